@@ -1,0 +1,89 @@
+"""What a broker may be told: limits, features, intervals. Plain data, checked once when it is made.
+
+Every limit bounds something that a stranger can make grow. Times are in seconds, sizes in bytes. 0 means
+"no limit" only where the comment says so.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from curier.codec.constants import MAXIMUM_REMAINING_LENGTH, SESSION_NEVER_EXPIRES
+
+MIB: Final = 1024 * 1024
+
+
+@final
+class Options:
+    """Settings of a ``BrokerCore``; set attributes before the broker is made, never after."""
+
+    def __init__(self) -> None:
+        # -- a Network Connection --
+        self.connect_timeout: float = 10.0  # from accept to a complete, authenticated CONNECT
+        self.max_connections: int = 100_000
+        self.max_packet_size: int = 16 * MIB  # announced in CONNACK (3.2.2.3.6)
+        self.keep_alive_maximum: int = 0  # Server Keep Alive for clients that ask for more or for none; 0: theirs
+        self.receive_maximum: int = 1024  # unfinished QoS 1 and 2 PUBLISH packets taken from one client (3.2.2.3.3)
+        self.topic_alias_maximum: int = 32  # aliases a client may set here (3.2.2.3.8)
+        self.outgoing_topic_aliases: int = 32  # aliases chosen for a client, within what it allows; 0: none
+        self.output_soft_limit: int = 8 * MIB  # unsent bytes; over it QoS 0 is dropped, QoS 1 and 2 wait
+        self.output_hard_limit: int = 64 * MIB  # unsent bytes; over it the client is disconnected (0x97)
+        # -- a Session --
+        self.max_sessions: int = 1_000_000  # connected or not
+        self.session_expiry_maximum: int = SESSION_NEVER_EXPIRES  # caps what clients ask for (3.2.2.3.2)
+        self.max_inflight: int = 1024  # unfinished QoS 1 and 2 PUBLISH packets sent to one client
+        self.max_queued_messages: int = 10_000  # QoS 1 and 2 messages waiting for one client
+        self.max_queued_bytes: int = 64 * MIB  # their payloads and topics
+        self.drop_oldest: bool = False  # when a queue is full: drop its oldest message, or refuse the newest
+        self.queue_qos0: bool = False  # also keep QoS 0 messages for a client that is away
+        self.max_subscriptions: int = 20_000  # of one session
+        self.max_topic_levels: int = 128  # of a Topic Name or Topic Filter
+        self.max_user_properties_bytes: int = 64 * 1024  # Properties of one PUBLISH, as encoded
+        self.retry_interval: float = 0.0  # timed re-sending to 3.1 and 3.1.1 clients; 0: off [MQTT-4.4.0-1]
+        # -- what is offered --
+        self.maximum_qos: int = 2
+        self.retain_available: bool = True
+        self.wildcard_subscription_available: bool = True
+        self.subscription_identifiers_available: bool = True
+        self.shared_subscription_available: bool = True
+        self.check_payload_format: bool = False  # refuse payloads that are not the UTF-8 they claim to be (0x99)
+        self.response_information: str = ""  # answered to Request Response Information; "{client_id}" is filled in
+        # -- the whole broker --
+        self.max_retained_messages: int = 1_000_000
+        self.max_retained_bytes: int = 1024 * MIB
+        self.route_cache_size: int = 65_536  # Topic Names whose receivers are remembered
+        self.sys_interval: float = 10.0  # between publications of $SYS/broker/...; 0: none
+
+    def check(self) -> None:
+        """Raise ``ValueError`` naming the first setting that is out of its range."""
+        _within("receive_maximum", self.receive_maximum, 1, 65535)
+        _within("max_inflight", self.max_inflight, 1, 65535)
+        _within("topic_alias_maximum", self.topic_alias_maximum, 0, 65535)
+        _within("outgoing_topic_aliases", self.outgoing_topic_aliases, 0, 65535)
+        _within("keep_alive_maximum", self.keep_alive_maximum, 0, 65535)
+        _within("maximum_qos", self.maximum_qos, 0, 2)
+        _within("max_packet_size", self.max_packet_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
+        _within("session_expiry_maximum", self.session_expiry_maximum, 0, SESSION_NEVER_EXPIRES)
+        _within("output_hard_limit", self.output_hard_limit, self.output_soft_limit, 1 << 62)
+        for name, value in (
+            ("max_connections", self.max_connections),
+            ("max_sessions", self.max_sessions),
+            ("max_queued_messages", self.max_queued_messages),
+            ("max_queued_bytes", self.max_queued_bytes),
+            ("max_subscriptions", self.max_subscriptions),
+            ("max_topic_levels", self.max_topic_levels),
+            ("max_retained_messages", self.max_retained_messages),
+            ("max_retained_bytes", self.max_retained_bytes),
+            ("route_cache_size", self.route_cache_size),
+            ("output_soft_limit", self.output_soft_limit),
+        ):
+            _within(name, value, 1, 1 << 62)
+        if self.connect_timeout <= 0:
+            raise ValueError("connect_timeout must be more than 0 seconds")
+        if self.retry_interval < 0 or self.sys_interval < 0:
+            raise ValueError("retry_interval and sys_interval must be 0 (off) or more seconds")
+
+
+def _within(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be from {low} to {high}, not {value}")
