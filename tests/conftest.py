@@ -1,0 +1,65 @@
+"""What every test shares: Hypothesis profiles, the peers of the interop tests, and the header's one line."""
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A slow machine is no error of a test: no deadline, no complaint about slow generation.
+settings.register_profile(
+    "default",
+    max_examples=60,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("ci", parent=settings.get_profile("default"), max_examples=200)
+settings.register_profile("deep", parent=settings.get_profile("default"), max_examples=5000)
+settings.load_profile(os.environ.get("CURIER_HYPOTHESIS", "ci" if os.environ.get("CI") == "true" else "default"))
+
+INTEROP_JS = Path(__file__).parent / "interop" / "js"
+
+
+def peers_are_required() -> bool:
+    """In CI, or where CURIER_REQUIRE_PEERS=1, a missing peer is a failure and not a reason to skip."""
+    return os.environ.get("CURIER_REQUIRE_PEERS") == "1" or os.environ.get("CI") == "true"
+
+
+def find_peer(name: str) -> str | None:
+    """Where the peer `name` is: a program on PATH, a Python package, or "mqttjs"; None if it is missing."""
+    if name == "mqttjs":
+        installed = INTEROP_JS / "node_modules" / "mqtt"
+        return str(installed) if installed.is_dir() and shutil.which("node") else None
+    # Debian puts mosquitto in /usr/sbin, which is not on everybody's PATH.
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    if program := shutil.which(name, path=path):
+        return program
+    spec = find_spec(name) if name.replace(".", "").isidentifier() else None
+    return spec.origin if spec is not None else None
+
+
+def require_peer(name: str) -> str:
+    """Return where the peer is, for interop tests: `require_peer("mosquitto")`, `("mqttjs")`, `("gmqtt")`.
+
+    A missing peer skips the test on a developer's machine and fails it where peers are required.
+    """
+    found = find_peer(name)
+    if found is not None:
+        return found
+    reason = f"the peer {name!r} is not installed here"
+    if peers_are_required():
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_report_header() -> str:
+    """Name the curier under test: the installed one or the sources, compiled or interpreted."""
+    import curier
+    import curier.errors
+
+    compiled = getattr(curier, "COMPILED", None)
+    form = {True: "compiled", False: "interpreted"}.get(compiled, "form unknown")
+    return f"curier: {form}, from {Path(curier.errors.__file__).parent}"
