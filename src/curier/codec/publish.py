@@ -1,0 +1,305 @@
+"""PUBLISH, flat: the one Control Packet whose cost decides the speed of a broker (section 3.3).
+
+Hot file. It repeats, without a cursor object and without ``Properties``, what ``primitives``,
+``properties`` and ``decode`` say readably about PUBLISH; ``tests/codec/test_publish.py`` holds the two
+equal on every wire case and on random packets, and ``bench/codec.py`` shows what the flat form saves.
+
+A broker forwards the Properties of a message as the bytes it received: the spec wants them unaltered and
+in order [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20].
+Only three concern the hop and not the message; they are cut out here: Topic Alias, Message Expiry
+Interval and Subscription Identifier.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from curier.codec.constants import (
+    CONTENT_TYPE,
+    CORRELATION_DATA,
+    MAXIMUM_REMAINING_LENGTH,
+    MESSAGE_EXPIRY_INTERVAL,
+    MQTT_50,
+    PAYLOAD_FORMAT_INDICATOR,
+    PROTOCOL_ERROR,
+    RESPONSE_TOPIC,
+    SUBSCRIPTION_IDENTIFIER,
+    TOPIC_ALIAS,
+    TOPIC_ALIAS_INVALID,
+    USER_PROPERTY,
+)
+from curier.codec.primitives import PACKET_IDS, encode_varint
+from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolError
+
+NO_EXPIRY: Final = -1
+
+
+@final
+class IncomingPublish:
+    """One PUBLISH as received: fields cut out of the chunk, nothing decoded that need not be.
+
+    ``topic`` is the Topic Name in UTF-8, checked to be well-formed and free of U+0000 and wildcards; empty
+    only where ``topic_alias`` is not 0. ``properties`` are the encoded Properties to forward, without a
+    length. ``expiry_interval`` is in seconds, ``NO_EXPIRY`` where there is none.
+    """
+
+    __slots__ = (
+        "qos", "dup", "retain", "topic", "packet_id", "topic_alias", "expiry_interval",
+        "has_subscription_identifier", "is_text", "properties", "payload",
+    )  # fmt: skip
+
+    def __init__(self, first: int) -> None:
+        self.qos: int = (first >> 1) & 3
+        self.dup: bool = (first & 8) != 0
+        self.retain: bool = (first & 1) != 0
+        self.topic: bytes = b""
+        self.packet_id: int = 0
+        self.topic_alias: int = 0
+        self.expiry_interval: int = NO_EXPIRY
+        self.has_subscription_identifier: bool = False
+        self.is_text: bool = False
+        self.properties: bytes = b""
+        self.payload: bytes = b""
+
+
+def parse_publish(data: bytes, start: int, stop: int, version: int) -> IncomingPublish:
+    """Parse the PUBLISH that fills ``data[start:stop]``, fixed header included.
+
+    Raises ``MalformedPacket`` or ``RemoteProtocolError`` with the statement that was broken.
+    """
+    first = data[start]
+    publish = IncomingPublish(first)
+    if publish.qos == 3:
+        raise MalformedPacket("PUBLISH has both QoS bits set", "MQTT-3.3.1-4")
+    if publish.qos == 0 and publish.dup:
+        raise MalformedPacket("PUBLISH with QoS 0 has DUP set", "MQTT-3.3.1-2")
+    pos = start + 1
+    while data[pos] > 127:  # the Remaining Length was checked when the packet was framed
+        pos += 1
+    pos += 1
+
+    if pos + 2 > stop:
+        raise MalformedPacket("PUBLISH ends before its Topic Name", "MQTT-3.3.2-1")
+    length = (data[pos] << 8) | data[pos + 1]
+    pos += 2
+    if pos + length > stop:
+        raise MalformedPacket("PUBLISH ends within its Topic Name", "MQTT-3.3.2-1")
+    publish.topic = data[pos : pos + length]
+    pos += length
+    _check_topic_name(publish.topic)
+
+    if publish.qos:
+        if pos + 2 > stop:
+            raise MalformedPacket("PUBLISH ends before its Packet Identifier", "MQTT-2.2.1-3")
+        publish.packet_id = (data[pos] << 8) | data[pos + 1]
+        pos += 2
+        if not publish.packet_id:
+            raise MalformedPacket("PUBLISH has Packet Identifier 0", "MQTT-2.2.1-3")
+
+    if version == MQTT_50:
+        pos = _parse_properties(data, pos, stop, publish)
+        if not length and not publish.topic_alias:
+            raise RemoteProtocolError(PROTOCOL_ERROR, "PUBLISH has neither Topic Name nor Topic Alias", "MQTT-4.7.3-1")
+    elif not length:
+        raise MalformedPacket("PUBLISH has an empty Topic Name", "MQTT-4.7.3-1")
+    publish.payload = data[pos:stop]
+    return publish
+
+
+def _check_topic_name(topic: bytes) -> None:
+    try:
+        topic.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedPacket(f"Topic Name {topic!r} is not well-formed UTF-8: {error.reason}", "MQTT-1.5.4-1") from None
+    if b"\x00" in topic:
+        raise MalformedPacket(f"Topic Name {topic!r} contains U+0000", "MQTT-1.5.4-2")
+    if b"#" in topic or b"+" in topic:
+        raise MalformedPacket(f"Topic Name {topic!r} contains a wildcard", "MQTT-3.3.2-2")
+
+
+def _parse_properties(data: bytes, pos: int, stop: int, publish: IncomingPublish) -> int:
+    """Parse the Properties at ``pos`` into ``publish``; returns where the payload begins."""
+    if pos >= stop:
+        raise MalformedPacket("PUBLISH ends before its Property Length", "MQTT-2.2.2-1")
+    length = data[pos]
+    pos += 1
+    if not length:
+        return pos
+    if length > 127:
+        pos -= 1
+        length, pos = _varint(data, pos, stop, "Property Length")
+    end = pos + length
+    if end > stop:
+        raise MalformedPacket(f"Property Length {length} goes {end - stop} bytes beyond the PUBLISH")
+
+    kept: list[bytes] = []  # runs of Properties that are forwarded
+    run = pos  # where the current run began
+    seen = 0  # a bit per identifier that may come only once
+    while pos < end:
+        identifier = data[pos]
+        begin = pos
+        pos += 1
+        if identifier != USER_PROPERTY and identifier != SUBSCRIPTION_IDENTIFIER and identifier < 64:
+            if seen & (1 << identifier):
+                raise RemoteProtocolError(PROTOCOL_ERROR, f"PUBLISH has Property 0x{identifier:02X} twice")
+            seen |= 1 << identifier
+        forward = True
+        if identifier == USER_PROPERTY:
+            pos = _string(data, _string(data, pos, end, "User Property name"), end, "User Property value")
+        elif identifier == CORRELATION_DATA:
+            pos = _binary(data, pos, end, "Correlation Data")
+        elif identifier == RESPONSE_TOPIC:
+            begin_text = pos + 2
+            pos = _string(data, pos, end, "Response Topic")
+            response_topic = data[begin_text:pos]
+            if b"#" in response_topic or b"+" in response_topic:
+                raise RemoteProtocolError(PROTOCOL_ERROR, "Response Topic contains a wildcard", "MQTT-3.3.2-14")
+        elif identifier == CONTENT_TYPE:
+            pos = _string(data, pos, end, "Content Type")
+        elif identifier == PAYLOAD_FORMAT_INDICATOR:
+            if pos >= end:
+                raise MalformedPacket("Properties end within Payload Format Indicator")
+            if data[pos] > 1:
+                raise RemoteProtocolError(PROTOCOL_ERROR, f"Payload Format Indicator is {data[pos]}, not 0 or 1")
+            publish.is_text = data[pos] == 1
+            pos += 1
+        elif identifier == MESSAGE_EXPIRY_INTERVAL:
+            if pos + 4 > end:
+                raise MalformedPacket("Properties end within Message Expiry Interval")
+            publish.expiry_interval = (data[pos] << 24) | (data[pos + 1] << 16) | (data[pos + 2] << 8) | data[pos + 3]
+            pos += 4
+            forward = False
+        elif identifier == TOPIC_ALIAS:
+            if pos + 2 > end:
+                raise MalformedPacket("Properties end within Topic Alias")
+            publish.topic_alias = (data[pos] << 8) | data[pos + 1]
+            if not publish.topic_alias:
+                raise RemoteProtocolError(TOPIC_ALIAS_INVALID, "Topic Alias is 0", "MQTT-3.3.2-8")
+            pos += 2
+            forward = False
+        elif identifier == SUBSCRIPTION_IDENTIFIER:
+            value, pos = _varint(data, pos, end, "Subscription Identifier")
+            if not value:
+                raise RemoteProtocolError(PROTOCOL_ERROR, "Subscription Identifier is 0")
+            publish.has_subscription_identifier = True
+            forward = False
+        else:
+            raise MalformedPacket(f"Property 0x{identifier:02X} is not allowed in PUBLISH")
+        if not forward:
+            if begin > run:
+                kept.append(data[run:begin])
+            run = pos
+    if run < end:
+        kept.append(data[run:end])
+    if kept:
+        publish.properties = kept[0] if len(kept) == 1 else b"".join(kept)
+    return end
+
+
+def _varint(data: bytes, pos: int, end: int, what: str) -> tuple[int, int]:
+    """The Variable Byte Integer at ``pos`` (1.5.5) and the position behind it."""
+    value = 0
+    shift = 0
+    while True:
+        if pos >= end:
+            raise MalformedPacket(f"packet ends within {what}")
+        byte = data[pos]
+        pos += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            if not byte and shift:
+                raise MalformedPacket(f"{what} is not encoded in the fewest bytes", "MQTT-1.5.5-1")
+            return value, pos
+        shift += 7
+        if shift > 21:
+            raise MalformedPacket(f"{what} is longer than four bytes", "MQTT-1.5.5-1")
+
+
+def _binary(data: bytes, pos: int, end: int, what: str) -> int:
+    """Skip Binary Data (1.5.6) at ``pos``; returns the position behind it."""
+    if pos + 2 > end:
+        raise MalformedPacket(f"Properties end within {what}")
+    pos += 2 + ((data[pos] << 8) | data[pos + 1])
+    if pos > end:
+        raise MalformedPacket(f"Properties end within {what}")
+    return pos
+
+
+def _string(data: bytes, pos: int, end: int, what: str) -> int:
+    """Check and skip a UTF-8 Encoded String (1.5.4) at ``pos``; returns the position behind it."""
+    begin = pos + 2
+    pos = _binary(data, pos, end, what)
+    text = data[begin:pos]
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedPacket(f"{what} {text!r} is not well-formed UTF-8: {error.reason}", "MQTT-1.5.4-1") from None
+    if b"\x00" in text:
+        raise MalformedPacket(f"{what} {text!r} contains U+0000", "MQTT-1.5.4-2")
+    return pos
+
+
+@final
+class Layout:
+    """A PUBLISH encoded but for its Packet Identifier: ``head + packet id + tail`` is the packet.
+
+    One layout serves every receiver that is to get the same bytes (same version, QoS and RETAIN flag, same
+    Subscription Identifiers). For QoS 0 ``tail`` follows ``head`` directly.
+    """
+
+    __slots__ = ("head", "tail", "size")
+
+    def __init__(self, head: bytes, tail: bytes, size: int) -> None:
+        self.head = head
+        self.tail = tail
+        self.size = size  # of the whole packet, as Maximum Packet Size counts it (2.1.4)
+
+
+def publish_layout(
+    topic: bytes, payload: bytes, qos: int, dup: bool, retain: bool, properties: bytes | None
+) -> Layout:
+    """Lay out a PUBLISH; ``properties`` are encoded, without length, or None for 3.1 and 3.1.1.
+
+    Raises ``LocalProtocolError`` where the packet would be larger than MQTT can say.
+    """
+    tail = payload
+    if properties is not None:
+        tail = (encode_varint(len(properties)) + properties + payload) if properties else b"\x00" + payload
+    remaining = 2 + len(topic) + len(tail) + (2 if qos else 0)
+    if remaining > MAXIMUM_REMAINING_LENGTH:
+        raise LocalProtocolError(0x95, f"a PUBLISH of {remaining} bytes is larger than MQTT allows (268435455)")
+    first = 0x30 | (qos << 1)
+    if dup:
+        first |= 8
+    if retain:
+        first |= 1
+    if remaining < 128:
+        head = bytes((first, remaining)) + PACKET_IDS[len(topic)] + topic
+    else:
+        head = bytes((first,)) + encode_varint(remaining) + PACKET_IDS[len(topic)] + topic
+    return Layout(head, tail, len(head) + (2 if qos else 0) + len(tail))
+
+
+def encode_publish(
+    topic: bytes, payload: bytes, qos: int, dup: bool, retain: bool, packet_id: int, properties: bytes | None
+) -> bytes:
+    """One whole PUBLISH; arguments as for ``publish_layout``."""
+    layout = publish_layout(topic, payload, qos, dup, retain, properties)
+    if qos:
+        return layout.head + PACKET_IDS[packet_id] + layout.tail
+    return layout.head + layout.tail
+
+
+def encode_expiry(seconds: int) -> bytes:
+    """The Message Expiry Interval property (3.3.2.3.3)."""
+    return b"\x02" + seconds.to_bytes(4, "big")
+
+
+def encode_topic_alias(alias: int) -> bytes:
+    """The Topic Alias property (3.3.2.3.4)."""
+    return b"\x23" + PACKET_IDS[alias]
+
+
+def encode_subscription_identifier(identifier: int) -> bytes:
+    """The Subscription Identifier property (3.8.2.1.2)."""
+    return b"\x0b" + encode_varint(identifier)

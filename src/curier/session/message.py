@@ -1,0 +1,50 @@
+"""The Application Message, as the core carries it: bytes and plain numbers (5.0 section 3.3).
+
+One object serves every receiver; nothing in it is changed once it is made, but for ``number``, which the
+journal sets when the message first becomes durable.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+NEVER: Final = 0.0  # a point in time that does not come: a message without Message Expiry Interval
+
+
+@final
+class ApplicationMessage:
+    """``properties`` are encoded 5.0 Properties that go with the message to every receiver, without length.
+
+    ``expires_at`` is a point in time or ``NEVER``; ``number`` is 0 until the message is in the journal.
+    """
+
+    __slots__ = ("topic", "payload", "qos", "retain", "properties", "expires_at", "number")
+
+    def __init__(
+        self, topic: bytes, payload: bytes, qos: int, retain: bool, properties: bytes = b"", expires_at: float = NEVER
+    ) -> None:
+        self.topic = topic
+        self.payload = payload
+        self.qos = qos
+        self.retain = retain
+        self.properties = properties
+        self.expires_at = expires_at
+        self.number: int = 0
+
+    def size(self) -> int:
+        """Bytes the message counts for in a queue."""
+        return len(self.topic) + len(self.payload) + len(self.properties)
+
+    def is_expired(self, now: float) -> bool:
+        return self.expires_at != NEVER and now >= self.expires_at
+
+    def remaining_expiry(self, now: float) -> int:
+        """What is left of the Message Expiry Interval in whole seconds, rounded up, at least 0.
+
+        [MQTT-3.3.2-6]: the received value minus the (whole seconds of) time spent waiting here.
+        """
+        left = self.expires_at - now
+        if left <= 0:
+            return 0
+        whole = int(left)
+        return whole if whole == left else whole + 1

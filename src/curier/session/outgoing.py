@@ -1,0 +1,194 @@
+"""QoS 1 and 2 messages on their way out of one session, over as many Network Connections as it takes.
+
+    queue ──start()──▶ inflight ──PUBACK──▶ done                        (QoS 1, section 4.3.2)
+                       inflight ──PUBREC──▶ releasing ──PUBCOMP──▶ done (QoS 2, section 4.3.3)
+
+``inflight`` and ``releasing`` are dicts by Packet Identifier, in the order of sending, which is the order of
+re-sending [MQTT-4.6.0-1] [MQTT-4.6.0-4]. Both roles use this flow: a client for what it publishes, a server
+for what it delivers. The send quota belongs to a connection and starts anew with ``open`` (section 4.9).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, final
+
+from curier.errors import LocalProtocolError
+from curier.session.journal import Delivered, Journal, Queued, Received, Sent
+from curier.session.message import ApplicationMessage
+
+MAXIMUM_PACKET_ID: Final = 65535
+
+
+@final
+class Outgoing:
+    """One message for one receiver, at the QoS and with the flags that this receiver gets."""
+
+    __slots__ = ("message", "qos", "retain", "identifiers", "group", "packet_id", "on_wire", "sent_at", "delivery")
+
+    def __init__(
+        self, message: ApplicationMessage, qos: int, retain: bool, identifiers: bytes = b"", group: int = 0
+    ) -> None:
+        self.message = message
+        self.qos = qos
+        self.retain = retain
+        self.identifiers = identifiers  # encoded Subscription Identifier properties
+        self.group = group  # number of the Shared Subscription it came by, or 0
+        self.packet_id: int = 0  # 0 while it waits in the queue
+        self.on_wire: bool = False  # was its PUBLISH sent on the present Network Connection?
+        self.sent_at: float = 0.0  # when its last PUBLISH or PUBREL was sent
+        self.delivery: int = 0  # its number in the journal, or 0
+
+
+@final
+class OutgoingFlow:
+    """Queue, Packet Identifiers and send quota of one direction of one session."""
+
+    def __init__(self, session_number: int = 0, journal: Journal | None = None) -> None:
+        self.session_number: int = session_number
+        self.journal: Journal | None = journal
+        self.queue: deque[Outgoing] = deque()
+        self.queued_bytes: int = 0
+        self.inflight: dict[int, Outgoing] = {}
+        self.releasing: dict[int, Outgoing] = {}
+        self.resend: deque[Outgoing] = deque()  # inflight, but not yet on the present connection
+        self.reserved: set[int] = set()  # identifiers of a client's SUBSCRIBE and UNSUBSCRIBE (2.2.1)
+        self.quota: int = 0  # how many more PUBLISH packets may be sent (4.9); 0 while not connected
+        self.quota_maximum: int = 0
+        self.last_id: int = 0
+
+    # ---- a Network Connection begins and ends ----
+
+    def open(self, quota: int) -> None:
+        """A connection begins; at most ``quota`` unfinished PUBLISH packets at a time on it [MQTT-4.9.0-1]."""
+        self.quota = self.quota_maximum = quota
+        self.resend.clear()
+        for entry in self.inflight.values():
+            entry.on_wire = False
+            self.resend.append(entry)
+        for entry in self.releasing.values():
+            entry.on_wire = False
+        self.reserved.clear()
+
+    def close(self) -> None:
+        """The connection has ended; what is unfinished stays."""
+        self.quota = self.quota_maximum = 0
+        self.resend.clear()
+
+    # ---- sending ----
+
+    def record(self, entry: Outgoing) -> None:
+        """Note in the journal that ``entry`` is on its way, before anyone is told so."""
+        journal = self.journal
+        if journal is not None:
+            number = journal.add_message(entry.message)
+            entry.delivery = journal.next_number()
+            journal.add(
+                Queued(
+                    self.session_number, entry.delivery, number, entry.qos, entry.retain, entry.identifiers, entry.group
+                )
+            )
+
+    def append(self, entry: Outgoing) -> None:
+        """Put ``entry`` at the end of the queue."""
+        self.queue.append(entry)
+        self.queued_bytes += entry.message.size()
+
+    def pop(self) -> Outgoing:
+        """Take the first of the queue."""
+        entry = self.queue.popleft()
+        self.queued_bytes -= entry.message.size()
+        return entry
+
+    def next_packet_id(self) -> int:
+        """An unused, non-zero Packet Identifier [MQTT-2.2.1-3] [MQTT-2.2.1-4].
+
+        Raises ``LocalProtocolError`` when all 65 535 are in use.
+        """
+        packet_id = self.last_id
+        for _ in range(MAXIMUM_PACKET_ID):
+            packet_id = packet_id + 1 if packet_id < MAXIMUM_PACKET_ID else 1
+            if packet_id not in self.inflight and packet_id not in self.releasing and packet_id not in self.reserved:
+                self.last_id = packet_id
+                return packet_id
+        raise LocalProtocolError(0x97, "all 65535 Packet Identifiers are in use", "MQTT-2.2.1-3")
+
+    def start(self, entry: Outgoing, now: float) -> None:
+        """``entry`` is about to be sent for the first time: it gets its Packet Identifier and takes quota."""
+        entry.packet_id = self.next_packet_id()
+        self.inflight[entry.packet_id] = entry
+        if self.journal is not None and entry.delivery:
+            self.journal.add(Sent(self.session_number, entry.delivery, entry.packet_id))
+        self.mark_sent(entry, now)
+
+    def mark_sent(self, entry: Outgoing, now: float) -> None:
+        """The PUBLISH of ``entry`` goes out on this connection, for the first time or again."""
+        entry.sent_at = now
+        if not entry.on_wire:
+            entry.on_wire = True
+            self.quota -= 1  # [MQTT-4.9.0-2]
+
+    # ---- answers ----
+
+    def acknowledged(self, packet_id: int) -> Outgoing | None:
+        """PUBACK: the delivery is over. None where no QoS 1 message waits under this identifier."""
+        entry = self.inflight.get(packet_id)
+        if entry is None or entry.qos != 1:
+            return None
+        del self.inflight[packet_id]
+        self._finish(entry)
+        return entry
+
+    def received(self, packet_id: int, now: float) -> Outgoing | None:
+        """PUBREC below 0x80: from now on only PUBREL is sent [MQTT-4.3.3-6].
+
+        Also answers a repeated PUBREC; None where no QoS 2 message waits under this identifier.
+        """
+        entry = self.inflight.get(packet_id)
+        if entry is None:
+            entry = self.releasing.get(packet_id)
+        elif entry.qos == 2:
+            del self.inflight[packet_id]
+            self.releasing[packet_id] = entry
+            if self.journal is not None and entry.delivery:
+                self.journal.add(Received(self.session_number, entry.delivery))
+        else:
+            return None
+        if entry is not None:
+            entry.sent_at = now
+        return entry
+
+    def refused(self, packet_id: int) -> Outgoing | None:
+        """PUBREC of 0x80 or more: the delivery is over [MQTT-4.4.0-2]."""
+        entry = self.inflight.get(packet_id)
+        if entry is None or entry.qos != 2:
+            return None
+        del self.inflight[packet_id]
+        self._finish(entry)
+        return entry
+
+    def completed(self, packet_id: int) -> Outgoing | None:
+        """PUBCOMP: the delivery is over. None where no PUBREL waits under this identifier."""
+        entry = self.releasing.pop(packet_id, None)
+        if entry is not None:
+            self._finish(entry)
+        return entry
+
+    def forget(self, entry: Outgoing) -> None:
+        """A delivery ends without the peer: expired, dropped, too large. It is in no queue any more."""
+        if self.journal is not None and entry.delivery:
+            self.journal.add(Delivered(self.session_number, entry.delivery))
+
+    def _finish(self, entry: Outgoing) -> None:
+        # Only what was sent on this connection took quota from it (4.9).
+        if entry.on_wire:
+            entry.on_wire = False
+            if self.quota < self.quota_maximum:
+                self.quota += 1
+        self.forget(entry)
+
+    # ---- looking ----
+
+    def unfinished(self) -> list[Outgoing]:
+        """Everything not yet over, in the order of sending: inflight, releasing, then the queue."""
+        return [*self.inflight.values(), *self.releasing.values(), *self.queue]
