@@ -18,7 +18,9 @@ settings.register_profile(
 )
 settings.register_profile("ci", parent=settings.get_profile("default"), max_examples=200)
 settings.register_profile("deep", parent=settings.get_profile("default"), max_examples=5000)
-settings.load_profile(os.environ.get("CURIER_HYPOTHESIS", "ci" if os.environ.get("CI") == "true" else "default"))
+settings.load_profile(
+    os.environ.get("CURIER_HYPOTHESIS", "ci" if os.environ.get("CI") == "true" else "default")
+)
 
 INTEROP_JS = Path(__file__).parent / "interop" / "js"
 
@@ -58,8 +60,6 @@ def require_peer(name: str) -> str:
 def pytest_report_header() -> str:
     """Name the curier under test: the installed one or the sources, compiled or interpreted."""
     import curier
-    import curier.errors
 
-    compiled = getattr(curier, "COMPILED", None)
-    form = {True: "compiled", False: "interpreted"}.get(compiled, "form unknown")
-    return f"curier: {form}, from {Path(curier.errors.__file__).parent}"
+    form = "compiled" if curier.COMPILED else "interpreted"
+    return f"curier: {form}, from {Path(curier.__path__[0])}"
