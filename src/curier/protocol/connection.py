@@ -1,0 +1,295 @@
+"""What both roles do on a Network Connection: cut chunks into packets, acknowledge, hold, send.
+
+No I/O: ``receive`` takes the bytes that came, ``output`` collects the bytes to go, and ``dirty`` is the list
+a connection puts itself on, once, when it has output. Whoever drives the core writes the output of all
+dirty connections when the turn ends, each with one write.
+
+A connection is ``paused`` while a question about it is open; its bytes wait, it goes on with ``proceed``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, final
+
+from curier.codec.constants import (
+    MQTT_50,
+    MQTT_311,
+    PACKET_IDENTIFIER_NOT_FOUND,
+    PACKET_TOO_LARGE,
+    PROTOCOL_ERROR,
+    PUBCOMP,
+    PUBREL,
+)
+from curier.codec.encode import encode_ack
+from curier.codec.primitives import PACKET_IDS, packet_end
+from curier.errors import ProtocolError, RemoteProtocolError
+from curier.session.outgoing import Outgoing
+from curier.session.session import Session
+
+# States of a connection
+CONNECTING: Final = 0  # no CONNECT yet (server), no CONNACK yet (client)
+AUTHENTICATING: Final = 1  # CONNECT came, the exchange of section 4.12 goes on
+CONNECTED: Final = 2
+CLOSED: Final = 3
+
+
+@final
+class Traffic:
+    """Counters of everything that passed, shared by all connections of a core."""
+
+    def __init__(self) -> None:
+        self.packets_received: int = 0
+        self.packets_sent: int = 0
+        self.publishes_received: int = 0
+        self.publishes_sent: int = 0
+        self.publish_bytes_received: int = 0  # payloads
+        self.publish_bytes_sent: int = 0
+        self.bytes_received: int = 0
+        self.bytes_sent: int = 0
+
+
+class Tap:
+    """Sees every Control Packet of a connection, whole, as bytes. Keeps that connection off the fast lane."""
+
+    def packet(self, connection: Connection, is_outgoing: bool, data: bytes, now: float) -> None:
+        """One packet; ``data`` includes the Fixed Header. Called in the order of the wire."""
+
+
+@final
+class Held:
+    """Output that waits until batch ``batch`` of the journal is durable; ``credit`` is Receive Maximum it gives back."""
+
+    __slots__ = ("batch", "data", "credit")
+
+    def __init__(self, batch: int, data: bytes, credit: int) -> None:
+        self.batch = batch
+        self.data = data
+        self.credit = credit
+
+
+class Connection:
+    """State of one Network Connection that does not depend on the role."""
+
+    def __init__(self, number: int, max_packet_size: int, dirty: list[Connection], traffic: Traffic) -> None:
+        self.number: int = number
+        self.state: int = CONNECTING
+        self.paused: bool = False
+        self.version: int = MQTT_311
+        self.session: Session | None = None
+        self.max_packet_size: int = max_packet_size  # larger ones are refused [MQTT-3.2.2-15] [MQTT-3.1.2-24]
+        self.peer_max_packet_size: int = 0  # what the peer takes, or 0: no limit
+        self.received_at: float = 0.0
+        self.sent_at: float = 0.0
+        self.now: float = 0.0  # of the turn that is being worked on
+        self.output: list[bytes] = []
+        self.is_dirty: bool = False
+        self.dirty: list[Connection] = dirty
+        self.held: deque[Held] = deque()
+        self.receive_quota: int = 65535  # unfinished PUBLISH packets the peer may still send (4.9)
+        self.receive_quota_maximum: int = 65535
+        self.tap: Tap | None = None
+        self.traffic: Traffic = traffic
+        self._tail: list[bytes] = []  # chunks not yet worked on; joined once, when they are a whole packet
+        self._tail_size: int = 0
+        self._wanted: int = 0  # size of the packet the tail begins with, or 0: not known
+
+    # ---- bytes in ----
+
+    def receive(self, chunk: bytes, now: float) -> None:
+        """Take a chunk of any size. Errors of the peer are answered and end the connection, never raised."""
+        if self.state == CLOSED:
+            return
+        self.now = now
+        self.received_at = now
+        self.traffic.bytes_received += len(chunk)
+        if self._tail or self.paused:
+            self._tail.append(chunk)
+            self._tail_size += len(chunk)
+            if self.paused or self._tail_size < self._wanted:
+                return
+            chunk = self._take_tail()
+        self._consume(chunk, now)
+
+    def proceed(self, now: float) -> None:
+        """Work on what waited while the connection was paused."""
+        self.now = now
+        if self._tail and not self.paused and self.state != CLOSED and self._tail_size >= self._wanted:
+            self._consume(self._take_tail(), now)
+
+    def waiting_bytes(self) -> int:
+        """Bytes received and not yet worked on."""
+        return self._tail_size
+
+    def _take_tail(self) -> bytes:
+        data = self._tail[0] if len(self._tail) == 1 else b"".join(self._tail)
+        self._tail = []
+        self._tail_size = 0
+        self._wanted = 0
+        return data
+
+    def _consume(self, data: bytes, now: float) -> None:
+        try:
+            pos = self._process(data, now)
+        except ProtocolError as error:
+            self.fail(error, now)
+            return
+        if pos < len(data) and self.state != CLOSED:
+            self._tail = [data[pos:] if pos else data]
+            self._tail_size = len(data) - pos
+
+    def _process(self, data: bytes, now: float) -> int:
+        """Work on all whole packets of ``data``; returns where the first unfinished or postponed one begins."""
+        pos = 0
+        end = len(data)
+        while pos < end and not self.paused and self.state != CLOSED:
+            pos = self.fast_lane(data, pos, end, now)
+            if pos >= end:
+                break
+            stop = packet_end(data, pos)
+            if stop < 0:
+                break
+            if stop - pos > self.max_packet_size:
+                raise RemoteProtocolError(
+                    PACKET_TOO_LARGE,
+                    f"a packet of {stop - pos} bytes is larger than the {self.max_packet_size} accepted here",
+                    "MQTT-3.2.2-15",
+                )
+            if stop > end:
+                self._wanted = stop - pos
+                break
+            if not self._packet(data, pos, stop, now):
+                break  # paused at this packet; it is worked on again when the answer is there
+            pos = stop
+        return pos
+
+    def _packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
+        self.traffic.packets_received += 1
+        if self.tap is not None:
+            self.tap.packet(self, False, data[pos:stop], now)
+        if self.packet(data, pos, stop, now):
+            return True
+        self.traffic.packets_received -= 1
+        return False
+
+    # ---- what a role decides ----
+
+    def fast_lane(self, data: bytes, pos: int, end: int, now: float) -> int:
+        """Work on as many plain packets from ``pos`` as can be done without looking closely; where it stopped."""
+        return pos
+
+    def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
+        """Work on the packet that fills ``data[pos:stop]``. False: paused, give it to me again."""
+        return True
+
+    def fail(self, error: ProtocolError, now: float) -> None:
+        """The peer broke a rule: answer as its version has it, and close."""
+
+    def finished(self, entry: Outgoing, reason_code: int, now: float) -> None:
+        """An outgoing QoS 1 or 2 message was acknowledged or refused."""
+
+    def pump(self, now: float) -> None:
+        """There may be room to send what waits in the session."""
+
+    # ---- bytes out ----
+
+    def send(self, packet: bytes) -> None:
+        """Send one whole packet when the turn ends."""
+        self.traffic.packets_sent += 1
+        if self.tap is not None:
+            self.tap.packet(self, True, packet, self.now)
+        self.output.append(packet)
+        if not self.is_dirty:
+            self.is_dirty = True
+            self.dirty.append(self)
+
+    def send_after(self, batch: int, packet: bytes, credit: int = 0) -> None:
+        """Send one whole packet when ``batch`` of the journal is durable, behind all held before."""
+        self.held.append(Held(batch, packet, credit))
+
+    def answer(self, packet: bytes, records_before: int, credit: int = 0) -> None:
+        """Send what answers a packet: after the records its handling made, and after all answers before it."""
+        session = self.session
+        if session is not None and session.journal is not None and session.journal.length != records_before:
+            self.send_after(session.journal.number, packet, credit)
+        elif self.held:
+            self.send_after(self.held[-1].batch, packet, credit)
+        else:
+            self.return_credit(credit)
+            self.send(packet)
+
+    def release(self, batch: int, now: float) -> None:
+        """All batches up to ``batch`` are durable: send what waited for them, in order."""
+        self.now = now
+        held = self.held
+        while held and held[0].batch <= batch:
+            item = held.popleft()
+            self.return_credit(item.credit)
+            self.send(item.data)
+
+    def return_credit(self, credit: int) -> None:
+        """``credit`` PUBLISH packets of the peer are answered for good (4.9)."""
+        self.receive_quota += credit
+        if self.receive_quota > self.receive_quota_maximum:
+            self.receive_quota = self.receive_quota_maximum
+
+    def journal_length(self) -> int:
+        """Records made so far; give it to ``answer``."""
+        session = self.session
+        return session.journal.length if session is not None and session.journal is not None else 0
+
+    # ---- QoS 1 and 2, the same for both roles (4.3.2, 4.3.3) ----
+
+    def on_puback(self, packet_id: int, reason_code: int, now: float) -> None:
+        """PUBACK. One for an unknown identifier is a leftover of an earlier connection and does no harm."""
+        session = self.session
+        assert session is not None
+        entry = session.outgoing.acknowledged(packet_id)
+        if entry is not None:
+            self.finished(entry, reason_code, now)
+            self.pump(now)
+        elif packet_id in session.outgoing.inflight or packet_id in session.outgoing.releasing:
+            raise RemoteProtocolError(PROTOCOL_ERROR, f"PUBACK for QoS 2 Packet Identifier {packet_id}", "MQTT-4.3.3-4")
+
+    def on_pubrec(self, packet_id: int, reason_code: int, now: float) -> None:
+        """PUBREC: answered with PUBREL [MQTT-4.3.3-4], or the end of the delivery if it refuses."""
+        session = self.session
+        assert session is not None
+        outgoing = session.outgoing
+        if reason_code >= 0x80:
+            refused = outgoing.refused(packet_id)
+            if refused is not None:
+                self.finished(refused, reason_code, now)
+                self.pump(now)
+            return
+        before = self.journal_length()
+        entry = outgoing.received(packet_id, now)
+        if entry is not None:
+            # PUBREL says that PUBREC was seen, which must be durable first.
+            self.answer(b"\x62\x02" + PACKET_IDS[packet_id], before)
+        elif packet_id in outgoing.inflight:
+            raise RemoteProtocolError(PROTOCOL_ERROR, f"PUBREC for QoS 1 Packet Identifier {packet_id}", "MQTT-4.3.2-3")
+        else:
+            self.answer(encode_ack(PUBREL, packet_id, PACKET_IDENTIFIER_NOT_FOUND, None, self.version), before)
+
+    def on_pubrel(self, packet_id: int, now: float) -> None:
+        """PUBREL: answered with PUBCOMP, whether or not the identifier is known [MQTT-4.3.3-11]."""
+        session = self.session
+        assert session is not None
+        before = self.journal_length()
+        if session.incoming.release(packet_id):
+            self.answer(b"\x70\x02" + PACKET_IDS[packet_id], before, 1)
+        else:
+            self.answer(encode_ack(PUBCOMP, packet_id, PACKET_IDENTIFIER_NOT_FOUND, None, self.version), before)
+
+    def on_pubcomp(self, packet_id: int, reason_code: int, now: float) -> None:
+        """PUBCOMP: the delivery is over."""
+        session = self.session
+        assert session is not None
+        entry = session.outgoing.completed(packet_id)
+        if entry is not None:
+            self.finished(entry, reason_code, now)
+            self.pump(now)
+
+    def is_50(self) -> bool:
+        return self.version == MQTT_50
