@@ -17,7 +17,7 @@ SHARE_PREFIX: Final = b"$share/"
 
 
 def check_topic_name(topic: bytes, max_levels: int) -> str:
-    """Say in plain words why ``topic`` is not a Topic Name of at most ``max_levels`` levels; "" if it is one."""
+    """Say in plain words why ``topic`` is not a Topic Name of up to ``max_levels`` levels; "" if it is one."""
     if has_wildcard(topic):  # [MQTT-3.3.2-2], [MQTT-4.7.0-1] in 5.0, [MQTT-4.7.1-1] in 3.1.1
         return "a Topic Name must not contain the wildcard characters '+' and '#'"
     return _check_size("Topic Name", topic, max_levels)
@@ -93,8 +93,8 @@ def _check_plain_filter(topic_filter: bytes, max_levels: int) -> str:
     levels = topic_filter.split(b"/")
     last = len(levels) - 1
     for depth, level in enumerate(levels):
-        if len(level) > 1 and has_wildcard(level):  # [MQTT-4.7.1-1] '#', [MQTT-4.7.1-2] '+' ([MQTT-4.7.1-3] in 3.1.1)
+        if len(level) > 1 and has_wildcard(level):  # [MQTT-4.7.1-1], [MQTT-4.7.1-2], in 3.1.1 [MQTT-4.7.1-3]
             return "a wildcard character must occupy an entire level of a Topic Filter"
-        if level == b"#" and depth != last:  # [MQTT-4.7.1-1], [MQTT-4.7.1-2] in 3.1.1
+        if level == b"#" and depth != last:  # [MQTT-4.7.1-1], in 3.1.1 [MQTT-4.7.1-2]
             return "'#' must be the last character of a Topic Filter"
     return ""

@@ -1,9 +1,9 @@
 """The subscription tree: which subscriptions match a Topic Name.
 
-Topic Filters without a wildcard, by far the most, lie in one flat dict: finding theirs is one lookup, and each
-costs little memory. Only filters with ``+`` or ``#`` grow a tree of their levels, which ``match`` descends
-breadth first, all branches at once, so that no node is visited twice and no depth overflows a stack. Branches
-that carry no filter any more are cut at once. Spec: section 4.7.
+Topic Filters without a wildcard, by far the most, lie in one flat dict: finding theirs is one lookup, and
+each costs little memory. Only filters with ``+`` or ``#`` grow a tree of their levels, which ``match``
+descends breadth first, all branches at once, so that no node is visited twice and no depth overflows a stack.
+Branches that carry no filter any more are cut at once. Spec: section 4.7.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ class _Node(Generic[V]):
 class SubscriptionTree(Generic[V]):
     """Values by Topic Filter and key; ``len`` counts the pairs of filter and key.
 
-    A filter is well formed (``filters.check_topic_filter``) and not shared (``filters.split_shared`` first); a
-    key is the number of a session or of a share group. ``add``, ``remove`` and ``get`` cost O(levels) however
-    many others subscribe with the same filter.
+    A filter is well formed (``filters.check_topic_filter``) and not shared (``filters.split_shared`` first), a
+    key is the number of a session or of a share group, a value is not None. ``add``, ``remove`` and ``get``
+    cost O(levels) however many others subscribe with the same filter.
     """
 
     __slots__ = ("_exact", "_root", "_size")

@@ -1,0 +1,251 @@
+"""Retained messages by Topic Name, and the walk over those that a Topic Filter matches.
+
+Every level of a Topic Name is a node; a walk descends only where the filter matches and can pause anywhere,
+since a subscriber may be slower than a million retained messages. Nodes are numbered as they are born and a
+node keeps its children in that order, so a paused walk need only remember the number it came to: however the
+tree changed meanwhile, it finds its place again by bisection. A removed child stays in the list as dead until
+the dead are the majority. Spec: sections 3.3.1.3 and 4.7.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Generic, TypeVar, final
+
+V = TypeVar("V")
+
+FEW_CHILDREN: Final = 8  # up to which a scan serves and a dict would only cost memory
+
+
+@final
+class _Node(Generic[V]):
+    """One level of Topic Names; with a value, if a Topic Name ends here."""
+
+    __slots__ = ("born", "by_level", "children", "dead", "level", "parent", "value")
+
+    def __init__(self, parent: _Node[V] | None, level: bytes, born: int) -> None:
+        self.parent = parent  # None for the root and for the dead
+        self.level = level
+        self.born = born
+        self.value: V | None = None
+        self.children: list[_Node[V]] | None = None  # ascending by birth; None if none lives
+        self.by_level: dict[bytes, _Node[V]] | None = None  # the living children, if they are not few
+        self.dead = 0  # how many of the children are
+
+    def child(self, level: bytes) -> _Node[V] | None:
+        if self.by_level is not None:
+            return self.by_level.get(level)
+        if self.children is not None:
+            for node in self.children:
+                if node.level == level and node.parent is not None:
+                    return node
+        return None
+
+    def make_child(self, level: bytes, born: int) -> _Node[V]:
+        node: _Node[V] = _Node(self, level, born)
+        if self.children is None:
+            self.children = [node]
+            return node
+        self.children.append(node)
+        if self.by_level is not None:
+            self.by_level[level] = node
+        elif len(self.children) > FEW_CHILDREN:
+            self.by_level = {child.level: child for child in self.children if child.parent is not None}
+        return node
+
+    def cut_child(self, node: _Node[V]) -> None:
+        node.parent = None
+        self.dead += 1
+        if self.by_level is not None:
+            del self.by_level[node.level]
+        if self.children is not None and self.dead * 2 > len(self.children):
+            living = [child for child in self.children if child.parent is not None]
+            self.children = living if living else None
+            self.dead = 0
+            if len(living) <= FEW_CHILDREN:
+                self.by_level = None
+
+    def is_bare(self) -> bool:
+        return self.value is None and self.children is None
+
+    def position_after(self, born: int) -> int:
+        """Index of the first child born later than ``born``."""
+        if self.children is None:
+            return 0
+        low = 0
+        high = len(self.children)
+        while low < high:
+            middle = (low + high) // 2
+            if self.children[middle].born <= born:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def topic(self) -> bytes:
+        levels: list[bytes] = []
+        node = self
+        while node.parent is not None:
+            levels.append(node.level)
+            node = node.parent
+        levels.reverse()
+        return b"/".join(levels)
+
+
+@final
+class _Frame(Generic[V]):
+    """How far a walk came among the children of one node."""
+
+    __slots__ = ("depth", "last_born", "node", "position")
+
+    def __init__(self, node: _Node[V], depth: int) -> None:
+        self.node = node
+        self.depth = depth  # index of the filter's level that the children have to match
+        self.position = 0  # of the next child; valid only until the tree changes
+        self.last_born = 0  # of the child before it
+
+
+@final
+class RetainedWalk(Generic[V]):
+    """A walk over the values whose Topic Names match one Topic Filter; made by ``RetainedTree.walk``.
+
+    The tree may change between calls of ``next``. A topic that is there all the time is met exactly once,
+    with the value it has then; one that is removed before it is met is not met; one that appears after the
+    walk began may be missed. So a walk ends, however fast topics come and go. Order: none in particular.
+    """
+
+    __slots__ = ("_levels", "_newest", "_stack", "done")
+
+    def __init__(self, root: _Node[V], topic_filter: bytes, newest: int) -> None:
+        self._levels = topic_filter.split(b"/")
+        self._newest = newest  # the last node born before the walk
+        self._stack: list[_Frame[V]] = [_Frame(root, 0)]
+        self.done = False
+
+    def next(self, limit: int) -> list[V]:
+        """At most ``limit`` (1 or more) further values.
+
+        One call looks at about 8 times ``limit`` nodes at most; where few of them match, it returns fewer
+        values or none although there are more to come. Only ``done`` tells the end.
+        """
+        values: list[V] = []
+        for node in self._advance(limit):
+            if node.value is not None:
+                values.append(node.value)
+        return values
+
+    def _advance(self, limit: int) -> list[_Node[V]]:
+        found: list[_Node[V]] = []
+        stack = self._stack
+        levels = self._levels
+        for frame in stack:
+            frame.position = frame.node.position_after(frame.last_born)
+        steps = 8 * limit + 64
+        while stack and steps > 0 and len(found) < limit:
+            steps -= 1
+            frame = stack[-1]
+            level = levels[frame.depth]
+            if level == b"+" or level == b"#":
+                child = self._next_child(frame)
+            else:
+                child = frame.node.child(level)
+                stack.pop()
+            if child is None:
+                continue
+            depth = frame.depth if level == b"#" else frame.depth + 1
+            ends_here = depth == len(levels) or levels[depth] == b"#"  # '#' includes the parent
+            if ends_here and child.value is not None:
+                found.append(child)
+            if depth < len(levels) and child.children is not None:
+                stack.append(_Frame(child, depth))
+        self.done = not stack
+        return found
+
+    def _next_child(self, frame: _Frame[V]) -> _Node[V] | None:
+        """The next child, if a wildcard matches it; the frame is popped when there is none left."""
+        children = frame.node.children
+        if children is None or frame.position == len(children):
+            self._stack.pop()
+            return None
+        child = children[frame.position]
+        if child.born > self._newest:  # as are all behind it
+            self._stack.pop()
+            return None
+        frame.position += 1
+        frame.last_born = child.born
+        if child.parent is None:
+            return None
+        if frame.node.parent is None and child.level.startswith(b"$"):  # [MQTT-4.7.2-1]
+            return None
+        return child
+
+
+@final
+class RetainedTree(Generic[V]):
+    """Values, none of them None, by Topic Name; ``len`` counts them. ``set``, ``get``, ``remove``: O(levels)."""
+
+    __slots__ = ("_births", "_root", "_size")
+
+    def __init__(self) -> None:
+        self._root: _Node[V] = _Node(None, b"", 0)
+        self._births = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def set(self, topic: bytes, value: V) -> V | None:
+        """Put the value in place of the topic's previous one, which is returned; None if there was none."""
+        node = self._root
+        for level in topic.split(b"/"):
+            child = node.child(level)
+            if child is None:
+                self._births += 1
+                child = node.make_child(level, self._births)
+            node = child
+        previous = node.value
+        node.value = value
+        if previous is None:
+            self._size += 1
+        return previous
+
+    def get(self, topic: bytes) -> V | None:
+        """The value of exactly this topic, or None."""
+        node = self._find(topic)
+        return None if node is None else node.value
+
+    def remove(self, topic: bytes) -> V | None:
+        """Forget the topic; the value it had, or None."""
+        node = self._find(topic)
+        if node is None or node.value is None:
+            return None
+        previous = node.value
+        node.value = None
+        self._size -= 1
+        parent = node.parent
+        while parent is not None and node.is_bare():
+            parent.cut_child(node)
+            node = parent
+            parent = node.parent
+        return previous
+
+    def match(self, topic_filter: bytes) -> list[bytes]:
+        """All Topic Names that the filter matches, in no particular order; ``walk`` does it bit by bit."""
+        topics: list[bytes] = []
+        walk = self.walk(topic_filter)
+        while not walk.done:
+            for node in walk._advance(1024):
+                topics.append(node.topic())
+        return topics
+
+    def walk(self, topic_filter: bytes) -> RetainedWalk[V]:
+        """Begin to walk over the values whose Topic Names match the well-formed, non-shared Topic Filter."""
+        return RetainedWalk(self._root, topic_filter, self._births)
+
+    def _find(self, topic: bytes) -> _Node[V] | None:
+        node = self._root
+        for level in topic.split(b"/"):
+            child = node.child(level)
+            if child is None:
+                return None
+            node = child
+        return node
