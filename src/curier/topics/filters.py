@@ -17,17 +17,17 @@ SHARE_PREFIX: Final = b"$share/"
 
 
 def check_topic_name(topic: bytes, max_levels: int) -> str:
-    """Say in plain words why ``topic`` is not a Topic Name of up to ``max_levels`` levels; "" if it is one."""
+    """Say in plain words why this is not a Topic Name of at most ``max_levels`` levels; "" if it is one."""
     if has_wildcard(topic):  # [MQTT-3.3.2-2], [MQTT-4.7.0-1] in 5.0, [MQTT-4.7.1-1] in 3.1.1
         return "a Topic Name must not contain the wildcard characters '+' and '#'"
     return _check_size("Topic Name", topic, max_levels)
 
 
 def check_topic_filter(topic_filter: bytes, max_levels: int) -> str:
-    """Say in plain words why ``topic_filter`` is not a Topic Filter; "" if it is one.
+    """Say in plain words why this is not a Topic Filter of at most ``max_levels`` levels; "" if it is one.
 
-    A filter that starts with ``$share/`` is checked as that of a Shared Subscription (5.0 section 4.8.2); the
-    limit ``max_levels`` is then one of the filter behind the ShareName. 3.1.1 knows no Shared Subscriptions.
+    A filter that starts with ``$share/`` is checked as that of a Shared Subscription (5.0 section 4.8.2), where
+    the levels behind the ShareName count.
     """
     if not is_shared(topic_filter):
         return _check_plain_filter(topic_filter, max_levels)

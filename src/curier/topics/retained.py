@@ -181,7 +181,7 @@ class RetainedWalk(Generic[V]):
 
 @final
 class RetainedTree(Generic[V]):
-    """Values, none of them None, by Topic Name; ``len`` counts them. ``set``, ``get``, ``remove``: O(levels)."""
+    """Values (not None) by Topic Name; ``len`` counts them. ``set``, ``get`` and ``remove`` cost O(levels)."""
 
     __slots__ = ("_births", "_root", "_size")
 

@@ -110,8 +110,8 @@ class _Node(Generic[V]):
 class SubscriptionTree(Generic[V]):
     """Values by Topic Filter and key; ``len`` counts the pairs of filter and key.
 
-    A filter is well formed (``filters.check_topic_filter``) and not shared (``filters.split_shared`` first), a
-    key is the number of a session or of a share group, a value is not None. ``add``, ``remove`` and ``get``
+    A filter is well formed (``filters.check_topic_filter``) and not shared (``filters.split_shared`` first),
+    a key is the number of a session or of a share group, a value is not None. ``add``, ``remove`` and ``get``
     cost O(levels) however many others subscribe with the same filter.
     """
 
