@@ -258,7 +258,9 @@ def _publish(reader: Reader, flags: int, version: int) -> Publish:
     packet_id = reader.packet_id() if qos else 0  # [MQTT-2.2.1-2]
     properties = _properties(reader, PUBLISH, version)
     if not topic and (properties is None or properties.topic_alias is None):
-        raise reader.protocol_error("Topic Name", start, "is empty and there is no Topic Alias")
+        raise reader.protocol_error(
+            "Topic Name", start, "is empty and there is no Topic Alias", "MQTT-4.7.3-1"
+        )
     return Publish(topic, reader.rest(), qos, dup, flags & 1 != 0, packet_id, properties)
 
 

@@ -147,7 +147,7 @@ class Reader:
         number = self.two("Packet Identifier")
         if not number:
             # [MQTT-2.2.1-3] [MQTT-2.2.1-4]
-            raise self.protocol_error("Packet Identifier", start, "is 0", "MQTT-2.2.1-3")
+            raise self.malformed("Packet Identifier", start, self.pos, "is 0", "MQTT-2.2.1-3")
         return number
 
     def expect_end(self) -> None:
