@@ -74,7 +74,8 @@ def core_extensions() -> list[Extension]:
         sources, opt_level="3", debug_level="0", strict_dunder_typing=True, group_name="curier"
     )
     for extension in extensions:
-        extension.extra_compile_args.append("-w")  # nobody edits generated C to please a compiler
+        # Nobody edits generated C to please a compiler.
+        extension.extra_compile_args = [*extension.extra_compile_args, "-w"]
     return extensions
 
 

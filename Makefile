@@ -1,0 +1,104 @@
+# Everything this project does, from a machine that has Python 3.11 or newer and make. `make help` lists it.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+# Arguments for `make run` and `make bench`, and for pytest in `make check` and `make test`.
+ARGS ?=
+PYTEST_ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+export PIP_NO_INPUT := 1
+# Only the recipes below say where curier comes from.
+unexport PYTHONPATH
+PIP_INSTALL := $(PY) -m pip install --quiet
+
+SOURCES := $(shell find src -type f ! -name '*.pyc' ! -path '*.egg-info/*')
+CHECKED := src $(wildcard tests) $(patsubst %/,%,$(sort $(dir $(wildcard examples/*.py bench/*.py scripts/*.py)))) setup.py
+# The form that was asked for; a machine without a C compiler gets the interpreted one all the same.
+FORM := $(if $(filter 1,$(CURIER_PURE)),pure,native)
+BUILT := $(VENV)/.built-$(FORM)
+# What `make test` expects to be installed: by default, the form that the build could make.
+EXPECT ?= $(shell cat $(VENV)/.form)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run check format test build bench conformance clean distclean
+
+help: ## show this list
+	@echo "curier: MQTT for Python. What make can do here:"
+	@grep -hE '^[a-z]+:.* ## ' Makefile | sed -E 's/^([a-z]+):.* ## /  make \1@/' | awk -F@ '{printf "%-20s %s\n", $$1, $$2}'
+	@echo "PYTHON=python3.12 chooses another interpreter, CURIER_PURE=1 leaves the core interpreted."
+
+run: $(BUILT) ## install into .venv and start a broker (ARGS="--port 1884 ..." goes to `curier broker`)
+	@exec $(VENV)/bin/curier broker $(ARGS)
+
+build: $(BUILT) ## install curier into .venv, its core compiled, when a source is newer
+	@echo "curier is installed in $(VENV) ($$(cat $(VENV)/.form))"
+
+check: $(VENV)/.tools ## format, lint, types, layers and unit tests of the interpreted sources
+	$(VENV)/bin/ruff format --check --quiet .
+	$(VENV)/bin/ruff check --quiet .
+	$(VENV)/bin/mypy --strict --no-error-summary $(CHECKED)
+	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -x -q -n 2 -m "not interop and not crash and not slow" $(PYTEST_ARGS)
+
+format: $(VENV)/.tools ## let ruff write the format, and what it can repair
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+test: $(VENV)/.tools $(BUILT) ## the whole suite twice: as installed (compiled), then as sources (interpreted)
+	@if find src -name '*.so' | grep .; then echo "src holds compiled modules (an editable install?): remove them"; exit 1; fi
+	@echo "-- first pass: curier as installed in $(VENV) ($(EXPECT))"
+	CURIER_EXPECT=$(EXPECT) $(PY) -m pytest -q $(PYTEST_ARGS)
+	@echo "-- second pass: the sources, interpreted"
+	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -q -m "not interop" $(PYTEST_ARGS)
+
+bench: $(VENV)/.tools $(BUILT) ## measure the installed curier (ARGS="..." goes to the benchmarks)
+	$(PY) -m bench $(ARGS)
+
+conformance: $(VENV)/.tools ## write docs/conformance.md: which test pins which statement of the specs
+	PYTHONPATH=src $(PY) -m tests.conformance.page
+
+clean: ## remove what builds and tools left behind, but not .venv
+	rm -rf build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f $(VENV)/.built-* $(VENV)/.form
+	find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	rm -rf $(VENV)
+
+# -- the virtual environment, in steps that are done once --
+
+# One list of requirements out of pyproject.toml, one quoted requirement a line.
+REQUIREMENTS = $(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+	print(*map(repr, $(1)), sep="\n")'
+
+$(VENV)/.created:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer, or say make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "curier needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Say make PYTHON=/path/to/a/newer/python"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	@echo "setting up $(VENV) with $$($(PYTHON) -V) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.builders: pyproject.toml $(VENV)/.created
+	@echo "fetching what curier needs to be built and to run ..."
+	@$(call REQUIREMENTS,p["build-system"]["requires"] + p["project"]["dependencies"]) | xargs $(PIP_INSTALL)
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.builders
+	@echo "fetching the tools for checks and tests ..."
+	@$(call REQUIREMENTS,p["project"]["optional-dependencies"]["dev"]) | xargs $(PIP_INSTALL)
+	@touch $@
+
+$(BUILT): $(SOURCES) setup.py $(VENV)/.builders
+	@echo "building curier (about a minute where the core is compiled) ..."
+	@$(PIP_INSTALL) --no-deps --force-reinstall --no-build-isolation .
+	@rm -f $(VENV)/.built-*
+	@$(PY) -c 'import curier; print("compiled" if curier.COMPILED else "pure")' >$(VENV)/.form
+	@if [ $(FORM) = native ] && [ $$(cat $(VENV)/.form) = pure ]; then \
+		echo "No working C compiler or no Python headers here: curier runs interpreted, about four times slower."; fi
+	@touch $@

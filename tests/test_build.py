@@ -1,0 +1,32 @@
+"""The form under test is the form that was asked for: the core compiled, or interpreted."""
+
+import importlib
+import os
+import pkgutil
+from pathlib import Path
+
+import curier
+
+CORE_FOLDERS = ("codec", "topics", "session", "protocol", "broker")
+
+
+def core_modules() -> list[str]:
+    return [
+        f"curier.{folder}.{module.name}"
+        for folder in CORE_FOLDERS
+        for module in pkgutil.iter_modules([str(Path(curier.__path__[0], folder))])
+    ]
+
+
+def test_the_whole_core_has_one_form_the_expected_one() -> None:
+    modules = core_modules()
+    assert "curier.codec.primitives" in modules
+    suffix = ".so" if curier.COMPILED else ".py"
+    files = {name: importlib.import_module(name).__file__ or "" for name in modules}
+    assert [name for name, file in files.items() if not file.endswith(suffix)] == []
+    if expected := os.environ.get("CURIER_EXPECT"):
+        assert expected == ("compiled" if curier.COMPILED else "pure")
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert Path(curier.__path__[0], "py.typed").is_file()
