@@ -1,0 +1,146 @@
+"""Who may connect and what they may do: the two questions a broker asks, and the shape of the answer.
+
+An ``Authenticator`` is asked once for every CONNECT (MQTT 5.0 section 3.1) and once for every AUTH packet
+of an enhanced exchange (section 4.12). An ``Authorizer`` is asked when a client first publishes to a
+topic or subscribes to a filter. Both are async, so that they may ask a database or another process; only
+the client in question waits. ``curier.testing.seams`` holds the tests that every implementation passes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from curier.types import ReasonCode
+
+Action = Literal["publish", "subscribe"]
+
+ACCEPT: Final = int(ReasonCode.SUCCESS)
+CONTINUE: Final = int(ReasonCode.CONTINUE_AUTHENTICATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client says about itself, and what the broker sees of it.
+
+    ``address`` is the peer's, as text; ``listener`` the URL it came in by; ``protocol_version`` 3, 4 or 5.
+    ``authentication_method`` and ``authentication_data`` come from CONNECT or, in an exchange, from the
+    AUTH packet being answered (5.0 sections 3.1.2.11.9 and 3.15.2.2). Secrets are kept out of ``repr``.
+    """
+
+    client_id: str
+    username: str | None
+    password: bytes | None = field(repr=False)
+    address: str
+    listener: str
+    protocol_version: int
+    authentication_method: str | None = None
+    authentication_data: bytes | None = field(default=None, repr=False)
+    certificate: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An answer: ``reason_code`` 0 accepts, 0x18 asks for another AUTH step, 0x80 and above refuse.
+
+    ``reason_string`` goes to the client, so it must not say more than a stranger may know. ``identity``
+    is who the client now is; ``None`` stands for its user name, checked or not. ``authentication_data`` goes
+    to the client with CONNACK or AUTH. ``state`` is handed back at the next step of the same exchange.
+    """
+
+    reason_code: int
+    reason_string: str = ""
+    identity: str | None = None
+    authentication_data: bytes | None = field(default=None, repr=False)
+    state: object = field(default=None, repr=False)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether this is a yes; another AUTH step is neither yes nor no."""
+        return self.reason_code == ACCEPT
+
+
+class Authenticator(ABC):
+    """Decides who may connect.
+
+    The contract: ``authenticate`` and ``exchange`` return a ``Verdict`` for whatever strangers send; a
+    refusal is a ``Verdict``, not an exception. Its Reason Code is one that CONNACK may carry (5.0 section
+    3.2.2.2). They may be called for many clients at once and be cancelled at any await, when the client
+    leaves. They never block the event loop, and never log or return a password. One authenticator may
+    outlive an event loop.
+    """
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """The Authentication Methods it knows; a client that names another is refused before it is asked."""
+        return frozenset()
+
+    @abstractmethod
+    async def authenticate(self, credentials: Credentials) -> Verdict:
+        """Answer a CONNECT. With an Authentication Method, 0x18 begins an exchange of AUTH packets."""
+
+    async def exchange(self, credentials: Credentials, state: object) -> Verdict:
+        """Answer an AUTH packet of the client (5.0 section 4.12).
+
+        ``state`` is that of the verdict before; ``None`` at the first step of a re-authentication.
+        """
+        return Verdict(
+            ReasonCode.BAD_AUTHENTICATION_METHOD, "this broker knows no such Authentication Method"
+        )
+
+
+class Authorizer(ABC):
+    """Decides who may publish and subscribe to what.
+
+    The broker remembers each verdict for the connection, action and topic it was given for, with its QoS and
+    retain flag, until ``changed()`` is called; so the same question must have the same answer until then. A
+    refusal is a ``Verdict``, not an exception, with a Reason Code that PUBACK (5.0 section 3.4.2.1) or
+    SUBACK (section 3.9.3) may carry; 0x87 Not authorized is the plain one. ``authorize`` may be called for
+    many clients at once and be cancelled at any await.
+    """
+
+    _watchers: tuple[Callable[[], None], ...] = ()
+
+    @abstractmethod
+    async def authorize(
+        self, identity: str | None, client_id: str, action: Action, topic: str, qos: int, retain: bool
+    ) -> Verdict:
+        """Answer whether this client may do this.
+
+        ``topic`` is a Topic Name when publishing, a Topic Filter when subscribing (with its ``$share/...``
+        prefix, if it has one); ``qos`` and ``retain`` are those of the message, or the QoS asked for and
+        ``False`` of the subscription. ``identity`` is ``None`` for an anonymous client.
+        """
+
+    def changed(self) -> None:
+        """Say that the rules have changed: every remembered verdict is forgotten.
+
+        Call it from the thread of the event loop that the broker runs in.
+        """
+        for watcher in self._watchers:
+            watcher()
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Have ``watcher`` called at every ``changed()``; the broker does this for itself."""
+        self._watchers = (*self._watchers, watcher)
+
+    def unwatch(self, watcher: Callable[[], None]) -> None:
+        """Undo one ``watch``; a watcher that is not there is ignored."""
+        kept = list(self._watchers)
+        if watcher in kept:
+            kept.remove(watcher)
+        self._watchers = tuple(kept)
+
+
+class AllowAnonymous(Authenticator):
+    """Lets everyone in, whatever they say.
+
+    The identity of a client is then the user name it claims, which nobody has checked: do not give rights
+    to it.
+    """
+
+    async def authenticate(self, credentials: Credentials) -> Verdict:
+        """Accept."""
+        return Verdict(ACCEPT)
