@@ -1,0 +1,136 @@
+"""What may import what, what the core may never import, and how long things may grow."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "curier"
+
+CORE = {"codec", "topics", "session", "protocol", "broker"}
+BANNED_IN_CORE = {"asyncio", "socket", "ssl", "select", "threading", "time", "random", "os", "logging"}
+HOT = {"codec/publish.py", "topics/routes.py", "broker/delivery.py"}  # may be long; each says why at its top
+FILE_LINES = 600
+FUNCTION_LINES = 60
+
+# Each layer's own modules, errors and types are always allowed; "*" is anything but testing.
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "types": set(),
+    "codec": set(),
+    "topics": set(),
+    "session": {"codec"},
+    "protocol": {"session", "codec"},
+    "broker": {"protocol", "session", "topics", "codec"},
+    "store": {"session.journal", "session.message"},
+    "auth": {"session.message", "broker.hooks"},
+    "net": {"broker", "codec"},
+    "client": {"protocol", "session", "codec", "store", "net.websocket"},
+    "config": {"broker.options"},
+    "server": {"*"},
+    "cli": {"", "server", "client", "config", "auth", "store", "net"},
+    "": {"*"},
+    "__main__": {"cli"},
+    "testing": {"*"},
+}
+
+
+def layer_of(module: str) -> str:
+    return module.split(".")[0]
+
+
+def imports_of(tree: ast.Module) -> list[str]:
+    """Return every imported module, whole; of `from m import n`, `m.n`: n may be a module."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def may_import(layer: str, target: str) -> bool:
+    """Tell whether the layer may import `curier.<target>`."""
+    if layer_of(target) == "testing":
+        return layer == "testing"
+    allowed = ALLOWED[layer]
+    if "*" in allowed or (layer_of(target) == layer and layer != ""):
+        return True
+    if layer not in {"errors", "types"} and layer_of(target) in {"errors", "types"}:
+        return True
+    if target == "" or layer_of(target) not in ALLOWED:  # the face itself, or a name of it
+        return "" in allowed
+    return any(f"{target}.".startswith(f"{name}.") for name in allowed if name)
+
+
+def faults(path: str, text: str) -> list[str]:
+    """Return what the module at `path`, relative to src/curier, does against the rules."""
+    layer = path.split("/")[0].removesuffix(".py").replace("__init__", "")
+    if layer not in ALLOWED:
+        return [f"{path}: no layer {layer!r} in the table"]
+    tree = ast.parse(text)
+    found = []
+    for name in imports_of(tree):
+        if layer_of(name) == "curier":
+            if not may_import(layer, name.partition(".")[2]):
+                found.append(f"{path}: {layer} may not import {name}")
+        elif layer in CORE and layer_of(name) in BANNED_IN_CORE:
+            found.append(f"{path}: the core may not import {name}")
+    if path in HOT:
+        return found
+    if (lines := text.count("\n")) > FILE_LINES:
+        found.append(f"{path}: {lines} lines, {FILE_LINES} allowed")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if lines > FUNCTION_LINES:
+                found.append(f"{path}: {node.name} has {lines} lines, {FUNCTION_LINES} allowed")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("errors.py", "import curier.types", "errors may not import curier.types"),
+        ("codec/decode.py", "from curier.session import journal", "codec may not import"),
+        ("codec/decode.py", "from curier import topics", "codec may not import curier.topics"),
+        ("codec/decode.py", "from curier import Client", "codec may not import curier.Client"),
+        ("topics/tree.py", "from time import monotonic", "the core may not import time.monotonic"),
+        ("broker/core.py", "def f():\n    import os.path", "the core may not import os.path"),
+        ("broker/core.py", "import curier.server", "broker may not import curier.server"),
+        ("auth/base.py", "from curier.broker.core import BrokerCore", "auth may not import"),
+        ("cli/pub.py", "from curier.broker.core import BrokerCore", "cli may not import"),
+        ("server.py", "from curier.testing import Pair", "server may not import curier.testing.Pair"),
+        ("somewhere/new.py", "", "no layer 'somewhere'"),
+        ("net/tcp.py", "x = 1\n" * 601, "601 lines, 600 allowed"),
+        ("net/tcp.py", "async def f():\n" + "    x = 1\n" * 60, "f has 61 lines, 60 allowed"),
+    ],
+)
+def test_the_rules_can_be_broken(path: str, text: str, said: str) -> None:
+    (fault,) = faults(path, text)
+    assert said in fault
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("codec/publish.py", "x = 1\n" * 601),
+        ("broker/core.py", "from curier.session.session import Session\nfrom curier.errors import MqttError"),
+        ("testing/pair.py", "import curier.testing.time, curier.server, asyncio"),
+        ("cli/__init__.py", "import curier\nfrom curier import Client, server\nfrom curier.cli import pub"),
+        ("__init__.py", "from curier.client.client import Client\nfrom curier.types import QoS"),
+    ],
+)
+def test_the_rules_can_be_kept(path: str, text: str) -> None:
+    assert faults(path, text) == []
+
+
+def test_the_sources_keep_the_rules() -> None:
+    paths = sorted(SOURCE.rglob("*.py"))
+    assert {path.name for path in SOURCE.iterdir() if path.is_dir()} >= CORE
+    found = [
+        fault for path in paths for fault in faults(path.relative_to(SOURCE).as_posix(), path.read_text())
+    ]
+    assert found == []
