@@ -1,0 +1,414 @@
+"""The broker's settings: a TOML file, read strictly, and the rules that hold between settings.
+
+Whatever is wrong is a ``ConfigError`` that names file, line and key and says what was expected; a key that
+is not known is an error too, so that a slip of the pen cannot quietly leave a default in place. The keys of
+the table ``[limits]`` are the attributes of ``curier.broker.options.Options``, taken from there.
+
+    listen = ["tcp://0.0.0.0:1883"]
+    password_file = "users"           # beside this file
+    log_level = "info"
+    sys_interval = "10 s"
+
+    [limits]
+    max_packet_size = "1 MiB"
+    max_connections = 10_000
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import reprlib
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, cast
+from urllib.parse import urlsplit
+
+from curier.broker.options import Options
+from curier.errors import ConfigError
+
+Durability = Literal["fsync", "os", "memory"]
+DURABILITIES: Final = ("fsync", "os", "memory")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+DEFAULT_LISTEN: Final = "tcp://127.0.0.1:1883"
+DEFAULT_PORT: Final = 1883
+
+_LATER_SCHEMES: Final = ("tls", "mqtts", "ssl", "ws", "wss", "unix")
+_SIZES: Final = {
+    "": 1,
+    "b": 1,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+}
+_TIMES: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_QUANTITY: Final = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([A-Za-z]*)", re.ASCII)
+
+# Which whole numbers of Options are sizes or spans of time; the others are plain counts.
+_IN_BYTES: Final = frozenset(
+    ("max_packet_size", "output_soft_limit", "output_hard_limit", "max_queued_bytes", "max_retained_bytes")
+)
+_IN_SECONDS: Final = frozenset(("keep_alive_maximum", "session_expiry_maximum"))
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen: a parsed URL. ``port`` 0 means any free port; ``path`` is for later schemes."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs on this machine can reach it. Of names, only ``localhost`` is trusted to."""
+        if self.host == "localhost":
+            return True
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return (inner or address).is_loopback
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of ``curier broker``.
+
+    ``allow_anonymous`` ``None`` means: on loopback only, and not at all beside a password file.
+    ``durability`` ``None`` means ``fsync`` with a data directory. ``options`` are the core's limits.
+    """
+
+    listen: tuple[str, ...] = (DEFAULT_LISTEN,)
+    data: str | None = None
+    memory: bool = False
+    durability: Durability | None = None
+    allow_anonymous: bool | None = None
+    password_file: str | None = None
+    log_level: str = "info"
+    options: Options = field(default_factory=Options)
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` for settings that are each right but do not go together."""
+        self.anonymous_may_connect()
+        if self.data is not None and self.memory:
+            raise ConfigError("data and memory cannot both be: choose a directory, or memory only")
+        if self.data is None and self.durability in ("fsync", "os"):
+            raise ConfigError(
+                f"durability {self.durability} needs a directory to write to: "
+                "give one with --data DIR (data in the configuration file), or leave durability out"
+            )
+        try:
+            self.options.check()
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+
+    def anonymous_may_connect(self) -> bool:
+        """Whether clients without a user name get in; ``ConfigError`` where nobody has decided that."""
+        if self.password_file is not None or self.allow_anonymous:
+            return bool(self.allow_anonymous)
+        users = "--password-file FILE (password_file = ...; make one with: curier passwd FILE USER)"
+        if self.allow_anonymous is False:
+            raise ConfigError(
+                f"allow_anonymous is false and there are no users, so nobody can connect: give {users}"
+            )
+        for url in self.listen:
+            if not parse_listen(url).is_loopback:
+                raise ConfigError(
+                    f"{url} can be reached from other machines, and nothing says who may connect: "
+                    f"give {users}, or let everyone in with --allow-anonymous (allow_anonymous = true)"
+                )
+        return True
+
+
+def parse_listen(url: str) -> Listen:
+    """Parse a listener's URL, such as ``tcp://127.0.0.1:1883``, ``tcp://[::1]`` or ``tcp://0.0.0.0:0``.
+
+    Without a port it is 1883; port 0 is any free port. Raises ``ConfigError``.
+    """
+    scheme, separator, _ = url.partition("://")
+    scheme = scheme.lower()
+    if not separator:
+        raise ConfigError(f"{url!r}: expected a URL such as {DEFAULT_LISTEN} or tcp://[::1]:1883")
+    if scheme in _LATER_SCHEMES:
+        raise ConfigError(f"{url!r}: {scheme} listeners are not in this release; use tcp://")
+    if scheme != "tcp":
+        raise ConfigError(f"{url!r}: expected the scheme tcp://, not {scheme}://")
+    authority = url.partition("://")[2].rstrip("/")
+    if authority.count(":") > 1 and not authority.startswith("["):
+        raise ConfigError(f"{url!r}: expected an IPv6 address in brackets, as in tcp://[::1]:1883")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigError(
+            f"{url!r}: expected host and port as in tcp://127.0.0.1:1883; ports go to 65535"
+        ) from None
+    if not host:
+        raise ConfigError(
+            f"{url!r}: expected a host: 127.0.0.1 for this machine only, 0.0.0.0 for every address"
+        )
+    if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ConfigError(f"{url!r}: expected nothing but host and port, as in {DEFAULT_LISTEN}")
+    return Listen("tcp", host, DEFAULT_PORT if port is None else port)
+
+
+def parse_size(value: object) -> int:
+    """Bytes from a whole number or a text such as ``"16 MiB"`` or ``"1.5 GB"``; else ``ValueError``."""
+    size = _quantity(value, _SIZES)
+    if size is None or size != int(size):
+        raise ValueError(f'expected a whole number of bytes, or a size such as "16 MiB", got {_shown(value)}')
+    return int(size)
+
+
+def parse_seconds(value: object) -> float:
+    """Seconds from a number or a text such as ``"10 s"`` or ``"5 min"``; else ``ValueError``."""
+    seconds = _quantity(value, _TIMES)
+    if seconds is None:
+        raise ValueError(
+            f'expected a number of seconds, or a time such as "10 s" or "5 min", got {_shown(value)}'
+        )
+    return float(seconds)
+
+
+def load(path: Path) -> Config:
+    """Read a TOML file. Relative paths in it are relative to the file. Raises ``ConfigError``.
+
+    Rules between settings are left to ``Config.check``, since the command line may still change some.
+    """
+    file = _File(path)
+    for name in file.table:
+        if name not in _KEYS:
+            raise file.unknown((name,), [*_KEYS])
+    options = file.limits()
+    settings = {
+        name: file.value((name,), _KEYS[name])
+        for name in file.table
+        if name not in ("limits", "sys_interval")
+    }
+    for name in ("data", "password_file"):
+        if name in settings:
+            settings[name] = str(path.parent / cast(str, settings[name]))
+    return Config(**settings, options=options)  # type: ignore[arg-type]  # each was checked by its key
+
+
+class _File:
+    """A parsed file that knows where its keys stand."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._text = _read(path)
+        try:
+            self.table = tomllib.loads(self._text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(_syntax_error(path, self._text, str(error))) from None
+
+    def value(self, keys: tuple[str, ...], take: Callable[[object], object]) -> object:
+        """The value of a key, as ``take`` makes it."""
+        found: object = self.table
+        for key in keys:
+            found = cast(Mapping[str, object], found)[key]
+        try:
+            return take(found)
+        except (ValueError, ConfigError) as error:
+            raise self.wrong(keys, str(error)) from None
+
+    def limits(self) -> Options:
+        """The table of limits, and ``sys_interval``, in place of the defaults."""
+        options = Options()
+        takers = limit_takers(options)
+        places: list[tuple[str, ...]] = []
+        if "limits" in self.table:
+            places += [("limits", name) for name in cast(dict[str, object], self.value(("limits",), _table))]
+        if "sys_interval" in self.table:
+            if ("limits", "sys_interval") in places:
+                raise self.wrong(
+                    ("limits", "sys_interval"), "it is set above [limits] already; keep one of the two"
+                )
+            places.append(("sys_interval",))
+        for keys in places:
+            if keys[-1] not in takers:
+                raise self.unknown(keys, [*takers])
+            setattr(options, keys[-1], self.value(keys, takers[keys[-1]]))
+        try:
+            options.check()
+        except ValueError as error:
+            name = str(error).partition(" ")[0]
+            raise self.wrong(("limits", name), str(error).removeprefix(name).lstrip()) from None
+        return options
+
+    def unknown(self, keys: tuple[str, ...], known: list[str]) -> ConfigError:
+        """The error for a key that is not known, with the one that was perhaps meant."""
+        if len(keys) == 1 and keys[0] in limit_takers(Options()):
+            return self.wrong(keys, "this key belongs below [limits]")
+        if len(keys) == 2 and keys[1] in _KEYS:
+            return self.wrong(keys, "this key belongs at the top, above [limits]")
+        near = difflib.get_close_matches(keys[-1], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of: {', '.join(known)}"
+        return self.wrong(keys, f"there is no such key; {hint}")
+
+    def wrong(self, keys: tuple[str, ...], message: str) -> ConfigError:
+        """The error for a key and its value."""
+        line = _line_of(self._text, keys)
+        where = f"{self._path}, line {line}" if line else str(self._path)
+        return ConfigError(f"{where}: {'.'.join(keys)}: {message}")
+
+
+def limit_takers(options: Options) -> dict[str, Callable[[object], object]]:
+    """For each setting of the core, the function that makes its value; compiled or not, in order of name."""
+    takers: dict[str, Callable[[object], object]] = {}
+    for name in dir(options):
+        value = getattr(options, name)
+        if name.startswith("_") or callable(value):
+            continue
+        if isinstance(value, bool):
+            takers[name] = _flag
+        elif isinstance(value, float):
+            takers[name] = parse_seconds
+        elif isinstance(value, str):
+            takers[name] = _string
+        elif name in _IN_BYTES:
+            takers[name] = parse_size
+        else:
+            takers[name] = _whole_seconds if name in _IN_SECONDS else _count
+    return takers
+
+
+def _quantity(value: object, units: Mapping[str, float]) -> float | None:
+    """A number of the base unit, from a number or a text with a unit; ``None`` where it is neither."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return value if 0 <= value < 2**63 else None  # which neither infinity nor NaN is
+    found = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or found[2].lower() not in units:
+        return None
+    number = float(found[1]) if "." in found[1] else int(found[1])
+    return number * units[found[2].lower()]
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else reprlib.repr(value)
+
+
+def _whole_seconds(value: object) -> int:
+    seconds = parse_seconds(value)
+    if seconds != int(seconds):
+        raise ValueError(f"expected a whole number of seconds, got {_shown(value)}")
+    return int(seconds)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"expected a whole number, 0 or more, got {_shown(value)}")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {_shown(value)}")
+    return value
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected text in quotes, got {_shown(value)}")
+    return value
+
+
+def _path(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected a path in quotes, got {_shown(value)}")
+    return value
+
+
+def _table(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a table, as below the line [limits], got {_shown(value)}")
+    return value
+
+
+def _urls(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(url, str) for url in value):
+        raise ValueError(f'expected a list of URLs, such as ["{DEFAULT_LISTEN}"], got {_shown(value)}')
+    for url in value:
+        parse_listen(url)
+    return tuple(value)
+
+
+def _one_of(names: Sequence[str]) -> Callable[[object], object]:
+    def take(value: object) -> object:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError(f"expected one of {', '.join(names)}, got {_shown(value)}")
+        return value
+
+    return take
+
+
+_KEYS: Final[dict[str, Callable[[object], object]]] = {
+    "listen": _urls,
+    "data": _path,
+    "memory": _flag,
+    "durability": _one_of(DURABILITIES),
+    "allow_anonymous": _flag,
+    "password_file": _path,
+    "log_level": _one_of(LOG_LEVELS),
+    "sys_interval": parse_seconds,
+    "limits": _table,
+}
+
+
+def _read(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return data.decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}, line {line}: expected UTF-8 text") from None
+
+
+def _syntax_error(path: Path, text: str, message: str) -> str:
+    found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL)
+    if found is not None:
+        return f"{path}, line {found[2]}, column {found[3]}: {found[1]}"
+    line = text.count("\n") + 1
+    column = len(text.rpartition("\n")[2]) + 1
+    return f"{path}, line {line}, column {column}: {message}"
+
+
+def _line_of(text: str, keys: tuple[str, ...]) -> int | None:
+    """The line where a key of a valid file is set; ``None`` if it is not.
+
+    The shortest beginning of the file that has the key ends with its value; its statement begins after the
+    beginning before that parses as well. Only for errors: it reads the file once for each line.
+    """
+    lines = text.split("\n")
+    start = 1
+    for end in range(1, len(lines) + 1):
+        try:
+            found: object = tomllib.loads("\n".join(lines[:end]))
+        except tomllib.TOMLDecodeError:
+            continue  # within a value of many lines
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        if found is not None:
+            return start
+        start = end + 1
+    return None

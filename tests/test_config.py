@@ -1,0 +1,420 @@
+"""Settings: what a file may say, what is said of a file that is wrong, and who may connect by default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from curier.broker.options import Options
+from curier.config import (
+    _IN_BYTES,
+    _IN_SECONDS,
+    Config,
+    Durability,
+    Listen,
+    limit_takers,
+    load,
+    parse_listen,
+    parse_seconds,
+    parse_size,
+)
+from curier.errors import ConfigError
+
+MIB = 2**20
+
+
+def load_text(tmp_path: Path, text: str) -> Config:
+    path = tmp_path / "broker.toml"
+    path.write_text(text)
+    return load(path)
+
+
+# -- what a file may say --
+
+
+def test_an_empty_file_leaves_every_default(tmp_path: Path) -> None:
+    config = load_text(tmp_path, "")
+    defaults = Options()
+    assert config.listen == ("tcp://127.0.0.1:1883",)
+    assert (config.data, config.memory, config.durability) == (None, False, None)
+    assert (config.allow_anonymous, config.password_file, config.log_level) == (None, None, "info")
+    for name in limit_takers(defaults):
+        assert getattr(config.options, name) == getattr(defaults, name)
+
+
+def test_every_key_is_taken(tmp_path: Path) -> None:
+    config = load_text(
+        tmp_path,
+        """
+        listen = [
+            "tcp://0.0.0.0:1883",
+            "tcp://[::1]:0",
+        ]
+        data = "state"
+        memory = false
+        durability = "os"
+        allow_anonymous = true
+        password_file = "/etc/curier/users"
+        log_level = "debug"
+        sys_interval = "1 min"
+
+        [limits]
+        max_packet_size = "2 MiB"
+        max_connections = 12
+        connect_timeout = 2.5
+        retry_interval = 20
+        session_expiry_maximum = "2 d"
+        drop_oldest = true
+        response_information = "replies/{client_id}"
+        """,
+    )
+    assert config.listen == ("tcp://0.0.0.0:1883", "tcp://[::1]:0")
+    assert config.data == str(tmp_path / "state")
+    assert (config.memory, config.durability, config.log_level) == (False, "os", "debug")
+    assert (config.allow_anonymous, config.password_file) == (True, "/etc/curier/users")
+    options = config.options
+    assert (options.sys_interval, options.connect_timeout, options.retry_interval) == (60.0, 2.5, 20.0)
+    assert (options.max_packet_size, options.max_connections) == (2 * MIB, 12)
+    assert options.session_expiry_maximum == 2 * 86_400
+    assert options.drop_oldest is True
+    assert options.response_information == "replies/{client_id}"
+    assert type(options.retry_interval) is float
+    config.check()
+
+
+def test_every_option_of_the_core_can_be_set_to_its_default(tmp_path: Path) -> None:
+    defaults = Options()
+    lines = ["[limits]"]
+    for name in limit_takers(defaults):
+        value = getattr(defaults, name)
+        shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
+        lines.append(f"{name} = {shown}")
+    assert len(lines) > 20
+    options = load_text(tmp_path, "\n".join(lines)).options
+    for name in limit_takers(defaults):
+        assert getattr(options, name) == getattr(defaults, name)
+        assert type(getattr(options, name)) is type(getattr(defaults, name))
+
+
+def test_the_options_known_by_their_unit_exist() -> None:
+    takers = limit_takers(Options())
+    assert takers.keys() >= _IN_BYTES | _IN_SECONDS
+    assert {
+        name for name in takers if name.endswith(("_bytes", "_size")) and "cache" not in name
+    } <= _IN_BYTES
+
+
+# -- what is said of a file that is wrong --
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("liste = []", "line 1: liste: there is no such key; did you mean listen?"),
+        ("\n\nzzz = 1", "line 3: zzz: there is no such key; expected one of: listen, data, memory"),
+        ("[limit]\nmax_sessions = 1", "line 1: limit: there is no such key; did you mean limits?"),
+        (
+            "[limits]\n\n# a comment\nmax_sesions = 1",
+            "line 4: limits.max_sesions: there is no such key; did you mean max_sessions?",
+        ),
+        ("max_packet_size = 5", "line 1: max_packet_size: this key belongs below [limits]"),
+        ("[limits]\nlisten = []", "line 2: limits.listen: this key belongs at the top, above [limits]"),
+        (
+            "[limits]\nmax_packet_size = 'big'",
+            "line 2: limits.max_packet_size: expected a whole number of bytes, "
+            "or a size such as \"16 MiB\", got 'big'",
+        ),
+        (
+            "limits.max_packet_size = '1.5 B'",
+            "line 1: limits.max_packet_size: expected a whole number of bytes",
+        ),
+        (
+            "limits = { max_sessions = -1 }",
+            "line 1: limits.max_sessions: expected a whole number, 0 or more, got -1",
+        ),
+        ("limits = 3", "line 1: limits: expected a table, as below the line [limits], got 3"),
+        ("[[limits]]", "line 1: limits: expected a table"),
+        (
+            "[limits]\nmax_sessions = true",
+            "line 2: limits.max_sessions: expected a whole number, 0 or more, got true",
+        ),
+        (
+            "[limits]\nmax_sessions = '5'",
+            "line 2: limits.max_sessions: expected a whole number, 0 or more, got '5'",
+        ),
+        ("[limits]\ndrop_oldest = 1", "line 2: limits.drop_oldest: expected true or false, got 1"),
+        (
+            "[limits]\nconnect_timeout = '5 m'",
+            "line 2: limits.connect_timeout: expected a number of seconds, "
+            'or a time such as "10 s" or "5 min", got \'5 m\'',
+        ),
+        ("[limits]\nconnect_timeout = nan", "line 2: limits.connect_timeout: expected a number of seconds"),
+        ("[limits]\nconnect_timeout = inf", "line 2: limits.connect_timeout: expected a number of seconds"),
+        ("[limits]\nconnect_timeout = -1", "line 2: limits.connect_timeout: expected a number of seconds"),
+        (
+            "[limits]\nkeep_alive_maximum = '500 ms'",
+            "line 2: limits.keep_alive_maximum: expected a whole number of seconds, got '500 ms'",
+        ),
+        (
+            "[limits]\nresponse_information = 1",
+            "line 2: limits.response_information: expected text in quotes, got 1",
+        ),
+        ("[limits]\n\nreceive_maximum = 0", "line 3: limits.receive_maximum: must be from 1 to 65535, not 0"),
+        (
+            "[limits]\noutput_soft_limit = '1 GiB'",
+            "limits.output_hard_limit: must be from 1073741824 to",
+        ),
+        (
+            "sys_interval = 1\n[limits]\nsys_interval = 2",
+            "line 3: limits.sys_interval: it is set above [limits] already; keep one of the two",
+        ),
+        ("listen = 'tcp://127.0.0.1'", "line 1: listen: expected a list of URLs"),
+        ("listen = []", "line 1: listen: expected a list of URLs"),
+        (
+            "log_level = 'info'\nlisten = [\n  'tcp://127.0.0.1',\n  'ws://127.0.0.1',\n]",
+            "line 2: listen: 'ws://127.0.0.1': ws listeners are not in this release; use tcp://",
+        ),
+        ("data = ''", "line 1: data: expected a path in quotes, got ''"),
+        ("password_file = 7", "line 1: password_file: expected a path in quotes, got 7"),
+        ("memory = 'yes'", "line 1: memory: expected true or false, got 'yes'"),
+        ("durability = 'none'", "line 1: durability: expected one of fsync, os, memory, got 'none'"),
+        (
+            "log_level = ['info']",
+            "line 1: log_level: expected one of debug, info, warning, error, got ['info']",
+        ),
+        ("sys_interval = 'often'", "line 1: sys_interval: expected a number of seconds"),
+        ("data = '''\nstate'''\nmemory = 1", "line 3: memory: expected true or false, got 1"),
+        # what is no TOML
+        ("memory = true\nlisten [", "line 2, column 8: Expected '=' after a key"),
+        ("memory = true\nmemory = true", "line 2, column 14: Cannot overwrite a value"),
+        ("listen = [\n'a'", "line 2, column 4: Unclosed array"),
+    ],
+)
+def test_a_wrong_file_is_told_where_and_what(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(tmp_path, text)
+    where, said = str(tmp_path / "broker.toml"), str(caught.value)
+    assert said.startswith((f"{where}, {expected}", f"{where}: {expected}"))
+
+
+def test_a_long_value_is_not_repeated_whole(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(tmp_path, f"durability = '{'x' * 10_000}'")
+    assert len(str(caught.value)) < 300
+
+
+def test_lines_are_counted_with_windows_line_ends(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"line 3: memory:"):
+        load_text(tmp_path, "# one\r\n# two\r\nmemory = 1\r\n")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no\.toml: there is no such file"):
+        load(tmp_path / "no.toml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path)
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b"# one\n# \xe9\n")
+    with pytest.raises(ConfigError, match=r"latin\.toml, line 2: expected UTF-8 text"):
+        load(latin)
+
+
+# -- settings that do not go together --
+
+
+def test_data_and_memory_are_one_or_the_other() -> None:
+    with pytest.raises(ConfigError, match="data and memory cannot both be"):
+        Config(data="state", memory=True).check()
+
+
+@pytest.mark.parametrize("durability", ["fsync", "os"])
+def test_durability_needs_a_directory(durability: Durability) -> None:
+    with pytest.raises(ConfigError, match=f"durability {durability} needs a directory .*--data DIR"):
+        Config(durability=durability).check()
+    Config(durability=durability, data="state").check()
+    Config(durability="memory").check()
+
+
+def test_options_are_checked_again_with_the_rest() -> None:
+    config = Config()
+    config.options.maximum_qos = 3
+    with pytest.raises(ConfigError, match="maximum_qos must be from 0 to 2, not 3"):
+        config.check()
+
+
+# -- who may connect --
+
+LOOPBACK = ("tcp://127.0.0.1:1883", "tcp://[::1]:1883", "tcp://localhost:0")
+WIDE = ("tcp://127.0.0.1:1883", "tcp://0.0.0.0:1883")
+
+
+@pytest.mark.parametrize(
+    ("listen", "allow_anonymous", "password_file", "expected"),
+    [
+        (LOOPBACK, None, None, True),
+        (LOOPBACK, True, None, True),
+        (LOOPBACK, None, "users", False),
+        (LOOPBACK, False, "users", False),
+        (LOOPBACK, True, "users", True),
+        (WIDE, True, None, True),
+        (WIDE, None, "users", False),
+        (WIDE, True, "users", True),
+    ],
+)
+def test_anonymous_clients_are_for_loopback_unless_one_says_so(
+    listen: tuple[str, ...], allow_anonymous: bool | None, password_file: str | None, expected: bool
+) -> None:
+    config = Config(listen=listen, allow_anonymous=allow_anonymous, password_file=password_file)
+    config.check()
+    assert config.anonymous_may_connect() is expected
+
+
+@pytest.mark.parametrize(
+    "url", ["tcp://0.0.0.0:1883", "tcp://[::]:1883", "tcp://10.0.0.1", "tcp://broker.example"]
+)
+def test_an_address_for_others_needs_a_decision(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(listen=(*LOOPBACK, url)).check()
+    said = str(caught.value)
+    assert said.startswith(f"{url} can be reached from other machines")
+    assert "--password-file FILE" in said
+    assert "--allow-anonymous" in said
+
+
+def test_nobody_at_all_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match=r"nobody can connect: give --password-file"):
+        Config(allow_anonymous=False).check()
+
+
+# -- listeners --
+
+
+@pytest.mark.parametrize(
+    ("url", "expected", "shown", "is_loopback"),
+    [
+        ("tcp://127.0.0.1:1883", Listen("tcp", "127.0.0.1", 1883), "tcp://127.0.0.1:1883", True),
+        ("tcp://127.0.0.1", Listen("tcp", "127.0.0.1", 1883), "tcp://127.0.0.1:1883", True),
+        ("TCP://127.1.2.3/", Listen("tcp", "127.1.2.3", 1883), "tcp://127.1.2.3:1883", True),
+        ("tcp://localhost:0", Listen("tcp", "localhost", 0), "tcp://localhost:0", True),
+        ("tcp://[::1]", Listen("tcp", "::1", 1883), "tcp://[::1]:1883", True),
+        (
+            "tcp://[::ffff:127.0.0.1]:7",
+            Listen("tcp", "::ffff:127.0.0.1", 7),
+            "tcp://[::ffff:127.0.0.1]:7",
+            True,
+        ),
+        (
+            "tcp://[::ffff:10.0.0.1]:7",
+            Listen("tcp", "::ffff:10.0.0.1", 7),
+            "tcp://[::ffff:10.0.0.1]:7",
+            False,
+        ),
+        ("tcp://[::]:65535", Listen("tcp", "::", 65535), "tcp://[::]:65535", False),
+        ("tcp://0.0.0.0", Listen("tcp", "0.0.0.0", 1883), "tcp://0.0.0.0:1883", False),
+        ("tcp://Broker.example:99", Listen("tcp", "broker.example", 99), "tcp://broker.example:99", False),
+        (
+            "tcp://localhost.example",
+            Listen("tcp", "localhost.example", 1883),
+            "tcp://localhost.example:1883",
+            False,
+        ),
+    ],
+)
+def test_listeners_are_urls(url: str, expected: Listen, shown: str, is_loopback: bool) -> None:
+    listen = parse_listen(url)
+    assert listen == expected
+    assert str(listen) == shown
+    assert listen.is_loopback is is_loopback
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("tls://127.0.0.1", "tls listeners are not in this release"),
+        ("mqtts://127.0.0.1", "mqtts listeners are not in this release"),
+        ("ws://127.0.0.1", "ws listeners are not in this release"),
+        ("WSS://127.0.0.1", "wss listeners are not in this release"),
+        ("unix:///run/curier.sock", "unix listeners are not in this release"),
+        ("http://127.0.0.1", "expected the scheme tcp://, not http://"),
+        ("127.0.0.1:1883", "expected a URL such as tcp://127.0.0.1:1883"),
+        ("localhost:1883", "expected a URL such as tcp://127.0.0.1:1883"),
+        ("", "expected a URL such as tcp://127.0.0.1:1883"),
+        ("tcp://::1:1883", "expected an IPv6 address in brackets"),
+        ("tcp://[::1", "expected host and port"),
+        ("tcp://[nonsense]", "expected host and port"),
+        ("tcp://127.0.0.1:65536", "ports go to 65535"),
+        ("tcp://127.0.0.1:x", "expected host and port"),
+        ("tcp://", "expected a host"),
+        ("tcp://:1883", "expected a host"),
+        ("tcp://127.0.0.1/path", "expected nothing but host and port"),
+        ("tcp://127.0.0.1?tls=1", "expected nothing but host and port"),
+        ("tcp://user@127.0.0.1", "expected nothing but host and port"),
+    ],
+)
+def test_what_is_no_listener_is_told_why(url: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_listen(url)
+    assert str(caught.value).startswith(f"{url!r}: ")
+    assert expected in str(caught.value)
+
+
+# -- sizes and times --
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (0, 0),
+        (512, 512),
+        ("512", 512),
+        ("512 B", 512),
+        ("16 MiB", 16 * MIB),
+        (" 16mib ", 16 * MIB),
+        ("1.5 KiB", 1536),
+        ("1 GiB", 2**30),
+        ("2 kB", 2000),
+        ("2.5 MB", 2_500_000),
+        ("1 GB", 10**9),
+        (4096.0, 4096),
+    ],
+)
+def test_sizes(text: object, expected: int) -> None:
+    size = parse_size(text)
+    assert (size, type(size)) == (expected, int)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (0, 0.0),
+        (2.5, 2.5),
+        ("2.5", 2.5),
+        ("250 ms", 0.25),
+        ("10 s", 10.0),
+        ("10s", 10.0),
+        ("5 min", 300.0),
+        ("2 h", 7200.0),
+        ("1 d", 86_400.0),
+    ],
+)
+def test_times(text: object, expected: float) -> None:
+    seconds = parse_seconds(text)
+    assert (seconds, type(seconds)) == (expected, float)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "MiB", "-1", "1 1", "1e3", "1.", ".5", "1 XB", "٣", True, -1, 10**400, None, [], float("nan"), 0.5],
+)
+def test_what_is_no_size(value: object) -> None:
+    with pytest.raises(ValueError, match="expected a whole number of bytes"):
+        parse_size(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "s", "-1 s", "5 m", "1 s 2", True, -0.1, 10**400, None, {}, float("inf")]
+)
+def test_what_is_no_time(value: object) -> None:
+    with pytest.raises(ValueError, match="expected a number of seconds"):
+        parse_seconds(value)
