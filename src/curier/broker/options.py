@@ -22,8 +22,12 @@ class Options:
         self.connect_timeout: float = 10.0  # from accept to a complete, authenticated CONNECT
         self.max_connections: int = 100_000
         self.max_packet_size: int = 16 * MIB  # announced in CONNACK (3.2.2.3.6)
-        self.keep_alive_maximum: int = 0  # Server Keep Alive for clients that ask for more or for none; 0: theirs
-        self.receive_maximum: int = 1024  # unfinished QoS 1 and 2 PUBLISH packets taken from one client (3.2.2.3.3)
+        self.keep_alive_maximum: int = (
+            0  # Server Keep Alive for clients that ask for more or for none; 0: theirs
+        )
+        self.receive_maximum: int = (
+            1024  # unfinished QoS 1 and 2 PUBLISH packets taken from one client (3.2.2.3.3)
+        )
         self.topic_alias_maximum: int = 32  # aliases a client may set here (3.2.2.3.8)
         self.outgoing_topic_aliases: int = 32  # aliases chosen for a client, within what it allows; 0: none
         self.output_soft_limit: int = 8 * MIB  # unsent bytes; over it QoS 0 is dropped, QoS 1 and 2 wait
@@ -38,7 +42,6 @@ class Options:
         self.queue_qos0: bool = False  # also keep QoS 0 messages for a client that is away
         self.max_subscriptions: int = 20_000  # of one session
         self.max_topic_levels: int = 128  # of a Topic Name or Topic Filter
-        self.max_user_properties_bytes: int = 64 * 1024  # Properties of one PUBLISH, as encoded
         self.retry_interval: float = 0.0  # timed re-sending to 3.1 and 3.1.1 clients; 0: off [MQTT-4.4.0-1]
         # -- what is offered --
         self.maximum_qos: int = 2
@@ -46,8 +49,12 @@ class Options:
         self.wildcard_subscription_available: bool = True
         self.subscription_identifiers_available: bool = True
         self.shared_subscription_available: bool = True
-        self.check_payload_format: bool = False  # refuse payloads that are not the UTF-8 they claim to be (0x99)
-        self.response_information: str = ""  # answered to Request Response Information; "{client_id}" is filled in
+        self.check_payload_format: bool = (
+            False  # refuse payloads that are not the UTF-8 they claim to be (0x99)
+        )
+        self.response_information: str = (
+            ""  # answered to Request Response Information; "{client_id}" is filled in
+        )
         # -- the whole broker --
         self.max_retained_messages: int = 1_000_000
         self.max_retained_bytes: int = 1024 * MIB

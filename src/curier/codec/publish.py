@@ -22,6 +22,7 @@ from curier.codec.constants import (
     MQTT_50,
     PAYLOAD_FORMAT_INDICATOR,
     PROTOCOL_ERROR,
+    PUBLISH,
     RESPONSE_TOPIC,
     SUBSCRIPTION_IDENTIFIER,
     TOPIC_ALIAS,
@@ -29,6 +30,7 @@ from curier.codec.constants import (
     USER_PROPERTY,
 )
 from curier.codec.primitives import PACKET_IDS, encode_varint
+from curier.codec.properties import Properties, encode_properties
 from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolError
 
 NO_EXPIRY: Final = -1
@@ -44,8 +46,17 @@ class IncomingPublish:
     """
 
     __slots__ = (
-        "qos", "dup", "retain", "topic", "packet_id", "topic_alias", "expiry_interval",
-        "has_subscription_identifier", "is_text", "properties", "payload",
+        "dup",
+        "expiry_interval",
+        "has_subscription_identifier",
+        "is_text",
+        "packet_id",
+        "payload",
+        "properties",
+        "qos",
+        "retain",
+        "topic",
+        "topic_alias",
     )  # fmt: skip
 
     def __init__(self, first: int) -> None:
@@ -99,7 +110,9 @@ def parse_publish(data: bytes, start: int, stop: int, version: int) -> IncomingP
     if version == MQTT_50:
         pos = _parse_properties(data, pos, stop, publish)
         if not length and not publish.topic_alias:
-            raise RemoteProtocolError(PROTOCOL_ERROR, "PUBLISH has neither Topic Name nor Topic Alias", "MQTT-4.7.3-1")
+            raise RemoteProtocolError(
+                PROTOCOL_ERROR, "PUBLISH has neither Topic Name nor Topic Alias", "MQTT-4.7.3-1"
+            )
     elif not length:
         raise MalformedPacket("PUBLISH has an empty Topic Name", "MQTT-4.7.3-1")
     publish.payload = data[pos:stop]
@@ -110,7 +123,9 @@ def _check_topic_name(topic: bytes) -> None:
     try:
         topic.decode()
     except UnicodeDecodeError as error:
-        raise MalformedPacket(f"Topic Name {topic!r} is not well-formed UTF-8: {error.reason}", "MQTT-1.5.4-1") from None
+        raise MalformedPacket(
+            f"Topic Name {topic!r} is not well-formed UTF-8: {error.reason}", "MQTT-1.5.4-1"
+        ) from None
     if b"\x00" in topic:
         raise MalformedPacket(f"Topic Name {topic!r} contains U+0000", "MQTT-1.5.4-2")
     if b"#" in topic or b"+" in topic:
@@ -153,20 +168,26 @@ def _parse_properties(data: bytes, pos: int, stop: int, publish: IncomingPublish
             pos = _string(data, pos, end, "Response Topic")
             response_topic = data[begin_text:pos]
             if b"#" in response_topic or b"+" in response_topic:
-                raise RemoteProtocolError(PROTOCOL_ERROR, "Response Topic contains a wildcard", "MQTT-3.3.2-14")
+                raise RemoteProtocolError(
+                    PROTOCOL_ERROR, "Response Topic contains a wildcard", "MQTT-3.3.2-14"
+                )
         elif identifier == CONTENT_TYPE:
             pos = _string(data, pos, end, "Content Type")
         elif identifier == PAYLOAD_FORMAT_INDICATOR:
             if pos >= end:
                 raise MalformedPacket("Properties end within Payload Format Indicator")
             if data[pos] > 1:
-                raise RemoteProtocolError(PROTOCOL_ERROR, f"Payload Format Indicator is {data[pos]}, not 0 or 1")
+                raise RemoteProtocolError(
+                    PROTOCOL_ERROR, f"Payload Format Indicator is {data[pos]}, not 0 or 1"
+                )
             publish.is_text = data[pos] == 1
             pos += 1
         elif identifier == MESSAGE_EXPIRY_INTERVAL:
             if pos + 4 > end:
                 raise MalformedPacket("Properties end within Message Expiry Interval")
-            publish.expiry_interval = (data[pos] << 24) | (data[pos + 1] << 16) | (data[pos + 2] << 8) | data[pos + 3]
+            publish.expiry_interval = (
+                (data[pos] << 24) | (data[pos + 1] << 16) | (data[pos + 2] << 8) | data[pos + 3]
+            )
             pos += 4
             forward = False
         elif identifier == TOPIC_ALIAS:
@@ -233,7 +254,9 @@ def _string(data: bytes, pos: int, end: int, what: str) -> int:
     try:
         text.decode()
     except UnicodeDecodeError as error:
-        raise MalformedPacket(f"{what} {text!r} is not well-formed UTF-8: {error.reason}", "MQTT-1.5.4-1") from None
+        raise MalformedPacket(
+            f"{what} {text!r} is not well-formed UTF-8: {error.reason}", "MQTT-1.5.4-1"
+        ) from None
     if b"\x00" in text:
         raise MalformedPacket(f"{what} {text!r} contains U+0000", "MQTT-1.5.4-2")
     return pos
@@ -247,7 +270,7 @@ class Layout:
     Subscription Identifiers). For QoS 0 ``tail`` follows ``head`` directly.
     """
 
-    __slots__ = ("head", "tail", "size")
+    __slots__ = ("head", "size", "tail")
 
     def __init__(self, head: bytes, tail: bytes, size: int) -> None:
         self.head = head
@@ -267,7 +290,9 @@ def publish_layout(
         tail = (encode_varint(len(properties)) + properties + payload) if properties else b"\x00" + payload
     remaining = 2 + len(topic) + len(tail) + (2 if qos else 0)
     if remaining > MAXIMUM_REMAINING_LENGTH:
-        raise LocalProtocolError(0x95, f"a PUBLISH of {remaining} bytes is larger than MQTT allows (268435455)")
+        raise LocalProtocolError(
+            0x95, f"a PUBLISH of {remaining} bytes is larger than MQTT allows (268435455)"
+        )
     first = 0x30 | (qos << 1)
     if dup:
         first |= 8
@@ -303,3 +328,18 @@ def encode_topic_alias(alias: int) -> bytes:
 def encode_subscription_identifier(identifier: int) -> bytes:
     """The Subscription Identifier property (3.8.2.1.2)."""
     return b"\x0b" + encode_varint(identifier)
+
+
+def forwarded_properties(properties: Properties) -> bytes:
+    """Those Properties that go with a message to every receiver, encoded, without length."""
+    kept = Properties()
+    kept.payload_format_indicator = properties.payload_format_indicator
+    kept.content_type = properties.content_type
+    kept.response_topic = properties.response_topic
+    kept.correlation_data = properties.correlation_data
+    kept.user_properties = properties.user_properties
+    encoded = encode_properties(kept, PUBLISH)
+    begin = 0
+    while encoded[begin] > 127:
+        begin += 1
+    return encoded[begin + 1 :]

@@ -60,7 +60,7 @@ class Tap:
 class Held:
     """Output that waits until batch ``batch`` of the journal is durable; ``credit`` is Receive Maximum it gives back."""
 
-    __slots__ = ("batch", "data", "credit")
+    __slots__ = ("batch", "credit", "data")
 
     def __init__(self, batch: int, data: bytes, credit: int) -> None:
         self.batch = batch
@@ -249,7 +249,9 @@ class Connection:
             self.finished(entry, reason_code, now)
             self.pump(now)
         elif packet_id in session.outgoing.inflight or packet_id in session.outgoing.releasing:
-            raise RemoteProtocolError(PROTOCOL_ERROR, f"PUBACK for QoS 2 Packet Identifier {packet_id}", "MQTT-4.3.3-4")
+            raise RemoteProtocolError(
+                PROTOCOL_ERROR, f"PUBACK for QoS 2 Packet Identifier {packet_id}", "MQTT-4.3.3-4"
+            )
 
     def on_pubrec(self, packet_id: int, reason_code: int, now: float) -> None:
         """PUBREC: answered with PUBREL [MQTT-4.3.3-4], or the end of the delivery if it refuses."""
@@ -268,9 +270,13 @@ class Connection:
             # PUBREL says that PUBREC was seen, which must be durable first.
             self.answer(b"\x62\x02" + PACKET_IDS[packet_id], before)
         elif packet_id in outgoing.inflight:
-            raise RemoteProtocolError(PROTOCOL_ERROR, f"PUBREC for QoS 1 Packet Identifier {packet_id}", "MQTT-4.3.2-3")
+            raise RemoteProtocolError(
+                PROTOCOL_ERROR, f"PUBREC for QoS 1 Packet Identifier {packet_id}", "MQTT-4.3.2-3"
+            )
         else:
-            self.answer(encode_ack(PUBREL, packet_id, PACKET_IDENTIFIER_NOT_FOUND, None, self.version), before)
+            self.answer(
+                encode_ack(PUBREL, packet_id, PACKET_IDENTIFIER_NOT_FOUND, None, self.version), before
+            )
 
     def on_pubrel(self, packet_id: int, now: float) -> None:
         """PUBREL: answered with PUBCOMP, whether or not the identifier is known [MQTT-4.3.3-11]."""
@@ -280,7 +286,9 @@ class Connection:
         if session.incoming.release(packet_id):
             self.answer(b"\x70\x02" + PACKET_IDS[packet_id], before, 1)
         else:
-            self.answer(encode_ack(PUBCOMP, packet_id, PACKET_IDENTIFIER_NOT_FOUND, None, self.version), before)
+            self.answer(
+                encode_ack(PUBCOMP, packet_id, PACKET_IDENTIFIER_NOT_FOUND, None, self.version), before
+            )
 
     def on_pubcomp(self, packet_id: int, reason_code: int, now: float) -> None:
         """PUBCOMP: the delivery is over."""

@@ -154,9 +154,13 @@ class ServerConnection(Connection):
         elif kind == AUTH and isinstance(packet, Auth):
             self._auth(packet, now)
         elif kind == CONNECT:  # [MQTT-3.1.0-2]
-            raise RemoteProtocolError(PROTOCOL_ERROR, "a second CONNECT on the same connection", "MQTT-3.1.0-2")
+            raise RemoteProtocolError(
+                PROTOCOL_ERROR, "a second CONNECT on the same connection", "MQTT-3.1.0-2"
+            )
         else:
-            raise RemoteProtocolError(PROTOCOL_ERROR, f"a client must not send packet type {kind} (section 2.1.2)")
+            raise RemoteProtocolError(
+                PROTOCOL_ERROR, f"a client must not send packet type {kind} (section 2.1.2)"
+            )
         return True
 
     def _connect(self, packet: Connect, now: float) -> None:
@@ -173,7 +177,9 @@ class ServerConnection(Connection):
         """AUTH, in the exchange before CONNACK or in one begun with Re-authenticate (4.12)."""
         method = packet.properties.authentication_method if packet.properties is not None else None
         if self.authentication_method is None:
-            raise RemoteProtocolError(PROTOCOL_ERROR, "AUTH without Authentication Method in CONNECT", "MQTT-4.12.0-7")
+            raise RemoteProtocolError(
+                PROTOCOL_ERROR, "AUTH without Authentication Method in CONNECT", "MQTT-4.12.0-7"
+            )
         if method != self.authentication_method:
             raise RemoteProtocolError(
                 BAD_AUTHENTICATION_METHOD if self.state != CONNECTED else PROTOCOL_ERROR,
@@ -192,11 +198,17 @@ class ServerConnection(Connection):
 
     def _publish(self, publish: IncomingPublish, now: float) -> bool:
         if publish.has_subscription_identifier:
-            raise RemoteProtocolError(PROTOCOL_ERROR, "PUBLISH from a client has a Subscription Identifier", "MQTT-3.3.4-6")
+            raise RemoteProtocolError(
+                PROTOCOL_ERROR, "PUBLISH from a client has a Subscription Identifier", "MQTT-3.3.4-6"
+            )
         if publish.qos > self.maximum_qos:  # [MQTT-3.2.2-11]
-            raise RemoteProtocolError(QOS_NOT_SUPPORTED, f"QoS {publish.qos} is not supported here", "MQTT-3.2.2-11")
+            raise RemoteProtocolError(
+                QOS_NOT_SUPPORTED, f"QoS {publish.qos} is not supported here", "MQTT-3.2.2-11"
+            )
         if publish.retain and not self.retain_available:
-            raise RemoteProtocolError(RETAIN_NOT_SUPPORTED, "retained messages are not supported here", "MQTT-3.2.2-14")
+            raise RemoteProtocolError(
+                RETAIN_NOT_SUPPORTED, "retained messages are not supported here", "MQTT-3.2.2-14"
+            )
         if publish.topic_alias:
             self._resolve_alias(publish)
         qos = publish.qos
@@ -242,14 +254,18 @@ class ServerConnection(Connection):
         alias = publish.topic_alias
         if alias > self.topic_alias_maximum:
             raise RemoteProtocolError(
-                TOPIC_ALIAS_INVALID, f"Topic Alias {alias} is over the maximum of {self.topic_alias_maximum}", "MQTT-3.3.2-9"
+                TOPIC_ALIAS_INVALID,
+                f"Topic Alias {alias} is over the maximum of {self.topic_alias_maximum}",
+                "MQTT-3.3.2-9",
             )
         if publish.topic:
             self.aliases[alias] = publish.topic
             return
         topic = self.aliases.get(alias)
         if topic is None:
-            raise RemoteProtocolError(PROTOCOL_ERROR, f"Topic Alias {alias} has not been set on this connection")
+            raise RemoteProtocolError(
+                PROTOCOL_ERROR, f"Topic Alias {alias} has not been set on this connection"
+            )
         publish.topic = topic
 
     def _acknowledge(self, kind: int, packet_id: int, reason_code: int, before: int) -> None:
@@ -259,7 +275,9 @@ class ServerConnection(Connection):
         credit = 1 if kind == PUBACK or reason_code >= 0x80 else 0
         if self.version != MQTT_50:
             if reason_code >= 0x80 and reason_code not in LASTING:
-                raise RemoteProtocolError(reason_code, why or "the message cannot be taken now", "MQTT-3.3.5-2")
+                raise RemoteProtocolError(
+                    reason_code, why or "the message cannot be taken now", "MQTT-3.3.5-2"
+                )
             reason_code = 0
         self.answer(encode_ack(kind, packet_id, reason_code, self.problem(why), self.version), before, credit)
 
@@ -337,5 +355,3 @@ def _return_code(reason_code: int) -> int:
     if reason_code in (NOT_AUTHORIZED, BANNED):
         return 5
     return 0
-
-

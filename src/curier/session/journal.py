@@ -31,9 +31,11 @@ class Record:
 class SessionSaved(Record):
     """A session exists, with these facts. ``ends_at`` is a point in time, or 0 while it is connected."""
 
-    __slots__ = ("session", "client_id", "version", "expiry_interval", "ends_at")
+    __slots__ = ("client_id", "ends_at", "expiry_interval", "session", "version")
 
-    def __init__(self, session: int, client_id: str, version: int, expiry_interval: int, ends_at: float) -> None:
+    def __init__(
+        self, session: int, client_id: str, version: int, expiry_interval: int, ends_at: float
+    ) -> None:
         self.session = session
         self.client_id = client_id
         self.version = version
@@ -55,7 +57,7 @@ class SessionEnded(Record):
 class Subscribed(Record):
     """A subscription was made or replaced; ``options`` is the Subscription Options byte, ``identifier`` 0 for none."""
 
-    __slots__ = ("session", "topic_filter", "options", "identifier")
+    __slots__ = ("identifier", "options", "session", "topic_filter")
 
     def __init__(self, session: int, topic_filter: bytes, options: int, identifier: int) -> None:
         self.session = session
@@ -89,10 +91,17 @@ class MessageSaved(Record):
 class Queued(Record):
     """A message is on its way to a session, as delivery number ``delivery``, behind all earlier ones."""
 
-    __slots__ = ("session", "delivery", "message", "qos", "retain", "identifiers", "group")
+    __slots__ = ("delivery", "group", "identifiers", "message", "qos", "retain", "session")
 
     def __init__(
-        self, session: int, delivery: int, message: int, qos: int, retain: bool, identifiers: bytes, group: int
+        self,
+        session: int,
+        delivery: int,
+        message: int,
+        qos: int,
+        retain: bool,
+        identifiers: bytes,
+        group: int,
     ) -> None:
         self.session = session
         self.delivery = delivery
@@ -107,7 +116,7 @@ class Queued(Record):
 class Sent(Record):
     """A delivery was given a Packet Identifier."""
 
-    __slots__ = ("session", "delivery", "packet_id")
+    __slots__ = ("delivery", "packet_id", "session")
 
     def __init__(self, session: int, delivery: int, packet_id: int) -> None:
         self.session = session
@@ -119,7 +128,7 @@ class Sent(Record):
 class Received(Record):
     """PUBREC came for a delivery: from now on PUBREL is sent, never again the PUBLISH [MQTT-4.3.3-6]."""
 
-    __slots__ = ("session", "delivery")
+    __slots__ = ("delivery", "session")
 
     def __init__(self, session: int, delivery: int) -> None:
         self.session = session
@@ -130,7 +139,7 @@ class Received(Record):
 class Delivered(Record):
     """A delivery is over: acknowledged, refused, expired or dropped."""
 
-    __slots__ = ("session", "delivery")
+    __slots__ = ("delivery", "session")
 
     def __init__(self, session: int, delivery: int) -> None:
         self.session = session
@@ -141,7 +150,7 @@ class Delivered(Record):
 class IdentifierTaken(Record):
     """A QoS 2 PUBLISH with this Packet Identifier was received; until its PUBREL, others with it are duplicates."""
 
-    __slots__ = ("session", "packet_id")
+    __slots__ = ("packet_id", "session")
 
     def __init__(self, session: int, packet_id: int) -> None:
         self.session = session
@@ -152,7 +161,7 @@ class IdentifierTaken(Record):
 class IdentifierFreed(Record):
     """PUBREL came for a received Packet Identifier."""
 
-    __slots__ = ("session", "packet_id")
+    __slots__ = ("packet_id", "session")
 
     def __init__(self, session: int, packet_id: int) -> None:
         self.session = session
@@ -163,7 +172,7 @@ class IdentifierFreed(Record):
 class Retained(Record):
     """The retained message of a topic is now the message with this number; 0: there is none."""
 
-    __slots__ = ("topic", "message")
+    __slots__ = ("message", "topic")
 
     def __init__(self, topic: bytes, message: int) -> None:
         self.topic = topic
@@ -172,14 +181,20 @@ class Retained(Record):
 
 @final
 class WillSaved(Record):
-    """A session's will: the message, its delay, and when it is due (0 while the client is connected)."""
+    """A session's will: the message, delay and expiry in seconds (-1: none), and when it is due.
 
-    __slots__ = ("session", "message", "delay", "due_at")
+    ``due_at`` is 0 while the client is connected; the expiry counts from the publication of the will.
+    """
 
-    def __init__(self, session: int, message: ApplicationMessage, delay: int, due_at: float) -> None:
+    __slots__ = ("delay", "due_at", "expiry", "message", "session")
+
+    def __init__(
+        self, session: int, message: ApplicationMessage, delay: int, expiry: int, due_at: float
+    ) -> None:
         self.session = session
         self.message = message
         self.delay = delay
+        self.expiry = expiry
         self.due_at = due_at
 
 

@@ -18,10 +18,16 @@ class ApplicationMessage:
     ``expires_at`` is a point in time or ``NEVER``; ``number`` is 0 until the message is in the journal.
     """
 
-    __slots__ = ("topic", "payload", "qos", "retain", "properties", "expires_at", "number")
+    __slots__ = ("expires_at", "number", "payload", "properties", "qos", "retain", "topic")
 
     def __init__(
-        self, topic: bytes, payload: bytes, qos: int, retain: bool, properties: bytes = b"", expires_at: float = NEVER
+        self,
+        topic: bytes,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: bytes = b"",
+        expires_at: float = NEVER,
     ) -> None:
         self.topic = topic
         self.payload = payload

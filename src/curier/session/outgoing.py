@@ -24,7 +24,17 @@ MAXIMUM_PACKET_ID: Final = 65535
 class Outgoing:
     """One message for one receiver, at the QoS and with the flags that this receiver gets."""
 
-    __slots__ = ("message", "qos", "retain", "identifiers", "group", "packet_id", "on_wire", "sent_at", "delivery")
+    __slots__ = (
+        "delivery",
+        "group",
+        "identifiers",
+        "message",
+        "on_wire",
+        "packet_id",
+        "qos",
+        "retain",
+        "sent_at",
+    )
 
     def __init__(
         self, message: ApplicationMessage, qos: int, retain: bool, identifiers: bytes = b"", group: int = 0
@@ -85,7 +95,13 @@ class OutgoingFlow:
             entry.delivery = journal.next_number()
             journal.add(
                 Queued(
-                    self.session_number, entry.delivery, number, entry.qos, entry.retain, entry.identifiers, entry.group
+                    self.session_number,
+                    entry.delivery,
+                    number,
+                    entry.qos,
+                    entry.retain,
+                    entry.identifiers,
+                    entry.group,
                 )
             )
 
@@ -108,7 +124,11 @@ class OutgoingFlow:
         packet_id = self.last_id
         for _ in range(MAXIMUM_PACKET_ID):
             packet_id = packet_id + 1 if packet_id < MAXIMUM_PACKET_ID else 1
-            if packet_id not in self.inflight and packet_id not in self.releasing and packet_id not in self.reserved:
+            if (
+                packet_id not in self.inflight
+                and packet_id not in self.releasing
+                and packet_id not in self.reserved
+            ):
                 self.last_id = packet_id
                 return packet_id
         raise LocalProtocolError(0x97, "all 65535 Packet Identifiers are in use", "MQTT-2.2.1-3")
@@ -173,6 +193,11 @@ class OutgoingFlow:
         if entry is not None:
             self._finish(entry)
         return entry
+
+    def abandon(self, entry: Outgoing) -> None:
+        """End a delivery that was started and cannot be sent, as if it were complete [MQTT-3.1.2-25]."""
+        self.inflight.pop(entry.packet_id, None)
+        self._finish(entry)
 
     def forget(self, entry: Outgoing) -> None:
         """A delivery ends without the peer: expired, dropped, too large. It is in no queue any more."""

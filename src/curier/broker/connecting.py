@@ -1,0 +1,381 @@
+"""From CONNECT to CONNACK, and from the end of a connection to the end of its session (3.1.4, 4.1, 4.12).
+
+CONNECT ─ begin ─▶ (Authenticate) ─ decided ─▶ admit ─▶ (Commit) ─ welcome ─▶ CONNACK
+                        ▲     │ AUTH, AUTH …
+                        └─────┘ exchange
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from curier.broker.effects import Answer, Authenticate
+from curier.broker.sessions import ServerSession
+from curier.codec.constants import (
+    BAD_AUTHENTICATION_METHOD,
+    CLIENT_IDENTIFIER_NOT_VALID,
+    CONTINUE_AUTHENTICATION,
+    MQTT_31,
+    MQTT_50,
+    NOT_AUTHORIZED,
+    PAYLOAD_FORMAT_INVALID,
+    PROTOCOL_ERROR,
+    QOS_NOT_SUPPORTED,
+    QUOTA_EXCEEDED,
+    RETAIN_NOT_SUPPORTED,
+    SERVER_BUSY,
+    SESSION_NEVER_EXPIRES,
+    SESSION_TAKEN_OVER,
+    TOPIC_NAME_INVALID,
+)
+from curier.codec.encode import encode
+from curier.codec.packets import Auth, Connack, Connect, Disconnect
+from curier.codec.primitives import PACKET_IDS
+from curier.codec.properties import Properties
+from curier.codec.publish import forwarded_properties
+from curier.errors import RemoteProtocolError
+from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED
+from curier.session.journal import SessionSaved, WillRemoved, WillSaved
+from curier.session.message import ApplicationMessage
+from curier.topics.filters import check_topic_name
+
+if TYPE_CHECKING:
+    from curier.broker.connection import BrokerConnection
+    from curier.broker.core import BrokerCore
+
+MAX_CONNECT_SIZE: Final = 1024 * 1024  # of packets before CONNACK: strangers get less room than clients
+
+
+def begin(core: BrokerCore, connection: BrokerConnection, packet: Connect, now: float) -> None:
+    """A well-formed CONNECT: check what can be checked, then ask who it is."""
+    reason_code, why = _check(core, packet)
+    if reason_code:
+        core.refuse(connection, reason_code, why)
+        connection.refuse_connect(reason_code, why, None, now)
+        return
+    if not packet.client_id:  # [MQTT-3.1.3-6]
+        packet.client_id = core.new_client_id()
+        connection.client_id = packet.client_id
+        connection.assigned_client_id = True
+    connection.connect = packet
+    connection.state = AUTHENTICATING
+    if not core.asks_authentication:
+        decided(core, connection, Answer(0, identity=packet.username), now)
+        return
+    data = packet.properties.authentication_data if packet.properties is not None else None
+    connection.paused = True
+    core.effects.append(Authenticate(connection, packet, False, data, None))
+
+
+def _check(core: BrokerCore, packet: Connect) -> tuple[int, str]:
+    """Reason Code and plain words for a CONNECT that cannot be, or (0, "")."""
+    options = core.options
+    if core.statistics.connected >= options.max_connections:
+        return SERVER_BUSY, f"all {options.max_connections} connections are in use"
+    if not packet.client_id:
+        if packet.version == MQTT_31:
+            return CLIENT_IDENTIFIER_NOT_VALID, "MQTT 3.1 needs a Client Identifier"
+        if packet.version != MQTT_50 and not packet.clean_start:  # [3.1.1: MQTT-3.1.3-8]
+            return CLIENT_IDENTIFIER_NOT_VALID, "an empty Client Identifier needs Clean Session 1"
+    elif packet.client_id not in core.sessions and len(core.sessions) >= options.max_sessions:
+        return QUOTA_EXCEEDED, f"all {options.max_sessions} sessions are in use"
+    properties = packet.properties
+    if properties is not None and properties.authentication_method is not None:
+        if properties.authentication_method not in core.authentication_methods:  # [MQTT-4.12.0-1]
+            return BAD_AUTHENTICATION_METHOD, "this Authentication Method is not supported here"
+    will = packet.will
+    if will is None:
+        return 0, ""
+    if will.qos > options.maximum_qos:  # [MQTT-3.2.2-12]
+        return QOS_NOT_SUPPORTED, f"Will QoS {will.qos} is not supported here"
+    if will.retain and not options.retain_available:  # [MQTT-3.2.2-13]
+        return RETAIN_NOT_SUPPORTED, "retained messages are not supported here"
+    topic = will.topic.encode()
+    why = check_topic_name(topic, options.max_topic_levels)
+    if why:
+        return TOPIC_NAME_INVALID, f"Will Topic: {why}"
+    if topic.startswith(b"$"):
+        return NOT_AUTHORIZED, "Will Topic: topics that begin with $ belong to the server"
+    if (
+        options.check_payload_format
+        and will.properties is not None
+        and will.properties.payload_format_indicator
+    ):
+        try:
+            will.payload.decode()
+        except UnicodeDecodeError:
+            return PAYLOAD_FORMAT_INVALID, "the Will Payload is not the UTF-8 it claims to be"
+    return 0, ""
+
+
+def exchange(core: BrokerCore, connection: BrokerConnection, packet: Auth, now: float) -> None:
+    """An AUTH packet in an exchange, before CONNACK or in a re-authentication (4.12)."""
+    connect = connection.connect
+    assert connect is not None
+    connection.paused = True
+    data = packet.properties.authentication_data if packet.properties is not None else None
+    core.effects.append(Authenticate(connection, connect, True, data, connection.authentication_state))
+
+
+def decided(core: BrokerCore, connection: BrokerConnection, answer: Answer, now: float) -> None:
+    """The answer to ``Authenticate``."""
+    connection.authentication_state = answer.state
+    if answer.reason_code == CONTINUE_AUTHENTICATION:
+        _send_auth(connection, CONTINUE_AUTHENTICATION, answer.data)  # [MQTT-4.12.0-2]
+        return
+    if connection.is_reauthenticating:
+        connection.is_reauthenticating = False
+        if answer.reason_code == 0:
+            connection.identity = answer.identity
+            connection.forget_verdicts()
+            _send_auth(connection, 0, answer.data)
+        else:  # [MQTT-4.12.1-2]
+            core.refuse(connection, answer.reason_code, answer.reason_string)
+            connection.send_disconnect(answer.reason_code, answer.reason_string, answer.server_reference)
+            connection.end(answer.reason_code, answer.reason_string, now)
+        return
+    if answer.reason_code != 0:
+        core.refuse(connection, answer.reason_code, answer.reason_string)
+        connection.refuse_connect(answer.reason_code, answer.reason_string, answer.server_reference, now)
+        return
+    connection.identity = answer.identity
+    connection.authentication_data = answer.data
+    admit(core, connection, now)
+
+
+def _send_auth(connection: BrokerConnection, reason_code: int, data: bytes | None) -> None:
+    properties = Properties()
+    properties.authentication_method = connection.authentication_method  # [MQTT-4.12.0-5]
+    properties.authentication_data = data
+    connection.send(encode(Auth(reason_code, properties), MQTT_50))
+
+
+def admit(core: BrokerCore, connection: BrokerConnection, now: float) -> None:
+    """The client may come in: find or make its session; CONNACK goes when that is durable."""
+    packet = connection.connect
+    assert packet is not None
+    session = core.sessions.get(packet.client_id)
+    if session is not None:
+        other = session.connection if session.connection is not None else session.arriving
+        if other is not None:  # [MQTT-3.1.4-3] [3.1.1: MQTT-3.1.4-2]
+            why = "another connection uses this Client Identifier [MQTT-3.1.4-3]"
+            other.send_disconnect(SESSION_TAKEN_OVER, why, None)
+            other.end(SESSION_TAKEN_OVER, why, now)
+            session = core.sessions.get(packet.client_id)  # it may have ended with its connection
+    if session is not None and packet.clean_start:  # [MQTT-3.1.2-4]
+        core.end_session(session, "Clean Start", now)
+        session = None
+    expiry_interval = _expiry_interval(core, packet)
+    is_present = session is not None
+    before = core.journal.length if core.journal is not None else 0
+    if session is None:  # [MQTT-3.1.2-6]
+        session = core.new_session(packet.client_id, expiry_interval > 0)
+    session.version = packet.version
+    session.expiry_interval = expiry_interval
+    session.ends_at = 0.0
+    session.will_due_at = 0.0  # a new connection in time: the will of the last one is not sent [MQTT-3.1.3-9]
+    if session.journal is not None:
+        session.journal.add(
+            SessionSaved(session.number, session.client_id, packet.version, expiry_interval, 0.0)
+        )
+    _set_will(session, packet)
+    session.arriving = connection
+    connection.server_session = session
+    connection.session = session
+    if core.journal is not None and core.journal.length != before:
+        connection.paused = True
+        core.await_commit(connection, is_present)
+    else:
+        welcome(core, connection, is_present, now)
+
+
+def _expiry_interval(core: BrokerCore, packet: Connect) -> int:
+    """Session Expiry Interval in force (3.1.2.11.2); 3.x: Clean Session 0 means it does not end by itself."""
+    if packet.version == MQTT_50:
+        properties = packet.properties
+        asked = (properties.session_expiry_interval or 0) if properties is not None else 0
+    else:
+        asked = 0 if packet.clean_start else SESSION_NEVER_EXPIRES
+    return min(asked, core.options.session_expiry_maximum)
+
+
+def _set_will(session: ServerSession, packet: Connect) -> None:
+    """Keep the Will Message with the session [MQTT-3.1.2-7]."""
+    will = packet.will
+    if will is None:
+        if session.will is not None and session.journal is not None:
+            session.journal.add(WillRemoved(session.number))
+        session.will = None
+        return
+    properties = will.properties
+    session.will_delay = (properties.will_delay_interval or 0) if properties is not None else 0
+    session.will_expiry = -1
+    if properties is not None and properties.message_expiry_interval is not None:
+        session.will_expiry = properties.message_expiry_interval
+    session.will = ApplicationMessage(
+        will.topic.encode(), will.payload, will.qos, will.retain, _will_properties(properties)
+    )
+    if session.journal is not None:
+        session.journal.add(
+            WillSaved(session.number, session.will, session.will_delay, session.will_expiry, 0.0)
+        )
+
+
+def _will_properties(properties: Properties | None) -> bytes:
+    """Properties that the Will Message takes along, User Properties in order [MQTT-3.1.3-10]."""
+    return forwarded_properties(properties) if properties is not None else b""
+
+
+def welcome(core: BrokerCore, connection: BrokerConnection, is_present: bool, now: float) -> None:
+    """The session is in order, and durable: CONNACK, then what waits in it."""
+    session = connection.server_session
+    packet = connection.connect
+    if connection.state == CLOSED or session is None or packet is None:
+        return
+    options = core.options
+    session.arriving = None
+    session.connection = connection
+    connection.state = CONNECTED
+    connection.maximum_qos = options.maximum_qos
+    connection.retain_available = options.retain_available
+    connection.max_packet_size = options.max_packet_size
+    client_quota = 65535
+    properties = packet.properties
+    if packet.version == MQTT_50:
+        connection.receive_quota = connection.receive_quota_maximum = options.receive_maximum
+        connection.topic_alias_maximum = options.topic_alias_maximum
+        if properties is not None:
+            client_quota = properties.receive_maximum or 65535
+            maximum = min(properties.topic_alias_maximum or 0, options.outgoing_topic_aliases)
+            if maximum:
+                connection.outgoing_alias_maximum = maximum
+                connection.topic_aliases = {}
+    keep_alive = packet.keep_alive
+    if options.keep_alive_maximum and (not keep_alive or keep_alive > options.keep_alive_maximum):
+        if packet.version == MQTT_50:  # 3.x clients cannot be told
+            keep_alive = options.keep_alive_maximum
+    connection.keep_alive = keep_alive * 1.5
+    connection.send(
+        encode(_connack(core, connection, packet, session, is_present, keep_alive), packet.version)
+    )
+    if connection.authentication_method is None:
+        connection.connect = None  # re-authentication is the only thing that needs it again
+    core.attached(connection, now)
+    session.outgoing.open(min(client_quota, options.max_inflight))
+    for entry in session.outgoing.releasing.values():  # [MQTT-4.4.0-1]
+        entry.sent_at = now
+        connection.send(b"\x62\x02" + PACKET_IDS[entry.packet_id])
+    connection.set_lanes()
+    hooks = core.hooks.connect
+    if hooks is not None:
+        for hook in hooks:
+            hook.on_connect(connection, is_present)
+    connection.pump(now)
+
+
+def _connack(
+    core: BrokerCore,
+    connection: BrokerConnection,
+    packet: Connect,
+    session: ServerSession,
+    is_present: bool,
+    keep_alive: int,
+) -> Connack:
+    """CONNACK with all the client has to know (3.2.2.3); only what differs from the default is said."""
+    if packet.version != MQTT_50:
+        # Session Present is a flag of 3.1.1 [3.1.1: MQTT-3.2.2-2]; in 3.1 the byte is reserved.
+        return Connack(is_present and packet.version != MQTT_31, 0, None)
+    options = core.options
+    properties = Properties()
+    asked = (packet.properties.session_expiry_interval or 0) if packet.properties is not None else 0
+    if asked != session.expiry_interval:
+        properties.session_expiry_interval = session.expiry_interval
+    properties.receive_maximum = options.receive_maximum
+    if options.maximum_qos < 2:  # [MQTT-3.2.2-9]
+        properties.maximum_qos = options.maximum_qos
+    if not options.retain_available:
+        properties.retain_available = 0
+    properties.maximum_packet_size = options.max_packet_size
+    if connection.assigned_client_id:  # [MQTT-3.2.2-16]
+        properties.assigned_client_identifier = packet.client_id
+    if options.topic_alias_maximum:
+        properties.topic_alias_maximum = options.topic_alias_maximum
+    if not options.wildcard_subscription_available:
+        properties.wildcard_subscription_available = 0
+    if not options.subscription_identifiers_available:
+        properties.subscription_identifier_available = 0
+    if not options.shared_subscription_available:
+        properties.shared_subscription_available = 0
+    if keep_alive != packet.keep_alive:
+        properties.server_keep_alive = keep_alive
+    if (
+        packet.properties is not None
+        and packet.properties.request_response_information
+        and options.response_information
+    ):
+        properties.response_information = options.response_information.replace(
+            "{client_id}", packet.client_id
+        )
+    properties.authentication_method = connection.authentication_method
+    properties.authentication_data = connection.authentication_data
+    return Connack(is_present, 0, properties)
+
+
+def disconnect(core: BrokerCore, connection: BrokerConnection, packet: Disconnect, now: float) -> None:
+    """DISCONNECT from the client (3.14.4)."""
+    session = connection.server_session
+    if session is not None:
+        properties = packet.properties
+        if properties is not None and properties.session_expiry_interval is not None:
+            interval = properties.session_expiry_interval
+            asked = session.expiry_interval
+            if not asked and interval:
+                raise RemoteProtocolError(
+                    PROTOCOL_ERROR,
+                    "Session Expiry Interval was 0 in CONNECT and is not 0 in DISCONNECT (3.14.2.2.2)",
+                )
+            session.expiry_interval = min(interval, core.options.session_expiry_maximum)
+        if packet.reason_code == 0:  # [MQTT-3.14.4-3]: the will is deleted, not published
+            connection.discard_will = True
+    connection.end(packet.reason_code, "the client disconnected", now)
+
+
+def leave(core: BrokerCore, session: ServerSession, connection: BrokerConnection, now: float) -> None:
+    """A connection of ``session`` has ended; the session stays for its Session Expiry Interval, or ends."""
+    if session.connection is not connection and session.arriving is not connection:
+        return
+    session.connection = None
+    session.arriving = None
+    session.lane = 0
+    session.outgoing.close()
+    if connection.discard_will and session.will is not None:
+        session.will = None  # [MQTT-3.1.2-10]
+        if session.journal is not None:
+            session.journal.add(WillRemoved(session.number))
+    if not session.expiry_interval:
+        core.end_session(session, "its connection ended", now)
+        return
+    if session.expiry_interval != SESSION_NEVER_EXPIRES:
+        session.ends_at = now + session.expiry_interval
+    if session.journal is not None:
+        session.journal.add(
+            SessionSaved(
+                session.number, session.client_id, session.version, session.expiry_interval, session.ends_at
+            )
+        )
+    if session.will is not None:
+        if session.will_delay:
+            session.will_due_at = now + session.will_delay
+            if session.journal is not None:
+                session.journal.add(
+                    WillSaved(
+                        session.number,
+                        session.will,
+                        session.will_delay,
+                        session.will_expiry,
+                        session.will_due_at,
+                    )
+                )
+        else:
+            core.publish_will(session, now)
+    core.watch(session)

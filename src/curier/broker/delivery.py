@@ -1,0 +1,440 @@
+"""From one publisher to all receivers: the fast lane, and the general way that everything else takes.
+
+Hot file. ``fast_lane`` repeats in one flat loop, for plain packets only, what ``protocol.connection``,
+``protocol.server``, ``codec.publish``, ``connection.accept_publish`` and ``deliver`` below do for all;
+``tests/broker/test_lanes.py`` feeds both lanes the same bytes and compares output and state.
+``bench/broker.py`` shows what it saves.
+
+Plain is: a whole PUBLISH without DUP, RETAIN and Properties on a topic whose route is known and in no
+journal, or a four-byte acknowledgement. A receiver is plain when it gets the publisher's bytes but for the
+Packet Identifier: same version, no Subscription Identifier, no No Local, room in its quota. The fast lane
+touches nothing of a packet it will not finish; the packet then takes the general way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from curier.broker.routing import Receiver, Route
+from curier.broker.sessions import ServerSession, Subscription
+from curier.codec.constants import MQTT_50
+from curier.codec.primitives import PACKET_IDS
+from curier.codec.publish import Layout, encode_expiry, publish_layout
+from curier.session.message import NEVER, ApplicationMessage
+from curier.session.outgoing import Outgoing
+
+if TYPE_CHECKING:
+    from curier.broker.connection import BrokerConnection
+    from curier.broker.core import BrokerCore
+
+PUBACKS: Final = [b"\x40\x02" + packet_id for packet_id in PACKET_IDS]
+PUBRECS: Final = [b"\x50\x02" + packet_id for packet_id in PACKET_IDS]
+
+RETAINED_PER_PUMP: Final = 256  # retained messages sent to one client before others have their turn
+
+
+def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now: float) -> int:
+    """Work on plain packets from ``pos`` until one is not; returns where that one begins."""
+    session = connection.server_session
+    if session is None or not connection.is_fast:
+        return pos
+    core = connection.core
+    version = connection.version
+    lane = MQTT_50 if version == MQTT_50 else 4
+    limit = connection.max_packet_size
+    dirty = connection.dirty
+    own_output = connection.output
+    if connection.has_permissions and connection.generation != core.router.cache.generation:
+        connection.forget_routes()
+    packets = 0
+    publishes = 0
+    payload_bytes = 0
+    sent = 0
+    sent_bytes = 0
+
+    while pos + 2 <= end:
+        first = data[pos]
+        length = data[pos + 1]
+        body = pos + 2
+        if length > 127:
+            length &= 127
+            shift = 7
+            byte = 128
+            while byte > 127 and body < end and shift < 28:
+                byte = data[body]
+                body += 1
+                length |= (byte & 127) << shift
+                shift += 7
+            if byte > 127 or not byte:
+                break
+        stop = body + length
+        if stop > end or stop - pos > limit:
+            break
+        kind = first >> 4
+
+        if kind == 3:
+            qos = (first >> 1) & 3
+            if first & 9 or qos == 3 or length < 3:
+                break
+            topic_end = body + 2 + ((data[body] << 8) | data[body + 1])
+            payload_at = topic_end
+            if qos:
+                payload_at += 2
+            if payload_at > stop:
+                break
+            if lane == MQTT_50:
+                if payload_at >= stop or data[payload_at]:
+                    break
+                payload_at += 1
+            route = connection.routes[qos].get(data[body + 2 : topic_end])
+            if route is None or not route.is_fast:
+                break
+            if not qos:
+                frame = data[pos:stop]
+                message: ApplicationMessage | None = None
+                for receiver in route.receivers:
+                    target = receiver.session
+                    other = target.connection
+                    if target.lane == lane and receiver.is_plain and other is not None:
+                        other.output.append(frame)
+                        if not other.is_dirty:
+                            other.is_dirty = True
+                            dirty.append(other)
+                        sent += 1
+                        sent_bytes += stop - payload_at
+                    else:
+                        if message is None:
+                            message = ApplicationMessage(route.topic, data[payload_at:stop], 0, False)
+                        if not receiver.has_no_local or target is not session:
+                            deliver_to(core, target, message, 0, False, receiver.identifiers, 0, now)
+                        elif receiver.own is not None:
+                            deliver_to(core, target, message, 0, False, receiver.own.identifiers, 0, now)
+                if route.groups:
+                    if message is None:
+                        message = ApplicationMessage(route.topic, data[payload_at:stop], 0, False)
+                    deliver_shared(core, route, message, now)
+            else:
+                packet_id = (data[topic_end] << 8) | data[topic_end + 1]
+                if not packet_id or connection.receive_quota <= 0 or connection.held:
+                    break
+                if qos == 2:
+                    if packet_id in session.incoming.identifiers or session.journal is not None:
+                        break
+                    session.incoming.identifiers.add(packet_id)
+                    connection.receive_quota -= 1
+                    own_output.append(PUBRECS[packet_id])
+                else:
+                    own_output.append(PUBACKS[packet_id])
+                if not connection.is_dirty:
+                    connection.is_dirty = True
+                    dirty.append(connection)
+                packets_head = data[pos:topic_end]
+                packets_tail = data[topic_end + 2 : stop]
+                message = ApplicationMessage(route.topic, data[payload_at:stop], qos, False)
+                for receiver in route.receivers:
+                    target = receiver.session
+                    other = target.connection
+                    if (
+                        target.lane == lane
+                        and receiver.is_plain
+                        and receiver.qos >= qos
+                        and other is not None
+                        and target.outgoing.quota > 0
+                    ):
+                        entry = Outgoing(message, qos, False)
+                        target.outgoing.start(entry, now)
+                        output = other.output
+                        output.append(packets_head)
+                        output.append(PACKET_IDS[entry.packet_id])
+                        output.append(packets_tail)
+                        if not other.is_dirty:
+                            other.is_dirty = True
+                            dirty.append(other)
+                        sent += 1
+                        sent_bytes += stop - payload_at
+                    else:
+                        deliver_receiver(core, route, message, session, now, receiver)
+                if route.groups:
+                    deliver_shared(core, route, message, now)
+            publishes += 1
+            payload_bytes += stop - payload_at
+
+        elif length != 2:
+            break
+        elif first == 0x40:
+            puback = session.outgoing.acknowledged((data[body] << 8) | data[body + 1])
+            if puback is None:
+                break  # unknown, or the wrong kind of acknowledgement
+            if session.outgoing.queue or session.outgoing.resend or session.retained_sends:
+                connection.pump(now)
+        elif first == 0x50:
+            connection.on_pubrec((data[body] << 8) | data[body + 1], 0, now)
+        elif first == 0x62:
+            connection.on_pubrel((data[body] << 8) | data[body + 1], now)
+        elif first == 0x70:
+            connection.on_pubcomp((data[body] << 8) | data[body + 1], 0, now)
+        else:
+            break
+        packets += 1
+        pos = stop
+
+    if packets:
+        traffic = connection.traffic
+        traffic.packets_received += packets
+        traffic.publishes_received += publishes
+        traffic.publish_bytes_received += payload_bytes
+        traffic.packets_sent += sent
+        traffic.publishes_sent += sent
+        traffic.publish_bytes_sent += sent_bytes
+    return pos
+
+
+# ---- the general way ----
+
+
+def deliver(
+    core: BrokerCore, route: Route, message: ApplicationMessage, sender: ServerSession | None, now: float
+) -> None:
+    """Give ``message`` to every receiver of its route [MQTT-4.5.0-1]; ``sender`` is for No Local."""
+    for receiver in route.receivers:
+        deliver_receiver(core, route, message, sender, now, receiver)
+    if route.groups:
+        deliver_shared(core, route, message, now)
+
+
+def deliver_receiver(
+    core: BrokerCore,
+    route: Route,
+    message: ApplicationMessage,
+    sender: ServerSession | None,
+    now: float,
+    receiver: Receiver,
+) -> None:
+    """Give ``message`` to one receiver at the lower of both QoS [MQTT-3.8.4-8]."""
+    if receiver.has_no_local and receiver.session is sender:  # [MQTT-3.8.3-3]
+        if receiver.own is None:
+            return
+        receiver = receiver.own
+    qos = message.qos if message.qos < receiver.qos else receiver.qos
+    retain = message.retain and receiver.retain_as_published  # [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+    deliver_to(core, receiver.session, message, qos, retain, receiver.identifiers, 0, now)
+
+
+def deliver_shared(core: BrokerCore, route: Route, message: ApplicationMessage, now: float) -> None:
+    """Give ``message`` to one member of each Shared Subscription (4.8.2)."""
+    for group in route.groups:
+        member = group.choose(message.qos, core.options.max_queued_messages)
+        if member is None:
+            core.dropped_shared(group, message)
+        else:
+            deliver_member(core, member, group.number, message, now)
+
+
+def deliver_member(
+    core: BrokerCore, member: Subscription, group: int, message: ApplicationMessage, now: float
+) -> None:
+    """Give ``message`` to the chosen member, at the QoS granted to it [MQTT-4.8.2-3]."""
+    qos = message.qos if message.qos < member.qos else member.qos
+    retain = message.retain and member.retain_as_published
+    deliver_to(core, member.session, message, qos, retain, member.identifier, group, now)
+
+
+def deliver_to(
+    core: BrokerCore,
+    session: ServerSession,
+    message: ApplicationMessage,
+    qos: int,
+    retain: bool,
+    identifiers: bytes,
+    group: int,
+    now: float,
+) -> None:
+    """Send ``message`` to one session, or keep it there until it can be sent."""
+    connection = session.connection
+    if not qos:
+        if connection is not None:
+            if connection.is_congested:
+                core.dropped(session, message, "the client is too slow")
+            elif not connection.send_publish(message, 0, False, retain, identifiers, 0, now, 0):
+                core.dropped(session, message, "larger than the client's Maximum Packet Size")
+        elif core.options.queue_qos0 and session.expiry_interval:
+            enqueue(core, session, Outgoing(message, 0, retain, identifiers), now)
+        return
+    outgoing = session.outgoing
+    entry = Outgoing(message, qos, retain, identifiers, group)
+    if (
+        connection is not None
+        and outgoing.quota > 0
+        and not outgoing.queue
+        and not outgoing.resend
+        and not connection.is_congested
+    ):
+        outgoing.record(entry)
+        transmit(core, session, connection, entry, now)
+    else:
+        enqueue(core, session, entry, now)
+
+
+def enqueue(core: BrokerCore, session: ServerSession, entry: Outgoing, now: float) -> None:
+    """Keep ``entry`` in the session, within its caps; when full, drop the oldest or this one."""
+    outgoing = session.outgoing
+    options = core.options
+    size = entry.message.size()
+    if (
+        len(outgoing.queue) >= options.max_queued_messages
+        or outgoing.queued_bytes + size > options.max_queued_bytes
+    ):
+        drop_expired(core, session, now)
+    while (
+        len(outgoing.queue) >= options.max_queued_messages
+        or outgoing.queued_bytes + size > options.max_queued_bytes
+    ):
+        if not options.drop_oldest or not outgoing.queue:
+            core.dropped(session, entry.message, "its queue is full")
+            return
+        oldest = outgoing.pop()
+        outgoing.forget(oldest)
+        core.dropped(session, oldest.message, "its queue is full, and the oldest goes first")
+    outgoing.record(entry)
+    outgoing.append(entry)
+
+
+def drop_expired(core: BrokerCore, session: ServerSession, now: float) -> None:
+    """Make room: messages whose Message Expiry Interval has passed need not wait [MQTT-3.3.2-5]."""
+    outgoing = session.outgoing
+    for _ in range(len(outgoing.queue)):
+        entry = outgoing.pop()
+        if entry.message.is_expired(now):
+            outgoing.forget(entry)
+            core.expired(session, entry.message)
+        else:
+            outgoing.append(entry)
+
+
+def transmit(
+    core: BrokerCore, session: ServerSession, connection: BrokerConnection, entry: Outgoing, now: float
+) -> None:
+    """Send a QoS 1 or 2 message for the first time; the caller has seen that there is quota."""
+    outgoing = session.outgoing
+    outgoing.start(entry, now)
+    hold = 0
+    if entry.qos == 2 and entry.delivery and session.journal is not None:
+        # Its Packet Identifier must be durable first, or a crash could double it.
+        hold = session.journal.number
+    if not connection.send_publish(
+        entry.message, entry.qos, False, entry.retain, entry.identifiers, entry.packet_id, now, hold
+    ):
+        outgoing.abandon(entry)  # [MQTT-3.1.2-25]
+        core.dropped(session, entry.message, "larger than the client's Maximum Packet Size")
+
+
+def pump(core: BrokerCore, session: ServerSession, connection: BrokerConnection, now: float) -> None:
+    """Send what waits in the session, as far as quota and output allow: first again, then new, then retained."""
+    outgoing = session.outgoing
+    while not connection.is_congested and session.connection is connection:
+        if outgoing.resend:
+            if outgoing.quota <= 0:
+                return
+            again = outgoing.resend.popleft()
+            if outgoing.inflight.get(again.packet_id) is again and not again.on_wire:
+                resend(core, session, connection, again, now)
+        elif outgoing.queue:
+            entry = outgoing.queue[0]
+            if entry.qos and outgoing.quota <= 0:
+                return
+            outgoing.pop()
+            if entry.message.is_expired(now):  # [MQTT-3.3.2-5]
+                outgoing.forget(entry)
+                core.expired(session, entry.message)
+            elif entry.qos:
+                transmit(core, session, connection, entry, now)
+            else:
+                outgoing.forget(entry)
+                connection.send_publish(entry.message, 0, False, entry.retain, entry.identifiers, 0, now, 0)
+        elif session.retained_sends and outgoing.quota > 0:
+            if not _pump_retained(core, session, now):
+                return
+        else:
+            return
+
+
+def resend(
+    core: BrokerCore, session: ServerSession, connection: BrokerConnection, entry: Outgoing, now: float
+) -> None:
+    """Send a PUBLISH again, with DUP and its Packet Identifier [MQTT-3.3.1-1] [MQTT-4.4.0-1]."""
+    session.outgoing.mark_sent(entry, now)
+    if not connection.send_publish(
+        entry.message, entry.qos, True, entry.retain, entry.identifiers, entry.packet_id, now, 0
+    ):
+        session.outgoing.abandon(entry)
+        core.dropped(session, entry.message, "larger than the client's Maximum Packet Size")
+
+
+def _pump_retained(core: BrokerCore, session: ServerSession, now: float) -> bool:
+    """Send some retained messages for a new subscription; False when it is enough for this turn."""
+    budget = RETAINED_PER_PUMP
+    while session.retained_sends and budget > 0:
+        send = session.retained_sends[0]
+        connection = session.connection
+        if connection is None or connection.is_congested:
+            return False
+        room = session.outgoing.quota
+        if room <= 0 or session.outgoing.queue:
+            return True
+        messages = send.walk.next(room if room < 64 else 64)
+        budget -= 64
+        subscription = send.subscription
+        for message in messages:
+            if not message.is_expired(now):
+                qos = message.qos if message.qos < subscription.qos else subscription.qos
+                deliver_to(core, session, message, qos, True, subscription.identifier, 0, now)
+        if send.walk.done:
+            session.retained_sends.popleft()
+    if session.retained_sends and session.connection is not None:
+        core.continue_later(session.connection)
+        return False
+    return True
+
+
+@final
+class Layouts:
+    """The encodings of the message delivered last: one per version, QoS and RETAIN flag, shared by all receivers."""
+
+    def __init__(self) -> None:
+        self._message: ApplicationMessage | None = None
+        self._now: float = 0.0
+        self._layouts: list[Layout | None] = [None] * 16
+
+    def get(
+        self,
+        message: ApplicationMessage,
+        is_50: bool,
+        qos: int,
+        dup: bool,
+        retain: bool,
+        identifiers: bytes,
+        now: float,
+    ) -> Layout:
+        """The PUBLISH of ``message`` but for its Packet Identifier. Message Expiry is counted down to ``now``."""
+        if dup or identifiers:
+            properties = self.properties(message, identifiers, now) if is_50 else None
+            return publish_layout(message.topic, message.payload, qos, dup, retain, properties)
+        if message is not self._message or (now != self._now and message.expires_at != NEVER):
+            self._message = message
+            self._layouts = [None] * 16
+        self._now = now
+        index = (8 if is_50 else 0) | (qos << 1) | (1 if retain else 0)
+        layout = self._layouts[index]
+        if layout is None:
+            properties = self.properties(message, b"", now) if is_50 else None
+            layout = self._layouts[index] = publish_layout(
+                message.topic, message.payload, qos, False, retain, properties
+            )
+        return layout
+
+    def properties(self, message: ApplicationMessage, identifiers: bytes, now: float) -> bytes:
+        """The Properties a receiver gets: the publisher's, what is left of the expiry, its own identifiers."""
+        properties = message.properties
+        if message.expires_at != NEVER:
+            properties = encode_expiry(message.remaining_expiry(now)) + properties
+        return properties + identifiers if identifiers else properties

@@ -1,0 +1,102 @@
+"""What the core asks of the world: plain orders, drained with ``BrokerCore.take_effects``.
+
+While ``Authenticate`` or ``Authorize`` is open, only that connection is paused; ``BrokerCore.resume`` with
+the connection's number is the answer. ``Commit`` is answered with ``BrokerCore.committed``, ``Close`` not at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from curier.session.journal import Batch
+
+if TYPE_CHECKING:
+    from curier.broker.connection import BrokerConnection
+    from curier.codec.packets import Connect
+
+PUBLISH_ACTION: Final = "publish"
+SUBSCRIBE_ACTION: Final = "subscribe"
+
+
+class Effect:
+    """An order to whoever drives the core."""
+
+    __slots__ = ()
+
+
+@final
+class Authenticate(Effect):
+    """Decide a CONNECT (``is_step`` False) or one step of an enhanced exchange (True, section 4.12)."""
+
+    __slots__ = ("connect", "connection", "data", "is_step", "state")
+
+    def __init__(
+        self, connection: BrokerConnection, connect: Connect, is_step: bool, data: bytes | None, state: object
+    ) -> None:
+        self.connection = connection
+        self.connect = connect
+        self.is_step = is_step
+        self.data = data  # Authentication Data of this packet
+        self.state = state  # what the answer to the step before carried
+
+
+@final
+class Authorize(Effect):
+    """May this connection do ``action`` with this Topic Name or Filter? The answer is remembered."""
+
+    __slots__ = ("action", "connection", "qos", "retain", "topic")
+
+    def __init__(
+        self, connection: BrokerConnection, action: str, topic: bytes, qos: int, retain: bool
+    ) -> None:
+        self.connection = connection
+        self.action = action
+        self.topic = topic
+        self.qos = qos
+        self.retain = retain
+
+
+@final
+class Commit(Effect):
+    """Make a batch of the journal durable. There is never more than one open."""
+
+    __slots__ = ("batch",)
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+
+@final
+class Close(Effect):
+    """Write what the connection still has to say, then close its Network Connection."""
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: BrokerConnection) -> None:
+        self.connection = connection
+
+
+@final
+class Answer:
+    """The world's answer to ``Authenticate`` or ``Authorize``.
+
+    ``reason_code`` 0 accepts, 0x18 continues an enhanced exchange, 0x80 and above refuses.
+    """
+
+    __slots__ = ("data", "identity", "reason_code", "reason_string", "server_reference", "state")
+
+    def __init__(
+        self,
+        reason_code: int,
+        reason_string: str = "",
+        identity: str | None = None,
+        data: bytes | None = None,
+        state: object = None,
+        server_reference: str | None = None,
+    ) -> None:
+        self.reason_code = reason_code
+        self.reason_string = reason_string
+        self.identity = identity
+        self.data = data
+        self.state = state
+        self.server_reference = server_reference  # for 0x9C and 0x9D (4.11)

@@ -1,0 +1,111 @@
+"""From a Topic Name to its receivers: the subscriptions that match, merged per session (3.3.4).
+
+Overlapping subscriptions of one session give one copy, at the highest QoS of them [MQTT-3.3.4-2], with all
+their Subscription Identifiers [MQTT-3.3.4-4].
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from curier.broker.sessions import ServerSession, SharedGroup, Subscription, Target
+from curier.topics.routes import RouteCache
+from curier.topics.tree import SubscriptionTree
+
+
+@final
+class Receiver:
+    """What one session gets of the messages on one topic."""
+
+    __slots__ = ("has_no_local", "identifiers", "is_plain", "own", "qos", "retain_as_published", "session")
+
+    def __init__(self, session: ServerSession) -> None:
+        self.session = session
+        self.qos: int = 0
+        self.identifiers: bytes = b""
+        self.retain_as_published: bool = False
+        self.has_no_local: bool = False
+        self.own: Receiver | None = None  # what it gets of its own messages, where has_no_local
+        self.is_plain: bool = True  # gets the publisher's bytes but for the Packet Identifier
+
+    def add(self, subscription: Subscription) -> None:
+        """Merge one more matching subscription."""
+        if subscription.qos > self.qos:
+            self.qos = subscription.qos
+        if subscription.identifier:
+            self.identifiers += subscription.identifier
+        if subscription.retain_as_published:
+            self.retain_as_published = True
+        if subscription.no_local:
+            self.has_no_local = True
+        self.is_plain = not self.identifiers and not self.has_no_local
+
+
+@final
+class Route:
+    """All receivers of one Topic Name."""
+
+    __slots__ = ("groups", "is_durable", "is_empty", "is_fast", "receivers", "topic")
+
+    def __init__(
+        self, topic: bytes, receivers: list[Receiver], groups: list[SharedGroup], is_durable: bool
+    ) -> None:
+        self.topic = topic
+        self.receivers = receivers
+        self.groups = groups
+        self.is_empty: bool = not receivers and not groups
+        self.is_durable = is_durable  # somebody's session is in the journal
+        self.is_fast: bool = not is_durable and not self.is_empty
+
+
+@final
+class Router:
+    """The subscription tree with its route cache."""
+
+    def __init__(self, cache_size: int) -> None:
+        self.tree: SubscriptionTree[Target] = SubscriptionTree()
+        self.cache: RouteCache[Route] = RouteCache(cache_size)
+
+    def add(self, topic_filter: bytes, key: int, target: Target) -> None:
+        self.tree.add(topic_filter, key, target)
+        self.cache.invalidate()
+
+    def remove(self, topic_filter: bytes, key: int) -> None:
+        self.tree.remove(topic_filter, key)
+        self.cache.invalidate()
+
+    def route(self, topic: bytes) -> Route:
+        """The route of a valid Topic Name, from the cache or made now."""
+        route = self.cache.table.get(topic)
+        if route is None:
+            route = self._make(topic)
+            self.cache.remember(topic, route)
+        return route
+
+    def _make(self, topic: bytes) -> Route:
+        receivers: dict[int, Receiver] = {}
+        groups: list[SharedGroup] = []
+        restricted: list[Subscription] = []  # those with No Local
+        open_ones: list[Subscription] = []
+        is_durable = False
+        for target in self.tree.match(topic):
+            if isinstance(target, SharedGroup):
+                groups.append(target)
+                for member in target.members:
+                    is_durable = is_durable or member.session.journal is not None
+            elif isinstance(target, Subscription):
+                session = target.session
+                receiver = receivers.get(session.number)
+                if receiver is None:
+                    receiver = receivers[session.number] = Receiver(session)
+                    is_durable = is_durable or session.journal is not None
+                receiver.add(target)
+                (restricted if target.no_local else open_ones).append(target)
+        if restricted:
+            for subscription in open_ones:
+                receiver = receivers[subscription.session.number]
+                if receiver.has_no_local:
+                    if receiver.own is None:
+                        receiver.own = Receiver(subscription.session)
+                    receiver.own.add(subscription)
+        return Route(topic, list(receivers.values()), groups, is_durable)

@@ -1,0 +1,129 @@
+"""The server's Session State (4.1): subscriptions, will, expiry; and Shared Subscriptions (4.8.2)."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, final
+
+from curier.session.journal import Journal
+from curier.session.message import ApplicationMessage
+from curier.session.session import Session
+from curier.topics.retained import RetainedWalk
+
+if TYPE_CHECKING:
+    from curier.broker.connection import BrokerConnection
+
+
+class Target:
+    """What the subscription tree holds: one session's subscription, or a group that shares one."""
+
+
+@final
+class Subscription(Target):
+    """One session's subscription with its options (3.8.3.1); a member of a group where it is shared."""
+
+    __slots__ = ("group", "identifier", "no_local", "qos", "retain_as_published", "session", "topic_filter")
+
+    def __init__(
+        self,
+        session: ServerSession,
+        topic_filter: bytes,
+        qos: int,
+        no_local: bool,
+        retain_as_published: bool,
+        identifier: bytes,
+    ) -> None:
+        self.session = session
+        self.topic_filter = topic_filter  # as subscribed, with $share/... where shared
+        self.qos = qos  # granted
+        self.no_local = no_local
+        self.retain_as_published = retain_as_published
+        self.identifier = identifier  # the encoded property, or b""
+        self.group: SharedGroup | None = None
+
+
+@final
+class SharedGroup(Target):
+    """A Shared Subscription: its members take turns.
+
+    Fair by rotation. A member that cannot take a message now (away, slow, its Receive Maximum used up) is
+    skipped for one that can; if none can, a member that can at least keep it gets it.
+    """
+
+    def __init__(self, number: int, topic_filter: bytes) -> None:
+        self.number: int = number
+        self.topic_filter: bytes = topic_filter  # with $share/ShareName/
+        self.members: list[Subscription] = []
+        self._turn: int = 0
+
+    def put(self, subscription: Subscription) -> None:
+        """Add a member, or replace the same session's membership (it counts once, 4.8.2)."""
+        subscription.group = self
+        for index, member in enumerate(self.members):
+            if member.session is subscription.session:
+                self.members[index] = subscription
+                return
+        self.members.append(subscription)
+
+    def remove(self, session: ServerSession) -> None:
+        self.members = [member for member in self.members if member.session is not session]
+
+    def choose(self, qos: int, max_queued: int) -> Subscription | None:
+        """The member that gets the next message published at ``qos``; None where nobody can."""
+        members = self.members
+        count = len(members)
+        turn = self._turn
+        fallback = -1
+        for step in range(count):
+            index = turn + step
+            if index >= count:
+                index %= count
+            member = members[index]
+            session = member.session
+            connection = session.connection
+            if connection is not None and not connection.is_congested:
+                if not qos or not member.qos or session.outgoing.quota > 0:
+                    self._turn = index + 1 if index + 1 < count else 0
+                    return member
+                if len(session.outgoing.queue) < max_queued and (
+                    fallback < 0 or members[fallback].session.lane == 0
+                ):
+                    fallback = index
+            elif qos and member.qos and fallback < 0 and len(session.outgoing.queue) < max_queued:
+                fallback = index
+        if fallback < 0:
+            return None
+        self._turn = fallback + 1 if fallback + 1 < count else 0
+        return members[fallback]
+
+
+@final
+class RetainedSend:
+    """Retained messages that are being sent because of a new subscription, piece by piece."""
+
+    __slots__ = ("subscription", "walk")
+
+    def __init__(self, walk: RetainedWalk[ApplicationMessage], subscription: Subscription) -> None:
+        self.walk = walk
+        self.subscription = subscription
+
+
+@final
+class ServerSession(Session):
+    """Session State in the server. ``connection`` is the Network Connection it has now, if any."""
+
+    def __init__(self, client_id: str, number: int, journal: Journal | None) -> None:
+        super().__init__(client_id, number, journal)
+        self.connection: BrokerConnection | None = None
+        self.arriving: BrokerConnection | None = None  # its CONNACK waits for the journal
+        self.lane: int = 0  # MQTT_311 or MQTT_50: takes plain packets of that version unseen; 0: look first
+        self.version: int = 0
+        self.subscriptions: dict[bytes, Subscription] = {}
+        self.retained_sends: deque[RetainedSend] = deque()
+        self.expiry_interval: int = 0  # seconds; 0 ends it with the connection (3.1.2.11.2)
+        self.ends_at: float = 0.0  # while away: when it ends; 0: not by itself
+        self.will: ApplicationMessage | None = None
+        self.will_delay: int = 0
+        self.will_expiry: int = -1  # Message Expiry Interval of the will, counted from its publication
+        self.will_due_at: float = 0.0  # while away: when the will is published; 0: no will waits
+        self.is_watched: bool = False  # has a deadline

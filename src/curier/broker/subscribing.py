@@ -1,0 +1,182 @@
+"""SUBSCRIBE and UNSUBSCRIBE (3.8.4, 3.10.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from curier.broker.effects import SUBSCRIBE_ACTION
+from curier.broker.sessions import RetainedSend, ServerSession, Subscription
+from curier.codec.constants import (
+    MQTT_50,
+    NO_SUBSCRIPTION_EXISTED,
+    QUOTA_EXCEEDED,
+    SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+    SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
+    TOPIC_FILTER_INVALID,
+    UNSPECIFIED_ERROR,
+    WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
+)
+from curier.codec.encode import encode
+from curier.codec.packets import Suback, Subscribe, Unsuback, Unsubscribe
+from curier.codec.publish import encode_subscription_identifier
+from curier.errors import RemoteProtocolError
+from curier.session.journal import Subscribed, Unsubscribed
+from curier.topics.filters import check_topic_filter, has_wildcard, is_shared, split_shared
+
+if TYPE_CHECKING:
+    from curier.broker.connection import BrokerConnection
+    from curier.broker.core import BrokerCore
+
+
+def subscribe(core: BrokerCore, connection: BrokerConnection, packet: Subscribe, now: float) -> bool:
+    """Make the subscriptions of one SUBSCRIBE and answer with one SUBACK [MQTT-3.8.4-5].
+
+    False where a permission must be asked for first: nothing has happened yet.
+    """
+    session = connection.server_session
+    assert session is not None
+    identifier = 0
+    if packet.properties is not None and packet.properties.subscription_identifiers:
+        identifier = packet.properties.subscription_identifiers[0]
+        if not core.options.subscription_identifiers_available:
+            raise RemoteProtocolError(
+                SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
+                "Subscription Identifiers are not supported here (3.2.2.3.12)",
+            )
+    filters = [topic_filter.encode() for topic_filter, _ in packet.subscriptions]
+    if core.asks_authorization:
+        for topic_filter, (_, options) in zip(filters, packet.subscriptions, strict=True):
+            if not check_topic_filter(topic_filter, core.options.max_topic_levels):
+                if connection.verdict(SUBSCRIBE_ACTION, topic_filter, options & 3, False) < 0:
+                    return False
+
+    before = connection.journal_length()
+    reason_codes: list[int] = []
+    why = ""
+    for topic_filter, (_, options) in zip(filters, packet.subscriptions, strict=True):
+        reason_code, text = _check(core, connection, session, topic_filter, options)
+        if reason_code >= 0x80:
+            why = text
+            core.statistics.refused += 1
+        else:
+            reason_code = min(options & 3, core.options.maximum_qos)
+            _add(core, session, topic_filter, options, reason_code, identifier)
+        reason_codes.append(reason_code)
+        hooks = core.hooks.subscribe
+        if hooks is not None:
+            for hook in hooks:
+                hook.on_subscribe(connection, topic_filter, reason_code)
+    if connection.version != MQTT_50:  # one code for every failure [3.1.1: MQTT-3.9.3-2]
+        reason_codes = [code if code < 0x80 else UNSPECIFIED_ERROR for code in reason_codes]
+    suback = Suback(packet.packet_id, reason_codes, connection.problem(why))
+    connection.answer(connection.encode_within(suback), before)
+    connection.pump(now)
+    return True
+
+
+def _check(
+    core: BrokerCore, connection: BrokerConnection, session: ServerSession, topic_filter: bytes, options: int
+) -> tuple[int, str]:
+    """Reason Code of 0x80 or more and plain words for a subscription that cannot be, or (0, "")."""
+    limits = core.options
+    why = check_topic_filter(topic_filter, limits.max_topic_levels)
+    if why:
+        return TOPIC_FILTER_INVALID, why
+    if is_shared(topic_filter):
+        if not limits.shared_subscription_available:
+            return _not_available(
+                connection, SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "Shared Subscriptions are not supported here"
+            )
+    if has_wildcard(topic_filter) and not limits.wildcard_subscription_available:
+        return _not_available(
+            connection, WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED, "Wildcard Subscriptions are not supported here"
+        )
+    if topic_filter not in session.subscriptions and len(session.subscriptions) >= limits.max_subscriptions:
+        return QUOTA_EXCEEDED, f"a session may have {limits.max_subscriptions} subscriptions"
+    if core.asks_authorization:
+        verdict = connection.verdict(SUBSCRIBE_ACTION, topic_filter, options & 3, False)
+        if verdict >= 0x80:
+            return verdict, "not authorized to subscribe to this Topic Filter"
+    return 0, ""
+
+
+def _not_available(connection: BrokerConnection, reason_code: int, why: str) -> tuple[int, str]:
+    """CONNACK has told a 5.0 client that this is not available: asking for it is a Protocol Error (3.2.2.3)."""
+    if connection.version == MQTT_50:
+        raise RemoteProtocolError(reason_code, why)
+    return reason_code, why
+
+
+def _add(
+    core: BrokerCore, session: ServerSession, topic_filter: bytes, options: int, qos: int, identifier: int
+) -> None:
+    """Make or replace one subscription [MQTT-3.8.4-3], and have retained messages sent as it asks."""
+    is_new = topic_filter not in session.subscriptions
+    subscription = attach(core, session, topic_filter, options, qos, identifier)
+    if session.journal is not None:
+        session.journal.add(Subscribed(session.number, topic_filter, (options & ~3) | qos, identifier))
+    handling = (options >> 4) & 3
+    if subscription.group is None and (handling == 0 or (handling == 1 and is_new)):  # [MQTT-3.3.1-9 to -11]
+        if len(core.retained):
+            session.retained_sends.append(RetainedSend(core.retained.walk(topic_filter), subscription))
+
+
+def attach(
+    core: BrokerCore, session: ServerSession, topic_filter: bytes, options: int, qos: int, identifier: int
+) -> Subscription:
+    """Put a subscription into session and tree, in place of the one with the same Topic Filter."""
+    subscription = Subscription(
+        session,
+        topic_filter,
+        qos,
+        (options & 4) != 0,
+        (options & 8) != 0,
+        encode_subscription_identifier(identifier) if identifier else b"",
+    )
+    session.subscriptions[topic_filter] = subscription
+    if is_shared(topic_filter):
+        group = core.group(topic_filter)
+        group.put(subscription)
+        core.router.add(split_shared(topic_filter)[1], group.number, group)
+    else:
+        core.router.add(topic_filter, session.number, subscription)
+    return subscription
+
+
+def unsubscribe(core: BrokerCore, connection: BrokerConnection, packet: Unsubscribe, now: float) -> None:
+    """Remove subscriptions and answer [MQTT-3.10.4-4]; messages on their way still arrive [MQTT-3.10.4-3]."""
+    session = connection.server_session
+    assert session is not None
+    before = connection.journal_length()
+    reason_codes: list[int] = []
+    for text in packet.topic_filters:
+        topic_filter = text.encode()
+        subscription = session.subscriptions.pop(topic_filter, None)
+        if subscription is None:
+            reason_codes.append(NO_SUBSCRIPTION_EXISTED)
+            continue
+        detach(core, session, subscription)
+        if session.journal is not None:
+            session.journal.add(Unsubscribed(session.number, topic_filter))
+        reason_codes.append(0)
+        hooks = core.hooks.unsubscribe
+        if hooks is not None:
+            for hook in hooks:
+                hook.on_unsubscribe(connection, topic_filter)
+    if connection.version != MQTT_50:
+        reason_codes = []
+    connection.answer(encode(Unsuback(packet.packet_id, reason_codes, None), connection.version), before)
+
+
+def detach(core: BrokerCore, session: ServerSession, subscription: Subscription) -> None:
+    """Take a subscription out of the tree; a Shared Subscription goes with its last member (4.8.2)."""
+    group = subscription.group
+    if group is None:
+        core.router.remove(subscription.topic_filter, session.number)
+        return
+    group.remove(session)
+    if group.members:
+        core.router.cache.invalidate()
+    else:
+        core.router.remove(split_shared(subscription.topic_filter)[1], group.number)
+        core.forget_group(group)

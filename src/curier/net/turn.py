@@ -1,0 +1,161 @@
+"""The turn: what happens, in this order, after bytes came in, time passed or an answer arrived.
+
+1. Effects: the journal's batch goes to the store first, so that the disk works while the network is written;
+   questions go to whoever answers them.
+2. Every dirty connection is written, once, everything it has.
+3. Connections that ended are closed, behind their last bytes.
+4. One timer is set, for the first deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from typing import cast
+
+from curier.broker.connection import BrokerConnection
+from curier.broker.core import BrokerCore
+from curier.broker.effects import Close, Effect
+from curier.net.wire import Wire
+from curier.protocol.connection import CLOSED
+
+
+def make_clock() -> Callable[[], float]:
+    """Seconds since the epoch on a clock that never jumps: the wall clock now, counted on monotonically.
+
+    So points in time keep their meaning across restarts, and a corrected wall clock expires nobody.
+    """
+    offset = time.time() - time.monotonic()
+    monotonic = time.monotonic
+    return lambda: monotonic() + offset
+
+
+class Turn:
+    """Drives one ``BrokerCore`` in one event loop. ``on_effect`` gets every effect but ``Close``."""
+
+    def __init__(
+        self,
+        core: BrokerCore,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        on_effect: Callable[[Effect], None],
+    ) -> None:
+        self.core = core
+        self.loop = loop
+        self.clock = clock
+        self.on_effect = on_effect
+        self.wires: dict[int, Wire] = {}  # by number of the connection
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._is_scheduled = False
+
+    def attach(self, address: str, listener: str) -> BrokerConnection:
+        return self.core.attach(address, listener, self.clock())
+
+    def add(self, wire: Wire) -> None:
+        self.wires[wire.connection.number] = wire
+
+    def receive(self, wire: Wire, chunk: bytes) -> None:
+        """Bytes came. The caller sees to it that ``finish`` or ``schedule`` follows."""
+        connection = wire.connection
+        self.core.receive(connection, chunk, self.clock())
+        if connection.paused and wire.is_reading:
+            wire.set_reading(False)
+
+    def lost(self, wire: Wire) -> None:
+        """The network has closed the connection."""
+        if self.wires.pop(wire.connection.number, None) is not None:
+            self.core.detach(wire.connection, self.clock())
+            self.schedule()
+
+    def schedule(self) -> None:
+        """Have ``finish`` called once, when the loop comes round."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self.loop.call_soon(self._scheduled)
+
+    def _scheduled(self) -> None:
+        self._is_scheduled = False
+        self.finish()
+
+    def finish(self) -> None:
+        """End the turn."""
+        core = self.core
+        closing: list[BrokerConnection] = []
+        while core.effects or core.journal is not None or core.dirty:
+            for effect in core.take_effects():
+                if isinstance(effect, Close):
+                    closing.append(effect.connection)
+                else:
+                    self.on_effect(effect)
+            dirty = core.take_dirty()
+            if not dirty:
+                break
+            for connection in dirty:
+                self._write(cast(BrokerConnection, connection))
+        for connection in closing:
+            wire = self.wires.pop(connection.number, None)
+            if wire is not None:
+                wire.close()
+        if core.has_more_work():
+            self.loop.call_soon(self._continue)
+        self._set_timer()
+
+    def _write(self, connection: BrokerConnection) -> None:
+        data = connection.take_output()
+        wire = self.wires.get(connection.number)
+        if wire is None or not data:
+            return
+        before = connection.written_unsent
+        unsent = wire.write(data)
+        self.report(wire, before + len(data) - unsent, unsent)
+
+    def report(self, wire: Wire, sent: int, unsent: int) -> None:
+        """The network took ``sent`` bytes of a wire; ``unsent`` wait. Reading follows from that."""
+        connection = wire.connection
+        connection.written_unsent = unsent
+        self.core.written(connection, sent, unsent, self.clock())
+        self.update_reading(wire)
+
+    def update_reading(self, wire: Wire) -> None:
+        """A client is not read from while it is paused or does not take what it is sent."""
+        connection = wire.connection
+        wanted = not connection.paused and connection.written_unsent <= self.core.options.output_soft_limit
+        if wanted != wire.is_reading and connection.state != CLOSED:
+            wire.set_reading(wanted)
+
+    def resumed(self, connection: BrokerConnection) -> None:
+        """An answer came for a connection that was paused."""
+        wire = self.wires.get(connection.number)
+        if wire is not None:
+            self.update_reading(wire)
+        self.schedule()
+
+    def _continue(self) -> None:
+        self.core.continue_work(self.clock())
+        self.finish()
+
+    def _set_timer(self) -> None:
+        when = self.core.next_deadline()
+        if when == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = when
+        if when != math.inf:
+            self._timer = self.loop.call_later(max(0.0, when - self.clock()), self._deadline)
+
+    def _deadline(self) -> None:
+        self._timer = None
+        self._timer_at = math.inf
+        self.core.deadline_reached(self.clock())
+        self.finish()
+
+    def stop(self) -> None:
+        """No more turns."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

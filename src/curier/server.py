@@ -1,0 +1,330 @@
+"""The broker as a program or as a part of one: core, listeners, authentication, clock, wired together.
+
+async with curier.Broker(listen=["tcp://127.0.0.1:0"]) as broker:
+    print(broker.port)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+from curier.auth.base import Action, AllowAnonymous, Authenticator, Authorizer, Credentials, Verdict
+from curier.broker.core import BrokerCore
+from curier.broker.effects import Answer, Authenticate, Authorize, Effect
+from curier.broker.hooks import Hook
+from curier.broker.options import Options
+from curier.codec.properties import Properties
+from curier.codec.publish import forwarded_properties
+from curier.config import Listen, parse_listen
+from curier.errors import ConfigError
+from curier.logs import LogHook
+from curier.net import reactor
+from curier.net.transports import TransportServer
+from curier.net.turn import Turn, make_clock
+from curier.session.message import ApplicationMessage
+from curier.types import Message, ReasonCode
+
+log = logging.getLogger("curier.server")
+
+DEFAULT_LISTEN = ("tcp://127.0.0.1:1883",)
+BACKLOG = 4096
+STOP_SECONDS = 2.5
+"""How long ``stop`` waits for clients to take their last bytes."""
+
+
+class Broker:
+    """An MQTT broker in the running event loop.
+
+    ``listen`` are URLs such as ``tcp://127.0.0.1:1883``; port 0 takes a free one, see ``port`` and ``urls``.
+    Without an ``authenticator`` everybody may connect, which is possible on loopback addresses only: to let
+    everybody in from elsewhere, pass ``AllowAnonymous()``. ``authorizer`` decides on topics; without one
+    every client may use all of them.
+
+    ``start`` raises ``ConfigError`` for settings that cannot be, ``OSError`` for an address that cannot be
+    listened on. A broker starts and stops once. Cancelling ``start`` or ``stop`` leaves nothing listening.
+    """
+
+    def __init__(
+        self,
+        listen: Sequence[str] = DEFAULT_LISTEN,
+        *,
+        options: Options | None = None,
+        authenticator: Authenticator | None = None,
+        authorizer: Authorizer | None = None,
+        data: str | Path | None = None,
+        durability: str = "fsync",
+        hooks: Sequence[Hook] = (),
+        use_reactor: bool = reactor.IS_AVAILABLE,
+    ) -> None:
+        self.options = options if options is not None else Options()
+        try:
+            self.options.check()
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        if data is not None:
+            raise ConfigError(
+                f"data = {str(data)!r}: this version keeps everything in memory; leave data out until durable storage is there"
+            )
+        self._listen = [parse_listen(url) for url in listen]
+        if not self._listen:
+            raise ConfigError(
+                "a broker needs at least one address to listen on, such as tcp://127.0.0.1:1883"
+            )
+        if authenticator is None:
+            for address in self._listen:
+                if not address.is_loopback:
+                    raise ConfigError(
+                        f"{address} can be reached from other machines: pass an authenticator, "
+                        "or AllowAnonymous() to let everybody in"
+                    )
+        self.authenticator = authenticator
+        self.authorizer = authorizer
+        self.urls: list[str] = []
+        self._hooks = list(hooks)
+        self._use_reactor = use_reactor
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped: asyncio.Event | None = None
+        self._core: BrokerCore | None = None
+        self._turn: Turn | None = None
+        self._reactor: reactor.Reactor | None = None
+        self._transports: TransportServer | None = None
+
+    @property
+    def core(self) -> BrokerCore:
+        """The core of a broker that runs."""
+        if self._core is None:
+            raise RuntimeError("the broker has not been started")
+        return self._core
+
+    @property
+    def port(self) -> int:
+        """The port of the first listener, as bound."""
+        if not self.urls:
+            raise RuntimeError("the broker has not been started")
+        return parse_listen(self.urls[0]).port
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen on all addresses; returns when clients can connect."""
+        if self._core is not None:
+            raise RuntimeError("a broker starts once; make a new one")
+        loop = asyncio.get_running_loop()
+        clock = make_clock()
+        authenticator = self.authenticator
+        asks = authenticator is not None and type(authenticator) is not AllowAnonymous
+        core = self._core = BrokerCore(
+            self.options,
+            clock(),
+            id_prefix=f"auto-{secrets.token_hex(8)}-",
+            asks_authentication=asks,
+            authentication_methods=authenticator.methods if authenticator is not None else frozenset(),
+            asks_authorization=self.authorizer is not None,
+        )
+        for hook in (LogHook(), *self._hooks):
+            core.add_hook(hook)
+        if self.authorizer is not None:
+            self.authorizer.watch(core.permissions_changed)
+        self._turn = Turn(core, loop, clock, self._on_effect)
+        self._stopped = asyncio.Event()
+        try:
+            for address in self._listen:
+                await self._open(address)
+        except BaseException:
+            self._close_now()
+            raise
+        self._turn.schedule()
+
+    async def _open(self, address: Listen) -> None:
+        assert self._turn is not None
+        for sock in await _bind(address):
+            port = sock.getsockname()[1]
+            url = str(Listen(address.scheme, address.host, port, address.path))
+            if url not in self.urls:
+                self.urls.append(url)
+            if self._use_reactor:
+                if self._reactor is None:
+                    self._reactor = reactor.Reactor(self._turn)
+                self._reactor.listen(sock, url)
+            else:
+                if self._transports is None:
+                    self._transports = TransportServer(self._turn)
+                await self._transports.listen(sock, url)
+
+    async def serve_forever(self) -> None:
+        """Wait until ``stop`` is called."""
+        if self._stopped is None:
+            raise RuntimeError("the broker has not been started")
+        await self._stopped.wait()
+
+    async def stop(self) -> None:
+        """Stop listening, tell 5.0 clients (0x8B), send what is left for at most a few seconds, close."""
+        if self._turn is None or self._core is None or self._stopped is None or self._stopped.is_set():
+            return
+        if self._reactor is not None:
+            self._reactor.stop_listening()
+        if self._transports is not None:
+            self._transports.stop_listening()
+        self._core.shut_down(self._turn.clock())
+        self._turn.finish()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                while self._reactor is not None and self._reactor.wires:
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            pass
+        finally:
+            self._close_now()
+            self._stopped.set()
+
+    def _close_now(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        if self.authorizer is not None and self._core is not None:
+            self.authorizer.unwatch(self._core.permissions_changed)
+        if self._turn is not None:
+            self._turn.stop()
+        if self._reactor is not None:
+            self._reactor.stop()
+        if self._transports is not None:
+            self._transports.stop()
+
+    def publish(self, message: Message) -> None:
+        """Publish as the broker itself. Raises ``ValueError`` for a Topic Name that cannot be."""
+        core = self.core
+        assert self._turn is not None
+        now = self._turn.clock()
+        why = core.publish(_application_message(message, now), None, now)
+        if why:
+            raise ValueError(why)
+        self._turn.schedule()
+
+    # ---- effects ----
+
+    def _on_effect(self, effect: Effect) -> None:
+        if isinstance(effect, Authenticate):
+            self._start(self._authenticate(effect))
+        elif isinstance(effect, Authorize):
+            self._start(self._authorize(effect))
+
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _authenticate(self, effect: Authenticate) -> None:
+        assert self.authenticator is not None
+        connect = effect.connect
+        connection = effect.connection
+        credentials = Credentials(
+            client_id=connect.client_id,
+            username=connect.username,
+            password=connect.password,
+            address=connection.address,
+            listener=connection.listener,
+            protocol_version=connect.version,
+            authentication_method=connection.authentication_method,
+            authentication_data=effect.data,
+        )
+        try:
+            if effect.is_step:
+                verdict = await self.authenticator.exchange(credentials, effect.state)
+            else:
+                verdict = await self.authenticator.authenticate(credentials)
+        except Exception:
+            log.exception("the authenticator failed; %s is refused", connect.client_id)
+            verdict = Verdict(ReasonCode.SERVER_UNAVAILABLE, "authentication is not available")
+        identity = verdict.identity if verdict.identity is not None else connect.username
+        self._answer(
+            effect,
+            Answer(
+                verdict.reason_code,
+                verdict.reason_string,
+                identity,
+                verdict.authentication_data,
+                verdict.state,
+            ),
+        )
+
+    async def _authorize(self, effect: Authorize) -> None:
+        assert self.authorizer is not None
+        connection = effect.connection
+        topic = effect.topic.decode()
+        try:
+            verdict = await self.authorizer.authorize(
+                connection.identity,
+                connection.client_id,
+                cast(Action, effect.action),
+                topic,
+                effect.qos,
+                effect.retain,
+            )
+        except Exception:
+            log.exception(
+                "the authorizer failed; %s may not %s %s", connection.client_id, effect.action, topic
+            )
+            verdict = Verdict(ReasonCode.NOT_AUTHORIZED, "authorization is not available")
+        self._answer(effect, Answer(verdict.reason_code, verdict.reason_string))
+
+    def _answer(self, effect: Authenticate | Authorize, answer: Answer) -> None:
+        assert self._turn is not None
+        self.core.resume(effect, answer, self._turn.clock())
+        self._turn.resumed(effect.connection)
+
+
+async def _bind(address: Listen) -> list[socket.socket]:
+    """Listening sockets for every address a host name has; all or none."""
+    loop = asyncio.get_running_loop()
+    infos = await loop.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE if address.host else 0
+    )
+    sockets: list[socket.socket] = []
+    port = address.port
+    try:
+        for family, kind, protocol, _, where in dict.fromkeys(infos):
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((where[0], port, *where[2:]))
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+            port = sock.getsockname()[1]  # with port 0, the same for every address
+    except OSError as error:
+        for sock in sockets:
+            sock.close()
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from error
+    return sockets
+
+
+def _application_message(message: Message, now: float) -> ApplicationMessage:
+    """The core's form of a public ``Message``."""
+    properties = Properties()
+    properties.payload_format_indicator = 1 if message.payload_is_text else None
+    properties.content_type = message.content_type
+    properties.response_topic = message.response_topic
+    properties.correlation_data = message.correlation_data
+    properties.user_properties = list(message.user_properties)
+    return ApplicationMessage(
+        message.topic.encode(),
+        message.payload,
+        int(message.qos),
+        message.retain,
+        forwarded_properties(properties),
+        now + message.message_expiry if message.message_expiry is not None else 0.0,
+    )
