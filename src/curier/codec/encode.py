@@ -102,29 +102,33 @@ def encode_ack(
     packet_type: int, packet_id: int, reason_code: int, properties: Properties | None, version: int
 ) -> bytes:
     """A PUBACK, PUBREC, PUBREL or PUBCOMP (3.4 to 3.7) as short as it can be; four bytes before 5.0."""
-    head = b"\x62" if packet_type == PUBREL else PACKET_IDS[packet_type << 4][1:]  # [MQTT-3.6.1-1]
-    body = encode_packet_id(packet_id)
-    if version != MQTT_50:
-        return head + b"\x02" + body
-    if reason_code == 0 and properties is None:
-        return head + b"\x02" + body
+    flags = _ACKNOWLEDGED_FLAGS if packet_type == PUBREL else 0  # [MQTT-3.6.1-1]
+    if version != MQTT_50 or (reason_code == 0 and properties is None):
+        return bytes([packet_type << 4 | flags, 2]) + encode_packet_id(packet_id)
     _check_reason_code(packet_type, reason_code, version)
+    parts = [encode_packet_id(packet_id)]
     encoded = encode_properties(properties, packet_type)
     if encoded != _NO_PROPERTIES:
-        body += bytes([reason_code]) + encoded
+        parts.append(bytes([reason_code]))
+        parts.append(encoded)
     elif reason_code:
-        body += bytes([reason_code])
-    return head + encode_varint(len(body)) + body
+        parts.append(bytes([reason_code]))
+    return _packet(packet_type, flags, parts)
 
 
 def _forbidden(why: str, statement: str = "", reason_code: int = PROTOCOL_ERROR) -> LocalProtocolError:
     return LocalProtocolError(reason_code, why, statement)
 
 
-def _packet(packet_type: int, flags: int, body: bytes) -> bytes:
-    if len(body) > MAXIMUM_REMAINING_LENGTH:
-        raise _forbidden(f"a Control Packet of {len(body)} bytes is too large for MQTT", "", PACKET_TOO_LARGE)
-    return bytes([packet_type << 4 | flags]) + encode_varint(len(body)) + body
+def _packet(packet_type: int, flags: int, parts: list[bytes]) -> bytes:
+    """The Control Packet with this body, whose bytes are copied once."""
+    size = 0
+    for part in parts:
+        size += len(part)
+    if size > MAXIMUM_REMAINING_LENGTH:
+        raise _forbidden(f"a Control Packet of {size} bytes is too large for MQTT", "", PACKET_TOO_LARGE)
+    parts.insert(0, bytes([packet_type << 4 | flags]) + encode_varint(size))
+    return b"".join(parts)
 
 
 def _properties(properties: Properties | None, packet_type: int, version: int) -> bytes:
@@ -186,8 +190,7 @@ def _connect(packet: Connect) -> bytes:
         flags |= 0x40
         payload.append(encode_binary(packet.password))
     head = encode_binary(name) + bytes([version, flags]) + PACKET_IDS[packet.keep_alive]
-    body = head + _properties(packet.properties, CONNECT, version) + b"".join(payload)
-    return _packet(CONNECT, 0, body)
+    return _packet(CONNECT, 0, [head, _properties(packet.properties, CONNECT, version), *payload])
 
 
 def _connack(packet: Connack, version: int) -> bytes:
@@ -198,7 +201,7 @@ def _connack(packet: Connack, version: int) -> bytes:
         raise _forbidden("Session Present cannot be 1 in a refusal", "MQTT-3.2.2-6")  # [MQTT-3.2.2-6]
     _check_method(packet.properties)
     flags = 1 if packet.session_present and version != MQTT_31 else 0  # 3.1 has no Session Present
-    return _packet(CONNACK, 0, bytes([flags, code]) + _properties(packet.properties, CONNACK, version))
+    return _packet(CONNACK, 0, [bytes([flags, code]), _properties(packet.properties, CONNACK, version)])
 
 
 def _publish(packet: Publish, version: int) -> bytes:
@@ -214,8 +217,8 @@ def _publish(packet: Publish, version: int) -> bytes:
     topic = b"\x00\x00" if aliased and not packet.topic else encode_topic(packet.topic)
     packet_id = encode_packet_id(packet.packet_id) if qos else b""
     flags = (8 if packet.dup else 0) | qos << 1 | (1 if packet.retain else 0)
-    body = topic + packet_id + _properties(properties, PUBLISH, version) + packet.payload
-    return _packet(PUBLISH, flags, body)
+    encoded = _properties(properties, PUBLISH, version)
+    return _packet(PUBLISH, flags, [topic, packet_id, encoded, packet.payload])
 
 
 def _subscribe(packet: Subscribe, version: int) -> bytes:
@@ -227,7 +230,7 @@ def _subscribe(packet: Subscribe, version: int) -> bytes:
         _check_subscription_options(topic_filter, options, version)
         parts.append(_topic_filter(topic_filter))
         parts.append(bytes([options]))
-    return _packet(SUBSCRIBE, _ACKNOWLEDGED_FLAGS, b"".join(parts))
+    return _packet(SUBSCRIBE, _ACKNOWLEDGED_FLAGS, parts)
 
 
 def _check_subscription_options(topic_filter: str, options: int, version: int) -> None:
@@ -241,8 +244,9 @@ def _check_subscription_options(topic_filter: str, options: int, version: int) -
 
 def _suback(packet: Suback, version: int) -> bytes:
     """SUBACK (3.9)."""
-    head = encode_packet_id(packet.packet_id) + _properties(packet.properties, SUBACK, version)
-    return _packet(SUBACK, 0, head + _reason_codes(packet.reason_codes, SUBACK, version))
+    packet_id = encode_packet_id(packet.packet_id)
+    encoded = _properties(packet.properties, SUBACK, version)
+    return _packet(SUBACK, 0, [packet_id, encoded, _reason_codes(packet.reason_codes, SUBACK, version)])
 
 
 def _unsubscribe(packet: Unsubscribe, version: int) -> bytes:
@@ -252,16 +256,16 @@ def _unsubscribe(packet: Unsubscribe, version: int) -> bytes:
     parts = [encode_packet_id(packet.packet_id), _properties(packet.properties, UNSUBSCRIBE, version)]
     for topic_filter in packet.topic_filters:
         parts.append(_topic_filter(topic_filter))
-    return _packet(UNSUBSCRIBE, _ACKNOWLEDGED_FLAGS, b"".join(parts))
+    return _packet(UNSUBSCRIBE, _ACKNOWLEDGED_FLAGS, parts)
 
 
 def _unsuback(packet: Unsuback, version: int) -> bytes:
     """UNSUBACK (3.11); before 5.0 it has no Reason Codes."""
-    body = encode_packet_id(packet.packet_id)
+    parts = [encode_packet_id(packet.packet_id)]
     if version == MQTT_50:
-        body += encode_properties(packet.properties, UNSUBACK)
-        body += _reason_codes(packet.reason_codes, UNSUBACK, version)
-    return _packet(UNSUBACK, 0, body)
+        parts.append(encode_properties(packet.properties, UNSUBACK))
+        parts.append(_reason_codes(packet.reason_codes, UNSUBACK, version))
+    return _packet(UNSUBACK, 0, parts)
 
 
 def _reason_codes(reason_codes: list[int], packet_type: int, version: int) -> bytes:
@@ -281,8 +285,8 @@ def _disconnect(packet: Disconnect, version: int) -> bytes:
     _check_reason_code(DISCONNECT, packet.reason_code, version)
     encoded = encode_properties(packet.properties, DISCONNECT)
     if encoded != _NO_PROPERTIES:
-        return _packet(DISCONNECT, 0, bytes([packet.reason_code]) + encoded)
-    return _packet(DISCONNECT, 0, bytes([packet.reason_code]) if packet.reason_code else b"")
+        return _packet(DISCONNECT, 0, [bytes([packet.reason_code]), encoded])
+    return _packet(DISCONNECT, 0, [bytes([packet.reason_code])] if packet.reason_code else [])
 
 
 def _auth(packet: Auth, version: int) -> bytes:
@@ -295,4 +299,4 @@ def _auth(packet: Auth, version: int) -> bytes:
         return b"\xf0\x00"
     if packet.properties is None or packet.properties.authentication_method is None:
         raise _forbidden("an AUTH needs an Authentication Method")
-    return _packet(AUTH, 0, bytes([packet.reason_code]) + encoded)
+    return _packet(AUTH, 0, [bytes([packet.reason_code]), encoded])
