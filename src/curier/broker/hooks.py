@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from curier.session.message import ApplicationMessage
 
 
-@mypyc_attr(allow_interpreted_subclass=True)
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Hook:
     """Override what you want to hear of. Client Identifiers are text, topics UTF-8 bytes."""
 
