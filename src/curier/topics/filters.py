@@ -26,8 +26,8 @@ def check_topic_name(topic: bytes, max_levels: int) -> str:
 def check_topic_filter(topic_filter: bytes, max_levels: int) -> str:
     """Say in plain words why this is not a Topic Filter of at most ``max_levels`` levels; "" if it is one.
 
-    A filter that starts with ``$share/`` is checked as that of a Shared Subscription (5.0 section 4.8.2), where
-    the levels behind the ShareName count.
+    A filter that starts with ``$share/`` is checked as that of a Shared Subscription (5.0 section 4.8.2),
+    where only the levels behind the ShareName count.
     """
     if not is_shared(topic_filter):
         return _check_plain_filter(topic_filter, max_levels)

@@ -127,11 +127,7 @@ class RetainedWalk(Generic[V]):
         One call looks at about 8 times ``limit`` nodes at most; where few of them match, it returns fewer
         values or none although there are more to come. Only ``done`` tells the end.
         """
-        values: list[V] = []
-        for node in self._advance(limit):
-            if node.value is not None:
-                values.append(node.value)
-        return values
+        return [node.value for node in self._advance(limit) if node.value is not None]
 
     def _advance(self, limit: int) -> list[_Node[V]]:
         found: list[_Node[V]] = []
@@ -181,7 +177,7 @@ class RetainedWalk(Generic[V]):
 
 @final
 class RetainedTree(Generic[V]):
-    """Values (not None) by Topic Name; ``len`` counts them. ``set``, ``get`` and ``remove`` cost O(levels)."""
+    """Values (not None) by Topic Name; ``len`` counts them. ``set``, ``get``, ``remove`` cost O(levels)."""
 
     __slots__ = ("_births", "_root", "_size")
 

@@ -97,10 +97,11 @@ class _Node(Generic[V]):
     def cut_child(self, level: bytes) -> None:
         if level == b"+":
             self.plus = None
-        elif self.children is not None:
-            del self.children[level]
-            if not self.children:
-                self.children = None
+            return
+        assert self.children is not None
+        del self.children[level]
+        if not self.children:
+            self.children = None
 
     def is_bare(self) -> bool:
         return self.children is None and self.plus is None and self.here is None and self.under is None
