@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "net": {"broker", "codec"},
     "client": {"protocol", "session", "codec", "store", "net.websocket"},
     "config": {"broker.options"},
+    "logs": {"broker.hooks", "broker.connection", "session.message"},
     "server": {"*"},
     "cli": {"", "server", "client", "config", "auth", "store", "net"},
     "": {"*"},
