@@ -57,7 +57,8 @@ class Refused(MqttError):
     """
 
     def __init__(self, reason_code: int, reason_string: str = "") -> None:
-        super().__init__(f"refused with Reason Code 0x{reason_code:02X}" + (f": {reason_string}" if reason_string else ""))
+        why = f": {reason_string}" if reason_string else ""
+        super().__init__(f"refused with Reason Code 0x{reason_code:02X}{why}")
         self.reason_code = reason_code
         self.reason_string = reason_string
 

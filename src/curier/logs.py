@@ -21,7 +21,9 @@ QUIET_SECONDS = 10.0
 
 
 class LogHook(Hook):
-    """Logs connections (info), subscriptions (debug), refusals (warning) and dropped messages (warning, summed up)."""
+    """Logs connections (info), subscriptions (debug), refusals (warning) and dropped messages (warning,
+    summed up).
+    """
 
     def __init__(self) -> None:
         self._dropped = 0

@@ -1,4 +1,6 @@
-"""One client's Network Connection as the broker sees it: the server's role, completed with a broker behind it."""
+"""One client's Network Connection as the broker sees it: the server's role, completed with a broker behind
+it.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ class BrokerConnection(ServerConnection):
     # ---- lanes ----
 
     def set_lanes(self) -> None:
-        """Decide, here only, whether packets of this client may pass unseen: in (``is_fast``) and out (``lane``)."""
+        """Decide, here only, whether packets of this client may pass unseen: in (``is_fast``) and out
+        (``lane``).
+        """
         core = self.core
         hooks = core.hooks
         self.tap = core.tap if hooks.packet is not None else None
@@ -184,7 +188,9 @@ class BrokerConnection(ServerConnection):
         return reason_code
 
     def verdict(self, action: str, topic: bytes, qos: int, retain: bool) -> int:
-        """The remembered answer to ``Authorize``, or ``UNDECIDED`` after asking; then the connection is paused."""
+        """The remembered answer to ``Authorize``, or ``UNDECIDED`` after asking; then the connection is
+        paused.
+        """
         key = (
             (b"r" if retain else b"-")
             + PACKET_IDS[qos]
@@ -225,7 +231,9 @@ class BrokerConnection(ServerConnection):
         return data
 
     def encode_within(self, packet: Suback) -> bytes:
-        """Encode, without its Reason String where that makes it larger than the client takes [MQTT-3.9.2-1]."""
+        """Encode, without its Reason String where that makes it larger than the client takes
+        [MQTT-3.9.2-1].
+        """
         data = encode(packet, self.version)
         if (
             self.peer_max_packet_size
@@ -402,7 +410,7 @@ class ConnectionWatch(Deadline):
         limit = connection.received_at + connection.keep_alive
         if now < limit:
             return limit
-        why = f"no packet for {connection.keep_alive:g} seconds, one and a half times the Keep Alive [MQTT-3.1.2-22]"
+        why = f"no packet for {connection.keep_alive:g} seconds, 1.5 times the Keep Alive [MQTT-3.1.2-22]"
         connection.send_disconnect(KEEP_ALIVE_TIMEOUT, why, None)
         connection.end(KEEP_ALIVE_TIMEOUT, why, now)
         return 0.0

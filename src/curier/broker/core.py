@@ -157,7 +157,9 @@ class BrokerCore:
         self.deadlines.run(now, DEADLINES_PER_TURN)
 
     def has_more_work(self) -> bool:
-        """Is there work left that was put off to let others have their turn? Then call ``continue_work`` soon."""
+        """Is there work left that was put off to let others have their turn? Then call ``continue_work``
+        soon.
+        """
         return bool(self.continued)
 
     def continue_work(self, now: float) -> None:
@@ -172,7 +174,9 @@ class BrokerCore:
         self.continued.append(connection)
 
     def take_effects(self) -> list[Effect]:
-        """What the world has to do now, in order; with the next batch of the journal, if none is on its way."""
+        """What the world has to do now, in order; with the next batch of the journal, if none is on its
+        way.
+        """
         if self.journal is not None and not self.is_committing:
             batch = self.journal.take()
             if batch is not None:
@@ -248,7 +252,9 @@ class BrokerCore:
     # ---- messages from the broker itself ----
 
     def publish(self, message: ApplicationMessage, sender: ServerSession | None, now: float) -> str:
-        """Publish ``message`` as the broker, or as the will of ``sender``; plain words where that cannot be."""
+        """Publish ``message`` as the broker, or as the will of ``sender``; plain words where that cannot
+        be.
+        """
         why = check_topic_name(message.topic, self.options.max_topic_levels)
         if not why and message.retain:
             why = self.retain(message)
@@ -284,7 +290,9 @@ class BrokerCore:
         return 0
 
     def retain(self, message: ApplicationMessage) -> str:
-        """Make ``message`` the retained message of its topic, or remove that (3.3.1.3); plain words if it is full."""
+        """Make ``message`` the retained message of its topic, or remove that (3.3.1.3); plain words if it
+        is full.
+        """
         topic = message.topic
         statistics = self.statistics
         if not message.payload:  # [MQTT-3.3.1-6] [MQTT-3.3.1-7]
@@ -324,7 +332,9 @@ class BrokerCore:
         return self._serial
 
     def end_session(self, session: ServerSession, why: str, now: float) -> None:
-        """Discard Session State [MQTT-4.1.0-2]: its will is published now, shared messages go to other members."""
+        """Discard Session State [MQTT-4.1.0-2]: its will is published now, shared messages go to other
+        members.
+        """
         if self.sessions.get(session.client_id) is not session:
             return
         del self.sessions[session.client_id]
@@ -344,7 +354,9 @@ class BrokerCore:
                 hook.on_session_end(session.client_id, why)
 
     def _hand_over(self, session: ServerSession, now: float) -> None:
-        """Messages of Shared Subscriptions go to other members, but never a QoS 2 one in delivery [MQTT-4.8.2-5]."""
+        """Messages of Shared Subscriptions go to other members, but never a QoS 2 one in delivery
+        [MQTT-4.8.2-5].
+        """
         if not self.groups_by_number:
             return
         for entry in session.outgoing.unfinished():

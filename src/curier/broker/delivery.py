@@ -329,7 +329,9 @@ def transmit(
 
 
 def pump(core: BrokerCore, session: ServerSession, connection: BrokerConnection, now: float) -> None:
-    """Send what waits in the session, as far as quota and output allow: first again, then new, then retained."""
+    """Send what waits in the session, as far as quota and output allow: first again, then new, then
+    retained.
+    """
     outgoing = session.outgoing
     while not connection.is_congested and session.connection is connection:
         if outgoing.resend:
@@ -398,7 +400,9 @@ def _pump_retained(core: BrokerCore, session: ServerSession, now: float) -> bool
 
 @final
 class Layouts:
-    """The encodings of the message delivered last: one per version, QoS and RETAIN flag, shared by all receivers."""
+    """The encodings of the message delivered last: one per version, QoS and RETAIN flag, shared by all
+    receivers.
+    """
 
     def __init__(self) -> None:
         self._message: ApplicationMessage | None = None
@@ -415,7 +419,9 @@ class Layouts:
         identifiers: bytes,
         now: float,
     ) -> Layout:
-        """The PUBLISH of ``message`` but for its Packet Identifier. Message Expiry is counted down to ``now``."""
+        """The PUBLISH of ``message`` but for its Packet Identifier. Message Expiry is counted down to
+        ``now``.
+        """
         if dup or identifiers:
             properties = self.properties(message, identifiers, now) if is_50 else None
             return publish_layout(message.topic, message.payload, qos, dup, retain, properties)
@@ -433,7 +439,9 @@ class Layouts:
         return layout
 
     def properties(self, message: ApplicationMessage, identifiers: bytes, now: float) -> bytes:
-        """The Properties a receiver gets: the publisher's, what is left of the expiry, its own identifiers."""
+        """The Properties a receiver gets: the publisher's, what is left of the expiry, its own
+        identifiers.
+        """
         properties = message.properties
         if message.expires_at != NEVER:
             properties = encode_expiry(message.remaining_expiry(now)) + properties

@@ -1,7 +1,7 @@
 """What the core asks of the world: plain orders, drained with ``BrokerCore.take_effects``.
 
 While ``Authenticate`` or ``Authorize`` is open, only that connection is paused; ``BrokerCore.resume`` with
-the connection's number is the answer. ``Commit`` is answered with ``BrokerCore.committed``, ``Close`` not at all.
+the effect itself is the answer. ``Commit`` is answered with ``BrokerCore.committed``, ``Close`` not at all.
 """
 
 from __future__ import annotations

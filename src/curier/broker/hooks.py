@@ -39,7 +39,9 @@ class Hook:
         """A subscription was removed by its client."""
 
     def on_publish(self, connection: BrokerConnection | None, message: ApplicationMessage) -> int:
-        """A message came in (None: from the broker itself). Return 0, or a Reason Code of 0x80 or more to refuse."""
+        """A message came in (None: from the broker itself). Return 0, or a Reason Code of 0x80 or more to
+        refuse.
+        """
         return 0
 
     def on_drop(self, client_id: str, message: ApplicationMessage, why: str) -> None:

@@ -101,7 +101,9 @@ def _check(
 
 
 def _not_available(connection: BrokerConnection, reason_code: int, why: str) -> tuple[int, str]:
-    """CONNACK has told a 5.0 client that this is not available: asking for it is a Protocol Error (3.2.2.3)."""
+    """CONNACK has told a 5.0 client that this is not available: asking for it is a Protocol Error
+    (3.2.2.3).
+    """
     if connection.version == MQTT_50:
         raise RemoteProtocolError(reason_code, why)
     return reason_code, why

@@ -111,7 +111,9 @@ class RetainedSweep(Deadline):
 
 @final
 class SysPublisher(Deadline):
-    """Publishes ``$SYS/broker/...``, retained, every ``sys_interval`` seconds; unchanged values are not sent again."""
+    """Publishes ``$SYS/broker/...``, retained, every ``sys_interval`` seconds; unchanged values are not
+    sent again.
+    """
 
     def __init__(self, core: BrokerCore) -> None:
         self.core: BrokerCore = core

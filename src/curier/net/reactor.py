@@ -1,7 +1,7 @@
 """Plain TCP on one epoll set inside the asyncio loop: one wake-up serves every socket that is ready.
 
 asyncio's transports cost a callback, and often a wake-up, per socket; here the loop wakes once, all ready
-sockets are read, the turn ends, every connection is written once. Linux only; ``transports`` serves elsewhere.
+sockets are read, the turn ends, every connection is written once. Linux only; see also ``transports``.
 """
 
 from __future__ import annotations

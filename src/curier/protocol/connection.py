@@ -58,7 +58,9 @@ class Tap:
 
 @final
 class Held:
-    """Output that waits until batch ``batch`` of the journal is durable; ``credit`` is Receive Maximum it gives back."""
+    """Output that waits until batch ``batch`` of the journal is durable; ``credit`` is Receive Maximum it
+    gives back.
+    """
 
     __slots__ = ("batch", "credit", "data")
 
@@ -139,7 +141,9 @@ class Connection:
             self._tail_size = len(data) - pos
 
     def _process(self, data: bytes, now: float) -> int:
-        """Work on all whole packets of ``data``; returns where the first unfinished or postponed one begins."""
+        """Work on all whole packets of ``data``; returns where the first unfinished or postponed one
+        begins.
+        """
         pos = 0
         end = len(data)
         while pos < end and not self.paused and self.state != CLOSED:
@@ -175,7 +179,9 @@ class Connection:
     # ---- what a role decides ----
 
     def fast_lane(self, data: bytes, pos: int, end: int, now: float) -> int:
-        """Work on as many plain packets from ``pos`` as can be done without looking closely; where it stopped."""
+        """Work on as many plain packets from ``pos`` as can be done without looking closely; where it
+        stopped.
+        """
         return pos
 
     def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
@@ -208,7 +214,9 @@ class Connection:
         self.held.append(Held(batch, packet, credit))
 
     def answer(self, packet: bytes, records_before: int, credit: int = 0) -> None:
-        """Send what answers a packet: after the records its handling made, and after all answers before it."""
+        """Send what answers a packet: after the records its handling made, and after all answers before
+        it.
+        """
         session = self.session
         if session is not None and session.journal is not None and session.journal.length != records_before:
             self.send_after(session.journal.number, packet, credit)

@@ -64,7 +64,8 @@ PAUSED: Final = -1  # what ``accept_publish`` answers when it has to ask first
 PINGRESP_PACKET: Final = b"\xd0\x00"
 
 # Reason Codes that mean "not accepted, and never will be": a 3.1.1 client, which can be told nothing, gets
-# its acknowledgement [MQTT-3.3.5-2]. After any other refusal the connection is closed, so that it tries again.
+# its acknowledgement [MQTT-3.3.5-2]. After any other refusal the connection is closed, so that it tries
+# again.
 LASTING: Final = frozenset((NOT_AUTHORIZED, TOPIC_NAME_INVALID, PAYLOAD_FORMAT_INVALID))
 
 
@@ -269,7 +270,9 @@ class ServerConnection(Connection):
         publish.topic = topic
 
     def _acknowledge(self, kind: int, packet_id: int, reason_code: int, before: int) -> None:
-        """PUBACK or PUBREC for one PUBLISH [MQTT-3.3.4-1]; a PUBREC that accepts keeps its Receive Maximum."""
+        """PUBACK or PUBREC for one PUBLISH [MQTT-3.3.4-1]; a PUBREC that accepts keeps its Receive
+        Maximum.
+        """
         why = self.why
         self.why = ""
         credit = 1 if kind == PUBACK or reason_code >= 0x80 else 0
@@ -284,7 +287,9 @@ class ServerConnection(Connection):
     # ---- refusals ----
 
     def problem(self, why: str) -> Properties | None:
-        """Properties with a Reason String, where the client wants them [MQTT-3.1.2-29] and there is something to say."""
+        """Properties with a Reason String, where the client wants them [MQTT-3.1.2-29] and there is
+        something to say.
+        """
         if not why or not self.wants_problem_information or self.version != MQTT_50:
             return None
         properties = Properties()
@@ -292,9 +297,12 @@ class ServerConnection(Connection):
         return properties
 
     def fail(self, error: ProtocolError, now: float) -> None:
-        """Answer a broken rule as 4.13 (5.0) and 4.8 (3.1.1) have it, and close [MQTT-4.13.1-1] [MQTT-4.8.0-1]."""
+        """Answer a broken rule as 4.13 (5.0) and 4.8 (3.1.1) have it, and close [MQTT-4.13.1-1]
+        [MQTT-4.8.0-1].
+        """
         if self.state == CONNECTING or self.state == AUTHENTICATING:
-            # 3.1.1: no CONNACK for what is not a CONNECT [3.1.1: MQTT-3.1.4-1], unless its level is the fault.
+            # 3.1.1: no CONNACK for what is not a CONNECT [3.1.1: MQTT-3.1.4-1], unless its level is the
+            # fault.
             if self.version == MQTT_50 or error.reason_code == UNSUPPORTED_PROTOCOL_VERSION:
                 self.refuse_connect(error.reason_code, str(error), None, now)
                 return

@@ -55,7 +55,9 @@ class SessionEnded(Record):
 
 @final
 class Subscribed(Record):
-    """A subscription was made or replaced; ``options`` is the Subscription Options byte, ``identifier`` 0 for none."""
+    """A subscription was made or replaced; ``options`` is the Subscription Options byte, ``identifier`` 0
+    for none.
+    """
 
     __slots__ = ("identifier", "options", "session", "topic_filter")
 
@@ -148,7 +150,9 @@ class Delivered(Record):
 
 @final
 class IdentifierTaken(Record):
-    """A QoS 2 PUBLISH with this Packet Identifier was received; until its PUBREL, others with it are duplicates."""
+    """A QoS 2 PUBLISH with this Packet Identifier was received; until its PUBREL, others with it are
+    duplicates.
+    """
 
     __slots__ = ("packet_id", "session")
 

@@ -70,7 +70,9 @@ class OutgoingFlow:
     # ---- a Network Connection begins and ends ----
 
     def open(self, quota: int) -> None:
-        """A connection begins; at most ``quota`` unfinished PUBLISH packets at a time on it [MQTT-4.9.0-1]."""
+        """A connection begins; at most ``quota`` unfinished PUBLISH packets at a time on it
+        [MQTT-4.9.0-1].
+        """
         self.quota = self.quota_maximum = quota
         self.resend.clear()
         for entry in self.inflight.values():

@@ -21,6 +21,8 @@ class Session:
         self.incoming: IncomingFlow = IncomingFlow(number, journal)
 
     def clear(self) -> None:
-        """Discard the Session State, as Clean Start or a lost session demands [MQTT-3.1.2-4] [MQTT-3.2.2-5]."""
+        """Discard the Session State, as Clean Start or a lost session demands [MQTT-3.1.2-4]
+        [MQTT-3.2.2-5].
+        """
         self.outgoing = OutgoingFlow(self.number, self.journal)
         self.incoming = IncomingFlow(self.number, self.journal)
