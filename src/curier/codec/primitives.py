@@ -195,8 +195,7 @@ def packet_end(data: bytes, pos: int) -> int:
             return start + size + 1 + value
     reader = Reader(data, pos, len(data))
     reader.pos = start
-    reader.varint("Remaining Length")  # finds the same fault and says which
-    raise AssertionError("the Reader and packet_end() disagree")
+    return reader.varint("Remaining Length")  # never returns: it meets the same fault and names it
 
 
 def has_wildcard(topic: str) -> bool:
