@@ -336,7 +336,9 @@ def test_a_file_is_made_for_its_owner_only(tmp_path: Path) -> None:
     assert set_password(path, "ana", b"right") is True
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [path]
-    argon2.PasswordHasher().verify(read_password_file(path)["ana"], b"right")
+    encoded = read_password_file(path)["ana"]
+    argon2.PasswordHasher().verify(encoded, b"right")
+    assert argon2.extract_parameters(encoded).memory_cost == 64 * 1024  # KiB
 
 
 def test_a_change_keeps_mode_comments_order_and_the_other_users(path: Path) -> None:

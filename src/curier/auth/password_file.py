@@ -205,7 +205,7 @@ def set_password(path: Path, user: str, password: bytes) -> bool:
     Readers see the old file or the new one, never half of it. Raises ``ConfigError`` for a user name or
     password that cannot be, and for a file that is malformed or cannot be written.
     """
-    _check_user_name(user)
+    check_user_name(user)
     if not password:
         raise ConfigError("the password is empty")
     if len(password) > MAXIMUM_PASSWORD_BYTES:
@@ -232,7 +232,8 @@ def delete_user(path: Path, user: str) -> None:
     _replace(path, lines)
 
 
-def _check_user_name(user: str) -> None:
+def check_user_name(user: str) -> None:
+    """Raise ``ConfigError`` for a name that cannot stand in the file, or in a CONNECT packet."""
     if not user:
         raise ConfigError("the user name is empty")
     if ":" in user:

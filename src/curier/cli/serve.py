@@ -1,0 +1,180 @@
+"""A broker in a terminal: greets, logs in plain lines, stops when told.
+
+Standard output has what scripts wait for, ``listening on URL``, and then a few lines for people; the log
+goes to standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import click
+
+from curier.auth import AllowAnonymous, Authenticator, PasswordFile
+from curier.config import Config, parse_listen
+from curier.server import Broker
+
+_log = logging.getLogger("curier.cli")
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class CannotListen(click.ClickException):
+    """A listener cannot be opened: one line for the user, and exit code 2."""
+
+    exit_code = 2
+
+
+async def serve(config: Config) -> None:
+    """Run a broker until SIGINT or SIGTERM.
+
+    Raises ``ConfigError``, ``StoreError``, or ``CannotListen`` for an address that cannot be had.
+    """
+    start_logging(config.log_level)
+    broker = Broker(
+        config.listen,
+        options=config.options,
+        authenticator=authenticator_of(config),
+        data=config.data,
+        durability=config.durability or "fsync",
+    )
+    told_to_stop = asyncio.Event()
+    with _signals(told_to_stop.set):
+        try:
+            await broker.start()
+        except OSError as error:
+            raise CannotListen(explain_listen_error(error, config.listen)) from error
+        try:
+            _say(greeting(config, broker.urls))
+            _log.debug("ready")
+            await _until(broker, told_to_stop)
+        finally:
+            await broker.stop()
+    _log.info("stopped")
+
+
+def _say(text: str) -> None:
+    """Write to standard output at once; that nobody reads it is no reason not to serve."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # or the last flush at exit would fail again
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+async def _until(broker: Broker, told_to_stop: asyncio.Event) -> None:
+    """Return when told to stop; raise what makes the broker fail."""
+    serving = asyncio.create_task(broker.serve_forever())
+    waiting = asyncio.create_task(told_to_stop.wait())
+    try:
+        await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            await serving
+    finally:
+        waiting.cancel()
+        serving.cancel()
+        await asyncio.gather(serving, waiting, return_exceptions=True)
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` at the first signal, and end the process at the second."""
+    loop = asyncio.get_running_loop()
+    received = 0
+
+    def on_signal() -> None:
+        nonlocal received
+        received += 1
+        if received > 1:
+            sys.stderr.write("stopped at once: what was being written may be lost\n")
+            sys.stderr.flush()
+            os._exit(1)
+        _log.info("stopping: finishing what is being written (Ctrl-C again stops at once)")
+        stop()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def authenticator_of(config: Config) -> Authenticator:
+    """Who may connect, as the settings say. Raises ``ConfigError``."""
+    anonymous = config.anonymous_may_connect()
+    if config.password_file is None:
+        return AllowAnonymous()
+    return PasswordFile(config.password_file, allow_anonymous=anonymous)
+
+
+def greeting(config: Config, urls: Sequence[str]) -> str:
+    """What the terminal says when the broker is ready. ``urls`` are the real addresses."""
+    first = parse_listen(urls[0])
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first.host, first.host)
+    to = f"-h {host} -p {first.port}"
+    if not config.anonymous_may_connect():
+        to += " -u USER -P PASSWORD"
+    if config.data is None:
+        stored = "kept in memory only: everything is lost when the broker stops"
+    else:
+        waits = {
+            "fsync": "is sent when it is on the disk",
+            "os": "is sent when the operating system has it",
+            "memory": "does not wait for the disk",
+        }[config.durability or "fsync"]
+        stored = f"stored in {config.data}: an acknowledgement {waits}"
+    lines = [
+        *(f"listening on {url}" for url in urls),
+        stored,
+        f"subscribe: mosquitto_sub {to} -t 'greetings/#' -v",
+        f"publish:   mosquitto_pub {to} -t greetings/world -m hello",
+        "stop:      Ctrl-C",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def explain_listen_error(error: OSError, listen: Sequence[str]) -> str:
+    """One line that names the address that cannot be had, why, and the way out."""
+    named = [url for url in listen if f"{parse_listen(url)}:" in str(error)]  # as Broker.start says it
+    where = f"cannot listen on {' or '.join(named or listen)}"
+    free = "--listen tcp://127.0.0.1:0 takes a free port"
+    if isinstance(error, socket.gaierror):
+        return f"{where}: the host name is not known; give an address, such as 127.0.0.1"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where}: another program uses this port; stop it, or choose another port ({free})"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{where}: this user may not use this port; choose one above 1023 ({free})"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{where}: this machine has no such address; 0.0.0.0 stands for all it has"
+    return f"{where}: {os.strerror(error.errno) if error.errno else error}"
+
+
+def start_logging(level: str) -> None:
+    """Plain lines on stderr: from curier as the level says, from everything else warnings and errors."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Plain("%(asctime)s %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
+    logging.getLogger("curier").setLevel(level.upper())
+
+
+class _Plain(logging.Formatter):
+    """Levels in lower case."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return line.replace(f" {record.levelname}: ", f" {record.levelname.lower()}: ", 1)

@@ -1,0 +1,300 @@
+"""``curier broker``: how options and configuration file become settings, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+import curier.cli.serve
+from curier.auth import AllowAnonymous, PasswordFile
+from curier.cli import main
+from curier.cli.serve import authenticator_of, explain_listen_error, greeting, serve
+from curier.config import Config
+from curier.errors import StoreError
+from curier.server import Broker
+
+Run = Callable[..., Config]
+
+
+def invoke(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["broker", *map(str, arguments)])
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command, and returns the settings it would serve with."""
+
+    def run(*arguments: str | Path) -> Config:
+        served: list[Config] = []
+
+        async def serve(config: Config) -> None:
+            served.append(config)
+
+        monkeypatch.setattr(curier.cli.serve, "serve", serve)
+        result = invoke(*arguments)
+        assert result.exit_code == 0, result.output
+        return served[0]
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "broker.toml"
+    path.write_text(
+        """
+        listen = ["tcp://127.0.0.1:4000"]
+        data = "state"
+        durability = "os"
+        log_level = "error"
+        password_file = "users"
+        sys_interval = 1
+
+        [limits]
+        max_packet_size = 1000
+        retry_interval = 2
+        max_sessions = 3
+        """
+    )
+    return path
+
+
+def test_without_options_it_is_this_machine_only_and_memory_only(run: Run) -> None:
+    config = run()
+    assert config.listen == ("tcp://127.0.0.1:1883",)
+    assert (config.data, config.allow_anonymous, config.password_file) == (None, None, None)
+    assert config.log_level == "info"
+
+
+def test_options_become_settings(run: Run, tmp_path: Path) -> None:
+    config = run(
+        *("--listen", "tcp://0.0.0.0:0", "--listen", "tcp://[::1]"),
+        *("--data", tmp_path, "--durability", "os"),
+        *("--allow-anonymous", "--password-file", "users"),
+        *("--log-level", "debug", "--max-packet-size", "1 MiB", "--sys-interval", "1 min"),
+        *("--retry-interval", "20"),
+    )
+    assert config.listen == ("tcp://0.0.0.0:0", "tcp://[::1]")
+    assert (config.data, config.durability) == (str(tmp_path), "os")
+    assert (config.allow_anonymous, config.password_file) == (True, "users")
+    assert config.log_level == "debug"
+    options = config.options
+    assert (options.max_packet_size, options.sys_interval, options.retry_interval) == (2**20, 60.0, 20.0)
+
+
+def test_the_file_counts_where_no_option_is_given(run: Run, file: Path) -> None:
+    config = run("--config", file)
+    assert config.listen == ("tcp://127.0.0.1:4000",)
+    assert (config.data, config.durability) == (str(file.parent / "state"), "os")
+    assert (config.log_level, config.password_file) == ("error", str(file.parent / "users"))
+    options = config.options
+    assert (options.max_packet_size, options.sys_interval, options.retry_interval) == (1000, 1.0, 2.0)
+    assert options.max_sessions == 3
+
+
+def test_options_beat_the_file(run: Run, file: Path) -> None:
+    config = run(
+        *("--config", file, "--listen", "tcp://127.0.0.1:0", "--memory", "--log-level", "info"),
+        *("--password-file", "others", "--allow-anonymous", "--max-packet-size", "2000"),
+        *("--sys-interval", "0", "--retry-interval", "0"),
+    )
+    assert config.listen == ("tcp://127.0.0.1:0",)
+    assert (config.data, config.memory, config.durability) == (None, True, None)
+    assert (config.log_level, config.password_file, config.allow_anonymous) == ("info", "others", True)
+    options = config.options
+    assert (options.max_packet_size, options.sys_interval, options.retry_interval) == (2000, 0.0, 0.0)
+    assert options.max_sessions == 3
+
+
+def test_a_directory_beats_memory_in_the_file(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "broker.toml"
+    path.write_text("memory = true")
+    config = run("--config", path, "--data", "state")
+    assert (config.data, config.memory) == ("state", False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--listen", "tls://127.0.0.1"], "Error: 'tls://127.0.0.1': tls listeners are not in this release"),
+        (["--listen", "tcp://0.0.0.0"], "Error: tcp://0.0.0.0 can be reached from other machines"),
+        (["--memory", "--data", "state"], "--data and --memory cannot both be"),
+        (["--durability", "fsync"], "Error: durability fsync needs a directory"),
+        (["--durability", "none"], "Invalid value for '--durability'"),
+        (
+            ["--max-packet-size", "big"],
+            "Invalid value for '--max-packet-size': expected a whole number of bytes",
+        ),
+        (["--max-packet-size", "1"], "Error: max_packet_size must be from 64 to"),
+        (["--sys-interval", "often"], "Invalid value for '--sys-interval': expected a number of seconds"),
+        (["--retry-interval", "-1"], "Invalid value for '--retry-interval': expected a number of seconds"),
+        (["--config", "no.toml"], "Error: no.toml: there is no such file"),
+        (
+            ["--password-file", "no-users"],
+            "Error: no-users: there is no such file; make it with: curier passwd",
+        ),
+        (["surplus"], "Got unexpected extra argument"),
+        (["--liste", "x"], "No such option"),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_line_with_exit_code_2(arguments: list[str], expected: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert expected in result.stderr
+    assert result.stdout == ""
+
+
+def test_other_errors_of_curier_exit_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serve(config: Config) -> None:
+        raise StoreError("state/journal: the disk is full")
+
+    monkeypatch.setattr(curier.cli.serve, "serve", serve)
+    result = invoke()
+    assert (result.exit_code, result.stderr) == (1, "Error: state/journal: the disk is full\n")
+
+
+def test_help_teaches() -> None:
+    for command in main.commands.values():
+        shown = CliRunner().invoke(main, [command.name or "", "--help"])
+        assert shown.exit_code == 0
+        assert "Examples:\n" in shown.stdout
+        assert f"curier {command.name}" in shown.stdout
+        assert all(isinstance(p, click.Argument) or getattr(p, "help", None) for p in command.params)
+
+
+def test_the_configuration_file_in_the_help_is_right(run: Run, tmp_path: Path) -> None:
+    shown = CliRunner().invoke(main, ["broker", "--help"]).stdout
+    example = shown.partition("A configuration file, every key optional:\n")[2].partition("\n\n")[0]
+    path = tmp_path / "broker.toml"
+    path.write_text(example)
+    config = run("--config", path)
+    assert config.password_file == str(tmp_path / "users")
+    assert config.options.max_queued_bytes == 16 * 2**20
+
+
+def test_the_command_itself_tells_version_and_help() -> None:
+    version = CliRunner().invoke(main, ["--version"], prog_name="curier")
+    assert (version.exit_code, version.stdout[:7]) == (0, "curier ")
+    helped = CliRunner().invoke(main, ["-h"])
+    assert helped.exit_code == 0
+    assert "Try it" in helped.stdout
+
+
+# -- what the terminal says --
+
+
+def test_the_greeting_of_a_broker_in_memory() -> None:
+    assert greeting(Config(), ["tcp://127.0.0.1:41234", "tcp://[::1]:5"]).splitlines() == [
+        "listening on tcp://127.0.0.1:41234",
+        "listening on tcp://[::1]:5",
+        "kept in memory only: everything is lost when the broker stops",
+        "subscribe: mosquitto_sub -h 127.0.0.1 -p 41234 -t 'greetings/#' -v",
+        "publish:   mosquitto_pub -h 127.0.0.1 -p 41234 -t greetings/world -m hello",
+        "stop:      Ctrl-C",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("tcp://0.0.0.0:1883", "mosquitto_sub -h 127.0.0.1 -p 1883 -t"),
+        ("tcp://[::]:1883", "mosquitto_sub -h ::1 -p 1883 -t"),
+        ("tcp://[::1]:7", "mosquitto_sub -h ::1 -p 7 -t"),
+        ("tcp://broker.example:7", "mosquitto_sub -h broker.example -p 7 -t"),
+    ],
+)
+def test_the_greeting_names_an_address_one_can_connect_to(url: str, expected: str) -> None:
+    assert expected in greeting(Config(listen=(url,), allow_anonymous=True), [url])
+
+
+def test_the_greeting_of_a_broker_with_users_asks_for_a_name_and_password() -> None:
+    shown = greeting(Config(password_file="users"), ["tcp://127.0.0.1:1883"])
+    assert "mosquitto_sub -h 127.0.0.1 -p 1883 -u USER -P PASSWORD -t" in shown
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (Config(data="state"), "is sent when it is on the disk"),
+        (Config(data="state", durability="os"), "is sent when the operating system has it"),
+        (Config(data="state", durability="memory"), "does not wait for the disk"),
+    ],
+)
+def test_the_greeting_says_what_an_acknowledgement_waits_for(config: Config, expected: str) -> None:
+    assert f"stored in state: an acknowledgement {expected}\n" in greeting(config, ["tcp://127.0.0.1:1883"])
+
+
+def test_who_may_connect_follows_the_settings(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.touch(0o600)
+    assert type(authenticator_of(Config())) is AllowAnonymous
+    assert type(authenticator_of(Config(password_file=str(users)))) is PasswordFile
+
+
+LISTEN = ("tcp://127.0.0.1:1883", "tcp://127.0.0.1:188")
+
+
+@pytest.mark.parametrize(
+    ("error", "listen", "expected"),
+    [
+        (
+            OSError(errno.EADDRINUSE, "cannot listen on tcp://127.0.0.1:1883: Address already in use"),
+            LISTEN,
+            "cannot listen on tcp://127.0.0.1:1883: another program uses this port; stop it, or",
+        ),
+        (
+            PermissionError(errno.EACCES, "cannot listen on tcp://127.0.0.1:188: Permission denied"),
+            LISTEN,
+            "cannot listen on tcp://127.0.0.1:188: this user may not use this port; choose one above 1023",
+        ),
+        (
+            OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"),
+            LISTEN[:1],
+            "cannot listen on tcp://127.0.0.1:1883: this machine has no such address",
+        ),
+        (
+            socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+            ("tcp://no.invalid", "tcp://127.0.0.1"),
+            "cannot listen on tcp://no.invalid or tcp://127.0.0.1: the host name is not known",
+        ),
+        (
+            OSError(errno.EMFILE, "?"),
+            LISTEN[:1],
+            "cannot listen on tcp://127.0.0.1:1883: Too many open files",
+        ),
+        (OSError("odd"), LISTEN[:1], "cannot listen on tcp://127.0.0.1:1883: odd"),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_explained(
+    error: OSError, listen: tuple[str, ...], expected: str
+) -> None:
+    assert explain_listen_error(error, listen).startswith(expected)
+
+
+def test_a_broker_that_fails_is_stopped_and_the_error_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[str] = []
+
+    class Failing(Broker):
+        async def serve_forever(self) -> None:
+            calls.append("serve")
+            raise StoreError("the disk is gone")
+
+        async def stop(self) -> None:
+            calls.append("stop")
+            await super().stop()
+
+    monkeypatch.setattr(curier.cli.serve, "Broker", Failing)
+    monkeypatch.setattr(curier.cli.serve, "start_logging", lambda _: None)
+    with pytest.raises(StoreError, match="the disk is gone"):
+        asyncio.run(serve(Config(listen=("tcp://127.0.0.1:0",))))
+    assert calls == ["serve", "stop"]
+    assert capsys.readouterr().out.startswith("listening on tcp://127.0.0.1:")
