@@ -1,0 +1,1 @@
+"""Where durable state is kept: implementations that make batches of the journal survive."""
