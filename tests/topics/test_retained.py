@@ -112,6 +112,7 @@ class RetainedAgainstDefinition(RuleBasedStateMachine):
             levels = topic.split(b"/")
             expected |= {b"/".join(levels[: depth + 1]) for depth in range(len(levels))}
         assert nodes_of(self.tree) == expected
+        assert self.tree.nodes == len(expected)
 
     def teardown(self) -> None:
         for each in self.walks:

@@ -81,6 +81,7 @@ class TreeAgainstDefinition(RuleBasedStateMachine):
         for topic_filter, _ in self.model:
             expected |= prefixes(topic_filter)
         assert nodes_of(self.tree) == expected
+        assert self.tree.nodes == len(expected)
         assert set(self.tree._exact) == {each for each, _ in self.model if not has_wildcard(each)}
 
     def teardown(self) -> None:

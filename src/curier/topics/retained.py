@@ -177,11 +177,16 @@ class RetainedWalk(Generic[V]):
 
 @final
 class RetainedTree(Generic[V]):
-    """Values (not None) by Topic Name; ``len`` counts them. ``set``, ``get``, ``remove`` cost O(levels)."""
+    """Values (not None) by Topic Name; ``len`` counts them. ``set``, ``get``, ``remove`` cost O(levels).
 
-    __slots__ = ("_births", "_root", "_size")
+    ``nodes`` counts the levels that the topics need, shared beginnings once: a topic of many levels is small
+    on the wire and large in memory, 200 to 300 bytes a node, so whoever limits memory counts these too.
+    """
+
+    __slots__ = ("_births", "_root", "_size", "nodes")
 
     def __init__(self) -> None:
+        self.nodes = 0
         self._root: _Node[V] = _Node(None, b"", 0)
         self._births = 0
         self._size = 0
@@ -197,6 +202,7 @@ class RetainedTree(Generic[V]):
             if child is None:
                 self._births += 1
                 child = node.make_child(level, self._births)
+                self.nodes += 1
             node = child
         previous = node.value
         node.value = value
@@ -220,6 +226,7 @@ class RetainedTree(Generic[V]):
         parent = node.parent
         while parent is not None and node.is_bare():
             parent.cut_child(node)
+            self.nodes -= 1
             node = parent
             parent = node.parent
         return previous

@@ -114,11 +114,16 @@ class SubscriptionTree(Generic[V]):
     A filter is well formed (``filters.check_topic_filter``) and not shared (``filters.split_shared`` first),
     a key is the number of a session or of a share group, a value is not None. ``add``, ``remove`` and ``get``
     cost O(levels) however many others subscribe with the same filter.
+
+    ``nodes`` counts the levels that filters with a wildcard needed, shared beginnings once: a filter of many
+    levels is small on the wire and large in memory, up to 350 bytes a node, so whoever limits memory counts
+    these too.
     """
 
-    __slots__ = ("_exact", "_root", "_size")
+    __slots__ = ("_exact", "_root", "_size", "nodes")
 
     def __init__(self) -> None:
+        self.nodes = 0
         self._exact: dict[bytes, _Subscribers[V]] = {}
         self._root: _Node[V] = _Node()
         self._size = 0
@@ -222,7 +227,10 @@ class SubscriptionTree(Generic[V]):
                 node.under = subscribers
                 return
             child = node.child(level)
-            node = node.make_child(level) if child is None else child
+            if child is None:
+                child = node.make_child(level)
+                self.nodes += 1
+            node = child
         node.here = subscribers
 
     def _uproot(self, topic_filter: bytes) -> None:
@@ -248,3 +256,4 @@ class SubscriptionTree(Generic[V]):
         while path and node.is_bare():
             node = path.pop()
             node.cut_child(levels.pop())
+            self.nodes -= 1
