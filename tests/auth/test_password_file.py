@@ -20,8 +20,8 @@ from curier.errors import ConfigError
 from curier.testing.seams import AuthenticatorContract, credentials
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-ANA = f"ana:{CHEAP.hash('right')}"
-BOB = f"bob:{CHEAP.hash('other')}"
+ANA = f"ana:{CHEAP.hash('right', salt=b'of-salt-of-salt-')}"
+BOB = f"bob:{CHEAP.hash('other', salt=b'of-salt-of-salt2')}"
 
 
 class Clock:
