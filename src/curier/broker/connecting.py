@@ -35,8 +35,8 @@ from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
 from curier.errors import RemoteProtocolError
 from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED
-from curier.session.journal import SessionSaved, WillRemoved, WillSaved
 from curier.session.message import ApplicationMessage
+from curier.session.records import WillRemoved, WillSaved
 from curier.topics.filters import check_topic_name
 
 if TYPE_CHECKING:
@@ -174,10 +174,7 @@ def admit(core: BrokerCore, connection: BrokerConnection, now: float) -> None:
     session.expiry_interval = expiry_interval
     session.ends_at = 0.0
     session.will_due_at = 0.0  # a new connection in time: the will of the last one is not sent [MQTT-3.1.3-9]
-    if session.journal is not None:
-        session.journal.add(
-            SessionSaved(session.number, session.client_id, packet.version, expiry_interval, 0.0)
-        )
+    core.save_session(session)
     _set_will(session, packet)
     session.arriving = connection
     connection.server_session = session
@@ -357,12 +354,7 @@ def leave(core: BrokerCore, session: ServerSession, connection: BrokerConnection
         return
     if session.expiry_interval != SESSION_NEVER_EXPIRES:
         session.ends_at = now + session.expiry_interval
-    if session.journal is not None:
-        session.journal.add(
-            SessionSaved(
-                session.number, session.client_id, session.version, session.expiry_interval, session.ends_at
-            )
-        )
+    core.save_session(session)
     if session.will is not None:
         if session.will_delay:
             session.will_due_at = now + session.will_delay

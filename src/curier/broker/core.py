@@ -27,8 +27,9 @@ from curier.broker.subscribing import detach
 from curier.broker.upkeep import RetainedSweep, SessionWatch, Statistics, SysPublisher
 from curier.codec.constants import MQTT_50, QUOTA_EXCEEDED, SERVER_SHUTTING_DOWN
 from curier.protocol.connection import CLOSED, CONNECTED, Connection, Traffic
-from curier.session.journal import Journal, Retained, SessionEnded, WillRemoved
+from curier.session.journal import Journal
 from curier.session.message import NEVER, ApplicationMessage
+from curier.session.records import Retained, SessionEnded, SessionSaved, WillRemoved
 from curier.topics.filters import check_topic_name
 from curier.topics.retained import RetainedTree
 
@@ -82,7 +83,6 @@ class BrokerCore:
         self.sessions: dict[str, ServerSession] = {}
         self.sessions_by_number: dict[int, ServerSession] = {}
         self.groups: dict[bytes, SharedGroup] = {}
-        self.groups_by_number: dict[int, SharedGroup] = {}
         self.connections: dict[int, BrokerConnection] = {}
         self.deadlines: Deadlines = Deadlines()
         self.holding: list[BrokerConnection] = []  # with output that waits for the journal
@@ -91,6 +91,7 @@ class BrokerCore:
         self.is_committing: bool = False
         self._serial: int = 0
         self._last_client: int = 0
+        self._last_group: int = 0  # goes down, so that no group has the number of a session
         self.sweep: RetainedSweep = RetainedSweep(self)
         if options.sys_interval:
             self.deadlines.add(SysPublisher(self), now)
@@ -299,8 +300,7 @@ class BrokerCore:
             removed = self.retained.remove(topic)
             if removed is not None:
                 statistics.retained_bytes -= removed.size()
-                if self.journal is not None:
-                    self.journal.add(Retained(topic, 0))
+                self._forget_retained(removed)
             return ""
         previous = self.retained.get(topic)
         size = message.size() - (previous.size() if previous is not None else 0)
@@ -312,9 +312,24 @@ class BrokerCore:
         statistics.retained_bytes += size
         if self.journal is not None and not topic.startswith(b"$"):
             self.journal.add(Retained(topic, self.journal.add_message(message)))
+            if previous is not None:
+                self.journal.drop_message(previous)
         if message.expires_at != NEVER:
             self.sweep.wake(message.expires_at)
         return ""
+
+    def _forget_retained(self, message: ApplicationMessage) -> None:
+        """The journal's part of removing a retained message."""
+        if self.journal is not None and message.number:
+            self.journal.add(Retained(message.topic, 0))
+            self.journal.drop_message(message)
+
+    def expire_retained(self, message: ApplicationMessage) -> None:
+        """Remove a retained message whose Message Expiry Interval has passed (3.3.1.3)."""
+        self.retained.remove(message.topic)
+        self.statistics.retained_bytes -= message.size()
+        self.statistics.expired_messages += 1
+        self._forget_retained(message)
 
     # ---- sessions ----
 
@@ -324,6 +339,19 @@ class BrokerCore:
         self.sessions[client_id] = session
         self.sessions_by_number[session.number] = session
         return session
+
+    def save_session(self, session: ServerSession) -> None:
+        """Have the journal know the session as it is now."""
+        if session.journal is not None:
+            session.journal.add(
+                SessionSaved(
+                    session.number,
+                    session.client_id,
+                    session.version,
+                    session.expiry_interval,
+                    session.ends_at,
+                )
+            )
 
     def _next_number(self) -> int:
         if self.journal is not None:
@@ -346,6 +374,8 @@ class BrokerCore:
         self.publish_will(session, now)
         self._hand_over(session, now)
         if session.journal is not None:
+            for entry in session.outgoing.unfinished():
+                session.outgoing.forget(entry)
             session.journal.add(SessionEnded(session.number))
         session.clear()
         hooks = self.hooks.session_end
@@ -357,15 +387,15 @@ class BrokerCore:
         """Messages of Shared Subscriptions go to other members, but never a QoS 2 one in delivery
         [MQTT-4.8.2-5].
         """
-        if not self.groups_by_number:
+        if not self.groups:
             return
         for entry in session.outgoing.unfinished():
-            group = self.groups_by_number.get(entry.group)
+            group = self.groups.get(entry.group)
             if group is None or (entry.qos == 2 and entry.packet_id):
                 continue
             member = group.choose(entry.message.qos, self.options.max_queued_messages)
             if member is not None:
-                deliver_member(self, member, group.number, entry.message, now)
+                deliver_member(self, member, group.topic_filter, entry.message, now)
 
     def watch(self, session: ServerSession) -> None:
         """See that a session that is away gets its will published and its end in time."""
@@ -380,14 +410,12 @@ class BrokerCore:
         """The Shared Subscription with this Topic Filter, made where there is none."""
         group = self.groups.get(topic_filter)
         if group is None:
-            group = SharedGroup(self._next_number(), topic_filter)
-            self.groups[topic_filter] = group
-            self.groups_by_number[group.number] = group
+            self._last_group -= 1
+            group = self.groups[topic_filter] = SharedGroup(self._last_group, topic_filter)
         return group
 
     def forget_group(self, group: SharedGroup) -> None:
         self.groups.pop(group.topic_filter, None)
-        self.groups_by_number.pop(group.number, None)
 
     def new_client_id(self) -> str:
         """A Client Identifier that no session has [MQTT-3.2.2-16]."""

@@ -106,9 +106,9 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                         if message is None:
                             message = ApplicationMessage(route.topic, data[payload_at:stop], 0, False)
                         if not receiver.has_no_local or target is not session:
-                            deliver_to(core, target, message, 0, False, receiver.identifiers, 0, now)
+                            deliver_to(core, target, message, 0, False, receiver.identifiers, b"", now)
                         elif receiver.own is not None:
-                            deliver_to(core, target, message, 0, False, receiver.own.identifiers, 0, now)
+                            deliver_to(core, target, message, 0, False, receiver.own.identifiers, b"", now)
                 if route.groups:
                     if message is None:
                         message = ApplicationMessage(route.topic, data[payload_at:stop], 0, False)
@@ -217,7 +217,7 @@ def deliver_receiver(
         receiver = receiver.own
     qos = message.qos if message.qos < receiver.qos else receiver.qos
     retain = message.retain and receiver.retain_as_published  # [MQTT-3.3.1-12] [MQTT-3.3.1-13]
-    deliver_to(core, receiver.session, message, qos, retain, receiver.identifiers, 0, now)
+    deliver_to(core, receiver.session, message, qos, retain, receiver.identifiers, b"", now)
 
 
 def deliver_shared(core: BrokerCore, route: Route, message: ApplicationMessage, now: float) -> None:
@@ -227,11 +227,11 @@ def deliver_shared(core: BrokerCore, route: Route, message: ApplicationMessage, 
         if member is None:
             core.dropped_shared(group, message)
         else:
-            deliver_member(core, member, group.number, message, now)
+            deliver_member(core, member, group.topic_filter, message, now)
 
 
 def deliver_member(
-    core: BrokerCore, member: Subscription, group: int, message: ApplicationMessage, now: float
+    core: BrokerCore, member: Subscription, group: bytes, message: ApplicationMessage, now: float
 ) -> None:
     """Give ``message`` to the chosen member, at the QoS granted to it [MQTT-4.8.2-3]."""
     qos = message.qos if message.qos < member.qos else member.qos
@@ -246,7 +246,7 @@ def deliver_to(
     qos: int,
     retain: bool,
     identifiers: bytes,
-    group: int,
+    group: bytes,
     now: float,
 ) -> None:
     """Send ``message`` to one session, or keep it there until it can be sent."""
@@ -389,7 +389,7 @@ def _pump_retained(core: BrokerCore, session: ServerSession, now: float) -> bool
         for message in messages:
             if not message.is_expired(now):
                 qos = message.qos if message.qos < subscription.qos else subscription.qos
-                deliver_to(core, session, message, qos, True, subscription.identifier, 0, now)
+                deliver_to(core, session, message, qos, True, subscription.identifier, b"", now)
         if send.walk.done:
             session.retained_sends.popleft()
     if session.retained_sends and session.connection is not None:

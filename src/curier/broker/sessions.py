@@ -51,7 +51,7 @@ class SharedGroup(Target):
     """
 
     def __init__(self, number: int, topic_filter: bytes) -> None:
-        self.number: int = number
+        self.number: int = number  # its key in the subscription tree
         self.topic_filter: bytes = topic_filter  # with $share/ShareName/
         self.members: list[Subscription] = []
         self._turn: int = 0

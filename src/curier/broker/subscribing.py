@@ -20,7 +20,7 @@ from curier.codec.encode import encode
 from curier.codec.packets import Suback, Subscribe, Unsuback, Unsubscribe
 from curier.codec.publish import encode_subscription_identifier
 from curier.errors import RemoteProtocolError
-from curier.session.journal import Subscribed, Unsubscribed
+from curier.session.records import Subscribed, Unsubscribed
 from curier.topics.filters import check_topic_filter, has_wildcard, is_shared, split_shared
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, final
 
 from curier.broker.deadlines import Deadline
 from curier.broker.sessions import ServerSession
-from curier.session.journal import Retained
 from curier.session.message import NEVER, ApplicationMessage
 
 if TYPE_CHECKING:
@@ -95,11 +94,7 @@ class RetainedSweep(Deadline):
                 continue
             if message.is_expired(now):
                 if core.retained.get(message.topic) is message:
-                    core.retained.remove(message.topic)
-                    core.statistics.retained_bytes -= message.size()
-                    core.statistics.expired_messages += 1
-                    if core.journal is not None:
-                        core.journal.add(Retained(message.topic, 0))
+                    core.expire_retained(message)
             elif not self._next or message.expires_at < self._next:
                 self._next = message.expires_at
         if not walk.done:

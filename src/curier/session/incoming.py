@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import final
 
-from curier.session.journal import IdentifierFreed, IdentifierTaken, Journal
+from curier.session.journal import Journal
+from curier.session.records import IdentifierFreed, IdentifierTaken
 
 
 @final

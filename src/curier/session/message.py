@@ -1,7 +1,7 @@
 """The Application Message, as the core carries it: bytes and plain numbers (5.0 section 3.3).
 
-One object serves every receiver; nothing in it is changed once it is made, but for ``number``, which the
-journal sets when the message first becomes durable.
+One object serves every receiver; nothing in it is changed once it is made, but for what the journal keeps in
+``number`` and ``references``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ NEVER: Final = 0.0  # a point in time that does not come: a message without Mess
 class ApplicationMessage:
     """``properties`` are encoded 5.0 Properties that go with the message to every receiver, without length.
 
-    ``expires_at`` is a point in time or ``NEVER``; ``number`` is 0 until the message is in the journal.
+    ``expires_at`` is a point in time or ``NEVER``; ``number`` is 0 until the message is in the journal, which
+    counts in ``references`` how often it is named there.
     """
 
-    __slots__ = ("expires_at", "number", "payload", "properties", "qos", "retain", "topic")
+    __slots__ = ("expires_at", "number", "payload", "properties", "qos", "references", "retain", "topic")
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class ApplicationMessage:
         self.properties = properties
         self.expires_at = expires_at
         self.number: int = 0
+        self.references: int = 0  # of records that name it
 
     def size(self) -> int:
         """Bytes the message counts for in a queue."""

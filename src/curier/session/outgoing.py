@@ -14,8 +14,9 @@ from collections import deque
 from typing import Final, final
 
 from curier.errors import LocalProtocolError
-from curier.session.journal import Delivered, Journal, Queued, Received, Sent
+from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
+from curier.session.records import Delivered, Queued, Received, Sent
 
 MAXIMUM_PACKET_ID: Final = 65535
 
@@ -37,13 +38,18 @@ class Outgoing:
     )
 
     def __init__(
-        self, message: ApplicationMessage, qos: int, retain: bool, identifiers: bytes = b"", group: int = 0
+        self,
+        message: ApplicationMessage,
+        qos: int,
+        retain: bool,
+        identifiers: bytes = b"",
+        group: bytes = b"",
     ) -> None:
         self.message = message
         self.qos = qos
         self.retain = retain
         self.identifiers = identifiers  # encoded Subscription Identifier properties
-        self.group = group  # number of the Shared Subscription it came by, or 0
+        self.group = group  # Topic Filter of the Shared Subscription it came by, or b""
         self.packet_id: int = 0  # 0 while it waits in the queue
         self.on_wire: bool = False  # was its PUBLISH sent on the present Network Connection?
         self.sent_at: float = 0.0  # when its last PUBLISH or PUBREL was sent
@@ -205,6 +211,8 @@ class OutgoingFlow:
         """A delivery ends without the peer: expired, dropped, too large. It is in no queue any more."""
         if self.journal is not None and entry.delivery:
             self.journal.add(Delivered(self.session_number, entry.delivery))
+            self.journal.drop_message(entry.message)
+            entry.delivery = 0
 
     def _finish(self, entry: Outgoing) -> None:
         # Only what was sent on this connection took quota from it (4.9).

@@ -1,0 +1,197 @@
+"""Durable state from the records of the journal, when a broker starts again (4.1.1).
+
+Records are replayed in order, all that were ever made or the fewer a store has kept of them; both give the
+same state. Then ``finish`` does what the end of the last life left to do: everybody's Network Connection has
+ended, so expiry counts and wills become due.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from curier.broker.sessions import ServerSession
+from curier.broker.subscribing import attach, detach
+from curier.codec.constants import SESSION_NEVER_EXPIRES
+from curier.errors import StoreError
+from curier.session.message import ApplicationMessage
+from curier.session.outgoing import Outgoing
+from curier.session.records import (
+    Delivered,
+    IdentifierFreed,
+    IdentifierTaken,
+    MessageRemoved,
+    MessageSaved,
+    Queued,
+    Received,
+    Record,
+    Retained,
+    Sent,
+    SessionEnded,
+    SessionSaved,
+    Subscribed,
+    Unsubscribed,
+    WillRemoved,
+    WillSaved,
+)
+
+if TYPE_CHECKING:
+    from curier.broker.core import BrokerCore
+
+
+@final
+class Restorer:
+    """Replays records into a new ``BrokerCore`` that has a journal and no connections yet.
+
+    ``highest`` is the largest number met; the journal of the core goes on behind it.
+    """
+
+    def __init__(self, core: BrokerCore) -> None:
+        self.core: BrokerCore = core
+        self.highest: int = 0
+        self._messages: dict[int, ApplicationMessage] = {}
+        self._entries: dict[int, Outgoing] = {}  # by delivery, in the order of the queues
+        self._owners: dict[int, ServerSession] = {}  # of deliveries
+        self._releasing: dict[int, bool] = {}  # deliveries whose PUBREC came
+
+    def replay(self, records: list[Record]) -> None:
+        """The next records. Raises ``StoreError`` for one that does not fit those before it."""
+        for record in records:
+            try:
+                self._replay(record)
+            except KeyError as error:
+                raise StoreError(
+                    f"a {type(record).__name__} record names {error.args[0]}, which is not there"
+                ) from None
+
+    def _replay(self, record: Record) -> None:
+        if isinstance(record, MessageSaved):
+            message = record.message
+            message.references = 0
+            self._messages[message.number] = message
+            self._seen(message.number)
+        elif isinstance(record, Queued):
+            entry = Outgoing(
+                self._messages[record.message], record.qos, record.retain, record.identifiers, record.group
+            )
+            entry.message.references += 1
+            entry.delivery = record.delivery
+            self._entries[record.delivery] = entry
+            self._owners[record.delivery] = self._session(record.session)
+            self._seen(record.delivery)
+        elif isinstance(record, Sent):
+            self._entries[record.delivery].packet_id = record.packet_id
+        elif isinstance(record, Received):
+            self._releasing[record.delivery] = True
+        elif isinstance(record, Delivered):
+            del self._owners[record.delivery]
+            self._releasing.pop(record.delivery, None)
+            self._entries.pop(record.delivery).message.references -= 1
+        elif isinstance(record, MessageRemoved):
+            del self._messages[record.message]
+        elif isinstance(record, IdentifierTaken):
+            self._session(record.session).incoming.identifiers.add(record.packet_id)
+        elif isinstance(record, IdentifierFreed):
+            self._session(record.session).incoming.identifiers.discard(record.packet_id)
+        elif isinstance(record, Retained):
+            self._retain(record)
+        else:
+            self._replay_session(record)
+
+    def _replay_session(self, record: Record) -> None:
+        core = self.core
+        if isinstance(record, SessionSaved):
+            session = core.sessions_by_number.get(record.session)
+            if session is None:
+                session = ServerSession(record.client_id, record.session, core.journal)
+                core.sessions[record.client_id] = session
+                core.sessions_by_number[record.session] = session
+                self._seen(record.session)
+            session.version = record.version
+            session.expiry_interval = record.expiry_interval
+            session.ends_at = record.ends_at
+        elif isinstance(record, SessionEnded):
+            session = self._session(record.session)
+            for subscription in session.subscriptions.values():
+                detach(core, session, subscription)
+            del core.sessions[session.client_id]
+            del core.sessions_by_number[record.session]
+        elif isinstance(record, Subscribed):
+            session = self._session(record.session)
+            attach(core, session, record.topic_filter, record.options, record.options & 3, record.identifier)
+        elif isinstance(record, Unsubscribed):
+            session = self._session(record.session)
+            removed = session.subscriptions.pop(record.topic_filter, None)
+            if removed is not None:
+                detach(core, session, removed)
+        elif isinstance(record, WillSaved):
+            session = self._session(record.session)
+            session.will = record.message
+            session.will_delay = record.delay
+            session.will_expiry = record.expiry
+            session.will_due_at = record.due_at
+        elif isinstance(record, WillRemoved):
+            session = self._session(record.session)
+            session.will = None
+            session.will_due_at = 0.0
+
+    def _session(self, number: int) -> ServerSession:
+        session = self.core.sessions_by_number.get(number)
+        if session is None:
+            raise KeyError(f"session {number}")
+        return session
+
+    def _retain(self, record: Retained) -> None:
+        core = self.core
+        previous = core.retained.remove(record.topic)
+        if previous is not None:
+            previous.references -= 1
+            core.statistics.retained_bytes -= previous.size()
+        if record.message:
+            message = self._messages[record.message]
+            message.references += 1
+            core.retained.set(record.topic, message)
+            core.statistics.retained_bytes += message.size()
+            if message.expires_at:
+                core.sweep.wake(message.expires_at)
+
+    def _seen(self, number: int) -> None:
+        if number > self.highest:
+            self.highest = number
+
+    def finish(self, now: float) -> None:
+        """All records are replayed: put deliveries in their places and start the clocks."""
+        core = self.core
+        for delivery, entry in self._entries.items():
+            outgoing = self._owners[delivery].outgoing
+            if not entry.packet_id:
+                outgoing.append(entry)
+                continue
+            outgoing.last_id = entry.packet_id
+            if delivery in self._releasing:
+                outgoing.releasing[entry.packet_id] = entry
+            else:
+                outgoing.inflight[entry.packet_id] = entry
+        self._entries = {}
+        self._owners = {}
+        if core.journal is not None:
+            core.journal.continue_after(self.highest)
+            for message in self._messages.values():
+                if not message.references:  # a crash came between its two records
+                    core.journal.add(MessageRemoved(message.number))
+                    message.number = 0
+        self._messages = {}
+        for session in list(core.sessions.values()):
+            self._leave(session, now)
+
+    def _leave(self, session: ServerSession, now: float) -> None:
+        """Whoever was connected is so no more: like any lost connection, as of now."""
+        core = self.core
+        if not session.expiry_interval:
+            core.end_session(session, "the broker was restarted", now)
+            return
+        if not session.ends_at and session.expiry_interval != SESSION_NEVER_EXPIRES:
+            session.ends_at = now + session.expiry_interval
+            core.save_session(session)
+        if session.will is not None and not session.will_due_at:
+            session.will_due_at = now + session.will_delay
+        core.watch(session)

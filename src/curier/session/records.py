@@ -1,0 +1,407 @@
+"""The records of the journal: every change of durable state, as plain data and as bytes.
+
+A record is a few ints, bytes and texts, so that a store can keep it without knowing the core. Sessions,
+messages and deliveries are named by ever-growing numbers, which a store may use as keys. All records ever
+made, replayed in order, give the durable state (``broker.restoring``); so do the fewer records that a store
+makes of what it has kept.
+
+As bytes (``encode``, ``decode``) a record is one byte for its kind, its numbers little-endian, then its bytes
+and texts, each behind a length of four bytes. The form is for a store's own process and may change between
+versions; what lies on disk is the store's business.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, final
+
+from curier.errors import StoreError
+from curier.session.message import ApplicationMessage
+
+
+class Record:
+    """One change of durable state."""
+
+    __slots__ = ()
+
+
+@final
+class SessionSaved(Record):
+    """A session exists, with these facts. ``ends_at`` is a point in time, or 0 while it is connected."""
+
+    __slots__ = ("client_id", "ends_at", "expiry_interval", "session", "version")
+
+    def __init__(
+        self, session: int, client_id: str, version: int, expiry_interval: int, ends_at: float
+    ) -> None:
+        self.session = session
+        self.client_id = client_id
+        self.version = version
+        self.expiry_interval = expiry_interval
+        self.ends_at = ends_at
+
+
+@final
+class SessionEnded(Record):
+    """A session is gone, with its subscriptions, queue, identifiers and will."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: int) -> None:
+        self.session = session
+
+
+@final
+class Subscribed(Record):
+    """A subscription was made or replaced; ``options`` is the Subscription Options byte, ``identifier`` 0
+    for none.
+    """
+
+    __slots__ = ("identifier", "options", "session", "topic_filter")
+
+    def __init__(self, session: int, topic_filter: bytes, options: int, identifier: int) -> None:
+        self.session = session
+        self.topic_filter = topic_filter
+        self.options = options
+        self.identifier = identifier
+
+
+@final
+class Unsubscribed(Record):
+    """A subscription is gone."""
+
+    __slots__ = ("session", "topic_filter")
+
+    def __init__(self, session: int, topic_filter: bytes) -> None:
+        self.session = session
+        self.topic_filter = topic_filter
+
+
+@final
+class MessageSaved(Record):
+    """A message that later records name by its ``number``; kept as long as any of them does."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: ApplicationMessage) -> None:
+        self.message = message
+
+
+@final
+class MessageRemoved(Record):
+    """No delivery, retained message or will names this message any more."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: int) -> None:
+        self.message = message
+
+
+@final
+class Queued(Record):
+    """A message is on its way to a session, as delivery number ``delivery``, behind all earlier ones."""
+
+    __slots__ = ("delivery", "group", "identifiers", "message", "qos", "retain", "session")
+
+    def __init__(
+        self,
+        session: int,
+        delivery: int,
+        message: int,
+        qos: int,
+        retain: bool,
+        identifiers: bytes,
+        group: bytes,
+    ) -> None:
+        self.session = session
+        self.delivery = delivery
+        self.message = message
+        self.qos = qos
+        self.retain = retain
+        self.identifiers = identifiers
+        self.group = group
+
+
+@final
+class Sent(Record):
+    """A delivery was given a Packet Identifier."""
+
+    __slots__ = ("delivery", "packet_id", "session")
+
+    def __init__(self, session: int, delivery: int, packet_id: int) -> None:
+        self.session = session
+        self.delivery = delivery
+        self.packet_id = packet_id
+
+
+@final
+class Received(Record):
+    """PUBREC came for a delivery: from now on PUBREL is sent, never again the PUBLISH [MQTT-4.3.3-6]."""
+
+    __slots__ = ("delivery", "session")
+
+    def __init__(self, session: int, delivery: int) -> None:
+        self.session = session
+        self.delivery = delivery
+
+
+@final
+class Delivered(Record):
+    """A delivery is over: acknowledged, refused, expired or dropped."""
+
+    __slots__ = ("delivery", "session")
+
+    def __init__(self, session: int, delivery: int) -> None:
+        self.session = session
+        self.delivery = delivery
+
+
+@final
+class IdentifierTaken(Record):
+    """A QoS 2 PUBLISH with this Packet Identifier was received; until its PUBREL, others with it are
+    duplicates.
+    """
+
+    __slots__ = ("packet_id", "session")
+
+    def __init__(self, session: int, packet_id: int) -> None:
+        self.session = session
+        self.packet_id = packet_id
+
+
+@final
+class IdentifierFreed(Record):
+    """PUBREL came for a received Packet Identifier."""
+
+    __slots__ = ("packet_id", "session")
+
+    def __init__(self, session: int, packet_id: int) -> None:
+        self.session = session
+        self.packet_id = packet_id
+
+
+@final
+class Retained(Record):
+    """The retained message of a topic is now the message with this number; 0: there is none."""
+
+    __slots__ = ("message", "topic")
+
+    def __init__(self, topic: bytes, message: int) -> None:
+        self.topic = topic
+        self.message = message
+
+
+@final
+class WillSaved(Record):
+    """A session's will: the message, delay and expiry in seconds (-1: none), and when it is due.
+
+    ``due_at`` is 0 while the client is connected; the expiry counts from the publication of the will.
+    """
+
+    __slots__ = ("delay", "due_at", "expiry", "message", "session")
+
+    def __init__(
+        self, session: int, message: ApplicationMessage, delay: int, expiry: int, due_at: float
+    ) -> None:
+        self.session = session
+        self.message = message
+        self.delay = delay
+        self.expiry = expiry
+        self.due_at = due_at
+
+
+@final
+class WillRemoved(Record):
+    """A session has no will any more: published, or deleted by DISCONNECT."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: int) -> None:
+        self.session = session
+
+
+_SESSION: Final = Struct("<BqBId")
+_NUMBER: Final = Struct("<Bq")
+_SUBSCRIBED: Final = Struct("<BqBI")
+_MESSAGE: Final = Struct("<BqBBdIII")
+_QUEUED: Final = Struct("<BqqqBBII")
+_SENT: Final = Struct("<BqqH")
+_TWO_NUMBERS: Final = Struct("<Bqq")
+_IDENTIFIER: Final = Struct("<BqH")
+_RETAINED: Final = Struct("<BqI")
+_WILL: Final = Struct("<BqIqd")
+_LENGTH: Final = Struct("<I")
+
+
+def encode(records: list[Record]) -> bytes:
+    """``records`` as bytes, one behind the other."""
+    out: list[bytes] = []
+    for record in records:
+        _encode(record, out)
+    return b"".join(out)
+
+
+def _encode(record: Record, out: list[bytes]) -> None:
+    # The commonest first: a message that arrives and is delivered makes these five.
+    if isinstance(record, MessageSaved):
+        _encode_message(5, record.message, out)
+    elif isinstance(record, Queued):
+        out.append(
+            _QUEUED.pack(
+                6,
+                record.session,
+                record.delivery,
+                record.message,
+                record.qos,
+                record.retain,
+                len(record.identifiers),
+                len(record.group),
+            )
+        )
+        out.append(record.identifiers)
+        out.append(record.group)
+    elif isinstance(record, Sent):
+        out.append(_SENT.pack(7, record.session, record.delivery, record.packet_id))
+    elif isinstance(record, Delivered):
+        out.append(_TWO_NUMBERS.pack(9, record.session, record.delivery))
+    elif isinstance(record, MessageRemoved):
+        out.append(_NUMBER.pack(15, record.message))
+    elif isinstance(record, Received):
+        out.append(_TWO_NUMBERS.pack(8, record.session, record.delivery))
+    elif isinstance(record, IdentifierTaken):
+        out.append(_IDENTIFIER.pack(10, record.session, record.packet_id))
+    elif isinstance(record, IdentifierFreed):
+        out.append(_IDENTIFIER.pack(11, record.session, record.packet_id))
+    elif isinstance(record, Retained):
+        out.append(_RETAINED.pack(12, record.message, len(record.topic)))
+        out.append(record.topic)
+    elif isinstance(record, SessionSaved):
+        client_id = record.client_id.encode()
+        out.append(_SESSION.pack(1, record.session, record.version, record.expiry_interval, record.ends_at))
+        out.append(_LENGTH.pack(len(client_id)))
+        out.append(client_id)
+    elif isinstance(record, SessionEnded):
+        out.append(_NUMBER.pack(2, record.session))
+    elif isinstance(record, Subscribed):
+        out.append(_SUBSCRIBED.pack(3, record.session, record.options, record.identifier))
+        out.append(_LENGTH.pack(len(record.topic_filter)))
+        out.append(record.topic_filter)
+    elif isinstance(record, Unsubscribed):
+        out.append(_NUMBER.pack(4, record.session))
+        out.append(_LENGTH.pack(len(record.topic_filter)))
+        out.append(record.topic_filter)
+    elif isinstance(record, WillSaved):
+        out.append(_WILL.pack(13, record.session, record.delay, record.expiry, record.due_at))
+        _encode_message(5, record.message, out)
+    elif isinstance(record, WillRemoved):
+        out.append(_NUMBER.pack(14, record.session))
+
+
+def _encode_message(kind: int, message: ApplicationMessage, out: list[bytes]) -> None:
+    topic = message.topic
+    properties = message.properties
+    payload = message.payload
+    out.append(
+        _MESSAGE.pack(
+            kind,
+            message.number,
+            message.qos,
+            message.retain,
+            message.expires_at,
+            len(topic),
+            len(properties),
+            len(payload),
+        )
+    )
+    out.append(topic)
+    out.append(properties)
+    out.append(payload)
+
+
+def decode(data: bytes) -> list[Record]:
+    """The records that ``encode`` made ``data`` of. Raises ``StoreError`` for anything else."""
+    records: list[Record] = []
+    reader = _Reader(data)
+    try:
+        while reader.pos < len(data):
+            records.append(reader.record())
+    except (ValueError, IndexError) as error:
+        raise StoreError(f"not a record at byte {reader.pos} of {len(data)}: {error}") from None
+    return records
+
+
+@final
+class _Reader:
+    """Decodes records one after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.pos = 0
+
+    def numbers(self, form: Struct) -> tuple[int, ...]:
+        # struct.error is a ValueError only by name; a short buffer is found here instead.
+        if self.pos + form.size > len(self.data):
+            raise ValueError("it is cut off")
+        values: tuple[int, ...] = form.unpack_from(self.data, self.pos)
+        self.pos += form.size
+        return values
+
+    def cut(self, length: int) -> bytes:
+        begin = self.pos
+        self.pos += length
+        if self.pos > len(self.data):
+            raise ValueError("it is cut off")
+        return self.data[begin : self.pos]
+
+    def prefixed(self) -> bytes:
+        return self.cut(self.numbers(_LENGTH)[0])
+
+    def message(self) -> ApplicationMessage:
+        _, number, qos, retain, expires_at, topic_size, properties_size, size = self.numbers(_MESSAGE)
+        topic = self.cut(topic_size)
+        properties = self.cut(properties_size)
+        message = ApplicationMessage(topic, self.cut(size), qos, bool(retain), properties, float(expires_at))
+        message.number = number
+        return message
+
+    def record(self) -> Record:
+        kind = self.data[self.pos]
+        if kind == 5:
+            return MessageSaved(self.message())
+        if kind == 6:
+            _, session, delivery, number, qos, retain, length, group = self.numbers(_QUEUED)
+            return Queued(session, delivery, number, qos, bool(retain), self.cut(length), self.cut(group))
+        if kind == 7:
+            _, session, delivery, packet_id = self.numbers(_SENT)
+            return Sent(session, delivery, packet_id)
+        if kind == 8 or kind == 9:
+            _, session, delivery = self.numbers(_TWO_NUMBERS)
+            return Received(session, delivery) if kind == 8 else Delivered(session, delivery)
+        if kind == 10 or kind == 11:
+            _, session, packet_id = self.numbers(_IDENTIFIER)
+            return IdentifierTaken(session, packet_id) if kind == 10 else IdentifierFreed(session, packet_id)
+        if kind == 12:
+            _, number, length = self.numbers(_RETAINED)
+            return Retained(self.cut(length), number)
+        return self.rare_record(kind)
+
+    def rare_record(self, kind: int) -> Record:
+        if kind == 1:
+            _, session, version, expiry_interval, ends_at = self.numbers(_SESSION)
+            return SessionSaved(session, self.prefixed().decode(), version, expiry_interval, float(ends_at))
+        if kind == 2:
+            return SessionEnded(self.numbers(_NUMBER)[1])
+        if kind == 3:
+            _, session, options, identifier = self.numbers(_SUBSCRIBED)
+            return Subscribed(session, self.prefixed(), options, identifier)
+        if kind == 4:
+            session = self.numbers(_NUMBER)[1]
+            return Unsubscribed(session, self.prefixed())
+        if kind == 13:
+            _, session, delay, expiry, due_at = self.numbers(_WILL)
+            return WillSaved(session, self.message(), delay, expiry, float(due_at))
+        if kind == 14:
+            return WillRemoved(self.numbers(_NUMBER)[1])
+        if kind == 15:
+            return MessageRemoved(self.numbers(_NUMBER)[1])
+        raise ValueError(f"there is no record of kind {kind}")
