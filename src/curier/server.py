@@ -7,6 +7,7 @@ async with curier.Broker(listen=["tcp://127.0.0.1:0"]) as broker:
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import secrets
 import socket
@@ -17,9 +18,10 @@ from typing import Self, cast
 
 from curier.auth.base import Action, AllowAnonymous, Authenticator, Authorizer, Credentials, Verdict
 from curier.broker.core import BrokerCore
-from curier.broker.effects import Answer, Authenticate, Authorize, Effect
+from curier.broker.effects import Answer, Authenticate, Authorize, Commit, Effect
 from curier.broker.hooks import Hook
 from curier.broker.options import Options
+from curier.broker.restoring import Restorer
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
 from curier.config import Listen, parse_listen
@@ -28,13 +30,19 @@ from curier.logs import LogHook
 from curier.net import reactor
 from curier.net.transports import TransportServer
 from curier.net.turn import Turn, make_clock
+from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
+from curier.store.base import Durability, Store
+from curier.store.sqlite import SqliteStore
 from curier.types import Message, ReasonCode
 
 log = logging.getLogger("curier.server")
 
 DEFAULT_LISTEN = ("tcp://127.0.0.1:1883",)
 BACKLOG = 4096
+STORE_SECONDS = 30.0
+"""How long ``stop`` waits for the store to take the last changes."""
+
 STOP_SECONDS = 2.5
 """How long ``stop`` waits for clients to take their last bytes."""
 
@@ -45,10 +53,13 @@ class Broker:
     ``listen`` are URLs such as ``tcp://127.0.0.1:1883``; port 0 takes a free one, see ``port`` and ``urls``.
     Without an ``authenticator`` everybody may connect, which is possible on loopback addresses only: to let
     everybody in from elsewhere, pass ``AllowAnonymous()``. ``authorizer`` decides on topics; without one
-    every client may use all of them.
+    every client may use all of them. ``data`` is a directory for sessions, messages and retained state, with
+    ``durability`` ``"fsync"`` (survives a loss of power) or ``"os"`` (survives the death of the process);
+    without it, or with ``"memory"``, nothing is kept.
 
     ``start`` raises ``ConfigError`` for settings that cannot be, ``OSError`` for an address that cannot be
-    listened on. A broker starts and stops once. Cancelling ``start`` or ``stop`` leaves nothing listening.
+    listened on, ``StoreError`` for a directory that cannot be used. A broker starts and stops once. Cancelling
+    ``start`` or ``stop`` leaves nothing listening.
     """
 
     def __init__(
@@ -68,10 +79,11 @@ class Broker:
             self.options.check()
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        if data is not None:
-            raise ConfigError(
-                f"data = {str(data)!r}: this version keeps everything in memory; leave data out until durable storage is there"
-            )
+        if durability not in ("fsync", "os", "memory"):
+            raise ConfigError(f"durability is fsync, os or memory, not {durability!r}")
+        self._store: Store | None = None
+        if data is not None and durability != "memory":
+            self._store = SqliteStore(Path(data), cast(Durability, durability))
         self._listen = [parse_listen(url) for url in listen]
         if not self._listen:
             raise ConfigError(
@@ -131,6 +143,7 @@ class Broker:
             self.options,
             clock(),
             id_prefix=f"auto-{secrets.token_hex(8)}-",
+            journal=Journal() if self._store is not None else None,
             asks_authentication=asks,
             authentication_methods=authenticator.methods if authenticator is not None else frozenset(),
             asks_authorization=self.authorizer is not None,
@@ -139,15 +152,45 @@ class Broker:
             core.add_hook(hook)
         if self.authorizer is not None:
             self.authorizer.watch(core.permissions_changed)
-        self._turn = Turn(core, loop, clock, self._on_effect)
+        turn = self._turn = Turn(core, loop, clock, self._on_effect)
         self._stopped = asyncio.Event()
         try:
+            if self._store is not None:
+                await self._restore(self._store, turn)
             for address in self._listen:
                 await self._open(address)
         except BaseException:
             self._close_now()
+            if self._store is not None:
+                await self._store.close()
             raise
-        self._turn.schedule()
+        turn.schedule()
+
+    async def _restore(self, store: Store, turn: Turn) -> None:
+        """Bring back what the last life left, and be ready to keep what this one brings."""
+        core = self.core
+        store.on_committed = turn.committed
+        store.on_trouble = core.store_failed
+        restorer = Restorer(core)
+        began = told = turn.clock()
+        count = 0
+        gc.disable()  # a million new objects that all stay: looking for garbage among them is in vain
+        try:
+            for records in store.load():
+                restorer.replay(records)
+                count += len(records)
+                if turn.clock() - told >= 1.0:
+                    told = turn.clock()
+                    log.info("loading what was stored: %d records so far", count)
+                await asyncio.sleep(0)
+            restorer.finish(turn.clock())
+        finally:
+            gc.enable()
+        if count:
+            seconds = turn.clock() - began
+            sessions, retained = len(core.sessions), len(core.retained)
+            log.info("restored %d sessions and %d retained messages in %.1f s", sessions, retained, seconds)
+        await store.open()
 
     async def _open(self, address: Listen) -> None:
         assert self._turn is not None
@@ -188,8 +231,23 @@ class Broker:
         except TimeoutError:
             pass
         finally:
+            await self._close_store()
             self._close_now()
             self._stopped.set()
+
+    async def _close_store(self) -> None:
+        """Have the last changes written, then let go of the directory."""
+        if self._store is None:
+            return
+        core = self.core
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                while core.is_committing and not core.store_trouble:
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            log.error("the store is too slow; the last changes may be lost")
+        finally:
+            await self._store.close()
 
     def _close_now(self) -> None:
         for task in list(self._tasks):
@@ -220,6 +278,8 @@ class Broker:
             self._start(self._authenticate(effect))
         elif isinstance(effect, Authorize):
             self._start(self._authorize(effect))
+        elif isinstance(effect, Commit) and self._store is not None:
+            self._store.commit(effect.batch)
 
     def _start(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

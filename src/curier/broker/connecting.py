@@ -24,6 +24,7 @@ from curier.codec.constants import (
     QUOTA_EXCEEDED,
     RETAIN_NOT_SUPPORTED,
     SERVER_BUSY,
+    SERVER_UNAVAILABLE,
     SESSION_NEVER_EXPIRES,
     SESSION_TAKEN_OVER,
     TOPIC_NAME_INVALID,
@@ -72,6 +73,8 @@ def _check(core: BrokerCore, packet: Connect) -> tuple[int, str]:
     options = core.options
     if core.statistics.connected >= options.max_connections:
         return SERVER_BUSY, f"all {options.max_connections} connections are in use"
+    if core.store_trouble and _expiry_interval(core, packet):
+        return SERVER_UNAVAILABLE, core.store_trouble  # its session could not be kept
     if not packet.client_id:
         if packet.version == MQTT_31:
             return CLIENT_IDENTIFIER_NOT_VALID, "MQTT 3.1 needs a Client Identifier"

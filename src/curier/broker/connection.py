@@ -13,6 +13,7 @@ from curier.broker.effects import PUBLISH_ACTION, Authorize, Close
 from curier.broker.routing import Route
 from curier.broker.sessions import ServerSession
 from curier.codec.constants import (
+    IMPLEMENTATION_SPECIFIC_ERROR,
     KEEP_ALIVE_TIMEOUT,
     MQTT_50,
     NO_MATCHING_SUBSCRIBERS,
@@ -162,6 +163,8 @@ class BrokerConnection(ServerConnection):
         message = ApplicationMessage(
             topic, publish.payload, publish.qos, publish.retain, publish.properties, expires_at
         )
+        if core.store_trouble and publish.qos and self._must_be_durable(publish):
+            return self._refuse(IMPLEMENTATION_SPECIFIC_ERROR, core.store_trouble)
         reason_code = core.ask_publish_hooks(self, message)
         if reason_code >= 0x80:
             return self._refuse(reason_code, "refused by a hook")
@@ -177,6 +180,12 @@ class BrokerConnection(ServerConnection):
                 self.routes[publish.qos][topic] = route
         deliver(core, route, message, self.server_session, now)
         return NO_MATCHING_SUBSCRIBERS if route.is_empty and self.version == MQTT_50 else 0
+
+    def _must_be_durable(self, publish: IncomingPublish) -> bool:
+        """Would the acknowledgement of this message promise something that has to be on disk?"""
+        if publish.retain or self.core.router.route(publish.topic).is_durable:
+            return True
+        return publish.qos == 2 and self.session is not None and self.session.journal is not None
 
     def _refuse(self, reason_code: int, why: str) -> int:
         self.why = why

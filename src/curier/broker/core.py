@@ -87,8 +87,10 @@ class BrokerCore:
         self.deadlines: Deadlines = Deadlines()
         self.holding: list[BrokerConnection] = []  # with output that waits for the journal
         self.arrivals: list[Arrival] = []
+        self.welcomed: list[BrokerConnection] = []
         self.continued: list[BrokerConnection] = []  # with retained messages left to send
         self.is_committing: bool = False
+        self.store_trouble: str = ""  # why the disk takes nothing at the moment
         self._serial: int = 0
         self._last_client: int = 0
         self._last_group: int = 0  # goes down, so that no group has the number of a session
@@ -190,6 +192,7 @@ class BrokerCore:
     def committed(self, batch: int, now: float) -> None:
         """Batch ``batch`` is durable: what waited for it may go."""
         self.is_committing = False
+        self.store_trouble = ""
         holding = self.holding
         self.holding = []
         for connection in holding:
@@ -206,6 +209,21 @@ class BrokerCore:
                 arrival.connection.now = now
                 connecting.welcome(self, arrival.connection, arrival.is_present, now)
                 arrival.connection.proceed(now)
+                self.welcomed.append(arrival.connection)
+
+    def take_welcomed(self) -> list[BrokerConnection]:
+        """Connections that were paused for the journal and are no more."""
+        welcomed = self.welcomed
+        self.welcomed = []
+        return welcomed
+
+    def store_failed(self, why: str) -> None:
+        """The open batch cannot be made durable now; it is tried again, its answers wait.
+
+        Until ``committed``, new messages that would have to be durable are refused (0x83, QoS 1 and 2); QoS 0
+        goes on. ``why`` is for people.
+        """
+        self.store_trouble = why
 
     def resume(self, effect: Effect, answer: Answer, now: float) -> None:
         """Answer ``Authenticate`` or ``Authorize``; the connection goes on with the bytes that waited."""

@@ -13,13 +13,18 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Close, Effect
 from curier.net.wire import Wire
 from curier.protocol.connection import CLOSED
+
+MAX_HELD: Final = 4096
+"""Answers that may wait for the disk before their client is no longer read from."""
+MAX_PENDING_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of messages that may wait for the disk before clients that send more are no longer read from."""
 
 
 def make_clock() -> Callable[[], float]:
@@ -50,6 +55,7 @@ class Turn:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._is_scheduled = False
+        self._throttled: set[Wire] = set()  # not read from until a batch is durable
 
     def attach(self, address: str, listener: str) -> BrokerConnection:
         return self.core.attach(address, listener, self.clock())
@@ -61,8 +67,8 @@ class Turn:
         """Bytes came. The caller sees to it that ``finish`` or ``schedule`` follows."""
         connection = wire.connection
         self.core.receive(connection, chunk, self.clock())
-        if connection.paused and wire.is_reading:
-            wire.set_reading(False)
+        if wire.is_reading and (connection.paused or self._waits_for_disk(connection)):
+            self.update_reading(wire)
 
     def lost(self, wire: Wire) -> None:
         """The network has closed the connection."""
@@ -123,8 +129,32 @@ class Turn:
         """A client is not read from while it is paused or does not take what it is sent."""
         connection = wire.connection
         wanted = not connection.paused and connection.written_unsent <= self.core.options.output_soft_limit
+        if wanted and self._waits_for_disk(connection):
+            wanted = False
+            self._throttled.add(wire)
         if wanted != wire.is_reading and connection.state != CLOSED:
             wire.set_reading(wanted)
+
+    def _waits_for_disk(self, connection: BrokerConnection) -> bool:
+        """Has this client sent enough for now that the journal could not yet make durable?"""
+        journal = self.core.journal
+        if journal is None:
+            return False
+        return len(connection.held) > MAX_HELD or (
+            bool(connection.held) and journal.pending_bytes > MAX_PENDING_BYTES
+        )
+
+    def committed(self, number: int) -> None:
+        """The store has made a batch durable: what waited goes out, who was slowed is read from again."""
+        self.core.committed(number, self.clock())
+        throttled = self._throttled
+        self._throttled = set()
+        for wire in throttled:
+            if wire.connection.number in self.wires:
+                self.update_reading(wire)
+        for connection in self.core.take_welcomed():
+            self.resumed(connection)
+        self.schedule()
 
     def resumed(self, connection: BrokerConnection) -> None:
         """An answer came for a connection that was paused."""

@@ -42,6 +42,7 @@ class Journal:
     def __init__(self) -> None:
         self.number: int = 1
         self.length: int = 0
+        self.pending_bytes: int = 0  # of messages in the batch being filled
         self._records: list[Record] = []
         self._last: int = 0  # of sessions, messages and deliveries
 
@@ -63,6 +64,7 @@ class Journal:
         if not message.number:
             message.number = self.next_number()
             self.add(MessageSaved(message))
+            self.pending_bytes += message.size()
         message.references += 1
         return message.number
 
@@ -79,5 +81,6 @@ class Journal:
             return None
         batch = Batch(self.number, self._records)
         self._records = []
+        self.pending_bytes = 0
         self.number += 1
         return batch

@@ -1,1 +1,6 @@
-"""Where durable state is kept: implementations that make batches of the journal survive."""
+"""Durable state on disk: an SQLite database, written by a process of its own.
+
+``base`` is the seam, ``database`` the tables, ``process`` the child that writes them, ``sqlite`` the store
+that ties both to the event loop, ``directory`` the lock on a data directory. ``portable`` is the form as JSON
+lines for export and import.
+"""

@@ -1,0 +1,44 @@
+"""The seam between a core and what keeps its durable state.
+
+A store gets batches of records in order and says when each is durable; it gives all it has kept back as
+records when the next life begins. ``curier.testing.stores`` holds the tests that every store passes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from curier.session.journal import Batch
+from curier.session.records import Record
+
+Durability = Literal["fsync", "os"]
+"""``fsync``: survives a loss of power. ``os``: survives the death of every process, not of the system."""
+
+
+class Store(ABC):
+    """Keeps durable state. One batch is open at a time; calls come from one event loop.
+
+    ``on_committed`` is called with the number of a batch once it is durable, ``on_trouble`` with plain words
+    when it cannot be made so now (the store keeps trying until it can, or is closed).
+    """
+
+    on_committed: Callable[[int], None]
+    on_trouble: Callable[[str], None]
+
+    @abstractmethod
+    def load(self) -> Iterator[list[Record]]:
+        """Everything kept, as records, in pieces; before ``open``. Raises ``StoreError``."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Be ready for batches. Raises ``StoreError``. Cancellation leaves the store closed."""
+
+    @abstractmethod
+    def commit(self, batch: Batch) -> None:
+        """Make ``batch`` durable; returns at once."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish the open batch, if it can be, and let go of everything."""

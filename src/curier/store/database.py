@@ -1,0 +1,342 @@
+"""The tables that durable state lies in, and how a batch of records becomes rows.
+
+Rows are named by the journal's ever-growing numbers, so new ones are appended to the end of their table; keys
+that begin with a session would cost three to eight times as much. Applying a batch twice is the same as once,
+so a batch whose answer was lost is simply sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, cast
+
+import apsw
+
+from curier.errors import StoreError
+from curier.session.message import ApplicationMessage
+from curier.session.records import (
+    Delivered,
+    IdentifierFreed,
+    IdentifierTaken,
+    MessageRemoved,
+    MessageSaved,
+    Queued,
+    Received,
+    Record,
+    Retained,
+    Sent,
+    SessionEnded,
+    SessionSaved,
+    Subscribed,
+    Unsubscribed,
+    WillRemoved,
+    WillSaved,
+)
+
+FILE_NAME: Final = "curier.db"
+FORMAT: Final = 1
+APPLICATION_ID: Final = 0x43555249  # "CURI"
+PIECE: Final = 5000  # records loaded at a time
+
+_SCHEMA: Final = """
+CREATE TABLE sessions (number INTEGER PRIMARY KEY, client_id TEXT, version INTEGER, expiry INTEGER,
+    ends_at REAL);
+CREATE TABLE subscriptions (session INTEGER, filter BLOB, options INTEGER, identifier INTEGER,
+    PRIMARY KEY (session, filter)) WITHOUT ROWID;
+CREATE TABLE messages (number INTEGER PRIMARY KEY, topic BLOB, payload BLOB, qos INTEGER, retain INTEGER,
+    properties BLOB, expires_at REAL);
+CREATE TABLE deliveries (number INTEGER PRIMARY KEY, session INTEGER, message INTEGER, qos INTEGER,
+    retain INTEGER, identifiers BLOB, share BLOB, packet_id INTEGER, received INTEGER);
+CREATE TABLE identifiers (key INTEGER PRIMARY KEY);
+CREATE TABLE retained (topic BLOB PRIMARY KEY, message INTEGER) WITHOUT ROWID;
+CREATE TABLE wills (session INTEGER PRIMARY KEY, topic BLOB, payload BLOB, qos INTEGER, retain INTEGER,
+    properties BLOB, delay INTEGER, expiry INTEGER, due_at REAL);
+"""
+
+_Value = int | float | bytes | str | None
+_Row = tuple[_Value, ...]
+
+
+class Database:
+    """One connection to the database of a data directory. Not for several threads."""
+
+    def __init__(self, directory: Path, durability: str = "fsync", *, read_only: bool = False) -> None:
+        self.path = directory / FILE_NAME
+        flags = (
+            apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        )
+        try:
+            self.connection = apsw.Connection(str(self.path), flags=flags)
+            self.connection.set_busy_timeout(5000)
+            self._prepare(durability, read_only)
+        except apsw.Error as error:
+            raise self.explain(error) from None
+
+    def explain(self, error: apsw.Error) -> StoreError:
+        """The error in plain words, with the way out."""
+        if isinstance(error, apsw.FullError):
+            return StoreError(f"{self.path}: the disk is full; make room and service resumes by itself")
+        if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+            return StoreError(
+                f"{self.path}: the file is damaged or no database ({error}); restore a backup in its place, "
+                "or move it away to begin with nothing"
+            )
+        if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError):
+            return StoreError(
+                f"{self.path}: cannot be opened for writing ({error}); make directory and file writable, "
+                "choose another with --data DIR, or keep nothing with --memory"
+            )
+        if isinstance(error, apsw.IOError):
+            return StoreError(
+                f"{self.path}: the disk reports an error ({error}); check it, and the system's log"
+            )
+        return StoreError(f"{self.path}: {error}")
+
+    def _prepare(self, durability: str, read_only: bool) -> None:
+        run = self.connection.execute
+        if not read_only:
+            self.path.chmod(0o600)
+            run("PRAGMA journal_mode=WAL")
+            # In WAL mode FULL syncs at each commit, NORMAL only when the log is folded into the file.
+            run(f"PRAGMA synchronous={'FULL' if durability == 'fsync' else 'NORMAL'}")
+            run("PRAGMA journal_size_limit=16777216")
+            run("PRAGMA wal_autocheckpoint=4000")
+        run("PRAGMA cache_size=-65536")
+        version = cast(int, run("PRAGMA user_version").get)
+        if version == 0 and not read_only and not run("SELECT count(*) FROM sqlite_schema").get:
+            with self.connection:
+                run(_SCHEMA)
+                run(f"PRAGMA application_id={APPLICATION_ID}")
+                run(f"PRAGMA user_version={FORMAT}")
+        elif run("PRAGMA application_id").get != APPLICATION_ID:
+            raise StoreError(
+                f"{self.path}: not a database of curier; choose another directory with --data DIR"
+            )
+        elif version != FORMAT:
+            raise StoreError(
+                f"{self.path}: written by another version of curier (format {version}, not {FORMAT}); "
+                "use that version, or its 'curier store export' and this one's import"
+            )
+
+    def close(self) -> None:
+        self.connection.close()
+
+    # ---- writing ----
+
+    def apply(self, records: list[Record]) -> None:
+        """Apply one batch, all or nothing; durable on return. Raises ``apsw.Error``."""
+        changes = _Changes()
+        for record in records:
+            changes.add(record)
+        with self.connection:
+            for sql, rows in changes.statements():
+                self.connection.executemany(sql, rows)
+
+    # ---- reading ----
+
+    def records(self) -> Iterator[list[Record]]:
+        """Everything kept, as records, in pieces, in an order that can be replayed. Raises ``StoreError``."""
+        try:
+            yield from self._records()
+        except apsw.Error as error:
+            raise self.explain(error) from None
+
+    def _records(self) -> Iterator[list[Record]]:
+        run = self.connection.execute
+        piece: list[Record] = []
+        for number, client_id, version, expiry, ends_at in run("SELECT * FROM sessions ORDER BY number"):
+            piece.append(SessionSaved(number, client_id, version, expiry, ends_at))
+        yield piece
+        yield [Subscribed(*row) for row in run("SELECT * FROM subscriptions")]
+        piece = []
+        for row in run(
+            "SELECT topic, payload, qos, retain, properties, expires_at, number FROM messages ORDER BY number"
+        ):
+            piece.append(MessageSaved(_message(*row)))
+            if len(piece) >= PIECE:
+                yield piece
+                piece = []
+        yield piece
+        piece = []
+        for number, session, message, qos, retain, identifiers, share, packet_id, received in run(
+            "SELECT * FROM deliveries ORDER BY number"
+        ):
+            piece.append(Queued(session, number, message, qos, bool(retain), identifiers, share))
+            if packet_id:
+                piece.append(Sent(session, number, packet_id))
+            if received:
+                piece.append(Received(session, number))
+            if len(piece) >= PIECE:
+                yield piece
+                piece = []
+        yield piece
+        yield [IdentifierTaken(key >> 16, key & 0xFFFF) for (key,) in run("SELECT key FROM identifiers")]
+        yield [Retained(topic, message) for topic, message in run("SELECT topic, message FROM retained")]
+        piece = []
+        for session, topic, payload, qos, retain, properties, delay, expiry, due_at in run(
+            "SELECT * FROM wills"
+        ):
+            will = ApplicationMessage(topic, payload, qos, bool(retain), properties)
+            piece.append(WillSaved(session, will, delay, expiry, due_at))
+        yield piece
+
+    def count(self, table: str) -> int:
+        """Rows of one of the tables."""
+        return cast(int, self.connection.execute(f"SELECT count(*) FROM {table}").get)
+
+
+def _message(
+    topic: bytes, payload: bytes, qos: int, retain: int, properties: bytes, expires_at: float, number: int
+) -> ApplicationMessage:
+    message = ApplicationMessage(topic, payload, qos, bool(retain), properties, expires_at)
+    message.number = number
+    return message
+
+
+class _Changes:
+    """The rows of one batch. What is made and undone within it never reaches the disk."""
+
+    def __init__(self) -> None:
+        self.messages: dict[int, _Row] = {}
+        self.deliveries: dict[int, list[_Value]] = {}
+        self.sent: dict[int, _Row] = {}
+        self.received: list[_Row] = []
+        self.delivered: list[_Row] = []
+        self.removed: list[_Row] = []
+        self.identifiers: dict[int, bool] = {}
+        self.retained: dict[bytes, int] = {}
+        self.others: list[tuple[str, _Row]] = []
+
+    def add(self, record: Record) -> None:
+        if isinstance(record, MessageSaved):
+            message = record.message
+            self.messages[message.number] = (
+                message.number,
+                message.topic,
+                message.payload,
+                message.qos,
+                message.retain,
+                message.properties,
+                message.expires_at,
+            )
+        elif isinstance(record, Queued):
+            self.deliveries[record.delivery] = [
+                record.delivery,
+                record.session,
+                record.message,
+                record.qos,
+                record.retain,
+                record.identifiers,
+                record.group,
+                0,
+                0,
+            ]
+        elif isinstance(record, Sent):
+            row = self.deliveries.get(record.delivery)
+            if row is not None:
+                row[7] = record.packet_id
+            else:
+                self.sent[record.delivery] = (record.packet_id, record.delivery)
+        elif isinstance(record, Delivered):
+            if self.deliveries.pop(record.delivery, None) is None:
+                self.sent.pop(record.delivery, None)
+                self.delivered.append((record.delivery,))
+        elif isinstance(record, MessageRemoved):
+            if self.messages.pop(record.message, None) is None:
+                self.removed.append((record.message,))
+        elif isinstance(record, Received):
+            row = self.deliveries.get(record.delivery)
+            if row is not None:
+                row[8] = 1
+            else:
+                self.received.append((record.delivery,))
+        elif isinstance(record, IdentifierTaken):
+            self.identifiers[(record.session << 16) | record.packet_id] = True
+        elif isinstance(record, IdentifierFreed):
+            self.identifiers[(record.session << 16) | record.packet_id] = False
+        elif isinstance(record, Retained):
+            self.retained[record.topic] = record.message
+        else:
+            self._add_session(record)
+
+    def _add_session(self, record: Record) -> None:
+        add = self.others.append
+        if isinstance(record, SessionSaved):
+            add(
+                (
+                    "INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?)",
+                    (
+                        record.session,
+                        record.client_id,
+                        record.version,
+                        record.expiry_interval,
+                        record.ends_at,
+                    ),
+                )
+            )
+        elif isinstance(record, SessionEnded):
+            session = (record.session,)
+            add(("DELETE FROM sessions WHERE number=?", session))
+            add(("DELETE FROM subscriptions WHERE session=?", session))
+            add(("DELETE FROM wills WHERE session=?", session))
+            span = (record.session << 16, (record.session << 16) | 0xFFFF)
+            add(("DELETE FROM identifiers WHERE key BETWEEN ? AND ?", span))
+            for packet_id in [key for key in self.identifiers if span[0] <= key <= span[1]]:
+                del self.identifiers[packet_id]
+        elif isinstance(record, Subscribed):
+            row = (record.session, record.topic_filter, record.options, record.identifier)
+            add(("INSERT OR REPLACE INTO subscriptions VALUES (?,?,?,?)", row))
+        elif isinstance(record, Unsubscribed):
+            add(
+                (
+                    "DELETE FROM subscriptions WHERE session=? AND filter=?",
+                    (record.session, record.topic_filter),
+                )
+            )
+        elif isinstance(record, WillSaved):
+            will = record.message
+            body = (will.topic, will.payload, will.qos, will.retain, will.properties)
+            row_of_will = (record.session, *body, record.delay, record.expiry, record.due_at)
+            add(("INSERT OR REPLACE INTO wills VALUES (?,?,?,?,?,?,?,?,?)", row_of_will))
+        elif isinstance(record, WillRemoved):
+            add(("DELETE FROM wills WHERE session=?", (record.session,)))
+
+    def statements(self) -> Iterator[tuple[str, list[_Row]]]:
+        """What to execute, in order."""
+        # Sessions first: what ends one clears rows that a later one of the batch may make again.
+        last = ""
+        rows: list[_Row] = []
+        for sql, row in self.others:
+            if sql != last and rows:
+                yield last, rows
+                rows = []
+            last = sql
+            rows.append(row)
+        if rows:
+            yield last, rows
+        if self.messages:
+            yield "INSERT OR REPLACE INTO messages VALUES (?,?,?,?,?,?,?)", list(self.messages.values())
+        if self.deliveries:
+            sql = "INSERT OR REPLACE INTO deliveries VALUES (?,?,?,?,?,?,?,?,?)"
+            yield sql, [tuple(row) for row in self.deliveries.values()]
+        if self.sent:
+            yield "UPDATE deliveries SET packet_id=? WHERE number=?", list(self.sent.values())
+        if self.received:
+            yield "UPDATE deliveries SET received=1 WHERE number=?", self.received
+        if self.delivered:
+            yield "DELETE FROM deliveries WHERE number=?", self.delivered
+        if self.removed:
+            yield "DELETE FROM messages WHERE number=?", self.removed
+        taken: list[_Row] = [(key,) for key, is_taken in self.identifiers.items() if is_taken]
+        freed: list[_Row] = [(key,) for key, is_taken in self.identifiers.items() if not is_taken]
+        if taken:
+            yield "INSERT OR REPLACE INTO identifiers VALUES (?)", taken
+        if freed:
+            yield "DELETE FROM identifiers WHERE key=?", freed
+        kept: list[_Row] = [(topic, number) for topic, number in self.retained.items() if number]
+        gone: list[_Row] = [(topic,) for topic, number in self.retained.items() if not number]
+        if kept:
+            yield "INSERT OR REPLACE INTO retained VALUES (?,?)", kept
+        if gone:
+            yield "DELETE FROM retained WHERE topic=?", gone

@@ -1,0 +1,83 @@
+"""A data directory and its lock: one broker at a time, and whoever comes second is told who is first.
+
+The lock is an ``flock`` on the file ``lock``, held through one open file that the store's process inherits.
+So it lasts until both are gone: a broker that is killed leaves a store that finishes what it has, and the
+next broker waits for that.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from curier.errors import StoreError
+
+LOCK_NAME: Final = "lock"
+WAIT_SECONDS: Final = 5.0
+"""How long a new broker waits for the store of one that was killed to finish."""
+
+
+def prepare(path: Path) -> None:
+    """Make the directory, readable by its owner only. Raises ``StoreError``."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be made ({error.strerror}); choose another with --data DIR, or --memory"
+        ) from None
+
+
+def lock(path: Path) -> int:
+    """Lock the data directory; the file descriptor that holds the lock, to be closed to give it up.
+
+    Waits a few seconds for a lock to come free. Raises ``StoreError`` naming the process that holds it.
+    """
+    name = path / LOCK_NAME
+    try:
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"{name}: cannot be opened for writing ({error.strerror}); "
+            "make the directory writable, choose another with --data DIR, or keep nothing with --memory"
+        ) from None
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
+            # A living broker does not go away by waiting; only a store that is finishing does.
+            if time.monotonic() > until or (holder.isdigit() and _is_alive(int(holder))):
+                os.close(fd)
+                raise StoreError(
+                    f"{path}: in use by process {holder or 'unknown'}; stop that broker, "
+                    "or choose another directory with --data DIR"
+                ) from None
+            time.sleep(0.05)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        pass  # the disk is full: the lock holds, only its holder's name is missing
+    return fd
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False

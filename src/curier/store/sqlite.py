@@ -1,0 +1,218 @@
+"""The store of a broker with a data directory: SQLite, behind a process of its own.
+
+The process may die at any time: it is started again and gets the open batch once more, which does no harm
+even if it had been written. A full disk or an I/O error keeps the batch open and is tried again every second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, cast
+
+from curier.errors import StoreError
+from curier.session.journal import Batch
+from curier.session.records import Record, encode
+from curier.store.base import Durability, Store
+from curier.store.database import Database
+from curier.store.directory import lock, prepare
+from curier.store.process import ANSWER, DONE, FATAL, REQUEST
+
+log = logging.getLogger("curier.store")
+
+RETRY_SECONDS: Final = 1.0
+START_SECONDS: Final = 30.0
+CLOSE_SECONDS: Final = 10.0
+
+
+class SqliteStore(Store):
+    """Durable state in ``directory``. Holds the directory's lock from ``load`` to ``close``."""
+
+    def __init__(self, directory: Path, durability: Durability = "fsync") -> None:
+        self.directory = directory
+        self.durability: Durability = durability
+        self.on_committed: Callable[[int], None] = _ignore_number
+        self.on_trouble: Callable[[str], None] = _ignore_text
+        self.process: subprocess.Popen[bytes] | None = None
+        self._lock: int | None = None
+        self._link: _Link | None = None
+        self._open_batch: bytes = b""  # as sent, until it is answered
+        self._is_closing = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._restart: asyncio.Task[None] | None = None
+        self._idle: asyncio.Event = asyncio.Event()
+        self._idle.set()
+
+    def load(self) -> Iterator[list[Record]]:
+        self._take_lock()
+        database = Database(self.directory, self.durability)
+        try:
+            yield from database.records()
+        finally:
+            database.close()
+
+    def _take_lock(self) -> None:
+        if self._lock is None:
+            prepare(self.directory)
+            self._lock = lock(self.directory)
+
+    async def open(self) -> None:
+        self._take_lock()
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    def commit(self, batch: Batch) -> None:
+        data = encode(batch.records)
+        self._open_batch = REQUEST.pack(len(data), batch.number) + data
+        self._idle.clear()
+        if self._link is not None:
+            self._link.send(self._open_batch)
+
+    async def close(self) -> None:
+        if not self._idle.is_set() and self._link is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._idle.wait()
+            if not self._idle.is_set():
+                log.error("%s: the last changes could not be written", self.directory)
+        self._is_closing = True
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._restart is not None:
+            self._restart.cancel()
+        if self._link is not None:
+            self._link.close()
+        if self.process is not None:
+            await asyncio.to_thread(self.process.wait)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # ---- the process ----
+
+    async def _start(self) -> None:
+        """Start the process and wait until it can write. Raises ``StoreError``."""
+        ours, theirs = socket.socketpair()
+        assert self._lock is not None
+        try:
+            arguments = [str(theirs.fileno()), str(self._lock), str(self.directory), self.durability]
+            self.process = subprocess.Popen(  # noqa: ASYNC220 - it does not wait for the child
+                [sys.executable, "-m", "curier.store.process", *arguments],
+                pass_fds=(theirs.fileno(), self._lock),
+                stdin=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            ours.close()
+            raise StoreError(f"the store's process cannot be started: {error}") from None
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        loop = asyncio.get_running_loop()
+        _, link = await loop.create_connection(lambda: _Link(self), sock=ours)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await link.ready
+        except TimeoutError:
+            link.close()
+            raise StoreError(f"the store's process did not answer within {START_SECONDS:g} seconds") from None
+        self._link = link
+        if self._open_batch:
+            link.send(self._open_batch)
+
+    def answered(self, status: int, number: int, message: str) -> None:
+        """The process has answered the open batch."""
+        if status == DONE:
+            self._open_batch = b""
+            self._idle.set()
+            self.on_committed(number)
+            return
+        log.error("%s", message)
+        self.on_trouble(message)
+        self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._send_again)
+
+    def _send_again(self) -> None:
+        self._retry = None
+        if self._link is not None and self._open_batch:
+            self._link.send(self._open_batch)
+
+    def lost(self, link: _Link) -> None:
+        """The process is gone."""
+        if self.process is not None:
+            self.process.poll()
+        if self._is_closing or link is not self._link:
+            return
+        self._link = None
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        log.error("the store's process has ended; it is started again, nothing is acknowledged meanwhile")
+        self._restart = asyncio.get_running_loop().create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        delay = 0.0
+        while not self._is_closing:
+            try:
+                await self._start()
+                return
+            except StoreError as error:
+                log.error("%s", error)
+                self.on_trouble(str(error))
+                delay = min(5.0, delay + 0.5)
+                await asyncio.sleep(delay)
+
+
+class _Link(asyncio.Protocol):
+    """The socket to the process."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def send(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= ANSWER.size:
+            status, number, size = ANSWER.unpack_from(self._buffer)
+            end = ANSWER.size + size
+            if len(self._buffer) < end:
+                return
+            message = self._buffer[ANSWER.size : end].decode(errors="replace")
+            self._buffer = self._buffer[end:]
+            if self.ready.done():
+                self.store.answered(status, number, message)
+            elif status == FATAL:
+                self.ready.set_exception(StoreError(message))
+            else:
+                self.ready.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(StoreError("the store's process ended before it was ready"))
+        self.store.lost(self)
+
+
+def _ignore_number(number: int) -> None:
+    pass
+
+
+def _ignore_text(text: str) -> None:
+    pass
