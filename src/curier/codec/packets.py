@@ -39,7 +39,7 @@ class Packet:
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Packet) or type(self) is not type(other):
-            return NotImplemented
+            return False  # not NotImplemented, which is no bool to the compiled form
         for name in self.fields:
             if getattr(self, name) != getattr(other, name):
                 return False

@@ -117,7 +117,7 @@ class Properties:
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Properties):
-            return NotImplemented
+            return False  # not NotImplemented, which is no bool to the compiled form
         for row in _TABLE:
             if getattr(self, row.attribute) != getattr(other, row.attribute):
                 return False
