@@ -80,7 +80,7 @@ def _check(core: BrokerCore, packet: Connect) -> tuple[int, str]:
             return CLIENT_IDENTIFIER_NOT_VALID, "MQTT 3.1 needs a Client Identifier"
         if packet.version != MQTT_50 and not packet.clean_start:  # [3.1.1: MQTT-3.1.3-8]
             return CLIENT_IDENTIFIER_NOT_VALID, "an empty Client Identifier needs Clean Session 1"
-    elif packet.client_id not in core.sessions and len(core.sessions) >= options.max_sessions:
+    if packet.client_id not in core.sessions and len(core.sessions) >= options.max_sessions:
         return QUOTA_EXCEEDED, f"all {options.max_sessions} sessions are in use"
     properties = packet.properties
     if properties is not None and properties.authentication_method is not None:

@@ -1,0 +1,156 @@
+"""A broker's core in memory with virtual time, and the MQTT 5.0 clients of ``tests.broker.client`` around it.
+
+Bytes go into the core at once, what it writes is decoded for the client, and nothing happens by itself: time
+moves with ``Net.advance``. The same tests run three ways, which must not differ to a client: with the fast
+lane, without it, and with a journal, whose batches hold back answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from curier.broker.connection import BrokerConnection
+from curier.broker.core import BrokerCore
+from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
+from curier.broker.options import Options
+from curier.codec import packets as p
+from curier.codec.constants import MQTT_50
+from curier.session.journal import Journal
+from tests.broker.client import Client
+from tests.codec.cases import properties
+
+WAYS = ("fast", "slow", "journal")
+FOREVER = 0xFFFFFFFF
+
+
+class Net:
+    """A broker's core, its clients and the clock. ``way`` is one of ``WAYS``.
+
+    Without ``authenticate`` or ``authorize`` the core asks nobody; where they return None, the question waits
+    in ``questions``. Batches of the journal wait in ``batches`` while ``commits`` is False.
+    """
+
+    def __init__(
+        self,
+        way: str = "fast",
+        options: Options | None = None,
+        authenticate: Callable[[Authenticate], Answer | None] | None = None,
+        authorize: Callable[[Authorize], Answer | None] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.now = 1_700_000_000.25
+        self.authenticate = authenticate
+        self.authorize = authorize
+        self.commits = True
+        self.questions: list[Effect] = []
+        self.batches: list[Commit] = []
+        self.core = BrokerCore(
+            options if options is not None else quiet(),
+            self.now,
+            journal=Journal() if way == "journal" else None,
+            asks_authentication=authenticate is not None,
+            asks_authorization=authorize is not None,
+            **settings,
+        )
+        self.core.slow_lane_only = way == "slow"
+        self._clients: dict[BrokerConnection, Client] = {}
+
+    def open(self) -> Client:
+        """A Network Connection, on which nothing has been said."""
+        client = Client(self)
+        self._clients[client.connection] = client
+        return client
+
+    def send_connect(
+        self,
+        client_id: str = "c",
+        clean: bool = True,
+        will: p.Will | None = None,
+        keep_alive: int = 0,
+        **values: Any,
+    ) -> Client:
+        """A client that has sent CONNECT, with these Properties."""
+        client = self.open()
+        made = properties(**values) if values else None
+        client.send(p.Connect(MQTT_50, client_id, clean, keep_alive, None, None, will, made))
+        return client
+
+    def connect(self, client_id: str = "c", clean: bool = True, expiry: int = 0, **values: Any) -> Client:
+        """A client with its CONNACK; what came behind that waits to be taken."""
+        if expiry:
+            values["session_expiry_interval"] = expiry
+        client = self.send_connect(client_id, clean, **values)
+        assert client.pop(p.Connack).reason_code == 0
+        return client
+
+    def turn(self) -> None:
+        """Do what the driver of a core does when bytes came or time passed, until there is nothing left."""
+        core = self.core
+        while True:
+            effects = core.take_effects()
+            closing = [effect.connection for effect in effects if isinstance(effect, Close)]
+            for effect in effects:
+                if isinstance(effect, Commit):
+                    self.batches.append(effect)
+                    assert len(self.batches) == 1, "two batches in flight"
+                    if self.commits:
+                        self._commit()
+                elif isinstance(effect, Authenticate):
+                    assert self.authenticate is not None
+                    self._answer(effect, self.authenticate(effect))
+                elif isinstance(effect, Authorize):
+                    assert self.authorize is not None
+                    self._answer(effect, self.authorize(effect))
+            dirty = core.take_dirty()
+            for connection in dirty:
+                assert isinstance(connection, BrokerConnection)
+                data = connection.take_output()
+                client = self._clients[connection]
+                assert not client.closed or not data, "bytes for a closed connection"
+                client.feed(data)
+                core.written(connection, len(data), 0, self.now)
+            for connection in closing:
+                self._clients[connection].closed = True
+            if core.has_more_work():
+                core.continue_work(self.now)
+            elif not effects and not dirty:
+                return
+
+    def _answer(self, question: Effect, answer: Answer | None) -> None:
+        if answer is None:
+            self.questions.append(question)
+        else:
+            self.core.resume(question, answer, self.now)
+
+    def answer(self, answer: Answer) -> None:
+        """Answer the question that has waited longest."""
+        self.core.resume(self.questions.pop(0), answer, self.now)
+        self.turn()
+
+    def commit(self) -> None:
+        """The open batch is durable."""
+        self._commit()
+        self.turn()
+
+    def _commit(self) -> None:
+        self.core.committed(self.batches.pop().batch.number, self.now)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, stopping at every deadline on the way."""
+        until = self.now + seconds
+        while (when := self.core.next_deadline()) <= until:
+            self.now = max(self.now, when)
+            self.core.deadline_reached(self.now)
+            self.turn()
+        self.now = until
+
+
+def quiet(**settings: Any) -> Options:
+    """Options with these settings, without $SYS messages unless asked for."""
+    options = Options()
+    for name, value in {"sys_interval": 0.0, **settings}.items():
+        assert hasattr(options, name), name
+        setattr(options, name, value)
+    options.check()
+    return options
