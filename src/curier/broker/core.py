@@ -420,9 +420,9 @@ class BrokerCore:
         when = session.will_due_at if session.will_due_at else session.ends_at
         if session.will_due_at and session.ends_at:
             when = min(session.will_due_at, session.ends_at)
-        if when and not session.is_watched:
-            session.is_watched = True
-            self.deadlines.add(SessionWatch(self, session), when)
+        if when and (not session.watched_at or when < session.watched_at):
+            session.watched_at = when
+            self.deadlines.add(SessionWatch(self, session, when), when)
 
     def group(self, topic_filter: bytes) -> SharedGroup:
         """The Shared Subscription with this Topic Filter, made where there is none."""

@@ -126,4 +126,4 @@ class ServerSession(Session):
         self.will_delay: int = 0
         self.will_expiry: int = -1  # Message Expiry Interval of the will, counted from its publication
         self.will_due_at: float = 0.0  # while away: when the will is published; 0: no will waits
-        self.is_watched: bool = False  # has a deadline
+        self.watched_at: float = 0.0  # when its deadline comes; 0: it has none

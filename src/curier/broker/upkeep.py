@@ -42,15 +42,18 @@ class Statistics:
 class SessionWatch(Deadline):
     """The delayed will and the end of a session whose client is away."""
 
-    def __init__(self, core: BrokerCore, session: ServerSession) -> None:
+    def __init__(self, core: BrokerCore, session: ServerSession, when: float) -> None:
         self.core: BrokerCore = core
         self.session: ServerSession = session
+        self.when: float = when
 
     def fire(self, now: float) -> float:
         session = self.session
+        if session.watched_at != self.when:
+            return 0.0  # another watch, which comes earlier, has taken its place
         if session.connection is None and session.arriving is None:
             if session.ends_at and session.ends_at <= now:
-                session.is_watched = False
+                session.watched_at = 0.0
                 if self.core.sessions.get(session.client_id) is session:
                     self.core.statistics.expired_sessions += 1
                     self.core.end_session(session, "its Session Expiry Interval has passed", now)
@@ -60,7 +63,7 @@ class SessionWatch(Deadline):
         when = session.ends_at
         if session.will_due_at and (not when or session.will_due_at < when):
             when = session.will_due_at
-        session.is_watched = when > 0
+        self.when = session.watched_at = when
         return when
 
 
