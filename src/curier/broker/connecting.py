@@ -328,13 +328,13 @@ def disconnect(core: BrokerCore, connection: BrokerConnection, packet: Disconnec
         properties = packet.properties
         if properties is not None and properties.session_expiry_interval is not None:
             interval = properties.session_expiry_interval
-            asked = session.expiry_interval
-            if not asked and interval:
+            maximum = core.options.session_expiry_maximum
+            if interval and maximum and not session.expiry_interval:  # with maximum 0 all are 0, asked or not
                 raise RemoteProtocolError(
                     PROTOCOL_ERROR,
                     "Session Expiry Interval was 0 in CONNECT and is not 0 in DISCONNECT (3.14.2.2.2)",
                 )
-            session.expiry_interval = min(interval, core.options.session_expiry_maximum)
+            session.expiry_interval = min(interval, maximum)
         if packet.reason_code == 0:  # [MQTT-3.14.4-3]: the will is deleted, not published
             connection.discard_will = True
     connection.end(packet.reason_code, "the client disconnected", now)
