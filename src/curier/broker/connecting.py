@@ -1,6 +1,6 @@
 """From CONNECT to CONNACK, and from the end of a connection to the end of its session (3.1.4, 4.1, 4.12).
 
-CONNECT ─ begin ─▶ (Authenticate) ─ decided ─▶ admit ─▶ (Commit) ─ welcome ─▶ CONNACK
+CONNECT ─ begin ─▶ (Authenticate) ─ decided ─▶ (Authorize the will) ─ admit ─▶ (Commit) ─ welcome ─▶ CONNACK
                         ▲     │ AUTH, AUTH …
                         └─────┘ exchange
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from curier.broker.effects import Answer, Authenticate
+from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticate
 from curier.broker.sessions import ServerSession
 from curier.codec.constants import (
     BAD_AUTHENTICATION_METHOD,
@@ -154,9 +154,19 @@ def _send_auth(connection: BrokerConnection, reason_code: int, data: bytes | Non
 
 
 def admit(core: BrokerCore, connection: BrokerConnection, now: float) -> None:
-    """The client may come in: find or make its session; CONNACK goes when that is durable."""
+    """The client may come in, with its will: find or make its session; CONNACK goes when that is durable."""
     packet = connection.connect
     assert packet is not None
+    if core.asks_authorization and packet.will is not None:
+        will = packet.will
+        verdict = connection.verdict(PUBLISH_ACTION, will.topic.encode(), will.qos, will.retain)
+        if verdict == UNDECIDED:
+            return  # and comes back here with the answer
+        if verdict >= 0x80:  # [MQTT-3.1.4-2]
+            why = "not authorized to publish to the Will Topic"
+            core.refuse(connection, verdict, why)
+            connection.refuse_connect(verdict, why, None, now)
+            return
     session = core.sessions.get(packet.client_id)
     if session is not None:
         other = session.connection if session.connection is not None else session.arriving

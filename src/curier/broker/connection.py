@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, final
 from curier.broker import connecting, subscribing
 from curier.broker.deadlines import Deadline
 from curier.broker.delivery import deliver, fast_lane, pump
-from curier.broker.effects import PUBLISH_ACTION, Authorize, Close
+from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Authorize, Close
 from curier.broker.routing import Route
 from curier.broker.sessions import ServerSession
 from curier.codec.constants import (
@@ -37,7 +37,6 @@ from curier.topics.filters import check_topic_name
 if TYPE_CHECKING:
     from curier.broker.core import BrokerCore
 
-UNDECIDED: Final = -1
 MAX_VERDICTS: Final = 4096  # remembered per connection; more are asked again
 
 

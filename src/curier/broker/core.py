@@ -26,7 +26,7 @@ from curier.broker.sessions import ServerSession, SharedGroup
 from curier.broker.subscribing import detach
 from curier.broker.upkeep import RetainedSweep, SessionWatch, Statistics, SysPublisher
 from curier.codec.constants import MQTT_50, QUOTA_EXCEEDED, SERVER_SHUTTING_DOWN
-from curier.protocol.connection import CLOSED, CONNECTED, Connection, Traffic
+from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED, Connection, Traffic
 from curier.session.journal import Journal
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.records import Retained, SessionEnded, SessionSaved, WillRemoved
@@ -233,6 +233,9 @@ class BrokerCore:
                 return
             connection.paused = False
             connection.remember_verdict(effect, answer.reason_code)
+            if connection.state == AUTHENTICATING:  # it was about the will
+                connection.now = now
+                connecting.admit(self, connection, now)
             connection.proceed(now)
         elif isinstance(effect, Authenticate):
             connection = effect.connection

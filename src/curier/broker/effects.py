@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PUBLISH_ACTION: Final = "publish"
 SUBSCRIBE_ACTION: Final = "subscribe"
+UNDECIDED: Final = -1  # in place of a Reason Code: the question has been asked, the answer is not here yet
 
 
 class Effect:
