@@ -161,20 +161,24 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
 
         elif length != 2:
             break
-        elif first == 0x40:
-            puback = session.outgoing.acknowledged((data[body] << 8) | data[body + 1])
-            if puback is None:
-                break  # unknown, or the wrong kind of acknowledgement
-            if session.outgoing.queue or session.outgoing.resend or session.retained_sends:
-                connection.pump(now)
-        elif first == 0x50:
-            connection.on_pubrec((data[body] << 8) | data[body + 1], 0, now)
-        elif first == 0x62:
-            connection.on_pubrel((data[body] << 8) | data[body + 1], now)
-        elif first == 0x70:
-            connection.on_pubcomp((data[body] << 8) | data[body + 1], 0, now)
         else:
-            break
+            packet_id = (data[body] << 8) | data[body + 1]
+            if not packet_id:
+                break
+            if first == 0x40:
+                puback = session.outgoing.acknowledged(packet_id)
+                if puback is None:
+                    break  # unknown, or the wrong kind of acknowledgement
+                if session.outgoing.queue or session.outgoing.resend or session.retained_sends:
+                    connection.pump(now)
+            elif first == 0x50:
+                connection.on_pubrec(packet_id, 0, now)
+            elif first == 0x62:
+                connection.on_pubrel(packet_id, now)
+            elif first == 0x70:
+                connection.on_pubcomp(packet_id, 0, now)
+            else:
+                break
         packets += 1
         pos = stop
 
