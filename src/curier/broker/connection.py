@@ -65,6 +65,7 @@ class BrokerConnection(ServerConnection):
         self.unsent: int = 0  # bytes of output not yet taken by the network, those of this turn included
         self.written_unsent: int = 0  # those the network had not taken when it was written last
         self.discard_will: bool = False
+        self.watch: ConnectionWatch | None = None
         self.is_kept: bool = False  # does the core have held output of this connection in its list?
         # Routes this client may publish to, by QoS: shared by all where nobody decides permissions.
         self.has_permissions: bool = core.asks_authorization
@@ -400,24 +401,22 @@ class ConnectionWatch(Deadline):
     """Connect timeout, then Keep Alive [MQTT-3.1.2-22], of one connection."""
 
     def __init__(self, connection: BrokerConnection) -> None:
+        super().__init__()
         self.connection: BrokerConnection = connection
 
     def fire(self, now: float) -> float:
         connection = self.connection
-        if connection.state == CLOSED:
-            return 0.0
-        if connection.state != CONNECTED:
-            limit = connection.attached_at + connection.core.options.connect_timeout
+        if connection.state == CONNECTED and connection.keep_alive:
+            limit = connection.received_at + connection.keep_alive
             if now < limit:
                 return limit
+        connection.watch = None
+        if connection.state != CONNECTED:
             connection.core.refuse(connection, UNSPECIFIED_ERROR, "no complete CONNECT in time")
             connection.end(UNSPECIFIED_ERROR, "no complete CONNECT in time", now)
             return 0.0
         if not connection.keep_alive:
             return 0.0
-        limit = connection.received_at + connection.keep_alive
-        if now < limit:
-            return limit
         why = f"no packet for {connection.keep_alive:g} seconds, 1.5 times the Keep Alive [MQTT-3.1.2-22]"
         connection.send_disconnect(KEEP_ALIVE_TIMEOUT, why, None)
         connection.end(KEEP_ALIVE_TIMEOUT, why, now)
@@ -429,6 +428,7 @@ class RetryWatch(Deadline):
     """Timed re-sending to a 3.1 or 3.1.1 client (3.1.1: 4.4); never to a 5.0 one [MQTT-4.4.0-1]."""
 
     def __init__(self, connection: BrokerConnection) -> None:
+        super().__init__()
         self.connection: BrokerConnection = connection
 
     def fire(self, now: float) -> float:

@@ -105,7 +105,8 @@ class BrokerCore:
         self._serial += 1
         connection = BrokerConnection(self, self._serial, address, listener, now)
         self.connections[connection.number] = connection
-        self.deadlines.add(ConnectionWatch(connection), now + self.options.connect_timeout)
+        connection.watch = ConnectionWatch(connection)
+        self.deadlines.add(connection.watch, now + self.options.connect_timeout)
         self.statistics.accepted += 1
         return connection
 
@@ -399,6 +400,9 @@ class BrokerCore:
                 session.outgoing.forget(entry)
             session.journal.add(SessionEnded(session.number))
         session.clear()
+        if session.watch is not None:
+            self.deadlines.cancel(session.watch)
+            session.watch = None
         hooks = self.hooks.session_end
         if hooks is not None:
             for hook in hooks:
@@ -423,9 +427,12 @@ class BrokerCore:
         when = session.will_due_at if session.will_due_at else session.ends_at
         if session.will_due_at and session.ends_at:
             when = min(session.will_due_at, session.ends_at)
-        if when and (not session.watched_at or when < session.watched_at):
-            session.watched_at = when
-            self.deadlines.add(SessionWatch(self, session, when), when)
+        watch = session.watch
+        if when and (watch is None or when < watch.when):
+            if watch is not None:
+                self.deadlines.cancel(watch)
+            session.watch = SessionWatch(self, session)
+            self.deadlines.add(session.watch, when)
 
     def group(self, topic_filter: bytes) -> SharedGroup:
         """The Shared Subscription with this Topic Filter, made where there is none."""
@@ -453,13 +460,20 @@ class BrokerCore:
         statistics = self.statistics
         statistics.connected += 1
         statistics.connected_maximum = max(statistics.connected_maximum, statistics.connected)
-        if connection.keep_alive:
-            self.deadlines.add(ConnectionWatch(connection), now + connection.keep_alive)
+        watch = connection.watch
+        limit = now + connection.keep_alive
+        if connection.keep_alive and watch is not None and limit < watch.when:
+            self.deadlines.cancel(watch)
+            connection.watch = ConnectionWatch(connection)
+            self.deadlines.add(connection.watch, limit)
         if self.options.retry_interval and connection.version != MQTT_50:
             self.deadlines.add(RetryWatch(connection), now + self.options.retry_interval)
 
     def detached(self, connection: BrokerConnection) -> None:
         self.connections.pop(connection.number, None)
+        if connection.watch is not None:
+            self.deadlines.cancel(connection.watch)
+            connection.watch = None
 
     def await_commit(self, connection: BrokerConnection, is_present: bool) -> None:
         """CONNACK waits for the batch that is being filled."""

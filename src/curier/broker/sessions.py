@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, final
 
+from curier.broker.deadlines import Deadline
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 from curier.session.session import Session
@@ -126,4 +127,4 @@ class ServerSession(Session):
         self.will_delay: int = 0
         self.will_expiry: int = -1  # Message Expiry Interval of the will, counted from its publication
         self.will_due_at: float = 0.0  # while away: when the will is published; 0: no will waits
-        self.watched_at: float = 0.0  # when its deadline comes; 0: it has none
+        self.watch: Deadline | None = None

@@ -42,28 +42,26 @@ class Statistics:
 class SessionWatch(Deadline):
     """The delayed will and the end of a session whose client is away."""
 
-    def __init__(self, core: BrokerCore, session: ServerSession, when: float) -> None:
+    def __init__(self, core: BrokerCore, session: ServerSession) -> None:
+        super().__init__()
         self.core: BrokerCore = core
         self.session: ServerSession = session
-        self.when: float = when
 
     def fire(self, now: float) -> float:
         session = self.session
-        if session.watched_at != self.when:
-            return 0.0  # another watch, which comes earlier, has taken its place
         if session.connection is None and session.arriving is None:
             if session.ends_at and session.ends_at <= now:
-                session.watched_at = 0.0
-                if self.core.sessions.get(session.client_id) is session:
-                    self.core.statistics.expired_sessions += 1
-                    self.core.end_session(session, "its Session Expiry Interval has passed", now)
+                session.watch = None
+                self.core.statistics.expired_sessions += 1
+                self.core.end_session(session, "its Session Expiry Interval has passed", now)
                 return 0.0
             if session.will_due_at and session.will_due_at <= now:
                 self.core.publish_will(session, now)
         when = session.ends_at
         if session.will_due_at and (not when or session.will_due_at < when):
             when = session.will_due_at
-        self.when = session.watched_at = when
+        if not when:
+            session.watch = None
         return when
 
 
@@ -75,6 +73,7 @@ class RetainedSweep(Deadline):
     """
 
     def __init__(self, core: BrokerCore) -> None:
+        super().__init__()
         self.core: BrokerCore = core
         self.is_scheduled: bool = False
         self._walks: list[RetainedWalk[ApplicationMessage]] = []  # the one that is going on, if any
@@ -114,6 +113,7 @@ class SysPublisher(Deadline):
     """
 
     def __init__(self, core: BrokerCore) -> None:
+        super().__init__()
         self.core: BrokerCore = core
         self._last: dict[str, str] = {}
         self._loads: dict[str, LoadAverage] = {}
