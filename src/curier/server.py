@@ -43,7 +43,7 @@ BACKLOG = 4096
 STORE_SECONDS = 30.0
 """How long ``stop`` waits for the store to take the last changes."""
 
-STOP_SECONDS = 2.5
+STOP_SECONDS = 1.0
 """How long ``stop`` waits for clients to take their last bytes."""
 
 
@@ -58,8 +58,8 @@ class Broker:
     without it, or with ``"memory"``, nothing is kept.
 
     ``start`` raises ``ConfigError`` for settings that cannot be, ``OSError`` for an address that cannot be
-    listened on, ``StoreError`` for a directory that cannot be used. A broker starts and stops once. Cancelling
-    ``start`` or ``stop`` leaves nothing listening.
+    listened on, ``StoreError`` for a directory that cannot be used. A broker starts and stops once.
+    Cancelling ``start`` or ``stop`` leaves nothing listening.
     """
 
     def __init__(

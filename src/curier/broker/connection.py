@@ -228,6 +228,10 @@ class BrokerConnection(ServerConnection):
 
     # ---- output ----
 
+    def is_closed(self) -> bool:
+        """Is the core done with this connection?"""
+        return self.state == CLOSED
+
     def take_output(self) -> bytes:
         """Everything to be written now, as one piece; the connection is clean afterwards."""
         output = self.output

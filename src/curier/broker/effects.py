@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from curier.session.journal import Batch
+from curier.session.records import Batch
 
 if TYPE_CHECKING:
     from curier.broker.connection import BrokerConnection

@@ -11,6 +11,7 @@ from curier.codec.constants import (
     NO_SUBSCRIPTION_EXISTED,
     QUOTA_EXCEEDED,
     SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+    SUBACK,
     SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
     TOPIC_FILTER_INVALID,
     UNSPECIFIED_ERROR,
@@ -19,6 +20,7 @@ from curier.codec.constants import (
 from curier.codec.encode import encode
 from curier.codec.packets import Suback, Subscribe, Unsuback, Unsubscribe
 from curier.codec.publish import encode_subscription_identifier
+from curier.codec.reasons import sendable
 from curier.errors import RemoteProtocolError
 from curier.session.records import Subscribed, Unsubscribed
 from curier.topics.filters import check_topic_filter, has_wildcard, is_shared, split_shared
@@ -56,6 +58,7 @@ def subscribe(core: BrokerCore, connection: BrokerConnection, packet: Subscribe,
     for topic_filter, (_, options) in zip(filters, packet.subscriptions, strict=True):
         reason_code, text = _check(core, connection, session, topic_filter, options)
         if reason_code >= 0x80:
+            reason_code = sendable(SUBACK, reason_code)
             why = text
             core.statistics.refused += 1
         else:

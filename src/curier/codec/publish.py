@@ -168,9 +168,9 @@ def _parse_properties(data: bytes, pos: int, stop: int, publish: IncomingPublish
             pos = _string(data, pos, end, "Response Topic")
             response_topic = data[begin_text:pos]
             if b"#" in response_topic or b"+" in response_topic:
-                raise RemoteProtocolError(
-                    PROTOCOL_ERROR, "Response Topic contains a wildcard", "MQTT-3.3.2-14"
-                )
+                raise MalformedPacket("Response Topic contains a wildcard", "MQTT-3.3.2-14")
+            if not response_topic:
+                raise MalformedPacket("Response Topic is empty", "MQTT-4.7.3-1")
         elif identifier == CONTENT_TYPE:
             pos = _string(data, pos, end, "Content Type")
         elif identifier == PAYLOAD_FORMAT_INDICATOR:

@@ -11,14 +11,19 @@ from typing import Final
 
 from curier.codec.constants import (
     AUTH,
+    BAD_AUTHENTICATION_METHOD,
+    BAD_USER_NAME_OR_PASSWORD,
+    BANNED,
     CONNACK,
     DISCONNECT,
     MQTT_50,
+    NOT_AUTHORIZED,
     PUBACK,
     PUBCOMP,
     PUBREC,
     PUBREL,
     SUBACK,
+    UNSPECIFIED_ERROR,
     UNSUBACK,
 )
 
@@ -67,6 +72,18 @@ def reason_code_allowed(packet_type: int, reason_code: int, version: int) -> boo
     if version == MQTT_50:
         return reason_code in _OF_50[packet_type]
     return packet_type in _OF_311 and reason_code in _OF_311[packet_type]
+
+
+def sendable(packet_type: int, reason_code: int) -> int:
+    """``reason_code`` where a 5.0 packet of this type may carry it, else the nearest that it may.
+
+    Codes come from hooks and authenticators, too, which need not know every table.
+    """
+    if reason_code_allowed(packet_type, reason_code, MQTT_50):
+        return reason_code
+    if reason_code in (BAD_USER_NAME_OR_PASSWORD, BANNED, BAD_AUTHENTICATION_METHOD):
+        return NOT_AUTHORIZED
+    return UNSPECIFIED_ERROR
 
 
 def reason_code_statement(packet_type: int) -> str:

@@ -19,7 +19,6 @@ from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Close, Effect
 from curier.net.wire import Wire
-from curier.protocol.connection import CLOSED
 
 MAX_HELD: Final = 4096
 """Answers that may wait for the disk before their client is no longer read from."""
@@ -132,7 +131,7 @@ class Turn:
         if wanted and self._waits_for_disk(connection):
             wanted = False
             self._throttled.add(wire)
-        if wanted != wire.is_reading and connection.state != CLOSED:
+        if wanted != wire.is_reading and not connection.is_closed():
             wire.set_reading(wanted)
 
     def _waits_for_disk(self, connection: BrokerConnection) -> bool:

@@ -13,6 +13,7 @@ from curier.codec.constants import (
     BAD_AUTHENTICATION_METHOD,
     BANNED,
     CLIENT_IDENTIFIER_NOT_VALID,
+    CONNACK,
     CONNECT,
     CONTINUE_AUTHENTICATION,
     DISCONNECT,
@@ -56,6 +57,7 @@ from curier.codec.packets import (
 )
 from curier.codec.properties import Properties
 from curier.codec.publish import IncomingPublish, parse_publish
+from curier.codec.reasons import sendable
 from curier.errors import ProtocolError, RemoteProtocolError
 from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED, CONNECTING, Connection, Traffic
 
@@ -282,6 +284,8 @@ class ServerConnection(Connection):
                     reason_code, why or "the message cannot be taken now", "MQTT-3.3.5-2"
                 )
             reason_code = 0
+        elif reason_code >= 0x80:
+            reason_code = sendable(kind, reason_code)
         self.answer(encode_ack(kind, packet_id, reason_code, self.problem(why), self.version), before, credit)
 
     # ---- refusals ----
@@ -316,6 +320,7 @@ class ServerConnection(Connection):
             properties = Properties()
             properties.reason_string = why or None
             properties.server_reference = reference
+            reason_code = sendable(CONNACK, reason_code)
             packet = encode(Connack(False, reason_code, properties), MQTT_50)
             if self.peer_max_packet_size and len(packet) > self.peer_max_packet_size:  # [MQTT-3.2.2-19]
                 packet = encode(Connack(False, reason_code, None), MQTT_50)
@@ -333,6 +338,7 @@ class ServerConnection(Connection):
         properties = Properties()
         properties.reason_string = why or None
         properties.server_reference = reference
+        reason_code = sendable(DISCONNECT, reason_code)
         packet = encode(Disconnect(reason_code, properties), MQTT_50)
         if self.peer_max_packet_size and len(packet) > self.peer_max_packet_size:  # [MQTT-3.14.2-3]
             packet = encode(Disconnect(reason_code, None), MQTT_50)

@@ -16,18 +16,7 @@ from __future__ import annotations
 from typing import final
 
 from curier.session.message import ApplicationMessage
-from curier.session.records import MessageRemoved, MessageSaved, Record
-
-
-@final
-class Batch:
-    """Records to be made durable together, in order."""
-
-    __slots__ = ("number", "records")
-
-    def __init__(self, number: int, records: list[Record]) -> None:
-        self.number = number
-        self.records = records
+from curier.session.records import Batch, MessageRemoved, MessageSaved, Record
 
 
 @final

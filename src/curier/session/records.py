@@ -13,7 +13,7 @@ versions; what lies on disk is the store's business.
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final, final
+from typing import Any, Final, final
 
 from curier.errors import StoreError
 from curier.session.message import ApplicationMessage
@@ -220,6 +220,17 @@ class WillRemoved(Record):
         self.session = session
 
 
+@final
+class Batch:
+    """Records to be made durable together, in order."""
+
+    __slots__ = ("number", "records")
+
+    def __init__(self, number: int, records: list[Record]) -> None:
+        self.number = number
+        self.records = records
+
+
 _SESSION: Final = Struct("<BqBId")
 _NUMBER: Final = Struct("<Bq")
 _SUBSCRIBED: Final = Struct("<BqBI")
@@ -338,11 +349,11 @@ class _Reader:
         self.data = data
         self.pos = 0
 
-    def numbers(self, form: Struct) -> tuple[int, ...]:
+    def numbers(self, form: Struct) -> tuple[Any, ...]:
         # struct.error is a ValueError only by name; a short buffer is found here instead.
         if self.pos + form.size > len(self.data):
             raise ValueError("it is cut off")
-        values: tuple[int, ...] = form.unpack_from(self.data, self.pos)
+        values: tuple[Any, ...] = form.unpack_from(self.data, self.pos)
         self.pos += form.size
         return values
 

@@ -10,8 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from curier.session.journal import Batch
-from curier.session.records import Record
+from curier.session.records import Batch, Record
 
 Durability = Literal["fsync", "os"]
 """``fsync``: survives a loss of power. ``os``: survives the death of every process, not of the system."""

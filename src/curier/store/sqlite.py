@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from curier.errors import StoreError
-from curier.session.journal import Batch
-from curier.session.records import Record, encode
+from curier.session.records import Batch, Record, encode
 from curier.store.base import Durability, Store
 from curier.store.database import Database
 from curier.store.directory import lock, prepare
