@@ -70,13 +70,13 @@ def core_extensions() -> list[Extension]:
         for path in Path("src/curier", folder).glob("*.py")
         if path.name != "__init__.py"
     )
-    extensions: list[Extension] = mypycify(
+    extensions = mypycify(
         sources, opt_level="3", debug_level="0", strict_dunder_typing=True, group_name="curier"
     )
     for extension in extensions:
         # Nobody edits generated C to please a compiler.
         extension.extra_compile_args = [*extension.extra_compile_args, "-w"]
-    return extensions
+    return [extension for extension in extensions if isinstance(extension, Extension)]
 
 
 # Metadata alone is asked for far more often than a build, and needs no extensions.
