@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 from shutil import rmtree
+from typing import cast
 
 from setuptools import Extension, setup
 from setuptools.command.build import build
@@ -76,7 +77,7 @@ def core_extensions() -> list[Extension]:
     for extension in extensions:
         # Nobody edits generated C to please a compiler.
         extension.extra_compile_args = [*extension.extra_compile_args, "-w"]
-    return [extension for extension in extensions if isinstance(extension, Extension)]
+    return cast("list[Extension]", extensions)
 
 
 # Metadata alone is asked for far more often than a build, and needs no extensions.

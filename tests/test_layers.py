@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "session": {"codec"},
     "protocol": {"session", "codec"},
     "broker": {"protocol", "session", "topics", "codec"},
-    "store": {"session.journal", "session.message"},
+    "store": {"session.records", "session.message"},
     "auth": {"session.message", "broker.hooks"},
     "net": {"broker", "codec"},
     "client": {"protocol", "session", "codec", "store", "net.websocket"},
