@@ -55,7 +55,8 @@ class Route:
         self.groups = groups
         self.is_empty: bool = not receivers and not groups
         self.is_durable = is_durable  # somebody's session is in the journal
-        self.is_fast: bool = not is_durable and not self.is_empty
+        # Clients may not publish to $ topics (4.7.2), which is found out on the general way.
+        self.is_fast: bool = not is_durable and not self.is_empty and not topic.startswith(b"$")
 
 
 @final
