@@ -219,6 +219,7 @@ class ServerConnection(Connection):
             reason_code = self.accept_publish(publish, now)
             if reason_code == PAUSED:
                 return False
+            self.why = ""  # there is no answer to put it in
             self._count(publish)
             return True
         session = self.session
