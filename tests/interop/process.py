@@ -1,0 +1,45 @@
+"""A broker in a process of its own, as `curier broker` starts it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+LISTENING = re.compile(r"listening on tcp://127\.0\.0\.1:(\d+)\n")
+
+
+class BrokerProcess:
+    """A broker on a free port of this machine; what it logs is in ``log``."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        command = [sys.executable, "-W", "default", "-m", "curier", "broker"]
+        command += ["--listen", "tcp://127.0.0.1:0", "--log-level", "debug", "--memory", *arguments]
+        self.log = log
+        with log.open("w") as stderr:
+            self.popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        assert self.popen.stdout is not None
+        found = LISTENING.fullmatch(line := self.popen.stdout.readline())
+        if found is None:
+            self.popen.kill()
+            self.close()
+            raise AssertionError(f"the broker said {line!r}, and logged:\n{log.read_text()}")
+        self.port = int(found[1])
+
+    def stop(self) -> None:
+        """Stop as Ctrl-C does; everything must have gone well."""
+        self.popen.terminate()
+        try:
+            code = self.popen.wait(30)
+        finally:
+            self.close()
+        said = self.log.read_text()
+        assert code == 0, said
+        assert not re.search(r"Traceback|Warning:| error: ", said), said
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        if self.popen.poll() is None:
+            self.popen.kill()
+            self.popen.wait(30)
+        if self.popen.stdout is not None:
+            self.popen.stdout.close()
