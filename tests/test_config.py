@@ -229,9 +229,9 @@ def test_data_and_memory_are_one_or_the_other() -> None:
 
 
 @pytest.mark.parametrize("durability", ["fsync", "os"])
-def test_durability_needs_a_directory(durability: Durability) -> None:
-    with pytest.raises(ConfigError, match=f"durability {durability} needs a directory .*--data DIR"):
-        Config(durability=durability).check()
+def test_durability_is_not_of_memory(durability: Durability) -> None:
+    with pytest.raises(ConfigError, match=f"durability {durability} and memory cannot both be"):
+        Config(durability=durability, memory=True).check()
     Config(durability=durability, data="state").check()
     Config(durability="memory").check()
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import os
 import re
 import reprlib
 import tomllib
@@ -88,7 +89,7 @@ class Config:
     """Settings of ``curier broker``.
 
     ``allow_anonymous`` ``None`` means: on loopback only, and not at all beside a password file.
-    ``durability`` ``None`` means ``fsync`` with a data directory. ``options`` are the core's limits.
+    ``data`` ``None`` means ``default_directory()``, ``durability`` ``None`` means ``fsync``. ``options`` are the core's limits.
     """
 
     listen: tuple[str, ...] = (DEFAULT_LISTEN,)
@@ -105,15 +106,22 @@ class Config:
         self.anonymous_may_connect()
         if self.data is not None and self.memory:
             raise ConfigError("data and memory cannot both be: choose a directory, or memory only")
-        if self.data is None and self.durability in ("fsync", "os"):
+        if self.memory and self.durability in ("fsync", "os"):
             raise ConfigError(
-                f"durability {self.durability} needs a directory to write to: "
-                "give one with --data DIR (data in the configuration file), or leave durability out"
+                f"durability {self.durability} and memory cannot both be: "
+                "what is in memory only does not survive; leave one of them out"
             )
         try:
             self.options.check()
         except ValueError as error:
             raise ConfigError(str(error)) from None
+
+    @property
+    def directory(self) -> str | None:
+        """Where durable state lies: ``data``, or the user's own place for such things; None: nowhere."""
+        if self.memory or self.durability == "memory":
+            return None
+        return self.data if self.data is not None else default_directory()
 
     def anonymous_may_connect(self) -> bool:
         """Whether clients without a user name get in; ``ConfigError`` where nobody has decided that."""
@@ -131,6 +139,12 @@ class Config:
                     f"give {users}, or let everyone in with --allow-anonymous (allow_anonymous = true)"
                 )
         return True
+
+
+def default_directory() -> str:
+    """Where a broker keeps its state when nobody says where: below ``$XDG_STATE_HOME``."""
+    home = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(home, "curier")
 
 
 def parse_listen(url: str) -> Listen:

@@ -66,8 +66,12 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_without_options_it_is_this_machine_only_and_memory_only(run: Run) -> None:
+def test_without_options_it_is_this_machine_only_and_keeps_its_state(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     config = run()
+    assert config.directory == str(tmp_path / "curier")
     assert config.listen == ("tcp://127.0.0.1:1883",)
     assert (config.data, config.allow_anonymous, config.password_file) == (None, None, None)
     assert config.log_level == "info"
@@ -126,7 +130,7 @@ def test_a_directory_beats_memory_in_the_file(run: Run, tmp_path: Path) -> None:
         (["--listen", "tls://127.0.0.1"], "Error: 'tls://127.0.0.1': tls listeners are not in this release"),
         (["--listen", "tcp://0.0.0.0"], "Error: tcp://0.0.0.0 can be reached from other machines"),
         (["--memory", "--data", "state"], "--data and --memory cannot both be"),
-        (["--durability", "fsync"], "Error: durability fsync needs a directory"),
+        (["--durability", "fsync", "--memory"], "Error: durability fsync and memory cannot both be"),
         (["--durability", "none"], "Invalid value for '--durability'"),
         (
             ["--max-packet-size", "big"],
@@ -191,7 +195,7 @@ def test_the_command_itself_tells_version_and_help() -> None:
 
 
 def test_the_greeting_of_a_broker_in_memory() -> None:
-    assert greeting(Config(), ["tcp://127.0.0.1:41234", "tcp://[::1]:5"]).splitlines() == [
+    assert greeting(Config(memory=True), ["tcp://127.0.0.1:41234", "tcp://[::1]:5"]).splitlines() == [
         "listening on tcp://127.0.0.1:41234",
         "listening on tcp://[::1]:5",
         "kept in memory only: everything is lost when the broker stops",
@@ -224,7 +228,6 @@ def test_the_greeting_of_a_broker_with_users_asks_for_a_name_and_password() -> N
     [
         (Config(data="state"), "is sent when it is on the disk"),
         (Config(data="state", durability="os"), "is sent when the operating system has it"),
-        (Config(data="state", durability="memory"), "does not wait for the disk"),
     ],
 )
 def test_the_greeting_says_what_an_acknowledgement_waits_for(config: Config, expected: str) -> None:

@@ -40,6 +40,8 @@ class Process:
         self, *arguments: str | Path, program: tuple[str, ...] = PROGRAM, stdout: int = subprocess.PIPE
     ) -> None:
         command = [sys.executable, "-W", "always", *program, *map(str, arguments)]
+        if program == PROGRAM and "--data" not in command:
+            command.append("--memory")
         self.popen = subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
         self.first_line = self.popen.stdout.readline() if self.popen.stdout else ""
         found = re.search(r":(\d+)$", self.first_line)

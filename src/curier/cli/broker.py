@@ -23,12 +23,16 @@ from curier.config import DEFAULT_LISTEN, DURABILITIES, LOG_LEVELS, Config, Dura
     multiple=True,
     help=f"Where to listen; may be given again.  [default: {DEFAULT_LISTEN}]",
 )
-@click.option("--data", metavar="DIR", help="Keep sessions and messages in this directory.")
-@click.option("--memory", is_flag=True, help="Keep everything in memory only (the default for now).")
+@click.option(
+    "--data",
+    metavar="DIR",
+    help="Keep sessions and messages in this directory.  [default: ~/.local/state/curier]",
+)
+@click.option("--memory", is_flag=True, help="Keep everything in memory only.")
 @click.option(
     "--durability",
     type=click.Choice(DURABILITIES),
-    help="What an acknowledgement waits for, with --data: the disk, the operating system, or nothing.",
+    help="What an acknowledgement waits for: the disk, the operating system, nothing.  [default: fsync]",
 )
 @click.option("--allow-anonymous", is_flag=True, help="Let clients in that send no user name, from anywhere.")
 @click.option("--password-file", metavar="FILE", help="Let in the users of this file; see curier passwd.")
@@ -57,8 +61,9 @@ def broker(
 ) -> None:
     """Run a broker until Ctrl-C.
 
-    Without options it serves this machine only, to everyone on it, and keeps everything in memory. On any
-    other address it wants to know who may connect: --password-file, or --allow-anonymous.
+    Without options it serves this machine only, to everyone on it, and keeps sessions, messages and retained
+    state below ~/.local/state, so that nothing it has acknowledged is lost. On any other address it wants to
+    know who may connect: --password-file, or --allow-anonymous.
 
     It says "listening on URL" on standard output when it is ready, a line for each listener; port 0 takes
     a free port. Ctrl-C (or SIGTERM) finishes what is being written and stops; a second one stops at once.
@@ -67,7 +72,8 @@ def broker(
     \b
     Examples:
       curier broker
-      curier broker --listen tcp://127.0.0.1:0 --log-level debug
+      curier broker --listen tcp://127.0.0.1:0 --memory --log-level debug
+      curier broker --data /var/lib/curier
       curier broker --listen tcp://0.0.0.0:1883 --password-file users
       curier broker --config broker.toml --max-packet-size "1 MiB"
 
@@ -107,7 +113,7 @@ def merge_storage(config: Config, data: str | None, memory: bool, durability: st
     """What the command line says of storage, over what the file says."""
     if data is not None and memory:
         raise click.UsageError("--data and --memory cannot both be: choose a directory, or memory only")
-    if memory:  # a durability in the file was meant for its directory
+    if memory:  # what the file says of a directory was not meant for this run
         config = replace(config, data=None, memory=True, durability=None)
     if data is not None:
         config = replace(config, data=data, memory=False)

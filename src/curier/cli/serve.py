@@ -44,7 +44,7 @@ async def serve(config: Config) -> None:
         config.listen,
         options=config.options,
         authenticator=authenticator_of(config),
-        data=config.data,
+        data=config.directory,
         durability=config.durability or "fsync",
     )
     told_to_stop = asyncio.Event()
@@ -127,15 +127,14 @@ def greeting(config: Config, urls: Sequence[str]) -> str:
     to = f"-h {host} -p {first.port}"
     if not config.anonymous_may_connect():
         to += " -u USER -P PASSWORD"
-    if config.data is None:
+    if config.directory is None:
         stored = "kept in memory only: everything is lost when the broker stops"
     else:
         waits = {
             "fsync": "is sent when it is on the disk",
             "os": "is sent when the operating system has it",
-            "memory": "does not wait for the disk",
         }[config.durability or "fsync"]
-        stored = f"stored in {config.data}: an acknowledgement {waits}"
+        stored = f"stored in {config.directory}: an acknowledgement {waits}"
     lines = [
         *(f"listening on {url}" for url in urls),
         stored,
