@@ -6,6 +6,7 @@ PY := $(VENV)/bin/python
 # Arguments for `make run` and `make bench`, and for pytest in `make check` and `make test`.
 ARGS ?=
 PYTEST_ARGS ?=
+BENCH ?= $(wildcard bench/[a-z]*.py)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -38,14 +39,14 @@ build: $(BUILT) ## install curier into .venv, its core compiled, when a source i
 	@echo "curier is installed in $(VENV) ($$(cat $(VENV)/.form))"
 
 check: $(VENV)/.tools ## format, lint, types, layers and unit tests of the interpreted sources
-	$(VENV)/bin/ruff format --check --quiet .
-	$(VENV)/bin/ruff check --quiet .
-	$(VENV)/bin/mypy --strict --no-error-summary $(CHECKED)
+	$(PY) -m ruff format --check --quiet .
+	$(PY) -m ruff check --quiet .
+	$(PY) -m mypy --strict --no-error-summary $(CHECKED)
 	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -x -q -n 2 -m "not interop and not crash and not slow" $(PYTEST_ARGS)
 
 format: $(VENV)/.tools ## let ruff write the format, and what it can repair
-	$(VENV)/bin/ruff format .
-	$(VENV)/bin/ruff check --fix .
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
 
 test: $(VENV)/.tools $(BUILT) ## the whole suite twice: as installed (compiled), then as sources (interpreted)
 	@if find src -name '*.so' | grep .; then echo "src holds compiled modules (an editable install?): remove them"; exit 1; fi
@@ -54,8 +55,8 @@ test: $(VENV)/.tools $(BUILT) ## the whole suite twice: as installed (compiled),
 	@echo "-- second pass: the sources, interpreted"
 	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -q -m "not interop" $(PYTEST_ARGS)
 
-bench: $(VENV)/.tools $(BUILT) ## measure the installed curier (ARGS="..." goes to the benchmarks)
-	$(PY) -m bench $(ARGS)
+bench: $(VENV)/.tools $(BUILT) ## measure the installed curier (BENCH=bench/topics.py ARGS="..." picks one)
+	@set -e; for script in $(BENCH); do echo "-- $$script"; $(PY) $$script $(ARGS); done
 
 conformance: $(VENV)/.tools ## write docs/conformance.md: which test pins which statement of the specs
 	PYTHONPATH=src $(PY) -m tests.conformance.page
