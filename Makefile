@@ -64,7 +64,7 @@ conformance: $(VENV)/.tools ## write docs/conformance.md: which test pins which 
 clean: ## remove what builds and tools left behind, but not .venv
 	rm -rf build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f $(VENV)/.built-* $(VENV)/.form
-	find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(wildcard src tests bench examples) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
 	rm -rf $(VENV)
