@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from curier.topics.filters import matches
-from curier.topics.retained import RetainedTree, RetainedWalk, _Node
+from curier.topics.retained import FEW_CHILDREN, RetainedTree, RetainedWalk, _Node
 from tests.topics.strategies import topic_filters, topic_names
 from tests.topics.test_filters import MATCHES
 
@@ -144,6 +144,7 @@ def nodes_of(tree: RetainedTree[Value]) -> set[bytes]:
         assert [child.born for child in children] == sorted({child.born for child in children})
         if node.by_level is not None:
             assert list(node.by_level.values()) == living
+        assert (node.by_level is not None) == (len(children) > FEW_CHILDREN)
         pending.extend(([*path, child.level], child) for child in living)
     return found
 
@@ -211,6 +212,21 @@ def test_the_work_of_a_call_is_bounded_among_the_dead() -> None:
     values, calls = walk_to_the_end(tree.walk(b"#"), 10)
     assert sorted(values) == list(range(5_000, 10_000))
     assert calls > 10_000 // (8 * 10 + 64)
+
+
+@pytest.mark.parametrize("removed", [range(60), range(0, 100, 2), range(40, 95), range(99), range(1, 100)])
+def test_a_walk_finds_its_place_again_when_the_dead_are_swept(removed: range) -> None:
+    tree: RetainedTree[Value] = RetainedTree()
+    for number in range(100):
+        tree.set(b"flat/%d" % number, (b"", number))
+    walk = tree.walk(b"flat/+")
+    assert [number for _, number in walk.next(50)] == list(range(50))
+    for number in removed:
+        tree.remove(b"flat/%d" % number)
+        nodes_of(tree)
+    assert [number for _, number in walk.next(100)] == [
+        each for each in range(50, 100) if each not in removed
+    ]
 
 
 def test_a_walk_ends_although_topics_keep_coming() -> None:

@@ -157,7 +157,10 @@ class RetainedWalk(Generic[V]):
         return found
 
     def _next_child(self, frame: _Frame[V]) -> _Node[V] | None:
-        """The next child, if a wildcard matches it; the frame is popped when there is none left."""
+        """The next child, if a wildcard matches it; the frame is popped when there is none left.
+
+        It may be a dead one: that has neither value nor children, so nothing comes of it.
+        """
         children = frame.node.children
         if children is None or frame.position == len(children):
             self._stack.pop()
@@ -168,8 +171,6 @@ class RetainedWalk(Generic[V]):
             return None
         frame.position += 1
         frame.last_born = child.born
-        if child.parent is None:
-            return None
         if frame.node.parent is None and child.level.startswith(b"$"):  # [MQTT-4.7.2-1]
             return None
         return child
