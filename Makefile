@@ -42,7 +42,7 @@ check: $(VENV)/.tools ## format, lint, types, layers and unit tests of the inter
 	$(PY) -m ruff format --check --quiet .
 	$(PY) -m ruff check --quiet .
 	$(PY) -m mypy --strict --no-error-summary $(CHECKED)
-	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -x -q -n 2 -m "not interop and not crash and not slow" $(PYTEST_ARGS)
+	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -x -q -n 2 --dist loadgroup -m "not interop and not crash and not slow" $(PYTEST_ARGS)
 
 format: $(VENV)/.tools ## let ruff write the format, and what it can repair
 	$(PY) -m ruff format .

@@ -6,6 +6,8 @@ import pytest
 
 from tests.conformance.page import PAGE, Statements, collect, render
 
+pytestmark = pytest.mark.xdist_group("conformance")  # the tests are collected once, in one worker
+
 WORDS = 12
 
 MARKED = """
