@@ -15,6 +15,7 @@ from curier.codec.constants import (
     BAD_AUTHENTICATION_METHOD,
     CLIENT_IDENTIFIER_NOT_VALID,
     CONTINUE_AUTHENTICATION,
+    MAXIMUM_REMAINING_LENGTH,
     MQTT_31,
     MQTT_50,
     NOT_AUTHORIZED,
@@ -37,7 +38,7 @@ from curier.codec.publish import forwarded_properties
 from curier.errors import RemoteProtocolError
 from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED
 from curier.session.message import ApplicationMessage
-from curier.session.records import WillRemoved, WillSaved
+from curier.session.records import WillRemoved
 from curier.topics.filters import check_topic_name
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ def admit(core: BrokerCore, connection: BrokerConnection, now: float) -> None:
             core.refuse(connection, verdict, why)
             connection.refuse_connect(verdict, why, None, now)
             return
+    before = core.journal.length if core.journal is not None else 0
     session = core.sessions.get(packet.client_id)
     if session is not None:
         other = session.connection if session.connection is not None else session.arriving
@@ -180,7 +182,6 @@ def admit(core: BrokerCore, connection: BrokerConnection, now: float) -> None:
         session = None
     expiry_interval = _expiry_interval(core, packet)
     is_present = session is not None
-    before = core.journal.length if core.journal is not None else 0
     if session is None:  # [MQTT-3.1.2-6]
         session = core.new_session(packet.client_id, expiry_interval > 0)
     session.version = packet.version
@@ -188,7 +189,7 @@ def admit(core: BrokerCore, connection: BrokerConnection, now: float) -> None:
     session.ends_at = 0.0
     session.will_due_at = 0.0  # a new connection in time: the will of the last one is not sent [MQTT-3.1.3-9]
     core.save_session(session)
-    _set_will(session, packet)
+    _set_will(core, session, packet)
     session.arriving = connection
     connection.server_session = session
     connection.session = session
@@ -209,7 +210,7 @@ def _expiry_interval(core: BrokerCore, packet: Connect) -> int:
     return min(asked, core.options.session_expiry_maximum)
 
 
-def _set_will(session: ServerSession, packet: Connect) -> None:
+def _set_will(core: BrokerCore, session: ServerSession, packet: Connect) -> None:
     """Keep the Will Message with the session [MQTT-3.1.2-7]."""
     will = packet.will
     if will is None:
@@ -225,10 +226,7 @@ def _set_will(session: ServerSession, packet: Connect) -> None:
     session.will = ApplicationMessage(
         will.topic.encode(), will.payload, will.qos, will.retain, _will_properties(properties)
     )
-    if session.journal is not None:
-        session.journal.add(
-            WillSaved(session.number, session.will, session.will_delay, session.will_expiry, 0.0)
-        )
+    core.save_will(session)
 
 
 def _will_properties(properties: Properties | None) -> bytes:
@@ -305,7 +303,8 @@ def _connack(
         properties.maximum_qos = options.maximum_qos
     if not options.retain_available:
         properties.retain_available = 0
-    properties.maximum_packet_size = options.max_packet_size
+    # Some clients, paho for one, take a number above the largest Remaining Length for an error.
+    properties.maximum_packet_size = min(options.max_packet_size, MAXIMUM_REMAINING_LENGTH)
     if connection.assigned_client_id:  # [MQTT-3.2.2-16]
         properties.assigned_client_identifier = packet.client_id
     if options.topic_alias_maximum:
@@ -371,16 +370,7 @@ def leave(core: BrokerCore, session: ServerSession, connection: BrokerConnection
     if session.will is not None:
         if session.will_delay:
             session.will_due_at = now + session.will_delay
-            if session.journal is not None:
-                session.journal.add(
-                    WillSaved(
-                        session.number,
-                        session.will,
-                        session.will_delay,
-                        session.will_expiry,
-                        session.will_due_at,
-                    )
-                )
+            core.save_will(session)
         else:
             core.publish_will(session, now)
     core.watch(session)

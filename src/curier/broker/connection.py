@@ -49,6 +49,7 @@ class BrokerConnection(ServerConnection):
             number, min(core.options.max_packet_size, connecting.MAX_CONNECT_SIZE), core.dirty, core.traffic
         )
         self.core: BrokerCore = core
+        self.journal = core.journal
         self.address: str = address
         self.listener: str = listener
         self.attached_at: float = now
@@ -107,6 +108,7 @@ class BrokerConnection(ServerConnection):
                 and self.topic_aliases is None
                 and not self.peer_max_packet_size
                 and session.journal is None
+                and not core.options.queue_qos0
             )
             session.lane = 0 if not plain else MQTT_50 if self.version == MQTT_50 else 4
 

@@ -20,7 +20,7 @@ from curier.broker.deadlines import Deadlines
 from curier.broker.delivery import Layouts, deliver, deliver_member
 from curier.broker.effects import Answer, Authenticate, Authorize, Commit, Effect
 from curier.broker.hooks import Hook, Hooks
-from curier.broker.options import Options
+from curier.broker.options import MIB, Options
 from curier.broker.routing import Router
 from curier.broker.sessions import ServerSession, SharedGroup
 from curier.broker.subscribing import detach
@@ -29,7 +29,7 @@ from curier.codec.constants import MQTT_50, QUOTA_EXCEEDED, SERVER_SHUTTING_DOWN
 from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED, Connection, Traffic
 from curier.session.journal import Journal
 from curier.session.message import NEVER, ApplicationMessage
-from curier.session.records import Retained, SessionEnded, SessionSaved, WillRemoved
+from curier.session.records import Retained, SessionEnded, SessionSaved, WillRemoved, WillSaved
 from curier.topics.filters import check_topic_name
 from curier.topics.retained import RetainedTree
 
@@ -70,6 +70,10 @@ class BrokerCore:
         self.authentication_methods: frozenset[str] = authentication_methods
         self.asks_authorization: bool = asks_authorization
         self.slow_lane_only: bool = False  # for comparing the lanes
+        # Whoever was below the soft limit may always be sent one more packet, however large.
+        self.output_hard_limit: int = max(
+            options.output_hard_limit, options.output_soft_limit + options.max_packet_size + MIB
+        )
         self.started_at: float = now
         self.dirty: list[Connection] = []
         self.effects: list[Effect] = []
@@ -136,7 +140,7 @@ class BrokerCore:
             connection.received_at = (
                 max(connection.received_at, now) if connection.is_congested else connection.received_at
             )
-        if unsent > self.options.output_hard_limit:
+        if unsent > self.output_hard_limit:
             why = f"{unsent} bytes wait for this client, which does not take them"
             connection.send_disconnect(QUOTA_EXCEEDED, why, None)
             connection.end(QUOTA_EXCEEDED, why, now)
@@ -372,6 +376,19 @@ class BrokerCore:
                     session.version,
                     session.expiry_interval,
                     session.ends_at,
+                )
+            )
+
+    def save_will(self, session: ServerSession) -> None:
+        """Have the journal know the will of the session as it is now."""
+        if session.journal is not None and session.will is not None:
+            session.journal.add(
+                WillSaved(
+                    session.number,
+                    session.will,
+                    session.will_delay,
+                    session.will_expiry,
+                    session.will_due_at,
                 )
             )
 

@@ -51,7 +51,7 @@ class Restorer:
         self._messages: dict[int, ApplicationMessage] = {}
         self._entries: dict[int, Outgoing] = {}  # by delivery, in the order of the queues
         self._owners: dict[int, ServerSession] = {}  # of deliveries
-        self._releasing: dict[int, bool] = {}  # deliveries whose PUBREC came
+        self._releasing: dict[int, Outgoing] = {}  # those whose PUBREC came, in that order
 
     def replay(self, records: list[Record]) -> None:
         """The next records. Raises ``StoreError`` for one that does not fit those before it."""
@@ -81,7 +81,8 @@ class Restorer:
         elif isinstance(record, Sent):
             self._entries[record.delivery].packet_id = record.packet_id
         elif isinstance(record, Received):
-            self._releasing[record.delivery] = True
+            self._releasing[record.delivery] = self._entries[record.delivery]
+            self._seen(record.order)
         elif isinstance(record, Delivered):
             del self._owners[record.delivery]
             self._releasing.pop(record.delivery, None)
@@ -167,12 +168,13 @@ class Restorer:
                 outgoing.append(entry)
                 continue
             outgoing.last_id = entry.packet_id
-            if delivery in self._releasing:
-                outgoing.releasing[entry.packet_id] = entry
-            else:
+            if delivery not in self._releasing:
                 outgoing.inflight[entry.packet_id] = entry
+        for delivery, entry in self._releasing.items():
+            self._owners[delivery].outgoing.releasing[entry.packet_id] = entry
         self._entries = {}
         self._owners = {}
+        self._releasing = {}
         if core.journal is not None:
             core.journal.continue_after(self.highest)
             for message in self._messages.values():
@@ -194,4 +196,5 @@ class Restorer:
             core.save_session(session)
         if session.will is not None and not session.will_due_at:
             session.will_due_at = now + session.will_delay
+            core.save_will(session)
         core.watch(session)

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 from curier.codec.constants import (
     MQTT_50,
     MQTT_311,
@@ -24,6 +26,7 @@ from curier.codec.constants import (
 from curier.codec.encode import encode_ack
 from curier.codec.primitives import PACKET_IDS, packet_end
 from curier.errors import ProtocolError, RemoteProtocolError
+from curier.session.journal import Journal
 from curier.session.outgoing import Outgoing
 from curier.session.session import Session
 
@@ -57,6 +60,7 @@ class Tap:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Held:
     """Output that waits until batch ``batch`` of the journal is durable; ``credit`` is Receive Maximum it
     gives back.
@@ -79,6 +83,7 @@ class Connection:
         self.paused: bool = False
         self.version: int = MQTT_311
         self.session: Session | None = None
+        self.journal: Journal | None = None  # set where answers wait for more than the session's own records
         self.max_packet_size: int = max_packet_size  # larger ones are refused [MQTT-3.2.2-15] [MQTT-3.1.2-24]
         self.peer_max_packet_size: int = 0  # what the peer takes, or 0: no limit
         self.received_at: float = 0.0
@@ -217,9 +222,9 @@ class Connection:
         """Send what answers a packet: after the records its handling made, and after all answers before
         it.
         """
-        session = self.session
-        if session is not None and session.journal is not None and session.journal.length != records_before:
-            self.send_after(session.journal.number, packet, credit)
+        journal = self._journal()
+        if journal is not None and journal.length != records_before:
+            self.send_after(journal.number, packet, credit)
         elif self.held:
             self.send_after(self.held[-1].batch, packet, credit)
         else:
@@ -243,8 +248,14 @@ class Connection:
 
     def journal_length(self) -> int:
         """Records made so far; give it to ``answer``."""
-        session = self.session
-        return session.journal.length if session is not None and session.journal is not None else 0
+        journal = self._journal()
+        return journal.length if journal is not None else 0
+
+    def _journal(self) -> Journal | None:
+        # What a client without a durable session sends may still concern sessions that are.
+        if self.journal is None and self.session is not None:
+            return self.session.journal
+        return self.journal
 
     # ---- QoS 1 and 2, the same for both roles (4.3.2, 4.3.3) ----
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 from curier.errors import LocalProtocolError
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
@@ -22,6 +24,7 @@ MAXIMUM_PACKET_ID: Final = 65535
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Outgoing:
     """One message for one receiver, at the QoS and with the flags that this receiver gets."""
 
@@ -78,8 +81,11 @@ class OutgoingFlow:
     def open(self, quota: int) -> None:
         """A connection begins; at most ``quota`` unfinished PUBLISH packets at a time on it
         [MQTT-4.9.0-1].
+
+        PUBREL packets to send again take none of it, but hold on to their Packet Identifiers; so there is an
+        identifier wherever there is quota.
         """
-        self.quota = self.quota_maximum = quota
+        self.quota = self.quota_maximum = min(quota, MAXIMUM_PACKET_ID - len(self.releasing))
         self.resend.clear()
         for entry in self.inflight.values():
             entry.on_wire = False
@@ -179,7 +185,8 @@ class OutgoingFlow:
             del self.inflight[packet_id]
             self.releasing[packet_id] = entry
             if self.journal is not None and entry.delivery:
-                self.journal.add(Received(self.session_number, entry.delivery))
+                order = self.journal.next_number()
+                self.journal.add(Received(self.session_number, entry.delivery, order))
         else:
             return None
         if entry is not None:

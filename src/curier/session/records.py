@@ -136,13 +136,17 @@ class Sent(Record):
 
 @final
 class Received(Record):
-    """PUBREC came for a delivery: from now on PUBREL is sent, never again the PUBLISH [MQTT-4.3.3-6]."""
+    """PUBREC came for a delivery: from now on PUBREL is sent, never again the PUBLISH [MQTT-4.3.3-6].
 
-    __slots__ = ("delivery", "session")
+    ``order`` is a number of the journal: PUBREL goes in the order of PUBREC [MQTT-4.6.0-4].
+    """
 
-    def __init__(self, session: int, delivery: int) -> None:
+    __slots__ = ("delivery", "order", "session")
+
+    def __init__(self, session: int, delivery: int, order: int) -> None:
         self.session = session
         self.delivery = delivery
+        self.order = order
 
 
 @final
@@ -237,7 +241,8 @@ _SUBSCRIBED: Final = Struct("<BqBI")
 _MESSAGE: Final = Struct("<BqBBdIII")
 _QUEUED: Final = Struct("<BqqqBBII")
 _SENT: Final = Struct("<BqqH")
-_TWO_NUMBERS: Final = Struct("<Bqq")
+_RECEIVED: Final = Struct("<Bqqq")
+_DELIVERED: Final = Struct("<Bqq")
 _IDENTIFIER: Final = Struct("<BqH")
 _RETAINED: Final = Struct("<BqI")
 _WILL: Final = Struct("<BqIqd")
@@ -274,11 +279,11 @@ def _encode(record: Record, out: list[bytes]) -> None:
     elif isinstance(record, Sent):
         out.append(_SENT.pack(7, record.session, record.delivery, record.packet_id))
     elif isinstance(record, Delivered):
-        out.append(_TWO_NUMBERS.pack(9, record.session, record.delivery))
+        out.append(_DELIVERED.pack(9, record.session, record.delivery))
     elif isinstance(record, MessageRemoved):
         out.append(_NUMBER.pack(15, record.message))
     elif isinstance(record, Received):
-        out.append(_TWO_NUMBERS.pack(8, record.session, record.delivery))
+        out.append(_RECEIVED.pack(8, record.session, record.delivery, record.order))
     elif isinstance(record, IdentifierTaken):
         out.append(_IDENTIFIER.pack(10, record.session, record.packet_id))
     elif isinstance(record, IdentifierFreed):
@@ -385,9 +390,12 @@ class _Reader:
         if kind == 7:
             _, session, delivery, packet_id = self.numbers(_SENT)
             return Sent(session, delivery, packet_id)
-        if kind == 8 or kind == 9:
-            _, session, delivery = self.numbers(_TWO_NUMBERS)
-            return Received(session, delivery) if kind == 8 else Delivered(session, delivery)
+        if kind == 8:
+            _, session, delivery, order = self.numbers(_RECEIVED)
+            return Received(session, delivery, order)
+        if kind == 9:
+            _, session, delivery = self.numbers(_DELIVERED)
+            return Delivered(session, delivery)
         if kind == 10 or kind == 11:
             _, session, packet_id = self.numbers(_IDENTIFIER)
             return IdentifierTaken(session, packet_id) if kind == 10 else IdentifierFreed(session, packet_id)

@@ -159,6 +159,7 @@ class Database:
                 piece = []
         yield piece
         piece = []
+        releasing: list[Received] = []
         for number, session, message, qos, retain, identifiers, share, packet_id, received in run(
             "SELECT * FROM deliveries ORDER BY number"
         ):
@@ -166,11 +167,13 @@ class Database:
             if packet_id:
                 piece.append(Sent(session, number, packet_id))
             if received:
-                piece.append(Received(session, number))
+                releasing.append(Received(session, number, received))
             if len(piece) >= PIECE:
                 yield piece
                 piece = []
         yield piece
+        releasing.sort(key=lambda record: record.order)
+        yield [*releasing]
         yield [IdentifierTaken(key >> 16, key & 0xFFFF) for (key,) in run("SELECT key FROM identifiers")]
         yield [Retained(topic, message) for topic, message in run("SELECT topic, message FROM retained")]
         piece = []
@@ -248,9 +251,9 @@ class _Changes:
         elif isinstance(record, Received):
             row = self.deliveries.get(record.delivery)
             if row is not None:
-                row[8] = 1
+                row[8] = record.order
             else:
-                self.received.append((record.delivery,))
+                self.received.append((record.order, record.delivery))
         elif isinstance(record, IdentifierTaken):
             self.identifiers[(record.session << 16) | record.packet_id] = True
         elif isinstance(record, IdentifierFreed):
@@ -323,7 +326,7 @@ class _Changes:
         if self.sent:
             yield "UPDATE deliveries SET packet_id=? WHERE number=?", list(self.sent.values())
         if self.received:
-            yield "UPDATE deliveries SET received=1 WHERE number=?", self.received
+            yield "UPDATE deliveries SET received=? WHERE number=?", self.received
         if self.delivered:
             yield "DELETE FROM deliveries WHERE number=?", self.delivered
         if self.removed:
