@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 from curier.codec.constants import (
     CONTENT_TYPE,
     CORRELATION_DATA,
@@ -37,6 +39,7 @@ NO_EXPIRY: Final = -1
 
 
 @final
+@mypyc_attr(acyclic=True)
 class IncomingPublish:
     """One PUBLISH as received: fields cut out of the chunk, nothing decoded that need not be.
 
@@ -263,6 +266,7 @@ def _string(data: bytes, pos: int, end: int, what: str) -> int:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Layout:
     """A PUBLISH encoded but for its Packet Identifier: ``head + packet id + tail`` is the packet.
 

@@ -36,6 +36,8 @@ AUTHENTICATING: Final = 1  # CONNECT came, the exchange of section 4.12 goes on
 CONNECTED: Final = 2
 CLOSED: Final = 3
 
+SMALL_CHUNK: Final = 16 * 1024  # bytes; larger chunks are joined once only
+
 
 @final
 class Traffic:
@@ -111,8 +113,7 @@ class Connection:
         self.received_at = now
         self.traffic.bytes_received += len(chunk)
         if self._tail or self.paused:
-            self._tail.append(chunk)
-            self._tail_size += len(chunk)
+            self._keep(chunk)
             if self.paused or self._tail_size < self._wanted:
                 return
             chunk = self._take_tail()
@@ -127,6 +128,19 @@ class Connection:
     def waiting_bytes(self) -> int:
         """Bytes received and not yet worked on."""
         return self._tail_size
+
+    def _keep(self, chunk: bytes) -> None:
+        """Put a chunk behind those that wait.
+
+        Small ones are joined in ever larger pieces: each byte is copied a few times, and a packet that comes
+        byte by byte does not take a hundred times its size.
+        """
+        tail = self._tail
+        tail.append(chunk)
+        self._tail_size += len(chunk)
+        while len(tail) > 1 and len(tail[-1]) < SMALL_CHUNK and len(tail[-2]) <= len(tail[-1]):
+            last = tail.pop()
+            tail[-1] += last
 
     def _take_tail(self) -> bytes:
         data = self._tail[0] if len(self._tail) == 1 else b"".join(self._tail)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 NEVER: Final = 0.0  # a point in time that does not come: a message without Message Expiry Interval
 
 
 @final
+@mypyc_attr(acyclic=True)
 class ApplicationMessage:
     """``properties`` are encoded 5.0 Properties that go with the message to every receiver, without length.
 
