@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PUBACKS: Final = [b"\x40\x02" + packet_id for packet_id in PACKET_IDS]
 PUBRECS: Final = [b"\x50\x02" + packet_id for packet_id in PACKET_IDS]
 
+TOO_LARGE: Final = "larger than the client's Maximum Packet Size"
 RETAINED_PER_PUMP: Final = 256  # retained messages sent to one client before others have their turn
 
 
@@ -256,12 +257,13 @@ def deliver_to(
     """Send ``message`` to one session, or keep it there until it can be sent."""
     connection = session.connection
     if not qos:
-        if connection is not None:
+        waits = core.options.queue_qos0
+        if connection is not None and not (waits and session.outgoing.queue):  # [MQTT-4.6.0-5]
             if connection.is_congested:
                 core.dropped(session, message, "the client is too slow")
             elif not connection.send_publish(message, 0, False, retain, identifiers, 0, now, 0):
-                core.dropped(session, message, "larger than the client's Maximum Packet Size")
-        elif core.options.queue_qos0 and session.expiry_interval:
+                core.dropped(session, message, TOO_LARGE)
+        elif waits and (connection is not None or session.expiry_interval):
             enqueue(core, session, Outgoing(message, 0, retain, identifiers), now)
         return
     outgoing = session.outgoing
@@ -329,7 +331,7 @@ def transmit(
         entry.message, entry.qos, False, entry.retain, entry.identifiers, entry.packet_id, now, hold
     ):
         outgoing.abandon(entry)  # [MQTT-3.1.2-25]
-        core.dropped(session, entry.message, "larger than the client's Maximum Packet Size")
+        core.dropped(session, entry.message, TOO_LARGE)
 
 
 def pump(core: BrokerCore, session: ServerSession, connection: BrokerConnection, now: float) -> None:
@@ -356,7 +358,10 @@ def pump(core: BrokerCore, session: ServerSession, connection: BrokerConnection,
                 transmit(core, session, connection, entry, now)
             else:
                 outgoing.forget(entry)
-                connection.send_publish(entry.message, 0, False, entry.retain, entry.identifiers, 0, now, 0)
+                if not connection.send_publish(
+                    entry.message, 0, False, entry.retain, entry.identifiers, 0, now, 0
+                ):
+                    core.dropped(session, entry.message, TOO_LARGE)
         elif session.retained_sends and outgoing.quota > 0:
             if not _pump_retained(core, session, now):
                 return
@@ -373,7 +378,7 @@ def resend(
         entry.message, entry.qos, True, entry.retain, entry.identifiers, entry.packet_id, now, 0
     ):
         session.outgoing.abandon(entry)
-        core.dropped(session, entry.message, "larger than the client's Maximum Packet Size")
+        core.dropped(session, entry.message, TOO_LARGE)
 
 
 def _pump_retained(core: BrokerCore, session: ServerSession, now: float) -> bool:

@@ -1,0 +1,356 @@
+"""What a client is sent: QoS, Packet Identifiers, DUP, sending again, order (5.0: 2.2.1, 4.3, 4.4, 4.6)."""
+
+from __future__ import annotations
+
+import pytest
+
+from curier.codec import packets as p
+from curier.session.message import ApplicationMessage
+from curier.session.outgoing import Outgoing
+from tests.broker.client import Client
+from tests.broker.conftest import Make
+from tests.broker.harness import Net, quiet
+
+statement = pytest.mark.statement
+
+
+@pytest.fixture
+def sender(net: Net) -> Client:
+    return net.connect("sender")
+
+
+def away(net: Net, client_id: str = "c", qos: int = 2) -> None:
+    """A session that is subscribed to ``t`` and not connected."""
+    client = net.connect(client_id, expiry=1000)
+    client.subscribe(("t", qos))
+    client.drop()
+
+
+# ---- QoS ----
+
+
+@statement("5.0/MQTT-3.8.4-8", "5.0/MQTT-4.3.1-1", "5.0/MQTT-4.3.2-2", "5.0/MQTT-4.3.3-2", "5.0/MQTT-3.3.1-2")
+@pytest.mark.parametrize("granted", [0, 1, 2])
+@pytest.mark.parametrize("published", [0, 1, 2])
+def test_a_message_comes_at_the_lower_of_both_qos(
+    net: Net, sender: Client, published: int, granted: int
+) -> None:
+    client = net.connect("c")
+    assert client.subscribe(("t", granted)) == [granted]
+    sender.publish("t", b"x", published)
+    qos = min(published, granted)
+    assert client.message() == p.Publish("t", b"x", qos, False, False, 1 if qos else 0)
+
+
+@statement("5.0/MQTT-3.3.1-3", "5.0/MQTT-4.3.2-2", "5.0/MQTT-4.3.3-2")
+@pytest.mark.parametrize("qos", [1, 2])
+def test_dup_of_the_publisher_is_not_passed_on(net: Net, sender: Client, qos: int) -> None:
+    client = net.connect("c")
+    client.subscribe("t")
+    sender.send(p.Publish("t", b"x", qos, True, False, 1))
+    assert client.message() == p.Publish("t", b"x", qos, False, False, 1)
+
+
+@statement("5.0/MQTT-3.3.2-3", "5.0/MQTT-4.5.0-1")
+def test_every_matching_subscription_gets_a_message_and_no_other(net: Net, sender: Client) -> None:
+    filters = [
+        "a/b",
+        "a/+",
+        "a/#",
+        "#",
+        "+/b",
+        "+/+",
+        "a/b/#",
+        "a",
+        "a/b/c",
+        "A/b",
+        "/a/b",
+        "b/#",
+        "+",
+        "+/+/+",
+    ]
+    clients = [net.connect(f"c{number}") for number in range(len(filters))]
+    for client, one in zip(clients, filters, strict=True):
+        client.subscribe(one)
+    sender.publish("a/b", b"x", 1)
+    got = [one for client, one in zip(clients, filters, strict=True) if client.messages()]
+    assert got == filters[:7]
+
+
+# ---- Packet Identifiers (2.2.1) ----
+
+
+@statement("5.0/MQTT-2.2.1-4", "5.0/MQTT-4.3.2-1", "5.0/MQTT-4.3.3-1")
+@pytest.mark.parametrize("qos", [1, 2])
+def test_each_unfinished_message_has_a_packet_identifier_of_its_own(make: Make, qos: int) -> None:
+    net = make(quiet(max_inflight=65535))
+    client, sender = net.connect("c"), net.connect("sender")
+    client.subscribe("t")
+    for _ in range(3000):
+        sender.send(p.Publish("t", b"x", qos, False, False, 1), p.Pubrel(1))
+    got = client.messages()
+    assert len({message.packet_id for message in got} - {0}) == len(got) == 3000
+    client.finish(got[5])
+    sender.send(p.Publish("t", b"x", qos, False, False, 1))
+    assert client.message().packet_id not in {message.packet_id for message in got if message is not got[5]}
+
+
+@statement("5.0/MQTT-2.2.1-4")
+def test_packet_identifiers_go_round_past_those_in_use(net: Net, sender: Client) -> None:
+    client = net.connect("c")
+    client.subscribe(("t", 1))
+    sender.publish("t", b"stays", 1)
+    assert client.message().packet_id == 1
+    session = client.connection.server_session
+    assert session is not None
+    session.outgoing.last_id = 65534
+    sender.publish("t", b"x", 1)
+    sender.publish("t", b"x", 1)
+    assert [message.packet_id for message in client.messages()] == [65535, 2]
+
+
+@statement("5.0/MQTT-2.2.1-4", "5.0/MQTT-4.9.0-2")
+def test_a_client_that_never_completes_runs_out_of_identifiers_and_hurts_nobody(make: Make) -> None:
+    net = make(quiet(max_inflight=65535))
+    sender, other = net.connect("sender"), net.connect("other")
+    other.subscribe("t")
+    away(net)
+    flow = net.core.sessions["c"].outgoing
+    for packet_id in range(1, 65535):  # a PUBREC came for each, a PUBCOMP for none
+        entry = Outgoing(ApplicationMessage(b"t", b"", 2, False), 2, False)
+        entry.packet_id = packet_id
+        flow.releasing[packet_id] = entry
+    client = net.connect("c", clean=False)
+    assert len(client.take()) == 65534
+    sender.publish("t", b"1", 1)
+    sender.publish("t", b"2", 1)
+    assert not sender.closed
+    assert other.payloads() == [b"1", b"2"]
+    assert client.message() == p.Publish("t", b"1", 1, False, False, 65535)
+    client.send(p.Pubcomp(7), p.Puback(65535))
+    assert client.message() == p.Publish("t", b"2", 1, False, False, 7)
+
+
+@statement("5.0/MQTT-2.2.1-5")
+def test_both_sides_use_the_same_packet_identifiers_independently(net: Net, sender: Client) -> None:
+    client = net.connect("c")
+    client.subscribe("t", "u")
+    sender.publish("t", b"in", 2)
+    assert client.message().packet_id == 1
+    client.send(p.Publish("t", b"out", 2, False, False, 1))
+    got = client.take()
+    assert p.Pubrec(1) in got
+    client.send(p.Pubrec(1), p.Pubrel(1))
+    assert client.take() == [p.Pubrel(1), p.Pubcomp(1)]
+
+
+# ---- the flows of QoS 1 and 2 (4.3) ----
+
+
+@statement("5.0/MQTT-4.3.3-4", "5.0/MQTT-2.2.1-5")
+def test_pubrec_is_answered_with_pubrel(net: Net, sender: Client) -> None:
+    client = net.connect("c")
+    client.subscribe("t")
+    for number in range(1, 4):
+        sender.publish("t", b"x", 2)
+        client.expect(p.Publish)
+        client.send(p.Pubrec(number, 0x10 if number == 2 else 0))
+        assert client.take() == [p.Pubrel(number)]
+        client.send(p.Pubcomp(number))
+        assert client.take() == []
+
+
+@statement("5.0/MQTT-4.3.3-4")
+def test_a_repeated_pubrec_is_answered_again(net: Net, sender: Client) -> None:
+    client = net.connect("c")
+    client.subscribe("t")
+    sender.publish("t", b"x", 2)
+    client.expect(p.Publish)
+    client.send(p.Pubrec(1), p.Pubrec(1))
+    assert client.take() == [p.Pubrel(1), p.Pubrel(1)]
+
+
+def test_pubrec_for_an_unknown_packet_identifier_is_answered_0x92(net: Net) -> None:
+    client = net.connect("c")
+    client.send(p.Pubrec(77))
+    assert client.take() == [p.Pubrel(77, 0x92)]
+    client.send(p.Pubrec(77, 0x80), p.Puback(77), p.Pubcomp(77), p.Pubcomp(77, 0x92))
+    assert client.take() == []
+    assert not client.closed
+
+
+@statement("5.0/MQTT-4.3.2-3", "5.0/MQTT-4.3.3-3", "5.0/MQTT-4.13.1-1")
+@pytest.mark.parametrize(
+    ("qos", "wrong"), [(1, p.Pubrec(1)), (2, p.Puback(1))], ids=["PUBREC for QoS 1", "PUBACK for QoS 2"]
+)
+def test_the_wrong_answer_is_a_protocol_error(net: Net, sender: Client, qos: int, wrong: p.Packet) -> None:
+    client = net.connect("c", expiry=60)
+    client.subscribe("t")
+    sender.publish("t", b"x", qos)
+    client.expect(p.Publish)
+    client.send(wrong)
+    assert client.goodbye().reason_code == 0x82
+    assert net.connect("c", clean=False).message() == p.Publish("t", b"x", qos, True, False, 1)
+
+
+# ---- sending again (4.4) ----
+
+
+@statement("5.0/MQTT-4.4.0-1", "5.0/MQTT-3.3.1-1", "5.0/MQTT-4.3.2-3", "5.0/MQTT-4.3.3-3")
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_is_not_acknowledged_is_sent_again_on_the_next_connection(
+    net: Net, sender: Client, qos: int
+) -> None:
+    client = net.connect("c", expiry=60)
+    client.subscribe("t")
+    sender.publish("t", b"x", qos)
+    assert client.message() == p.Publish("t", b"x", qos, False, False, 1)
+    for _ in range(3):
+        client.drop()
+        net.advance(10)
+        client = net.connect("c", clean=False, expiry=60)
+        assert client.message() == p.Publish("t", b"x", qos, True, False, 1)
+    client.finish(p.Publish("t", b"x", qos, packet_id=1))
+    client.drop()
+    assert net.connect("c", clean=False).take() == []
+
+
+@statement("5.0/MQTT-4.4.0-1")
+@pytest.mark.parametrize("qos", [1, 2])
+def test_nothing_is_sent_again_on_the_same_connection(make: Make, qos: int) -> None:
+    net = make(quiet(retry_interval=5.0))
+    client, sender = net.connect("c"), net.connect("sender")
+    client.subscribe("t")
+    sender.publish("t", b"x", qos)
+    client.expect(p.Publish)
+    net.advance(1000)
+    assert client.take() == []
+    client.send(p.Pubrec(1) if qos == 2 else p.Pingreq())
+    client.take()
+    net.advance(1000)
+    assert client.take() == []
+
+
+@statement("5.0/MQTT-4.4.0-1", "5.0/MQTT-4.3.3-5", "5.0/MQTT-4.3.3-6")
+def test_after_pubrec_only_pubrel_is_sent_again(net: Net, sender: Client) -> None:
+    client = net.connect("c", expiry=60)
+    client.subscribe("t")
+    sender.publish("t", b"x", 2)
+    client.send(p.Pubrec(1))
+    for _ in range(3):
+        client.drop()
+        client = net.connect("c", clean=False, expiry=60)
+        assert client.take() == [p.Pubrel(1)]
+    client.send(p.Pubcomp(1))
+    client.drop()
+    assert net.connect("c", clean=False).take() == []
+
+
+@statement("5.0/MQTT-4.4.0-2")
+@pytest.mark.parametrize(("qos", "refusal"), [(1, p.Puback(1, 0x83)), (2, p.Pubrec(1, 0x83))], ids=["1", "2"])
+def test_what_is_refused_is_not_sent_again(net: Net, sender: Client, qos: int, refusal: p.Packet) -> None:
+    client = net.connect("c", expiry=60)
+    client.subscribe("t")
+    sender.publish("t", b"x", qos)
+    client.expect(p.Publish)
+    client.send(refusal)
+    assert client.take() == []
+    client.drop()
+    client = net.connect("c", clean=False, expiry=60)
+    assert client.take() == []
+    sender.publish("t", b"y", qos)
+    assert client.payloads() == [b"y"]
+
+
+@statement("5.0/MQTT-4.6.0-1", "5.0/MQTT-4.4.0-1")
+def test_messages_are_sent_again_in_their_first_order(net: Net, sender: Client) -> None:
+    client = net.connect("c", expiry=60)
+    client.subscribe("t")
+    for number in range(8):
+        sender.publish("t", b"%d" % number, 1 + number % 2)
+    first = client.messages()
+    client.finish(first[2], first[5])
+    client.drop()
+    sender.publish("t", b"new", 1)
+    again = net.connect("c", clean=False).messages()
+    wanted = [message for message in first if message not in (first[2], first[5])]
+    assert [(m.payload, m.packet_id, m.dup) for m in again[:-1]] == [
+        (m.payload, m.packet_id, True) for m in wanted
+    ]
+    assert (again[-1].payload, again[-1].dup) == (b"new", False)
+
+
+@statement("5.0/MQTT-4.6.0-4")
+def test_pubrels_are_sent_again_in_the_order_of_the_pubrecs(net: Net, sender: Client) -> None:
+    client = net.connect("c", expiry=60)
+    client.subscribe("t")
+    for _ in range(4):
+        sender.publish("t", b"x", 2)
+    client.take()
+    client.send(p.Pubrec(3), p.Pubrec(1), p.Pubrec(4))
+    assert client.take() == [p.Pubrel(3), p.Pubrel(1), p.Pubrel(4)]
+    client.drop()
+    again = net.connect("c", clean=False).take()
+    assert again[:3] == [p.Pubrel(3), p.Pubrel(1), p.Pubrel(4)]
+    assert again[3:] == [p.Publish("t", b"x", 2, True, False, 2)]
+
+
+def test_an_answer_of_the_connection_before_counts(net: Net, sender: Client) -> None:
+    client = net.connect("c", expiry=60)
+    client.subscribe("t")
+    for number in range(3):
+        sender.publish("t", b"%d" % number, 1)
+    client.drop()
+    client = net.connect("c", clean=False, receive_maximum=1)
+    assert client.payloads() == [b"0"]
+    client.send(p.Puback(2))  # not yet sent again
+    assert client.take() == []
+    client.send(p.Puback(1))
+    assert client.payloads() == [b"2"]
+
+
+# ---- order (4.6) ----
+
+
+@statement("5.0/MQTT-4.6.0-5", "5.0/MQTT-4.6.0-6")
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_messages_come_in_the_order_they_were_published(net: Net, sender: Client, qos: int) -> None:
+    client = net.connect("c")
+    client.subscribe("t", "other/#")
+    payloads = [b"%d" % number for number in range(100)]
+    for payload in payloads:
+        sender.publish("t", payload, qos)
+        sender.publish("other/x", b"", (qos + 1) % 3)
+    assert [message.payload for message in client.messages() if message.topic == "t"] == payloads
+
+
+@statement("5.0/MQTT-4.6.0-5", "5.0/MQTT-4.6.0-6", "5.0/MQTT-4.5.0-1")
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_order_holds_over_absence_and_small_receive_maximum(make: Make, qos: int) -> None:
+    net = make(quiet(queue_qos0=True))
+    sender = net.connect("sender")
+    away(net)
+    payloads = [b"%d" % number for number in range(30)]
+    for payload in payloads[:20]:
+        sender.publish("t", payload, qos)
+        sender.publish("t", b"of another QoS", (qos + 1) % 3)
+    client = net.connect("c", clean=False, receive_maximum=2)
+    got: list[bytes] = []
+    for payload in payloads[20:]:
+        sender.publish("t", payload, qos)
+    while messages := client.messages():
+        got += [message.payload for message in messages if message.payload.isdigit()]
+        client.finish(*messages)
+    assert got == payloads
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_messages_of_many_publishers_all_arrive(net: Net, qos: int) -> None:
+    client = net.connect("c")
+    client.subscribe("#")
+    senders = [net.connect(f"s{number}") for number in range(10)]
+    for number in range(50):
+        for sender in senders:
+            sender.publish("t", b"%d" % number, qos)
+    got = client.payloads()
+    assert sorted(got) == sorted(b"%d" % number for number in range(50) for _ in senders)
