@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from curier.broker.effects import Answer, Authorize
@@ -275,3 +277,20 @@ def test_a_message_may_come_in_pieces_of_any_size(net: Network, watch: Client) -
             client.send(data[start : start + size])
         assert watch.payloads() == [payload] * 4
         assert client.take() == [Puback(5)] * 2
+
+
+def test_a_packet_that_comes_in_crumbs_takes_no_more_room_than_its_size(net: Network, watch: Client) -> None:
+    client = net.connect()
+    data = encode(Publish("t", bytes(60_000)), 4)
+    before = client.connection.waiting_bytes()
+    tracemalloc.start()
+    try:
+        for start in range(0, len(data) - 2, 2):
+            net.core.receive(client.connection, data[start : start + 2], net.now)
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (before, client.connection.waiting_bytes()) == (0, len(data) - (len(data) % 2 or 2))
+    assert size < 3 * len(data)
+    client.send(data[-(len(data) % 2 or 2) :])
+    assert watch.payloads() == [bytes(60_000)]
