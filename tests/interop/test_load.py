@@ -25,8 +25,8 @@ CONNECTIONS = 1000
 
 @pytest.fixture(scope="module")
 def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
-    """A broker that takes packets larger than 64 MiB."""
-    process = BrokerProcess(tmp_path_factory.mktemp("roomy") / "log", "--max-packet-size", "65 MiB")
+    """A broker that takes packets as large as MQTT has them."""
+    process = BrokerProcess(tmp_path_factory.mktemp("roomy") / "log", "--max-packet-size", "256 MiB")
     try:
         yield process
     finally:
@@ -46,6 +46,18 @@ def test_64_mib(peers: Peers, roomy: BrokerProcess, large: bytes, topic: str, qo
     publisher = peers.connect("paho", 4, port=roomy.port)
     publisher.publish(Message(topic, large, qos))
     assert subscriber.next() == Message(topic, large, qos)
+
+
+def test_a_message_larger_than_the_limits_of_output(peers: Peers, roomy: BrokerProcess, topic: str) -> None:
+    """The broker has taken it, so it does not hold it against the receiver that it is large."""
+    payload = bytes(100 * MIB)
+    subscriber = peers.connect("paho", 5, port=roomy.port)
+    subscriber.subscribe(Subscription(topic))
+    publisher = peers.connect("paho", 4, port=roomy.port)
+    publisher.publish(Message(topic, payload))
+    assert subscriber.next().payload == payload
+    publisher.publish(Message(topic, b"still there"))
+    assert subscriber.next().payload == b"still there"
 
 
 def test_64_mib_from_mosquitto_pub_to_mosquitto_sub(

@@ -31,7 +31,8 @@ class Options:
         self.topic_alias_maximum: int = 32  # aliases a client may set here (3.2.2.3.8)
         self.outgoing_topic_aliases: int = 32  # aliases chosen for a client, within what it allows; 0: none
         self.output_soft_limit: int = 8 * MIB  # unsent bytes; over it QoS 0 is dropped, QoS 1 and 2 wait
-        self.output_hard_limit: int = 64 * MIB  # unsent bytes; over it the client is disconnected (0x97)
+        # Unsent bytes; over it the client is disconnected (0x97). At least one packet more than the soft one.
+        self.output_hard_limit: int = 64 * MIB
         # -- a Session --
         self.max_sessions: int = 1_000_000  # connected or not
         self.session_expiry_maximum: int = SESSION_NEVER_EXPIRES  # caps what clients ask for (3.2.2.3.2)
