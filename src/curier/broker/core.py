@@ -12,7 +12,7 @@ Nothing here blocks, awaits or reads a clock; ``now`` never goes back. One threa
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Final, cast, final
 
 from curier.broker import connecting
 from curier.broker.connection import BrokerConnection, ConnectionWatch, HookTap, RetryWatch
@@ -123,9 +123,9 @@ class BrokerCore:
         connection.end(0x80, "the client closed the connection without DISCONNECT", now)
         connection.output.clear()
 
-    def take_dirty(self) -> list[Connection]:
+    def take_dirty(self) -> list[BrokerConnection]:
         """Connections with output, each once; the next turn starts with none."""
-        dirty = self.dirty.copy()
+        dirty = cast(list[BrokerConnection], self.dirty.copy())
         self.dirty.clear()
         return dirty
 

@@ -13,7 +13,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
 from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
@@ -99,7 +99,7 @@ class Turn:
             if not dirty:
                 break
             for connection in dirty:
-                self._write(cast(BrokerConnection, connection))
+                self._write(connection)
         for connection in closing:
             wire = self.wires.pop(connection.number, None)
             if wire is not None:
