@@ -185,6 +185,18 @@ def test_messages_wait_for_the_connection_in_order(version: int) -> None:
     assert done.entry is entries[1]
 
 
+def test_what_waited_at_qos_0_is_not_overtaken() -> None:
+    stage = Stage()
+    for qos, payload in ((1, b"1"), (1, b"2"), (0, b"3"), (1, b"4"), (0, b"5")):
+        stage.publish(qos, payload)
+    stage.connect()
+    stage.serve(Connack(False, 0, properties(receive_maximum=1)))
+    stage.publish(0, b"6")
+    assert publishes(stage.sent()) == [(1, b"1", False), (0, b"3", False), (0, b"5", False), (0, b"6", False)]
+    stage.serve(Puback(1), Puback(2))
+    assert publishes(stage.sent()) == [(2, b"2", False), (3, b"4", False)]
+
+
 @pytest.mark.statement("5.0/MQTT-3.2.2-11", "5.0/MQTT-3.2.2-14", "5.0/MQTT-3.2.2-15")
 def test_what_waited_and_is_too_much_for_the_server_is_refused_here() -> None:
     stage = Stage()

@@ -516,6 +516,7 @@ class ClientConnection(ClientMessages):
         for entry in outgoing.releasing.values():  # [MQTT-4.4.0-1], in order [MQTT-4.6.0-4]
             self._send_pubrel(entry, now)
         self.pump(now)
+        self.pump_qos_0(now)
 
     def _take_limits(self, properties: Properties) -> None:
         """What the server takes, and what it has decided for this client (3.2.2.3)."""

@@ -115,6 +115,16 @@ class ClientMessages(Connection):
             else:
                 return
 
+    def pump_qos_0(self, now: float) -> None:
+        """Send what waits at QoS 0 behind messages without quota, before anything newer at QoS 0."""
+        outgoing = self.client_session.outgoing
+        for _ in range(len(outgoing.queue)):
+            entry = outgoing.pop()
+            if entry.qos:
+                outgoing.append(entry)
+            else:
+                self._send_waiting(entry, now)
+
     def _send_waiting(self, entry: Outgoing, now: float) -> None:
         """Send what waited in the queue, if it can be sent at all."""
         outgoing = self.client_session.outgoing
