@@ -66,9 +66,10 @@ class Restorer:
     def _replay(self, record: Record) -> None:
         if isinstance(record, MessageSaved):
             message = record.message
+            message.number = record.number
             message.references = 0
-            self._messages[message.number] = message
-            self._seen(message.number)
+            self._messages[record.number] = message
+            self._seen(record.number)
         elif isinstance(record, Queued):
             entry = Outgoing(
                 self._messages[record.message], record.qos, record.retain, record.identifiers, record.group

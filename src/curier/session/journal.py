@@ -52,7 +52,7 @@ class Journal:
         """Name a message in one more record; its number. Adds a record of its own the first time only."""
         if not message.number:
             message.number = self.next_number()
-            self.add(MessageSaved(message))
+            self.add(MessageSaved(message.number, message))
             self.pending_bytes += message.size()
         message.references += 1
         return message.number

@@ -79,11 +79,15 @@ class Unsubscribed(Record):
 
 @final
 class MessageSaved(Record):
-    """A message that later records name by its ``number``; kept as long as any of them does."""
+    """A message that later records name by ``number``; kept as long as any of them does.
 
-    __slots__ = ("message",)
+    The number stays with the record: the message itself forgets it when nothing names it any more.
+    """
 
-    def __init__(self, message: ApplicationMessage) -> None:
+    __slots__ = ("message", "number")
+
+    def __init__(self, number: int, message: ApplicationMessage) -> None:
+        self.number = number
         self.message = message
 
 
@@ -260,7 +264,7 @@ def encode(records: list[Record]) -> bytes:
 def _encode(record: Record, out: list[bytes]) -> None:
     # The commonest first: a message that arrives and is delivered makes these five.
     if isinstance(record, MessageSaved):
-        _encode_message(5, record.message, out)
+        _encode_message(record.number, record.message, out)
     elif isinstance(record, Queued):
         out.append(
             _QUEUED.pack(
@@ -308,19 +312,19 @@ def _encode(record: Record, out: list[bytes]) -> None:
         out.append(record.topic_filter)
     elif isinstance(record, WillSaved):
         out.append(_WILL.pack(13, record.session, record.delay, record.expiry, record.due_at))
-        _encode_message(5, record.message, out)
+        _encode_message(0, record.message, out)
     elif isinstance(record, WillRemoved):
         out.append(_NUMBER.pack(14, record.session))
 
 
-def _encode_message(kind: int, message: ApplicationMessage, out: list[bytes]) -> None:
+def _encode_message(number: int, message: ApplicationMessage, out: list[bytes]) -> None:
     topic = message.topic
     properties = message.properties
     payload = message.payload
     out.append(
         _MESSAGE.pack(
-            kind,
-            message.number,
+            5,
+            number,
             message.qos,
             message.retain,
             message.expires_at,
@@ -383,7 +387,8 @@ class _Reader:
     def record(self) -> Record:
         kind = self.data[self.pos]
         if kind == 5:
-            return MessageSaved(self.message())
+            message = self.message()
+            return MessageSaved(message.number, message)
         if kind == 6:
             _, session, delivery, number, qos, retain, length, group = self.numbers(_QUEUED)
             return Queued(session, delivery, number, qos, bool(retain), self.cut(length), self.cut(group))

@@ -153,7 +153,7 @@ class Database:
         for row in run(
             "SELECT topic, payload, qos, retain, properties, expires_at, number FROM messages ORDER BY number"
         ):
-            piece.append(MessageSaved(_message(*row)))
+            piece.append(MessageSaved(row[6], _message(*row)))
             if len(piece) >= PIECE:
                 yield piece
                 piece = []
@@ -214,8 +214,8 @@ class _Changes:
     def add(self, record: Record) -> None:
         if isinstance(record, MessageSaved):
             message = record.message
-            self.messages[message.number] = (
-                message.number,
+            self.messages[record.number] = (
+                record.number,
                 message.topic,
                 message.payload,
                 message.qos,
