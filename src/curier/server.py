@@ -30,6 +30,7 @@ from curier.logs import LogHook
 from curier.net import reactor
 from curier.net.transports import TransportServer
 from curier.net.turn import Turn, make_clock
+from curier.net.wire import BACKLOG
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 from curier.store.base import Durability, Store
@@ -39,7 +40,6 @@ from curier.types import Message, ReasonCode
 log = logging.getLogger("curier.server")
 
 DEFAULT_LISTEN = ("tcp://127.0.0.1:1883",)
-BACKLOG = 4096
 STORE_SECONDS = 30.0
 """How long ``stop`` waits for the store to take the last changes."""
 
@@ -226,7 +226,9 @@ class Broker:
         self._turn.finish()
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                while self._reactor is not None and self._reactor.wires:
+                while (self._reactor and self._reactor.wires) or (
+                    self._transports and self._transports.wires
+                ):
                     await asyncio.sleep(0.01)
         except TimeoutError:
             pass
@@ -342,8 +344,7 @@ class Broker:
 
     def _answer(self, effect: Authenticate | Authorize, answer: Answer) -> None:
         assert self._turn is not None
-        self.core.resume(effect, answer, self._turn.clock())
-        self._turn.resumed(effect.connection)
+        self._turn.resume(effect, answer)
 
 
 async def _bind(address: Listen) -> list[socket.socket]:

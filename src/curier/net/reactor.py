@@ -14,7 +14,7 @@ import socket
 from collections import deque
 
 from curier.net.turn import Turn
-from curier.net.wire import ACCEPTS_PER_TURN, CHUNK_BYTES, LINGER_SECONDS, TURN_BYTES, Wire
+from curier.net.wire import ACCEPTS_PER_TURN, CHUNK_BYTES, LINGER_SECONDS, TURN_BYTES, Wire, address_of
 
 log = logging.getLogger("curier.net")
 
@@ -32,6 +32,7 @@ class SocketWire(Wire):
         self.unsent_bytes = 0
         self.is_closing = False  # the core is done with it; last bytes are on their way
         self.is_ended = False  # our direction is shut down, the peer may still read
+        self.cut: asyncio.TimerHandle | None = None  # the end of its time to read the last packet
 
     def write(self, data: bytes) -> int:
         if not self.unsent:
@@ -92,7 +93,7 @@ class SocketWire(Wire):
 
     def close(self) -> None:
         self.is_closing = True
-        self.reactor.loop.call_later(LINGER_SECONDS, self.reactor.drop, self)
+        self.cut = self.reactor.loop.call_later(LINGER_SECONDS, self.reactor.drop, self)
         if self.unsent:
             self._listen()
         else:
@@ -181,7 +182,7 @@ class Reactor:
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 client, address = sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
@@ -189,13 +190,13 @@ class Reactor:
                     self.epoll.modify(fd, 0)
                     self.loop.call_later(1.0, self._accept_again, fd)
                     return
-                raise
+                continue  # the client's network failed before it was accepted: accept(2) says so here
             if len(core.connections) > 2 * core.options.max_connections:
                 client.close()  # most of them have said nothing yet; those that do are told "busy"
                 continue
             client.setblocking(False)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            wire = SocketWire(self, client, f"{address[0]}:{address[1]}", name)
+            wire = SocketWire(self, client, address_of(address), name)
             self.wires[client.fileno()] = wire
             self.turn.add(wire)
             self.epoll.register(client.fileno(), select.EPOLLIN)
@@ -213,4 +214,6 @@ class Reactor:
         self.epoll.unregister(fd)
         wire.sock.close()
         wire.unsent.clear()
+        if wire.cut is not None:
+            wire.cut.cancel()
         self.turn.lost(wire)

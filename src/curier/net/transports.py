@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import cast
+from typing import Final, cast
 
 from curier.net.turn import Turn
-from curier.net.wire import LINGER_SECONDS, Wire
+from curier.net.wire import BACKLOG, LINGER_SECONDS, Wire, address_of
+
+PROGRESS_SECONDS: Final = 1.0
+"""A transport says when it has sent all, not that it has sent something; so it is asked that often."""
 
 
 class TransportWire(Wire, asyncio.Protocol):
@@ -15,26 +18,29 @@ class TransportWire(Wire, asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, turn: Turn, listener: str) -> None:
-        self.turn = turn
+    def __init__(self, server: TransportServer, listener: str) -> None:
+        self.server = server
+        self.turn = server.turn
         self.listener = listener
         self.is_closing = False
+        self.timer: asyncio.TimerHandle | None = None  # asks for progress; once closing: cuts
 
     # ---- asyncio's side ----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         core = self.turn.core
-        peer = transport.get_extra_info("peername")
-        address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer or "")
-        Wire.__init__(self, self.turn.attach(address, self.listener))
         if len(core.connections) > 2 * core.options.max_connections:
-            self.transport.abort()
+            self.is_closing = True
+            self.transport.abort()  # most of them have said nothing yet; those that do are told "busy"
             return
+        address = address_of(transport.get_extra_info("peername"))
+        Wire.__init__(self, self.turn.attach(address, self.listener))
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.transport.set_write_buffer_limits(high=core.options.output_soft_limit)
+        self.transport.set_write_buffer_limits(high=0)  # tells us when all is sent
+        self.server.wires.add(self)
         self.turn.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -43,22 +49,39 @@ class TransportWire(Wire, asyncio.Protocol):
             self.turn.schedule()
 
     def resume_writing(self) -> None:
-        unsent = self.transport.get_write_buffer_size()
-        self.turn.report(self, self.connection.written_unsent - unsent, unsent)
-        self.turn.schedule()
+        if not self.is_closing:
+            self._report()
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_closing = True
-        self.turn.lost(self)
+        self._set_timer(None)
+        if self in self.server.wires:
+            self.is_closing = True
+            self.server.wires.remove(self)
+            self.turn.lost(self)
+
+    def _report(self) -> None:
+        """Tell how much has been sent since the last time."""
+        unsent = self.transport.get_write_buffer_size()
+        self._set_timer(self.turn.loop.call_later(PROGRESS_SECONDS, self._report) if unsent else None)
+        self.turn.report(self, self.connection.written_unsent - unsent, unsent)
+        self.turn.schedule()
+
+    def _set_timer(self, timer: asyncio.TimerHandle | None) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = timer
 
     # ---- the turn's side ----
 
     def write(self, data: bytes) -> int:
         self.transport.write(data)
-        return self.transport.get_write_buffer_size()
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and self.timer is None:
+            self.timer = self.turn.loop.call_later(PROGRESS_SECONDS, self._report)
+        return unsent
 
     def set_reading(self, wanted: bool) -> None:
         self.is_reading = wanted
@@ -75,7 +98,7 @@ class TransportWire(Wire, asyncio.Protocol):
             self.set_reading(True)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-            self.turn.loop.call_later(LINGER_SECONDS, self.transport.abort)
+            self._set_timer(self.turn.loop.call_later(LINGER_SECONDS, self.transport.abort))
         else:
             self.transport.close()
 
@@ -86,11 +109,12 @@ class TransportServer:
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.servers: list[asyncio.Server] = []
+        self.wires: set[TransportWire] = set()  # those whose last bytes are on their way included
 
     async def listen(self, sock: socket.socket, name: str) -> None:
         """Accept clients from a listening socket; ``name`` is its URL."""
         self.servers.append(
-            await self.turn.loop.create_server(lambda: TransportWire(self.turn, name), sock=sock)
+            await self.turn.loop.create_server(lambda: TransportWire(self, name), sock=sock, backlog=BACKLOG)
         )
 
     def stop_listening(self) -> None:
@@ -100,6 +124,5 @@ class TransportServer:
     def stop(self) -> None:
         """Close everything at once."""
         self.stop_listening()
-        for wire in list(self.turn.wires.values()):
-            if isinstance(wire, TransportWire):
-                wire.transport.abort()
+        for wire in list(self.wires):
+            wire.transport.abort()

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -17,8 +18,11 @@ from typing import Final
 
 from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
-from curier.broker.effects import Close, Effect
+from curier.broker.effects import Answer, Authenticate, Authorize, Close, Effect
+from curier.codec.constants import IMPLEMENTATION_SPECIFIC_ERROR
 from curier.net.wire import Wire
+
+log = logging.getLogger("curier.net")
 
 MAX_HELD: Final = 4096
 """Answers that may wait for the disk before their client is no longer read from."""
@@ -54,6 +58,7 @@ class Turn:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._is_scheduled = False
+        self._is_stopped = False
         self._throttled: set[Wire] = set()  # not read from until a batch is durable
 
     def attach(self, address: str, listener: str) -> BrokerConnection:
@@ -65,15 +70,26 @@ class Turn:
     def receive(self, wire: Wire, chunk: bytes) -> None:
         """Bytes came. The caller sees to it that ``finish`` or ``schedule`` follows."""
         connection = wire.connection
-        self.core.receive(connection, chunk, self.clock())
+        try:
+            self.core.receive(connection, chunk, self.clock())
+        except Exception:
+            self._give_up(connection)
         if wire.is_reading and (connection.paused or self._waits_for_disk(connection)):
             self.update_reading(wire)
 
     def lost(self, wire: Wire) -> None:
         """The network has closed the connection."""
         if self.wires.pop(wire.connection.number, None) is not None:
-            self.core.detach(wire.connection, self.clock())
             self.schedule()
+            self.core.detach(wire.connection, self.clock())
+
+    def _give_up(self, connection: BrokerConnection) -> None:
+        """An error of ours, or of a hook, costs its client the connection and nobody else [MQTT-4.13.1-1]."""
+        name = connection.client_id or connection.address
+        log.exception("an error while serving %s, which is disconnected", name)
+        why = "the server has met an error"
+        connection.send_disconnect(IMPLEMENTATION_SPECIFIC_ERROR, why, None)
+        connection.end(IMPLEMENTATION_SPECIFIC_ERROR, why, self.clock())
 
     def schedule(self) -> None:
         """Have ``finish`` called once, when the loop comes round."""
@@ -87,6 +103,8 @@ class Turn:
 
     def finish(self) -> None:
         """End the turn."""
+        if self._is_stopped:
+            return
         core = self.core
         closing: list[BrokerConnection] = []
         while core.effects or core.journal is not None or core.dirty:
@@ -155,8 +173,16 @@ class Turn:
             self.resumed(connection)
         self.schedule()
 
+    def resume(self, effect: Authenticate | Authorize, answer: Answer) -> None:
+        """The answer to a question about one connection, which goes on now."""
+        try:
+            self.core.resume(effect, answer, self.clock())
+        except Exception:
+            self._give_up(effect.connection)
+        self.resumed(effect.connection)
+
     def resumed(self, connection: BrokerConnection) -> None:
-        """An answer came for a connection that was paused."""
+        """A connection that was paused goes on: it is read from again."""
         wire = self.wires.get(connection.number)
         if wire is not None:
             self.update_reading(wire)
@@ -180,11 +206,14 @@ class Turn:
     def _deadline(self) -> None:
         self._timer = None
         self._timer_at = math.inf
-        self.core.deadline_reached(self.clock())
-        self.finish()
+        try:
+            self.core.deadline_reached(self.clock())
+        finally:
+            self.finish()
 
     def stop(self) -> None:
         """No more turns."""
+        self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

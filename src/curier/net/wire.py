@@ -16,6 +16,15 @@ So a wire first ends its own direction, then discards what still comes, until th
 CHUNK_BYTES: Final = 256 * 1024  # read from one socket at once
 TURN_BYTES: Final = 4 * 1024 * 1024  # read from all sockets before output is written
 ACCEPTS_PER_TURN: Final = 64
+BACKLOG: Final = 4096  # clients that may wait to be accepted
+
+
+def address_of(peer: object) -> str:
+    """A peer's address for people: ``127.0.0.1:40000``, ``[::1]:40000``."""
+    if isinstance(peer, tuple):
+        host, port = peer[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(peer or "")
 
 
 class Wire:
