@@ -77,8 +77,8 @@ class Side:
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
-    """One broker for all tests of this folder; they keep apart by their topics."""
-    process = BrokerProcess(tmp_path_factory.mktemp("broker") / "log")
+    """One broker for all tests of this folder; they keep apart by their topics. It stores what it has to."""
+    process = BrokerProcess(tmp_path_factory.mktemp("broker"))
     try:
         yield process
     finally:

@@ -1,4 +1,4 @@
-"""A broker in a process of its own, as `curier broker` starts it."""
+"""A broker in a process of its own, as ``curier broker`` starts it."""
 
 import re
 import subprocess
@@ -9,11 +9,18 @@ LISTENING = re.compile(r"listening on tcp://127\.0\.0\.1:(\d+)\n")
 
 
 class BrokerProcess:
-    """A broker on a free port of this machine; what it logs is in ``log``."""
+    """A broker on a free port of this machine.
 
-    def __init__(self, log: Path, *arguments: str) -> None:
+    In ``folder`` are its log and, unless it keeps everything in memory, its data; so one that is started in
+    the folder of another goes on where that stopped.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, memory: bool = False) -> None:
+        folder.mkdir(exist_ok=True)
+        log = folder / "log"
         command = [sys.executable, "-W", "default", "-m", "curier", "broker"]
-        command += ["--listen", "tcp://127.0.0.1:0", "--log-level", "debug", "--memory", *arguments]
+        command += ["--listen", "tcp://127.0.0.1:0", "--log-level", "debug", *arguments]
+        command += ["--memory"] if memory else ["--data", str(folder / "data")]
         self.log = log
         with log.open("w") as stderr:
             self.popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)

@@ -26,7 +26,7 @@ CONNECTIONS = 1000
 @pytest.fixture(scope="module")
 def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
     """A broker that takes packets as large as MQTT has them."""
-    process = BrokerProcess(tmp_path_factory.mktemp("roomy") / "log", "--max-packet-size", "256 MiB")
+    process = BrokerProcess(tmp_path_factory.mktemp("roomy"), "--max-packet-size", "256 MiB", memory=True)
     try:
         yield process
     finally:
