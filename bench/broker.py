@@ -149,9 +149,8 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the best counts (7)")
     arguments = parser.parse_args()
-    print(
-        f"curier {curier.__version__}, {'compiled' if curier.COMPILED else 'interpreted'}; ns per message in or out"
-    )
+    form = "compiled" if curier.COMPILED else "interpreted"
+    print(f"curier {curier.__version__}, {form}; ns per message in or out")
     print("| scenario | fast lane | general way |\n|---|---:|---:|")
     for scenario in SCENARIOS:
         fast, general = measure(scenario, arguments.messages, arguments.rounds)

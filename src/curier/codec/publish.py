@@ -37,6 +37,10 @@ from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolErr
 
 NO_EXPIRY: Final = -1
 
+# Bytes to look for as ints: `0 in data` is one scan, `b"\x00" in data` first raises and catches a TypeError.
+_HASH: Final = 0x23
+_PLUS: Final = 0x2B
+
 
 @final
 @mypyc_attr(acyclic=True)
@@ -129,9 +133,9 @@ def _check_topic_name(topic: bytes) -> None:
         raise MalformedPacket(
             f"Topic Name {topic!r} is not well-formed UTF-8: {error.reason}", "MQTT-1.5.4-1"
         ) from None
-    if b"\x00" in topic:
+    if 0 in topic:
         raise MalformedPacket(f"Topic Name {topic!r} contains U+0000", "MQTT-1.5.4-2")
-    if b"#" in topic or b"+" in topic:
+    if _HASH in topic or _PLUS in topic:
         raise MalformedPacket(f"Topic Name {topic!r} contains a wildcard", "MQTT-3.3.2-2")
 
 
@@ -170,7 +174,7 @@ def _parse_properties(data: bytes, pos: int, stop: int, publish: IncomingPublish
             begin_text = pos + 2
             pos = _string(data, pos, end, "Response Topic")
             response_topic = data[begin_text:pos]
-            if b"#" in response_topic or b"+" in response_topic:
+            if _HASH in response_topic or _PLUS in response_topic:
                 raise MalformedPacket("Response Topic contains a wildcard", "MQTT-3.3.2-14")
             if not response_topic:
                 raise MalformedPacket("Response Topic is empty", "MQTT-4.7.3-1")
@@ -260,7 +264,7 @@ def _string(data: bytes, pos: int, end: int, what: str) -> int:
         raise MalformedPacket(
             f"{what} {text!r} is not well-formed UTF-8: {error.reason}", "MQTT-1.5.4-1"
         ) from None
-    if b"\x00" in text:
+    if 0 in text:
         raise MalformedPacket(f"{what} {text!r} contains U+0000", "MQTT-1.5.4-2")
     return pos
 

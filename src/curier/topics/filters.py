@@ -82,9 +82,10 @@ def _check_size(what: str, topic: bytes, max_levels: int) -> str:
         return f"a {what} must be at least one character long"
     if len(topic) > MAXIMUM_TOPIC_BYTES:  # [MQTT-4.7.3-3]
         return f"a {what} must not be longer than {MAXIMUM_TOPIC_BYTES} bytes"
-    levels = topic.count(b"/") + 1
-    if levels > max_levels:
-        return f"a {what} must not have more than {max_levels} levels here, and this has {levels}"
+    if len(topic) >= max_levels:  # otherwise it cannot have that many
+        levels = topic.count(b"/") + 1
+        if levels > max_levels:
+            return f"a {what} must not have more than {max_levels} levels here, and this has {levels}"
     return ""
 
 
