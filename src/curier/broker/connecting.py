@@ -15,10 +15,12 @@ from curier.codec.constants import (
     BAD_AUTHENTICATION_METHOD,
     CLIENT_IDENTIFIER_NOT_VALID,
     CONTINUE_AUTHENTICATION,
+    IMPLEMENTATION_SPECIFIC_ERROR,
     MAXIMUM_REMAINING_LENGTH,
     MQTT_31,
     MQTT_50,
     NOT_AUTHORIZED,
+    PACKET_TOO_LARGE,
     PAYLOAD_FORMAT_INVALID,
     PROTOCOL_ERROR,
     QOS_NOT_SUPPORTED,
@@ -124,15 +126,15 @@ def exchange(core: BrokerCore, connection: BrokerConnection, packet: Auth, now: 
 def decided(core: BrokerCore, connection: BrokerConnection, answer: Answer, now: float) -> None:
     """The answer to ``Authenticate``."""
     connection.authentication_state = answer.state
-    if answer.reason_code == CONTINUE_AUTHENTICATION:
-        _send_auth(connection, CONTINUE_AUTHENTICATION, answer.data)  # [MQTT-4.12.0-2]
+    if answer.reason_code == CONTINUE_AUTHENTICATION and connection.authentication_method is not None:
+        _send_auth(core, connection, CONTINUE_AUTHENTICATION, answer.data, now)  # [MQTT-4.12.0-2]
         return
     if connection.is_reauthenticating:
         connection.is_reauthenticating = False
         if answer.reason_code == 0:
             connection.identity = answer.identity
             connection.forget_verdicts()
-            _send_auth(connection, 0, answer.data)
+            _send_auth(core, connection, 0, answer.data, now)
         else:  # [MQTT-4.12.1-2]
             core.refuse(connection, answer.reason_code, answer.reason_string)
             connection.send_disconnect(answer.reason_code, answer.reason_string, answer.server_reference)
@@ -143,15 +145,28 @@ def decided(core: BrokerCore, connection: BrokerConnection, answer: Answer, now:
         connection.refuse_connect(answer.reason_code, answer.reason_string, answer.server_reference, now)
         return
     connection.identity = answer.identity
-    connection.authentication_data = answer.data
+    if connection.authentication_method is not None:  # [MQTT-4.12.0-6]
+        connection.authentication_data = answer.data
     admit(core, connection, now)
 
 
-def _send_auth(connection: BrokerConnection, reason_code: int, data: bytes | None) -> None:
+def _send_auth(
+    core: BrokerCore, connection: BrokerConnection, reason_code: int, data: bytes | None, now: float
+) -> None:
     properties = Properties()
     properties.authentication_method = connection.authentication_method  # [MQTT-4.12.0-5]
     properties.authentication_data = data
-    connection.send(encode(Auth(reason_code, properties), MQTT_50))
+    packet = encode(Auth(reason_code, properties), MQTT_50)
+    if connection.fits(packet):
+        connection.send(packet)
+        return
+    why = "AUTH is larger than the client's Maximum Packet Size [MQTT-3.1.2-24]"
+    core.refuse(connection, PACKET_TOO_LARGE, why)
+    if connection.state == CONNECTED:
+        connection.send_disconnect(PACKET_TOO_LARGE, why, None)
+        connection.end(PACKET_TOO_LARGE, why, now)
+    else:
+        connection.refuse_connect(IMPLEMENTATION_SPECIFIC_ERROR, why, None, now)
 
 
 def admit(core: BrokerCore, connection: BrokerConnection, now: float) -> None:
@@ -168,6 +183,11 @@ def admit(core: BrokerCore, connection: BrokerConnection, now: float) -> None:
             core.refuse(connection, verdict, why)
             connection.refuse_connect(verdict, why, None, now)
             return
+    if not _takes_connack(core, connection, packet):
+        why = "CONNACK is larger than the client's Maximum Packet Size [MQTT-3.1.2-24]"
+        core.refuse(connection, IMPLEMENTATION_SPECIFIC_ERROR, why)
+        connection.refuse_connect(IMPLEMENTATION_SPECIFIC_ERROR, why, None, now)
+        return
     before = core.journal.length if core.journal is not None else 0
     session = core.sessions.get(packet.client_id)
     if session is not None:
@@ -258,14 +278,8 @@ def welcome(core: BrokerCore, connection: BrokerConnection, is_present: bool, no
             if maximum:
                 connection.outgoing_alias_maximum = maximum
                 connection.topic_aliases = {}
-    keep_alive = packet.keep_alive
-    if options.keep_alive_maximum and (not keep_alive or keep_alive > options.keep_alive_maximum):
-        if packet.version == MQTT_50:  # 3.x clients cannot be told
-            keep_alive = options.keep_alive_maximum
-    connection.keep_alive = keep_alive * 1.5
-    connection.send(
-        encode(_connack(core, connection, packet, session, is_present, keep_alive), packet.version)
-    )
+    connection.keep_alive = _keep_alive(core, packet) * 1.5
+    connection.send(encode(_connack(core, connection, packet, is_present), packet.version))
     if connection.authentication_method is None:
         connection.connect = None  # re-authentication is the only thing that needs it again
     core.attached(connection, now)
@@ -281,14 +295,23 @@ def welcome(core: BrokerCore, connection: BrokerConnection, is_present: bool, no
     connection.pump(now)
 
 
-def _connack(
-    core: BrokerCore,
-    connection: BrokerConnection,
-    packet: Connect,
-    session: ServerSession,
-    is_present: bool,
-    keep_alive: int,
-) -> Connack:
+def _keep_alive(core: BrokerCore, packet: Connect) -> int:
+    """Keep Alive in force: the client's, or a shorter one it is told (3.2.2.3.14) [MQTT-3.2.2-22]."""
+    asked = packet.keep_alive
+    maximum = core.options.keep_alive_maximum
+    if packet.version == MQTT_50 and maximum and (not asked or asked > maximum):  # 3.x cannot be told
+        return maximum
+    return asked
+
+
+def _takes_connack(core: BrokerCore, connection: BrokerConnection, packet: Connect) -> bool:
+    """Is CONNACK within the client's Maximum Packet Size [MQTT-3.1.2-24]?"""
+    if not connection.peer_max_packet_size:
+        return True
+    return connection.fits(encode(_connack(core, connection, packet, False), packet.version))
+
+
+def _connack(core: BrokerCore, connection: BrokerConnection, packet: Connect, is_present: bool) -> Connack:
     """CONNACK with all the client has to know (3.2.2.3); only what differs from the default is said."""
     if packet.version != MQTT_50:
         # Session Present is a flag of 3.1.1 [3.1.1: MQTT-3.2.2-2]; in 3.1 the byte is reserved.
@@ -296,8 +319,9 @@ def _connack(
     options = core.options
     properties = Properties()
     asked = (packet.properties.session_expiry_interval or 0) if packet.properties is not None else 0
-    if asked != session.expiry_interval:
-        properties.session_expiry_interval = session.expiry_interval
+    expiry_interval = _expiry_interval(core, packet)
+    if asked != expiry_interval:
+        properties.session_expiry_interval = expiry_interval
     properties.receive_maximum = options.receive_maximum
     if options.maximum_qos < 2:  # [MQTT-3.2.2-9]
         properties.maximum_qos = options.maximum_qos
@@ -315,6 +339,7 @@ def _connack(
         properties.subscription_identifier_available = 0
     if not options.shared_subscription_available:
         properties.shared_subscription_available = 0
+    keep_alive = _keep_alive(core, packet)
     if keep_alive != packet.keep_alive:
         properties.server_keep_alive = keep_alive
     if (

@@ -18,16 +18,17 @@ from curier.codec.constants import (
     MQTT_50,
     NO_MATCHING_SUBSCRIBERS,
     NOT_AUTHORIZED,
+    PACKET_TOO_LARGE,
     PAYLOAD_FORMAT_INVALID,
     QUOTA_EXCEEDED,
     TOPIC_NAME_INVALID,
     UNSPECIFIED_ERROR,
 )
 from curier.codec.encode import encode
-from curier.codec.packets import Auth, Connect, Disconnect, Suback, Subscribe, Unsubscribe
+from curier.codec.packets import Auth, Connect, Disconnect, Suback, Subscribe, Unsuback, Unsubscribe
 from curier.codec.primitives import PACKET_IDS
 from curier.codec.publish import IncomingPublish, Layout, encode_topic_alias, publish_layout
-from curier.errors import ProtocolError
+from curier.errors import ProtocolError, RemoteProtocolError
 from curier.protocol.connection import CLOSED, CONNECTED, Connection, Tap
 from curier.protocol.server import PAUSED, ServerConnection
 from curier.session.message import NEVER, ApplicationMessage
@@ -245,18 +246,19 @@ class BrokerConnection(ServerConnection):
         output.clear()
         return data
 
-    def encode_within(self, packet: Suback) -> bytes:
+    def encode_within(self, packet: Suback | Unsuback) -> bytes:
         """Encode, without its Reason String where that makes it larger than the client takes
         [MQTT-3.9.2-1].
+
+        Raises ``RemoteProtocolError`` where it is too large all the same: the client could wait for ever.
         """
         data = encode(packet, self.version)
-        if (
-            self.peer_max_packet_size
-            and len(data) > self.peer_max_packet_size
-            and packet.properties is not None
-        ):
+        if not self.fits(data) and packet.properties is not None:
             packet.properties = None
             data = encode(packet, self.version)
+        if not self.fits(data):
+            why = "the answer is larger than the client's Maximum Packet Size"
+            raise RemoteProtocolError(PACKET_TOO_LARGE, why, "MQTT-3.1.2-24")
         return data
 
     def send_publish(
@@ -316,16 +318,15 @@ class BrokerConnection(ServerConnection):
         alias = aliases.get(topic, 0)
         layouts = self.core.layouts
         if not alias:
-            if (
-                len(aliases) >= self.outgoing_alias_maximum or len(topic) < 4
-            ):  # an alias costs three bytes itself
-                return layouts.get(message, True, qos, False, retain, identifiers, now)
-            alias = len(aliases) + 1  # [MQTT-3.1.2-26]: never over the client's maximum
-            properties = encode_topic_alias(alias) + layouts.properties(message, identifiers, now)
-            layout = publish_layout(topic, message.payload, qos, False, retain, properties)
-            if not self.peer_max_packet_size or layout.size <= self.peer_max_packet_size:
-                aliases[topic] = alias  # only what is really sent sets a mapping
-            return layout
+            # An alias costs three bytes itself.
+            if len(aliases) < self.outgoing_alias_maximum and len(topic) > 3:
+                alias = len(aliases) + 1  # [MQTT-3.1.2-26]: never over the client's maximum
+                properties = encode_topic_alias(alias) + layouts.properties(message, identifiers, now)
+                layout = publish_layout(topic, message.payload, qos, False, retain, properties)
+                if not self.peer_max_packet_size or layout.size <= self.peer_max_packet_size:
+                    aliases[topic] = alias  # only what is really sent sets a mapping
+                    return layout
+            return layouts.get(message, True, qos, False, retain, identifiers, now)
         properties = encode_topic_alias(alias) + layouts.properties(message, identifiers, now)
         return publish_layout(b"", message.payload, qos, False, retain, properties)
 

@@ -17,7 +17,6 @@ from curier.codec.constants import (
     UNSPECIFIED_ERROR,
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
 )
-from curier.codec.encode import encode
 from curier.codec.packets import Suback, Subscribe, Unsuback, Unsubscribe
 from curier.codec.publish import encode_subscription_identifier
 from curier.codec.reasons import sendable
@@ -170,7 +169,8 @@ def unsubscribe(core: BrokerCore, connection: BrokerConnection, packet: Unsubscr
                 hook.on_unsubscribe(connection, topic_filter)
     if connection.version != MQTT_50:
         reason_codes = []
-    connection.answer(encode(Unsuback(packet.packet_id, reason_codes, None), connection.version), before)
+    unsuback = Unsuback(packet.packet_id, reason_codes, None)
+    connection.answer(connection.encode_within(unsuback), before)
 
 
 def detach(core: BrokerCore, session: ServerSession, subscription: Subscription) -> None:

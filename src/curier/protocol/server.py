@@ -70,6 +70,8 @@ PINGRESP_PACKET: Final = b"\xd0\x00"
 # again.
 LASTING: Final = frozenset((NOT_AUTHORIZED, TOPIC_NAME_INVALID, PAYLOAD_FORMAT_INVALID))
 
+LONGEST_REASON: Final = 500  # characters of a Reason String: it may quote what strangers sent
+
 
 class ServerConnection(Connection):
     """The server's end of a Network Connection. Rules a broker may set are attributes, set before CONNACK."""
@@ -287,9 +289,16 @@ class ServerConnection(Connection):
             reason_code = 0
         elif reason_code >= 0x80:
             reason_code = sendable(kind, reason_code)
-        self.answer(encode_ack(kind, packet_id, reason_code, self.problem(why), self.version), before, credit)
+        packet = encode_ack(kind, packet_id, reason_code, self.problem(why), self.version)
+        if why and not self.fits(packet):  # [MQTT-3.4.2-2] [MQTT-3.5.2-2]
+            packet = encode_ack(kind, packet_id, reason_code, None, self.version)
+        self.answer(packet, before, credit)
 
     # ---- refusals ----
+
+    def fits(self, packet: bytes) -> bool:
+        """Is ``packet`` within the client's Maximum Packet Size [MQTT-3.1.2-24]?"""
+        return not self.peer_max_packet_size or len(packet) <= self.peer_max_packet_size
 
     def problem(self, why: str) -> Properties | None:
         """Properties with a Reason String, where the client wants them [MQTT-3.1.2-29] and there is
@@ -298,7 +307,7 @@ class ServerConnection(Connection):
         if not why or not self.wants_problem_information or self.version != MQTT_50:
             return None
         properties = Properties()
-        properties.reason_string = why
+        properties.reason_string = why[:LONGEST_REASON]
         return properties
 
     def fail(self, error: ProtocolError, now: float) -> None:
@@ -319,13 +328,14 @@ class ServerConnection(Connection):
         """CONNACK with a Reason Code of 0x80 or more, then close [MQTT-3.2.2-7]; 3.x: its own codes."""
         if self.version == MQTT_50:
             properties = Properties()
-            properties.reason_string = why or None
+            properties.reason_string = why[:LONGEST_REASON] or None
             properties.server_reference = reference
             reason_code = sendable(CONNACK, reason_code)
             packet = encode(Connack(False, reason_code, properties), MQTT_50)
-            if self.peer_max_packet_size and len(packet) > self.peer_max_packet_size:  # [MQTT-3.2.2-19]
+            if not self.fits(packet):  # [MQTT-3.2.2-19]
                 packet = encode(Connack(False, reason_code, None), MQTT_50)
-            self.send(packet)
+            if self.fits(packet):
+                self.send(packet)
         else:
             code = _return_code(reason_code)
             if code:  # otherwise closed without CONNACK [3.1.1: MQTT-3.2.2-6]
@@ -337,11 +347,11 @@ class ServerConnection(Connection):
         if self.version != MQTT_50 or self.state != CONNECTED:  # [MQTT-3.14.0-1]
             return
         properties = Properties()
-        properties.reason_string = why or None
+        properties.reason_string = why[:LONGEST_REASON] or None
         properties.server_reference = reference
         reason_code = sendable(DISCONNECT, reason_code)
         packet = encode(Disconnect(reason_code, properties), MQTT_50)
-        if self.peer_max_packet_size and len(packet) > self.peer_max_packet_size:  # [MQTT-3.14.2-3]
+        if not self.fits(packet):  # [MQTT-3.14.2-3]
             packet = encode(Disconnect(reason_code, None), MQTT_50)
         self.send(packet)
 
