@@ -235,7 +235,8 @@ class ServerConnection(Connection):
         before = self.journal_length()
         packet_id = publish.packet_id
         if qos == 2 and session.incoming.is_duplicate(packet_id):
-            self.receive_quota -= 1
+            if self.version == MQTT_50:  # others may send again whenever they like (3.1.1: 4.4)
+                self.receive_quota -= 1
             self._count(publish)
             self._acknowledge(PUBREC, packet_id, 0, before)  # [MQTT-4.3.3-10]
             return True
