@@ -1,0 +1,143 @@
+"""A client in a simulated network: a ``ClientConnection`` after the other over one session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from curier.codec.constants import MQTT_50
+from curier.codec.packets import Connect
+from curier.protocol.client import ClientConnection
+from curier.protocol.connection import CLOSED, CONNECTED
+from curier.protocol.events import Event
+from curier.session.message import ApplicationMessage
+from curier.session.outgoing import Outgoing
+from curier.session.session import Session
+from curier.testing.wire import Wire
+
+if TYPE_CHECKING:
+    from curier.testing.network import Network
+
+
+class SimulatedClient:
+    """One client; every call returns at once, answers come as ``events`` while the network runs.
+
+    ``settings`` are those of ``ClientConnection``.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        client_id: str = "",
+        version: int = MQTT_50,
+        session: Session | None = None,
+        **settings: Any,
+    ) -> None:
+        self.network = network
+        self.client_id = client_id
+        self.version = version
+        self.session = session if session is not None else Session(client_id)
+        self.settings = settings
+        self.events: list[Event] = []  # all there ever were
+        self.wire: Wire | None = None
+        self.connection = ClientConnection(self.session, **settings)
+        network.clients.append(self)
+
+    @property
+    def is_connected(self) -> bool:
+        """Has it a CONNACK, and heard of no end since?"""
+        return self.connection.state == CONNECTED
+
+    def open(self, connect: Connect | None = None) -> None:
+        """Open a Network Connection and send CONNECT (by default with Clean Start); drops the last one."""
+        if self.wire is not None:
+            self.wire.to_broker.close()
+            self.lost(self.wire)
+        if self.connection.connect_packet is not None or self.connection.state == CLOSED:
+            self.connection = ClientConnection(self.session, **self.settings)
+        self.wire = Wire(self.network, self)
+        self.network.broker.accept(self.wire)
+        self.connection.connect(
+            connect if connect is not None else Connect(self.version, self.client_id), self.network.now
+        )
+        self.flush()
+
+    def begin_publish(self, message: ApplicationMessage) -> Outgoing:
+        """Publish, or have it wait in the session."""
+        entry = self.connection.publish(message, self.network.now)
+        self.flush()
+        return entry
+
+    def begin_subscribe(self, subscriptions: list[tuple[str, int]], identifier: int = 0) -> int:
+        """Send SUBSCRIBE; its Packet Identifier."""
+        packet_id = self.connection.subscribe(subscriptions, self.network.now, identifier)
+        self.flush()
+        return packet_id
+
+    def begin_unsubscribe(self, topic_filters: list[str]) -> int:
+        """Send UNSUBSCRIBE; its Packet Identifier."""
+        packet_id = self.connection.unsubscribe(topic_filters, self.network.now)
+        self.flush()
+        return packet_id
+
+    def acknowledge(self, packet_id: int, reason_code: int = 0) -> bool:
+        """Acknowledge a received message, with the setting ``manual_acks``."""
+        acknowledged = self.connection.acknowledge(packet_id, self.network.now, reason_code)
+        self.flush()
+        return acknowledged
+
+    def close(self, reason_code: int = 0, session_expiry: int | None = None) -> None:
+        """Send DISCONNECT and close."""
+        self.connection.disconnect(self.network.now, reason_code, session_expiry)
+        self.flush()
+
+    def cut(
+        self,
+        client_notices: float | None = 0.0,
+        broker_notices: float | None = 0.0,
+        loses_what_is_on_its_way: bool = True,
+    ) -> None:
+        """Cut the wire there is, if any: see ``Wire.cut``."""
+        if self.wire is not None:
+            self.wire.cut(client_notices, broker_notices, loses_what_is_on_its_way)
+
+    # ---- the network's side ----
+
+    def arrived(self, wire: Wire, data: bytes) -> None:
+        """Bytes came."""
+        if wire is self.wire:
+            self.connection.receive(data, self.network.now)
+            self.flush()
+
+    def lost(self, wire: Wire) -> None:
+        """The network, or the broker, has closed a wire."""
+        if wire is self.wire:
+            self.connection.detach(self.network.now)
+            self.flush()
+            self.wire = None
+
+    def next_deadline(self) -> float:
+        """When ``deadline_reached`` is due; infinity: never."""
+        return self.connection.next_deadline()
+
+    def deadline_reached(self) -> None:
+        """Do what is due."""
+        self.connection.deadline_reached(self.network.now)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the connection has to say, take what it has to tell, close what is over."""
+        connection = self.connection
+        wire = self.wire
+        data = connection.take_output()
+        if wire is not None and data:
+            self.network.tell(wire, True, data)
+            wire.to_broker.send(data)
+        events = connection.take_events()
+        self.events += events
+        if wire is not None and connection.state == CLOSED:
+            wire.to_broker.close()
+        for event in events:
+            self.happened(event)
+
+    def happened(self, event: Event) -> None:
+        """Something happened; for subclasses. May call anything of this client."""
