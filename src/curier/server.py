@@ -160,6 +160,7 @@ class Broker:
             for address in self._listen:
                 await self._open(address)
         except BaseException:
+            self._stopped.set()
             self._close_now()
             if self._store is not None:
                 await self._store.close()

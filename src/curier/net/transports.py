@@ -49,7 +49,9 @@ class TransportWire(Wire, asyncio.Protocol):
             self.turn.schedule()
 
     def resume_writing(self) -> None:
-        if not self.is_closing:
+        if self.is_closing:
+            self._end()
+        else:
             self._report()
 
     def eof_received(self) -> bool:
@@ -96,11 +98,19 @@ class TransportWire(Wire, asyncio.Protocol):
         self.is_closing = True
         if not self.is_reading:
             self.set_reading(True)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-            self._set_timer(self.turn.loop.call_later(LINGER_SECONDS, self.transport.abort))
-        else:
+        if not self.transport.can_write_eof():
             self.transport.close()
+            return
+        self._set_timer(self.turn.loop.call_later(LINGER_SECONDS, self.transport.abort))
+        if not self.transport.get_write_buffer_size():
+            self._end()
+
+    def _end(self) -> None:
+        """All is sent: end our direction, wait for the peer to close the other."""
+        try:
+            self.transport.write_eof()
+        except OSError:  # the peer is gone
+            self.transport.abort()
 
 
 class TransportServer:
