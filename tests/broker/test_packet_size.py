@@ -12,6 +12,7 @@ from curier.codec import packets as p
 from curier.codec.encode import encode
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
+from tests.codec.cases import properties
 
 statement = pytest.mark.statement
 
