@@ -25,7 +25,7 @@ from curier.broker.restoring import Restorer
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
 from curier.config import Listen, parse_listen
-from curier.errors import ConfigError
+from curier.errors import ConfigError, StoreError
 from curier.logs import LogHook
 from curier.net import reactor
 from curier.net.transports import TransportServer
@@ -178,7 +178,13 @@ class Broker:
         gc.disable()  # a million new objects that all stay: looking for garbage among them is in vain
         try:
             for records in store.load():
-                restorer.replay(records)
+                try:
+                    restorer.replay(records)
+                except StoreError as error:
+                    raise StoreError(
+                        f"{store.where}: what is stored does not fit together: {error}; "
+                        "restore a backup in its place, or move it away to begin with nothing"
+                    ) from None
                 count += len(records)
                 if turn.clock() - told >= 1.0:
                     told = turn.clock()

@@ -226,7 +226,7 @@ class BrokerCore:
         """The open batch cannot be made durable now; it is tried again, its answers wait.
 
         Until ``committed``, new messages that would have to be durable are refused (0x83, QoS 1 and 2); QoS 0
-        goes on. ``why`` is for people.
+        goes on. ``why`` is for people; "" ends it where no batch is open.
         """
         self.store_trouble = why
 

@@ -20,9 +20,12 @@ class Store(ABC):
     """Keeps durable state. One batch is open at a time; calls come from one event loop.
 
     ``on_committed`` is called with the number of a batch once it is durable, ``on_trouble`` with plain words
-    when it cannot be made so now (the store keeps trying until it can, or is closed).
+    when it cannot be made so now (the store keeps trying until it can, or is closed), and with "" when that is
+    over while no batch is open.
     """
 
+    where: str
+    """What people call the place where it keeps things, for messages."""
     on_committed: Callable[[int], None]
     on_trouble: Callable[[str], None]
 

@@ -7,6 +7,8 @@ so a batch whose answer was lost is simply sent again.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, cast
@@ -61,17 +63,30 @@ _Row = tuple[_Value, ...]
 class Database:
     """One connection to the database of a data directory. Not for several threads."""
 
-    def __init__(self, directory: Path, durability: str = "fsync", *, read_only: bool = False) -> None:
+    def __init__(
+        self, directory: Path, durability: str = "fsync", *, read_only: bool = False, max_bytes: int = 0
+    ) -> None:
+        """``max_bytes`` keeps the file from growing beyond (0: no limit); then it is full, as a disk is."""
         self.path = directory / FILE_NAME
         flags = (
             apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         )
         try:
             self.connection = apsw.Connection(str(self.path), flags=flags)
-            self.connection.set_busy_timeout(5000)
-            self._prepare(durability, read_only)
         except apsw.Error as error:
             raise self.explain(error) from None
+        try:
+            self.connection.set_busy_timeout(5000)
+            self._prepare(durability, read_only)
+            if max_bytes:
+                page_size = cast(int, self.connection.execute("PRAGMA page_size").get)
+                self.connection.execute(f"PRAGMA max_page_count={max(1, max_bytes // page_size)}")
+        except apsw.Error as error:
+            self.connection.close()
+            raise self.explain(error) from None
+        except BaseException:
+            self.connection.close()
+            raise
 
     def explain(self, error: apsw.Error) -> StoreError:
         """The error in plain words, with the way out."""
@@ -96,7 +111,8 @@ class Database:
     def _prepare(self, durability: str, read_only: bool) -> None:
         run = self.connection.execute
         if not read_only:
-            self.path.chmod(0o600)
+            with contextlib.suppress(OSError):  # of another owner: theirs to decide
+                self.path.chmod(0o600)
             run("PRAGMA journal_mode=WAL")
             # In WAL mode FULL syncs at each commit, NORMAL only when the log is folded into the file.
             run(f"PRAGMA synchronous={'FULL' if durability == 'fsync' else 'NORMAL'}")
@@ -109,6 +125,8 @@ class Database:
                 run(_SCHEMA)
                 run(f"PRAGMA application_id={APPLICATION_ID}")
                 run(f"PRAGMA user_version={FORMAT}")
+            if durability == "fsync":
+                _sync_directory(self.path.parent)
         elif run("PRAGMA application_id").get != APPLICATION_ID:
             raise StoreError(
                 f"{self.path}: not a database of curier; choose another directory with --data DIR"
@@ -141,6 +159,11 @@ class Database:
             yield from self._records()
         except apsw.Error as error:
             raise self.explain(error) from None
+        except (TypeError, ValueError) as error:
+            raise StoreError(
+                f"{self.path}: the file is damaged ({error}); restore a backup in its place, "
+                "or move it away to begin with nothing"
+            ) from None
 
     def _records(self) -> Iterator[list[Record]]:
         run = self.connection.execute
@@ -187,6 +210,15 @@ class Database:
     def count(self, table: str) -> int:
         """Rows of one of the tables."""
         return cast(int, self.connection.execute(f"SELECT count(*) FROM {table}").get)
+
+
+def _sync_directory(path: Path) -> None:
+    """Make sure that a new file is found again after a loss of power."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _message(

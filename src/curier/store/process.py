@@ -1,6 +1,6 @@
 """The store's own process: takes batches from a socket, makes each durable, answers.
 
-    python -m curier.store.process SOCKET_FD LOCK_FD DIRECTORY DURABILITY
+    python -m curier.store.process SOCKET_FD LOCK_FD DIRECTORY DURABILITY MAX_BYTES
 
 Writing SQLite in a thread would take the interpreter's lock from the event loop at every row; in a process of
 its own it costs the loop one packed write. The process ends when its socket does, after what it had received
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     # LOCK_FD only has to stay open: the lock on the directory lasts as long as we do.
     try:
         try:
-            database = Database(Path(arguments[2]), arguments[3])
+            database = Database(Path(arguments[2]), arguments[3], max_bytes=int(arguments[4]))
         except StoreError as error:
             sock.sendall(answer(FATAL, 0, str(error)))
             return 1
@@ -72,6 +72,8 @@ def _serve(sock: socket.socket, database: Database) -> None:
             database.apply(decode(data))
         except apsw.Error as error:
             sock.sendall(answer(FAILED, batch, str(database.explain(error))))
+        except StoreError as error:
+            sock.sendall(answer(FAILED, batch, f"{database.path}: {error}"))
         else:
             sock.sendall(answer(DONE, batch))
 

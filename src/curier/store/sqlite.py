@@ -34,8 +34,11 @@ CLOSE_SECONDS: Final = 10.0
 class SqliteStore(Store):
     """Durable state in ``directory``. Holds the directory's lock from ``load`` to ``close``."""
 
-    def __init__(self, directory: Path, durability: Durability = "fsync") -> None:
+    def __init__(self, directory: Path, durability: Durability = "fsync", *, max_bytes: int = 0) -> None:
+        """``max_bytes`` limits the size of the database file; 0: the disk does."""
         self.directory = directory
+        self.where = str(directory)
+        self.max_bytes = max_bytes
         self.durability: Durability = durability
         self.on_committed: Callable[[int], None] = _ignore_number
         self.on_trouble: Callable[[str], None] = _ignore_text
@@ -44,6 +47,7 @@ class SqliteStore(Store):
         self._link: _Link | None = None
         self._open_batch: bytes = b""  # as sent, until it is answered
         self._is_closing = False
+        self._trouble = ""  # what was logged last of a batch that cannot be written
         self._retry: asyncio.TimerHandle | None = None
         self._restart: asyncio.Task[None] | None = None
         self._idle: asyncio.Event = asyncio.Event()
@@ -80,7 +84,7 @@ class SqliteStore(Store):
     async def close(self) -> None:
         if not self._idle.is_set() and self._link is not None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
+                async with asyncio.timeout(CLOSE_SECONDS if not self._trouble else 2 * RETRY_SECONDS):
                     await self._idle.wait()
             if not self._idle.is_set():
                 log.error("%s: the last changes could not be written", self.directory)
@@ -89,15 +93,28 @@ class SqliteStore(Store):
             self._retry.cancel()
         if self._restart is not None:
             self._restart.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._restart
         if self._link is not None:
             self._link.close()
-        if self.process is not None:
-            await asyncio.to_thread(self.process.wait)
+        await self._reap()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     # ---- the process ----
+
+    async def _reap(self) -> None:
+        """Wait until the process has ended, whose socket is closed; one that hangs is killed."""
+        process = self.process
+        self.process = None
+        if process is None:
+            return
+        try:
+            await asyncio.to_thread(process.wait, CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            await asyncio.to_thread(process.wait)
 
     async def _start(self) -> None:
         """Start the process and wait until it can write. Raises ``StoreError``."""
@@ -105,6 +122,7 @@ class SqliteStore(Store):
         assert self._lock is not None
         try:
             arguments = [str(theirs.fileno()), str(self._lock), str(self.directory), self.durability]
+            arguments.append(str(self.max_bytes))
             self.process = subprocess.Popen(  # noqa: ASYNC220 - it does not wait for the child
                 [sys.executable, "-m", "curier.store.process", *arguments],
                 pass_fds=(theirs.fileno(), self._lock),
@@ -124,20 +142,39 @@ class SqliteStore(Store):
         except TimeoutError:
             link.close()
             raise StoreError(f"the store's process did not answer within {START_SECONDS:g} seconds") from None
+        except BaseException:
+            link.close()
+            raise
+        if link.is_lost:
+            raise StoreError("the store's process ended when it had just begun")
         self._link = link
         if self._open_batch:
             link.send(self._open_batch)
+        elif self._trouble:
+            self._recovered()
+            self.on_trouble("")
 
     def answered(self, status: int, number: int, message: str) -> None:
         """The process has answered the open batch."""
         if status == DONE:
             self._open_batch = b""
             self._idle.set()
+            if self._trouble:
+                self._recovered()
             self.on_committed(number)
             return
-        log.error("%s", message)
-        self.on_trouble(message)
+        self._complain(message)
         self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._send_again)
+
+    def _recovered(self) -> None:
+        log.warning("%s: changes can be written again", self.directory)
+        self._trouble = ""
+
+    def _complain(self, message: str) -> None:
+        if message != self._trouble:  # it is tried again every second; say it once
+            log.error("%s", message)
+            self._trouble = message
+        self.on_trouble(message)
 
     def _send_again(self) -> None:
         self._retry = None
@@ -146,8 +183,6 @@ class SqliteStore(Store):
 
     def lost(self, link: _Link) -> None:
         """The process is gone."""
-        if self.process is not None:
-            self.process.poll()
         if self._is_closing or link is not self._link:
             return
         self._link = None
@@ -160,12 +195,12 @@ class SqliteStore(Store):
     async def _start_again(self) -> None:
         delay = 0.0
         while not self._is_closing:
+            await self._reap()
             try:
                 await self._start()
                 return
             except StoreError as error:
-                log.error("%s", error)
-                self.on_trouble(str(error))
+                self._complain(str(error))
                 delay = min(5.0, delay + 0.5)
                 await asyncio.sleep(delay)
 
@@ -176,6 +211,7 @@ class _Link(asyncio.Protocol):
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.is_lost = False
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -204,6 +240,7 @@ class _Link(asyncio.Protocol):
                 self.ready.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
         if not self.ready.done():
             self.ready.set_exception(StoreError("the store's process ended before it was ready"))
         self.store.lost(self)
