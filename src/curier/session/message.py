@@ -52,10 +52,11 @@ class ApplicationMessage:
     def remaining_expiry(self, now: float) -> int:
         """What is left of the Message Expiry Interval in whole seconds, rounded up, at least 0.
 
-        [MQTT-3.3.2-6]: the received value minus the (whole seconds of) time spent waiting here.
+        [MQTT-3.3.2-6]: the received value minus the (whole seconds of) time spent waiting here. A millisecond
+        is too little to round up: points in time far away are not exact to the microsecond.
         """
         left = self.expires_at - now
         if left <= 0:
             return 0
         whole = int(left)
-        return whole if whole == left else whole + 1
+        return whole if left - whole < 0.001 else whole + 1
