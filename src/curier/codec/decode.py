@@ -307,7 +307,7 @@ def _check_subscription_options(
     name = "Subscription Options"
     if version != MQTT_50:
         if options > 2:  # the id is misspelt so in the specification
-            raise reader.malformed(name, at, reader.pos, "is not 0, 1 or 2", "3.1.1/MQTT-3-8.3-4")
+            raise reader.malformed(name, at, reader.pos, "is not 0, 1 or 2", "3.1.1/MQTT-3.8.3-4")
     elif options & 0xC0:
         raise reader.malformed(name, at, reader.pos, "has reserved bits", "MQTT-3.8.3-5")  # [MQTT-3.8.3-5]
     elif options & 0x03 == 3:
