@@ -89,7 +89,8 @@ class Config:
     """Settings of ``curier broker``.
 
     ``allow_anonymous`` ``None`` means: on loopback only, and not at all beside a password file.
-    ``data`` ``None`` means ``default_directory()``, ``durability`` ``None`` means ``fsync``. ``options`` are the core's limits.
+    ``data`` ``None`` means ``default_directory()``, ``durability`` ``None`` means ``fsync``. ``options`` are
+    the core's limits.
     """
 
     listen: tuple[str, ...] = (DEFAULT_LISTEN,)

@@ -86,11 +86,6 @@ def broker(
       max_connections = 10_000
       max_queued_bytes = "16 MiB"
     """
-    limits = {
-        "max_packet_size": max_packet_size,
-        "sys_interval": sys_interval,
-        "retry_interval": retry_interval,
-    }
     config = load(file) if file is not None else Config()
     config = merge_storage(config, data, memory, durability)
     config = replace(
@@ -100,7 +95,12 @@ def broker(
         password_file=password_file or config.password_file,
         log_level=log_level or config.log_level,
     )
-    for name, value in limits.items():
+    given = {
+        "max_packet_size": max_packet_size,
+        "sys_interval": sys_interval,
+        "retry_interval": retry_interval,
+    }
+    for name, value in given.items():
         if value is not None:
             setattr(config.options, name, value)
     config.check()
