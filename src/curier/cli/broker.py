@@ -81,7 +81,6 @@ def broker(
     A configuration file, every key optional:
       listen = ["tcp://0.0.0.0:1883"]
       password_file = "users"          # beside this file
-      sys_interval = "1 min"
       [limits]
       max_connections = 10_000
       max_queued_bytes = "16 MiB"
