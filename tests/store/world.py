@@ -15,140 +15,9 @@ from curier.broker.core import BrokerCore
 from curier.broker.effects import Close, Commit
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
-from curier.codec import packets as p
-from curier.codec.decode import decode as decode_packet
-from curier.codec.encode import encode as encode_packet
-from curier.codec.primitives import packet_end
-from curier.codec.properties import Properties
 from curier.session.journal import Journal
 from curier.session.records import decode, encode
-
-FOREVER = 0xFFFFFFFF
-
-
-class Peer:
-    """A client. What it must remember is here; what belongs to a connection goes with ``hang_up``."""
-
-    def __init__(self, name: str, version: int, filters: list[tuple[str, int]], is_durable: bool) -> None:
-        self.name = name
-        self.version = version
-        self.filters = filters
-        self.is_durable = is_durable
-        self.connection: BrokerConnection | None = None
-        self.to_broker = b""
-        self.from_broker = b""
-        self.is_welcome = False
-        self.has_session = False  # CONNACK came: the broker has promised to keep the session
-        self.is_subscribed = False
-        # as a sender
-        self.count = 0
-        self.last_id = 0
-        self.unfinished: dict[int, p.Publish | None] = {}  # None: PUBREC came
-        self.sent: dict[bytes, p.Publish] = {}
-        self.promised: set[bytes] = set()
-        self.refused = 0
-        # as a receiver
-        self.identifiers: set[int] = set()
-        self.got: list[p.Publish] = []
-
-    def hang_up(self) -> None:
-        self.connection = None
-        self.to_broker = self.from_broker = b""
-        self.is_welcome = False
-        if not self.is_durable:
-            self.unfinished.clear()
-            self.identifiers.clear()
-
-    def send(self, packet: p.Packet) -> None:
-        self.to_broker += encode_packet(packet, self.version)
-
-    def call(self, connection: BrokerConnection) -> None:
-        self.connection = connection
-        made = None
-        if self.version == 5:
-            made = Properties()
-            made.session_expiry_interval = FOREVER if self.is_durable else 0
-        clean = not self.is_durable
-        self.send(p.Connect(self.version, self.name, clean, 0, None, None, None, made))
-
-    def publish(self, topic: str, qos: int, retain: bool) -> None:
-        """Send the next message; its payload says where it stands in the order of its topic."""
-        self.count += 1
-        self.last_id = self.last_id % 65535 + 1
-        payload = b"%s %d" % (self.name.encode(), self.count)
-        message = p.Publish(topic, payload, qos, False, retain, self.last_id, None)
-        self.sent[payload] = message
-        self.unfinished[self.last_id] = message
-        self.send(message)
-
-    def read(self, data: bytes) -> None:
-        self.from_broker += data
-        pos = 0
-        while pos < len(self.from_broker):
-            end = packet_end(self.from_broker, pos)
-            if not pos < end <= len(self.from_broker):
-                break
-            self.take(decode_packet(self.from_broker, pos, end, self.version))
-            pos = end
-        self.from_broker = self.from_broker[pos:]
-
-    def take(self, packet: p.Packet) -> None:
-        if isinstance(packet, p.Connack):
-            self.welcome(packet)
-        elif isinstance(packet, p.Suback):
-            self.is_subscribed = True
-        elif isinstance(packet, p.Publish):
-            if packet.qos == 1:
-                self.got.append(packet)
-                self.send(p.Puback(packet.packet_id))
-            else:
-                if packet.packet_id not in self.identifiers:
-                    self.got.append(packet)
-                self.identifiers.add(packet.packet_id)
-                self.send(p.Pubrec(packet.packet_id))
-        elif isinstance(packet, p.Pubrel):
-            self.identifiers.discard(packet.packet_id)
-            self.send(p.Pubcomp(packet.packet_id))
-        elif isinstance(packet, p.Puback):
-            self.answered(packet.packet_id, packet.reason_code)
-        elif isinstance(packet, p.Pubrec):
-            if not self.answered(packet.packet_id, packet.reason_code):
-                self.unfinished[packet.packet_id] = None
-                self.send(p.Pubrel(packet.packet_id))
-        elif isinstance(packet, p.Pubcomp):
-            self.unfinished.pop(packet.packet_id, None)
-
-    def answered(self, packet_id: int, reason_code: int) -> bool:
-        """A promise, or a refusal; True where the flow is over."""
-        message = self.unfinished.get(packet_id)
-        if reason_code >= 0x80:
-            assert reason_code == 0x83, hex(reason_code)
-            self.refused += 1
-            del self.unfinished[packet_id]
-            return True
-        if message is not None:
-            self.promised.add(message.payload)
-            if message.qos == 1:
-                del self.unfinished[packet_id]
-        return message is not None and message.qos == 1
-
-    def welcome(self, packet: p.Connack) -> None:
-        if packet.reason_code:
-            return
-        if self.has_session:
-            assert packet.session_present, f"the session of {self.name} is lost"
-        self.has_session = self.is_durable
-        self.is_welcome = True
-        for packet_id, message in self.unfinished.items():
-            if message is None:
-                self.send(p.Pubrel(packet_id))
-            else:
-                again = p.Publish(
-                    message.topic, message.payload, message.qos, True, message.retain, packet_id, None
-                )
-                self.send(again)
-        if self.filters and not self.is_subscribed:
-            self.send(p.Subscribe(self.last_id + 30000, self.filters, None))
+from tests.store.peer import Peer, check_pair, check_retained
 
 
 class World:
@@ -174,6 +43,7 @@ class World:
             Peer("shared2", 5, [("$share/g/t/#", 2)], True),
         ]
         self.peers = [*self.senders, *self.receivers]
+        self.connections: dict[Peer, BrokerConnection] = {}
         self.boot()
 
     # ---- the broker ----
@@ -192,6 +62,7 @@ class World:
         self.deaths += 1
         self.flight = None
         self.is_written = False
+        self.connections.clear()
         for peer in self.peers:
             peer.hang_up()
         self.boot()
@@ -205,7 +76,7 @@ class World:
                 self.is_written = False
             elif isinstance(effect, Close):
                 closing.append(effect.connection)
-        peers = {peer.connection: peer for peer in self.peers}
+        peers = {connection: peer for peer, connection in self.connections.items()}
         for connection in self.core.take_dirty():
             assert isinstance(connection, BrokerConnection)
             data = connection.take_output()
@@ -214,8 +85,10 @@ class World:
             self.core.written(connection, len(data), 0, self.now)
         for connection in closing:
             if connection in peers:
-                peers[connection].read(b"")
-                peers[connection].hang_up()
+                peer = peers[connection]
+                peer.read(b"")
+                peer.hang_up()
+                del self.connections[peer]
 
     def write(self) -> None:
         """The batch reaches the disk; nobody knows yet."""
@@ -259,13 +132,14 @@ class World:
 
     def talk(self, peer: Peer) -> None:
         """Some of what a client has said reaches the broker, or it calls."""
-        if peer.connection is None:
-            peer.call(self.core.attach(peer.name, "memory", self.now))
+        if peer not in self.connections:
+            self.connections[peer] = self.core.attach(peer.name, "memory", self.now)
+            peer.call()
         elif peer.to_broker:
             size = len(peer.to_broker)
             cut = size if self.dice.random() < 0.7 else self.dice.randint(1, size)
             data, peer.to_broker = peer.to_broker[:cut], peer.to_broker[cut:]
-            self.core.receive(peer.connection, data, self.now)
+            self.core.receive(self.connections[peer], data, self.now)
 
     def speak(self, sender: Peer) -> None:
         if sender.is_welcome and len(sender.unfinished) < 8:
@@ -276,8 +150,8 @@ class World:
                 sender.publish(f"t/{sender.name}/{qos}", qos, False)
 
     def break_off(self, peer: Peer) -> None:
-        if peer.connection is not None:
-            connection = peer.connection
+        connection = self.connections.pop(peer, None)
+        if connection is not None:
             peer.hang_up()
             self.core.detach(connection, self.now)
 
@@ -318,30 +192,8 @@ class World:
         in_order = not self.may_fail
         for sender in self.senders:
             for receiver in self.receivers[:2]:
-                self.check_pair(sender, receiver.got, receiver.filters[0][1], in_order)
+                check_pair(sender, receiver.got, receiver.filters[0][1], in_order)
             both = [*self.receivers[2].got, *self.receivers[3].got]
-            self.check_pair(sender, both, 2, False)
-            self.check_retained(sender)
-
-    def check_pair(self, sender: Peer, got: list[p.Publish], qos: int, in_order: bool) -> None:
-        for sent_qos in (1, 2):
-            topic = f"t/{sender.name}/{sent_qos}"
-            sent = [payload for payload, message in sender.sent.items() if message.topic == topic]
-            came = [message.payload for message in got if message.topic == topic]
-            assert set(came) <= set(sent)
-            lost = [payload for payload in sent if payload in sender.promised and payload not in came]
-            assert not lost, f"{sender.name} was promised {lost}, which did not come"
-            if min(sent_qos, qos) == 2:
-                assert len(set(came)) == len(came), f"doubled: {sorted(came)}"
-            if in_order:
-                firsts = list(dict.fromkeys(came))
-                assert firsts == [payload for payload in sent if payload in set(came)], "out of order"
-
-    def check_retained(self, sender: Peer) -> None:
-        topic = f"kept/{sender.name}"
-        sent = [payload for payload, message in sender.sent.items() if message.topic == topic]
-        promised = [payload for payload in sent if payload in sender.promised]
-        if promised:
-            message = self.core.retained.get(topic.encode())
-            assert message is not None, "a retained message is lost"
-            assert sent.index(message.payload) >= sent.index(promised[-1]), "an old retained message is back"
+            check_pair(sender, both, 2, False)
+            message = self.core.retained.get(f"kept/{sender.name}".encode())
+            check_retained(sender, message.payload if message is not None else None)

@@ -1,0 +1,50 @@
+"""Kills a broker under load as often as you like: ``python -m tests.crash --rounds 300 --seed 1``."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from tests.crash.rounds import Rounds
+
+
+@click.command()
+@click.option("--rounds", default=200, show_default=True, help="How often something is killed.")
+@click.option("--seed", type=int, help="Repeats the choices of a run, though not its timing.")
+def main(rounds: int, seed: int | None) -> None:
+    """Kill broker and store under load, and see whether every promise is kept."""
+    seed = secrets.randbelow(1_000_000) if seed is None else seed
+    click.echo(f"seed {seed}, {rounds} rounds")
+    began = time.monotonic()
+
+    def tell(line: str) -> None:
+        if sys.stdout.isatty():
+            click.echo(f"\r{line}\x1b[K", nl=False)
+        elif play.round % 20 == 0:
+            click.echo(line)
+
+    with tempfile.TemporaryDirectory() as name:
+        play = Rounds(seed, Path(name), tell)
+        try:
+            asyncio.run(play.run(rounds))
+        except AssertionError as error:
+            kept = Path(f"crash-{seed}.log")
+            kept.write_text((Path(name) / "broker.log").read_text())
+            click.echo(f"\nround {play.round}: {error}\nthe log of the broker is in {kept}")
+            sys.exit(1)
+    seconds = time.monotonic() - began
+    killed = sum(count for whom, count in play.kills.items() if whom != "stop")
+    click.echo(
+        f"\n{rounds} rounds, {killed} kills, {play.kills['stop']} restarts in {seconds:.0f} s: "
+        f"{play.promised} messages acknowledged, lost 0, doubled 0, out of order 0"
+    )
+
+
+if __name__ == "__main__":
+    main()
