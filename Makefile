@@ -25,7 +25,7 @@ EXPECT ?= $(shell cat $(VENV)/.form)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check format test build bench conformance clean distclean
+.PHONY: help run check format test build bench crash conformance clean distclean
 
 help: ## show this list
 	@echo "curier: MQTT for Python. What make can do here:"
@@ -57,6 +57,9 @@ test: $(VENV)/.tools $(BUILT) ## the whole suite twice: as installed (compiled),
 
 bench: $(VENV)/.tools $(BUILT) ## measure the installed curier (BENCH=bench/topics.py ARGS="..." picks one)
 	@set -e; for script in $(BENCH); do echo "-- $$script"; $(PY) $$script $(ARGS); done
+
+crash: $(VENV)/.tools $(BUILT) ## kill the installed broker under load, hundreds of times (ARGS="--rounds 500 --seed 1")
+	$(PY) -m tests.crash $(ARGS)
 
 conformance: $(VENV)/.tools ## write docs/conformance.md: which test pins which statement of the specs
 	PYTHONPATH=src $(PY) -m tests.conformance.page
