@@ -38,7 +38,7 @@ from curier.topics.filters import check_topic_name
 if TYPE_CHECKING:
     from curier.broker.core import BrokerCore
 
-MAX_VERDICTS: Final = 4096  # remembered per connection; more are asked again
+MAX_VERDICTS: Final = 4096  # remembered from one packet to the next; more are asked again
 
 
 @final
@@ -78,6 +78,7 @@ class BrokerConnection(ServerConnection):
             self.routes = [table, table, table]
         self.generation: int = core.router.cache.generation
         self.verdicts: dict[bytes, int] = {}
+        self.questions: int = 0  # Authorize effects that are not answered
         self.topic_aliases: dict[bytes, int] | None = None  # chosen for this client; None: it takes none
         self.outgoing_alias_maximum: int = 0
 
@@ -201,33 +202,27 @@ class BrokerConnection(ServerConnection):
 
     def verdict(self, action: str, topic: bytes, qos: int, retain: bool) -> int:
         """The remembered answer to ``Authorize``, or ``UNDECIDED`` after asking; then the connection is
-        paused.
+        paused. All questions of one packet may be asked at once; it is worked on again with all answers.
         """
-        key = (
-            (b"r" if retain else b"-")
-            + PACKET_IDS[qos]
-            + (b"s" if action != PUBLISH_ACTION else b"p")
-            + topic
-        )
+        key = _question(action, topic, qos, retain)
         verdict = self.verdicts.get(key)
         if verdict is not None:
             return verdict
+        if len(self.verdicts) >= MAX_VERDICTS and not self.questions:  # clients choose the topics
+            self.verdicts.clear()
+            self.forget_routes()
+        self.verdicts[key] = UNDECIDED
+        self.questions += 1
         self.paused = True
         self.core.effects.append(Authorize(self, action, topic, qos, retain))
         return UNDECIDED
 
     def remember_verdict(self, question: Authorize, reason_code: int) -> None:
-        """Keep the answer to ``question``; bounded, since clients choose the topics."""
-        if len(self.verdicts) >= MAX_VERDICTS:
-            self.verdicts.clear()
-            self.forget_routes()
-        key = (
-            (b"r" if question.retain else b"-")
-            + PACKET_IDS[question.qos]
-            + (b"s" if question.action != PUBLISH_ACTION else b"p")
-            + question.topic
-        )
+        """Keep the answer to ``question``; with the last one open the connection goes on."""
+        key = _question(question.action, question.topic, question.qos, question.retain)
         self.verdicts[key] = reason_code
+        self.questions -= 1
+        self.paused = self.questions > 0
 
     # ---- output ----
 
@@ -379,6 +374,11 @@ class BrokerConnection(ServerConnection):
             if hooks is not None:
                 for hook in hooks:
                     hook.on_disconnect(self, reason_code, why)
+
+
+def _question(action: str, topic: bytes, qos: int, retain: bool) -> bytes:
+    """Names a question of permission."""
+    return (b"r" if retain else b"-") + PACKET_IDS[qos] + (b"p" if action == PUBLISH_ACTION else b"s") + topic
 
 
 def _is_text(payload: bytes) -> bool:

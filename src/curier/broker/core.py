@@ -236,8 +236,9 @@ class BrokerCore:
             connection = effect.connection
             if connection.state == CLOSED:
                 return
-            connection.paused = False
             connection.remember_verdict(effect, answer.reason_code)
+            if connection.paused:
+                return
             if connection.state == AUTHENTICATING:  # it was about the will
                 connection.now = now
                 connecting.admit(self, connection, now)

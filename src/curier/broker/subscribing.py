@@ -48,8 +48,9 @@ def subscribe(core: BrokerCore, connection: BrokerConnection, packet: Subscribe,
     if core.asks_authorization:
         for topic_filter, (_, options) in zip(filters, packet.subscriptions, strict=True):
             if not check_topic_filter(topic_filter, core.options.max_topic_levels):
-                if connection.verdict(SUBSCRIBE_ACTION, topic_filter, options & 3, False) < 0:
-                    return False
+                connection.verdict(SUBSCRIBE_ACTION, topic_filter, options & 3, False)
+        if connection.paused:
+            return False
 
     before = connection.journal_length()
     reason_codes: list[int] = []
