@@ -145,7 +145,7 @@ class Peer:
 
 
 def check_pair(sender: Peer, got: list[tuple[str, bytes]], qos: int, in_order: bool) -> None:
-    """Compare what ``sender`` was promised on ``t/NAME/1`` and ``/2`` with what a subscriber of ``qos`` got."""
+    """Compare what ``sender`` was promised on ``t/NAME/1`` and ``/2`` with what a subscriber got."""
     for sent_qos in (1, 2):
         topic = f"t/{sender.name}/{sent_qos}"
         sent = sender.sent_to(topic)

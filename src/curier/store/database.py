@@ -147,9 +147,16 @@ class Database:
         changes = _Changes()
         for record in records:
             changes.add(record)
-        with self.connection:
+        connection = self.connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
             for sql, rows in changes.statements():
-                self.connection.executemany(sql, rows)
+                connection.executemany(sql, rows)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # a full disk has ended it already
+                connection.execute("ROLLBACK")
+            raise
 
     # ---- reading ----
 

@@ -1,0 +1,164 @@
+"""Files that cannot be used, each told with its name and the way out; and a file that is full."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+
+from curier.errors import StoreError
+from curier.session.message import ApplicationMessage
+from curier.session.records import MessageSaved, Queued, Record, SessionSaved
+from curier.store.database import FILE_NAME, Database
+from curier.store.directory import lock, prepare
+
+SESSION = SessionSaved(1, "ana", 5, 60, 0.0)
+
+
+def made(directory: Path, *records: Record) -> Path:
+    database = Database(directory)
+    database.apply([SESSION, *records])
+    database.close()
+    return directory / FILE_NAME
+
+
+def refusal(directory: Path) -> str:
+    with pytest.raises(StoreError) as refused:
+        list(Database(directory).records())
+    said = str(refused.value)
+    assert said.startswith(str(directory)), said
+    return said
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    assert made(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_directory_is_for_its_owner_only(tmp_path: Path) -> None:
+    prepare(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"anything but a database " * 1000)
+    said = refusal(tmp_path)
+    assert "damaged or no database" in said
+    assert "restore a backup in its place, or move it away" in said
+
+
+def test_a_database_of_another_program(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / FILE_NAME)
+    other.execute("CREATE TABLE sessions (a)")
+    other.close()
+    assert "not a database of curier; choose another directory with --data DIR" in refusal(tmp_path)
+
+
+def test_a_file_of_a_newer_version(tmp_path: Path) -> None:
+    newer = sqlite3.connect(made(tmp_path))
+    newer.execute("PRAGMA user_version=7")
+    newer.close()
+    said = refusal(tmp_path)
+    assert "written by another version of curier (format 7, not 1)" in said
+    assert "curier store export" in said
+
+
+@pytest.mark.parametrize("page", [0, 1, 2, 4])
+def test_a_damaged_file(tmp_path: Path, page: int) -> None:
+    saved: list[Record] = []
+    for number in range(2, 400):
+        saved.append(MessageSaved(number, ApplicationMessage(b"t", b"x" * 500, 1, False)))
+        saved.append(Queued(1, number + 1000, number, 1, False, b"", b""))
+    file = made(tmp_path, *saved)
+    data = bytearray(file.read_bytes())
+    tables = range(page * 4096, (page + 1) * 4096) if page else range(100, 4096)
+    for place in tables:
+        data[place] = 0xAA
+    file.write_bytes(data)
+    said = refusal(tmp_path)
+    assert "damaged" in said
+    assert "restore a backup in its place, or move it away" in said
+
+
+def test_a_file_cut_off(tmp_path: Path) -> None:
+    file = made(
+        tmp_path, *(MessageSaved(n, ApplicationMessage(b"t", b"x" * 900, 1, False)) for n in range(2, 99))
+    )
+    os.truncate(file, file.stat().st_size // 2)
+    assert "damaged" in refusal(tmp_path)
+
+
+def test_text_that_is_none(tmp_path: Path) -> None:
+    other = sqlite3.connect(made(tmp_path))
+    other.execute("UPDATE sessions SET client_id=CAST(x'ff' AS TEXT)")
+    other.commit()
+    other.close()
+    assert "the file is damaged" in refusal(tmp_path)
+
+
+def test_a_directory_where_the_file_should_be(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).mkdir()
+    said = refusal(tmp_path)
+    assert "cannot be opened" in said
+    assert "--data DIR" in said
+
+
+def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(StoreError, match=f"^{re.escape(str(tmp_path))}/data: cannot be made .*--data DIR"):
+        prepare(tmp_path / "data")
+    with pytest.raises(StoreError, match=r"data/lock: cannot be opened .*--data DIR"):
+        lock(tmp_path / "data")
+
+
+def test_a_full_file_takes_nothing_of_a_batch_and_more_when_there_is_room(tmp_path: Path) -> None:
+    made(tmp_path)
+    large = MessageSaved(2, ApplicationMessage(b"t", b"x" * 200_000, 1, False))
+    database = Database(tmp_path, max_bytes=100_000)
+    with pytest.raises(apsw.FullError) as full:
+        database.apply([SessionSaved(3, "ben", 5, 60, 0.0), large])
+    said = str(database.explain(full.value))
+    assert said == f"{tmp_path / FILE_NAME}: the disk is full; make room and service resumes by itself"
+    assert database.count("sessions") == 1
+    database.apply([SessionSaved(3, "ben", 5, 60, 0.0)])
+    database.close()
+    database = Database(tmp_path)
+    database.apply([large])
+    assert (database.count("sessions"), database.count("messages")) == (2, 1)
+    database.close()
+
+
+def test_a_directory_in_use_is_refused_with_the_process_that_holds_it(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from curier.store.directory import lock; "
+        "lock(pathlib.Path(sys.argv[1])); print(flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(StoreError, match=f"in use by process {holder.pid}; stop that broker, or choose"):
+            lock(tmp_path)
+    os.close(lock(tmp_path))
+
+
+def test_the_next_broker_waits_for_a_store_that_is_finishing(tmp_path: Path) -> None:
+    """The broker was killed, its store still has the lock for a moment."""
+    program = (
+        "import os, sys, time, pathlib; from curier.store.directory import lock; "
+        "lock(pathlib.Path(sys.argv[1])); print(flush=True); "
+        "os.fork() and os._exit(0); os.close(1); time.sleep(0.5)"
+    )
+    dying = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
+    with dying:
+        assert dying.stdout is not None
+        dying.stdout.readline()
+        dying.wait(30)
+        os.close(lock(tmp_path))
