@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from curier.net import reactor
+from tests.net.harness import Peer
 
 
 @pytest.fixture(
@@ -13,3 +16,10 @@ from curier.net import reactor
 def use_reactor(request: pytest.FixtureRequest) -> bool:
     """Which of the two a broker is to use; a system without epoll has only one."""
     return bool(request.param)
+
+
+@pytest.fixture(autouse=True)
+async def close_peers() -> AsyncIterator[None]:
+    """No connection outlives its test."""
+    yield
+    await Peer.close_all()

@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import psutil
 
@@ -46,7 +46,12 @@ P = TypeVar("P", bound=Packet)
 
 
 class Peer:
-    """One TCP connection to a broker. Nothing is read before ``receive`` is called, but for 64 KiB ahead."""
+    """One TCP connection to a broker. Nothing is read before ``receive`` is called, but for 128 KiB ahead.
+
+    Those that a test leaves open are closed at its end.
+    """
+
+    all_open: ClassVar[set[Peer]] = set()
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: int) -> None:
         self.reader = reader
@@ -54,6 +59,7 @@ class Peer:
         self.version = version
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.all_open.add(self)
 
     @classmethod
     async def open(
@@ -103,6 +109,10 @@ class Peer:
         self.writer.write(data)
         await self.writer.drain()
 
+    def send_soon(self, *packets: Packet) -> None:
+        """Send packets as the network takes them."""
+        self.writer.write(b"".join(encode(packet, self.version) for packet in packets))
+
     async def receive(self) -> Packet:
         """The next packet. Raises ``IncompleteReadError`` where the connection ends, or has been reset."""
         data = await self.reader.readexactly(2)
@@ -150,6 +160,7 @@ class Peer:
 
     async def close(self) -> None:
         """End the connection without DISCONNECT."""
+        self.all_open.discard(self)
         self.writer.close()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
@@ -159,6 +170,13 @@ class Peer:
         sock: socket.socket = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
+
+    @classmethod
+    async def close_all(cls) -> None:
+        """Abort the connections that are still open."""
+        for peer in list(cls.all_open):
+            peer.writer.transport.abort()
+            await peer.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -288,7 +306,10 @@ async def running(use_reactor: bool, **settings: Any) -> AsyncIterator[curier.Br
     """A broker in this process, on a free port of loopback; ``settings`` are arguments of ``Broker``."""
     settings.setdefault("listen", [ANYWHERE])
     async with curier.Broker(use_reactor=use_reactor, **settings) as broker:
-        yield broker
+        try:
+            yield broker
+        finally:
+            await Peer.close_all()  # or the broker would wait for them
 
 
 def options(**values: Any) -> Options:

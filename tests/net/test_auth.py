@@ -1,0 +1,231 @@
+"""Authentication and authorization over the wire: asked asynchronously, while everybody else is served."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import argon2
+import pytest
+
+from curier.auth import PasswordFile
+from curier.auth.base import ACCEPT, Action, Authenticator, Authorizer, Credentials, Verdict
+from curier.codec.packets import (
+    Connack,
+    Connect,
+    Pingreq,
+    Pingresp,
+    Puback,
+    Publish,
+    Suback,
+    Subscribe,
+)
+from tests.net.harness import Peer, options, running, until
+
+
+class Gate(Authenticator):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, asyncio.Future[Verdict]] = {}
+        self.seen: list[Credentials] = []
+
+    async def authenticate(self, credentials: Credentials) -> Verdict:
+        self.seen.append(credentials)
+        if credentials.client_id == "trusted":
+            return Verdict(ACCEPT)
+        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self.waiting[credentials.client_id] = future
+        return await future
+
+
+class Rules(Authorizer):
+    """Lets everybody do everything but what begins with "closed"; asks itself for a while."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str | None, str, Action, str, int, bool]] = []
+        self.is_closed = True
+
+    async def authorize(
+        self, identity: str | None, client_id: str, action: Action, topic: str, qos: int, retain: bool
+    ) -> Verdict:
+        self.asked.append((identity, client_id, action, topic, qos, retain))
+        await asyncio.sleep(0)
+        if topic == "broken":
+            raise ValueError("rules cannot be read")
+        return Verdict(0x87 if self.is_closed and topic.startswith("closed") else ACCEPT)
+
+
+async def test_users_of_a_password_file(use_reactor: bool, tmp_path: Path) -> None:
+    path = tmp_path / "users"
+    quick = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    path.write_text(f"ana:{quick.hash('right')}\n")
+    async with running(use_reactor, authenticator=PasswordFile(path)) as broker:
+        for version, code, user, password in (
+            (4, 4, "ana", b"wrong"),
+            (5, 0x86, "bob", b"right"),
+            (4, 4, None, None),
+            (5, 0x86, None, None),
+        ):
+            peer = await Peer.open(broker.port, version)
+            await peer.send(Connect(version, "c", True, 0, user, password))
+            assert (await peer.expect(Connack)).reason_code == code
+            await peer.ended()
+        for version in (4, 5):
+            peer = await Peer.connect(broker.port, "c", version, username="ana", password=b"right")
+            await peer.publish("t", b"x", 1)
+
+
+async def test_others_are_served_while_one_is_decided(use_reactor: bool) -> None:
+    gate = Gate()
+    async with running(use_reactor, authenticator=gate) as broker:
+        slow = await Peer.open(broker.port)
+        await slow.send(
+            Connect(4, "slow", True, 0, "user", b"pass"),
+            Subscribe(1, [("t", 0)]),
+            Publish("t", b"x"),
+            Pingreq(),
+        )
+        async with await Peer.connect(broker.port, "trusted") as other:
+            await until(lambda: "slow" in gate.waiting)
+            await other.publish("t", b"too early", 1)
+            gate.waiting["slow"].set_result(Verdict(ACCEPT))
+            await slow.expect(Connack)
+            await slow.expect(Suback)
+            assert (await slow.message()).payload == b"x"
+            await slow.expect(Pingresp)
+        own = slow.writer.get_extra_info("sockname")
+        asked = gate.seen[0]
+        assert (asked.client_id, asked.username, asked.password) == ("slow", "user", b"pass")
+        assert (asked.address, asked.listener) == (f"127.0.0.1:{own[1]}", broker.urls[0])
+
+
+async def test_a_client_that_leaves_before_the_answer(use_reactor: bool) -> None:
+    gate = Gate()
+    async with running(use_reactor, authenticator=gate) as broker:
+        hasty = await Peer.open(broker.port)
+        await hasty.send(Connect(4, "hasty"))
+        await until(lambda: "hasty" in gate.waiting)
+        hasty.reset()
+        async with await Peer.connect(broker.port, "trusted") as other:
+            await other.publish("t", b"x", 1)
+            gate.waiting["hasty"].set_result(Verdict(ACCEPT))
+            await until(lambda: list(broker.core.sessions) == ["trusted"])
+            await other.publish("t", b"x", 1)
+
+
+async def test_a_stranger_that_sends_much_before_the_answer_is_not_read_from(use_reactor: bool) -> None:
+    gate = Gate()
+    async with running(use_reactor, authenticator=gate) as broker:
+        greedy = await Peer.open(broker.port)
+        await greedy.send(Connect(4, "greedy"))
+        await until(lambda: "greedy" in gate.waiting)
+        publishes = [Publish("t", bytes(100_000), 1, False, False, 1)] * 100
+        sending = asyncio.create_task(greedy.send(*publishes))
+        async with await Peer.connect(broker.port, "trusted") as other:
+            for _ in range(20):
+                await other.publish("t", b"x", 1)
+            (connection,) = (c for c in broker.core.connections.values() if c.client_id == "greedy")
+            assert connection.waiting_bytes() <= 512 * 1024
+            assert not sending.done()
+        gate.waiting["greedy"].set_result(Verdict(ACCEPT))
+        await greedy.expect(Connack)
+        for _ in publishes:
+            await greedy.expect(Puback)
+        await sending
+
+
+@pytest.mark.parametrize(("version", "code"), [(4, 3), (5, 0x88)])
+async def test_an_authenticator_that_fails_refuses(
+    use_reactor: bool, version: int, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Authenticator):
+        async def authenticate(self, credentials: Credentials) -> Verdict:
+            raise ValueError("no database")
+
+    async with running(use_reactor, authenticator=Broken()) as broker:
+        peer = await Peer.open(broker.port, version)
+        await peer.send(Connect(version, "c", True, 0, "user", b"secret"))
+        assert (await peer.expect(Connack)).reason_code == code
+        await peer.ended()
+    assert "no database" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_an_authenticator_that_takes_too_long(use_reactor: bool) -> None:
+    gate = Gate()
+    async with running(use_reactor, authenticator=gate, options=options(connect_timeout=0.1)) as broker:
+        peer = await Peer.open(broker.port)
+        await peer.send(Connect(4, "slow"))
+        await peer.ended()
+        gate.waiting["slow"].set_result(Verdict(ACCEPT))
+        assert not broker.core.sessions
+
+
+async def test_the_broker_stops_while_a_question_is_open(use_reactor: bool) -> None:
+    gate = Gate()
+    async with running(use_reactor, authenticator=gate) as broker:
+        peer = await Peer.open(broker.port)
+        await peer.send(Connect(4, "slow"))
+        await until(lambda: "slow" in gate.waiting)
+        stopping = asyncio.create_task(broker.stop())
+        await peer.ended()
+        await stopping
+    assert gate.waiting["slow"].cancelled()
+
+
+async def test_an_authorizer_decides_and_is_asked_once(use_reactor: bool) -> None:
+    rules = Rules()
+    async with (
+        running(use_reactor, authorizer=rules) as broker,
+        await Peer.connect(broker.port, "c", 5, username="ana") as client,
+    ):
+        await client.send(Subscribe(1, [("closed/#", 0), ("open/#", 1), ("t", 0)]))
+        assert (await client.expect(Suback)).reason_codes == [0x87, 1, 0]
+        for _ in range(3):
+            await client.send(
+                Publish("closed/x", b"", 1, False, False, 1), Publish("open/x", b"", 1, False, False, 2)
+            )
+            refused = await client.expect(Puback)
+            assert (refused.packet_id, refused.reason_code) == (1, 0x87)
+            packets = [await client.receive(), await client.receive()]  # in either order
+            (puback,) = (packet for packet in packets if isinstance(packet, Puback))
+            (publish,) = (packet for packet in packets if isinstance(packet, Publish))
+            assert (puback.packet_id, puback.reason_code, publish.topic) == (2, 0, "open/x")
+            await client.send(Puback(publish.packet_id))
+        assert rules.asked == [
+            ("ana", "c", "subscribe", "closed/#", 0, False),
+            ("ana", "c", "subscribe", "open/#", 1, False),
+            ("ana", "c", "subscribe", "t", 0, False),
+            ("ana", "c", "publish", "closed/x", 1, False),
+            ("ana", "c", "publish", "open/x", 1, False),
+        ]
+        rules.is_closed = False
+        rules.changed()
+        await client.send(Publish("closed/x", b"", 1, False, False, 3))
+        assert (await client.expect(Puback)).reason_code == 0x10
+        assert len(rules.asked) == 6
+
+
+async def test_an_authorizer_that_fails_refuses(use_reactor: bool, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        async with (
+            running(use_reactor, authorizer=Rules()) as broker,
+            await Peer.connect(broker.port, "c", 5) as client,
+        ):
+            await client.send(Publish("broken", b"", 1, False, False, 1))
+            assert (await client.expect(Puback)).reason_code == 0x87
+    assert "rules cannot be read" in caplog.text
+
+
+async def test_order_is_kept_while_an_authorizer_is_asked(use_reactor: bool) -> None:
+    async with (
+        running(use_reactor, authorizer=Rules()) as broker,
+        await Peer.connect(broker.port, "c") as client,
+        await Peer.connect(broker.port, "s") as sender,
+    ):
+        await client.subscribe("t/+")
+        await sender.send(*[Publish(f"t/{number % 17}", b"%d" % number) for number in range(200)])
+        got = [(await client.message()).payload for _ in range(200)]
+        assert got == [b"%d" % number for number in range(200)]

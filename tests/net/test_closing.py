@@ -1,0 +1,115 @@
+"""The last packet says why, and must arrive: a connection is closed behind it, whatever is still unread."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from curier.auth.base import Authenticator, Credentials, Verdict
+from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Publish
+from tests.net.harness import Peer, connection_of, options, running, until
+
+MEGABYTE = bytes(1_000_000)
+
+
+class Nobody(Authenticator):
+    """Lets nobody in, after a while."""
+
+    async def authenticate(self, credentials: Credentials) -> Verdict:
+        await asyncio.sleep(0.01)
+        return Verdict(0x87, "nobody may come in")
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_a_refusal_reaches_a_client_that_goes_on_sending(use_reactor: bool, version: int) -> None:
+    async with running(use_reactor, authenticator=Nobody()) as broker:
+        peer = await Peer.open(broker.port, version)
+        peer.send_soon(Connect(version, "c"), *[Publish("t", MEGABYTE) for _ in range(4)])
+        connack = await peer.expect(Connack)
+        assert connack.reason_code == (0x87 if version == 5 else 5)
+        if version == 5:
+            assert connack.properties is not None
+            assert connack.properties.reason_string == "nobody may come in"
+        await peer.ended()
+
+
+async def test_a_protocol_error_is_told_to_a_client_that_goes_on_sending(use_reactor: bool) -> None:
+    async with running(use_reactor) as broker:
+        peer = await Peer.connect(broker.port, "c", 5)
+        await peer.send(b"\x36\x05\x00\x01t\x00\x01", *[Publish("t", MEGABYTE) for _ in range(4)])
+        disconnect = await peer.expect(Disconnect)
+        assert disconnect.reason_code == 0x81
+        assert disconnect.properties is not None
+        assert "[MQTT-3.3.1-4]" in (disconnect.properties.reason_string or "")
+        await peer.ended()
+
+
+async def test_a_takeover_is_told(use_reactor: bool) -> None:
+    async with running(use_reactor) as broker:
+        first = await Peer.connect(broker.port, "c", 5)
+        async with await Peer.connect(broker.port, "c", 5) as second:
+            assert (await first.expect(Disconnect)).reason_code == 0x8E
+            await first.ended()
+            await second.publish("t", b"", 1)
+        await first.close()
+
+
+async def test_messages_before_the_last_packet_arrive_too(use_reactor: bool) -> None:
+    async with running(use_reactor) as broker:
+        peer = await Peer.connect(broker.port, "c", 5)
+        await peer.subscribe("t")
+        await peer.send(*[Publish("t", MEGABYTE) for _ in range(5)], b"\x00\x00")
+        for _ in range(5):
+            assert (await peer.message()).payload == MEGABYTE
+        assert (await peer.expect(Disconnect)).reason_code == 0x81
+        await peer.ended()
+
+
+@pytest.mark.parametrize("unread", [b"", MEGABYTE * 7])
+async def test_a_client_that_does_not_close_is_cut(
+    use_reactor: bool, unread: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("reactor", "transports"):
+        monkeypatch.setattr(f"curier.net.{module}.LINGER_SECONDS", 0.05)
+    async with running(use_reactor) as broker:
+        peer = await Peer.connect(broker.port, "c", receive_buffer=4096)
+        await peer.subscribe("t")
+        if unread:
+            await peer.send(Publish("t", unread))
+            await until(lambda: broker.core.traffic.publishes_sent == 1)
+        await peer.send(Pingreq(), b"\x00\x00")
+        wires = broker._reactor.wires if broker._reactor else broker._transports.wires  # type: ignore[union-attr]
+        await until(lambda: not broker.core.connections)
+        assert len(wires) == 1
+        await until(lambda: not wires)
+
+
+async def test_a_client_that_closes_is_let_go_at_once(
+    use_reactor: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("reactor", "transports"):
+        monkeypatch.setattr(f"curier.net.{module}.LINGER_SECONDS", 1000)
+    async with running(use_reactor) as broker:
+        peer = await Peer.connect(broker.port, "c")
+        await peer.send(Disconnect())
+        await peer.ended()
+        await peer.close()
+        wires = broker._reactor.wires if broker._reactor else broker._transports.wires  # type: ignore[union-attr]
+        await until(lambda: not wires)
+
+
+async def test_a_client_that_vanishes_with_output_on_its_way(use_reactor: bool) -> None:
+    async with (
+        running(use_reactor, options=options()) as broker,
+        await Peer.connect(broker.port, "other") as other,
+    ):
+        peer = await Peer.connect(broker.port, "c", receive_buffer=4096)
+        await peer.subscribe("t")
+        for _ in range(10):
+            await other.publish("t", MEGABYTE, 1)
+        connection = connection_of(broker, "c")
+        assert connection.written_unsent > 0
+        peer.reset()
+        await until(lambda: "c" not in broker.core.sessions)
+        await other.publish("t", MEGABYTE, 1)
