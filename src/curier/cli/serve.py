@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -53,6 +54,10 @@ async def serve(config: Config) -> None:
             await broker.start()
         except OSError as error:
             raise CannotListen(explain_listen_error(error, config.listen)) from error
+        # What is there now stays: the collector need not look at it again, and need not come for every
+        # thousand messages, which are freed without it.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         try:
             _say(greeting(config, broker.urls))
             _log.debug("ready")
