@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from curier.broker.effects import SUBSCRIBE_ACTION
@@ -161,6 +162,10 @@ def unsubscribe(core: BrokerCore, connection: BrokerConnection, packet: Unsubscr
             reason_codes.append(NO_SUBSCRIPTION_EXISTED)
             continue
         detach(core, session, subscription)
+        if session.retained_sends:  # [MQTT-3.10.4-2]
+            session.retained_sends = deque(
+                [send for send in session.retained_sends if send.subscription.topic_filter != topic_filter]
+            )
         if session.journal is not None:
             session.journal.add(Unsubscribed(session.number, topic_filter))
         reason_codes.append(0)
