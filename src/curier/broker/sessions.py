@@ -74,7 +74,8 @@ class SharedGroup(Target):
         members = self.members
         count = len(members)
         turn = self._turn
-        fallback = -1
+        waiting = -1  # the first that is connected and has no quota left
+        away = -1  # the first that is away or slow
         for step in range(count):
             index = turn + step
             if index >= count:
@@ -86,16 +87,15 @@ class SharedGroup(Target):
                 if not qos or not member.qos or session.outgoing.quota > 0:
                     self._turn = index + 1 if index + 1 < count else 0
                     return member
-                if len(session.outgoing.queue) < max_queued and (
-                    fallback < 0 or members[fallback].session.lane == 0
-                ):
-                    fallback = index
-            elif qos and member.qos and fallback < 0 and len(session.outgoing.queue) < max_queued:
-                fallback = index
-        if fallback < 0:
+                if waiting < 0 and len(session.outgoing.queue) < max_queued:
+                    waiting = index
+            elif qos and member.qos and away < 0 and len(session.outgoing.queue) < max_queued:
+                away = index
+        index = waiting if waiting >= 0 else away
+        if index < 0:
             return None
-        self._turn = fallback + 1 if fallback + 1 < count else 0
-        return members[fallback]
+        self._turn = index + 1 if index + 1 < count else 0
+        return members[index]
 
 
 @final
