@@ -436,6 +436,9 @@ class BrokerCore:
             group = self.groups.get(entry.group)
             if group is None or (entry.qos == 2 and entry.packet_id):
                 continue
+            if entry.message.is_expired(now):  # [MQTT-3.3.2-5]: to another member it was not sent before
+                self.expired(session, entry.message)
+                continue
             member = group.choose(entry.message.qos, self.options.max_queued_messages)
             if member is not None:
                 deliver_member(self, member, group.topic_filter, entry.message, now)
