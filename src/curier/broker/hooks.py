@@ -39,8 +39,9 @@ class Hook:
         """A subscription was removed by its client."""
 
     def on_publish(self, connection: BrokerConnection | None, message: ApplicationMessage) -> int:
-        """A message came in (None: from the broker itself). Return 0, or a Reason Code of 0x80 or more to
-        refuse.
+        """A client published, or its will is due (None). Return 0, or a Reason Code of 0x80 or more to refuse.
+
+        ``Broker.publish`` and ``$SYS`` do not ask.
         """
         return 0
 
