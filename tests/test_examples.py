@@ -4,6 +4,7 @@ import os
 import pty
 import queue
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,11 +22,11 @@ from curier import Message, QoS, ReasonCode, Subscription
 from tests.conftest import require_peer
 from tests.interop.peer import TIMEOUT, Connect
 from tests.interop.process import BrokerProcess
+from tests.test_docs import blocks
 
 pytestmark = pytest.mark.interop
 
 ROOT = Path(__file__).parent.parent
-FIGURES = ("cpu", "network", "memory", "disk", "temperature")
 
 
 class Program:
@@ -209,6 +210,47 @@ def test_no_broker(start: Any) -> None:
     program = start("system_monitor.py", "--port", 1)
     assert program.end() == 1
     assert re.match(r"no broker at 127\.0\.0\.1:1 \(.*\); start one with: curier broker\n$", program.said)
+
+
+PROGRAMS = [
+    pytest.param(text, id=f"{name}-{number}")
+    for name in ("README.md", "docs/embedding.md")
+    for number, text in enumerate(blocks((ROOT / name).read_text(), "python"))
+]
+
+
+@pytest.mark.parametrize("text", PROGRAMS)
+def test_programs_of_the_documentation(broker: BrokerProcess, tmp_path: Path, text: str) -> None:
+    require_peer("paho")
+    path = tmp_path / "program.py"
+    path.write_text(text.replace("port=1883", f"port={broker.port}"))
+    program = Program(sys.executable, "-W", "error", str(path))
+    assert program.end() == 0, program.said
+    assert program.said
+    assert "Traceback" not in program.said
+    if "paho" in text:
+        assert program.said == "greetings/world hello\n"
+
+
+def test_commands_of_the_readme(broker: BrokerProcess) -> None:
+    """mosquitto_sub hears what mosquitto_pub says."""
+    text = "".join(blocks((ROOT / "README.md").read_text(), "sh"))
+    commands = [
+        shlex.split(line.replace("-p 1883", f"-p {broker.port}"))
+        for line in text.splitlines()
+        if line.startswith("mosquitto_")
+    ]
+    subscribe, publish = commands
+    assert (subscribe[0], publish[0]) == ("mosquitto_sub", "mosquitto_pub")
+    require_peer("mosquitto_sub")
+    require_peer("mosquitto_pub")
+    subscriber = Program(*subscribe, "-C", "1")
+    until = time.monotonic() + TIMEOUT
+    while subscriber.popen.poll() is None:  # it does not say when it has subscribed
+        assert time.monotonic() < until
+        subprocess.run(publish, check=True, timeout=TIMEOUT)
+    assert subscriber.end() == 0
+    assert subscriber.said == "greetings/world hello\n"
 
 
 class TestTable:

@@ -1,0 +1,166 @@
+"""The documentation says what is so: tables match the code, links lead somewhere, examples hold."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+import curier
+from curier import config
+from curier.broker.options import Options
+from curier.cli import main
+from curier.config import Config, limit_takers, load
+from tests.test_layers import ALLOWED
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table under a heading."""
+    table = re.search(r"(^\|.*\n)+", page.split(f"\n{heading}\n", 1)[1], re.MULTILINE)
+    assert table is not None
+    lines = [line.removeprefix("|").removesuffix("|").split("|") for line in table[0].splitlines()]
+    return [[cell.strip() for cell in line] for line in lines[2:]]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+
+
+def anchor(heading: str) -> str:
+    """The name a heading gets as the target of a link."""
+    return re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
+
+
+LIMITS = [
+    row
+    for heading in ("### A connection", "### A session", "### What is offered", "### The whole broker")
+    for row in rows(CONFIGURATION, heading)
+]
+
+
+def test_every_limit_is_described_once() -> None:
+    described = [row[0].strip("`") for row in LIMITS]
+    assert sorted(described) == sorted(limit_takers(Options()))
+
+
+@pytest.mark.parametrize(("name", "default"), [(row[0].strip("`"), row[1].strip("`")) for row in LIMITS])
+def test_defaults_of_limits(name: str, default: str) -> None:
+    value = tomllib.loads(f"x = {default}")["x"]
+    options = Options()
+    assert limit_takers(options)[name](value) == getattr(options, name)
+
+
+def test_every_option_of_the_broker_is_described() -> None:
+    command = main.commands["broker"]
+    told = {row[0].strip("`"): row for row in rows(CONFIGURATION, "## curier broker")}
+    assert set(told) == {option for param in command.params for option in param.opts}
+    for param in command.params:
+        help_text = param.help if isinstance(param, click.Option) else None
+        default = re.search(r"\[default: (.*)\]", help_text or "")
+        if default is not None:
+            assert told[param.opts[0]][2].strip("`") == default[1]
+
+
+def test_every_option_of_passwd_is_described() -> None:
+    section = CONFIGURATION.split("\n## curier passwd\n")[1].split("\n## ")[0]
+    for param in main.commands["passwd"].params:
+        name = param.opts[0] if isinstance(param, click.Option) else param.name.upper()
+        assert f"{name}" in section
+
+
+def test_every_key_of_the_file_is_described() -> None:
+    assert [row[0].strip("`") for row in rows(CONFIGURATION, "## The configuration file")] == [*config._KEYS]
+    for row in rows(CONFIGURATION, "## curier broker")[1:]:
+        table, _, key = row[1].strip("`").rpartition(".")
+        assert key in (limit_takers(Options()) if table else config._KEYS)
+
+
+def test_the_configuration_files_load(tmp_path: Path) -> None:
+    found = [text for page in PAGES for text in blocks(page.read_text(), "toml")]
+    assert found
+    for number, text in enumerate(found):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(text)
+        loaded = load(path)
+        loaded.check()
+        assert loaded != Config()
+
+
+def test_the_limits_of_the_readme() -> None:
+    """Its table is shorter, and in words; each number is the default of the setting in its row."""
+    units = {"MiB": 2**20, "GiB": 2**30}
+    for _, default, settings in rows((ROOT / "README.md").read_text(), "## Limits"):
+        names = re.findall(r"`(\w+)`", settings)
+        told = [
+            int(number.replace(" ", "")) * units.get(unit, 1)
+            for number, unit in re.findall(r"(\d[\d ]*)(MiB|GiB)?", default)
+        ]
+        assert [getattr(Options(), name) for name in names] == told * (len(names) // len(told))
+
+
+def test_the_layers() -> None:
+    """The table of the architecture is the one that is enforced."""
+    found = {}
+    for layers, _, allowed in rows((ROOT / "docs" / "architecture.md").read_text(), "## Layers"):
+        for layer in re.findall(r"`(\w+)`", layers):
+            found[layer] = (
+                set() if "everything" in allowed else set(re.findall(r"`([\w.]+)`", allowed)) - {"curier"}
+            )
+    assert found == {
+        layer: {name for name in allowed if exists(name)}
+        for layer, allowed in ALLOWED.items()
+        if exists(layer) and layer != "__main__"
+    }
+
+
+def exists(layer: str) -> bool:
+    """Whether there is such a package or module below src/curier."""
+    path = ROOT / "src" / "curier" / layer.replace(".", "/")
+    return bool(layer) and (path.is_dir() or path.with_suffix(".py").exists())
+
+
+def test_commands_that_are_shown() -> None:
+    """Every option of `curier ...` is one, and so is every target of `make ...`."""
+    makefile = (ROOT / "Makefile").read_text()
+    lines = [line for page in PAGES for text in blocks(page.read_text(), "sh") for line in text.splitlines()]
+    assert len([line for line in lines if line.startswith(("curier ", "make "))]) >= 6
+    for line in lines:
+        name, *words = shlex.split(line, comments=True)
+        if name == "curier":
+            main.commands[words[0]].make_context(words[0], words[1:])
+        elif name == "make":
+            assert f"\n{words[0]}:" in makefile, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        path, _, name = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), target
+        if name:
+            headings = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)
+            assert name in map(anchor, headings), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    """As `src/curier/types.py`, `tests/interop`, or `codec/publish.py` below src/curier."""
+    for name in re.findall(r"`([\w.]+(?:/[\w.]+)+)`", page.read_text()):
+        if name.split("/")[0] in ("src", "tests", "bench", "docs", "examples"):
+            assert (ROOT / name).exists(), name
+        elif name.endswith(".py"):
+            assert (ROOT / "src" / "curier" / name).exists(), name
+
+
+def test_the_version_is_said_nowhere() -> None:
+    """A page that names it would be wrong after the next release."""
+    for page in PAGES:
+        assert curier.__version__ not in page.read_text()
