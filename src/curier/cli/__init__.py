@@ -8,6 +8,7 @@ import click
 
 from curier.cli.broker import broker
 from curier.cli.passwd import passwd
+from curier.cli.store import store
 from curier.errors import ConfigError, MqttError
 
 
@@ -54,3 +55,4 @@ def main() -> None:
 
 main.add_command(broker)
 main.add_command(passwd)
+main.add_command(store)

@@ -20,8 +20,8 @@ class Store(ABC):
     """Keeps durable state. One batch is open at a time; calls come from one event loop.
 
     ``on_committed`` is called with the number of a batch once it is durable, ``on_trouble`` with plain words
-    when it cannot be made so now (the store keeps trying until it can, or is closed), and with "" when that is
-    over while no batch is open.
+    when it cannot be made so now (the store keeps trying until it can, or is closed), and with "" when that
+    is over while no batch is open.
     """
 
     where: str

@@ -162,7 +162,9 @@ class Database:
 
     def records(self) -> Iterator[list[Record]]:
         """Everything kept, as records, in pieces, in an order that can be replayed. Raises ``StoreError``."""
+        run = self.connection.execute
         try:
+            run("BEGIN")  # one moment, though a broker may go on writing
             yield from self._records()
         except apsw.Error as error:
             raise self.explain(error) from None
@@ -171,6 +173,21 @@ class Database:
                 f"{self.path}: the file is damaged ({error}); restore a backup in its place, "
                 "or move it away to begin with nothing"
             ) from None
+        finally:
+            if self.connection.in_transaction:
+                run("ROLLBACK")
+
+    def copy_to(self, file: Path) -> None:
+        """Copy everything into ``file``, which is empty, as it is at one moment. Raises ``StoreError``."""
+        try:
+            copy = apsw.Connection(str(file))
+            try:
+                with copy.backup("main", self.connection, "main") as backup:
+                    backup.step()
+            finally:
+                copy.close()
+        except apsw.Error as error:
+            raise StoreError(f"{file}: cannot be written ({error})") from None
 
     def _records(self) -> Iterator[list[Record]]:
         run = self.connection.execute

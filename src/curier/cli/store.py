@@ -1,0 +1,281 @@
+"""``curier store``: look into a data directory, copy it, carry it elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import click
+
+from curier.errors import StoreError
+from curier.store.database import FILE_NAME, Database
+
+MODE: Final = 0o600
+NEVER: Final = 0xFFFFFFFF
+
+_DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+
+
+class StoreFailure(click.ClickException):
+    """Something is wrong with a file or directory: one line for the user, and exit code 2."""
+
+    exit_code = 2
+
+
+class StoreCommands(click.Group):
+    """Commands whose errors end with exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except StoreError as error:
+            raise StoreFailure(str(error)) from error
+
+
+@click.group(cls=StoreCommands)
+def store() -> None:
+    """Look into the directory where a broker keeps its state, back it up, move it.
+
+    DIR is what `curier broker` was given with --data. All commands but import may be used while the broker
+    runs, and show one moment of it.
+
+    \b
+    Examples:
+      curier store inspect ~/.local/state/curier
+      curier store backup /var/lib/curier /backup/curier.db
+      curier store export /var/lib/curier | gzip >state.jsonl.gz
+      gunzip <state.jsonl.gz | curier store import /var/lib/new
+    """
+
+
+@store.command()
+@_DIRECTORY
+@click.option("--limit", default=20, show_default=True, help="How many sessions to list; 0: all.")
+@click.option("--json", "as_json", is_flag=True, help="Say it as JSON, with all sessions.")
+def inspect(directory: Path, limit: int, as_json: bool) -> None:
+    """Say what is stored in DIR: sessions, their queues, retained messages, and how large it all is.
+
+    The sessions with the most bytes queued come first.
+
+    \b
+    Examples:
+      curier store inspect /var/lib/curier --limit 0
+      curier store inspect /var/lib/curier --json | jq '.sessions[] | select(.queued > 1000)'
+    """
+    from curier.store.summary import summarize
+
+    with _opened(directory) as database:
+        summary = summarize(database)
+    if as_json:
+        click.echo(json.dumps(asdict(summary), ensure_ascii=False))
+        return
+    rows = summary.rows
+    click.echo(f"{summary.path}: {_size(summary.file_bytes)}")
+    click.echo(
+        f"{rows['sessions']} sessions, {rows['subscriptions']} subscriptions, {rows['deliveries']} "
+        f"deliveries of {rows['messages']} messages, {rows['retained']} retained messages "
+        f"({_size(summary.retained_bytes)}), {rows['wills']} wills"
+    )
+    shown = summary.sessions[:limit] if limit else summary.sessions
+    if not shown:
+        return
+    table = [("session", "MQTT", "subscriptions", "queued", "inflight", "size", "ends")]
+    for one in shown:
+        version = {3: "3.1", 4: "3.1.1", 5: "5.0"}.get(one.version, str(one.version))
+        numbers = (str(one.subscriptions), str(one.queued), str(one.inflight), _size(one.bytes))
+        table.append((_printable(one.client_id), version, *numbers, _end(one.expiry_interval, one.ends_at)))
+    click.echo()
+    _print_table(table)
+    if len(shown) < len(summary.sessions):
+        click.echo(f"... and {len(summary.sessions) - len(shown)} more: --limit 0 shows all")
+
+
+@store.command()
+@_DIRECTORY
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
+def export(directory: Path, file: Path | None) -> None:
+    """Write what is stored in DIR as JSON, one record a line, to FILE or standard output.
+
+    Payloads that are not UTF-8 stand as base64. FILE must not exist; it is made readable by its owner only.
+
+    \b
+    Examples:
+      curier store export /var/lib/curier state.jsonl
+      curier store export /var/lib/curier | jq -r 'select(.is == "session").client_id'
+    """
+    from curier.store.portable import to_lines
+
+    def write(out: BinaryIO) -> None:
+        for line in to_lines(database.records()):
+            out.write(line.encode() + b"\n")
+        out.flush()
+
+    with _opened(directory) as database:
+        if file is None or str(file) == "-":
+            write(sys.stdout.buffer)
+        else:
+            _write_new(file, write)
+
+
+@store.command(name="import")
+@_DIRECTORY
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
+def import_(directory: Path, file: Path | None) -> None:
+    """Make a new DIR of what export wrote to FILE, or of standard input.
+
+    DIR must not hold a broker's state yet. If FILE is wrong anywhere, nothing is left in DIR.
+
+    \b
+    Example:
+      curier store import /var/lib/new state.jsonl
+    """
+    from curier.store.directory import lock, prepare
+
+    prepare(directory)
+    held = lock(directory)
+    try:
+        path = directory / FILE_NAME
+        if path.exists():
+            raise StoreFailure(f"{path}: is there already; choose another directory, or move it away")
+        if file is None or str(file) == "-":
+            count = _import(directory, sys.stdin.buffer, "standard input")
+        else:
+            try:
+                with file.open("rb") as lines:
+                    count = _import(directory, lines, str(file))
+            except OSError as error:
+                raise StoreFailure(f"{file}: cannot be read: {error.strerror}") from error
+    finally:
+        os.close(held)
+    click.echo(f"{count} records are in {path}")
+
+
+def _import(directory: Path, lines: BinaryIO, name: str) -> int:
+    import apsw
+
+    from curier.store.portable import from_lines
+
+    database = Database(directory)
+    try:
+        count = 0
+        for records in from_lines(lines, name):
+            try:
+                database.apply(records)
+            except apsw.Error as error:
+                raise database.explain(error) from None
+            count += len(records)
+        database.close()
+    except BaseException:
+        database.close()
+        (directory / FILE_NAME).unlink()
+        raise
+    return count
+
+
+@store.command()
+@_DIRECTORY
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(directory: Path, file: Path) -> None:
+    """Copy what is stored in DIR to FILE, as it is at one moment, while the broker goes on.
+
+    FILE must not exist; it is made readable by its owner only. To go back to it: stop the broker, move
+    curier.db, curier.db-wal and curier.db-shm away, and put FILE in their place as curier.db.
+
+    \b
+    Example:
+      curier store backup /var/lib/curier /backup/curier-$(date +%F).db
+    """
+    with _opened(directory) as database:
+        _claim(file)
+        try:
+            database.copy_to(file)
+        except BaseException:
+            file.unlink()
+            raise
+    click.echo(f"{file}: {_size(file.stat().st_size)}")
+
+
+# ---- files ----
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[Database]:
+    """The database of a data directory, for reading only."""
+    path = directory / FILE_NAME
+    if not path.exists():
+        raise StoreFailure(f"{path}: there is no such file; DIR is what curier broker was given with --data")
+    database = Database(directory, read_only=True)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _claim(file: Path) -> None:
+    """Make a new file for its owner only."""
+    try:
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE))
+    except FileExistsError:
+        raise StoreFailure(f"{file}: is there already; choose another name, or move it away") from None
+    except OSError as error:
+        raise StoreFailure(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _write_new(file: Path, write: Callable[[BinaryIO], None]) -> None:
+    _claim(file)
+    try:
+        with file.open("wb") as out:
+            write(out)
+            os.fsync(out.fileno())
+    except OSError as error:
+        file.unlink()
+        raise StoreFailure(f"{file}: cannot be written: {error.strerror}") from error
+    except BaseException:
+        file.unlink()
+        raise
+
+
+# ---- for people ----
+
+
+def _size(count: int) -> str:
+    """Bytes in a unit that leaves few digits."""
+    size = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
+
+
+def _end(expiry_interval: int, ends_at: float) -> str:
+    if expiry_interval == NEVER:
+        return "never"
+    if not ends_at:
+        return f"{expiry_interval} s after it leaves"
+    left = ends_at - time.time()
+    return f"in {left:.0f} s" if left > 0 else "now"
+
+
+def _printable(text: str) -> str:
+    """A Client Identifier in a terminal: no control characters, not too wide."""
+    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return shown if len(shown) <= 40 else shown[:39] + "…"
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column in (0, 1, len(row) - 1) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())
