@@ -39,7 +39,7 @@ class Hook:
         """A subscription was removed by its client."""
 
     def on_publish(self, connection: BrokerConnection | None, message: ApplicationMessage) -> int:
-        """A client published, or its will is due (None). Return 0, or a Reason Code of 0x80 or more to refuse.
+        """A client published, or its will is due (None). 0, or a Reason Code of 0x80 or more to refuse.
 
         ``Broker.publish`` and ``$SYS`` do not ask.
         """
