@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from curier.broker.core import BrokerCore
 from curier.codec import packets as p
+from curier.session.message import ApplicationMessage
 from tests.broker.client import Client
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
@@ -348,3 +350,12 @@ def test_retained_messages_have_only_so_many_bytes(make: Make) -> None:
         code for *_, code in put
     ]
     assert [(topic, len(payload)) for topic, payload in fetch(net)] == [("a", 10), ("b", 48), ("c", 10)]
+
+
+def test_levels_of_retained_topics_are_limited_like_messages() -> None:
+    core = BrokerCore(quiet(max_retained_messages=2), 0.0)
+    deep = ApplicationMessage(b"/".join([b"l"] * 100), b"x", 0, True)
+    assert core.publish(deep, None, 0.0) == ""
+    assert "levels in all" in core.publish(ApplicationMessage(b"other", b"x", 0, True), None, 0.0)
+    assert core.publish(ApplicationMessage(deep.topic, b"again", 0, True), None, 0.0) == ""
+    assert len(core.retained) == 1

@@ -34,6 +34,7 @@ from curier.topics.filters import check_topic_name
 from curier.topics.retained import RetainedTree
 
 DEADLINES_PER_TURN: Final = 1000
+LEVELS_PER_RETAINED: Final = 8  # that retained topics may have on average: each costs memory of its own
 CONTINUED_PER_TURN: Final = 100
 
 
@@ -331,8 +332,11 @@ class BrokerCore:
             return ""
         previous = self.retained.get(topic)
         size = message.size() - (previous.size() if previous is not None else 0)
-        if previous is None and len(self.retained) >= self.options.max_retained_messages:
-            return f"all {self.options.max_retained_messages} retained messages are in use"
+        most = self.options.max_retained_messages
+        if previous is None and len(self.retained) >= most:
+            return f"all {most} retained messages are in use"
+        if previous is None and self.retained.nodes >= LEVELS_PER_RETAINED * most:
+            return f"retained topics have {LEVELS_PER_RETAINED * most} levels in all, and no more are kept"
         if size > 0 and statistics.retained_bytes + size > self.options.max_retained_bytes:
             return f"retained messages fill their {self.options.max_retained_bytes} bytes"
         self.retained.set(topic, message)  # [MQTT-3.3.1-5]
