@@ -315,7 +315,7 @@ class Broker:
             else:
                 verdict = await self.authenticator.authenticate(credentials)
         except Exception:
-            log.exception("the authenticator failed; %s is refused", connect.client_id)
+            log.exception("the authenticator failed; %r is refused", connect.client_id)
             verdict = Verdict(ReasonCode.SERVER_UNAVAILABLE, "authentication is not available")
         identity = verdict.identity if verdict.identity is not None else connect.username
         self._answer(
@@ -344,7 +344,7 @@ class Broker:
             )
         except Exception:
             log.exception(
-                "the authorizer failed; %s may not %s %s", connection.client_id, effect.action, topic
+                "the authorizer failed; %r may not %s %r", connection.client_id, effect.action, topic
             )
             verdict = Verdict(ReasonCode.NOT_AUTHORIZED, "authorization is not available")
         self._answer(effect, Answer(verdict.reason_code, verdict.reason_string))

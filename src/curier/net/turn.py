@@ -86,7 +86,7 @@ class Turn:
     def _give_up(self, connection: BrokerConnection) -> None:
         """An error of ours, or of a hook, costs its client the connection and nobody else [MQTT-4.13.1-1]."""
         name = connection.client_id or connection.address
-        log.exception("an error while serving %s, which is disconnected", name)
+        log.exception("an error while serving %r, which is disconnected", name)
         why = "the server has met an error"
         connection.send_disconnect(IMPLEMENTATION_SPECIFIC_ERROR, why, None)
         connection.end(IMPLEMENTATION_SPECIFIC_ERROR, why, self.clock())

@@ -1,0 +1,113 @@
+"""What a broker tells people who read logs."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from curier.broker.connection import BrokerConnection
+from curier.broker.core import BrokerCore
+from curier.broker.options import Options
+from curier.logs import QUIET_SECONDS, REFUSALS_SHOWN, LogHook
+from curier.session.message import ApplicationMessage
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr("curier.logs.time.monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def connection(caplog: pytest.LogCaptureFixture) -> BrokerConnection:
+    caplog.set_level(logging.DEBUG)
+    connection = BrokerCore(Options(), 0.0).attach("127.0.0.1:5", "memory", 0.0)
+    connection.client_id = "c"
+    connection.version = 5
+    return connection
+
+
+def test_every_event_has_its_line(
+    connection: BrokerConnection, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = LogHook()
+    hook.on_connect(connection, False)
+    hook.on_connect(connection, True)
+    hook.on_subscribe(connection, b"t/#", 1)
+    hook.on_subscribe(connection, b"u", 0x87)
+    hook.on_unsubscribe(connection, b"t/#")
+    hook.on_drop("c", ApplicationMessage(b"t", b"secret", 0, False), "its queue is full")
+    hook.on_disconnect(connection, 0, "the client disconnected")
+    hook.on_session_end("c", "its connection ended")
+    connection.client_id = ""
+    hook.on_refuse(connection, 0x81, "no packet")
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "c connected from 127.0.0.1:5, MQTT 5.0, with a new session"),
+        ("INFO", "c connected from 127.0.0.1:5, MQTT 5.0, with its session"),
+        ("DEBUG", "c (127.0.0.1:5) subscribed to t/# with QoS 1"),
+        ("WARNING", "c (127.0.0.1:5) may not subscribe to u (0x87)"),
+        ("DEBUG", "c (127.0.0.1:5) unsubscribed from t/#"),
+        ("WARNING", "1 message(s) dropped; the last one on t for c: its queue is full"),
+        ("INFO", "c (127.0.0.1:5) disconnected: the client disconnected"),
+        ("DEBUG", "the session of c has ended: its connection ended"),
+        ("WARNING", "127.0.0.1:5 refused: no packet (0x81)"),
+    ]
+
+
+def test_a_flood_of_refusals_is_summed_up(
+    connection: BrokerConnection, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = LogHook()
+    for _ in range(1000):
+        hook.on_refuse(connection, 0x87, "no")
+        hook.on_subscribe(connection, b"t", 0x87)
+    assert len(caplog.records) == REFUSALS_SHOWN
+    clock.now += QUIET_SECONDS
+    hook.on_refuse(connection, 0x87, "no")
+    assert [record.getMessage() for record in caplog.records[REFUSALS_SHOWN:]] == [
+        f"{2000 - REFUSALS_SHOWN} more refusals were not shown",
+        "c (127.0.0.1:5) refused: no (0x87)",
+    ]
+
+
+def test_a_flood_of_dropped_messages_is_summed_up(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    hook = LogHook()
+    message = ApplicationMessage(b"t", b"", 0, False)
+    for _ in range(1000):
+        hook.on_drop("c", message, "why")
+    clock.now += QUIET_SECONDS
+    hook.on_drop("c", message, "why")
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 message(s) dropped; the last one on t for c: why",
+        "1000 message(s) dropped; the last one on t for c: why",
+    ]
+
+
+@pytest.mark.parametrize("name", ["a\nINFO: all is well", "a\x1b[2J", "a\u2028b", "a\x7f"])
+def test_a_stranger_cannot_write_lines_of_its_own(
+    connection: BrokerConnection, clock: Clock, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    hook = LogHook()
+    connection.client_id = name
+    hook.on_connect(connection, False)
+    hook.on_refuse(connection, 0x87, "no")
+    hook.on_disconnect(connection, 0x87, "no")
+    hook.on_session_end(name, "no")
+    hook.on_subscribe(connection, name.encode(), 0)
+    hook.on_drop(name, ApplicationMessage(name.encode(), b"", 0, False), "why")
+    assert len(caplog.records) == 6
+    assert all(record.getMessage().isprintable() for record in caplog.records)
+
+
+def test_names_in_other_scripts_stay_readable(
+    connection: BrokerConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection.client_id = "температура-室"
+    LogHook().on_connect(connection, False)
+    assert caplog.records[0].getMessage().startswith("температура-室 connected")
