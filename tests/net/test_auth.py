@@ -171,6 +171,7 @@ async def test_the_broker_stops_while_a_question_is_open(use_reactor: bool) -> N
         await until(lambda: "slow" in gate.waiting)
         stopping = asyncio.create_task(broker.stop())
         await peer.ended()
+        await peer.close()
         await stopping
     assert gate.waiting["slow"].cancelled()
 

@@ -187,7 +187,7 @@ async def test_a_stopped_broker_leaves_nothing_behind(use_reactor: bool) -> None
 
 
 async def test_large_messages(use_reactor: bool) -> None:
-    large = options(max_packet_size=65 << 20, output_hard_limit=130 << 20)
+    large = options(max_packet_size=65 << 20)
     payload = bytes(range(256)) * (256 * 1024)  # 64 MiB
     async with (
         running(use_reactor, options=large) as broker,
