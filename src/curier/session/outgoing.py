@@ -138,13 +138,15 @@ class OutgoingFlow:
         packet_id = self.last_id
         for _ in range(MAXIMUM_PACKET_ID):
             packet_id = packet_id + 1 if packet_id < MAXIMUM_PACKET_ID else 1
-            if (
-                packet_id not in self.inflight
-                and packet_id not in self.releasing
-                and packet_id not in self.reserved
+            if packet_id in self.inflight:
+                continue
+            # Mostly empty, and cheaper to ask whether they are than for one identifier.
+            if (self.releasing and packet_id in self.releasing) or (
+                self.reserved and packet_id in self.reserved
             ):
-                self.last_id = packet_id
-                return packet_id
+                continue
+            self.last_id = packet_id
+            return packet_id
         raise LocalProtocolError(0x97, "all 65535 Packet Identifiers are in use", "MQTT-2.2.1-3")
 
     def start(self, entry: Outgoing, now: float) -> None:
