@@ -68,11 +68,16 @@ def test_every_option_of_the_broker_is_described() -> None:
             assert told[param.opts[0]][2].strip("`") == default[1]
 
 
-def test_every_option_of_passwd_is_described() -> None:
-    section = CONFIGURATION.split("\n## curier passwd\n")[1].split("\n## ")[0]
-    for param in main.commands["passwd"].params:
-        name = param.opts[0] if isinstance(param, click.Option) else param.name.upper()
-        assert f"{name}" in section
+def test_every_command_is_described() -> None:
+    """With its arguments and options, and those of the commands below it."""
+    for name, command in main.commands.items():
+        section = CONFIGURATION.split(f"\n## curier {name}\n")[1].split("\n## ")[0]
+        told = set(re.findall(r"[\w-]+", section))
+        for below in (command, *getattr(command, "commands", {}).values()):
+            assert below.name in told
+            for param in below.params:
+                word = param.opts[0] if isinstance(param, click.Option) else param.metavar or param.name
+                assert str(word).strip("-").lower() in {one.strip("-").lower() for one in told}, word
 
 
 def test_every_key_of_the_file_is_described() -> None:
