@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final, cast
 
@@ -190,46 +191,49 @@ class Database:
             raise StoreError(f"{file}: cannot be written ({error})") from None
 
     def _records(self) -> Iterator[list[Record]]:
+        # A million rows and more: in pieces, each made by one comprehension, is the fastest that Python has.
         run = self.connection.execute
-        piece: list[Record] = []
-        for number, client_id, version, expiry, ends_at in run("SELECT * FROM sessions ORDER BY number"):
-            piece.append(SessionSaved(number, client_id, version, expiry, ends_at))
-        yield piece
+        yield [SessionSaved(*row) for row in run("SELECT * FROM sessions ORDER BY number")]
         yield [Subscribed(*row) for row in run("SELECT * FROM subscriptions")]
-        piece = []
-        for row in run(
-            "SELECT topic, payload, qos, retain, properties, expires_at, number FROM messages ORDER BY number"
-        ):
-            piece.append(MessageSaved(row[6], _message(*row)))
-            if len(piece) >= PIECE:
-                yield piece
-                piece = []
-        yield piece
-        piece = []
-        releasing: list[Received] = []
-        for number, session, message, qos, retain, identifiers, share, packet_id, received in run(
-            "SELECT * FROM deliveries ORDER BY number"
-        ):
-            piece.append(Queued(session, number, message, qos, bool(retain), identifiers, share))
-            if packet_id:
-                piece.append(Sent(session, number, packet_id))
-            if received:
-                releasing.append(Received(session, number, received))
-            if len(piece) >= PIECE:
-                yield piece
-                piece = []
-        yield piece
-        releasing.sort(key=lambda record: record.order)
-        yield [*releasing]
+        piece: list[Record]
+        rows = run("SELECT * FROM messages ORDER BY number")
+        while True:
+            piece = [
+                MessageSaved(n, ApplicationMessage(topic, payload, qos, retain == 1, properties, expires_at))
+                for n, topic, payload, qos, retain, properties, expires_at in islice(rows, PIECE)
+            ]
+            if not piece:
+                break
+            yield piece
+        rows = run(
+            "SELECT session, number, message, qos, retain, identifiers, share FROM deliveries ORDER BY number"
+        )
+        while True:
+            piece = [
+                Queued(session, number, message, qos, retain == 1, identifiers, share)
+                for session, number, message, qos, retain, identifiers, share in islice(rows, PIECE)
+            ]
+            if not piece:
+                break
+            yield piece
+        rows = run("SELECT session, number, packet_id FROM deliveries WHERE packet_id > 0 ORDER BY number")
+        yield [Sent(*row) for row in rows]
+        rows = run("SELECT session, number, received FROM deliveries WHERE received > 0 ORDER BY received")
+        yield [Received(*row) for row in rows]
         yield [IdentifierTaken(key >> 16, key & 0xFFFF) for (key,) in run("SELECT key FROM identifiers")]
         yield [Retained(topic, message) for topic, message in run("SELECT topic, message FROM retained")]
-        piece = []
-        for session, topic, payload, qos, retain, properties, delay, expiry, due_at in run(
-            "SELECT * FROM wills"
-        ):
-            will = ApplicationMessage(topic, payload, qos, bool(retain), properties)
-            piece.append(WillSaved(session, will, delay, expiry, due_at))
-        yield piece
+        yield [
+            WillSaved(
+                session,
+                ApplicationMessage(topic, payload, qos, retain == 1, properties),
+                delay,
+                expiry,
+                due_at,
+            )
+            for session, topic, payload, qos, retain, properties, delay, expiry, due_at in run(
+                "SELECT * FROM wills"
+            )
+        ]
 
     def count(self, table: str) -> int:
         """Rows of one of the tables."""
@@ -243,14 +247,6 @@ def _sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _message(
-    topic: bytes, payload: bytes, qos: int, retain: int, properties: bytes, expires_at: float, number: int
-) -> ApplicationMessage:
-    message = ApplicationMessage(topic, payload, qos, bool(retain), properties, expires_at)
-    message.number = number
-    return message
 
 
 class _Changes:
