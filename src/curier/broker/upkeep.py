@@ -108,8 +108,8 @@ class RetainedSweep(Deadline):
 
 @final
 class SysPublisher(Deadline):
-    """Publishes ``$SYS/broker/...``, retained, every ``sys_interval`` seconds; unchanged values are not
-    sent again.
+    """Publishes ``$SYS/broker/...`` every ``sys_interval`` seconds; unchanged values are retained and not
+    sent again, but where nothing is retained.
     """
 
     def __init__(self, core: BrokerCore) -> None:
@@ -124,12 +124,12 @@ class SysPublisher(Deadline):
         self._fired_at = now
         values = self._values(now)
         self._add_loads(values, elapsed)
+        retain = self.core.options.retain_available
         for name, value in values.items():
-            if self._last.get(name) != value:
+            if not retain or self._last.get(name) != value:
                 self._last[name] = value
-                self.core.publish(
-                    ApplicationMessage(f"$SYS/broker/{name}".encode(), value.encode(), 0, True), None, now
-                )
+                topic = f"$SYS/broker/{name}".encode()
+                self.core.publish(ApplicationMessage(topic, value.encode(), 0, retain), None, now)
         return now + self.core.options.sys_interval
 
     def _values(self, now: float) -> dict[str, str]:
