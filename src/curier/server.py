@@ -40,6 +40,9 @@ from curier.types import Message, ReasonCode
 log = logging.getLogger("curier.server")
 
 DEFAULT_LISTEN = ("tcp://127.0.0.1:1883",)
+MANY_RECORDS = 100_000
+"""Of a store; from so many on the garbage collector need not look at what they became."""
+
 STORE_SECONDS = 30.0
 """How long ``stop`` waits for the store to take the last changes."""
 
@@ -191,6 +194,8 @@ class Broker:
                     log.info("loading what was stored: %d records so far", count)
                 await asyncio.sleep(0)
             restorer.finish(turn.clock())
+            if count > MANY_RECORDS:
+                gc.freeze()  # nor later
         finally:
             gc.enable()
         if count:
