@@ -100,9 +100,8 @@ def main() -> None:
         print(f"{options.sessions} sessions, {options.messages} messages, {size / 2**20:.0f} MiB on disk")
         for _ in range(options.runs):
             took, cpu, memory = measure(Path(name))
-            print(
-                f"first CONNACK after {took:.2f} s ({cpu:.2f} s of processor), {memory / 2**20:.0f} MiB of memory"
-            )
+            seconds = f"{took:.2f} s ({cpu:.2f} s of processor)"
+            print(f"first CONNACK after {seconds}, {memory / 2**20:.0f} MiB of memory")
 
 
 if __name__ == "__main__":
