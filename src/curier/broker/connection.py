@@ -51,6 +51,8 @@ class BrokerConnection(ServerConnection):
         )
         self.core: BrokerCore = core
         self.journal = core.journal
+        if core.hooks.packet is not None:
+            self.tap = core.tap
         self.address: str = address
         self.listener: str = listener
         self.attached_at: float = now

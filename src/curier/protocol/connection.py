@@ -101,6 +101,7 @@ class Connection:
         self.traffic: Traffic = traffic
         self._tail: list[bytes] = []  # chunks not yet worked on; joined once, when they are a whole packet
         self._tail_size: int = 0
+        self._is_again: bool = False  # was the packet to work on next put off?
         self._wanted: int = 0  # size of the packet the tail begins with, or 0: not known
 
     # ---- bytes in ----
@@ -187,13 +188,12 @@ class Connection:
         return pos
 
     def _packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
-        self.traffic.packets_received += 1
-        if self.tap is not None:
-            self.tap.packet(self, False, data[pos:stop], now)
-        if self.packet(data, pos, stop, now):
-            return True
-        self.traffic.packets_received -= 1
-        return False
+        if not self._is_again:
+            self.traffic.packets_received += 1
+            if self.tap is not None:
+                self.tap.packet(self, False, data[pos:stop], now)
+        self._is_again = not self.packet(data, pos, stop, now)
+        return not self._is_again
 
     # ---- what a role decides ----
 

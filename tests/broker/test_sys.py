@@ -1,0 +1,170 @@
+"""What the broker tells about itself under $SYS, and its counters (5.0: 4.7.2)."""
+
+from __future__ import annotations
+
+import pytest
+
+from curier.codec import packets as p
+from tests.broker.client import Client
+from tests.broker.conftest import Make
+from tests.broker.harness import Net, quiet
+
+NAMES = {
+    "version",
+    "uptime",
+    "clients/total",
+    "clients/connected",
+    "clients/active",
+    "clients/disconnected",
+    "clients/inactive",
+    "clients/maximum",
+    "clients/expired",
+    "messages/received",
+    "messages/sent",
+    "messages/stored",
+    "store/messages/count",
+    "store/messages/bytes",
+    "publish/messages/received",
+    "publish/messages/sent",
+    "publish/messages/dropped",
+    "publish/bytes/received",
+    "publish/bytes/sent",
+    "bytes/received",
+    "bytes/sent",
+    "retained messages/count",
+    "subscriptions/count",
+    "shared_subscriptions/count",
+} | {
+    f"load/{name}/{minutes}min"
+    for name in (
+        "messages/received",
+        "messages/sent",
+        "publish/received",
+        "publish/sent",
+        "publish/dropped",
+        "bytes/received",
+        "bytes/sent",
+        "sockets",
+        "connections",
+    )
+    for minutes in (1, 5, 15)
+}
+
+
+@pytest.fixture
+def told(make: Make) -> Net:
+    """A broker that tells every ten seconds, for the first time at once."""
+    net = make(quiet(sys_interval=10.0))
+    net.advance(0)
+    return net
+
+
+def read(client: Client) -> dict[str, str]:
+    return {
+        message.topic.removeprefix("$SYS/broker/"): message.payload.decode() for message in client.messages()
+    }
+
+
+def now(net: Net) -> dict[str, str]:
+    """Everything as it was told last."""
+    client = net.connect("now")
+    client.subscribe("$SYS/#")
+    values = read(client)
+    client.disconnect()
+    return values
+
+
+def test_every_name_is_there_and_has_a_value(told: Net) -> None:
+    values = now(told)
+    assert set(values) == NAMES
+    assert values["version"].startswith("curier ")
+    assert values["uptime"] == "0 seconds"
+    assert all(values.values())
+
+
+def test_what_changed_is_told_every_interval_and_nothing_else(told: Net) -> None:
+    client = told.connect("c")
+    client.subscribe("$SYS/broker/uptime", "$SYS/broker/version", "$SYS/broker/clients/+")
+    client.take()
+    told.advance(10)
+    assert read(client) == {
+        "uptime": "10 seconds",
+        "clients/total": "1",
+        "clients/connected": "1",
+        "clients/active": "1",
+        "clients/maximum": "1",
+    }
+    told.advance(10)
+    assert read(client) == {"uptime": "20 seconds"}
+
+
+def test_it_is_for_who_asks_by_name(told: Net) -> None:
+    client = told.connect("c")
+    client.subscribe("#", "+/+/uptime", "+/broker/#")
+    told.advance(30)
+    assert client.take() == []
+
+
+def test_it_may_be_switched_off(net: Net) -> None:
+    client = net.connect("c")
+    client.subscribe("$SYS/#")
+    net.advance(1000)
+    assert client.take() == []
+
+
+def test_the_numbers_are_right(told: Net) -> None:
+    reader = told.connect("reader", expiry=1000)
+    reader.subscribe("t", "$share/g/u")
+    sender = told.connect("sender")
+    sender.publish("t", b"12345", 0)
+    sender.publish("t", b"678", 1)
+    sender.publish("kept", b"9", 0, True)
+    told.connect("short", expiry=5).drop()
+    reader.drop()
+    sender.publish("t", b"waits", 1)
+    told.advance(10)
+    values = now(told)
+    retained = len(NAMES) + 1
+    assert {
+        "clients/total": "2",
+        "clients/connected": "1",
+        "clients/active": "1",
+        "clients/disconnected": "1",
+        "clients/inactive": "1",
+        "clients/maximum": "3",
+        "clients/expired": "1",
+        "publish/messages/received": "4",
+        "publish/bytes/received": "14",
+        "publish/messages/sent": "2",
+        "publish/bytes/sent": "8",
+        "publish/messages/dropped": "0",
+        "retained messages/count": str(retained),
+        "messages/stored": str(retained + 2),
+        "subscriptions/count": "2",
+        "shared_subscriptions/count": "1",
+        "messages/received": str(3 + 1 + 4),
+    }.items() <= values.items()
+
+
+def test_bytes_are_counted_as_they_come_and_go(told: Net) -> None:
+    traffic = told.core.traffic
+    client = told.connect("c")
+    received, sent = traffic.bytes_received, traffic.bytes_sent
+    assert received == 16
+    client.send(p.Pingreq())
+    assert (traffic.bytes_received - received, traffic.bytes_sent - sent) == (2, 2)
+
+
+def test_load_averages_follow_the_rate(told: Net) -> None:
+    client = told.connect("c")
+    for _ in range(30):
+        for _ in range(20):
+            client.publish("t", b"")
+        told.advance(10)
+    values = now(told)
+    one, fifteen = (float(values[f"load/publish/received/{minutes}min"]) for minutes in (1, 15))
+    assert 115 < one < 121  # 120 a minute, for five minutes
+    assert 20 < fifteen < 60
+    told.advance(600)
+    values = now(told)
+    assert float(values["load/publish/received/1min"]) < 1
