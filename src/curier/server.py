@@ -218,7 +218,7 @@ class Broker:
             else:
                 if self._transports is None:
                     self._transports = TransportServer(self._turn)
-                await self._transports.listen(sock, url)
+                self._transports.listen(sock, url)
 
     async def serve_forever(self) -> None:
         """Wait until ``stop`` is called."""

@@ -7,16 +7,12 @@ sockets are read, the turn ends, every connection is written once. Linux only; s
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
 import select
 import socket
 from collections import deque
 
 from curier.net.turn import Turn
-from curier.net.wire import ACCEPTS_PER_TURN, CHUNK_BYTES, LINGER_SECONDS, TURN_BYTES, Wire, address_of
-
-log = logging.getLogger("curier.net")
+from curier.net.wire import ACCEPT_AGAIN_SECONDS, CHUNK_BYTES, LINGER_SECONDS, TURN_BYTES, Wire, accept
 
 IS_AVAILABLE = hasattr(select, "epoll")
 
@@ -177,26 +173,17 @@ class Reactor:
         return size
 
     def _accept(self, fd: int) -> None:
-        sock, name = self.listeners[fd]
+        listener, name = self.listeners[fd]
         core = self.turn.core
-        for _ in range(ACCEPTS_PER_TURN):
-            try:
-                client, address = sock.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    log.error("cannot accept more connections: %s; trying again in a second", error.strerror)
-                    self.epoll.modify(fd, 0)
-                    self.loop.call_later(1.0, self._accept_again, fd)
-                    return
-                continue  # the client's network failed before it was accepted: accept(2) says so here
+        clients, may_go_on = accept(listener)
+        if not may_go_on:
+            self.epoll.modify(fd, 0)
+            self.loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again, fd)
+        for client, address in clients:
             if len(core.connections) > 2 * core.options.max_connections:
                 client.close()  # most of them have said nothing yet; those that do are told "busy"
                 continue
-            client.setblocking(False)
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            wire = SocketWire(self, client, address_of(address), name)
+            wire = SocketWire(self, client, address, name)
             self.wires[client.fileno()] = wire
             self.turn.add(wire)
             self.epoll.register(client.fileno(), select.EPOLLIN)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 from typing import Final, cast
 
 from curier.net.turn import Turn
-from curier.net.wire import BACKLOG, LINGER_SECONDS, Wire, address_of
+from curier.net.wire import ACCEPT_AGAIN_SECONDS, LINGER_SECONDS, Wire, accept
 
 PROGRESS_SECONDS: Final = 1.0
 """A transport says when it has sent all, not that it has sent something; so it is asked that often."""
@@ -18,10 +19,10 @@ class TransportWire(Wire, asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, server: TransportServer, listener: str) -> None:
+    def __init__(self, server: TransportServer, address: str, listener: str) -> None:
+        super().__init__(server.turn.attach(address, listener))
         self.server = server
         self.turn = server.turn
-        self.listener = listener
         self.is_closing = False
         self.timer: asyncio.TimerHandle | None = None  # asks for progress; once closing: cuts
 
@@ -29,16 +30,6 @@ class TransportWire(Wire, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        core = self.turn.core
-        if len(core.connections) > 2 * core.options.max_connections:
-            self.is_closing = True
-            self.transport.abort()  # most of them have said nothing yet; those that do are told "busy"
-            return
-        address = address_of(transport.get_extra_info("peername"))
-        Wire.__init__(self, self.turn.attach(address, self.listener))
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.transport.set_write_buffer_limits(high=0)  # tells us when all is sent
         self.server.wires.add(self)
         self.turn.add(self)
@@ -59,10 +50,9 @@ class TransportWire(Wire, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_timer(None)
-        if self in self.server.wires:
-            self.is_closing = True
-            self.server.wires.remove(self)
-            self.turn.lost(self)
+        self.is_closing = True
+        self.server.wires.remove(self)
+        self.turn.lost(self)
 
     def _report(self) -> None:
         """Tell how much has been sent since the last time."""
@@ -114,22 +104,46 @@ class TransportWire(Wire, asyncio.Protocol):
 
 
 class TransportServer:
-    """Listening sockets served by asyncio."""
+    """Listening sockets, and the clients that came by them."""
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
-        self.servers: list[asyncio.Server] = []
+        self.listeners: dict[socket.socket, str] = {}
         self.wires: set[TransportWire] = set()  # those whose last bytes are on their way included
+        self._arriving: set[asyncio.Task[tuple[asyncio.Transport, TransportWire]]] = set()
 
-    async def listen(self, sock: socket.socket, name: str) -> None:
+    def listen(self, sock: socket.socket, name: str) -> None:
         """Accept clients from a listening socket; ``name`` is its URL."""
-        self.servers.append(
-            await self.turn.loop.create_server(lambda: TransportWire(self, name), sock=sock, backlog=BACKLOG)
-        )
+        sock.setblocking(False)
+        self.listeners[sock] = name
+        self.turn.loop.add_reader(sock, self._accept, sock)
+
+    def _accept(self, sock: socket.socket) -> None:
+        core = self.turn.core
+        loop = self.turn.loop
+        name = self.listeners[sock]
+        clients, may_go_on = accept(sock)
+        if not may_go_on:
+            loop.remove_reader(sock)
+            loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again, sock)
+        for client, address in clients:
+            if len(core.connections) > 2 * core.options.max_connections:
+                client.close()  # most of them have said nothing yet; those that do are told "busy"
+                continue
+            make = partial(TransportWire, self, address, name)
+            task = loop.create_task(loop.connect_accepted_socket(make, client))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
+
+    def _accept_again(self, sock: socket.socket) -> None:
+        if sock in self.listeners:
+            self.turn.loop.add_reader(sock, self._accept, sock)
 
     def stop_listening(self) -> None:
-        for server in self.servers:
-            server.close()
+        for sock in self.listeners:
+            self.turn.loop.remove_reader(sock)
+            sock.close()
+        self.listeners.clear()
 
     def stop(self) -> None:
         """Close everything at once."""

@@ -26,8 +26,6 @@ log = logging.getLogger("curier.net")
 
 MAX_HELD: Final = 4096
 """Answers that may wait for the disk before their client is no longer read from."""
-MAX_PENDING_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of messages that may wait for the disk before clients that send more are no longer read from."""
 
 
 def make_clock() -> Callable[[], float]:
@@ -157,9 +155,7 @@ class Turn:
         journal = self.core.journal
         if journal is None:
             return False
-        return len(connection.held) > MAX_HELD or (
-            bool(connection.held) and journal.pending_bytes > MAX_PENDING_BYTES
-        )
+        return len(connection.held) > MAX_HELD or (bool(connection.held) and connection.disk_is_behind())
 
     def committed(self, number: int) -> None:
         """The store has made a batch durable: what waited goes out, who was slowed is read from again."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import socket
 from typing import Final
 
 from curier.broker.connection import BrokerConnection
+
+log = logging.getLogger("curier.net")
 
 LINGER_SECONDS: Final = 2.0
 """How long a closed connection may take to read the last packet before it is cut.
@@ -17,14 +22,32 @@ CHUNK_BYTES: Final = 256 * 1024  # read from one socket at once
 TURN_BYTES: Final = 4 * 1024 * 1024  # read from all sockets before output is written
 ACCEPTS_PER_TURN: Final = 64
 BACKLOG: Final = 4096  # clients that may wait to be accepted
+ACCEPT_AGAIN_SECONDS: Final = 1.0  # after the system has run out of file descriptors or memory
+
+_EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
-def address_of(peer: object) -> str:
-    """A peer's address for people: ``127.0.0.1:40000``, ``[::1]:40000``."""
-    if isinstance(peer, tuple):
+def accept(listener: socket.socket) -> tuple[list[tuple[socket.socket, str]], bool]:
+    """Some of the clients that wait, each with its address; and whether there may be more of them now.
+
+    There may not be where the system has run out of what a connection needs.
+    """
+    clients: list[tuple[socket.socket, str]] = []
+    for _ in range(ACCEPTS_PER_TURN):
+        try:
+            client, peer = listener.accept()
+        except BlockingIOError:
+            break
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                log.error("cannot accept more connections: %s; trying again in a second", error.strerror)
+                return clients, False
+            continue  # a client's network failed before it was accepted; accept(2) says so here
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host, port = peer[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return str(peer or "")
+        clients.append((client, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
+    return clients, True
 
 
 class Wire:
