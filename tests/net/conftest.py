@@ -9,10 +9,10 @@ import pytest
 from curier.net import reactor
 from tests.net.harness import Peer
 
+WIRES = [True, False] if reactor.IS_AVAILABLE else [False]
 
-@pytest.fixture(
-    params=[True, False] if reactor.IS_AVAILABLE else [False], ids=lambda on: "epoll" if on else "asyncio"
-)
+
+@pytest.fixture(params=WIRES, ids=lambda on: "epoll" if on else "asyncio")
 def use_reactor(request: pytest.FixtureRequest) -> bool:
     """Which of the two a broker is to use; a system without epoll has only one."""
     return bool(request.param)

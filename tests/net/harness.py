@@ -11,7 +11,9 @@ import contextlib
 import json
 import socket
 import struct
+import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
@@ -178,6 +180,13 @@ class Peer:
             peer.writer.transport.abort()
             await peer.close()
 
+    @classmethod
+    async def close_all_but(cls, exchange: Exchange) -> None:
+        """Abort the connections that are still open, but for those of ``exchange``."""
+        for peer in cls.all_open - {exchange.receiver, exchange.sender}:
+            peer.writer.transport.abort()
+            await peer.close()
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -243,62 +252,56 @@ class Exchange:
 
 
 class ChildBroker:
-    """A broker in a process of its own. ``options`` are attributes of ``Options``."""
+    """A broker in a process of its own, that can be measured. ``options`` are attributes of ``Options``."""
 
     def __init__(self, use_reactor: bool = True, max_files: int = 0, **options: Any) -> None:
-        self.settings = {"use_reactor": use_reactor, "max_files": max_files, "options": options}
-        self.port = 0
-        self.log: list[str] = []
-        self._logged = asyncio.Condition()
-
-    async def __aenter__(self) -> Self:
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.net.child",
-            json.dumps(self.settings),
+        settings = {"use_reactor": use_reactor, "max_files": max_files, "options": options}
+        self._log = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.net.child", json.dumps(settings)],
             cwd=ROOT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
         )
-        assert self.process.stdout is not None
-        self._reading = asyncio.create_task(self._read_log())
-        line = await self.process.stdout.readline()
-        assert line, "\n".join(self.log)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, self.log()
         self.port = int(line)
-        self._seen = psutil.Process(self.process.pid)
-        return self
+        self._seen = psutil.Process(self._process.pid)
 
-    async def _read_log(self) -> None:
-        assert self.process.stderr is not None
-        async for line in self.process.stderr:
-            async with self._logged:
-                self.log.append(line.decode().rstrip())
-                self._logged.notify_all()
-
-    async def logged(self, words: str) -> None:
-        """Wait for a line of the log with these words."""
-        async with self._logged:
-            await self._logged.wait_for(lambda: any(words in line for line in self.log))
+    def log(self) -> str:
+        """What it has logged so far: warnings and errors."""
+        self._log.seek(0)
+        return self._log.read()
 
     def memory_bytes(self) -> int:
-        """Resident memory of the broker."""
+        """Resident memory."""
         return self._seen.memory_info().rss
 
     def open_files(self) -> int:
         return self._seen.num_fds()
 
-    async def __aexit__(
+    def cpu_seconds(self) -> float:
+        times = self._seen.cpu_times()
+        return times.user + times.system
+
+    def stop(self) -> int:
+        """Stop it in good order; returns its exit code."""
+        _, _ = self._process.communicate()
+        return self._process.returncode
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        code = await self.process.wait()
-        await self._reading
-        if kind is None:
-            assert code == 0, "\n".join(self.log)
-            assert not [line for line in self.log if "Traceback" in line], "\n".join(self.log)
+        code = self.stop()
+        log = self.log()
+        self._log.close()
+        assert (code, "Traceback" in log) == (0, False), log
 
 
 @contextlib.asynccontextmanager
