@@ -53,7 +53,14 @@ _QUANTITY: Final = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([A-Za-z]*)", re.ASCI
 
 # Which whole numbers of Options are sizes or spans of time; the others are plain counts.
 _IN_BYTES: Final = frozenset(
-    ("max_packet_size", "output_soft_limit", "output_hard_limit", "max_queued_bytes", "max_retained_bytes")
+    (
+        "max_packet_size",
+        "output_soft_limit",
+        "output_hard_limit",
+        "max_queued_bytes",
+        "max_queued_total_bytes",
+        "max_retained_bytes",
+    )
 )
 _IN_SECONDS: Final = frozenset(("keep_alive_maximum", "session_expiry_maximum"))
 

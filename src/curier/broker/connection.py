@@ -31,6 +31,7 @@ from curier.codec.publish import IncomingPublish, Layout, encode_topic_alias, pu
 from curier.errors import ProtocolError, RemoteProtocolError
 from curier.protocol.connection import CLOSED, CONNECTED, Connection, Tap
 from curier.protocol.server import PAUSED, ServerConnection
+from curier.session.journal import MAX_PENDING_BYTES
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.outgoing import Outgoing
 from curier.topics.filters import check_topic_name
@@ -174,7 +175,7 @@ class BrokerConnection(ServerConnection):
         reason_code = core.ask_publish_hooks(self, message)
         if reason_code >= 0x80:
             return self._refuse(reason_code, "refused by a hook")
-        if publish.retain:
+        if publish.retain and (publish.qos or not self.disk_is_behind()):
             why = core.retain(message)
             if why:
                 return self._refuse(QUOTA_EXCEEDED, why)
@@ -186,6 +187,10 @@ class BrokerConnection(ServerConnection):
                 self.routes[publish.qos][topic] = route
         deliver(core, route, message, self.server_session, now)
         return NO_MATCHING_SUBSCRIBERS if route.is_empty and self.version == MQTT_50 else 0
+
+    def disk_is_behind(self) -> bool:
+        """Does so much wait for the disk that a QoS 0 message is better not retained (3.3.1.3: it MAY be)?"""
+        return self.journal is not None and self.journal.pending_bytes > MAX_PENDING_BYTES
 
     def _must_be_durable(self, publish: IncomingPublish) -> bool:
         """Would the acknowledgement of this message promise something that has to be on disk?"""

@@ -421,6 +421,7 @@ class BrokerCore:
             for entry in session.outgoing.unfinished():
                 session.outgoing.forget(entry)
             session.journal.add(SessionEnded(session.number))
+        self.statistics.queued_bytes -= session.outgoing.queued_bytes
         session.clear()
         if session.watch is not None:
             self.deadlines.cancel(session.watch)

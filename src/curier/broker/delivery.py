@@ -20,8 +20,9 @@ from curier.broker.sessions import ServerSession, Subscription
 from curier.codec.constants import MQTT_50
 from curier.codec.primitives import PACKET_IDS
 from curier.codec.publish import Layout, encode_expiry, publish_layout
+from curier.session.journal import MAX_PENDING_BYTES
 from curier.session.message import NEVER, ApplicationMessage
-from curier.session.outgoing import Outgoing
+from curier.session.outgoing import Outgoing, OutgoingFlow
 
 if TYPE_CHECKING:
     from curier.broker.connection import BrokerConnection
@@ -284,37 +285,57 @@ def deliver_to(
 def enqueue(core: BrokerCore, session: ServerSession, entry: Outgoing, now: float) -> None:
     """Keep ``entry`` in the session, within its caps; when full, drop the oldest or this one."""
     outgoing = session.outgoing
-    options = core.options
+    journal = session.journal
+    if not entry.qos and journal is not None and journal.pending_bytes > MAX_PENDING_BYTES:
+        core.dropped(session, entry.message, "too much waits for the disk")
+        return
     size = entry.message.size()
-    if (
-        len(outgoing.queue) >= options.max_queued_messages
-        or outgoing.queued_bytes + size > options.max_queued_bytes
-    ):
+    if _why_full(core, outgoing, size):
         drop_expired(core, session, now)
-    while (
-        len(outgoing.queue) >= options.max_queued_messages
-        or outgoing.queued_bytes + size > options.max_queued_bytes
-    ):
-        if not options.drop_oldest or not outgoing.queue:
-            core.dropped(session, entry.message, "its queue is full")
+    while why := _why_full(core, outgoing, size):
+        if not core.options.drop_oldest or not outgoing.queue:
+            core.dropped(session, entry.message, why)
             return
-        oldest = outgoing.pop()
+        oldest = _take(core, outgoing)
         outgoing.forget(oldest)
-        core.dropped(session, oldest.message, "its queue is full, and the oldest goes first")
+        core.dropped(session, oldest.message, why + ", and the oldest goes first")
     outgoing.record(entry)
+    _put(core, outgoing, entry)
+
+
+def _why_full(core: BrokerCore, outgoing: OutgoingFlow, size: int) -> str:
+    """Plain words where a message of ``size`` bytes has no room in a queue, or ""."""
+    options = core.options
+    if len(outgoing.queue) >= options.max_queued_messages:
+        return "its queue is full"
+    if outgoing.queued_bytes + size > options.max_queued_bytes:
+        return "its queue is full"
+    if core.statistics.queued_bytes + size > options.max_queued_total_bytes:
+        return "the queues of all clients together are full"
+    return ""
+
+
+def _put(core: BrokerCore, outgoing: OutgoingFlow, entry: Outgoing) -> None:
     outgoing.append(entry)
+    core.statistics.queued_bytes += entry.message.size()
+
+
+def _take(core: BrokerCore, outgoing: OutgoingFlow) -> Outgoing:
+    entry = outgoing.pop()
+    core.statistics.queued_bytes -= entry.message.size()
+    return entry
 
 
 def drop_expired(core: BrokerCore, session: ServerSession, now: float) -> None:
     """Make room: messages whose Message Expiry Interval has passed need not wait [MQTT-3.3.2-5]."""
     outgoing = session.outgoing
     for _ in range(len(outgoing.queue)):
-        entry = outgoing.pop()
+        entry = _take(core, outgoing)
         if entry.message.is_expired(now):
             outgoing.forget(entry)
             core.expired(session, entry.message)
         else:
-            outgoing.append(entry)
+            _put(core, outgoing, entry)
 
 
 def transmit(
@@ -350,7 +371,7 @@ def pump(core: BrokerCore, session: ServerSession, connection: BrokerConnection,
             entry = outgoing.queue[0]
             if entry.qos and outgoing.quota <= 0:
                 return
-            outgoing.pop()
+            _take(core, outgoing)
             if entry.message.is_expired(now):  # [MQTT-3.3.2-5]
                 outgoing.forget(entry)
                 core.expired(session, entry.message)

@@ -39,6 +39,7 @@ class Options:
         self.max_inflight: int = 1024  # unfinished QoS 1 and 2 PUBLISH packets sent to one client
         self.max_queued_messages: int = 10_000  # QoS 1 and 2 messages waiting for one client
         self.max_queued_bytes: int = 64 * MIB  # their payloads and topics
+        self.max_queued_total_bytes: int = 4096 * MIB  # the same, of all clients together
         self.drop_oldest: bool = False  # when a queue is full: drop its oldest message, or refuse the newest
         self.queue_qos0: bool = False  # also keep QoS 0 messages for a client that is away
         self.max_subscriptions: int = 20_000  # of one session
@@ -78,6 +79,7 @@ class Options:
             ("max_sessions", self.max_sessions),
             ("max_queued_messages", self.max_queued_messages),
             ("max_queued_bytes", self.max_queued_bytes),
+            ("max_queued_total_bytes", self.max_queued_total_bytes),
             ("max_subscriptions", self.max_subscriptions),
             ("max_topic_levels", self.max_topic_levels),
             ("max_retained_messages", self.max_retained_messages),

@@ -167,6 +167,7 @@ class Restorer:
             outgoing = self._owners[delivery].outgoing
             if not entry.packet_id:
                 outgoing.append(entry)
+                core.statistics.queued_bytes += entry.message.size()
                 continue
             outgoing.last_id = entry.packet_id
             if delivery not in self._releasing:

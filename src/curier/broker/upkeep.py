@@ -36,6 +36,7 @@ class Statistics:
         self.expired_messages: int = 0
         self.expired_sessions: int = 0
         self.retained_bytes: int = 0
+        self.queued_bytes: int = 0  # of messages that wait in the queues of all sessions
 
 
 @final
@@ -138,11 +139,9 @@ class SysPublisher(Deadline):
         statistics = core.statistics
         away = len(core.sessions) - statistics.connected
         queued = 0
-        queued_bytes = 0
         subscriptions = 0
         for session in core.sessions.values():
             queued += len(session.outgoing.queue) + len(session.outgoing.inflight)
-            queued_bytes += session.outgoing.queued_bytes
             subscriptions += len(session.subscriptions)
         return {
             "version": VERSION,
@@ -158,7 +157,7 @@ class SysPublisher(Deadline):
             "messages/sent": str(traffic.packets_sent),
             "messages/stored": str(queued + len(core.retained)),
             "store/messages/count": str(queued + len(core.retained)),
-            "store/messages/bytes": str(queued_bytes + statistics.retained_bytes),
+            "store/messages/bytes": str(statistics.queued_bytes + statistics.retained_bytes),
             "publish/messages/received": str(traffic.publishes_received),
             "publish/messages/sent": str(traffic.publishes_sent),
             "publish/messages/dropped": str(statistics.dropped),

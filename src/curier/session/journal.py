@@ -13,10 +13,12 @@ Whoever drives the core takes the batch when the turn ends, makes it durable, an
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from curier.session.message import ApplicationMessage
 from curier.session.records import Batch, MessageRemoved, MessageSaved, Record
+
+MAX_PENDING_BYTES: Final = 64 * 1024 * 1024  # of messages that may wait for the disk; then QoS 0 need not
 
 
 @final
