@@ -290,14 +290,33 @@ def test_an_idle_client_pings(version: int) -> None:
     stage.wait(0.25)
     stage.serve(Pingresp())
     assert stage.event(PingAnswered).elapsed == 0.25
-    # Whatever is sent counts; what is received does not.
-    stage.wait(20)
-    stage.publish(0)
+    # What was received does not help...
     stage.wait(29)
     stage.serve(Publish("a", b""))
-    assert [type(packet) for packet in stage.sent()] == [Publish]
+    assert stage.sent() == []
     stage.wait(1)
     assert stage.sent() == [Pingreq()]
+    # ... but what was sent and answered does.
+    stage.serve(Pingresp())
+    stage.wait(20)
+    stage.publish(1)
+    stage.serve(Puback(1))
+    stage.wait(29.5)
+    assert [type(packet) for packet in stage.sent()] == [Publish]
+    stage.wait(0.5)
+    assert stage.sent() == [Pingreq()]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_who_only_sends_notices_a_dead_server_too(version: int) -> None:
+    stage = Stage.connected(version, keep_alive=30, ping_timeout=5.0)
+    for _ in range(34):
+        stage.publish(0)
+        stage.wait(1)
+    assert Pingreq() in stage.sent()
+    assert stage.client.state == CONNECTED
+    stage.wait(1)
+    assert "no PINGRESP" in reason(stage)
 
 
 @pytest.mark.statement("5.0/MQTT-3.1.2-21", "5.0/MQTT-3.2.2-21")

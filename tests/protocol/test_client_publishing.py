@@ -111,6 +111,17 @@ def test_a_pubrec_for_nothing_is_told_so() -> None:
     assert stage.sent() == [Pubrel(9, 0x92)]
 
 
+def test_a_message_is_delivered_though_the_server_has_forgotten_its_identifier() -> None:
+    stage = lasting()
+    entry = stage.publish(2)
+    stage.serve(Pubrec(1))
+    again = stage.again()
+    again.event(Connected)
+    again.serve(Pubcomp(1, 0x92))
+    done = again.event(Published)
+    assert (done.entry, done.reason_code) == (entry, 0)
+
+
 @pytest.mark.parametrize(("qos", "answer"), [(1, Pubrec(1)), (2, Puback(1))])
 def test_the_wrong_acknowledgement_closes_the_connection(qos: int, answer: Packet) -> None:
     stage = Stage.connected()

@@ -381,10 +381,13 @@ class ClientConnection(ClientMessages):
         return min(self._ping_deadline(), self.retry_at)
 
     def _ping_deadline(self) -> float:
-        """When a PINGREQ is due or, where one is out, the server is to be taken for dead."""
+        """When a PINGREQ is due or, where one is out, the server is to be taken for dead.
+
+        It is due as well when nothing came: who only sends would never notice that nobody is there.
+        """
         if self.ping_at != NOT_SET:
             return max(self.ping_at, self.received_at) + self.ping_timeout
-        return self.sent_at + self.keep_alive if self.keep_alive else NOT_SET
+        return min(self.sent_at, self.received_at) + self.keep_alive if self.keep_alive else NOT_SET
 
     def deadline_reached(self, now: float) -> None:
         """Do what is due: give up waiting for CONNACK, Keep Alive, notice a dead server, send again."""
@@ -442,7 +445,8 @@ class ClientConnection(ClientMessages):
             self.on_pubrel(packet.packet_id, now)
         elif kind == PUBCOMP and isinstance(packet, Pubcomp):
             self._note(packet.properties)
-            self.on_pubcomp(packet.packet_id, packet.reason_code, now)
+            # 0x92 is no refusal: PUBREC accepted the message, and an earlier PUBCOMP was lost (3.7.2.1).
+            self.on_pubcomp(packet.packet_id, 0, now)
         elif kind == SUBACK and isinstance(packet, Suback):
             self._note(packet.properties)
             self._requested(self.subscribing, packet.packet_id, len(packet.reason_codes))
