@@ -51,9 +51,9 @@ format: $(VENV)/.tools ## let ruff write the format, and what it can repair
 test: $(VENV)/.tools $(BUILT) ## the whole suite twice: as installed (compiled), then as sources (interpreted)
 	@if find src -name '*.so' | grep .; then echo "src holds compiled modules (an editable install?): remove them"; exit 1; fi
 	@echo "-- first pass: curier as installed in $(VENV) ($(EXPECT))"
-	CURIER_EXPECT=$(EXPECT) $(PY) -m pytest -q $(PYTEST_ARGS)
+	CURIER_EXPECT=$(EXPECT) $(PY) -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
 	@echo "-- second pass: the sources, interpreted"
-	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -q -m "not interop" $(PYTEST_ARGS)
+	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -q -n 2 --dist loadgroup -m "not interop" $(PYTEST_ARGS)
 
 bench: $(VENV)/.tools $(BUILT) ## measure the installed curier (BENCH=bench/topics.py ARGS="..." picks one)
 	@set -e; for script in $(BENCH); do echo "-- $$script"; $(PY) $$script $(ARGS); done
