@@ -256,7 +256,8 @@ def main() -> None:
                 where += f", at {rate:,.0f}/s"
             print(
                 f"| {row} | {publishers} | {where} | {figures.rate:,.0f} "
-                f"| {figures.p50:.1f}, {figures.p99:.1f} | {figures.cpu:.1f}, {figures.store_cpu:.1f} | {figures.lost} |",
+                f"| {figures.p50:.1f}, {figures.p99:.1f} "
+                f"| {figures.cpu:.1f}, {figures.store_cpu:.1f} | {figures.lost} |",
                 flush=True,
             )
 
