@@ -260,7 +260,7 @@ def _end(expiry_interval: int, ends_at: float) -> str:
     if expiry_interval == NEVER:
         return "never"
     if not ends_at:
-        return f"{expiry_interval} s after it leaves"
+        return f"{expiry_interval} s after it leaves" if expiry_interval else "when it leaves"
     left = ends_at - time.time()
     return f"in {left:.0f} s" if left > 0 else "now"
 
