@@ -2,5 +2,5 @@
 
 ``base`` is the seam, ``database`` the tables, ``process`` the child that writes them, ``sqlite`` the store
 that ties both to the event loop, ``directory`` the lock on a data directory. ``portable`` is the form as JSON
-lines for export and import.
+lines for export and import, ``summary`` what a database holds in numbers.
 """
