@@ -253,3 +253,13 @@ def test_a_reason_string_is_never_longer_than_a_string_may_be(net: Net) -> None:
     assert goodbye.properties is not None
     assert goodbye.properties.reason_string is not None
     assert len(goodbye.properties.reason_string) < 1000
+
+
+@statement("5.0/MQTT-3.6.2-2", "5.0/MQTT-3.6.2-3", "5.0/MQTT-3.7.2-2", "5.0/MQTT-3.7.2-3")
+def test_pubrel_and_pubcomp_never_grow_by_properties(make: Make) -> None:
+    net = make(quiet())
+    client = net.connect("c", maximum_packet_size=40)
+    client.send(p.Pubrec(77), p.Pubrel(78))  # both unknown: there would be something to explain
+    assert client.take() == [p.Pubrel(77, 0x92), p.Pubcomp(78, 0x92)]
+    client.send(p.Publish("t", b"", 2, False, False, 9), p.Pubrel(9))
+    assert client.take() == [p.Pubrec(9, 0x10), p.Pubcomp(9)]

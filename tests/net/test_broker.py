@@ -25,7 +25,7 @@ def has_ipv6() -> bool:
         return False
 
 
-@statement("3.1.1/MQTT-7.1.1-1", "3.1.1/MQTT-7.0.0-2", "5.0/MQTT-4.2.0-1")
+@statement("3.1.1/MQTT-7.1.1-1", "3.1.1/MQTT-7.0.0-2", "5.0/MQTT-4.2-1")
 @pytest.mark.parametrize("sender_version", [3, 4, 5])
 @pytest.mark.parametrize("version", [3, 4, 5])
 async def test_messages_go_from_any_client_to_any_other(
