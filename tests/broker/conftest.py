@@ -1,4 +1,7 @@
-"""Tests of this folder that take ``make`` or ``net`` run three ways; see ``harness``."""
+"""Tests of this folder that take ``make`` or ``net`` run three ways; see ``harness``.
+
+Where no message passes, the slow lane is left out.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,17 @@ from tests.broker.harness import WAYS, Net
 
 Make = Callable[..., Net]
 
+WITHOUT_MESSAGES = {"test_auth", "test_connect", "test_keep_alive", "test_sessions", "test_sys"}
 
-@pytest.fixture(params=WAYS)
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "make" in metafunc.fixturenames:
+        name = metafunc.module.__name__.rpartition(".")[2]
+        ways = ("fast", "journal") if name in WITHOUT_MESSAGES else WAYS
+        metafunc.parametrize("make", ways, indirect=True)
+
+
+@pytest.fixture
 def make(request: pytest.FixtureRequest) -> Make:
     """Makes a ``Net``; takes its arguments but for ``way``."""
     return partial(Net, cast(str, request.param))

@@ -191,6 +191,18 @@ def test_puback_and_pubrec_leave_their_reason_string_out(
     assert client.take() == [whole if told else short]
 
 
+@statement(
+    "5.0/MQTT-3.6.2-2", "5.0/MQTT-3.6.2-3", "5.0/MQTT-3.7.2-2", "5.0/MQTT-3.7.2-3", "5.0/MQTT-3.1.2-24"
+)
+@pytest.mark.parametrize("maximum", [None, 16])
+def test_pubrel_and_pubcomp_have_nothing_to_leave_out(net: Net, maximum: int | None) -> None:
+    client = net.connect("c", maximum_packet_size=maximum)
+    client.send(p.Pubrec(7), p.Pubrel(8), p.Publish("t", b"", 2, packet_id=9))
+    assert client.take() == [p.Pubrel(7, 0x92), p.Pubcomp(8, 0x92), p.Pubrec(9, 0x10)]
+    client.send(p.Pubrel(9))
+    assert client.take() == [p.Pubcomp(9)]
+
+
 @statement("5.0/MQTT-3.9.2-1", "5.0/MQTT-3.9.2-2", "5.0/MQTT-3.1.2-24")
 @pytest.mark.parametrize(("maximum", "told"), [(100, True), (20, False)])
 def test_suback_leaves_its_reason_string_out(net: Net, maximum: int, told: bool) -> None:

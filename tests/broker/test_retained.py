@@ -221,32 +221,31 @@ def test_none_are_sent_for_a_subscription_that_failed(net: Net, sender: Client) 
 @statement("5.0/MQTT-3.3.1-9", "5.0/MQTT-3.3.4-9")
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_very_many_are_all_sent_bit_by_bit(net: Net, sender: Client, qos: int) -> None:
-    for number in range(1000):
+    for number in range(300):
         sender.publish(f"t/{number}", b"%d" % number, qos, True)
     client = net.connect("c", receive_maximum=10)
     client.subscribe("t/+")
     got = client.messages()
-    assert len(got) == (10 if qos else 1000)
+    assert len(got) == (10 if qos else 300)
     start = 0
     while start < len(got):
         start, last = len(got), start
         client.finish(*got[last:])
         got += client.messages()
-    assert sorted(message.payload for message in got) == sorted(b"%d" % number for number in range(1000))
+    assert sorted(message.payload for message in got) == sorted(b"%d" % number for number in range(300))
 
 
 def test_others_have_their_turn_between_very_many(make: Make) -> None:
     net = make()
     sender = net.connect("sender")
-    for number in range(2000):
-        sender.publish(f"t/{number}", b"", 0, True)
+    for number in range(600):
         sender.publish(f"t/{number}", b"x", 0, True)
     client = net.connect("c")
     net.core.receive(client.connection, b"\x82\x09\x00\x01\x00\x00\x03t/#\x00", net.now)
     assert net.core.has_more_work()
-    assert 1 < len(client.connection.output) < 2000
+    assert 1 < len(client.connection.output) < 600
     net.turn()
-    assert len(client.take()) == 2001
+    assert len(client.take()) == 601
 
 
 def test_what_is_published_meanwhile_comes_as_it_is_now(net: Net, sender: Client) -> None:

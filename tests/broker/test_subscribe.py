@@ -110,16 +110,14 @@ WILDCARD = "a wildcard character must occupy an entire level of a Topic Filter"
 
 
 @pytest.mark.parametrize("answers_at_once", [True, False])
-def test_a_subscribe_with_very_many_filters_is_asked_about_to_the_end(
-    make: Make, answers_at_once: bool
-) -> None:
+def test_a_subscribe_with_very_many_filters_is_asked_about_to_the_end(answers_at_once: bool) -> None:
     asked: list[bytes] = []
 
     def authorize(question: Authorize) -> Answer | None:
         asked.append(question.topic)
         return Answer(0x87 if question.topic == b"t/4500" else 0) if answers_at_once else None
 
-    net = make(authorize=authorize)
+    net = Net("fast", authorize=authorize)
     client = net.connect("c")
     for number in range(2000):
         client.connection.verdicts[b"%d" % number] = 0  # of many topics before
