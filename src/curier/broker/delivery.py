@@ -53,6 +53,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
     payload_bytes = 0
     sent = 0
     sent_bytes = 0
+    answers = 0
 
     while pos + 2 <= end:
         first = data[pos]
@@ -124,12 +125,6 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                         break
                     session.incoming.identifiers.add(packet_id)
                     connection.receive_quota -= 1
-                    own_output.append(PUBRECS[packet_id])
-                else:
-                    own_output.append(PUBACKS[packet_id])
-                if not connection.is_dirty:
-                    connection.is_dirty = True
-                    dirty.append(connection)
                 packets_head = data[pos:topic_end]
                 packets_tail = data[topic_end + 2 : stop]
                 message = ApplicationMessage(route.topic, data[payload_at:stop], qos, False)
@@ -158,6 +153,11 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                         deliver_receiver(core, route, message, session, now, receiver)
                 if route.groups:
                     deliver_shared(core, route, message, now)
+                own_output.append(PUBACKS[packet_id] if qos == 1 else PUBRECS[packet_id])
+                if not connection.is_dirty:
+                    connection.is_dirty = True
+                    dirty.append(connection)
+                answers += 1
             publishes += 1
             payload_bytes += stop - payload_at
 
@@ -174,6 +174,9 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                 if session.outgoing.queue or session.outgoing.resend or session.retained_sends:
                     connection.pump(now)
             elif first == 0x50:
+                waiting = session.outgoing.inflight.get(packet_id)
+                if waiting is not None and waiting.qos != 2:
+                    break  # the wrong kind of acknowledgement
                 connection.on_pubrec(packet_id, 0, now)
             elif first == 0x62:
                 connection.on_pubrel(packet_id, now)
@@ -189,7 +192,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
         traffic.packets_received += packets
         traffic.publishes_received += publishes
         traffic.publish_bytes_received += payload_bytes
-        traffic.packets_sent += sent
+        traffic.packets_sent += sent + answers
         traffic.publishes_sent += sent
         traffic.publish_bytes_sent += sent_bytes
     return pos

@@ -1,0 +1,311 @@
+"""Two lanes, one meaning: the same bytes give the same output and state with the fast lane and without it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curier.broker.connection import BrokerConnection
+from curier.broker.core import BrokerCore
+from curier.broker.effects import Answer, Authorize, Close
+from curier.broker.options import Options
+from curier.codec import packets as p
+from curier.codec.constants import MQTT_50
+from curier.codec.decode import decode
+from curier.codec.encode import encode
+from curier.codec.primitives import packet_end
+from curier.codec.properties import Properties
+from curier.protocol.connection import CLOSED
+from curier.session.outgoing import Outgoing
+
+CLIENTS = 4
+TOPICS = ("a", "a/b", "long/enough/for/an/alias", "secret/x", "nobody/hears")
+FILTERS = ("a", "a/#", "+/b", "long/#", "#", "secret/#", "$share/g/a/#", "$share/g/+", "$share/h/#")
+
+PAYLOADS = (b"x", b"", b"y" * 40, b"z" * 200)
+
+T = TypeVar("T")
+numbers = st.integers(0, 2**32)
+
+
+class Choices:
+    """Many small choices out of one number; Hypothesis draws one for each packet.
+
+    The number is spread first, since Hypothesis likes small ones; 0 stays 0, the simplest choice in all.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number * 0x9E3779B97F4A7C15 % 2**64
+
+    def below(self, limit: int) -> int:
+        self.number, choice = divmod(self.number, limit)
+        return choice
+
+    def one(self, *options: T) -> T:
+        return options[self.below(len(options))]
+
+    def seldom(self) -> bool:
+        return self.below(6) == 5
+
+
+def broker(options: Options, slow: bool, authorizes: bool) -> BrokerCore:
+    core = BrokerCore(options, 0.0, asks_authorization=authorizes)
+    core.slow_lane_only = slow
+    return core
+
+
+class Lane:
+    """One of the two brokers, with its connections and all they were ever sent."""
+
+    def __init__(self, core: BrokerCore) -> None:
+        self.core = core
+        self.connections: list[BrokerConnection] = []
+        self.output: list[bytes] = []
+        self.closed: set[int] = set()
+
+    def attach(self) -> None:
+        self.connections.append(self.core.attach("test", "memory", 0.0))
+        self.output.append(b"")
+
+    def receive(self, index: int, chunk: bytes, now: float) -> None:
+        self.core.receive(self.connections[index], chunk, now)
+        self.turn(now)
+
+    def turn(self, now: float) -> None:
+        """Write what there is to write, answer what is asked."""
+        core = self.core
+        while True:
+            effects = core.take_effects()
+            for effect in effects:
+                if isinstance(effect, Authorize):
+                    core.resume(effect, Answer(0x87 if effect.topic.startswith(b"secret") else 0), now)
+                else:
+                    assert isinstance(effect, Close)
+                    self.closed.add(effect.connection.number)
+            dirty = core.take_dirty()
+            for connection in dirty:
+                assert isinstance(connection, BrokerConnection)
+                data = connection.take_output()
+                self.output[self.connections.index(connection)] += data
+                core.written(connection, len(data), 0, now)
+            if core.has_more_work():
+                core.continue_work(now)
+            elif not effects and not dirty:
+                return
+
+    def state(self) -> dict[str, Any]:
+        """Everything that must be the same in both lanes, in plain data."""
+        core = self.core
+        return {
+            "output": self.output,
+            "closed": self.closed,
+            "traffic": counters(core.traffic),
+            "statistics": counters(core.statistics),
+            "retained": len(core.retained),
+            "quotas": [connection.receive_quota for connection in self.connections],
+            "sessions": {
+                name: (
+                    session.connection is not None,
+                    sorted(session.subscriptions),
+                    [delivery(entry) for entry in session.outgoing.inflight.values()],
+                    [delivery(entry) for entry in session.outgoing.releasing.values()],
+                    [delivery(entry) for entry in session.outgoing.queue],
+                    session.outgoing.queued_bytes,
+                    session.outgoing.quota,
+                    session.outgoing.last_id,
+                    session.incoming.identifiers,
+                )
+                for name, session in core.sessions.items()
+            },
+        }
+
+
+def counters(counted: object) -> dict[str, int]:
+    """The attributes of `Traffic` or `Statistics`."""
+    return {name: getattr(counted, name) for name in dir(counted) if isinstance(getattr(counted, name), int)}
+
+
+def delivery(entry: Outgoing) -> tuple[object, ...]:
+    message = entry.message
+    return (
+        entry.packet_id,
+        entry.qos,
+        entry.retain,
+        entry.on_wire,
+        message.topic,
+        message.payload,
+        entry.identifiers,
+    )
+
+
+class Both:
+    """Two brokers that get the same, and what their clients know, as far as both agree."""
+
+    def __init__(self, options: Options, authorizes: bool) -> None:
+        self.fast = Lane(broker(options, False, authorizes))
+        self.slow = Lane(broker(options, True, authorizes))
+        self.now = 0.0
+        self.versions: list[int] = []
+        self.pending: list[bytes] = []  # of each client: the rest of a packet it has begun to send
+        self.seen: list[int] = []  # how much of its output is looked at
+        self.owed: list[list[p.Packet]] = []  # acknowledgements it has not sent yet
+        self.last_id: list[int] = []
+
+    def connect(self, index: int, version: int, lasts: bool, properties: Properties | None) -> None:
+        """A new connection of client `index`, in place of its last one."""
+        for lane in (self.fast, self.slow):
+            lane.attach()
+        position = len(self.versions)
+        self.versions.append(version)
+        self.pending.append(b"")
+        self.seen.append(0)
+        self.owed.append([])
+        self.last_id.append(0)
+        self.receive(
+            position, encode(p.Connect(version, f"c{index}", not lasts, 0, None, None, None, properties), 5)
+        )
+
+    def receive(self, position: int, chunk: bytes) -> None:
+        for lane in (self.fast, self.slow):
+            lane.receive(position, chunk, self.now)
+        assert self.fast.output == self.slow.output
+        for index in range(len(self.versions)):
+            self.look(index)
+
+    def compare(self) -> None:
+        fast, slow = self.fast.state(), self.slow.state()
+        for name in fast:
+            assert fast[name] == slow[name], name
+
+    def look(self, position: int) -> None:
+        """Note what a client has to acknowledge."""
+        data = self.fast.output[position]
+        version = self.versions[position]
+        while self.seen[position] < len(data):
+            end = packet_end(data, self.seen[position])
+            packet = decode(data, self.seen[position], end, version)
+            self.seen[position] = end
+            if isinstance(packet, p.Publish) and packet.qos:
+                answer = p.Puback if packet.qos == 1 else p.Pubrec
+                self.owed[position].append(answer(packet.packet_id))
+            elif isinstance(packet, p.Pubrel):
+                self.owed[position].append(p.Pubcomp(packet.packet_id))
+            elif isinstance(packet, p.Pubrec) and packet.reason_code < 0x80:
+                self.owed[position].append(p.Pubrel(packet.packet_id))
+
+    def next_id(self, position: int) -> int:
+        self.last_id[position] = self.last_id[position] % 40 + 1
+        return self.last_id[position]
+
+
+def message_properties(choices: Choices) -> Properties:
+    """Properties of a PUBLISH."""
+    properties = Properties()
+    properties.message_expiry_interval = choices.one(None, 1, 100)
+    properties.content_type = choices.one(None, "text")
+    properties.user_properties = choices.one([], [("a", "b")])
+    return properties
+
+
+def packet(choices: Choices, both: Both, position: int) -> p.Packet:
+    """One packet this client may send now, most often a plain one."""
+    version = both.versions[position]
+    owed = both.owed[position]
+    kind = choices.below(12)
+    if kind >= 8 and owed:
+        return owed.pop(choices.one(0, 0, -1))
+    if kind == 7:
+        return subscribe(choices, both, position)
+    if kind == 6:
+        return p.Unsubscribe(both.next_id(position), [choices.one(*FILTERS)])
+    if kind == 5:
+        return p.Pingreq()
+    if kind == 4 and choices.seldom():
+        strange: list[type[p.Puback | p.Pubrec | p.Pubrel | p.Pubcomp]]
+        strange = [p.Puback, p.Pubrec, p.Pubrel, p.Pubcomp]
+        return choices.one(*strange)(choices.below(5) + 1)
+    qos = choices.below(3)
+    if choices.below(4):  # a plain one
+        return p.Publish(
+            choices.one(*TOPICS[:2]),
+            choices.one(*PAYLOADS),
+            qos,
+            False,
+            False,
+            qos and both.next_id(position),
+        )
+    return p.Publish(
+        choices.one(*TOPICS),
+        choices.one(*PAYLOADS),
+        qos,
+        qos > 0 and choices.seldom(),
+        choices.one(False, True),
+        qos and both.next_id(position),
+        message_properties(choices) if version == MQTT_50 else None,
+    )
+
+
+def subscribe(choices: Choices, both: Both, position: int) -> p.Subscribe:
+    is_50 = both.versions[position] == MQTT_50
+    topic_filter = choices.one(*(FILTERS if is_50 else FILTERS[:6]))
+    options = choices.below(3)
+    properties = Properties()
+    if is_50:
+        options |= choices.one(0, 0, 0x08, 0x20)
+        options |= 0 if topic_filter.startswith("$") else choices.one(0, 0, 0x04)
+        properties.subscription_identifiers = choices.one([], [], [5])
+    return p.Subscribe(both.next_id(position), [(topic_filter, options)], properties)
+
+
+def connect(choices: Choices, both: Both, index: int) -> None:
+    """A new connection of client `index`."""
+    version = choices.one(5, 5, 5, 4, 4, 3)
+    lasts = choices.one(False, True)
+    properties = None
+    if version == MQTT_50:
+        properties = Properties()
+        properties.session_expiry_interval = 1000 if lasts else None
+        properties.receive_maximum = choices.one(None, None, 1, 3)
+        properties.topic_alias_maximum = choices.one(None, None, None, 2)
+        properties.maximum_packet_size = choices.one(None, None, None, 100)
+    both.connect(index, version, lasts, properties)
+
+
+@given(
+    numbers,
+    st.lists(numbers, min_size=CLIENTS, max_size=CLIENTS),
+    st.lists(st.lists(numbers, min_size=2, max_size=15), min_size=10, max_size=40),
+)
+def test_both_lanes_do_the_same(settings: int, clients: list[int], steps: list[list[int]]) -> None:
+    choices = Choices(settings)
+    options = Options()
+    options.sys_interval = 0.0
+    options.max_inflight = choices.one(1000, 1, 3)
+    options.receive_maximum = choices.one(1000, 1000, 1000, 2)
+    options.max_queued_messages = choices.one(1000, 2)
+    options.queue_qos0 = choices.seldom()
+    both = Both(options, choices.seldom())
+    present: list[int] = []  # the position of each client's present connection
+    for index, number in enumerate(clients):
+        choices = Choices(number)
+        connect(choices, both, index)
+        present.append(index)
+        for _ in range(choices.below(3)):
+            both.receive(index, encode(subscribe(choices, both, index), both.versions[index]))
+    for first, *rest in steps:
+        choices = Choices(first)
+        index = choices.below(CLIENTS)
+        if choices.below(15) == 14 or both.fast.connections[present[index]].state == CLOSED:
+            connect(choices, both, index)
+            present[index] = len(both.versions) - 1
+            continue
+        position = present[index]
+        packets = [packet(Choices(number), both, position) for number in rest]
+        stream = both.pending[position] + b"".join(encode(one, both.versions[position]) for one in packets)
+        cut = len(stream) - (choices.below(len(stream) + 1) if choices.below(3) == 2 else 0)
+        both.pending[position] = stream[cut:]
+        both.now += choices.one(0.0, 0.0, 0.5, 2.0)
+        both.receive(position, stream[:cut])
+    both.compare()
