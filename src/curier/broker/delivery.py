@@ -332,6 +332,9 @@ def _take(core: BrokerCore, outgoing: OutgoingFlow) -> Outgoing:
 def drop_expired(core: BrokerCore, session: ServerSession, now: float) -> None:
     """Make room: messages whose Message Expiry Interval has passed need not wait [MQTT-3.3.2-5]."""
     outgoing = session.outgoing
+    if outgoing.first_expiry == NEVER or now < outgoing.first_expiry:
+        return  # a full queue must not be searched for every message that comes
+    outgoing.first_expiry = NEVER
     for _ in range(len(outgoing.queue)):
         entry = _take(core, outgoing)
         if entry.message.is_expired(now):

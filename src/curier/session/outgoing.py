@@ -17,7 +17,7 @@ from mypy_extensions import mypyc_attr
 
 from curier.errors import LocalProtocolError
 from curier.session.journal import Journal
-from curier.session.message import ApplicationMessage
+from curier.session.message import NEVER, ApplicationMessage
 from curier.session.records import Delivered, Queued, Received, Sent
 
 MAXIMUM_PACKET_ID: Final = 65535
@@ -68,6 +68,7 @@ class OutgoingFlow:
         self.journal: Journal | None = journal
         self.queue: deque[Outgoing] = deque()
         self.queued_bytes: int = 0
+        self.first_expiry: float = NEVER  # nothing in the queue expires before; it may be long gone itself
         self.inflight: dict[int, Outgoing] = {}
         self.releasing: dict[int, Outgoing] = {}
         self.resend: deque[Outgoing] = deque()  # inflight, but not yet on the present connection
@@ -121,6 +122,9 @@ class OutgoingFlow:
 
     def append(self, entry: Outgoing) -> None:
         """Put ``entry`` at the end of the queue."""
+        expires_at = entry.message.expires_at
+        if expires_at != NEVER and (self.first_expiry == NEVER or expires_at < self.first_expiry):
+            self.first_expiry = expires_at
         self.queue.append(entry)
         self.queued_bytes += entry.message.size()
 
