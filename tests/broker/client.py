@@ -44,7 +44,9 @@ class Client:
     def send(self, *packets: p.Packet | bytes) -> None:
         """Send packets, or bytes as they are, in one piece."""
         for packet in packets:
-            if isinstance(packet, p.Connect) and packet.properties is not None:
+            if isinstance(packet, p.Publish):
+                self.net.warm(packet.topic)
+            elif isinstance(packet, p.Connect) and packet.properties is not None:
                 self._limit = packet.properties.maximum_packet_size or 0
                 self._quota = packet.properties.receive_maximum or 65535
             elif isinstance(packet, (p.Puback, p.Pubcomp)) or (

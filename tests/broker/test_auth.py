@@ -282,6 +282,16 @@ def test_what_does_not_continue_a_re_authentication_is_a_protocol_error(make: Ma
     assert client.goodbye().reason_code in (0x82, 0x8C)
 
 
+@statement("5.0/MQTT-4.12.1-2")
+def test_re_authentication_that_does_not_fit_closes(make: Make) -> None:
+    steps = Steps(Answer(0), Answer(0x18, data=bytes(100)))
+    net = make(authenticate=steps, authentication_methods=METHODS)
+    client = scram(net, maximum_packet_size=60)
+    client.expect(p.Connack)
+    client.send(auth(0x19))
+    assert client.goodbye().reason_code == 0x95
+
+
 def test_permissions_are_asked_for_anew_after_re_authentication(make: Make) -> None:
     asked: list[str | None] = []
 

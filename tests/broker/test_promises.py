@@ -248,6 +248,24 @@ def test_qos_2_messages_keep_their_order_while_they_wait(net: Net) -> None:
     assert reader.payloads() == [b"1", b"2", b"3", b"4", b"5"]
 
 
+@statement("5.0/MQTT-4.6.0-5")
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("expiry", [0, 60])
+def test_messages_keep_their_order_to_one_who_waits_for_answers(net: Net, qos: int, expiry: int) -> None:
+    keeper(net)
+    reader, client = net.connect("reader", expiry=expiry), net.connect("c")
+    reader.subscribe("news")
+    net.commits = False
+    reader.send(publish(1, 1))  # its answer waits
+    for number in range(2, 10):
+        dup = number % 2 == 0 and qos > 0  # every other one on the fast lane
+        client.send(p.Publish("news", b"%d" % number, qos, dup, packet_id=number if qos else 0))
+    while net.batches:
+        net.commit()
+    got = [packet.payload for packet in reader.take() if isinstance(packet, p.Publish)]
+    assert got == [b"%d" % number for number in range(2, 10)]
+
+
 def test_what_a_closed_connection_waited_for_is_forgotten(net: Net) -> None:
     keeper(net)
     client = net.connect("c")

@@ -1,0 +1,55 @@
+"""Options of a broker: what is out of its range is named before a broker is made."""
+
+from __future__ import annotations
+
+import pytest
+
+from curier.broker.options import Options
+
+
+def test_the_defaults_are_in_order() -> None:
+    Options().check()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("receive_maximum", 0),
+        ("receive_maximum", 65536),
+        ("max_inflight", 0),
+        ("topic_alias_maximum", -1),
+        ("topic_alias_maximum", 65536),
+        ("outgoing_topic_aliases", 65536),
+        ("keep_alive_maximum", 65536),
+        ("maximum_qos", 3),
+        ("max_packet_size", 63),
+        ("max_packet_size", 268_435_461),
+        ("session_expiry_maximum", -1),
+        ("session_expiry_maximum", 1 << 32),
+        ("max_connections", 0),
+        ("max_sessions", 0),
+        ("max_queued_messages", 0),
+        ("max_queued_bytes", 0),
+        ("max_subscriptions", 0),
+        ("max_topic_levels", 0),
+        ("max_retained_messages", 0),
+        ("max_retained_bytes", 0),
+        ("route_cache_size", 0),
+        ("output_soft_limit", 0),
+        ("connect_timeout", 0.0),
+        ("retry_interval", -1.0),
+        ("sys_interval", -1.0),
+    ],
+)
+def test_what_is_out_of_its_range_is_named(name: str, value: float) -> None:
+    options = Options()
+    setattr(options, name, value)
+    with pytest.raises(ValueError, match=name):
+        options.check()
+
+
+def test_the_hard_limit_is_not_below_the_soft_one() -> None:
+    options = Options()
+    options.output_hard_limit = options.output_soft_limit - 1
+    with pytest.raises(ValueError, match="output_hard_limit"):
+        options.check()
