@@ -71,17 +71,36 @@ def test_what_is_cancelled_is_not_done() -> None:
     assert len(deadlines) == 0
 
 
+def test_a_deadline_may_be_moved_in_either_direction() -> None:
+    deadlines, log = Deadlines(), list[tuple[str, float]]()
+    early, late = Note("early", log, again=9.0), Note("late", log)
+    deadlines.add(early, 5.0)
+    deadlines.add(late, 2.0)
+    deadlines.move(early, 1.0)
+    deadlines.move(late, 3.0)
+    assert len(deadlines) == 2
+    deadlines.run(2.5, 10)
+    assert log == [("early", 2.5)]
+    deadlines.run(5.0, 10)
+    assert log == [("early", 2.5), ("late", 5.0)]
+    assert (len(deadlines), early.is_scheduled(), late.is_scheduled()) == (1, True, False)
+    deadlines.run(9.0, 10)
+    assert log[2:] == [("early", 9.0)]
+    assert len(deadlines) == 0
+
+
 def test_the_cancelled_are_forgotten_when_they_are_the_majority() -> None:
     deadlines, log = Deadlines(), list[tuple[str, float]]()
     kept = [Note(f"kept {number}", log) for number in range(10)]
     for number, note in enumerate(kept):
         deadlines.add(note, 9.0 - number)
-    for _ in range(10 * FEW):
+    for _ in range(5 * FEW):
         note = Note("cancelled", log)
         deadlines.add(note, 5.0)
         deadlines.cancel(note)
+        deadlines.move(kept[9], 0.0)
     assert len(deadlines) == 10
-    assert len(deadlines._heap) < 2 * FEW
+    assert len(deadlines._heap) < 3 * FEW
     deadlines.run(9.0, 100 * FEW)
     assert [name for name, _ in log] == [f"kept {number}" for number in reversed(range(10))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -312,6 +313,32 @@ def test_a_retained_message_expires(net: Net, sender: Client) -> None:
     assert fetch(net) == []
     assert len(net.core.retained) == 0
     assert net.core.statistics.retained_bytes == 0
+
+
+def test_very_many_expire_bit_by_bit() -> None:
+    net = Net()
+    sender = net.connect("sender")
+    for number in range(2300):
+        sender.publish(f"t/{number}", b"x", 0, True, message_expiry_interval=10 if number % 23 else 100)
+    net.now += 10
+    net.core.deadline_reached(net.now)
+    assert len(net.core.retained) == 100
+    assert net.core.next_deadline() > net.now
+    net.advance(100)
+    assert len(net.core.retained) == 0
+    assert net.core.statistics.expired_messages == 2300
+
+
+def test_short_lives_do_not_make_the_sweep_run_all_the_time(net: Net, sender: Client) -> None:
+    sender.publish("long", b"x", 0, True, message_expiry_interval=1000)
+    sizes = []
+    for second in range(60):
+        sender.publish(f"t/{second}", b"x", 0, True, message_expiry_interval=1)
+        net.advance(1)
+        sizes.append(len(net.core.retained))
+    assert fetch(net) == [("long", b"x")]
+    assert max(sizes) <= 12
+    assert sum(later < earlier for earlier, later in pairwise(sizes)) == 5
 
 
 def test_a_message_that_replaced_an_expiring_one_stays(net: Net, sender: Client) -> None:

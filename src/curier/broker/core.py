@@ -456,9 +456,10 @@ class BrokerCore:
         watch = session.watch
         if when and (watch is None or when < watch.when):
             if watch is not None:
-                self.deadlines.cancel(watch)
-            session.watch = SessionWatch(self, session)
-            self.deadlines.add(session.watch, when)
+                self.deadlines.move(watch, when)
+            else:
+                session.watch = SessionWatch(self, session)
+                self.deadlines.add(session.watch, when)
 
     def group(self, topic_filter: bytes) -> SharedGroup:
         """The Shared Subscription with this Topic Filter, made where there is none."""
@@ -489,9 +490,7 @@ class BrokerCore:
         watch = connection.watch
         limit = now + connection.keep_alive
         if connection.keep_alive and watch is not None and limit < watch.when:
-            self.deadlines.cancel(watch)
-            connection.watch = ConnectionWatch(connection)
-            self.deadlines.add(connection.watch, limit)
+            self.deadlines.move(watch, limit)
         if self.options.retry_interval and connection.version != MQTT_50:
             self.deadlines.add(RetryWatch(connection), now + self.options.retry_interval)
 

@@ -1,8 +1,9 @@
 """Everything that happens by itself at some time, behind one "next deadline".
 
 A deadline is moved later for free: it fires at the old time, looks, and schedules itself again. So a packet
-that postpones a Keep Alive writes one number and touches no heap. One that is cancelled stays in the heap
-until its time comes or until its like are the majority, so that clients who come and go leave little behind.
+that postpones a Keep Alive writes one number and touches no heap. One that is cancelled or moved earlier
+leaves an entry in the heap until its time comes or until such entries are the majority, so that clients who
+come and go leave little behind.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import Final, final
 
-FEW: Final = 1000  # cancelled deadlines that are not worth a sweep
+FEW: Final = 1000  # void entries that are not worth a sweep
 
 
 class Deadline:
-    """Something to look at when its time has come, at ``when``."""
+    """Something to look at when its time has come."""
 
     def __init__(self) -> None:
         self.when: float = 0.0
-        self.is_cancelled: bool = False
+        self.entry: int = 0  # the one entry in the heap that counts, by its serial number; 0: not scheduled
+
+    def is_scheduled(self) -> bool:
+        return self.entry != 0
 
     def fire(self, now: float) -> float:
         """Look; returns when to look again, or 0 for never."""
@@ -27,31 +31,37 @@ class Deadline:
 
 @final
 class Deadlines:
-    """A heap of deadlines; each ``Deadline`` object is in it at most once."""
+    """A heap of deadlines; each ``Deadline`` object is scheduled at most once."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Deadline]] = []
         self._serial: int = 0
-        self._cancelled: int = 0  # of those in the heap
+        self._void: int = 0  # entries of the heap that count no more
 
     def __len__(self) -> int:
         """How many are scheduled."""
-        return len(self._heap) - self._cancelled
+        return len(self._heap) - self._void
 
     def add(self, deadline: Deadline, when: float) -> None:
         """Schedule ``deadline``, which must not be scheduled already."""
-        deadline.when = when
         self._serial += 1
+        deadline.when = when
+        deadline.entry = self._serial
         heappush(self._heap, (when, self._serial, deadline))
 
     def cancel(self, deadline: Deadline) -> None:
-        """Never fire ``deadline``, which must be scheduled."""
-        deadline.is_cancelled = True
-        self._cancelled += 1
-        if self._cancelled > FEW and self._cancelled * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if not entry[2].is_cancelled]
+        """Do not fire ``deadline``, which must be scheduled."""
+        deadline.entry = 0
+        self._void += 1
+        if self._void > FEW and self._void * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].entry == entry[1]]
             heapify(self._heap)
-            self._cancelled = 0
+            self._void = 0
+
+    def move(self, deadline: Deadline, when: float) -> None:
+        """Schedule ``deadline``, which must be scheduled, for another time."""
+        self.cancel(deadline)
+        self.add(deadline, when)
 
     def next(self) -> float:
         """When the first deadline is due; infinity where there is none."""
@@ -60,11 +70,12 @@ class Deadlines:
     def run(self, now: float, limit: int) -> None:
         """Fire what is due, at most ``limit`` deadlines, so that no one waits long; the rest is still due."""
         while self._heap and limit > 0 and self._heap[0][0] <= now:
-            deadline = heappop(self._heap)[2]
+            _, serial, deadline = heappop(self._heap)
             limit -= 1
-            if deadline.is_cancelled:
-                self._cancelled -= 1
+            if deadline.entry != serial:
+                self._void -= 1
                 continue
+            deadline.entry = 0
             again = deadline.fire(now)
             if again:
                 self.add(deadline, again)

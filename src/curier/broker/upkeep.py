@@ -76,15 +76,24 @@ class RetainedSweep(Deadline):
     def __init__(self, core: BrokerCore) -> None:
         super().__init__()
         self.core: BrokerCore = core
-        self.is_scheduled: bool = False
         self._walks: list[RetainedWalk[ApplicationMessage]] = []  # the one that is going on, if any
         self._next: float = 0.0  # the first expiry it has met; 0: none
+        self._not_before: float = 0.0  # so that short expiries do not make it sweep all the time
 
     def wake(self, when: float) -> None:
         """There is a retained message that expires at ``when``."""
-        if not self.is_scheduled:
-            self.is_scheduled = True
+        if self._walks:  # which may have passed it
+            self._meet(when)
+            return
+        when = max(when, self._not_before)
+        if not self.is_scheduled():
             self.core.deadlines.add(self, when)
+        elif when < self.when:
+            self.core.deadlines.move(self, when)
+
+    def _meet(self, when: float) -> None:
+        if not self._next or when < self._next:
+            self._next = when
 
     def fire(self, now: float) -> float:
         core = self.core
@@ -95,16 +104,15 @@ class RetainedSweep(Deadline):
         for message in walk.next(SWEEP_PER_STEP):
             if message.expires_at == NEVER:
                 continue
-            if message.is_expired(now):
-                if core.retained.get(message.topic) is message:
-                    core.expire_retained(message)
-            elif not self._next or message.expires_at < self._next:
-                self._next = message.expires_at
+            if not message.is_expired(now):
+                self._meet(message.expires_at)
+            elif core.retained.get(message.topic) is message:
+                core.expire_retained(message)
         if not walk.done:
             return now
         self._walks.clear()
-        self.is_scheduled = self._next > 0
-        return max(self._next, now + SWEEP_INTERVAL) if self._next else 0.0
+        self._not_before = now + SWEEP_INTERVAL
+        return max(self._next, self._not_before) if self._next else 0.0
 
 
 @final
