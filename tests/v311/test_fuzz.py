@@ -107,6 +107,7 @@ def bombard(net: Network, client: Client, chunks: list[bytes]) -> None:
     for chunk in chunks:
         client.send(chunk)
         assert client.connection.waiting_bytes() <= max(net.core.options.max_packet_size, 1 << 20)
+        assert not client.closed or not client.connection.waiting_bytes()
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -133,9 +133,18 @@ def test_pubrels_go_in_the_order_of_the_pubrecs(net: Network) -> None:
     assert client.take() == [Pubrel(packet_id) for packet_id in order]
 
 
-@statement("3.1.1/MQTT-3.3.1-2", "3.1.1/MQTT-4.3.1-1")
-def test_qos_0_with_dup_closes(net: Network, watch: Client) -> None:
+@pytest.fixture(params=[False, True], ids=["", "known"])
+def client(request: pytest.FixtureRequest, net: Network, watch: Client) -> Client:
+    """Has published to "t" before, or has not: only then may the fast lane take what it sends."""
     client = net.connect()
+    if request.param:
+        client.publish("t", b"")
+        assert watch.payloads() == [b""]
+    return client
+
+
+@statement("3.1.1/MQTT-3.3.1-2", "3.1.1/MQTT-4.3.1-1")
+def test_qos_0_with_dup_closes(client: Client, watch: Client) -> None:
     client.send(b"\x38\x03\x00\x01t")
     assert client.closed
     assert watch.take() == []
@@ -143,8 +152,7 @@ def test_qos_0_with_dup_closes(net: Network, watch: Client) -> None:
 
 @statement("3.1.1/MQTT-3.3.1-4")
 @pytest.mark.parametrize("first", [0x36, 0x37, 0x3E, 0x3F])
-def test_qos_3_closes(net: Network, watch: Client, first: int) -> None:
-    client = net.connect()
+def test_qos_3_closes(client: Client, watch: Client, first: int) -> None:
     client.send(bytes([first]) + b"\x05\x00\x01t\x00\x01")
     assert client.closed
     assert client.take() == watch.take() == []
@@ -152,8 +160,7 @@ def test_qos_3_closes(net: Network, watch: Client, first: int) -> None:
 
 @statement("3.1.1/MQTT-2.3.1-1")
 @pytest.mark.parametrize("first", [0x32, 0x34])
-def test_packet_identifier_0_closes(net: Network, watch: Client, first: int) -> None:
-    client = net.connect()
+def test_packet_identifier_0_closes(client: Client, watch: Client, first: int) -> None:
     client.send(bytes([first]) + b"\x05\x00\x01t\x00\x00")
     assert client.closed
     assert client.take() == watch.take() == []
@@ -170,8 +177,7 @@ def test_a_qos_0_message_has_no_packet_identifier(net: Network, watch: Client) -
 
 @statement("3.1.1/MQTT-3.3.2-1", "3.1.1/MQTT-4.8.0-1")
 @pytest.mark.parametrize("data", ["30 00", "30 01 00", "30 02 0001", "32 03 0001 74", "32 04 0001 74 00"])
-def test_a_publish_that_ends_too_early_closes(net: Network, watch: Client, data: str) -> None:
-    client = net.connect()
+def test_a_publish_that_ends_too_early_closes(client: Client, watch: Client, data: str) -> None:
     client.send(bytes.fromhex(data))
     assert client.closed
     assert client.take() == watch.take() == []

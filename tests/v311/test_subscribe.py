@@ -80,16 +80,22 @@ def test_the_same_filter_replaces_the_subscription(net: Network) -> None:
 
 
 @statement("3.1.1/MQTT-3.3.5-1")
+@pytest.mark.parametrize("highest", ["a/b", "a/+", "a/#", "+/b", "#"])
 @pytest.mark.parametrize("order", [1, -1])
-def test_overlapping_subscriptions_deliver_at_their_highest_qos(net: Network, order: int) -> None:
+def test_overlapping_subscriptions_deliver_at_their_highest_qos(
+    net: Network, highest: str, order: int
+) -> None:
     client = net.connect()
-    for subscription in [("a/b", 0), ("a/+", 2), ("a/#", 1), ("#", 0)][::order]:
-        client.subscribe(subscription)
+    for topic_filter in ["a/b", "a/+", "a/#", "+/b", "#"][::order]:
+        client.subscribe((topic_filter, 2 if topic_filter == highest else 1))
     sender = net.connect("sender")
     sender.publish("a/b", b"x", 2)
     (publish,) = client.publishes()
     assert publish.qos == 2
-    sender.publish("a/b/c", b"y", 2)
+    client.acknowledge(publish)
+    client.take()
+    client.unsubscribe(highest)
+    sender.publish("a/b", b"y", 2)
     (publish,) = client.publishes()
     assert publish.qos == 1
 
@@ -178,6 +184,8 @@ def test_a_subscription_too_many_is_answered_with_failure(make: Make) -> None:
     net = make(options)
     client = net.connect()
     assert client.subscribe("a", "b", "c", "a") == [2, 2, 0x80, 2]
+    client.unsubscribe("a")
+    assert client.subscribe("c", "a") == [2, 0x80]
 
 
 @statement("3.1.1/MQTT-3.9.3-2")
