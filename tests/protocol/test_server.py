@@ -1,0 +1,186 @@
+"""The server's role on one Network Connection, without a broker behind it (5.0: 3.2, 3.3.4, 4.13)."""
+
+from __future__ import annotations
+
+import pytest
+
+from curier.codec import packets as p
+from curier.codec.decode import decode
+from curier.codec.encode import encode
+from curier.codec.primitives import packet_end
+from curier.protocol.connection import CONNECTED, Traffic
+from curier.protocol.server import LONGEST_REASON, ServerConnection
+from curier.session.journal import Journal
+from curier.session.records import SessionEnded
+from curier.session.session import Session
+from tests.codec.cases import properties
+
+statement = pytest.mark.statement
+
+NOW = 100.0
+
+
+def made(version: int | None = None) -> ServerConnection:
+    """A new connection; with a version, one that is connected already."""
+    connection = ServerConnection(1, 1000, [], Traffic())
+    if version is not None:
+        connection.version = version
+        connection.state = CONNECTED
+        connection.session = Session("c")
+    return connection
+
+
+def said(connection: ServerConnection, version: int = 5) -> list[p.Packet]:
+    """What it has to say, since the last look."""
+    data = b"".join(connection.output)
+    connection.output.clear()
+    packets, pos = [], 0
+    while pos < len(data):
+        end = packet_end(data, pos)
+        packets.append(decode(data, pos, end, version))
+        pos = end
+    return packets
+
+
+def reason_codes(packets: list[p.Packet]) -> list[int]:
+    return [packet.reason_code for packet in packets if isinstance(packet, (p.Connack, p.Disconnect))]
+
+
+# ---- before CONNACK ----
+
+
+@statement("5.0/MQTT-3.1.0-1", "5.0/MQTT-3.14.0-1", "3.1.1/MQTT-3.1.0-1")
+@pytest.mark.parametrize("raw", ["c000", "e000", "3005 0001 74 00 78", "0000", "f000"])
+def test_a_stranger_that_does_not_begin_with_connect_is_told_nothing(raw: str) -> None:
+    connection = made()
+    connection.receive(bytes.fromhex(raw), NOW)
+    assert connection.output == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "version", "codes"),
+    [
+        ("100d 0004 4d515454 05 03 0000 00 0000", 5, [0x81]),  # 5.0 may say why
+        ("100c 0004 4d515454 04 03 0000 0000", 4, []),  # 3.1.1 may not
+        ("100d 0004 4d515454 09 02 0000 00 0000", 4, [1]),  # every version understands this
+        ("100d 0004 4d515454 85 02 0000 00 0000", 4, [1]),
+        ("100e 0006 4d5149736470 03 03 0000 0000", 4, []),
+        ("1002 0004", 5, []),  # what it was to be nobody knows
+    ],
+)
+def test_a_broken_connect_is_answered_in_the_version_it_claims(
+    raw: str, version: int, codes: list[int]
+) -> None:
+    connection = made()
+    connection.receive(bytes.fromhex(raw), NOW)
+    assert reason_codes(said(connection, version)) == codes
+
+
+@statement("5.0/MQTT-3.2.2-8", "3.1.1/MQTT-3.2.2-6")
+@pytest.mark.parametrize(
+    ("reason_code", "told"),
+    [(0x84, 1), (0x85, 2), (0x88, 3), (0x89, 3), (0x86, 4), (0x87, 5), (0x8A, 5), (0x97, None), (0x80, None)],
+)
+def test_older_clients_are_refused_with_a_return_code_of_their_own(
+    reason_code: int, told: int | None
+) -> None:
+    connection = made()
+    connection.refuse_connect(reason_code, "no", None, NOW)
+    assert reason_codes(said(connection, 4)) == ([told] if told else [])
+
+
+@statement("5.0/MQTT-3.2.2-8", "5.0/MQTT-3.14.2-1")
+@pytest.mark.parametrize("reason_code", range(0x80, 0xA3))
+def test_only_reason_codes_of_the_packet_are_sent(reason_code: int) -> None:
+    connection = made()
+    connection.version = 5
+    connection.refuse_connect(reason_code, "", None, NOW)
+    connection.state = CONNECTED
+    connection.send_disconnect(reason_code, "", None)
+    refusal, goodbye = reason_codes(said(connection))  # decoding refuses what is not in the tables
+    assert refusal >= 0x80
+    assert goodbye >= 0x80
+
+
+def test_reasons_are_cut_where_they_are_long() -> None:
+    connection = made(5)
+    connection.send_disconnect(0x81, "x" * 100_000, None)
+    (goodbye,) = said(connection)
+    assert goodbye == p.Disconnect(0x81, properties(reason_string="x" * LONGEST_REASON))
+
+
+# ---- packets of clients ----
+
+
+@statement("5.0/MQTT-4.13.1-1")
+@pytest.mark.parametrize("raw", ["2003000000", "d000", "9004 0001 00 00", "b004 0001 00 00"])
+def test_packets_of_servers_are_protocol_errors(raw: str) -> None:
+    connection = made(5)
+    connection.receive(bytes.fromhex(raw), NOW)
+    assert reason_codes(said(connection)) == [0x82]
+
+
+@statement("5.0/MQTT-3.4.2-1", "5.0/MQTT-3.5.2-1")
+@pytest.mark.parametrize(("qos", "answer"), [(1, p.Puback(7, 0x80)), (2, p.Pubrec(7, 0x80))], ids=["1", "2"])
+def test_a_message_nobody_takes_is_refused(qos: int, answer: p.Packet) -> None:
+    connection = made(5)
+    connection.receive(encode(p.Publish("t", b"x", qos, packet_id=7), 5), NOW)
+    assert said(connection) == [answer]
+    assert connection.receive_quota == 65535
+
+
+@statement("5.0/MQTT-3.2.2-15")
+@pytest.mark.parametrize("cut", [1, 3, 999])
+def test_the_size_of_a_packet_counts_however_it_comes(cut: int) -> None:
+    connection = made(5)
+    fits = encode(p.Publish("t", bytes(993)), 5)
+    assert len(fits) == 1000
+    for data, codes in ((fits, []), (encode(p.Publish("t", bytes(994)), 5), [0x95])):
+        connection.receive(data[:cut], NOW)
+        connection.receive(data[cut:], NOW)
+        assert reason_codes(said(connection))[:1] == codes
+
+
+def test_bytes_wait_while_it_is_paused_and_are_worked_on_in_order() -> None:
+    connection = made(5)
+    connection.paused = True
+    ping, pubrel = encode(p.Pingreq(), 5), encode(p.Pubrel(3), 5)
+    for piece in (ping, pubrel[:1], pubrel[1:], ping):
+        connection.receive(piece, NOW)
+    assert connection.output == []
+    assert connection.waiting_bytes() == 8
+    connection.paused = False
+    connection.proceed(NOW)
+    assert said(connection) == [p.Pingresp(), p.Pubcomp(3, 0x92), p.Pingresp()]
+    assert connection.waiting_bytes() == 0
+
+
+# ---- answers that wait ----
+
+
+def test_answers_wait_for_the_records_made_meanwhile_and_for_each_other() -> None:
+    connection = made(5)
+    journal = connection.journal = Journal()
+    connection.receive_quota = connection.receive_quota_maximum = 2
+    connection.receive_quota -= 1
+    before = connection.journal_length()
+    journal.add(SessionEnded(1))
+    connection.answer(encode(p.Puback(1), 5), before, 1)
+    connection.answer(encode(p.Puback(2), 5), connection.journal_length())  # made no records
+    assert connection.output == []
+    assert connection.receive_quota == 1
+    connection.release(journal.number - 1, NOW)
+    assert connection.output == []
+    connection.release(journal.number, NOW)
+    assert said(connection) == [p.Puback(1), p.Puback(2)]
+    assert connection.receive_quota == 2
+    connection.answer(encode(p.Puback(3), 5), connection.journal_length())
+    assert said(connection) == [p.Puback(3)]
+
+
+@statement("5.0/MQTT-4.9.0-1")
+def test_credit_never_exceeds_the_maximum() -> None:
+    connection = made(5)
+    connection.receive_quota = connection.receive_quota_maximum = 5
+    connection.return_credit(3)
+    assert connection.receive_quota == 5
