@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -63,3 +64,13 @@ def pytest_report_header() -> str:
 
     form = "compiled" if curier.COMPILED else "interpreted"
     return f"curier: {form}, from {Path(curier.__path__[0])}"
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs that tests start.
+
+    A shell without a terminal starts what it puts into the background with SIGINT ignored, and programs
+    inherit that; one that has a handler here has the default there.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,6 +8,7 @@ import pytest
 
 from curier.broker.effects import Answer
 from curier.codec import packets as p
+from curier.codec.constants import CONNACK
 from curier.codec.encode import encode
 from curier.codec.reasons import reason_code_allowed
 from tests.broker.client import Client
@@ -29,7 +30,7 @@ def refused(client: Client) -> p.Connack:
     assert client.closed
     assert connack.reason_code >= 0x80
     assert not connack.session_present
-    assert reason_code_allowed(p.Connack.packet_type, connack.reason_code, 5)
+    assert reason_code_allowed(CONNACK, connack.reason_code, 5)
     return connack
 
 

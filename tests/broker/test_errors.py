@@ -8,6 +8,7 @@ import pytest
 
 from curier.broker.hooks import Hook
 from curier.codec import packets as p
+from curier.codec.constants import PUBLISH
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
 from tests.codec.cases import BADS, Bad, parameters
@@ -35,7 +36,7 @@ def test_every_broken_packet_is_answered_and_closed(case: Bad, raw: bytes, versi
             assert client.take() == []
             client.send(bytes(200))
         reason_code = client.goodbye().reason_code
-        assert reason_code == case.reason_code or raw[0] >> 4 != p.Publish.packet_type
+        assert reason_code == case.reason_code or raw[0] >> 4 != PUBLISH
         assert reason_code >= 0x80
         other.send(p.Pingreq())
         other.pop(p.Pingresp)

@@ -9,6 +9,7 @@ import pytest
 from curier.broker.effects import Answer, Authorize
 from curier.broker.hooks import Hook
 from curier.codec import packets as p
+from curier.codec.constants import PUBACK
 from curier.codec.reasons import reason_code_allowed
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
@@ -202,7 +203,7 @@ def test_a_hook_may_refuse_a_message(net: Net, qos: int, reason_code: int) -> No
             return reason_code if message.topic == b"no" else 0
 
     net.core.add_hook(Refuse())
-    allowed = reason_code_allowed(p.Puback.packet_type, reason_code, 5)
+    allowed = reason_code_allowed(PUBACK, reason_code, 5)
     shown = reason_code if allowed else 0x87 if reason_code == 0x86 else 0x80
     refusing(net, qos, shown, "refused by a hook")
 

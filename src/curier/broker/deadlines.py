@@ -11,9 +11,12 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 FEW: Final = 1000  # void entries that are not worth a sweep
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Deadline:
     """Something to look at when its time has come."""
 
