@@ -87,6 +87,17 @@ def test_packet_identifiers_are_unused_and_not_zero() -> None:
     assert [stage.publish(1).packet_id, stage.publish(1).packet_id] == [65535, 6]
 
 
+def test_there_is_a_packet_identifier_for_everything_that_may_be_sent() -> None:
+    stage = Stage.connected(max_inflight=65535)
+    for _ in range(535):
+        stage.client.subscribe([("a", 0)], stage.now)
+    with pytest.raises(LocalProtocolError, match="535 requests have no answer yet"):
+        stage.client.unsubscribe(["a"], stage.now)
+    assert stage.session.outgoing.quota_maximum + 535 == 65535
+    stage.serve(Suback(1, [0]))
+    assert stage.client.unsubscribe(["a"], stage.now) == 1
+
+
 def test_what_the_server_does_not_offer_is_not_asked_for() -> None:
     offered = properties(
         wildcard_subscription_available=0,

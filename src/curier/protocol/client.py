@@ -37,6 +37,7 @@ from curier.codec.constants import (
     PUBLISH,
     PUBREC,
     PUBREL,
+    QUOTA_EXCEEDED,
     RE_AUTHENTICATE,
     SESSION_NEVER_EXPIRES,
     SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
@@ -84,8 +85,11 @@ from curier.protocol.events import (
     UnsubscribeDone,
     reason_string,
 )
-from curier.session.outgoing import Outgoing
+from curier.session.outgoing import MAXIMUM_PACKET_ID, Outgoing
 from curier.session.session import Session
+
+# Packet Identifiers that are left for SUBSCRIBE and UNSUBSCRIBE, however many PUBLISH packets are unfinished
+MOST_REQUESTS: Final = 535
 
 PINGREQ_PACKET: Final = b"\xc0\x00"
 DISCONNECT_PACKET: Final = b"\xe0\x00"  # before 5.0
@@ -299,8 +303,11 @@ class ClientConnection(ClientMessages):
 
     def _request(self, packet_id: int, packet: Packet, now: float) -> None:
         """Send SUBSCRIBE or UNSUBSCRIBE, whatever the quota is [MQTT-3.3.4-8]."""
+        reserved = self.client_session.outgoing.reserved
+        if len(reserved) >= MOST_REQUESTS:
+            raise LocalProtocolError(QUOTA_EXCEEDED, f"{MOST_REQUESTS} requests have no answer yet")
         data = self._within(encode(packet, self.version))
-        self.client_session.outgoing.reserved.add(packet_id)  # [MQTT-2.2.1-3]
+        reserved.add(packet_id)  # [MQTT-2.2.1-3]
         self.now = now
         self.send(data)
 
@@ -516,7 +523,8 @@ class ClientConnection(ClientMessages):
         lost = [] if is_present else self.discard_begun()
         self.events.append(Connected(packet, is_present, lost))
         outgoing = self.client_session.outgoing
-        outgoing.open(min(properties.receive_maximum or 65535, self.max_inflight))  # [MQTT-3.3.4-7]
+        most = min(properties.receive_maximum or 65535, self.max_inflight)  # [MQTT-3.3.4-7]
+        outgoing.open(min(most, MAXIMUM_PACKET_ID - MOST_REQUESTS))
         for entry in outgoing.releasing.values():  # [MQTT-4.4.0-1], in order [MQTT-4.6.0-4]
             self._send_pubrel(entry, now)
         self.pump(now)
