@@ -73,6 +73,7 @@ class Sent:
     retain: bool
     begun: float
     ended: float | None = None
+    is_doubtful: bool = False  # sent again into a session that knows nothing of it
     reason_code: int | None = None
     # Matching subscriptions of QoS 1 and 2, not shared and shared, held when it was begun and when it ended.
     entitled: list[Subscription] = field(default_factory=list)
@@ -304,7 +305,7 @@ class Ledger(Watcher):
     def _check_shared(self, receipt: Receipt) -> None:
         """At QoS 2, one copy for each Shared Subscription and no more, whatever happens [MQTT-4.8.2-5]."""
         sent = receipt.sent
-        if receipt.qos == 2:
+        if receipt.qos == 2 and not sent.is_doubtful:
             copies = sum(
                 other.sent is sent and other.qos == 2
                 for person in self.persons.values()
@@ -320,7 +321,7 @@ class Ledger(Watcher):
         earlier = [one for one in in_epoch if one.sent is sent]
         if sent.qos == 0:
             assert not earlier, "a QoS 0 message came twice"
-        if receipt.qos == 2:
+        if receipt.qos == 2 and not sent.is_doubtful:
             assert all(one.qos != 2 for one in earlier), "a QoS 2 message came twice"
         if earlier:
             return
@@ -356,6 +357,8 @@ class Ledger(Watcher):
             self.spoken_at[person.client_id] = self.network.now
             self.ended_at.pop(person.client_id, None)
         if wire in self.diverged:
+            if from_client and isinstance(packet, p.Publish):
+                self.sent[int(packet.payload)].is_doubtful = True
             return
         if isinstance(packet, p.Publish):
             if packet.qos:
@@ -382,8 +385,9 @@ class Ledger(Watcher):
         may_be_kept = self.lasting.get(name, 0) > 0 and not clean and name not in self.robbed
         # Before 5.0 Clean Session also says that the session ends with its connection.
         self.lasting[name] = 0 if clean and person.version != 5 else person.lasts
-        number = self.network.broker.core.sessions[name].number
-        if number == self.numbers.get(name):
+        session = self.network.broker.core.sessions.get(name)  # None: DISCONNECT came along with CONNECT
+        number = session.number if session is not None else -1
+        if number == self.numbers.get(name) and number >= 0:
             assert may_be_kept, "a session that must be over is still there"
             assert connack.session_present or person.version == 3
             if name in self.ended_at and person.version == 5:
