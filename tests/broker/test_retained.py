@@ -281,6 +281,21 @@ def test_none_are_sent_any_more_after_unsubscribe(net: Net, sender: Client) -> N
     assert client.take() == []
 
 
+def test_who_subscribes_again_and_again_and_takes_nothing_is_refused(make: Make) -> None:
+    net = make(quiet(max_subscriptions=3))
+    sender = net.connect("sender")
+    for number in range(6):
+        sender.publish(f"t/{number}", b"x", 1, True)
+    client = net.connect("c", receive_maximum=2)
+    assert [client.subscribe("t/#")[0] for _ in range(5)] == [2, 2, 2, 0x97, 0x97]
+    got: list[p.Publish] = []
+    while messages := client.messages():
+        got += messages
+        client.finish(*messages)
+    assert len(got) == 18
+    assert client.subscribe("t/#") == [2]
+
+
 def test_a_subscriber_that_comes_back_is_sent_the_rest(net: Net, sender: Client) -> None:
     for number in range(6):
         sender.publish(f"t/{number}", b"%d" % number, 1, True)

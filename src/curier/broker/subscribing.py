@@ -97,6 +97,8 @@ def _check(
         )
     if topic_filter not in session.subscriptions and len(session.subscriptions) >= limits.max_subscriptions:
         return QUOTA_EXCEEDED, f"a session may have {limits.max_subscriptions} subscriptions"
+    if len(session.retained_sends) >= limits.max_subscriptions:  # again and again, unsent
+        return QUOTA_EXCEEDED, "too many subscriptions wait for their retained messages"
     if core.asks_authorization:
         verdict = connection.verdict(SUBSCRIBE_ACTION, topic_filter, options & 3, False)
         if verdict >= 0x80:
