@@ -251,8 +251,19 @@ def test_too_many_connections_find_the_server_busy(make: Make) -> None:
     net = make(quiet(max_connections=2))
     first, _ = net.connect("a"), net.connect("b")
     assert refused(net.send_connect("c")).reason_code == 0x89
+    assert refused(net.send_connect("")).reason_code == 0x89
     first.disconnect()
     net.connect("c")
+
+
+def test_a_client_that_lost_its_connection_may_come_back_to_a_busy_server(make: Make) -> None:
+    net = make(quiet(max_connections=2))
+    net.connect("a")
+    lost = net.connect("b")  # which the broker does not know yet
+    again = net.connect("b")
+    assert lost.goodbye().reason_code == 0x8E
+    assert not again.closed
+    assert net.core.statistics.connected == 2
 
 
 @pytest.mark.parametrize("client_id", ["c", ""])

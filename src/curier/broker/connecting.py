@@ -74,7 +74,9 @@ def begin(core: BrokerCore, connection: BrokerConnection, packet: Connect, now: 
 def _check(core: BrokerCore, packet: Connect) -> tuple[int, str]:
     """Reason Code and plain words for a CONNECT that cannot be, or (0, "")."""
     options = core.options
-    if core.statistics.connected >= options.max_connections:
+    session = core.sessions.get(packet.client_id)
+    takes_over = session is not None and session.connection is not None  # one comes, one goes
+    if core.statistics.connected >= options.max_connections and not takes_over:
         return SERVER_BUSY, f"all {options.max_connections} connections are in use"
     if core.store_trouble and _expiry_interval(core, packet):
         return SERVER_UNAVAILABLE, core.store_trouble  # its session could not be kept
@@ -83,7 +85,7 @@ def _check(core: BrokerCore, packet: Connect) -> tuple[int, str]:
             return CLIENT_IDENTIFIER_NOT_VALID, "MQTT 3.1 needs a Client Identifier"
         if packet.version != MQTT_50 and not packet.clean_start:  # [3.1.1: MQTT-3.1.3-8]
             return CLIENT_IDENTIFIER_NOT_VALID, "an empty Client Identifier needs Clean Session 1"
-    if packet.client_id not in core.sessions and len(core.sessions) >= options.max_sessions:
+    if session is None and len(core.sessions) >= options.max_sessions:
         return QUOTA_EXCEEDED, f"all {options.max_sessions} sessions are in use"
     properties = packet.properties
     if properties is not None and properties.authentication_method is not None:
