@@ -476,10 +476,25 @@ def test_before_50_a_server_sends_no_disconnect(version: int) -> None:
     refusal(stage, 0x82, "no DISCONNECT")
 
 
-@pytest.mark.statement("5.0/MQTT-4.13.1-1", "5.0/MQTT-4.13.2-1", "3.1.1/MQTT-4.8.0-1")
+@pytest.mark.statement(
+    "5.0/MQTT-4.13.1-1", "5.0/MQTT-4.13.2-1", "3.1.1/MQTT-4.8.0-1", "5.0/MQTT-2.1.3-1", "3.1.1/MQTT-2.2.2-2",
+    "5.0/MQTT-3.3.1-4", "3.1.1/MQTT-3.3.1-4", "5.0/MQTT-3.6.1-1", "3.1.1/MQTT-3.6.1-1", "5.0/MQTT-3.14.1-1",
+    "3.1.1/MQTT-3.14.1-1", "5.0/MQTT-3.15.1-1", "3.1.1/MQTT-1.5.3-1", "5.0/MQTT-1.5.4-1",
+)  # fmt: skip
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
-    "data", [b"\x36\x00", b"\x00\x00", b"\x40\x00", b"\xd1\x00", b"\x30\xff\xff\xff\xff"]
+    "data",
+    [
+        b"\x36\x00",  # PUBLISH with QoS 3
+        b"\x30\x03\x00\x01\xff",  # a Topic Name that is not UTF-8
+        b"\x00\x00",  # a packet type that is reserved
+        b"\x40\x00",  # a PUBACK without Packet Identifier
+        b"\x60\x02\x00\x01",  # wrong flags: PUBREL,
+        b"\xd1\x00",  # PINGRESP,
+        b"\xe1\x00",  # DISCONNECT,
+        b"\xf1\x00",  # AUTH
+        b"\x30\xff\xff\xff\xff",  # a Remaining Length without end
+    ],
 )
 def test_malformed_packets_close_the_connection(version: int, data: bytes) -> None:
     stage = Stage.connected(version)

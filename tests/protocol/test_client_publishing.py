@@ -130,6 +130,10 @@ def test_the_wrong_acknowledgement_closes_the_connection(qos: int, answer: Packe
     refusal(stage, 0x82, "Packet Identifier 1")
 
 
+@pytest.mark.statement(
+    "5.0/MQTT-3.3.2-2", "3.1.1/MQTT-3.3.2-2", "5.0/MQTT-3.3.1-4", "3.1.1/MQTT-3.3.1-4", "5.0/MQTT-4.7.3-1",
+    "3.1.1/MQTT-4.7.3-1", "5.0/MQTT-1.5.4-1", "5.0/MQTT-1.5.4-2", "5.0/MQTT-4.7.3-3", "3.1.1/MQTT-4.7.3-3",
+)  # fmt: skip
 @pytest.mark.parametrize(
     ("topic", "qos", "said"),
     [

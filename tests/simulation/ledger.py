@@ -124,7 +124,11 @@ class Person(SimulatedClient):
         receive_maximum: int,
         max_inflight: int,
     ) -> None:
-        super().__init__(ledger.network, client_id, version, max_inflight=max_inflight)
+        # Without aliases, and without limits, messages may take the broker's fast lane.
+        self.aliases = 3 if receive_maximum < 100 else 0
+        super().__init__(
+            ledger.network, client_id, version, max_inflight=max_inflight, topic_aliases=self.aliases
+        )
         self.ledger = ledger
         self.lasts = lasts
         self.receive_maximum = receive_maximum
@@ -145,7 +149,7 @@ class Person(SimulatedClient):
             properties = Properties()
             properties.session_expiry_interval = self.lasts
             properties.receive_maximum = self.receive_maximum
-            properties.topic_alias_maximum = 3
+            properties.topic_alias_maximum = self.aliases
         self.open(p.Connect(self.version, self.client_id, clean, 30, None, None, None, properties))
 
     def ask(self, topic_filter: str, qos: int) -> None:
