@@ -74,3 +74,23 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+SLOW = (
+    "net",
+    "simulation",
+    "conformance",
+    "store/test_world.py",
+    "store/test_trouble.py",
+    "cli/test_broker_process.py",
+)
+"""What opens sockets, starts processes or lives thousands of lives: for `make test`, not for `make check`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow as a whole."""
+    here = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(here).as_posix()
+        if place.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
