@@ -178,12 +178,13 @@ def test_nothing_is_larger_than_the_server_takes() -> None:
     assert largest.packet_id
 
 
+@pytest.mark.statement("5.0/MQTT-3.1.2-24")
 def test_a_packet_larger_than_this_client_takes_is_refused() -> None:
     stage = Stage.connected(asked=properties(maximum_packet_size=20))
     stage.serve(Publish("a", b"x" * 14))
     stage.event(MessageReceived)
     stage.serve(Publish("a", b"x" * 15))
-    refusal(stage, 0x95, "20 accepted here")
+    refusal(stage, 0x95, "20 accepted here [MQTT-3.1.2-24]")
 
 
 @pytest.mark.statement("5.0/MQTT-3.1.2-29")

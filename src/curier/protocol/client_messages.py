@@ -57,6 +57,7 @@ class ClientMessages(Connection):
 
     def __init__(self, session: Session) -> None:
         super().__init__(0, LARGEST_PACKET, [], Traffic())
+        self.max_packet_statement = "MQTT-3.1.2-24"
         self.session = session
         self.client_session: Session = session
         self.manual_acks: bool = False

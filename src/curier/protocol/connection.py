@@ -86,7 +86,8 @@ class Connection:
         self.version: int = MQTT_311
         self.session: Session | None = None
         self.journal: Journal | None = None  # set where answers wait for more than the session's own records
-        self.max_packet_size: int = max_packet_size  # larger ones are refused [MQTT-3.2.2-15] [MQTT-3.1.2-24]
+        self.max_packet_size: int = max_packet_size  # larger ones are refused
+        self.max_packet_statement: str = "MQTT-3.2.2-15"  # the statement they break
         self.peer_max_packet_size: int = 0  # what the peer takes, or 0: no limit
         self.received_at: float = 0.0
         self.sent_at: float = 0.0
@@ -177,7 +178,7 @@ class Connection:
                 raise RemoteProtocolError(
                     PACKET_TOO_LARGE,
                     f"a packet of {stop - pos} bytes is larger than the {self.max_packet_size} accepted here",
-                    "MQTT-3.2.2-15",
+                    self.max_packet_statement,
                 )
             if stop > end:
                 self._wanted = stop - pos
