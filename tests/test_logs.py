@@ -26,7 +26,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def connection(caplog: pytest.LogCaptureFixture) -> BrokerConnection:
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="curier")  # whatever a command run before has made of it
     connection = BrokerCore(Options(), 0.0).attach("127.0.0.1:5", "memory", 0.0)
     connection.client_id = "c"
     connection.version = 5
