@@ -111,6 +111,13 @@ class Peer:
         self.writer.write(data)
         await self.writer.drain()
 
+    def deafen(self) -> None:
+        """Read nothing, not even ahead, until ``listen``."""
+        self.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def listen(self) -> None:
+        self.writer.transport.resume_reading()  # type: ignore[attr-defined]
+
     def send_soon(self, *packets: Packet) -> None:
         """Send packets as the network takes them."""
         self.writer.write(b"".join(encode(packet, self.version) for packet in packets))

@@ -207,6 +207,7 @@ async def test_an_authorizer_decides_and_is_asked_once(use_reactor: bool) -> Non
         await client.send(Publish("closed/x", b"", 1, False, False, 3))
         assert (await client.expect(Puback)).reason_code == 0x10
         assert len(rules.asked) == 6
+    assert rules._watchers == ()
 
 
 async def test_an_authorizer_that_fails_refuses(use_reactor: bool, caplog: pytest.LogCaptureFixture) -> None:

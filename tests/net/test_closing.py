@@ -85,18 +85,26 @@ async def test_a_client_that_does_not_close_is_cut(
         await until(lambda: not wires)
 
 
+@pytest.mark.parametrize("is_slow", [False, True])
 async def test_a_client_that_closes_is_let_go_at_once(
-    use_reactor: bool, monkeypatch: pytest.MonkeyPatch
+    use_reactor: bool, is_slow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("reactor", "transports"):
         monkeypatch.setattr(f"curier.net.{module}.LINGER_SECONDS", 1000)
-    async with running(use_reactor) as broker:
-        peer = await Peer.connect(broker.port, "c")
-        await peer.send(Disconnect())
+    async with running(use_reactor, options=options(output_soft_limit=1000)) as broker:
+        peer = await Peer.connect(broker.port, "c", 5)
+        if is_slow:  # so slow that it is not read from
+            await peer.subscribe("t")
+            await peer.send(Publish("t", MEGABYTE * 7))
+            await until(lambda: connection_of(broker, "c").is_congested)
+        await Peer.connect(broker.port, "c", 5)  # takes over
+        if is_slow:
+            assert len((await peer.message()).payload) == len(MEGABYTE) * 7
+        assert (await peer.expect(Disconnect)).reason_code == 0x8E
         await peer.ended()
         await peer.close()
         wires = broker._reactor.wires if broker._reactor else broker._transports.wires  # type: ignore[union-attr]
-        await until(lambda: not wires)
+        await until(lambda: len(wires) == 1)
 
 
 async def test_a_client_that_vanishes_with_output_on_its_way(use_reactor: bool) -> None:
