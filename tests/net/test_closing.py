@@ -81,7 +81,6 @@ async def test_a_client_that_does_not_close_is_cut(
         await peer.send(Pingreq(), b"\x00\x00")
         wires = broker._reactor.wires if broker._reactor else broker._transports.wires  # type: ignore[union-attr]
         await until(lambda: not broker.core.connections)
-        assert len(wires) == 1
         await until(lambda: not wires)
 
 
