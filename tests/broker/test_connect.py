@@ -163,6 +163,7 @@ def test_an_empty_client_identifier_gets_one_of_its_own(net: Net) -> None:
         assert client.connack is not None
         assert client.connack.properties is not None
         assigned.append(client.connack.properties.assigned_client_identifier)
+        assert client.connection.client_id == assigned[-1]
     assert len({*assigned, None, ""}) == 5
     first = str(assigned[0])
     again = net.connect(first, clean=False, expiry=60)  # it is as if the client had chosen it

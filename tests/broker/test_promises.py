@@ -281,6 +281,21 @@ def test_what_a_closed_connection_waited_for_is_forgotten(net: Net) -> None:
     assert net.core.statistics.connected == 1
 
 
+@statement("5.0/MQTT-4.1.0-2", "5.0/MQTT-3.1.2-8")
+def test_a_client_that_leaves_while_it_waits_leaves_like_any_other(net: Net) -> None:
+    watch = net.connect("watch")
+    watch.subscribe("gone")
+    net.commits = False
+    client = net.send_connect("c", session_expiry_interval=60, will=p.Will("gone", b""))
+    client.drop()
+    assert watch.message().topic == "gone"
+    while net.batches:
+        net.commit()
+    net.commits = True
+    net.advance(60)
+    assert list(net.core.sessions) == ["watch"]
+
+
 @statement("5.0/MQTT-3.1.4-3", "5.0/MQTT-3.14.0-1")
 def test_a_client_that_is_taken_over_while_it_waits_hears_nothing(net: Net) -> None:
     net.commits = False

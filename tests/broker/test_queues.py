@@ -167,7 +167,10 @@ def test_a_slow_client_is_dropped_qos_0_and_keeps_the_rest(make: Make, options: 
     net.core.written(client.connection, 1000, 1000, net.now)
     net.turn()
     assert client.take() == []
-    net.core.written(client.connection, 600, 400, net.now)
+    net.core.written(client.connection, 499, 501, net.now)
+    net.turn()
+    assert client.take() == []
+    net.core.written(client.connection, 1, 500, net.now)
     net.turn()
     assert client.payloads() == [b"1", b"2"]
     sender.publish("t", b"3", 0)

@@ -264,6 +264,20 @@ def test_a_member_that_takes_qos_0_only_needs_no_quota(net: Net, sender: Client)
     assert [message.qos for message in one.messages()] == [0, 0, 0]
 
 
+@pytest.mark.parametrize(("published", "granted"), [(0, 2), (2, 0)])
+def test_what_needs_no_quota_goes_to_who_has_none(
+    net: Net, sender: Client, published: int, granted: int
+) -> None:
+    clients = members(net, 2, (SHARE, granted), receive_maximum=1)
+    clients[0].subscribe("u")
+    sender.publish("u", b"takes the quota", 1)
+    publish(sender, 4, published)
+    assert [[m.payload for m in client.messages() if m.topic == "t"] for client in clients] == [
+        [b"0", b"2"],
+        [b"1", b"3"],
+    ]
+
+
 def test_qos_0_is_for_who_is_there(net: Net, sender: Client) -> None:
     one, _ = members(net, 2, expiry=60)
     one.drop()

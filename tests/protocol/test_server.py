@@ -155,6 +155,18 @@ def test_bytes_wait_while_it_is_paused_and_are_worked_on_in_order() -> None:
     assert connection.waiting_bytes() == 0
 
 
+def test_the_pieces_of_a_large_packet_wait_for_the_last_one() -> None:
+    connection = made(5)
+    whole = encode(p.Publish("t", bytes(900), 1, packet_id=1), 5)
+    connection.receive(whole[:1], NOW)
+    for start in range(1, 800, 100):
+        connection.receive(whole[start : start + 100], NOW)
+    assert len(connection._tail) > 1
+    assert connection.waiting_bytes() == 801
+    connection.receive(whole[801:], NOW)
+    assert said(connection) == [p.Puback(1, 0x80)]
+
+
 # ---- answers that wait ----
 
 
