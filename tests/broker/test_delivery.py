@@ -79,6 +79,17 @@ def test_every_matching_subscription_gets_a_message_and_no_other(net: Net, sende
     assert got == filters[:7]
 
 
+@pytest.mark.parametrize("length", [1024, 1025, 65535])
+def test_very_long_topics_are_delivered_and_not_remembered(net: Net, length: int) -> None:
+    topic = "x" * length
+    client, sender = net.connect("c"), net.connect("sender")
+    client.subscribe(topic)
+    for qos in (0, 1, 2):
+        sender.publish(topic, b"x", qos)
+    assert [message.qos for message in client.messages()] == [0, 1, 2]
+    assert (topic.encode() in net.core.router.cache.table) is (length == 1024)
+
+
 # ---- Packet Identifiers (2.2.1) ----
 
 

@@ -6,11 +6,13 @@ their Subscription Identifiers [MQTT-3.3.4-4].
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from curier.broker.sessions import ServerSession, SharedGroup, Subscription, Target
 from curier.topics.routes import RouteCache
 from curier.topics.tree import SubscriptionTree
+
+LONGEST_CACHED: Final = 1024  # bytes of a Topic Name: the cache is bounded by their number
 
 
 @final
@@ -80,7 +82,8 @@ class Router:
         route = self.cache.table.get(topic)
         if route is None:
             route = self._make(topic)
-            self.cache.remember(topic, route)
+            if len(topic) <= LONGEST_CACHED:
+                self.cache.remember(topic, route)
         return route
 
     def _make(self, topic: bytes) -> Route:
