@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from curier.broker.effects import Answer
 from curier.codec import packets as p
 from tests.broker.client import Client
 from tests.broker.conftest import Make
@@ -87,6 +88,20 @@ def test_the_broker_may_set_a_shorter_keep_alive(
     net.advance(seconds - 0.1)
     assert not client.take()
     net.advance(0.1)
+    assert client.goodbye().reason_code == 0x8D
+
+
+def test_the_silence_of_a_client_that_is_kept_waiting_is_not_its_own(make: Make) -> None:
+    net = make(authorize=lambda question: None)
+    client = net.connect("c", keep_alive=10)
+    client.send(p.Publish("t", b"x", 1, packet_id=1))
+    net.advance(100)
+    assert not client.closed
+    net.answer(Answer(0))
+    assert client.take() == [p.Puback(1, 0x10)]
+    net.advance(14.9)
+    assert client.take() == []
+    net.advance(15.1)
     assert client.goodbye().reason_code == 0x8D
 
 

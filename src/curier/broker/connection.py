@@ -422,6 +422,8 @@ class ConnectionWatch(Deadline):
     def fire(self, now: float) -> float:
         connection = self.connection
         if connection.state == CONNECTED and connection.keep_alive:
+            if connection.paused:  # it is not read from meanwhile: the silence is ours
+                return now + connection.keep_alive
             limit = connection.received_at + connection.keep_alive
             if now < limit:
                 return limit

@@ -124,6 +124,7 @@ class Connection:
     def proceed(self, now: float) -> None:
         """Work on what waited while the connection was paused."""
         self.now = now
+        self.received_at = now  # nobody has read from it, perhaps
         if self._tail and not self.paused and self.state != CLOSED and self._tail_size >= self._wanted:
             self._consume(self._take_tail(), now)
 
