@@ -23,6 +23,8 @@ import click
 from curier.auth import AllowAnonymous, Authenticator, PasswordFile
 from curier.cli.log_writer import LogWriter, write_if_it_can_be
 from curier.config import Config, parse_listen
+from curier.net import reactor
+from curier.net.loop import Loop
 from curier.server import Broker
 
 _log = logging.getLogger("curier.cli")
@@ -34,6 +36,13 @@ class CannotListen(click.ClickException):
     """A listener cannot be opened: one line for the user, and exit code 2."""
 
     exit_code = 2
+
+
+def run(config: Config) -> None:
+    """``serve`` in the event loop that is made for it, where this system has it."""
+    make_loop = Loop if reactor.IS_AVAILABLE else None
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(serve(config))
 
 
 async def serve(config: Config) -> None:
@@ -168,7 +177,11 @@ def explain_listen_error(error: OSError, listen: Sequence[str]) -> str:
 
 def start_logging(level: str) -> None:
     """Plain lines on stderr: from curier as the level says, from everything else warnings and errors."""
-    handler = LogWriter(sys.stderr.fileno())
+    handler: logging.Handler
+    try:
+        handler = LogWriter(sys.stderr.fileno())
+    except OSError:  # somebody has put something of their own in its place
+        handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Plain("%(asctime)s %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
     root = logging.getLogger()
     root.addHandler(handler)
