@@ -103,7 +103,7 @@ def test_room_ends_with_the_quota_and_with_the_identifiers() -> None:
 def test_no_identifier_in_use_is_given_again() -> None:
     made = flow(MAXIMUM_PACKET_ID)
     made.start(Outgoing(ApplicationMessage(b"t", b"1", 2, False), 2, False), NOW)
-    made.reserved.add(4)
+    made.reserve(4)
     made.received(1, NOW)
     made.last_id = MAXIMUM_PACKET_ID
     assert send(made, b"x") == 0  # 1 waits for its PUBCOMP

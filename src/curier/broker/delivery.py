@@ -122,7 +122,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                 else:
                     if session.journal is not None or packet_id in session.incoming.identifiers:
                         break
-                    session.incoming.identifiers.add(packet_id)
+                    session.incoming.take(packet_id)
                     connection.receive_quota -= 1
                     forward_qos_2(core, session, lane, route, data, at, stop, topic_end, payload_at, now)
                     answer = PUBRECS[packet_id]

@@ -25,6 +25,8 @@ EPOLLOUT: Final = 4
 MOST_EVENTS: Final = 1024
 FIRST_READ: Final = 4096  # bytes: of a socket that has not shown yet that it has more to say
 
+NOTHING: Final[list[memoryview]] = []  # of all that have nothing unsent
+
 
 @final
 class SocketWire(Wire):
@@ -36,7 +38,7 @@ class SocketWire(Wire):
         self.sock: socket.socket = sock
         self.fd: int = sock.fileno()  # -1 once it is closed
         self.read_size: int = FIRST_READ
-        self.unsent: list[memoryview] = []
+        self.unsent: list[memoryview] = NOTHING
         self.unsent_bytes: int = 0
         self.is_closing: bool = False  # the core is done with it; last bytes are on their way
         self.is_ended: bool = False  # our direction is shut down, the peer may still read
@@ -73,7 +75,7 @@ class SocketWire(Wire):
                 return 0  # the peer is gone; epoll tells us next
             if sent == len(data):
                 return 0
-            self.unsent.append(memoryview(data)[sent:])
+            self.unsent = [memoryview(data)[sent:]]
             self.unsent_bytes = len(data) - sent
             self._listen()
         else:
@@ -165,6 +167,7 @@ class Reactor:
     def listen(self, sock: socket.socket, name: str) -> None:
         """Accept clients from a listening socket; ``name`` is its URL."""
         sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which clients inherit, as tcp(7) has it
         self.listeners[sock.fileno()] = (sock, name)
         self.epoll.register(sock.fileno(), EPOLLIN)
 
@@ -242,7 +245,7 @@ class Reactor:
         self.wires.pop(fd, None)
         self.epoll.unregister(fd)
         wire.sock.close()
-        wire.unsent.clear()
+        wire.unsent = NOTHING
         if wire.cut is not None:
             wire.cut.cancel()
         self.turn.lost(wire)

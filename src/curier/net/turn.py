@@ -16,8 +16,6 @@ import time
 from collections.abc import Callable
 from typing import Final, final
 
-from mypy_extensions import mypyc_attr
-
 from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Effect
@@ -41,7 +39,6 @@ def make_clock() -> Callable[[], float]:
 
 
 @final
-@mypyc_attr(supports_weakref=True)
 class Turn:
     """Drives one ``BrokerCore`` in one event loop. ``on_effect`` gets every effect but ``Close``."""
 

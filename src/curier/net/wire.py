@@ -46,7 +46,6 @@ def accept(listener: socket.socket) -> tuple[list[tuple[socket.socket, str]], bo
                 return clients, False
             continue  # a client's network failed before it was accepted; accept(2) says so here
         client.setblocking(False)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host, port = peer[:2]
         clients.append((client, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
     return clients, True

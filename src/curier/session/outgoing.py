@@ -25,6 +25,12 @@ from curier.session.records import Delivered, Queued, Received, Sent
 
 MAXIMUM_PACKET_ID: Final = 65535
 
+# A session that rests holds these; its own containers are made when something goes into them, so that a
+# hundred thousand idle clients cost little memory, and the garbage collector little time.
+NO_ENTRIES: Final[deque[Outgoing]] = deque()
+NO_BURSTS: Final[deque[Burst]] = deque()
+NO_IDS: Final[set[int]] = set()
+
 
 @final
 @mypyc_attr(acyclic=True)
@@ -101,15 +107,15 @@ class OutgoingFlow:
     def __init__(self, session_number: int = 0, journal: Journal | None = None) -> None:
         self.session_number: int = session_number
         self.journal: Journal | None = journal
-        self.queue: deque[Outgoing] = deque()
+        self.queue: deque[Outgoing] = NO_ENTRIES
         self.queued_bytes: int = 0
         self.first_expiry: float = NEVER  # nothing in the queue expires before; it may be long gone itself
         self.inflight: dict[int, Outgoing] = {}
         self.releasing: dict[int, Outgoing] = {}
-        self.bursts: deque[Burst] = deque()  # sent after all that is inflight
+        self.bursts: deque[Burst] = NO_BURSTS  # sent after all that is inflight
         self.expected: i64 = 0  # the Packet Identifier whose PUBACK a burst waits for, or 0: no burst
-        self.resend: deque[Outgoing] = deque()  # inflight, but not yet on the present connection
-        self.reserved: set[int] = set()  # identifiers of a client's SUBSCRIBE and UNSUBSCRIBE (2.2.1)
+        self.resend: deque[Outgoing] = NO_ENTRIES  # inflight, but not yet on the present connection
+        self.reserved: set[int] = NO_IDS  # identifiers of a client's SUBSCRIBE and UNSUBSCRIBE (2.2.1)
         self.quota: int = 0  # how many more PUBLISH packets may be sent (4.9); 0 while not connected
         self.quota_maximum: int = 0
         self.last_id: int = 0
@@ -125,6 +131,8 @@ class OutgoingFlow:
         """
         self.quota = self.quota_maximum = min(quota, MAXIMUM_PACKET_ID - len(self.releasing))
         self.resend.clear()
+        if self.inflight and self.resend is NO_ENTRIES:
+            self.resend = deque()
         for entry in self.inflight.values():
             entry.on_wire = False
             self.resend.append(entry)
@@ -163,6 +171,8 @@ class OutgoingFlow:
         expires_at = entry.message.expires_at
         if expires_at != NEVER and (self.first_expiry == NEVER or expires_at < self.first_expiry):
             self.first_expiry = expires_at
+        if self.queue is NO_ENTRIES:
+            self.queue = deque()
         self.queue.append(entry)
         self.queued_bytes += entry.message.size()
 
@@ -191,6 +201,12 @@ class OutgoingFlow:
             self.last_id = packet_id
             return packet_id
         raise LocalProtocolError(0x97, "all 65535 Packet Identifiers are in use", "MQTT-2.2.1-3")
+
+    def reserve(self, packet_id: int) -> None:
+        """A SUBSCRIBE or UNSUBSCRIBE uses ``packet_id``, until it is out of ``reserved`` again."""
+        if self.reserved is NO_IDS:
+            self.reserved = set()
+        self.reserved.add(packet_id)
 
     def start(self, entry: Outgoing, now: float) -> None:
         """``entry`` is about to be sent for the first time: it gets its Packet Identifier and takes quota."""
@@ -244,6 +260,8 @@ class OutgoingFlow:
         """``burst`` is about to be sent: ``burst_room`` and ``burst_id`` have said that and how it may be."""
         if not self.expected:
             self.expected = burst.first_id
+        if self.bursts is NO_BURSTS:
+            self.bursts = deque()
         self.bursts.append(burst)
         self.last_id = burst.first_id + burst.count - 1
         self.quota -= burst.count
