@@ -144,7 +144,7 @@ class Connection:
             self.loop.selector.modify(self.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, self)
 
     def readable(self) -> None:
-        """Read once, scan what is complete, send what that asks for."""
+        """Read once."""
         assert self.sock is not None
         try:
             chunk = self.sock.recv(READ_BYTES)
@@ -157,6 +157,10 @@ class Connection:
         if not chunk:
             self.fail("the broker closed the connection")
             return
+        self.receive(chunk)
+
+    def receive(self, chunk: bytes) -> None:
+        """Scan what came, as far as it is complete; send what that asks for."""
         self._chunks.append(chunk)
         self._have += len(chunk)
         if self._have < self._need:

@@ -64,7 +64,7 @@ class Publisher(Connection):
         self.qos = plan.qos
         self.template = self._make_template()
         self.most = min(BATCH_MESSAGES, max(1, BATCH_BYTES // self.template.size))
-        self.inflight = plan.inflight
+        self.inflight = 1 if plan.scenario == "rr" else plan.inflight
         self.fanout = plan.fanout
         self.ahead = 1  # messages that may be under way to subscribers; set by whoever knows of the others
         self.quota: int | None = None  # messages to send in all
