@@ -73,7 +73,8 @@ class Client(asyncio.Protocol):
             self.version = packet.version
             broker.connects.append(packet)
             properties = broker.properties if self.version == 5 else None
-            self.out += encode(Connack(False, broker.connack, properties), self.version)
+            answer = encode(Connack(False, broker.connack, properties), self.version)
+            self.out += broker.answer or answer
         elif isinstance(packet, Subscribe):
             broker.filters.append(packet.subscriptions[0][0])
             granted = packet.subscriptions[0][1] if broker.suback is None else broker.suback
@@ -108,6 +109,7 @@ class Meddler:
     def __init__(self, meddle: Meddle = honest) -> None:
         self.meddle = meddle
         self.connack = 0
+        self.answer = b""  # to CONNECT, in place of CONNACK
         self.suback: int | None = None
         self.puback = 0
         self.acknowledges = True

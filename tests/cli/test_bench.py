@@ -6,20 +6,26 @@ import asyncio
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 import curier
 from curier.cli import main
+from curier.cli.bench import bench as command
 from curier.codec.properties import Properties
+from curier.loadgen import SCENARIOS
 from tests.cli.meddler import Meddle, Meddler
+from tests.test_docs import ROOT, rows
 
 
 class Ran:
@@ -145,9 +151,9 @@ class TestScenarios:
         assert ran.json["connect_latency_us"]["p50"] > 0
 
     def test_sub_checks_what_pub_sends(self, url: str) -> None:
-        command = [sys.executable, "-m", "curier", "bench", "sub", url, "--json", "--messages", "1000"]
-        command += ["--topic", "my/test", "--seconds", "40", "--qos", "1"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        program = [sys.executable, "-m", "curier", "bench", "sub", url, "--json", "--messages", "1000"]
+        program += ["--topic", "my/test", "--seconds", "40", "--qos", "1"]
+        with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as other:
             # Nobody knows when it has subscribed; what it has not seen from its beginning on is not lost.
             while other.poll() is None:
                 ran = bench(
@@ -265,8 +271,8 @@ class TestMistakes:
             return [b"\x30\x05\x00\x01xhi", packet]
 
         with Meddler(meddle) as broker:
-            command = [sys.executable, "-m", "curier", "bench", "sub", broker.url, "--messages", "20"]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+            program = [sys.executable, "-m", "curier", "bench", "sub", broker.url, "--messages", "20"]
+            with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as other:
                 while other.poll() is None:
                     bench("pub", broker.url, "--messages", 10)
                 out, _ = other.communicate()
@@ -288,6 +294,13 @@ class TestBrokersThatSayNo:
         assert "the user name or password is wrong" in ran.err
         assert "cret" not in ran.err + ran.out
         assert (broker.connects[0].username, broker.connects[0].password) == ("ana", b"se cret")
+
+    def test_a_broker_that_knows_only_3_1_1(self) -> None:
+        with Meddler() as broker:
+            broker.answer = b"\x20\x02\x00\x01"
+            ran = bench("pubsub", broker.url, "--mqtt", "5.0")
+        assert ran.code == 1
+        assert "the broker does not speak MQTT 5.0" in ran.err
 
     def test_the_password_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CURIER_PASSWORD", "hidden")
@@ -361,6 +374,7 @@ class TestBrokersThatSayNo:
         (("pubsub", "tcp://host/x"), "expected host and port"),
         (("pubsub", "tcp://host:99999"), "expected a URL"),
         (("pubsub", "--password", "x"), "without a user name"),
+        (("pubsub", "--pid", 2**22 + 1), "there is no process 4194305"),
         (("dance",), "is not one of"),
     ],
 )
@@ -375,13 +389,50 @@ def test_an_url_that_is_wrong_does_not_show_the_password() -> None:
     assert "secret" not in bench("pubsub", "ws://ana:secret@host").err
 
 
+def test_the_options_are_described_with_their_defaults() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    told = {}
+    for names, default, _ in rows(page, "## curier bench"):
+        for name in re.findall(r"`(--[\w-]+)`", names):
+            told[name] = default.strip("`")
+    options = {param.opts[0]: param for param in command.params if isinstance(param, click.Option)}
+    assert set(told) == set(options)
+    for name, param in options.items():
+        if param.show_default:
+            assert told[name] == str(param.default)
+
+
+def test_the_scenarios_are_described_with_their_clients() -> None:
+    page = (ROOT / "docs" / "bench.md").read_text()
+    told = [row[:3] for row in rows(page, "## A first run")]
+    assert told == [
+        [f"`{one.name}`", str(one.publishers), str(one.subscribers)]
+        if one.name != "connect"
+        else ["`connect`", "", ""]
+        for one in SCENARIOS.values()
+    ]
+    for one in SCENARIOS.values():
+        assert re.search(
+            rf"^ *{one.name} +({one.publishers}, {one.subscribers}|--connections)", command.help or "", re.M
+        )
+
+
+def test_a_machine_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("curier.loadgen.process.PROC", tmp_path)
+    monkeypatch.setattr("curier.loadgen.work.PROC", tmp_path)
+    with Meddler() as broker:
+        ran = bench("pubsub", broker.url, "--messages", 10, "--pid", os.getpid())
+    assert ran.code == 0
+    assert ran.out.endswith("\nbroker       CPU time and memory are not available here\n")
+
+
 class TestInterrupted:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_it_gives_what_was_measured(self, number: int) -> None:
         with Meddler() as broker:
-            command = [sys.executable, "-m", "curier", "bench", "pubsub", broker.url, "--json", "--qos", "1"]
+            program = [sys.executable, "-m", "curier", "bench", "pubsub", broker.url, "--json", "--qos", "1"]
             with subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             ) as process:
                 assert broker.has_messages.wait(30)
                 process.send_signal(number)
@@ -396,8 +447,8 @@ class TestInterrupted:
     def test_a_progress_bar_on_a_terminal(self) -> None:
         with Meddler() as broker:
             master, slave = pty.openpty()
-            command = [sys.executable, "-m", "curier", "bench", "pubsub", broker.url, "--rate", "100"]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, text=True) as process:
+            program = [sys.executable, "-m", "curier", "bench", "pubsub", broker.url, "--rate", "100"]
+            with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=slave, text=True) as process:
                 os.close(slave)
                 said = b""
                 while b"% publishing, " not in said:

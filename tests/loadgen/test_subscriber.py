@@ -170,3 +170,20 @@ def test_streams_of_others_are_learnt() -> None:
     assert (other.ledger.checks.received, other.ledger.checks.lost) == (99, 1)
     assert stage.subscriber.foreign == 1
     assert not stage.subscriber.corrupted
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"\x30", b"\x32", b"\x34", b"\x40\x02\x00\x01", b"\x62", b"\x90\x03"]) | st.binary()
+    ),
+    st.sampled_from([4, 5]),
+    st.booleans(),
+)
+def test_any_bytes_end_at_most_the_connection(pieces: list[bytes], version: int, publishes: bool) -> None:
+    with Loop() as loop:
+        stage = Stage(loop, 1, 1, version)
+        client = stage.publishers[0] if publishes else stage.subscriber
+        for piece in pieces:
+            client.receive(piece)
+            if client.error:
+                break

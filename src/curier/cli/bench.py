@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from types import FrameType
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import click
@@ -42,7 +43,7 @@ def positive(text: str) -> float:
 @click.option("--publishers", type=click.IntRange(0), help="How many; see the scenarios for the default.")
 @click.option("--subscribers", type=click.IntRange(0), help="How many; see the scenarios for the default.")
 @click.option("--rate", type=positive, help="Messages a second, all publishers together.  [default: flood]")
-@click.option("--seconds", "time_", type=seconds, help="How long.  [default: 10, or until --messages]")
+@click.option("--seconds", type=seconds, help="How long.  [default: 10, or until --messages]")
 @click.option("--messages", type=click.IntRange(1), help="How many messages, all publishers together.")
 @click.option("--warmup", type=seconds, default="0", show_default=True, help="Seconds before it counts.")
 @click.option(
@@ -68,27 +69,11 @@ def positive(text: str) -> float:
 def bench(
     scenario: str,
     url: str,
-    qos: int,
     mqtt: str,
-    payload: int,
-    publishers: int | None,
-    subscribers: int | None,
-    rate: float | None,
-    time_: float | None,
-    messages: int | None,
-    warmup: float,
-    inflight: int,
-    outstanding: int,
-    shared: bool,
-    topic: str | None,
-    connections: int,
-    concurrency: int,
-    hold: float,
     username: str | None,
     password: str | None,
-    patience: float,
-    pid: int | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Load the broker at URL with messages, measure it, and check that every message arrives as it was sent.
 
@@ -129,25 +114,9 @@ def bench(
         host,
         port,
         version=5 if mqtt == "5.0" else 4,
-        qos=qos,
-        payload=payload,
-        publishers=publishers,
-        subscribers=subscribers,
-        connections=connections,
-        concurrency=concurrency,
-        hold=hold,
-        seconds=time_,
-        messages=messages,
-        warmup=warmup,
-        rate=rate,
-        inflight=inflight,
-        outstanding=outstanding,
-        shared=shared,
-        topic=topic,
         username=username if username is not None else url_username,
         password=None if secret is None else secret.encode(),
-        patience=patience,
-        pid=pid,
+        **options,  # all others are named as the plan has them
     )
     result = perform(plan)
     if result is None:

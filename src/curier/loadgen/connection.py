@@ -18,6 +18,7 @@ from curier.codec.constants import (
     PUBREC,
     PUBREL,
     SUBACK,
+    UNSUPPORTED_PROTOCOL_VERSION,
 )
 from curier.codec.decode import decode
 from curier.codec.encode import encode
@@ -37,6 +38,7 @@ MOST_ACKS: Final = 1024
 ACKNOWLEDGEMENTS: Final = (PUBACK, PUBREC, PUBREL, PUBCOMP)
 PINGREQ_PACKET: Final = b"\xc0\x00"
 DISCONNECT_PACKET: Final = b"\xe0\x00"
+REFUSED_BY_311: Final = b"\x20\x02\x00\x01"  # how a broker that knows no 5.0 answers its CONNECT
 
 RETURN_CODES: Final = {
     1: "it does not speak this version of MQTT",
@@ -221,6 +223,8 @@ class Connection:
 
     def take(self, data: bytes, pos: int, stop: int, now: int) -> int:
         """Handle the packet ``data[pos:stop]``; returns where to go on, which is ``stop`` or beyond."""
+        if data[pos:stop] == REFUSED_BY_311 and self.version == MQTT_50:
+            raise Refused(UNSUPPORTED_PROTOCOL_VERSION, "the broker does not speak MQTT 5.0")
         self.answered(decode(data, pos, stop, self.version), data[pos] >> 4, now)
         return stop
 

@@ -103,6 +103,8 @@ class Subscriber(Connection):
 
     def _publish(self, data: bytes, pos: int, stop: int, now: int) -> int:
         """One PUBLISH, and those after it that are the next of the same batch (3.3)."""
+        if stop - pos < HEADER_BYTES:
+            return self._look_closer(data, pos, stop, now)
         # Where is what: flat, as this is done for every packet that is not taken with the one before it.
         topic_at = pos + 2
         while data[topic_at - 1] > 127:
