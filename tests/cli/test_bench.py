@@ -141,8 +141,7 @@ class TestScenarios:
     def test_it_stops_by_itself(self, url: str) -> None:
         found = bench("pubsub", url, "--json", "--seconds", 0.3, "--warmup", 0.1).json
         assert found["ok"]
-        assert 0.29 <= found["seconds"]
-        assert 0 < found["delivered"] < found["checks"]["received"]  # the warm-up is checked, not counted
+        assert found["published"] < found["checks"]["received"]  # the warm-up is checked, not counted
 
     def test_connect(self, url: str) -> None:
         ran = bench("connect", url, "--json", "--connections", 150, "--hold", 0.1)
