@@ -250,6 +250,9 @@ class Cell:
             self.failures += 1
             return "FAILED: CPU time is not available here"
         cost = usage.get("cpu_us_per_message", usage.get("cpu_us_per_connection"))
+        if cost is None:
+            self.failures += 1
+            return "FAILED: nothing came through"
         self.costs.append(cost)
         latency = result.get("latency_us")
         if latency is not None:

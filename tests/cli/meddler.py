@@ -86,7 +86,7 @@ class Client(asyncio.Protocol):
             self.out += encode(Pubrel(packet.packet_id), self.version)
         elif isinstance(packet, Pubrel):
             self.out += encode(Pubcomp(packet.packet_id), self.version)
-        elif isinstance(packet, Pingreq):
+        elif isinstance(packet, Pingreq) and broker.pongs:
             self.out += encode(Pingresp(), self.version)
 
     def publish(self, packet: Publish, data: bytes) -> None:
@@ -113,6 +113,7 @@ class Meddler:
         self.suback: int | None = None
         self.puback = 0
         self.acknowledges = True
+        self.pongs = True
         self.closes_after = 0
         self.properties: Properties | None = None
         self.published = 0

@@ -347,6 +347,13 @@ class TestBrokersThatSayNo:
         assert "acknowledges nothing" in ran.json["errors"][0]
         assert "100 messages" in ran.json["errors"][1]
 
+    def test_no_answer_to_a_ping(self) -> None:
+        with Meddler() as broker:
+            broker.pongs = False
+            ran = bench("pub", broker.url, "--json", "--patience", 0.2, "--messages", 500)
+        assert ran.code == 1
+        assert "PINGREQ" in ran.json["errors"][0]
+
     def test_a_lost_connection(self) -> None:
         with Meddler() as broker:
             broker.closes_after = 50

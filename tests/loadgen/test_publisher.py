@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curier.errors import RemoteProtocolError
+from curier.loadgen.connection import PINGREQ_PACKET
 from curier.loadgen.loop import Loop
 from curier.loadgen.payload import id_columns
 from curier.loadgen.plan import Plan
@@ -75,3 +76,18 @@ def test_windows() -> None:
         one.quota = 83
         assert one.room() == 3
         one.sock = None
+
+
+def test_without_subscribers_and_acknowledgements_a_ping_tells_how_far_the_broker_is() -> None:
+    with Loop() as loop:
+        one = Publisher(Plan("pub"), loop, 0, set())
+        one.ahead = 100
+        one.publish(60, 0)
+        one.publish(20, 0)
+        assert one.out.count(PINGREQ_PACKET) == 2
+        assert one.finished == 0
+        one.receive(b"\xd0\x00")
+        assert one.finished == 60
+        assert one.touched == {one}
+        one.receive(b"\xd0\x00")
+        assert one.finished == 80

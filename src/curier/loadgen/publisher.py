@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from curier.codec.constants import MQTT_50, PUBACK, PUBCOMP, PUBREC
+from curier.codec.constants import MQTT_50, PINGRESP, PUBACK, PUBCOMP, PUBREC
 from curier.codec.decode import decode
 from curier.codec.encode import encode
 from curier.codec.packets import Puback, Pubcomp, Publish, Pubrec
@@ -22,7 +22,6 @@ BATCH_BYTES: Final = 1 << 16
 BATCH_MESSAGES: Final = 1000
 FIRST_BYTES: Final = {PUBACK: 0x40, PUBREC: 0x50, PUBCOMP: 0x70}
 PUBREL_FIRST_BYTE: Final = 0x62
-NO_MATCHING_SUBSCRIBERS: Final = 0x10
 
 
 class Acknowledged:
@@ -66,7 +65,9 @@ class Publisher(Connection):
         self.most = min(BATCH_MESSAGES, max(1, BATCH_BYTES // self.template.size))
         self.inflight = 1 if plan.scenario == "rr" else plan.inflight
         self.fanout = plan.fanout
-        self.ahead = 1  # messages that may be under way to subscribers; set by whoever knows of the others
+        self.ahead = 1  # messages that may be unfinished in a flood; set by whoever knows of the others
+        self.pinged: deque[int] = deque()  # how many were sent before each PINGREQ that is unanswered
+        self.ponged = 0  # messages the broker has taken, by its answers
         self.quota: int | None = None  # messages to send in all
         self.accounted = 0  # deliveries that came, or will never come
         self.sent = 0
@@ -112,6 +113,19 @@ class Publisher(Connection):
         """Deliveries that have neither come nor been given up."""
         return self.sent * self.fanout - self.accounted
 
+    @property
+    def finished(self) -> int:
+        """Messages that the broker is done with: all delivered; without subscribers, acknowledged or read."""
+        if self.fanout:
+            return self.accounted // self.fanout
+        if self.qos:
+            return self.done.low
+        return self.ponged if self.plan.rate is None else self.sent
+
+    def ping(self) -> None:
+        self.pinged.append(self.sent)
+        super().ping()
+
     def room(self) -> int:
         """How many messages may go now."""
         if self.unsent is not None or self.sock is None:
@@ -121,8 +135,8 @@ class Publisher(Connection):
             room = min(room, self.quota - self.sent)
         if self.qos:
             room = min(room, self.inflight - self.unacknowledged)
-        if self.fanout and self.plan.rate is None:
-            free = self.ahead - -(-self.undelivered // self.fanout)
+        if self.plan.rate is None:
+            free = self.ahead - (self.sent - self.finished)
             if free * 4 < self.ahead:
                 return 0  # not by driblets
             room = min(room, free)
@@ -137,6 +151,9 @@ class Publisher(Connection):
             self.sent += part
         if self.qos:
             self.batches.append((end, sent_at))
+        elif not self.fanout and self.plan.rate is None:
+            # Nothing else says how far the broker is: what it has not read may wait in the network's buffers.
+            self.ping()
 
     def publish_due(self, now: int) -> None:
         """With a rate: what is due and may go, each message stamped with when it should have gone."""
@@ -152,6 +169,9 @@ class Publisher(Connection):
 
     def take(self, data: bytes, pos: int, stop: int, now: int) -> int:
         kind = data[pos] >> 4
+        if kind == PINGRESP and self.pinged:
+            self.ponged = self.pinged.popleft()
+            self.touched.add(self)
         if kind not in FIRST_BYTES:
             return super().take(data, pos, stop, now)
         if stop - pos == 4 and data[pos] == FIRST_BYTES[kind]:

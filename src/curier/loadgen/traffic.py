@@ -46,7 +46,7 @@ class Traffic(Work):
         self._due: list[tuple[int, int]] = []  # with a rate: when, and which publisher
         self._interval = 0  # with a rate: nanoseconds between two messages of a publisher
         self._since = 0  # when the measured span began
-        self._marked = (0, 0, 0)  # published, acknowledged, delivered before that
+        self._marked = (0, 0, 0)  # finished, acknowledged, delivered before that
         self._pinged = clock()
         self._ping_interval = 0  # nanoseconds; 0: never
 
@@ -248,9 +248,9 @@ class Traffic(Work):
     # ---- figures ----
 
     def _counts(self) -> tuple[int, int, int]:
-        """Published, acknowledged, delivered."""
+        """Finished, acknowledged, delivered: what the broker has worked for, not what is under way."""
         return (
-            sum(one.sent for one in self.publishers),
+            sum(one.finished for one in self.publishers),
             sum(one.done.low for one in self.publishers),
             sum(one.delivered for one in self.subscribers),
         )
@@ -271,8 +271,11 @@ class Traffic(Work):
         self.stop_meters()
         result = self.result
         result.seconds = max(self.loop.arrived - self._since, 1) / 1e9
-        counts = [now - before for now, before in zip(self._counts(), self._marked, strict=True)]
-        result.published, result.acknowledged, result.delivered = counts
+        sent = sum(one.sent for one in self.publishers)  # all finished, or lost
+        _, acknowledged, delivered = self._counts()
+        result.published = sent - self._marked[0]
+        result.acknowledged = acknowledged - self._marked[1]
+        result.delivered = delivered - self._marked[2]
 
     def _judge(self) -> None:
         """Merge what all clients found."""
@@ -285,6 +288,8 @@ class Traffic(Work):
                 result.errors.append(
                     f"{publisher.unacknowledged} messages of {publisher.client_id} were not acknowledged"
                 )
+            elif publisher.pongs < publisher.pings and not publisher.error:
+                result.errors.append(f"the broker does not answer {publisher.client_id}'s PINGREQ")
         topics: dict[str, Checks] = {}
         for publisher, ledger in self.ledgers:
             ledger.close(publisher.sent)
