@@ -292,6 +292,7 @@ def forward_qos_1(
     Receivers whose next Packet Identifier is the same, as those of a fan-out often are, share the bytes.
     """
     block = data[at : at + count * size]
+    message_size = len(route.topic) + size - payload_at
     frames = block
     frames_id: i64 = 0  # the first identifier in ``frames``
     frames_count: i64 = 0
@@ -303,7 +304,7 @@ def forward_qos_1(
         room: i64 = 0
         if target.lane == lane and receiver.is_plain and receiver.qos >= 1 and other is not None:
             outgoing = target.outgoing
-            room = outgoing.burst_room(count)
+            room = outgoing.burst_room(count, message_size)
             if room:
                 first_id = outgoing.burst_id()
                 if first_id != frames_id or room != frames_count:
@@ -343,7 +344,7 @@ def forward_qos_1(
                 and member.qos >= 1
                 and not member.identifier
                 and other is not None
-                and outgoing.burst_room(1)
+                and outgoing.burst_room(1, message_size)
             ):
                 first_id = outgoing.burst_id()
                 frames = with_ids(block, 1, size, id_at, first_id)
@@ -397,7 +398,7 @@ def forward_qos_2(
             and receiver.is_plain
             and receiver.qos == 2
             and other is not None
-            and target.outgoing.quota > 0
+            and target.outgoing.has_room()
         ):
             entry = Outgoing(message, 2, False)
             target.outgoing.start(entry, now)
@@ -498,7 +499,7 @@ def deliver_to(
     entry = Outgoing(message, qos, retain, identifiers, group)
     if (
         connection is not None
-        and outgoing.quota > 0
+        and outgoing.has_room()
         and not outgoing.queue
         and not outgoing.resend
         and not connection.is_congested
@@ -592,14 +593,14 @@ def pump(core: BrokerCore, session: ServerSession, connection: BrokerConnection,
     outgoing = session.outgoing
     while not connection.is_congested and session.connection is connection:
         if outgoing.resend:
-            if outgoing.quota <= 0:
+            if not outgoing.has_room():
                 return
             again = outgoing.resend.popleft()
             if outgoing.inflight.get(again.packet_id) is again and not again.on_wire:
                 resend(core, session, connection, again, now)
         elif outgoing.queue:
             entry = outgoing.queue[0]
-            if entry.qos and outgoing.quota <= 0:
+            if entry.qos and not outgoing.has_room():
                 return
             _take(core, outgoing)
             if entry.message.is_expired(now):  # [MQTT-3.3.2-5]
@@ -613,7 +614,7 @@ def pump(core: BrokerCore, session: ServerSession, connection: BrokerConnection,
                     entry.message, 0, False, entry.retain, entry.identifiers, 0, now, 0
                 ):
                     core.dropped(session, entry.message, TOO_LARGE)
-        elif session.retained_sends and outgoing.quota > 0:
+        elif session.retained_sends and outgoing.has_room():
             if not _pump_retained(core, session, now):
                 return
         else:
@@ -641,7 +642,7 @@ def _pump_retained(core: BrokerCore, session: ServerSession, now: float) -> bool
         if connection is None or connection.is_congested:
             return False
         room = session.outgoing.quota
-        if room <= 0 or session.outgoing.queue:
+        if not session.outgoing.has_room() or session.outgoing.queue:
             return True
         messages = send.walk.next(room if room < 64 else 64)
         budget -= 64

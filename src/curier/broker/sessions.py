@@ -84,7 +84,7 @@ class SharedGroup(Target):
             session = member.session
             connection = session.connection
             if connection is not None and not connection.is_congested:
-                if not qos or not member.qos or session.outgoing.quota > 0:
+                if not qos or not member.qos or session.outgoing.has_room():
                     self._turn = index + 1 if index + 1 < count else 0
                     return member
                 if waiting < 0 and len(session.outgoing.queue) < max_queued:

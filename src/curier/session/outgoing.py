@@ -99,6 +99,10 @@ class Burst:
         self.sent_at = sent_at
         self.start: i64 = 0
 
+    def message_size(self) -> i64:
+        """Bytes each of them counts for, as ``ApplicationMessage.size`` has it."""
+        return len(self.topic) + self.size - self.payload_at
+
 
 @final
 class OutgoingFlow:
@@ -118,18 +122,22 @@ class OutgoingFlow:
         self.reserved: set[int] = NO_IDS  # identifiers of a client's SUBSCRIBE and UNSUBSCRIBE (2.2.1)
         self.quota: int = 0  # how many more PUBLISH packets may be sent (4.9); 0 while not connected
         self.quota_maximum: int = 0
+        self.sent_bytes: int = 0  # of the messages that took it
+        self.max_sent_bytes: int = 1 << 62
         self.last_id: int = 0
 
     # ---- a Network Connection begins and ends ----
 
-    def open(self, quota: int) -> None:
+    def open(self, quota: int, max_sent_bytes: int = 1 << 62) -> None:
         """A connection begins; at most ``quota`` unfinished PUBLISH packets at a time on it
-        [MQTT-4.9.0-1].
+        [MQTT-4.9.0-1], and no further one once their messages have ``max_sent_bytes``.
 
         PUBREL packets to send again take none of it, but hold on to their Packet Identifiers; so there is an
         identifier wherever there is quota.
         """
         self.quota = self.quota_maximum = min(quota, MAXIMUM_PACKET_ID - len(self.releasing))
+        self.sent_bytes = 0
+        self.max_sent_bytes = max_sent_bytes
         self.resend.clear()
         if self.inflight and self.resend is NO_ENTRIES:
             self.resend = deque()
@@ -147,6 +155,10 @@ class OutgoingFlow:
         self.resend.clear()
 
     # ---- sending ----
+
+    def has_room(self) -> bool:
+        """May one more PUBLISH be sent before an acknowledgement comes?"""
+        return self.quota > 0 and self.sent_bytes < self.max_sent_bytes
 
     def record(self, entry: Outgoing) -> None:
         """Note in the journal that ``entry`` is on its way, before anyone is told so."""
@@ -222,13 +234,19 @@ class OutgoingFlow:
         if not entry.on_wire:
             entry.on_wire = True
             self.quota -= 1  # [MQTT-4.9.0-2]
+            self.sent_bytes += entry.message.size()
 
     # ---- bursts ----
 
-    def burst_room(self, count: i64) -> i64:
-        """How many of ``count`` PUBLISH packets may go in one burst: quota, and free identifiers in a row."""
-        if self.queue or self.resend:
-            return 0  # they go first [MQTT-4.6.0-5]
+    def burst_room(self, count: i64, message_size: i64) -> i64:
+        """How many of ``count`` messages of that size may go in one burst: there must be quota, and free
+        identifiers in a row.
+        """
+        left: i64 = self.max_sent_bytes - self.sent_bytes
+        if left <= 0 or self.queue or self.resend:
+            return 0  # those go first [MQTT-4.6.0-5]
+        if count * message_size > left:
+            count = (left + message_size - 1) // message_size  # the last may go over it, as it may alone
         if count > self.quota:
             count = self.quota
         last: i64 = self.last_id
@@ -265,11 +283,13 @@ class OutgoingFlow:
         self.bursts.append(burst)
         self.last_id = burst.first_id + burst.count - 1
         self.quota -= burst.count
+        self.sent_bytes += burst.count * burst.message_size()
 
     def confirm(self, count: i64) -> None:
         """``count`` PUBACKs from ``expected`` on, as far as that burst goes."""
         burst = self.bursts[0]
         burst.count -= count
+        self.sent_bytes -= count * burst.message_size()
         if burst.count:
             burst.first_id += count
             burst.start += count * burst.size
@@ -365,6 +385,7 @@ class OutgoingFlow:
         # Only what was sent on this connection took quota from it (4.9).
         if entry.on_wire:
             entry.on_wire = False
+            self.sent_bytes -= entry.message.size()
             if self.quota < self.quota_maximum:
                 self.quota += 1
         self.forget(entry)
