@@ -91,7 +91,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
             if route is None or not route.is_fast:
                 break
             if not qos:
-                if not route.groups:
+                if route.takes_runs:
                     count = count_same(data, at, size, payload_at - at, 0, all_end, False)
                 forward_qos_0(core, session, lane, route, data, at, size, payload_at - at, count, now)
             else:
@@ -101,7 +101,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                 if route.is_empty and lane == MQTT_50:
                     break  # is told so
                 if qos == 1:
-                    if not route.groups:
+                    if route.takes_runs:
                         count = count_same(data, at, size, topic_end - at, 2, all_end, lane == MQTT_50)
                         if count > 1 and route.has(session):
                             count = 1  # its acknowledgements go between its messages
@@ -254,22 +254,26 @@ def forward_qos_0(
         return
     for index in range(count):
         start = index * size
-        message = ApplicationMessage(route.topic, frames[start + payload_at : start + size], 0, False)
+        message: ApplicationMessage | None = None
         if others is not None:
+            message = ApplicationMessage(route.topic, frames[start + payload_at : start + size], 0, False)
             for receiver in others:
                 deliver_receiver(core, route, message, session, now, receiver)
-        for group in route.groups:  # then there is one packet
+        for group in route.groups:
             member = group.choose(0, core.options.max_queued_messages)
+            if member is not None and member.session.lane == lane and not member.identifier:
+                other = member.session.connection
+                if other is not None:
+                    other.output.append(frames[start : start + size])
+                    if not other.is_dirty:
+                        other.is_dirty = True
+                        other.dirty.append(other)
+                    _count_sent(core, 1, size - payload_at)
+                    continue
+            if message is None:
+                message = ApplicationMessage(route.topic, frames[start + payload_at : start + size], 0, False)
             if member is None:
                 core.dropped_shared(group, message)
-                continue
-            other = member.session.connection
-            if member.session.lane == lane and not member.identifier and other is not None:
-                other.output.append(frames)
-                if not other.is_dirty:
-                    other.is_dirty = True
-                    other.dirty.append(other)
-                _count_sent(core, 1, size - payload_at)
             else:
                 deliver_member(core, member, group.topic_filter, message, now)
 
@@ -327,35 +331,38 @@ def forward_qos_1(
         return
     for index in range(count):
         start = index * size
-        message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
+        message: ApplicationMessage | None = None
         if others is not None:
+            message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
             for number, receiver in enumerate(others):
                 if index >= skips[number]:
                     deliver_receiver(core, route, message, session, now, receiver)
-        for group in route.groups:  # then there is one packet
+        for group in route.groups:
             member = group.choose(1, core.options.max_queued_messages)
-            if member is None:
-                core.dropped_shared(group, message)
-                continue
-            other = member.session.connection
-            outgoing = member.session.outgoing
             if (
-                member.session.lane == lane
+                member is not None
+                and member.session.lane == lane
                 and member.qos >= 1
                 and not member.identifier
-                and other is not None
-                and outgoing.burst_room(1, message_size)
             ):
-                first_id = outgoing.burst_id()
-                frames = with_ids(block, 1, size, id_at, first_id)
-                outgoing.add_burst(
-                    Burst(route.topic, frames, size, payload_at, first_id, 1, group.topic_filter, now)
-                )
-                other.output.append(frames)
-                if not other.is_dirty:
-                    other.is_dirty = True
-                    other.dirty.append(other)
-                _count_sent(core, 1, size - payload_at)
+                other = member.session.connection
+                outgoing = member.session.outgoing
+                if other is not None and outgoing.burst_room(1, message_size):
+                    first_id = outgoing.burst_id()
+                    frames = with_ids(block[start : start + size], 1, size, id_at, first_id)
+                    outgoing.add_burst(
+                        Burst(route.topic, frames, size, payload_at, first_id, 1, group.topic_filter, now)
+                    )
+                    other.output.append(frames)
+                    if not other.is_dirty:
+                        other.is_dirty = True
+                        other.dirty.append(other)
+                    _count_sent(core, 1, size - payload_at)
+                    continue
+            if message is None:
+                message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
+            if member is None:
+                core.dropped_shared(group, message)
             else:
                 deliver_member(core, member, group.topic_filter, message, now)
 
