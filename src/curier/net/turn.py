@@ -101,7 +101,7 @@ class Turn:
         self.finish(self.clock())
 
     def finish(self, now: float) -> None:
-        """End the turn."""
+        """End the turn that began at ``now``."""
         if self._is_stopped:
             return
         core = self.core
@@ -130,6 +130,9 @@ class Turn:
         if core.has_more_work():
             self.loop.call_soon(self._continue)
         self._set_timer()
+        took = self.clock() - now
+        if took > core.statistics.longest_turn:
+            core.statistics.longest_turn = took
 
     def _write(self, connection: BrokerConnection, now: float) -> None:
         data = connection.take_output()
