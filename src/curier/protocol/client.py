@@ -117,6 +117,8 @@ class ClientConnection(ClientMessages):
     ``ping_timeout``: seconds of silence after a PINGREQ that mean the server is dead.
     ``retry_interval``: seconds after which what is unanswered is sent again, 0: never; only to 3.1 and 3.1.1
     servers, in 5.0 that is forbidden [MQTT-4.4.0-1].
+    ``starts``: what waits in the session is sent when CONNACK comes; False: when ``start`` is called, which lets
+    a driver subscribe anew first.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class ClientConnection(ClientMessages):
         connect_timeout: float = 10.0,
         ping_timeout: float = 10.0,
         retry_interval: float = 20.0,
+        starts: bool = True,
     ) -> None:
         super().__init__(session)
         self.manual_acks = manual_acks
@@ -138,6 +141,7 @@ class ClientConnection(ClientMessages):
         self.connect_timeout: float = connect_timeout
         self.ping_timeout: float = ping_timeout
         self.retry_interval = retry_interval
+        self.starts: bool = starts
         self.connect_packet: Connect | None = None  # once it is sent
         self.connect_at: float = 0.0
         self.session_expiry: int = 0  # seconds; 0: the session ends with this connection
@@ -243,6 +247,7 @@ class ClientConnection(ClientMessages):
         self.state = CLOSED
         self.held.clear()
         self.pending_acks.clear()
+        self.acks_in_order.clear()
         self._tail = []
         self._tail_size = 0
         lost: list[Outgoing] = []
@@ -525,6 +530,15 @@ class ClientConnection(ClientMessages):
         outgoing = self.client_session.outgoing
         most = min(properties.receive_maximum or 65535, self.max_inflight)  # [MQTT-3.3.4-7]
         outgoing.open(min(most, MAXIMUM_PACKET_ID - MOST_REQUESTS))
+        if self.starts:
+            self.start(now)
+
+    def start(self, now: float) -> None:
+        """Send what waits in the session; by itself with CONNACK unless ``starts`` is False."""
+        self.now = now
+        if self.state != CONNECTED:
+            return
+        outgoing = self.client_session.outgoing
         for entry in outgoing.releasing.values():  # [MQTT-4.4.0-1], in order [MQTT-4.6.0-4]
             self._send_pubrel(entry, now)
         self.pump(now)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, final
 
 from curier.codec.constants import (
@@ -69,7 +70,8 @@ class ClientMessages(Connection):
         self.outgoing_aliases: dict[bytes, int] = {}
         self.maximum_qos: int = 2
         self.retain_available: bool = True
-        self.pending_acks: dict[int, PendingAck] = {}  # in the order of receiving
+        self.pending_acks: dict[int, PendingAck] = {}
+        self.acks_in_order: deque[PendingAck] = deque()  # the same, in the order of receiving
         self.events: list[Event] = []
         self.reason_string: str = ""  # of the acknowledgement that is being worked on
 
@@ -315,6 +317,7 @@ class ClientMessages(Connection):
         pending = PendingAck(packet_id, publish.qos)
         if self.manual_acks:
             self.pending_acks[packet_id] = pending
+            self.acks_in_order.append(pending)
         else:
             self._acknowledge(pending, self._encode_ack(pending, ""))
 
@@ -349,11 +352,14 @@ class ClientMessages(Connection):
         pending.reason_code = reason_code if self.version == MQTT_50 else 0
         pending.data = self._encode_ack(pending, why)
         self.now = now
-        for first in list(self.pending_acks.values()):
-            if first.data is None:
+        waiting = self.acks_in_order
+        while waiting:
+            data = waiting[0].data
+            if data is None:
                 break
+            first = waiting.popleft()
             del self.pending_acks[first.packet_id]
-            self._acknowledge(first, first.data)
+            self._acknowledge(first, data)
         return True
 
     def _encode_ack(self, pending: PendingAck, why: str) -> bytes:
