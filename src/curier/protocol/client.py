@@ -111,6 +111,7 @@ class ClientConnection(ClientMessages):
     ``manual_acks``: QoS 1 and 2 messages are acknowledged by ``acknowledge``, not by themselves.
     ``resumes``: False where there is no Session State for this Client Identifier, not even an empty one; a
     server that has some is then closed on [MQTT-3.2.2-4].
+    ``requeues``: when Session State is lost or ends, what it had of messages out is published anew.
     ``max_inflight``: unfinished QoS 1 and 2 PUBLISH packets sent, 1 to 65535, within the server's limit.
     ``topic_aliases``: how many are chosen for what is published, within the server's maximum.
     ``connect_timeout``: seconds to wait for CONNACK.
@@ -132,9 +133,11 @@ class ClientConnection(ClientMessages):
         ping_timeout: float = 10.0,
         retry_interval: float = 20.0,
         starts: bool = True,
+        requeues: bool = False,
     ) -> None:
         super().__init__(session)
         self.manual_acks = manual_acks
+        self.requeues = requeues
         self.resumes: bool = resumes
         self.max_inflight: int = max_inflight
         self.topic_alias_limit: int = topic_aliases

@@ -62,6 +62,7 @@ class ClientMessages(Connection):
         self.session = session
         self.client_session: Session = session
         self.manual_acks: bool = False
+        self.requeues: bool = False
         self.retry_interval: float = 0.0
         self.retry_at: float = NOT_SET
         self.topic_alias_maximum: int = 0  # what the server may use
@@ -84,22 +85,32 @@ class ClientMessages(Connection):
         ``queue`` and ``queued_bytes`` of the session's outgoing flow. Raises ``LocalProtocolError`` for what
         is no message, or more than this server takes.
         """
-        self.now = now
-        _check_message(message)
-        outgoing = self.client_session.outgoing
-        entry = Outgoing(message, message.qos, message.retain)
-        if self.state == CONNECTED:
-            layout = self._layout(entry, False, now)
-            if not entry.qos:
-                self._start(entry, layout, now)
-                return entry
-            if outgoing.quota > 0 and not outgoing.queue and not outgoing.resend:
-                outgoing.record(entry)
-                self._start(entry, layout, now)
-                return entry
-        outgoing.record(entry)
-        outgoing.append(entry)
+        entry, layout = self.prepare(message, now)
+        if entry.qos or layout is None:
+            self.client_session.outgoing.record(entry)
+        self.submit(entry, layout, now)
         return entry
+
+    def prepare(self, message: ApplicationMessage, now: float) -> tuple[Outgoing, Layout | None]:
+        """The first half of ``publish``: check a message; nothing is changed yet.
+
+        Whoever keeps a message on disk before it is accepted does that (``OutgoingFlow.record``) between the
+        halves, and need not go on where it fails. Raises as ``publish`` does.
+        """
+        _check_message(message)
+        entry = Outgoing(message, message.qos, message.retain)
+        return entry, self._layout(entry, False, now) if self.state == CONNECTED else None
+
+    def submit(self, entry: Outgoing, layout: Layout | None, now: float) -> None:
+        """The second half of ``publish``: send what ``prepare`` returned, or have it wait in the session."""
+        self.now = now
+        outgoing = self.client_session.outgoing
+        if layout is not None and (
+            not entry.qos or (outgoing.quota > 0 and not outgoing.queue and not outgoing.resend)
+        ):
+            self._start(entry, layout, now)
+        else:
+            outgoing.append(entry)
 
     def pump(self, now: float) -> None:
         """Send what waits in the session, as far as quota allows: first again, then new [MQTT-4.9.0-2]."""
@@ -248,12 +259,20 @@ class ClientMessages(Connection):
     def discard_begun(self) -> list[Outgoing]:
         """Discard Session State [MQTT-3.2.2-5]: the messages whose delivery had begun, which are returned.
 
-        What only waits is no part of it (4.1), and stays.
+        What only waits is no part of it (4.1), and stays. With ``requeues`` they are messages to be published
+        in the next session, ahead of all others, but for those that the server had taken, which are complete.
         """
         outgoing = self.client_session.outgoing
         incoming = self.client_session.incoming
-        lost = [*outgoing.inflight.values(), *outgoing.releasing.values()]
-        for entry in lost:
+        begun = list(outgoing.inflight.values())
+        taken = list(outgoing.releasing.values())
+        over = [*begun, *taken]
+        lost = over
+        if self.requeues:  # what PUBREC had answered, the server had taken [MQTT-4.3.3-8]
+            outgoing.requeue()
+            self.events += [Published(entry, 0, "") for entry in taken]
+            over, lost = taken, begun
+        for entry in over:
             outgoing.forget(entry)
         outgoing.inflight.clear()
         outgoing.releasing.clear()
