@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         MessagesDropped,
         Reconnecting,
         SessionLost,
+        StorageTrouble,
         SubscriptionLost,
     )
     from curier.client.outbox import PublishResult, Receipt
@@ -55,7 +56,15 @@ _LAZY = {
     "Options": "curier.broker.options",
     **dict.fromkeys(("Client", "ClientSettings", "SyncClient", "connect", "connect_sync"), "curier.client"),
     **dict.fromkeys(
-        ("Closed", "Connected", "MessagesDropped", "Reconnecting", "SessionLost", "SubscriptionLost"),
+        (
+            "Closed",
+            "Connected",
+            "MessagesDropped",
+            "Reconnecting",
+            "SessionLost",
+            "StorageTrouble",
+            "SubscriptionLost",
+        ),
         "curier.client.events",
     ),
     **dict.fromkeys(("PublishResult", "Receipt"), "curier.client.outbox"),
@@ -109,6 +118,7 @@ __all__ = [
     "RetainHandling",
     "Session",
     "SessionLost",
+    "StorageTrouble",
     "StoreError",
     "Stream",
     "SubscribeRefused",

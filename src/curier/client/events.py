@@ -6,8 +6,10 @@ whoever watches.
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, Self, TypeAlias
 
 from curier.errors import ConnectionLost, MqttError
 
@@ -30,13 +32,11 @@ class Connected:
 class SessionLost:
     """The server does not have the session any more; what was on its way to this client is gone with it.
 
-    Subscriptions are made anew. ``republished`` messages, whose delivery had begun, are published anew: nobody
-    knows whether they arrived, so that each of them may arrive twice. ``assumed_delivered`` had their PUBREC:
-    the server had taken them, and they are complete.
+    Subscriptions are made anew. ``republished`` messages, whose delivery had begun, are published anew:
+    nobody knows whether they arrived, so each of them may arrive twice.
     """
 
     republished: int
-    assumed_delivered: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,20 @@ class SubscriptionLost:
 
 @dataclass(frozen=True, slots=True)
 class MessagesDropped:
-    """A stream was full: messages with QoS 0 are being dropped. Told once, until its reader has caught up."""
+    """A stream was full: messages with QoS 0 are being dropped. Told once, until its reader has caught up.
+
+    Without ``topic_filters``: messages of a resumed session that no stream wanted within ``claim_timeout``.
+    """
 
     topic_filters: tuple[str, ...]
     dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class StorageTrouble:
+    """The disk of a ``Session.disk`` takes nothing; meanwhile QoS 1 and 2 publishes raise ``StoreError``."""
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +84,57 @@ class Closed:
 
 
 Event: TypeAlias = (
-    Connected | ConnectionLost | SessionLost | Reconnecting | SubscriptionLost | MessagesDropped | Closed
+    Connected
+    | ConnectionLost
+    | SessionLost
+    | Reconnecting
+    | SubscriptionLost
+    | MessagesDropped
+    | StorageTrouble
+    | Closed
 )
+
+EVENTS_KEPT: Final = 100
+
+
+class EventReader:
+    """The events of one ``Client.events()``."""
+
+    def __init__(self, is_over: bool) -> None:
+        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._waiting: asyncio.Future[None] | None = None
+        self._is_over = is_over
+
+    def put(self, event: Event) -> None:
+        """An event happened."""
+        self._events.append(event)
+        if isinstance(event, Closed):
+            self._is_over = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            if self._is_over:
+                raise StopAsyncIteration
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        return self._events.popleft()
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What passed so far, over all connections; sizes in bytes."""
+
+    connections: int
+    messages_sent: int
+    messages_received: int
+    bytes_sent: int
+    bytes_received: int
+    unclaimed: int
+    """Messages received that no stream wanted."""
+    unfinished: int
+    """Messages published that are not complete."""

@@ -54,7 +54,8 @@ def make_clock() -> Callable[[], float]:
     return lambda: monotonic() + offset
 
 
-def _note(future: asyncio.Future[Any]) -> None:
+def note(future: asyncio.Future[Any]) -> None:
+    """Take the error of a future that nobody may have waited for."""
     if not future.cancelled():
         future.exception()
 
@@ -74,7 +75,7 @@ class Owner:
     def answered(self, event: SubscribeDone | UnsubscribeDone) -> None:
         """SUBACK or UNSUBACK."""
 
-    def commit(self) -> None:
+    def commit(self, link: Link) -> None:
         """The turn has come to the journal."""
 
     def room_changed(self, link: Link) -> None:
@@ -104,11 +105,12 @@ class Link(asyncio.Protocol):
         self.clock = clock
         self.loop = loop
         self.name = name  # of the server, for messages
+        self.server = name  # who has the other half of the session
         self.now = clock()
         self.is_paused = False  # the network takes nothing more
         self.transport: asyncio.Transport | None = None
         self.accepted: asyncio.Future[Connected] = loop.create_future()
-        self.accepted.add_done_callback(_note)  # nobody may be there to hear how it failed
+        self.accepted.add_done_callback(note)  # nobody may be there to hear how it failed
         self.closed: asyncio.Future[None] = loop.create_future()
         self.error: ConnectionLost | None = None  # why it ended
         self._authentication = authentication
@@ -187,7 +189,7 @@ class Link(asyncio.Protocol):
             raise LocalProtocolError(0x82, "the client has no authentication to repeat", "MQTT-4.12.0-7")
         self.connection.reauthenticate(self._authentication.begin(), self.clock())
         self._reauthenticated = self.loop.create_future()
-        self._reauthenticated.add_done_callback(_note)
+        self._reauthenticated.add_done_callback(note)
         self.schedule()
         await self._reauthenticated
 
@@ -210,7 +212,7 @@ class Link(asyncio.Protocol):
         connection = self.connection
         if connection.events:
             self._tell()
-        self.owner.commit()
+        self.owner.commit(self)
         transport = self.transport
         if connection.output:
             data = connection.take_output()
@@ -323,7 +325,7 @@ class Link(asyncio.Protocol):
         if inspect.isawaitable(answer):
             self._answering = self.loop.create_task(self._answer_later(answer))
         else:
-            self._send_answer(cast("bytes | None", answer))
+            self._send_answer(answer)
 
     async def _answer_later(self, answer: object) -> None:
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from curier.client.link import Link
+from curier.client.session import Session
 from curier.client.settings import ClientSettings
 from curier.codec.constants import PACKET_TOO_LARGE, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED
 from curier.codec.properties import Properties
@@ -144,9 +145,11 @@ class Window(Waiter):
 class Outbox:
     """Accepts messages for the link of the day."""
 
-    def __init__(self, settings: ClientSettings, link: Link) -> None:
+    def __init__(self, settings: ClientSettings, link: Link, disk: Session | None) -> None:
         self.link = link
         self.mode = settings.offline
+        self.waits = self.mode == "wait"
+        self._disk = disk
         self.most_messages = settings.offline_messages
         self.most_bytes = settings.offline_bytes
         self.error: MqttError | None = None  # nothing is accepted any more
@@ -154,32 +157,31 @@ class Outbox:
         self._for_room: deque[asyncio.Future[None]] = deque()
         self._for_idle: list[asyncio.Future[None]] = []
 
-    def accept(self, message: ApplicationMessage, waiter: Waiter | None) -> Waiter:
-        """Publish, or have it wait; with no ``waiter`` it gets a ``Receipt``, which is returned.
+    def send(self, message: ApplicationMessage) -> Outgoing | None:
+        """Publish, or have it wait in the session; None where that was all (QoS 0, connected). For any other
+        the caller puts whom to tell into ``waiters``.
 
-        Raises ``QueueFull`` or ``ConnectionLost`` where no more may wait, ``PublishRefused`` for more than the
-        server takes.
+        Raises ``QueueFull`` or ``ConnectionLost`` where no more may wait, ``PublishRefused`` for more than
+        the server takes, ``StoreError`` where the disk does not keep it; then nothing has happened.
         """
         link = self.link
         connection = link.connection
-        outgoing = connection.client_session.outgoing
-        if connection.state != CONNECTED or outgoing.queue or link.is_paused:
+        is_connected = connection.state == CONNECTED
+        if not is_connected or link.is_paused or connection.client_session.outgoing.queue:
             self._check_room(message)
         if not link.is_scheduled:
             link.now = link.clock()
             link.schedule()
         try:
-            entry = connection.publish(message, link.now)
+            entry, layout = connection.prepare(message, link.now)
         except LocalProtocolError as error:
             if error.reason_code in LIMITS_OF_SERVERS:
                 raise PublishRefused(error.reason_code, str(error)) from None
             raise
-        if not message.qos and connection.state == CONNECTED:
-            return waiter or SENT
-        if waiter is None:
-            waiter = Receipt()
-        self.waiters[entry] = waiter
-        return waiter
+        if self._disk is not None and entry.qos:
+            self._disk.keep(entry)
+        connection.submit(entry, layout, link.now)
+        return entry if entry.qos or not is_connected else None
 
     def _check_room(self, message: ApplicationMessage) -> None:
         if self.error is not None:

@@ -1,62 +1,46 @@
-"""Where a client keeps its Session State (5.0 section 4.1). Stand-in: ``disk`` comes with its own branch."""
+"""Where a client's Session State lives. Stand-in until branch disk is merged."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 
-from curier.session.journal import Journal
-from curier.session.records import Batch
+from curier.session.outgoing import Outgoing
 from curier.session.session import Session as SessionState
 
 
 class Session:
-    """The Session State of one client, for one life of the program or for many. One client uses it at a time.
+    """Session State of one client at a time: ``Session.memory()`` or ``Session.disk(path)``."""
 
-    The client calls ``open`` before its first connection and ``close`` when it ends. In between, at the end of
-    each loop turn, it gives what ``state.journal`` has collected to ``commit``, one batch at a time, and sends
-    what waited for it when ``on_committed`` is called.
-    """
-
-    is_durable: bool = False
     on_committed: Callable[[int], None]
-    """Set by the client: batches up to this number are durable. Called in the event loop."""
     on_trouble: Callable[[str], None]
-    """Set by the client: the disk takes nothing, for this reason; "" : it does again."""
+    server = ""
+    trouble = ""
 
     @staticmethod
     def memory() -> Session:
-        """State that ends with the program."""
+        """Session State that ends with the program."""
         return Session()
 
     @staticmethod
-    def disk(path: str | Path) -> Session:
-        """State in a directory."""
+    def disk(path: str | os.PathLike[str]) -> Session:
+        """Session State in a directory."""
         raise NotImplementedError
 
     async def open(self, client_id: str) -> SessionState:
-        """The state, as the last life left it; ``client_id`` "" where the server is to assign one.
-
-        Raises ``StoreError`` where it cannot be read or belongs to another Client Identifier.
-        """
+        """The state as it was left."""
         return SessionState(client_id)
 
-    @property
-    def has_history(self) -> bool:
-        """Was there anything of an earlier life?"""
-        return False
+    def met(self, server: str) -> None:
+        """``server`` has accepted a connection."""
+        self.server = server
 
-    @property
-    def journal(self) -> Journal | None:
-        """That of the state."""
-        return None
+    def keep(self, entry: Outgoing) -> None:
+        """Keep one message to be published."""
 
-    def save_client_id(self, client_id: str) -> None:
-        """The server has assigned this Client Identifier."""
-
-    def commit(self, batch: Batch) -> None:
-        """Make a batch durable; ``on_committed`` tells when it is."""
-        raise NotImplementedError
+    def write(self) -> int:
+        """Keep all that has changed; returns the number of the newest batch that is durable."""
+        return 0
 
     async def close(self) -> None:
-        """Make all durable, and let others use the place. No error where it is closed already."""
+        """Finish."""

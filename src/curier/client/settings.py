@@ -49,7 +49,9 @@ class Authentication:
         return None
 
     def answer(self, data: bytes | None) -> bytes | Awaitable[bytes | None] | None:
-        """Authentication Data to answer what the server sent; may be ``async``. An exception ends the attempt."""
+        """Authentication Data to answer what the server sent; may be ``async``. An exception ends the
+        attempt.
+        """
         raise NotImplementedError
 
     def finish(self, data: bytes | None) -> None:
@@ -61,7 +63,9 @@ class ClientSettings:
     """All settings of a client. Times are in seconds. ``check`` raises ``ConfigError``."""
 
     url: str | Sequence[str] = field(default="mqtt://localhost", kw_only=False)
-    """``mqtt://``, ``mqtts://``, ``ws://``, ``wss://`` or ``unix://``; of several the next takes over when one fails."""
+    """``mqtt://``, ``mqtts://``, ``ws://``, ``wss://`` or ``unix://``; of several the next takes over when
+    one fails.
+    """
 
     client_id: str = ""
     """Client Identifier; "": the server assigns one, or before 5.0 a random one is made."""
@@ -79,14 +83,17 @@ class ClientSettings:
     """Begin the first connection without an earlier session? None: yes, unless ``session`` is on disk."""
 
     session_expiry: int | None = None
-    """Seconds the server keeps the session after a connection, at most 4294967295 (for ever); 0: it ends with it.
+    """Seconds the server keeps the session after a connection, at most 4294967295 (for ever); 0: it ends
+    with it.
 
     None: 300 while this client lives, and the session ends when the program leaves it; for a session on disk
     4294967295. Before 5.0 a session either ends with its connection, or never: 0 and None mean the former.
     """
 
     keep_alive: int = 60
-    """After so many seconds of silence a PINGREQ; 0 to 65535, 0: never. The server may decide otherwise (5.0)."""
+    """After so many seconds of silence a PINGREQ; 0 to 65535, 0: never. The server may decide otherwise
+    (5.0).
+    """
 
     will: Will | None = None
     """What the server publishes when this client vanishes."""
@@ -116,7 +123,7 @@ class ClientSettings:
     """A publish while not connected is queued, waits, or raises ``ConnectionLost``."""
 
     offline_messages: int = 10_000
-    """As many messages wait at most, for a connection or the server's Receive Maximum; more: ``QueueFull``."""
+    """As many messages wait at most, for a connection or the server's Receive Maximum; else ``QueueFull``."""
 
     offline_bytes: int = 64 * 2**20
     """As many bytes of topics and payloads wait at most."""
@@ -148,8 +155,16 @@ class ClientSettings:
     linger: float = 5.0
     """How long leaving waits, while connected, for publishes that are not complete."""
 
+    response_prefix: str = "curier/reply"
+    """Where ``request`` has its responses sent: to a topic of its own below this one."""
+
+    shared_sessions: bool = False
+    """Are the servers in ``url`` one cluster, where each knows the sessions of all? Otherwise a session is
+    left behind where another server takes over, and what was unfinished is published anew there.
+    """
+
     claim_timeout: float = 60.0
-    """A resumed session may bring messages nobody has subscribed to yet: so long they wait, unacknowledged."""
+    """A resumed session may bring messages nobody subscribes to yet: so long they wait, unacknowledged."""
 
     def check(self) -> None:
         """Raise ``ConfigError`` for the first setting that cannot be."""
@@ -170,7 +185,7 @@ class ClientSettings:
                 raise ConfigError("authentication: its method has no name")
             if self.version not in (None, MQTT_50):
                 raise ConfigError("authentication: needs version 5")
-        if self.clean_start is False and not self.client_id:
+        if self.clean_start is False and not self.client_id and self.session is None:
             raise ConfigError("clean_start: False needs a client_id: under which session should it go on?")
 
     def urls(self) -> list[str]:

@@ -1,9 +1,9 @@
 """Streams of received messages, and the router that finds the streams of each.
 
-A message goes to every stream whose filter matches its topic: found in a tree of filters, remembered by topic.
-With QoS 1 and 2 it is acknowledged when each of them has taken it, in the order of receiving, which the core
-sees to. What nobody takes is not acknowledged, and the server stops at Receive Maximum: this is how a slow
-reader slows it, while PINGRESP and everybody else's answers still come through.
+A message goes to every stream whose filter matches its topic: found in a tree of filters, remembered by
+topic. With QoS 1 and 2 it is acknowledged when each of them has taken it, in the order of receiving, which
+the core sees to. What nobody takes is not acknowledged, and the server stops at Receive Maximum: this is how
+a slow reader slows it, while PINGRESP and everybody else's answers still come through.
 """
 
 from __future__ import annotations

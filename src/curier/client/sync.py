@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from curier.client.client import Payload
 from curier.client.events import Event
-from curier.client.outbox import PublishResult
+from curier.client.outbox import Payload, PublishResult
 from curier.client.settings import ClientSettings
 from curier.client.streams import ReceivedMessage
 from curier.types import Message, QoS, Subscription

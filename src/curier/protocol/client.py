@@ -118,8 +118,8 @@ class ClientConnection(ClientMessages):
     ``ping_timeout``: seconds of silence after a PINGREQ that mean the server is dead.
     ``retry_interval``: seconds after which what is unanswered is sent again, 0: never; only to 3.1 and 3.1.1
     servers, in 5.0 that is forbidden [MQTT-4.4.0-1].
-    ``starts``: what waits in the session is sent when CONNACK comes; False: when ``start`` is called, which lets
-    a driver subscribe anew first.
+    ``starts``: what waits in the session is sent when CONNACK comes; False: when ``start`` is called, which
+    lets a driver subscribe anew first.
     """
 
     def __init__(
