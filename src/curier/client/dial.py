@@ -13,13 +13,13 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 from curier.client.dialing.proxy import open_tunnel
 from curier.client.dialing.talk import Talk
 from curier.client.dialing.tcp import connect_tcp
 from curier.client.dialing.tls import TlsSettings, explain, make_context
-from curier.client.urls import ProxyUrl, ServerUrl
+from curier.client.urls import ProxyUrl, ServerUrl, parse_proxy_url
 from curier.errors import ConfigError, ConnectionLost
 from curier.net.websocket import MAX_FRAME_BYTES, ClientWebSocket, check_headers, require_websockets
 
@@ -39,14 +39,15 @@ class DialSettings:
 
     ``timeout``: seconds for everything together, from the look-up of the name to the WebSocket handshake.
     ``tls``: for ``mqtts://`` and ``wss://``; ``None``: ``TlsSettings()``; a context of your own is used as it
-    is. ``proxy``: for all but ``unix://``. ``websocket_headers``: names and values added to the handshake.
-    ``max_frame_bytes``: the largest WebSocket frame taken. ``happy_eyeballs_delay``: seconds after which the
-    next address of a host is tried beside the one before (RFC 8305); ``None``: only when that has failed.
+    is. ``proxy``: ``http://`` or ``socks5://``, with user and password if need be; for all but ``unix://``.
+    ``websocket_headers``: names and values added to the handshake. ``max_frame_bytes``: the largest WebSocket
+    frame taken. ``happy_eyeballs_delay``: seconds after which the next address of a host is tried beside the
+    one before (RFC 8305); ``None``: only when that has failed.
     """
 
     timeout: float = 10.0
     tls: ssl.SSLContext | TlsSettings | None = None
-    proxy: ProxyUrl | None = None
+    proxy: str | None = field(default=None, repr=False)
     websocket_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     max_frame_bytes: int = MAX_FRAME_BYTES
     happy_eyeballs_delay: float | None = 0.25
@@ -61,6 +62,8 @@ class DialSettings:
                 f"happy_eyeballs_delay is a number of seconds or None, not {self.happy_eyeballs_delay!r}"
             )
         check_headers(self.websocket_headers)
+        if self.proxy is not None:
+            parse_proxy_url(self.proxy)
 
 
 async def dial(url: ServerUrl, settings: DialSettings, make: Callable[[], P]) -> tuple[asyncio.Transport, P]:
@@ -98,6 +101,9 @@ class _Attempt:
         self.url = url
         self.settings = settings
         self.step = ""
+        self.proxy: ProxyUrl | None = None
+        if settings.proxy is not None and url.scheme != "unix":
+            self.proxy = parse_proxy_url(settings.proxy)
         self._socket: asyncio.Transport | None = None  # that of the socket, whatever is built on it
 
     def abort(self) -> None:
@@ -112,10 +118,9 @@ class _Attempt:
         else:
             transport, talk = await self._connect()
         self._socket = transport
-        if url.scheme != "unix" and (proxy := self.settings.proxy) is not None:
-            self.step = f"waiting for the proxy {proxy}"
-            talk.peer = f"the proxy {proxy}"
-            await open_tunnel(transport, talk, proxy, url.host, url.port)
+        if self.proxy is not None:
+            self.step = f"waiting for the proxy {self.proxy}"
+            await open_tunnel(transport, talk, self.proxy, url.host, url.port)
         talk.peer = "the server"
         if url.is_tls:
             transport, talk = await self._secure(transport, talk)
@@ -127,8 +132,8 @@ class _Attempt:
 
     async def _connect(self) -> tuple[asyncio.Transport, Talk]:
         """Connect to the server, or to the proxy before it."""
-        target = self.settings.proxy or self.url
-        what = f"the proxy {target}" if target is self.settings.proxy else str(target)
+        target = self.proxy or self.url
+        what = f"the proxy {target}" if self.proxy else str(target)
         self.step = f"nothing came back from {target.host}"
         try:
             return await connect_tcp(
@@ -177,7 +182,7 @@ class _Attempt:
         if above is None:  # closed as soon as it was open
             raise ConnectionLost("the server closed the connection after the TLS handshake")
         secured.connection_made(above)
-        return cast(asyncio.Transport, above), secured
+        return above, secured
 
     async def _open_websocket(
         self, transport: asyncio.Transport, talk: Talk, protocol: P

@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -56,11 +56,12 @@ async def look_up(host: str, port: int) -> list[Address]:
     """Return the addresses of a host, families alternating (RFC 8305 section 4), none twice."""
     loop = asyncio.get_running_loop()
     by_family: dict[socket.AddressFamily, list[Address]] = {}
-    for family, _, _, _, where in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for family, _, _, _, found in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         if family not in (socket.AF_INET, socket.AF_INET6):
             continue
+        where: tuple[Any, ...] = cast(Any, found)
         address = str(where[0])
-        if len(where) == 4 and where[3] and "%" not in address:  # an IPv6 zone
+        if family == socket.AF_INET6 and where[3] and "%" not in address:  # an IPv6 zone
             address = f"{address}%{where[3]}"
         known = by_family.setdefault(family, [])
         if (family, address) not in known:
