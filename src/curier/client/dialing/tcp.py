@@ -57,8 +57,6 @@ async def look_up(host: str, port: int) -> list[Address]:
     loop = asyncio.get_running_loop()
     by_family: dict[socket.AddressFamily, list[Address]] = {}
     for family, _, _, _, found in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        if family not in (socket.AF_INET, socket.AF_INET6):
-            continue
         where: tuple[Any, ...] = cast(Any, found)
         address = str(where[0])
         if family == socket.AF_INET6 and where[3] and "%" not in address:  # an IPv6 zone

@@ -122,7 +122,10 @@ def explain(error: Exception, name: str, address: str) -> str:
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or str(error)).replace("_", " ").lower()
         return f"TLS with {address} failed: {reason}{_HINTS.get(error.reason or '', '')}"
-    return f"{address} closed the connection during the TLS handshake; is that port for TLS?"
+    return (
+        f"{address} closed the connection during the TLS handshake; is that port for TLS, "
+        "or does it want a client certificate or another version of TLS?"
+    )
 
 
 _HINTS: Final = {
