@@ -26,6 +26,8 @@ from curier.types import ReasonCode, Will
 FOREVER: Final = 0xFFFFFFFF  # Session Expiry Interval: it does not expire
 WHILE_RECONNECTING: Final = 300  # seconds; how long a session without a wish for more outlives a connection
 
+LONG: Final = 10.0  # seconds; a connection that lived longer begins the backoff anew
+
 PASSING: Final = frozenset(
     {
         ReasonCode.SUCCESS,  # a server that goes away without saying why
@@ -97,33 +99,26 @@ class Keeper:
         self.urls = [parse_server_url(url) for url in settings.urls()]
         self._random = random
         self._settings = settings
-        self._dial = DialSettings(tls=settings.tls, proxy=settings.proxy)
+        self._dial = DialSettings(
+            timeout=settings.connect_timeout,
+            tls=settings.tls,
+            proxy=settings.proxy,
+            websocket_headers=tuple(settings.websocket_headers),
+        )
         self._at = 0  # index of the server in use
         self._random_id = ""
+        self._lived = False  # was there a connection in the last attempt?
 
     async def run(self) -> None:
         """Until the client fails; it is cancelled when the client is closed."""
         attempt = 0
-        error: MqttError
         loop = asyncio.get_running_loop()
         try:
             while True:
-                try:
-                    link = await self._connect()
-                    began = loop.time()
-                    if not self.first.done():
-                        self.first.set_result(None)
-                    await asyncio.shield(link.closed)
-                    error = link.error or ConnectionLost(f"{link.name}: the connection ended")
-                    if loop.time() - began > 10.0:  # one that ends at once is no reason to hurry
-                        attempt = 0
-                    if (
-                        isinstance(error, ConnectionLost)
-                        and error.reason_code == ReasonCode.USE_ANOTHER_SERVER
-                    ):
-                        self._at = (self._at + 1) % len(self.urls)
-                except MqttError as failed:
-                    error = failed
+                began = loop.time()
+                error = await self._connection()
+                if self._lived and loop.time() - began > LONG:  # one that ends at once is no reason to hurry
+                    attempt = 0
                 attempt += 1
                 reconnect = self._reconnect(error, attempt)
                 if reconnect is None:
@@ -135,6 +130,22 @@ class Keeper:
         except Exception as fault:  # of ours: a client that waits for ever would be worse
             self._give_up(fault)
             raise
+
+    async def _connection(self) -> MqttError:
+        """Connect, and return what ended the connection, or why there was none."""
+        self._lived = False
+        try:
+            link = await self._connect()
+        except MqttError as error:
+            return error
+        self._lived = True
+        if not self.first.done():
+            self.first.set_result(None)
+        await asyncio.shield(link.closed)
+        assert link.error is not None
+        if link.error.reason_code == ReasonCode.USE_ANOTHER_SERVER:
+            self._at = (self._at + 1) % len(self.urls)
+        return link.error
 
     def _reconnect(self, error: MqttError, attempt: int) -> Reconnect | None:
         """How to go on after ``error``; None: not at all."""
@@ -170,11 +181,9 @@ class Keeper:
                     raise
                 errors.append(error)
                 self._at = (self._at + 1) % len(self.urls)
-        for error in errors:
-            if len(errors) > 1 and not isinstance(error, ConnectRefused):
-                why = "; ".join(str(each) for each in errors)
-                raise ConnectionLost(f"no server could be reached: {why}") from errors[-1]
-        raise errors[-1]
+        if len(errors) == 1 or isinstance(errors[-1], ConnectRefused):
+            raise errors[-1]
+        raise ConnectionLost(f"no server could be reached: {'; '.join(map(str, errors))}") from errors[-1]
 
     async def _connect_to(self, url: ServerUrl) -> Link:
         """Connect, with an older version where the server does not know this one."""
@@ -207,15 +216,16 @@ class Keeper:
         )
         link = self.client.make_link(connection, str(url))
         link.server = self.label(url)
+        until = asyncio.get_running_loop().time() + settings.connect_timeout
         try:
-            async with asyncio.timeout(settings.connect_timeout):
-                await dial(url, self._dial, lambda: link)
+            await dial(url, self._dial, lambda: link)
+            async with asyncio.timeout_at(until):
                 link.begin(self.connect_packet(url))
                 await asyncio.shield(link.accepted)
         except TimeoutError:
             link.abort()
             raise ConnectionLost(
-                f"{url}: not connected within {settings.connect_timeout:g} seconds (connect_timeout)"
+                f"{url}: no CONNACK within {settings.connect_timeout:g} seconds (connect_timeout)"
             ) from None
         except BaseException:
             link.abort()

@@ -157,6 +157,7 @@ class Link(asyncio.Protocol):
             self._end(f"the server closed the connection{f': {exc}' if exc is not None else ''}", exc)
         self.connection.detach(self.now)
         self.turn()
+        self._end("the connection is over", exc)  # if nobody has said why
         if self._timer is not None:
             self._timer.cancel()
         if self._answering is not None:

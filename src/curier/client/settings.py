@@ -55,7 +55,7 @@ class Authentication:
         raise NotImplementedError
 
     def finish(self, data: bytes | None) -> None:
-        """The server has accepted, with this data. Raise ``ConnectRefused`` where it does not prove itself."""
+        """The server has accepted, with this data. Raise ``ConnectRefused`` if it does not prove itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,9 @@ class ClientSettings:
 
     proxy: str | None = None
     """``http://`` or ``socks5://``, with user:password@ if need be."""
+
+    websocket_headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    """Names and values added to the WebSocket handshake; never shown."""
 
     connect_timeout: float = 10.0
     """For the network, TLS, and CONNACK together."""

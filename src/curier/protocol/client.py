@@ -536,17 +536,6 @@ class ClientConnection(ClientMessages):
         if self.starts:
             self.start(now)
 
-    def start(self, now: float) -> None:
-        """Send what waits in the session; by itself with CONNACK unless ``starts`` is False."""
-        self.now = now
-        if self.state != CONNECTED:
-            return
-        outgoing = self.client_session.outgoing
-        for entry in outgoing.releasing.values():  # [MQTT-4.4.0-1], in order [MQTT-4.6.0-4]
-            self._send_pubrel(entry, now)
-        self.pump(now)
-        self.pump_qos_0(now)
-
     def _take_limits(self, properties: Properties) -> None:
         """What the server takes, and what it has decided for this client (3.2.2.3)."""
         if properties.assigned_client_identifier is not None:

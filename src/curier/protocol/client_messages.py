@@ -112,6 +112,17 @@ class ClientMessages(Connection):
         else:
             outgoing.append(entry)
 
+    def start(self, now: float) -> None:
+        """Send what waits in the session; by itself with CONNACK unless ``starts`` is False."""
+        self.now = now
+        if self.state != CONNECTED:
+            return
+        outgoing = self.client_session.outgoing
+        for entry in outgoing.releasing.values():  # [MQTT-4.4.0-1], in order [MQTT-4.6.0-4]
+            self._send_pubrel(entry, now)
+        self.pump(now)
+        self.pump_qos_0(now)
+
     def pump(self, now: float) -> None:
         """Send what waits in the session, as far as quota allows: first again, then new [MQTT-4.9.0-2]."""
         outgoing = self.client_session.outgoing
