@@ -101,7 +101,7 @@ class Client(Owner):
             raise RuntimeError("a client is entered once; make a new one with connect()")
         settings = self.settings
         self._loop = asyncio.get_running_loop()
-        self._clock = make_clock()
+        self._clock = make_clock(self._loop)
         session = self._session = settings.session if settings.session is not None else Session.memory()
         session.on_committed = self._committed
         session.on_trouble = self._troubled

@@ -47,11 +47,11 @@ BUSY: Final = 1.0
 """Seconds a timer may be late before the loop is taken to have been busy, and what has come is read first."""
 
 
-def make_clock() -> Callable[[], float]:
-    """Seconds since the epoch on a clock that never jumps: the wall clock now, counted on monotonically."""
-    offset = time.time() - time.monotonic()
-    monotonic = time.monotonic
-    return lambda: monotonic() + offset
+def make_clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """Seconds since the epoch on a clock that never jumps: the wall clock now, counted on by the loop's."""
+    elapsed = loop.time
+    offset = time.time() - elapsed()
+    return lambda: elapsed() + offset
 
 
 def note(future: asyncio.Future[Any]) -> None:
