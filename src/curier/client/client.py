@@ -112,7 +112,7 @@ class Client(Owner):
         idle = ClientConnection(state, requeues=True)
         self._link = Link(self, idle, self._clock, self._loop)
         self._outbox = Outbox(settings, self._link, session if self._is_durable else None)
-        self._subscriptions = Subscriptions(self._link, self._router, self.tell)
+        self._subscriptions = Subscriptions(self._link, self._router, self.tell, self._hold)
         self._requester = Requester(self, self._subscriptions, settings.response_prefix)
         try:
             self._keeper = Keeper(self, state, session.server, self.random)

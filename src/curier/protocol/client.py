@@ -460,8 +460,7 @@ class ClientConnection(ClientMessages):
             self.on_pubrel(packet.packet_id, now)
         elif kind == PUBCOMP and isinstance(packet, Pubcomp):
             self._note(packet.properties)
-            # 0x92 is no refusal: PUBREC accepted the message, and an earlier PUBCOMP was lost (3.7.2.1).
-            self.on_pubcomp(packet.packet_id, 0, now)
+            self.on_pubcomp(packet.packet_id, packet.reason_code, now)
         elif kind == SUBACK and isinstance(packet, Suback):
             self._note(packet.properties)
             self._requested(self.subscribing, packet.packet_id, len(packet.reason_codes))

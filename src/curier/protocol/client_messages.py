@@ -75,6 +75,7 @@ class ClientMessages(Connection):
         self.acks_in_order: deque[PendingAck] = deque()  # the same, in the order of receiving
         self.events: list[Event] = []
         self.reason_string: str = ""  # of the acknowledgement that is being worked on
+        self.taken_with: dict[int, int] = {}  # Reason Codes of PUBREC that are no refusal and not 0
 
     # ---- messages out ----
 
@@ -263,6 +264,15 @@ class ClientMessages(Connection):
     def is_too_large(self, size: int) -> bool:
         """Is a packet of ``size`` bytes more than the server's Maximum Packet Size [MQTT-3.2.2-15]?"""
         return self.peer_max_packet_size > 0 and size > self.peer_max_packet_size
+
+    def on_pubrec(self, packet_id: int, reason_code: int, now: float) -> None:
+        if 0 < reason_code < 0x80:
+            self.taken_with[packet_id] = reason_code
+        super().on_pubrec(packet_id, reason_code, now)
+
+    def on_pubcomp(self, packet_id: int, reason_code: int, now: float) -> None:
+        """PUBCOMP. Its own Reason Code is no refusal: PUBREC accepted the message (3.7.2.1)."""
+        super().on_pubcomp(packet_id, self.taken_with.pop(packet_id, 0), now)
 
     def finished(self, entry: Outgoing, reason_code: int, now: float) -> None:
         self.events.append(Published(entry, reason_code, self.reason_string))
