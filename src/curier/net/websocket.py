@@ -531,7 +531,7 @@ def _refusal(error: Exception, path: str) -> str:
             return "the server closed the connection during the WebSocket handshake"
         why = shown(str(error.__cause__))
         return f"the server did not answer in HTTP: {why}; does it speak WebSocket there?"
-    return f"the server's WebSocket handshake is wrong: {shown(str(error))}"
+    return f"the server's WebSocket handshake is wrong: {shown(str(error))}; does it speak WebSocket there?"
 
 
 def shown(words: str) -> str:
