@@ -13,12 +13,20 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from curier.client.dial import DialSettings, TlsSettings, dial
-from curier.client.urls import parse_server_url
+from curier.client.dial import TlsSettings
 from curier.errors import ConnectionLost
 from curier.net.websocket import ServerWebSocket
 from tests.client.certificates import Certificates, make_certificates
-from tests.client.servers import Handler, Proxy, User, call, mute, on_every_loop, saying, serving
+from tests.client.servers import (
+    Handler,
+    Proxy,
+    call,
+    cancel_everywhere,
+    mute,
+    on_every_loop,
+    saying,
+    serving,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -264,20 +272,7 @@ async def test_cut_after_every_byte(certificates: Certificates, scheme: str) -> 
 @on_every_loop
 async def test_cancelled_at_every_step_it_leaves_nothing_open() -> None:
     async with library_server() as (port, _):
-        url = parse_server_url(f"ws://127.0.0.1:{port}")
-        completed = False
-        for steps in range(400):
-            task = asyncio.ensure_future(dial(url, DialSettings(), User))
-            for _ in range(steps):
-                await asyncio.sleep(0)
-            if task.done():
-                (await task)[0].abort()
-                completed = True
-                break
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        assert completed
+        await cancel_everywhere(f"ws://127.0.0.1:{port}")
 
 
 @on_every_loop

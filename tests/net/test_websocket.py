@@ -487,6 +487,17 @@ async def test_every_origin_and_path_where_none_are_named() -> None:
     server.connection_lost(None)
 
 
+@pytest.mark.parametrize("behind", [frame(CLOSE, masked=True), frame(3, masked=True), frame(PING)])
+async def test_a_client_that_opens_and_ends_in_one_breath(behind: bytes) -> None:
+    user, wire = User(), Wire()
+    server = ServerWebSocket(lambda: user)
+    server.connection_made(wire)
+    server.data_received(REQUEST + behind)
+    assert user.calls == []
+    assert "abort" in wire.calls
+    server.connection_lost(None)
+
+
 async def test_a_client_that_never_opens() -> None:
     server = ServerWebSocket(User, handshake_seconds=0.0)
     wire = Wire()
