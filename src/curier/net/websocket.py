@@ -155,7 +155,8 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
             view = memoryview(data).cast("B")
             for start in range(0, len(view), SEND_FRAME_BYTES):
                 self._framing.send_binary(view[start : start + SEND_FRAME_BYTES])
-        self._network.writelines(self._framing.data_to_send())
+        for sent in self._framing.data_to_send():  # writelines, in some Pythons, never pauses the protocol
+            self._network.write(sent)
 
     def can_write_eof(self) -> bool:
         return False
