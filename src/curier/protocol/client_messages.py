@@ -82,22 +82,32 @@ class ClientMessages(Connection):
         ``queue`` and ``queued_bytes`` of the session's outgoing flow. Raises ``LocalProtocolError`` for what
         is no message, or more than this server takes.
         """
-        self.now = now
-        _check_message(message)
-        outgoing = self.client_session.outgoing
-        entry = Outgoing(message, message.qos, message.retain)
-        if self.state == CONNECTED:
-            layout = self._layout(entry, False, now)
-            if not entry.qos:
-                self._start(entry, layout, now)
-                return entry
-            if outgoing.quota > 0 and not outgoing.queue and not outgoing.resend:
-                outgoing.record(entry)
-                self._start(entry, layout, now)
-                return entry
-        outgoing.record(entry)
-        outgoing.append(entry)
+        entry, layout = self.prepare(message, now)
+        if entry.qos or layout is None:
+            self.client_session.outgoing.record(entry)
+        self.submit(entry, layout, now)
         return entry
+
+    def prepare(self, message: ApplicationMessage, now: float) -> tuple[Outgoing, Layout | None]:
+        """The first half of ``publish``: check a message; nothing is changed yet.
+
+        Whoever keeps a message on disk before it is accepted does that (``OutgoingFlow.record``) between the
+        halves, and need not go on where it fails. Raises as ``publish`` does.
+        """
+        _check_message(message)
+        entry = Outgoing(message, message.qos, message.retain)
+        return entry, self._layout(entry, False, now) if self.state == CONNECTED else None
+
+    def submit(self, entry: Outgoing, layout: Layout | None, now: float) -> None:
+        """The second half of ``publish``: send what ``prepare`` returned, or have it wait in the session."""
+        self.now = now
+        outgoing = self.client_session.outgoing
+        if layout is not None and (
+            not entry.qos or (outgoing.quota > 0 and not outgoing.queue and not outgoing.resend)
+        ):
+            self._start(entry, layout, now)
+        else:
+            outgoing.append(entry)
 
     def pump(self, now: float) -> None:
         """Send what waits in the session, as far as quota allows: first again, then new [MQTT-4.9.0-2]."""
