@@ -227,6 +227,7 @@ class StoredSession(Session):
         try:
             self._store.append(batch)
         except StoreError:
+            journal.forget(batch)
             message = entry.message
             entry.delivery = 0
             message.references -= 1
@@ -269,6 +270,8 @@ class StoredSession(Session):
 
     def _committed(self, number: int) -> None:
         self._durable = number
+        if self._journal is not None:
+            self._journal.durable = number
         if not self._is_writing:
             self.on_committed(number)
 

@@ -73,6 +73,24 @@ class ClientMessages(Connection):
         self.events: list[Event] = []
         self.reason_string: str = ""  # of the acknowledgement that is being worked on
 
+    # ---- what is durable ----
+
+    def wait_for_disk(self) -> None:
+        """What earlier connections have left to the disk must be there before this one answers or sends again.
+
+        PUBREL may leave only when no crash can undo that PUBREC was seen, on whichever connection that was.
+        """
+        journal = self.client_session.journal
+        if journal is not None and journal.newest() > journal.durable:
+            self.send_after(journal.newest(), b"")
+
+    def release(self, batch: int, now: float) -> None:
+        """Like that of every connection; and the journal knows for the next one."""
+        journal = self.client_session.journal
+        if journal is not None and batch > journal.durable:
+            journal.durable = batch
+        super().release(batch, now)
+
     # ---- messages out ----
 
     def publish(self, message: ApplicationMessage, now: float) -> Outgoing:
@@ -181,7 +199,7 @@ class ClientMessages(Connection):
             return
         outgoing.mark_sent(entry, now)
         self._expect_answer(now)
-        self._send_publish(entry, layout, 0)
+        self._send_publish(entry, layout, self.held[-1].batch if entry.qos == 2 and self.held else 0)
 
     def _send_publish(self, entry: Outgoing, layout: Layout, hold: int) -> None:
         self.traffic.publishes_sent += 1
@@ -195,7 +213,7 @@ class ClientMessages(Connection):
     def _send_pubrel(self, entry: Outgoing, now: float) -> None:
         entry.sent_at = now
         self._expect_answer(now)
-        self.send(b"\x62\x02" + PACKET_IDS[entry.packet_id])
+        self.answer(b"\x62\x02" + PACKET_IDS[entry.packet_id], self.journal_length())
 
     def _layout(self, entry: Outgoing, dup: bool, now: float) -> Layout:
         """The PUBLISH of ``entry``; raises ``LocalProtocolError`` where it is more than this server takes."""
