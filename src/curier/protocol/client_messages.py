@@ -43,12 +43,13 @@ NOT_SET: Final = float("inf")  # a deadline that does not come
 class PendingAck:
     """A received QoS 1 or 2 message that its reader has not acknowledged, or not yet in its turn."""
 
-    __slots__ = ("data", "packet_id", "qos", "reason_code")
+    __slots__ = ("batch", "data", "packet_id", "qos", "reason_code")
 
     def __init__(self, packet_id: int, qos: int) -> None:
         self.packet_id = packet_id
         self.qos = qos
         self.reason_code: int = 0
+        self.batch: int = 0  # of the journal, that says that it was taken
         self.data: bytes | None = None  # the PUBACK or PUBREC, once its reader has acknowledged
 
 
@@ -76,7 +77,7 @@ class ClientMessages(Connection):
     # ---- what is durable ----
 
     def wait_for_disk(self) -> None:
-        """What earlier connections have left to the disk must be there before this one answers or sends again.
+        """What earlier connections left to the disk must be there before this one answers or sends again.
 
         PUBREL may leave only when no crash can undo that PUBREC was seen, on whichever connection that was.
         """
@@ -344,6 +345,7 @@ class ClientMessages(Connection):
         if self.manual_acks:
             self.pending_acks[packet_id] = pending
         else:
+            self._take(pending)
             self._acknowledge(pending, self._encode_ack(pending, ""))
 
     def _resolve_alias(self, publish: Publish, alias: int) -> None:
@@ -377,6 +379,7 @@ class ClientMessages(Connection):
         pending.reason_code = reason_code if self.version == MQTT_50 else 0
         pending.data = self._encode_ack(pending, why)
         self.now = now
+        self._take(pending)
         for first in list(self.pending_acks.values()):
             if first.data is None:
                 break
@@ -396,12 +399,21 @@ class ClientMessages(Connection):
             data = encode_ack(kind, pending.packet_id, pending.reason_code, None, self.version)
         return data
 
+    def _take(self, pending: PendingAck) -> None:
+        """A message has its reader: sent again it is a duplicate, even if the turn of PUBREC never comes."""
+        if pending.qos == 2 and pending.reason_code < 0x80:
+            session = self.client_session
+            session.incoming.take(pending.packet_id)  # [MQTT-4.3.3-8]
+            if session.journal is not None:
+                pending.batch = session.journal.number
+
     def _acknowledge(self, pending: PendingAck, data: bytes) -> None:
-        before = self.journal_length()
-        is_refused = pending.reason_code >= 0x80
-        if pending.qos == 2 and not is_refused:
-            self.client_session.incoming.take(pending.packet_id)  # [MQTT-4.3.3-8]
-        self.answer(data, before, 1 if pending.qos == 1 or is_refused else 0)
+        credit = 1 if pending.qos == 1 or pending.reason_code >= 0x80 else 0
+        journal = self.client_session.journal
+        if journal is not None and pending.batch > journal.durable:
+            self.send_after(pending.batch, data, credit)
+        else:
+            self.answer(data, self.journal_length(), credit)
 
 
 def _check_message(message: ApplicationMessage) -> None:
