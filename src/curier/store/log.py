@@ -99,6 +99,7 @@ class LogStore(SessionStore):
                 pass
         try:
             self._log = self._open_log(self._found)
+            self._tidy(self._log)
         except OSError as error:
             await self.close()
             raise self._explain(error) from None
@@ -109,9 +110,10 @@ class LogStore(SessionStore):
 
     def _open_log(self, found: Found | None) -> Log:
         if found is None:
-            opened = Log.begin(self.directory, 1, 1, b"", True)
-        else:
-            opened = Log(found.path, found.number, found.end, found.first_size)
+            return Log.begin(self.directory, 1, 1, b"", True)
+        return Log(found.path, found.number, found.end, found.first_size)
+
+    def _tidy(self, opened: Log) -> None:
         for path in self.directory.glob("*.log"):
             if path != opened.path:
                 path.unlink()
@@ -119,12 +121,11 @@ class LogStore(SessionStore):
             sync_file(opened.file.fileno())
             sync_directory(self.directory)
             opened.durable = opened.number
-        return opened
 
     async def close(self) -> None:
         try:
-            if self._log is not None:
-                await self._finish()
+            if self._syncer is not None:
+                await self._finish(self._syncer)
         finally:
             if self._retry is not None:
                 self._retry.cancel()
@@ -143,13 +144,12 @@ class LogStore(SessionStore):
                 os.close(self._lock)
                 self._lock = None
 
-    async def _finish(self) -> None:
+    async def _finish(self, syncer: _Syncer) -> None:
         """Write and sync what can be."""
         if self.trouble:
             self._try_again()
-        assert self._syncer is not None
         self.sync()
-        await self._syncer.idle.wait()
+        await syncer.idle.wait()
         if self.trouble:
             log.error("%s: the last changes could not be written", self.where)
 
