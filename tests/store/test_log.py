@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from curier.store.base import Durability, Store
 from curier.store.frames import FRAME, HEADER, MAGIC
 from curier.store.log import LogStore
 from curier.testing.stores import StoreContract
+from tests.store.faults import BadDisk, FullDisk, the_file
 
 
 class TestFsync(StoreContract):
@@ -83,12 +83,6 @@ async def kept(directory: Path, *batches: int) -> Path:
     async with Life(directory) as life:
         life.commit(*batches)
     return the_file(directory)
-
-
-def the_file(directory: Path) -> Path:
-    """The only file of a log."""
-    (path,) = directory.glob("*.log")
-    return path
 
 
 def names(directory: Path) -> list[str]:
@@ -205,21 +199,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_module, "RETRY_SECONDS", 0.01)
 
 
-class FullDisk:
-    """Takes half of what is written, and no more, while it is full."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.is_full = True
-        self.write = frames._write
-        monkeypatch.setattr(frames, "_write", self)
-
-    def __call__(self, file: FileIO, data: bytes) -> None:
-        if self.is_full:
-            self.write(file, data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.write(file, data)
-
-
 @pytest.mark.usefixtures("impatient")
 async def test_a_full_disk_keeps_nothing_by_halves_and_goes_on_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -274,22 +253,6 @@ async def test_no_room_for_a_new_file_is_no_trouble(tmp_path: Path, monkeypatch:
         assert not life.troubles
         monkeypatch.setattr(frames.Log, "begin", begin)
     assert await found(tmp_path) == list(range(1, 11))
-
-
-class BadDisk:
-    """Fails to sync while it is bad."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.is_bad = True
-        self.calls = 0
-        self.sync = frames.sync_file
-        monkeypatch.setattr(log_module, "sync_file", self)
-
-    def __call__(self, fd: int) -> None:
-        self.calls += 1
-        if self.is_bad:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        self.sync(fd)
 
 
 @pytest.mark.usefixtures("impatient")
