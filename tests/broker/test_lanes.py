@@ -98,6 +98,8 @@ class Lane:
     def state(self) -> dict[str, Any]:
         """Everything that must be the same in both lanes, in plain data."""
         core = self.core
+        for session in core.sessions.values():
+            session.outgoing.settle()
         return {
             "output": self.output,
             "closed": self.closed,
@@ -209,6 +211,18 @@ def message_properties(choices: Choices) -> Properties:
     return properties
 
 
+def packets(choices: Choices, both: Both, position: int) -> list[p.Packet]:
+    """What this client may send now: one packet, or several that are alike and go as a burst."""
+    first = packet(choices, both, position)
+    alike = [first]
+    if isinstance(first, p.Publish) and choices.below(3) == 2:
+        for _ in range(choices.below(4)):
+            packet_id = first.packet_id and both.next_id(position)
+            again = p.Publish(first.topic, first.payload, first.qos, False, first.retain, packet_id)
+            alike.append(again)
+    return alike
+
+
 def packet(choices: Choices, both: Both, position: int) -> p.Packet:
     """One packet this client may send now, most often a plain one."""
     version = both.versions[position]
@@ -302,8 +316,9 @@ def test_both_lanes_do_the_same(settings: int, clients: list[int], steps: list[l
             present[index] = len(both.versions) - 1
             continue
         position = present[index]
-        packets = [packet(Choices(number), both, position) for number in rest]
-        stream = both.pending[position] + b"".join(encode(one, both.versions[position]) for one in packets)
+        version = both.versions[position]
+        parts = [encode(one, version) for number in rest for one in packets(Choices(number), both, position)]
+        stream = both.pending[position] + b"".join(parts)
         cut = len(stream) - (choices.below(len(stream) + 1) if choices.below(3) == 2 else 0)
         both.pending[position] = stream[cut:]
         both.now += choices.one(0.0, 0.0, 0.5, 2.0)

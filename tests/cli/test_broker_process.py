@@ -61,8 +61,8 @@ class Process:
 
     def end(self) -> tuple[int, str, str]:
         assert self.popen.stderr is not None
+        err = self.popen.stderr.read()  # first: the log may be more than a pipe holds
         out = self.popen.stdout.read() if self.popen.stdout else ""
-        err = self.popen.stderr.read()
         return self.popen.wait(30), out, err
 
     def wait_for_log(self, word: str) -> None:
@@ -113,6 +113,15 @@ def test_it_says_where_it_listens_serves_and_stops_cleanly(start: Start, number:
     assert "info: stopping: finishing what is being written" in err
     assert err.endswith("info: stopped\n")
     assert "Warning" not in err
+
+
+def test_a_log_that_nobody_reads_does_not_stop_it(start: Start) -> None:
+    broker = start(*ANYWHERE)
+    for _ in range(600):  # two lines of the log each: twice what a pipe holds
+        assert broker.ask(CONNECT) == ACCEPTED
+    code, _, err = broker.stop()
+    assert code == 0
+    assert err.count("c1 connected") == 600
 
 
 def test_it_stops_with_clients_connected(start: Start) -> None:

@@ -74,7 +74,7 @@ async def test_qos_1_for_a_client_that_does_not_read_waits_up_to_its_cap(use_rea
             await sender.publish("t", b"%04d" % number + bytes(4 * KIB), 1)
         session = broker.core.sessions["deaf"]
         assert len(session.outgoing.queue) == 30
-        inflight = len(session.outgoing.inflight)
+        inflight = session.outgoing.inflight_count()
         dropped = broker.core.statistics.dropped
         assert inflight + 30 + dropped == 300
         await exchange.rounds(5)

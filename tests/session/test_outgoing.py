@@ -335,7 +335,9 @@ def test_promises_of_the_flow_hold_whatever_happens(taken: list[tuple[str, int]]
             made.record(one)
             made.append(one)
         elif step == "start" and made.resend and made.quota:
-            made.mark_sent(made.resend.popleft(), NOW)
+            again = made.resend.popleft()
+            if made.inflight.get(again.packet_id) is again:  # not acknowledged meanwhile
+                made.mark_sent(again, NOW)
         elif step == "start" and made.queue and made.quota and not made.resend:
             made.start(made.pop(), NOW)
         elif step == "cut":

@@ -456,6 +456,7 @@ class RetryWatch(Deadline):
         interval = connection.core.options.retry_interval
         oldest = now
         outgoing = session.outgoing
+        outgoing.settle()
         for entry in [*outgoing.inflight.values(), *outgoing.releasing.values()]:
             if connection.is_congested:
                 break  # it has not even taken what was sent

@@ -58,7 +58,14 @@ class Route:
         self.is_empty: bool = not receivers and not groups
         self.is_durable = is_durable  # somebody's session is in the journal
         # Clients may not publish to $ topics (4.7.2), which is found out on the general way.
-        self.is_fast: bool = not is_durable and not self.is_empty and not topic.startswith(b"$")
+        self.is_fast: bool = not is_durable and not topic.startswith(b"$")
+
+    def has(self, session: ServerSession) -> bool:
+        """Does ``session`` receive what is published here?"""
+        for receiver in self.receivers:
+            if receiver.session is session:
+                return True
+        return False
 
 
 @final

@@ -149,7 +149,7 @@ class SysPublisher(Deadline):
         queued = 0
         subscriptions = 0
         for session in core.sessions.values():
-            queued += len(session.outgoing.queue) + len(session.outgoing.inflight)
+            queued += len(session.outgoing.queue) + session.outgoing.inflight_count()
             subscriptions += len(session.subscriptions)
         return {
             "version": VERSION,

@@ -21,6 +21,7 @@ from typing import Final
 import click
 
 from curier.auth import AllowAnonymous, Authenticator, PasswordFile
+from curier.cli.log_writer import LogWriter, write_if_it_can_be
 from curier.config import Config, parse_listen
 from curier.server import Broker
 
@@ -102,8 +103,7 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
         nonlocal received
         received += 1
         if received > 1:
-            sys.stderr.write("stopped at once: what was being written may be lost\n")
-            sys.stderr.flush()
+            write_if_it_can_be(sys.stderr.fileno(), "stopped at once: what was being written may be lost\n")
             os._exit(1)
         _log.info("stopping: finishing what is being written (Ctrl-C again stops at once)")
         stop()
@@ -168,7 +168,7 @@ def explain_listen_error(error: OSError, listen: Sequence[str]) -> str:
 
 def start_logging(level: str) -> None:
     """Plain lines on stderr: from curier as the level says, from everything else warnings and errors."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogWriter(sys.stderr.fileno())
     handler.setFormatter(_Plain("%(asctime)s %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
     root = logging.getLogger()
     root.addHandler(handler)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, final
 
 from curier.codec.constants import (
@@ -62,6 +63,7 @@ class ClientMessages(Connection):
         self.session = session
         self.client_session: Session = session
         self.manual_acks: bool = False
+        self.requeues: bool = False
         self.retry_interval: float = 0.0
         self.retry_at: float = NOT_SET
         self.topic_alias_maximum: int = 0  # what the server may use
@@ -70,7 +72,8 @@ class ClientMessages(Connection):
         self.outgoing_aliases: dict[bytes, int] = {}
         self.maximum_qos: int = 2
         self.retain_available: bool = True
-        self.pending_acks: dict[int, PendingAck] = {}  # in the order of receiving
+        self.pending_acks: dict[int, PendingAck] = {}
+        self.acks_in_order: deque[PendingAck] = deque()  # the same, in the order of receiving
         self.events: list[Event] = []
         self.reason_string: str = ""  # of the acknowledgement that is being worked on
 
@@ -127,6 +130,17 @@ class ClientMessages(Connection):
             self._start(entry, layout, now)
         else:
             outgoing.append(entry)
+
+    def start(self, now: float) -> None:
+        """Send what waits in the session; by itself with CONNACK unless ``starts`` is False."""
+        self.now = now
+        if self.state != CONNECTED:
+            return
+        outgoing = self.client_session.outgoing
+        for entry in outgoing.releasing.values():  # [MQTT-4.4.0-1], in order [MQTT-4.6.0-4]
+            self._send_pubrel(entry, now)
+        self.pump(now)
+        self.pump_qos_0(now)
 
     def pump(self, now: float) -> None:
         """Send what waits in the session, as far as quota allows: first again, then new [MQTT-4.9.0-2]."""
@@ -275,12 +289,20 @@ class ClientMessages(Connection):
     def discard_begun(self) -> list[Outgoing]:
         """Discard Session State [MQTT-3.2.2-5]: the messages whose delivery had begun, which are returned.
 
-        What only waits is no part of it (4.1), and stays.
+        What only waits is no part of it (4.1), and stays. With ``requeues`` they are messages to be published
+        in the next session, ahead of all others, but for those that the server had taken, which are complete.
         """
         outgoing = self.client_session.outgoing
         incoming = self.client_session.incoming
-        lost = [*outgoing.inflight.values(), *outgoing.releasing.values()]
-        for entry in lost:
+        begun = list(outgoing.inflight.values())
+        taken = list(outgoing.releasing.values())
+        over = [*begun, *taken]
+        lost = over
+        if self.requeues:  # what PUBREC had answered, the server had taken [MQTT-4.3.3-8]
+            outgoing.requeue()
+            self.events += [Published(entry, 0, "") for entry in taken]
+            over, lost = taken, begun
+        for entry in over:
             outgoing.forget(entry)
         outgoing.inflight.clear()
         outgoing.releasing.clear()
@@ -344,6 +366,7 @@ class ClientMessages(Connection):
         pending = PendingAck(packet_id, publish.qos)
         if self.manual_acks:
             self.pending_acks[packet_id] = pending
+            self.acks_in_order.append(pending)
         else:
             self._take(pending)
             self._acknowledge(pending, self._encode_ack(pending, ""))
@@ -380,11 +403,14 @@ class ClientMessages(Connection):
         pending.data = self._encode_ack(pending, why)
         self.now = now
         self._take(pending)
-        for first in list(self.pending_acks.values()):
-            if first.data is None:
+        waiting = self.acks_in_order
+        while waiting:
+            data = waiting[0].data
+            if data is None:
                 break
+            first = waiting.popleft()
             del self.pending_acks[first.packet_id]
-            self._acknowledge(first, first.data)
+            self._acknowledge(first, data)
         return True
 
     def _encode_ack(self, pending: PendingAck, why: str) -> bytes:

@@ -6,6 +6,9 @@
 ``inflight`` and ``releasing`` are dicts by Packet Identifier, in the order of sending, which is the order of
 re-sending [MQTT-4.6.0-1] [MQTT-4.6.0-4]. Both roles use this flow: a client for what it publishes, a server
 for what it delivers. The send quota belongs to a connection and starts anew with ``open`` (section 4.9).
+
+A server may send a ``Burst``: QoS 1 packets in a row that cost one object together. Their PUBACKs come in
+order [MQTT-4.6.0-2], so counting is enough; ``settle`` makes each an ``Outgoing`` when anything else happens.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from curier.errors import LocalProtocolError
 from curier.session.journal import Journal
@@ -60,6 +63,38 @@ class Outgoing:
 
 
 @final
+@mypyc_attr(acyclic=True)
+class Burst:
+    """QoS 1 PUBLISH packets of one topic and one size, sent in a row, with Packet Identifiers in a row.
+
+    ``count`` of them are unacknowledged, the first of those at ``frames[start]`` with ``first_id``.
+    """
+
+    __slots__ = ("count", "first_id", "frames", "group", "payload_at", "sent_at", "size", "start", "topic")
+
+    def __init__(
+        self,
+        topic: bytes,
+        frames: bytes,
+        size: i64,
+        payload_at: i64,
+        first_id: i64,
+        count: i64,
+        group: bytes,
+        sent_at: float,
+    ) -> None:
+        self.topic = topic
+        self.frames = frames
+        self.size: i64 = size
+        self.payload_at: i64 = payload_at  # within each of them
+        self.first_id: i64 = first_id
+        self.count: i64 = count
+        self.group = group  # Topic Filter of the Shared Subscription, or b""
+        self.sent_at = sent_at
+        self.start: i64 = 0
+
+
+@final
 class OutgoingFlow:
     """Queue, Packet Identifiers and send quota of one direction of one session."""
 
@@ -71,6 +106,8 @@ class OutgoingFlow:
         self.first_expiry: float = NEVER  # nothing in the queue expires before; it may be long gone itself
         self.inflight: dict[int, Outgoing] = {}
         self.releasing: dict[int, Outgoing] = {}
+        self.bursts: deque[Burst] = deque()  # sent after all that is inflight
+        self.expected: i64 = 0  # the Packet Identifier whose PUBACK a burst waits for, or 0: no burst
         self.resend: deque[Outgoing] = deque()  # inflight, but not yet on the present connection
         self.reserved: set[int] = set()  # identifiers of a client's SUBSCRIBE and UNSUBSCRIBE (2.2.1)
         self.quota: int = 0  # how many more PUBLISH packets may be sent (4.9); 0 while not connected
@@ -97,6 +134,7 @@ class OutgoingFlow:
 
     def close(self) -> None:
         """The connection has ended; what is unfinished stays."""
+        self.settle()
         self.quota = self.quota_maximum = 0
         self.resend.clear()
 
@@ -122,11 +160,28 @@ class OutgoingFlow:
 
     def append(self, entry: Outgoing) -> None:
         """Put ``entry`` at the end of the queue."""
-        expires_at = entry.message.expires_at
-        if expires_at != NEVER and (self.first_expiry == NEVER or expires_at < self.first_expiry):
-            self.first_expiry = expires_at
+        self._note_expiry(entry.message.expires_at)
         self.queue.append(entry)
         self.queued_bytes += entry.message.size()
+
+    def requeue(self) -> None:
+        """The peer knows nothing of the session any more: what it has not answered waits again, first of all,
+        in order and without Packet Identifiers.
+        """
+        for entry in reversed(self.inflight.values()):
+            entry.packet_id = 0
+            entry.on_wire = False
+            if self.journal is not None and entry.delivery:
+                self.journal.add(Sent(self.session_number, entry.delivery, 0))
+            self.queue.appendleft(entry)
+            self.queued_bytes += entry.message.size()
+            self._note_expiry(entry.message.expires_at)
+        self.inflight.clear()
+        self.resend.clear()
+
+    def _note_expiry(self, expires_at: float) -> None:
+        if expires_at != NEVER and (self.first_expiry == NEVER or expires_at < self.first_expiry):
+            self.first_expiry = expires_at
 
     def pop(self) -> Outgoing:
         """Take the first of the queue."""
@@ -139,6 +194,7 @@ class OutgoingFlow:
 
         Raises ``LocalProtocolError`` when all 65 535 are in use.
         """
+        self.settle()
         packet_id = self.last_id
         for _ in range(MAXIMUM_PACKET_ID):
             packet_id = packet_id + 1 if packet_id < MAXIMUM_PACKET_ID else 1
@@ -168,10 +224,86 @@ class OutgoingFlow:
             entry.on_wire = True
             self.quota -= 1  # [MQTT-4.9.0-2]
 
+    # ---- bursts ----
+
+    def burst_room(self, count: i64) -> i64:
+        """How many of ``count`` PUBLISH packets may go in one burst: quota, and free identifiers in a row."""
+        if self.queue or self.resend:
+            return 0  # they go first [MQTT-4.6.0-5]
+        if count > self.quota:
+            count = self.quota
+        last: i64 = self.last_id
+        if last >= MAXIMUM_PACKET_ID:
+            last = 0
+        if count > MAXIMUM_PACKET_ID - last:
+            count = MAXIMUM_PACKET_ID - last
+        if self.expected:
+            # Identifiers from ``expected`` on, all around to ``last``, may be in use.
+            ahead: i64 = self.expected - last - 1
+            if ahead >= 0 and count > ahead:
+                count = ahead
+        if self.inflight or self.releasing or self.reserved:
+            free: i64 = 0
+            while free < count and self._is_free(last + free + 1):
+                free += 1
+            return free
+        return count
+
+    def _is_free(self, packet_id: int) -> bool:
+        return not (packet_id in self.inflight or packet_id in self.releasing or packet_id in self.reserved)
+
+    def burst_id(self) -> i64:
+        """The first Packet Identifier of a burst that is sent now."""
+        last: i64 = self.last_id
+        return last + 1 if last < MAXIMUM_PACKET_ID else 1
+
+    def add_burst(self, burst: Burst) -> None:
+        """``burst`` is about to be sent: ``burst_room`` and ``burst_id`` have said that and how it may be."""
+        if not self.expected:
+            self.expected = burst.first_id
+        self.bursts.append(burst)
+        self.last_id = burst.first_id + burst.count - 1
+        self.quota -= burst.count
+
+    def confirm(self, count: i64) -> None:
+        """``count`` PUBACKs from ``expected`` on, as far as that burst goes."""
+        burst = self.bursts[0]
+        burst.count -= count
+        if burst.count:
+            burst.first_id += count
+            burst.start += count * burst.size
+            self.expected = burst.first_id
+        else:
+            self.bursts.popleft()
+            self.expected = self.bursts[0].first_id if self.bursts else 0
+        self.quota += count
+        if self.quota > self.quota_maximum:
+            self.quota = self.quota_maximum
+
+    def settle(self) -> None:
+        """Make an ``Outgoing`` of every PUBLISH of the bursts."""
+        if not self.expected:
+            return
+        self.expected = 0
+        for burst in self.bursts:
+            start = burst.start
+            for index in range(burst.count):
+                payload = burst.frames[start + burst.payload_at : start + burst.size]
+                entry = Outgoing(
+                    ApplicationMessage(burst.topic, payload, 1, False), 1, False, b"", burst.group
+                )
+                entry.packet_id = burst.first_id + index
+                entry.on_wire = True
+                entry.sent_at = burst.sent_at
+                self.inflight[entry.packet_id] = entry
+                start += burst.size
+        self.bursts.clear()
+
     # ---- answers ----
 
     def acknowledged(self, packet_id: int) -> Outgoing | None:
         """PUBACK: the delivery is over. None where no QoS 1 message waits under this identifier."""
+        self.settle()
         entry = self.inflight.get(packet_id)
         if entry is None or entry.qos != 1:
             return None
@@ -184,6 +316,7 @@ class OutgoingFlow:
 
         Also answers a repeated PUBREC; None where no QoS 2 message waits under this identifier.
         """
+        self.settle()
         entry = self.inflight.get(packet_id)
         if entry is None:
             entry = self.releasing.get(packet_id)
@@ -237,6 +370,14 @@ class OutgoingFlow:
 
     # ---- looking ----
 
+    def inflight_count(self) -> int:
+        """How many PUBLISH packets wait for PUBACK or PUBREC."""
+        count = len(self.inflight)
+        for burst in self.bursts:
+            count += burst.count
+        return count
+
     def unfinished(self) -> list[Outgoing]:
         """Everything not yet over, in the order of sending: inflight, releasing, then the queue."""
+        self.settle()
         return [*self.inflight.values(), *self.releasing.values(), *self.queue]
