@@ -107,7 +107,7 @@ class Client(Owner):
         session.on_trouble = self._troubled
         state = await session.open(settings.client_id)
         self._is_durable = state.journal is not None
-        self._router = Router(self._unclaimed)
+        self._router = Router(self._unclaimed, session if self._is_durable else None)
         # Until there is a connection, one that never was takes what is published.
         idle = ClientConnection(state, requeues=True)
         self._link = Link(self, idle, self._clock, self._loop)

@@ -238,11 +238,15 @@ class Outbox:
                 future = self._for_room.popleft()
                 if not future.done():
                     future.set_result(None)
-        if self._for_idle and not self.waiters:
+        if self._for_idle and (self.error is not None or self._is_idle()):
             for idle in self._for_idle:
                 if not idle.done():
                     idle.set_result(None)
             self._for_idle.clear()
+
+    def _is_idle(self) -> bool:
+        outgoing = self.link.connection.client_session.outgoing
+        return not (self.waiters or outgoing.inflight or outgoing.releasing or outgoing.queue)
 
     def _is_open(self) -> bool:
         """May a message be accepted, if it is small?"""
@@ -261,8 +265,8 @@ class Outbox:
             waiter.finish(reason_code, reason_string)
 
     async def idle(self) -> None:
-        """Wait until every message is over."""
-        if self.waiters:
+        """Wait until every message is over, those of an earlier life of the session as well."""
+        if not self._is_idle():
             future = self.link.loop.create_future()
             self._for_idle.append(future)
             await future
