@@ -252,18 +252,24 @@ async def test_a_message_that_cannot_be_kept_is_not_accepted(
         assert waiting(state) == [b"before"]
         assert session.trouble == ""
         session.met("there")
-        session.write()  # this one has to wait
+        with pytest.raises(StoreError, match="the disk is full"):
+            say(session, state, b"refused again")  # and what came before it has to wait
         assert troubles == [session.trouble]
         with pytest.raises(StoreError, match="the disk is full"):
             say(session, state, b"refused as well")
+        with pytest.raises(StoreError, match="the disk is full"):
+            session.note(Outgoing(message(b"refused as well"), 2, False))
         disk.is_full = False
         async with asyncio.timeout(30):
             while session.trouble:
                 await asyncio.sleep(0.01)
         assert troubles[1:] == [""]
         say(session, state, b"after")
+        noted = Outgoing(message(b"noted"), 2, False)
+        session.note(noted)
+        state.outgoing.append(noted)
     async with opened(tmp_path) as (session, state):
-        assert waiting(state) == [b"before", b"after"]
+        assert waiting(state) == [b"before", b"after", b"noted"]
         assert session.server == "there"
 
 

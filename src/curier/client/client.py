@@ -304,7 +304,7 @@ class Client(Owner):
             await window.fewer_than(window.size)
         if outbox.link.is_paused or outbox.waits:
             await outbox.room(message)
-        entry = outbox.send(message)
+        entry = outbox.send(message, True)
         if entry is not None:
             outbox.waiters[entry] = window
             window.unfinished += 1

@@ -157,7 +157,7 @@ class Outbox:
         self._for_room: deque[asyncio.Future[None]] = deque()
         self._for_idle: list[asyncio.Future[None]] = []
 
-    def send(self, message: ApplicationMessage) -> Outgoing | None:
+    def send(self, message: ApplicationMessage, is_one_of_many: bool = False) -> Outgoing | None:
         """Publish, or have it wait in the session; None where that was all (QoS 0, connected). For any other
         the caller puts whom to tell into ``waiters``.
 
@@ -179,7 +179,10 @@ class Outbox:
                 raise PublishRefused(error.reason_code, str(error)) from None
             raise
         if self._disk is not None and entry.qos:
-            self._disk.keep(entry)
+            if is_one_of_many:
+                self._disk.note(entry)
+            else:
+                self._disk.keep(entry)
         connection.submit(entry, layout, link.now)
         return entry if entry.qos or not is_connected else None
 

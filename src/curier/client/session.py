@@ -93,6 +93,10 @@ class Session(ABC):
         """
 
     @abstractmethod
+    def note(self, entry: Outgoing) -> None:
+        """Like ``keep``, but with the next ``write``: for one of many messages without receipts."""
+
+    @abstractmethod
     def took(self, packet_id: int) -> None:
         """The application has taken a QoS 2 message whose connection ended before, but whose session did not.
 
@@ -139,6 +143,9 @@ class MemorySession(Session):
         self.server = server
 
     def keep(self, entry: Outgoing) -> None:
+        """Nothing to do."""
+
+    def note(self, entry: Outgoing) -> None:
         """Nothing to do."""
 
     def took(self, packet_id: int) -> None:
@@ -218,14 +225,16 @@ class StoredSession(Session):
             self._journal.add(ServerMet(SESSION_NUMBER, server))
 
     def keep(self, entry: Outgoing) -> None:
-        """Write the message at once. Raises ``StoreError``."""
+        """Write the message at once, behind what came before. Raises ``StoreError``."""
         journal = self._opened()
-        self.write()  # what came before it
+        before = journal.take()
         self._state.outgoing.record(entry)
         batch = journal.take()
         assert batch is not None
         try:
-            self._store.append(batch)
+            self._store.append(
+                batch if before is None else Batch(batch.number, before.records + batch.records)
+            )
         except StoreError:
             journal.forget(batch)
             message = entry.message
@@ -233,7 +242,15 @@ class StoredSession(Session):
             message.references -= 1
             if not message.references:
                 message.number = 0
+            if before is not None:
+                self._store.commit(before)
             raise
+
+    def note(self, entry: Outgoing) -> None:
+        """Note the message in the journal. Raises ``StoreError`` while nothing can be written."""
+        if self._store.trouble:
+            raise StoreError(self._store.trouble)
+        self._state.outgoing.record(entry)
 
     def took(self, packet_id: int) -> None:
         """Note it in the journal, and write it."""
