@@ -107,7 +107,7 @@ class Client(Owner):
         session.on_trouble = self._troubled
         state = await session.open(settings.client_id)
         self._is_durable = state.journal is not None
-        self._router = Router(self._unclaimed)
+        self._router = Router(self._unclaimed, session if self._is_durable else None)
         # Until there is a connection, one that never was takes what is published.
         idle = ClientConnection(state, requeues=True)
         self._link = Link(self, idle, self._clock, self._loop)
@@ -304,7 +304,7 @@ class Client(Owner):
             await window.fewer_than(window.size)
         if outbox.link.is_paused or outbox.waits:
             await outbox.room(message)
-        entry = outbox.send(message)
+        entry = outbox.send(message, True)
         if entry is not None:
             outbox.waiters[entry] = window
             window.unfinished += 1

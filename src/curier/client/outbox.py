@@ -157,7 +157,7 @@ class Outbox:
         self._for_room: deque[asyncio.Future[None]] = deque()
         self._for_idle: list[asyncio.Future[None]] = []
 
-    def send(self, message: ApplicationMessage) -> Outgoing | None:
+    def send(self, message: ApplicationMessage, is_one_of_many: bool = False) -> Outgoing | None:
         """Publish, or have it wait in the session; None where that was all (QoS 0, connected). For any other
         the caller puts whom to tell into ``waiters``.
 
@@ -179,7 +179,10 @@ class Outbox:
                 raise PublishRefused(error.reason_code, str(error)) from None
             raise
         if self._disk is not None and entry.qos:
-            self._disk.keep(entry)
+            if is_one_of_many:
+                self._disk.note(entry)
+            else:
+                self._disk.keep(entry)
         connection.submit(entry, layout, link.now)
         return entry if entry.qos or not is_connected else None
 
@@ -238,11 +241,15 @@ class Outbox:
                 future = self._for_room.popleft()
                 if not future.done():
                     future.set_result(None)
-        if self._for_idle and not self.waiters:
+        if self._for_idle and (self.error is not None or self._is_idle()):
             for idle in self._for_idle:
                 if not idle.done():
                     idle.set_result(None)
             self._for_idle.clear()
+
+    def _is_idle(self) -> bool:
+        outgoing = self.link.connection.client_session.outgoing
+        return not (self.waiters or outgoing.inflight or outgoing.releasing or outgoing.queue)
 
     def _is_open(self) -> bool:
         """May a message be accepted, if it is small?"""
@@ -261,8 +268,8 @@ class Outbox:
             waiter.finish(reason_code, reason_string)
 
     async def idle(self) -> None:
-        """Wait until every message is over."""
-        if self.waiters:
+        """Wait until every message is over, those of an earlier life of the session as well."""
+        if not self._is_idle():
             future = self.link.loop.create_future()
             self._for_idle.append(future)
             await future

@@ -23,6 +23,7 @@ from curier.topics.tree import SubscriptionTree
 from curier.types import Message, QoS, Subscription
 
 if TYPE_CHECKING:
+    from curier.client.session import Session
     from curier.client.settings import Acknowledge, Overflow
     from curier.client.subscriptions import Subscriptions
 
@@ -36,12 +37,13 @@ QOS: Final = (QoS(0), QoS(1), QoS(2))
 class Delivery:
     """A received QoS 1 or 2 message on its way to all its streams; ``missing`` have not taken it yet."""
 
-    __slots__ = ("link", "missing", "packet_id", "reason_code", "reason_string", "router", "topic")
+    __slots__ = ("link", "missing", "packet_id", "qos", "reason_code", "reason_string", "router", "topic")
 
     def __init__(self, router: Router, link: Link, publish: Publish, missing: int) -> None:
         self.router = router
         self.link: Link | None = link  # None: its connection has ended
         self.packet_id = publish.packet_id
+        self.qos = publish.qos
         self.topic = publish.topic
         self.missing = missing
         self.reason_code = 0  # the worst that anyone acknowledged with
@@ -50,9 +52,12 @@ class Delivery:
     def taken(self) -> None:
         """One more stream has taken the message."""
         self.missing -= 1
-        if self.missing <= 0 and self.link is not None:
-            del self.router.deliveries[self.packet_id]
-            self.link.acknowledge(self.packet_id, self.reason_code, self.reason_string)
+        if self.missing <= 0:
+            if self.link is not None:
+                del self.router.deliveries[self.packet_id]
+                self.link.acknowledge(self.packet_id, self.reason_code, self.reason_string)
+            if self.qos == 2 and self.router.disk is not None:
+                self.router.note_taken(self, self.router.disk)
 
 
 class ReceivedMessage(Message):
@@ -330,6 +335,10 @@ class Stream:
                 future.set_result(None)
         self._readers.clear()
 
+    def leave_unacknowledged(self) -> None:
+        """What the server sends again, to the next life of the program, is not for this one any more."""
+        self._messages = deque(message for message in self._messages if message._delivery is None)
+
     def leave(self) -> list[ReceivedMessage]:
         """What was not taken, to be disposed of."""
         messages = list(self._messages)
@@ -340,7 +349,9 @@ class Stream:
 class Router:
     """Finds the streams of each message."""
 
-    def __init__(self, told: Callable[[int], None]) -> None:
+    def __init__(self, told: Callable[[int], None], disk: Session | None = None) -> None:
+        """``disk`` is the session where it outlives the program, until the client is over."""
+        self.disk = disk
         self.deliveries: dict[int, Delivery] = {}  # by Packet Identifier, on the connection there is
         self.unclaimed: deque[tuple[Publish, Delivery]] = deque()  # nobody has subscribed to them yet
         self.holds = False  # do such messages wait?
@@ -440,6 +451,17 @@ class Router:
             delivery.link = None
             self._carried[packet_id] = delivery
         self.deliveries = {}
+
+    def note_taken(self, delivery: Delivery, disk: Session) -> None:
+        """A QoS 2 message is the application's: on the disk, before it gets it.
+
+        Where its connection has ended, the server will send it again, maybe to the next life of the program.
+        """
+        if delivery.link is not None:
+            disk.write()
+        elif delivery.reason_code < 0x80 and self._carried.get(delivery.packet_id) is delivery:
+            del self._carried[delivery.packet_id]
+            disk.took(delivery.packet_id)
 
     def drop_unclaimed(self) -> None:
         """Nobody has come for what waits."""

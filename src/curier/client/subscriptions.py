@@ -181,7 +181,10 @@ class Subscriptions:
             if not opening.done():
                 opening.set_exception(error)
         for stream in self._streams:
+            if self._router.disk is not None:
+                stream.leave_unacknowledged()
             stream.end(error)
+        self._router.disk = None
         self._done_leaving()
 
     # ---- asking ----

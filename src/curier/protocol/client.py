@@ -10,8 +10,9 @@
 
 The session outlives the connection: give it to the next one, with Clean Start 0 in its CONNECT, and what is
 unfinished goes on. Where it has a journal, whoever drives this makes each batch durable and calls
-``release``. What the server announces in CONNACK (3.2.2.3) is kept here: asking for more raises
-``LocalProtocolError`` and sends nothing. What the server breaks ends the connection, and raises nothing.
+``release``, or where there is no connection sets the journal's ``durable``. What the server announces in
+CONNACK (3.2.2.3) is kept here: asking for more raises ``LocalProtocolError`` and sends nothing. What the
+server breaks ends the connection, and raises nothing.
 """
 
 from __future__ import annotations
@@ -374,8 +375,9 @@ class ClientConnection(ClientMessages):
         return data
 
     def send(self, packet: bytes) -> None:
-        super().send(packet)
-        self.sent_at = self.now
+        if packet:  # there is nothing in what only holds others back
+            super().send(packet)
+            self.sent_at = self.now
 
     # ---- time ----
 
@@ -528,6 +530,7 @@ class ClientConnection(ClientMessages):
         self.state = CONNECTED
         self.is_asked = False
         lost = [] if is_present else self.discard_begun()
+        self.wait_for_disk()
         self.events.append(Connected(packet, is_present, lost))
         outgoing = self.client_session.outgoing
         most = min(properties.receive_maximum or 65535, self.max_inflight)  # [MQTT-3.3.4-7]

@@ -44,12 +44,13 @@ NOT_SET: Final = float("inf")  # a deadline that does not come
 class PendingAck:
     """A received QoS 1 or 2 message that its reader has not acknowledged, or not yet in its turn."""
 
-    __slots__ = ("data", "packet_id", "qos", "reason_code")
+    __slots__ = ("batch", "data", "packet_id", "qos", "reason_code")
 
     def __init__(self, packet_id: int, qos: int) -> None:
         self.packet_id = packet_id
         self.qos = qos
         self.reason_code: int = 0
+        self.batch: int = 0  # of the journal, that says that it was taken
         self.data: bytes | None = None  # the PUBACK or PUBREC, once its reader has acknowledged
 
 
@@ -76,6 +77,24 @@ class ClientMessages(Connection):
         self.events: list[Event] = []
         self.reason_string: str = ""  # of the acknowledgement that is being worked on
         self.taken_with: dict[int, int] = {}  # Reason Codes of PUBREC that are no refusal and not 0
+
+    # ---- what is durable ----
+
+    def wait_for_disk(self) -> None:
+        """What earlier connections left to the disk must be there before this one answers or sends again.
+
+        PUBREL may leave only when no crash can undo that PUBREC was seen, on whichever connection that was.
+        """
+        journal = self.client_session.journal
+        if journal is not None and journal.newest() > journal.durable:
+            self.send_after(journal.newest(), b"")
+
+    def release(self, batch: int, now: float) -> None:
+        """Like that of every connection; and the journal knows for the next one."""
+        journal = self.client_session.journal
+        if journal is not None and batch > journal.durable:
+            journal.durable = batch
+        super().release(batch, now)
 
     # ---- messages out ----
 
@@ -196,7 +215,7 @@ class ClientMessages(Connection):
             return
         outgoing.mark_sent(entry, now)
         self._expect_answer(now)
-        self._send_publish(entry, layout, 0)
+        self._send_publish(entry, layout, self.held[-1].batch if entry.qos == 2 and self.held else 0)
 
     def _send_publish(self, entry: Outgoing, layout: Layout, hold: int) -> None:
         self.traffic.publishes_sent += 1
@@ -210,7 +229,7 @@ class ClientMessages(Connection):
     def _send_pubrel(self, entry: Outgoing, now: float) -> None:
         entry.sent_at = now
         self._expect_answer(now)
-        self.send(b"\x62\x02" + PACKET_IDS[entry.packet_id])
+        self.answer(b"\x62\x02" + PACKET_IDS[entry.packet_id], self.journal_length())
 
     def _layout(self, entry: Outgoing, dup: bool, now: float) -> Layout:
         """The PUBLISH of ``entry``; raises ``LocalProtocolError`` where it is more than this server takes."""
@@ -359,6 +378,7 @@ class ClientMessages(Connection):
             self.pending_acks[packet_id] = pending
             self.acks_in_order.append(pending)
         else:
+            self._take(pending)
             self._acknowledge(pending, self._encode_ack(pending, ""))
 
     def _resolve_alias(self, publish: Publish, alias: int) -> None:
@@ -392,6 +412,7 @@ class ClientMessages(Connection):
         pending.reason_code = reason_code if self.version == MQTT_50 else 0
         pending.data = self._encode_ack(pending, why)
         self.now = now
+        self._take(pending)
         waiting = self.acks_in_order
         while waiting:
             data = waiting[0].data
@@ -414,12 +435,21 @@ class ClientMessages(Connection):
             data = encode_ack(kind, pending.packet_id, pending.reason_code, None, self.version)
         return data
 
+    def _take(self, pending: PendingAck) -> None:
+        """A message has its reader: sent again it is a duplicate, even if the turn of PUBREC never comes."""
+        if pending.qos == 2 and pending.reason_code < 0x80:
+            session = self.client_session
+            session.incoming.take(pending.packet_id)  # [MQTT-4.3.3-8]
+            if session.journal is not None:
+                pending.batch = session.journal.number
+
     def _acknowledge(self, pending: PendingAck, data: bytes) -> None:
-        before = self.journal_length()
-        is_refused = pending.reason_code >= 0x80
-        if pending.qos == 2 and not is_refused:
-            self.client_session.incoming.take(pending.packet_id)  # [MQTT-4.3.3-8]
-        self.answer(data, before, 1 if pending.qos == 1 or is_refused else 0)
+        credit = 1 if pending.qos == 1 or pending.reason_code >= 0x80 else 0
+        journal = self.client_session.journal
+        if journal is not None and pending.batch > journal.durable:
+            self.send_after(pending.batch, data, credit)
+        else:
+            self.answer(data, self.journal_length(), credit)
 
 
 def _check_message(message: ApplicationMessage) -> None:
