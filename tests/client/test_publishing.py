@@ -189,15 +189,17 @@ async def test_maximum_qos_and_retain_of_the_server(stage: Stage) -> None:
 async def test_topic_aliases_are_chosen(stage: Stage) -> None:
     async with stage.connect(connack={"topic_alias_maximum": 1}) as (client, wire):
         for _ in range(2):
-            await client.publish("a/long/topic", b"x")
-            await client.publish("another/topic", b"y")
+            await client.publish("a/topic/that/is/long/enough", b"x")
+            await client.publish("another/topic/that/is/long/enough", b"y")
+            await client.publish("a/short/topic", b"z")
         await settle()
         found = []
         for packet in wire.packets:
             assert isinstance(packet, Publish)
             alias = packet.properties.topic_alias if packet.properties is not None else None
             found.append((packet.topic, alias))
-        assert found == [("a/long/topic", 1), ("another/topic", None), ("", 1), ("another/topic", None)]
+        one, two, short = "a/topic/that/is/long/enough", "another/topic/that/is/long/enough", "a/short/topic"
+        assert found == [(one, 1), (two, None), (short, None), ("", 1), (two, None), (short, None)]
 
 
 @virtual

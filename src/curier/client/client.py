@@ -45,14 +45,12 @@ from curier.client.settings import Acknowledge, ClientSettings, Overflow
 from curier.client.streams import ReceivedMessage, Router, Stream
 from curier.client.subscriptions import Subscriptions
 from curier.codec.constants import MQTT_50, PROTOCOL_ERROR, TOPIC_FILTER_INVALID
-from curier.codec.packets import Publish
 from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, LocalProtocolError, MqttError
 from curier.protocol import events as core_events
 from curier.protocol.client import ClientConnection
 from curier.protocol.connection import Traffic
 from curier.session.message import NEVER, ApplicationMessage
-from curier.session.outgoing import Outgoing
 from curier.topics.filters import check_topic_filter
 from curier.types import Message, QoS, RetainHandling, Subscription
 
@@ -107,11 +105,11 @@ class Client(Owner):
         session.on_trouble = self._troubled
         state = await session.open(settings.client_id)
         self._is_durable = state.journal is not None
-        self._router = Router(self._unclaimed, session if self._is_durable else None)
+        disk = session if self._is_durable else None
+        self._router = Router(self._unclaimed, disk)
+        self._outbox = Outbox(settings, disk)
         # Until there is a connection, one that never was takes what is published.
-        idle = ClientConnection(state, requeues=True)
-        self._link = Link(self, idle, self._clock, self._loop)
-        self._outbox = Outbox(settings, self._link, session if self._is_durable else None)
+        self._link = self._outbox.link = self.make_link(ClientConnection(state, requeues=True), "")
         self._subscriptions = Subscriptions(self._link, self._router, self.tell, self._hold)
         self._requester = Requester(self, self._subscriptions, settings.response_prefix)
         try:
@@ -299,7 +297,8 @@ class Client(Owner):
         if isinstance(item, Message):
             message = self._from_message(item)
         else:
-            message = application_message(item[0], item[1], qos, retain)
+            topic, payload = item
+            message = application_message(topic, payload, qos, retain)
         if window.unfinished >= window.size or window.error is not None:
             await window.fewer_than(window.size)
         if outbox.link.is_paused or outbox.waits:
@@ -475,8 +474,18 @@ class Client(Owner):
 
     def make_link(self, connection: ClientConnection, name: str) -> Link:
         """A link for the keeper to dial."""
+        assert self._outbox is not None
         connection.traffic = self._traffic
-        return Link(self, connection, self._clock, self._loop, self.settings.authentication, name)
+        return Link(
+            self,
+            connection,
+            self._clock,
+            self._loop,
+            self._router.message_received,
+            self._outbox.published,
+            self.settings.authentication,
+            name,
+        )
 
     def tell(self, event: Event) -> None:
         """An event happened."""
@@ -512,13 +521,6 @@ class Client(Owner):
             self._subscriptions.lost()
         if not self._is_closing:
             self.tell(error)
-
-    def message_received(self, link: Link, publish: Publish) -> None:
-        self._router.message_received(link, publish)
-
-    def published(self, entry: Outgoing, reason_code: int, reason_string: str) -> None:
-        if self._outbox is not None:
-            self._outbox.published(entry, reason_code, reason_string)
 
     def answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:
         """SUBACK or UNSUBACK."""

@@ -26,6 +26,9 @@ from curier.types import ReasonCode, Will
 FOREVER: Final = 0xFFFFFFFF  # Session Expiry Interval: it does not expire
 WHILE_RECONNECTING: Final = 300  # seconds; how long a session without a wish for more outlives a connection
 
+SHORTEST_ALIASED: Final = 24
+"""Bytes of a Topic Name; for shorter ones a Topic Alias costs more time than its bytes are worth."""
+
 LONG: Final = 10.0  # seconds; a connection that lived longer begins the backoff anew
 
 PASSING: Final = frozenset(
@@ -213,7 +216,9 @@ class Keeper:
             retry_interval=settings.retry_interval,
             starts=False,
             requeues=True,
+            tells_sent=False,
         )
+        connection.shortest_aliased = SHORTEST_ALIASED
         link = self.client.make_link(connection, str(url))
         link.server = self.label(url)
         until = asyncio.get_running_loop().time() + settings.connect_timeout

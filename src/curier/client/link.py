@@ -63,12 +63,6 @@ def note(future: asyncio.Future[Any]) -> None:
 class Owner:
     """What a link tells; the client is one."""
 
-    def message_received(self, link: Link, publish: Publish) -> None:
-        """A message came; acknowledge it with ``Link.acknowledge``."""
-
-    def published(self, entry: Outgoing, reason_code: int, reason_string: str) -> None:
-        """A message is complete, or refused."""
-
     def connected(self, link: Link, event: Connected) -> None:
         """CONNACK accepted; what waits in the session has not been sent yet."""
 
@@ -97,6 +91,8 @@ class Link(asyncio.Protocol):
         connection: ClientConnection,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
+        on_message: Callable[[Link, Publish], None],
+        on_published: Callable[[Outgoing, int, str], None],
         authentication: Authentication | None = None,
         name: str = "",
     ) -> None:
@@ -104,6 +100,8 @@ class Link(asyncio.Protocol):
         self.connection = connection
         self.clock = clock
         self.loop = loop
+        self.on_message = on_message  # a message came; acknowledge it with `acknowledge`
+        self.on_published = on_published  # a message is complete, or refused
         self.name = name  # of the server, for messages
         self.server = name  # who has the other half of the session
         self.now = clock()
@@ -248,14 +246,11 @@ class Link(asyncio.Protocol):
     # ---- what the connection tells ----
 
     def _tell(self) -> None:
-        owner = self.owner
         for event in self.connection.take_events():
-            kind = type(event)
-            if kind is MessageReceived:
-                owner.message_received(self, cast(MessageReceived, event).publish)
-            elif kind is Published:
-                done = cast(Published, event)
-                owner.published(done.entry, done.reason_code, done.reason_string)
+            if isinstance(event, MessageReceived):
+                self.on_message(self, event.publish)
+            elif isinstance(event, Published):
+                self.on_published(event.entry, event.reason_code, event.reason_string)
             else:
                 self._tell_rare(event)
 

@@ -113,6 +113,7 @@ class ClientConnection(ClientMessages):
     ``resumes``: False where there is no Session State for this Client Identifier, not even an empty one; a
     server that has some is then closed on [MQTT-3.2.2-4].
     ``requeues``: when Session State is lost or ends, what it had of messages out is published anew.
+    ``tells_sent``: a QoS 0 message that is sent at once has a ``Published`` as well.
     ``max_inflight``: unfinished QoS 1 and 2 PUBLISH packets sent, 1 to 65535, within the server's limit.
     ``topic_aliases``: how many are chosen for what is published, within the server's maximum.
     ``connect_timeout``: seconds to wait for CONNACK.
@@ -135,10 +136,12 @@ class ClientConnection(ClientMessages):
         retry_interval: float = 20.0,
         starts: bool = True,
         requeues: bool = False,
+        tells_sent: bool = True,
     ) -> None:
         super().__init__(session)
         self.manual_acks = manual_acks
         self.requeues = requeues
+        self.tells_sent = tells_sent
         self.resumes: bool = resumes
         self.max_inflight: int = max_inflight
         self.topic_alias_limit: int = topic_aliases
