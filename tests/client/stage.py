@@ -100,8 +100,7 @@ def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
         for parameter in signature.parameters.values()
         if parameter.name != "stage"
     ]
-    if "monkeypatch" not in signature.parameters:
-        parameters.append(inspect.Parameter("monkeypatch", inspect.Parameter.KEYWORD_ONLY))
+    parameters.append(inspect.Parameter("monkeypatch", inspect.Parameter.KEYWORD_ONLY))
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     del run.__wrapped__
     return cast(Callable[..., None], run)
@@ -266,6 +265,7 @@ class Stage:
         self.dialled: list[tuple[float, str]] = []  # when, and to where
         self.down: dict[str, Exception] = {}  # servers that cannot be reached: what dialling raises
         self.settings: list[DialSettings] = []
+        self.dialler: Callable[..., Coroutine[Any, Any, Any]] | None = None  # dials instead
 
     @property
     def now(self) -> float:
@@ -274,6 +274,9 @@ class Stage:
     async def dial(
         self, url: ServerUrl, settings: DialSettings, make: Callable[[], asyncio.Protocol]
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        if self.dialler is not None:
+            found: tuple[asyncio.Transport, asyncio.Protocol] = await self.dialler(url, settings, make)
+            return found
         self.dialled.append((self.now, str(url)))
         self.settings.append(settings)
         await asyncio.sleep(0)

@@ -16,6 +16,8 @@ from curier.client.client import Client
 from curier.client.events import Event
 from curier.client.sync import LoopThread, SyncClient
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def url() -> Iterator[str]:

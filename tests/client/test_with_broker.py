@@ -12,6 +12,8 @@ from curier.broker.options import Options
 from tests.client.servers import on_every_loop
 from tests.client.stage import Watch
 
+pytestmark = pytest.mark.slow
+
 ANYWHERE = ["tcp://127.0.0.1:0"]
 
 
