@@ -115,8 +115,11 @@ class End(asyncio.Transport):
         return 0
 
 
-async def converse(broker: Broker, stage: Stage, version: int, qos: int) -> list[bytes]:
-    """Subscribe, publish three messages, receive them, publish three more; what was received."""
+async def converse(stage: Stage, version: int, qos: int, pause: float) -> list[bytes]:
+    """Subscribe, publish three messages, receive them, publish three more; what was received.
+
+    The reader takes ``pause`` seconds for each message.
+    """
     client = stage.client(
         version=version, session_expiry=1000, client_id="me", retry_first_connect=True, keep_alive=30
     )
@@ -127,6 +130,7 @@ async def converse(broker: Broker, stage: Stage, version: int, qos: int) -> list
         async def read() -> None:
             async for message in stream:
                 found.append(message.payload)
+                await asyncio.sleep(pause)
 
         reading = asyncio.ensure_future(read())
         for begin in (0, 3):
@@ -148,12 +152,12 @@ async def test_cut_behind_every_byte(stage: Stage, version: int, qos: int) -> No
     budget = 10**9
     whole = Broker(budget)
     stage.dialler = whole.dial
-    assert await converse(whole, stage, version, qos) == [b"0", b"1", b"2", b"3", b"4", b"5"]
+    assert await converse(stage, version, qos, 0) == [b"0", b"1", b"2", b"3", b"4", b"5"]
     assert whole.connections == 1
     for cut in range(1, whole.carried):
         broker = Broker(cut)
         stage.dialler = broker.dial
-        found = await converse(broker, stage, version, qos)
+        found = await converse(stage, version, qos, pause=cut % 2)
         assert broker.connections == 2 or cut > whole.carried - 20, cut  # the last bytes are the goodbye
         if qos == 2:
             assert found == [b"0", b"1", b"2", b"3", b"4", b"5"], cut
