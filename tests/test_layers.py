@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"session.records", "session.message"},
     "auth": {"session.message", "broker.hooks"},
     "net": {"broker", "codec"},
-    "client": {"protocol", "session", "codec", "store", "net.websocket"},
+    "client": {"protocol", "session", "topics", "codec", "store", "net.websocket"},
     "loadgen": {"codec"},
     "config": {"broker.options"},
     "logs": {"broker.hooks", "broker.connection", "session.message"},

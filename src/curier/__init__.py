@@ -14,29 +14,69 @@ from typing import TYPE_CHECKING
 from curier.errors import (
     ConfigError,
     ConnectionLost,
+    ConnectRefused,
     LocalProtocolError,
     MalformedPacket,
     MqttError,
     ProtocolError,
+    PublishRefused,
+    QueueFull,
     Refused,
     RemoteProtocolError,
     StoreError,
+    SubscribeRefused,
 )
 from curier.types import Message, QoS, ReasonCode, RetainHandling, Subscription, Will
 
 if TYPE_CHECKING:
     from curier.broker.options import Options
+    from curier.client import Client, ClientSettings, SyncClient, connect, connect_sync
+    from curier.client.events import (
+        Closed,
+        Connected,
+        MessagesDropped,
+        Reconnecting,
+        SessionLost,
+        StorageTrouble,
+        SubscriptionLost,
+    )
+    from curier.client.outbox import PublishResult, Receipt
+    from curier.client.requests import Request
+    from curier.client.session import Session
+    from curier.client.settings import Authentication, Reconnect
+    from curier.client.streams import ReceivedMessage, Stream
     from curier.server import Broker
 
     COMPILED: bool
 
 __version__ = "0.1.0"
 
-_LAZY = {"Broker": "curier.server", "Options": "curier.broker.options"}
+_LAZY = {
+    "Broker": "curier.server",
+    "Options": "curier.broker.options",
+    **dict.fromkeys(("Client", "ClientSettings", "SyncClient", "connect", "connect_sync"), "curier.client"),
+    **dict.fromkeys(
+        (
+            "Closed",
+            "Connected",
+            "MessagesDropped",
+            "Reconnecting",
+            "SessionLost",
+            "StorageTrouble",
+            "SubscriptionLost",
+        ),
+        "curier.client.events",
+    ),
+    **dict.fromkeys(("PublishResult", "Receipt"), "curier.client.outbox"),
+    "Request": "curier.client.requests",
+    "Session": "curier.client.session",
+    **dict.fromkeys(("Authentication", "Reconnect"), "curier.client.settings"),
+    **dict.fromkeys(("ReceivedMessage", "Stream"), "curier.client.streams"),
+}
 
 
 def __getattr__(name: str) -> object:
-    """Import ``Broker`` and ``Options`` on first use; ``COMPILED`` tells whether the core is compiled."""
+    """Import what is not plain data on first use; ``COMPILED`` tells whether the core is compiled."""
     if name == "COMPILED":
         return not str(import_module("curier.codec.primitives").__file__).endswith(".py")
     module = _LAZY.get(name)
@@ -47,22 +87,46 @@ def __getattr__(name: str) -> object:
 
 __all__ = [
     "COMPILED",
+    "Authentication",
     "Broker",
+    "Client",
+    "ClientSettings",
+    "Closed",
     "ConfigError",
+    "ConnectRefused",
+    "Connected",
     "ConnectionLost",
     "LocalProtocolError",
     "MalformedPacket",
     "Message",
+    "MessagesDropped",
     "MqttError",
     "Options",
     "ProtocolError",
+    "PublishRefused",
+    "PublishResult",
     "QoS",
+    "QueueFull",
     "ReasonCode",
+    "Receipt",
+    "ReceivedMessage",
+    "Reconnect",
+    "Reconnecting",
     "Refused",
     "RemoteProtocolError",
+    "Request",
     "RetainHandling",
+    "Session",
+    "SessionLost",
+    "StorageTrouble",
     "StoreError",
+    "Stream",
+    "SubscribeRefused",
     "Subscription",
+    "SubscriptionLost",
+    "SyncClient",
     "Will",
     "__version__",
+    "connect",
+    "connect_sync",
 ]

@@ -6,7 +6,11 @@
     │   ├── LocalProtocolError   this program asked for something MQTT forbids
     │   └── RemoteProtocolError  the peer did something MQTT forbids
     ├── Refused(reason_code, reason_string)              the other side said no, within the rules
+    │   ├── ConnectRefused       to a connection: CONNACK
+    │   ├── SubscribeRefused     to a subscription: SUBACK
+    │   └── PublishRefused       to a message: PUBACK, PUBREC, or a limit the server had announced
     ├── ConnectionLost                                   the Network Connection ended
+    ├── QueueFull                                        as many messages wait as may
     ├── StoreError                                       durable state cannot be read or written
     └── ConfigError                                      a setting is wrong; says where, and what was expected
 
@@ -63,8 +67,41 @@ class Refused(MqttError):
         self.reason_string = reason_string
 
 
+class ConnectRefused(Refused):
+    """The server refused the connection (5.0 section 3.2.2.2)."""
+
+
+class SubscribeRefused(Refused):
+    """The server refused a subscription (5.0 section 3.9.3); ``topic_filter`` is the first it refused."""
+
+    def __init__(self, reason_code: int, reason_string: str = "", topic_filter: str = "") -> None:
+        super().__init__(reason_code, reason_string)
+        self.topic_filter = topic_filter
+
+    def __str__(self) -> str:
+        return f"{self.topic_filter}: {super().__str__()}" if self.topic_filter else super().__str__()
+
+
+class PublishRefused(Refused):
+    """A message was refused: by the server (5.0 sections 3.4.2.1 and 3.5.2.1), or because it is more than the
+    server takes, or because its Message Expiry Interval passed before it could be sent.
+    """
+
+
 class ConnectionLost(MqttError):
-    """The Network Connection ended before the operation was complete."""
+    """The Network Connection ended before the operation was complete, or could not be opened.
+
+    ``reason_code`` is that of the server's DISCONNECT where ``by_server``, 0x80 where nobody said one.
+    """
+
+    def __init__(self, why: str = "", reason_code: int = 0x80, by_server: bool = False) -> None:
+        super().__init__(why)
+        self.reason_code = reason_code
+        self.by_server = by_server
+
+
+class QueueFull(MqttError):
+    """As many messages, or bytes of them, wait to be sent as may; the message names the setting."""
 
 
 class StoreError(MqttError):

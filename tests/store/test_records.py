@@ -44,6 +44,7 @@ RECORDS: dict[type[r.Record], st.SearchStrategy[r.Record]] = {
     r.Retained: st.builds(r.Retained, binaries, numbers),
     r.WillSaved: st.builds(r.WillSaved, numbers, messages(), expiries, st.integers(-1, 2**32 - 1), times),
     r.WillRemoved: st.builds(r.WillRemoved, numbers),
+    r.ServerMet: st.builds(r.ServerMet, numbers, names),
 }
 records = st.one_of(*RECORDS.values())
 
@@ -63,6 +64,7 @@ FIELDS = {
     r.Retained: ("topic", "message"),
     r.WillSaved: ("session", "message", "delay", "expiry", "due_at"),
     r.WillRemoved: ("session",),
+    r.ServerMet: ("session", "server"),
 }
 
 

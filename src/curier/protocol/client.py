@@ -10,8 +10,9 @@
 
 The session outlives the connection: give it to the next one, with Clean Start 0 in its CONNECT, and what is
 unfinished goes on. Where it has a journal, whoever drives this makes each batch durable and calls
-``release``. What the server announces in CONNACK (3.2.2.3) is kept here: asking for more raises
-``LocalProtocolError`` and sends nothing. What the server breaks ends the connection, and raises nothing.
+``release``, or where there is no connection sets the journal's ``durable``. What the server announces in
+CONNACK (3.2.2.3) is kept here: asking for more raises ``LocalProtocolError`` and sends nothing. What the
+server breaks ends the connection, and raises nothing.
 """
 
 from __future__ import annotations
@@ -111,12 +112,16 @@ class ClientConnection(ClientMessages):
     ``manual_acks``: QoS 1 and 2 messages are acknowledged by ``acknowledge``, not by themselves.
     ``resumes``: False where there is no Session State for this Client Identifier, not even an empty one; a
     server that has some is then closed on [MQTT-3.2.2-4].
+    ``requeues``: when Session State is lost or ends, what it had of messages out is published anew.
+    ``tells_sent``: a QoS 0 message that is sent at once has a ``Published`` as well.
     ``max_inflight``: unfinished QoS 1 and 2 PUBLISH packets sent, 1 to 65535, within the server's limit.
     ``topic_aliases``: how many are chosen for what is published, within the server's maximum.
     ``connect_timeout``: seconds to wait for CONNACK.
     ``ping_timeout``: seconds of silence after a PINGREQ that mean the server is dead.
     ``retry_interval``: seconds after which what is unanswered is sent again, 0: never; only to 3.1 and 3.1.1
     servers, in 5.0 that is forbidden [MQTT-4.4.0-1].
+    ``starts``: what waits in the session is sent when CONNACK comes; False: when ``start`` is called, which
+    lets a driver subscribe anew first.
     """
 
     def __init__(
@@ -129,15 +134,21 @@ class ClientConnection(ClientMessages):
         connect_timeout: float = 10.0,
         ping_timeout: float = 10.0,
         retry_interval: float = 20.0,
+        starts: bool = True,
+        requeues: bool = False,
+        tells_sent: bool = True,
     ) -> None:
         super().__init__(session)
         self.manual_acks = manual_acks
+        self.requeues = requeues
+        self.tells_sent = tells_sent
         self.resumes: bool = resumes
         self.max_inflight: int = max_inflight
         self.topic_alias_limit: int = topic_aliases
         self.connect_timeout: float = connect_timeout
         self.ping_timeout: float = ping_timeout
         self.retry_interval = retry_interval
+        self.starts: bool = starts
         self.connect_packet: Connect | None = None  # once it is sent
         self.connect_at: float = 0.0
         self.session_expiry: int = 0  # seconds; 0: the session ends with this connection
@@ -243,6 +254,7 @@ class ClientConnection(ClientMessages):
         self.state = CLOSED
         self.held.clear()
         self.pending_acks.clear()
+        self.acks_in_order.clear()
         self._tail = []
         self._tail_size = 0
         lost: list[Outgoing] = []
@@ -366,8 +378,9 @@ class ClientConnection(ClientMessages):
         return data
 
     def send(self, packet: bytes) -> None:
-        super().send(packet)
-        self.sent_at = self.now
+        if packet:  # there is nothing in what only holds others back
+            super().send(packet)
+            self.sent_at = self.now
 
     # ---- time ----
 
@@ -452,8 +465,7 @@ class ClientConnection(ClientMessages):
             self.on_pubrel(packet.packet_id, now)
         elif kind == PUBCOMP and isinstance(packet, Pubcomp):
             self._note(packet.properties)
-            # 0x92 is no refusal: PUBREC accepted the message, and an earlier PUBCOMP was lost (3.7.2.1).
-            self.on_pubcomp(packet.packet_id, 0, now)
+            self.on_pubcomp(packet.packet_id, packet.reason_code, now)
         elif kind == SUBACK and isinstance(packet, Suback):
             self._note(packet.properties)
             self._requested(self.subscribing, packet.packet_id, len(packet.reason_codes))
@@ -521,14 +533,13 @@ class ClientConnection(ClientMessages):
         self.state = CONNECTED
         self.is_asked = False
         lost = [] if is_present else self.discard_begun()
+        self.wait_for_disk()
         self.events.append(Connected(packet, is_present, lost))
         outgoing = self.client_session.outgoing
         most = min(properties.receive_maximum or 65535, self.max_inflight)  # [MQTT-3.3.4-7]
         outgoing.open(min(most, MAXIMUM_PACKET_ID - MOST_REQUESTS))
-        for entry in outgoing.releasing.values():  # [MQTT-4.4.0-1], in order [MQTT-4.6.0-4]
-            self._send_pubrel(entry, now)
-        self.pump(now)
-        self.pump_qos_0(now)
+        if self.starts:
+            self.start(now)
 
     def _take_limits(self, properties: Properties) -> None:
         """What the server takes, and what it has decided for this client (3.2.2.3)."""

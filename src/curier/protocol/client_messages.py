@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, final
 
 from curier.codec.constants import (
@@ -43,12 +44,13 @@ NOT_SET: Final = float("inf")  # a deadline that does not come
 class PendingAck:
     """A received QoS 1 or 2 message that its reader has not acknowledged, or not yet in its turn."""
 
-    __slots__ = ("data", "packet_id", "qos", "reason_code")
+    __slots__ = ("batch", "data", "packet_id", "qos", "reason_code")
 
     def __init__(self, packet_id: int, qos: int) -> None:
         self.packet_id = packet_id
         self.qos = qos
         self.reason_code: int = 0
+        self.batch: int = 0  # of the journal, that says that it was taken
         self.data: bytes | None = None  # the PUBACK or PUBREC, once its reader has acknowledged
 
 
@@ -61,17 +63,40 @@ class ClientMessages(Connection):
         self.session = session
         self.client_session: Session = session
         self.manual_acks: bool = False
+        self.tells_sent: bool = True
+        self.requeues: bool = False
         self.retry_interval: float = 0.0
         self.retry_at: float = NOT_SET
         self.topic_alias_maximum: int = 0  # what the server may use
         self.incoming_aliases: dict[int, str] = {}  # gone with the connection [MQTT-3.3.2-7]
         self.outgoing_alias_maximum: int = 0
+        self.shortest_aliased: int = SHORTEST_ALIASED
         self.outgoing_aliases: dict[bytes, int] = {}
         self.maximum_qos: int = 2
         self.retain_available: bool = True
-        self.pending_acks: dict[int, PendingAck] = {}  # in the order of receiving
+        self.pending_acks: dict[int, PendingAck] = {}
+        self.acks_in_order: deque[PendingAck] = deque()  # the same, in the order of receiving
         self.events: list[Event] = []
         self.reason_string: str = ""  # of the acknowledgement that is being worked on
+        self.taken_with: dict[int, int] = {}  # Reason Codes of PUBREC that are no refusal and not 0
+
+    # ---- what is durable ----
+
+    def wait_for_disk(self) -> None:
+        """What earlier connections left to the disk must be there before this one answers or sends again.
+
+        PUBREL may leave only when no crash can undo that PUBREC was seen, on whichever connection that was.
+        """
+        journal = self.client_session.journal
+        if journal is not None and journal.newest() > journal.durable:
+            self.send_after(journal.newest(), b"")
+
+    def release(self, batch: int, now: float) -> None:
+        """Like that of every connection; and the journal knows for the next one."""
+        journal = self.client_session.journal
+        if journal is not None and batch > journal.durable:
+            journal.durable = batch
+        super().release(batch, now)
 
     # ---- messages out ----
 
@@ -82,22 +107,45 @@ class ClientMessages(Connection):
         ``queue`` and ``queued_bytes`` of the session's outgoing flow. Raises ``LocalProtocolError`` for what
         is no message, or more than this server takes.
         """
-        self.now = now
-        _check_message(message)
-        outgoing = self.client_session.outgoing
-        entry = Outgoing(message, message.qos, message.retain)
-        if self.state == CONNECTED:
-            layout = self._layout(entry, False, now)
-            if not entry.qos:
-                self._start(entry, layout, now)
-                return entry
-            if outgoing.quota > 0 and not outgoing.queue and not outgoing.resend:
-                outgoing.record(entry)
-                self._start(entry, layout, now)
-                return entry
-        outgoing.record(entry)
-        outgoing.append(entry)
+        entry, layout = self.prepare(message, now)
+        if entry.qos or layout is None:
+            self.client_session.outgoing.record(entry)
+        self.submit(entry, layout, now)
         return entry
+
+    def prepare(self, message: ApplicationMessage, now: float) -> tuple[Outgoing, Layout | None]:
+        """The first half of ``publish``: check a message; nothing is changed yet.
+
+        Whoever keeps a message on disk before it is accepted does that (``OutgoingFlow.record``) between the
+        halves, and need not go on where it fails. Raises as ``publish`` does.
+        """
+        _check_message(message)
+        entry = Outgoing(message, message.qos, message.retain)
+        return entry, self._layout(entry, False, now) if self.state == CONNECTED else None
+
+    def submit(self, entry: Outgoing, layout: Layout | None, now: float) -> None:
+        """The second half of ``publish``: send what ``prepare`` returned, or have it wait in the session."""
+        self.now = now
+        outgoing = self.client_session.outgoing
+        if layout is not None and (
+            not entry.qos or (outgoing.quota > 0 and not outgoing.queue and not outgoing.resend)
+        ):
+            self._start(entry, layout, now)
+            if not entry.qos and self.tells_sent:
+                self.events.append(Published(entry, 0, ""))
+        else:
+            outgoing.append(entry)
+
+    def start(self, now: float) -> None:
+        """Send what waits in the session; by itself with CONNACK unless ``starts`` is False."""
+        self.now = now
+        if self.state != CONNECTED:
+            return
+        outgoing = self.client_session.outgoing
+        for entry in outgoing.releasing.values():  # [MQTT-4.4.0-1], in order [MQTT-4.6.0-4]
+            self._send_pubrel(entry, now)
+        self.pump(now)
+        self.pump_qos_0(now)
 
     def pump(self, now: float) -> None:
         """Send what waits in the session, as far as quota allows: first again, then new [MQTT-4.9.0-2]."""
@@ -139,9 +187,10 @@ class ClientMessages(Connection):
             outgoing.forget(entry)
             self.events.append(Published(entry, error.reason_code, str(error)))
             return
+        self._start(entry, layout, now)
         if not entry.qos:
             outgoing.forget(entry)
-        self._start(entry, layout, now)
+            self.events.append(Published(entry, 0, ""))
 
     def _start(self, entry: Outgoing, layout: Layout, now: float) -> None:
         """Send a PUBLISH for the first time; the caller has seen that there is quota."""
@@ -157,8 +206,6 @@ class ClientMessages(Connection):
         if self.outgoing_alias_maximum and not hold:
             layout = self._aliased(entry, layout, now)
         self._send_publish(entry, layout, hold)
-        if not entry.qos:
-            self.events.append(Published(entry, 0, ""))
 
     def _send_again(self, entry: Outgoing, now: float) -> None:
         """Send a PUBLISH again, with DUP and its Packet Identifier [MQTT-3.3.1-1] [MQTT-4.4.0-1]."""
@@ -171,7 +218,7 @@ class ClientMessages(Connection):
             return
         outgoing.mark_sent(entry, now)
         self._expect_answer(now)
-        self._send_publish(entry, layout, 0)
+        self._send_publish(entry, layout, self.held[-1].batch if entry.qos == 2 and self.held else 0)
 
     def _send_publish(self, entry: Outgoing, layout: Layout, hold: int) -> None:
         self.traffic.publishes_sent += 1
@@ -185,7 +232,7 @@ class ClientMessages(Connection):
     def _send_pubrel(self, entry: Outgoing, now: float) -> None:
         entry.sent_at = now
         self._expect_answer(now)
-        self.send(b"\x62\x02" + PACKET_IDS[entry.packet_id])
+        self.answer(b"\x62\x02" + PACKET_IDS[entry.packet_id], self.journal_length())
 
     def _layout(self, entry: Outgoing, dup: bool, now: float) -> Layout:
         """The PUBLISH of ``entry``; raises ``LocalProtocolError`` where it is more than this server takes."""
@@ -220,7 +267,7 @@ class ClientMessages(Connection):
         topic = message.topic
         alias = self.outgoing_aliases.get(topic, 0)
         if not alias and (
-            len(self.outgoing_aliases) >= self.outgoing_alias_maximum or len(topic) < SHORTEST_ALIASED
+            len(self.outgoing_aliases) >= self.outgoing_alias_maximum or len(topic) < self.shortest_aliased
         ):
             return layout
         is_new = not alias
@@ -240,18 +287,35 @@ class ClientMessages(Connection):
         """Is a packet of ``size`` bytes more than the server's Maximum Packet Size [MQTT-3.2.2-15]?"""
         return self.peer_max_packet_size > 0 and size > self.peer_max_packet_size
 
+    def on_pubrec(self, packet_id: int, reason_code: int, now: float) -> None:
+        if 0 < reason_code < 0x80:
+            self.taken_with[packet_id] = reason_code
+        super().on_pubrec(packet_id, reason_code, now)
+
+    def on_pubcomp(self, packet_id: int, reason_code: int, now: float) -> None:
+        """PUBCOMP. Its own Reason Code is no refusal: PUBREC accepted the message (3.7.2.1)."""
+        super().on_pubcomp(packet_id, self.taken_with.pop(packet_id, 0), now)
+
     def finished(self, entry: Outgoing, reason_code: int, now: float) -> None:
         self.events.append(Published(entry, reason_code, self.reason_string))
 
     def discard_begun(self) -> list[Outgoing]:
         """Discard Session State [MQTT-3.2.2-5]: the messages whose delivery had begun, which are returned.
 
-        What only waits is no part of it (4.1), and stays.
+        What only waits is no part of it (4.1), and stays. With ``requeues`` they are messages to be published
+        in the next session, ahead of all others, but for those that the server had taken, which are complete.
         """
         outgoing = self.client_session.outgoing
         incoming = self.client_session.incoming
-        lost = [*outgoing.inflight.values(), *outgoing.releasing.values()]
-        for entry in lost:
+        begun = list(outgoing.inflight.values())
+        taken = list(outgoing.releasing.values())
+        over = [*begun, *taken]
+        lost = over
+        if self.requeues:  # what PUBREC had answered, the server had taken [MQTT-4.3.3-8]
+            outgoing.requeue()
+            self.events += [Published(entry, 0, "") for entry in taken]
+            over, lost = taken, begun
+        for entry in over:
             outgoing.forget(entry)
         outgoing.inflight.clear()
         outgoing.releasing.clear()
@@ -315,7 +379,9 @@ class ClientMessages(Connection):
         pending = PendingAck(packet_id, publish.qos)
         if self.manual_acks:
             self.pending_acks[packet_id] = pending
+            self.acks_in_order.append(pending)
         else:
+            self._take(pending)
             self._acknowledge(pending, self._encode_ack(pending, ""))
 
     def _resolve_alias(self, publish: Publish, alias: int) -> None:
@@ -349,11 +415,15 @@ class ClientMessages(Connection):
         pending.reason_code = reason_code if self.version == MQTT_50 else 0
         pending.data = self._encode_ack(pending, why)
         self.now = now
-        for first in list(self.pending_acks.values()):
-            if first.data is None:
+        self._take(pending)
+        waiting = self.acks_in_order
+        while waiting:
+            data = waiting[0].data
+            if data is None:
                 break
+            first = waiting.popleft()
             del self.pending_acks[first.packet_id]
-            self._acknowledge(first, first.data)
+            self._acknowledge(first, data)
         return True
 
     def _encode_ack(self, pending: PendingAck, why: str) -> bytes:
@@ -368,12 +438,21 @@ class ClientMessages(Connection):
             data = encode_ack(kind, pending.packet_id, pending.reason_code, None, self.version)
         return data
 
+    def _take(self, pending: PendingAck) -> None:
+        """A message has its reader: sent again it is a duplicate, even if the turn of PUBREC never comes."""
+        if pending.qos == 2 and pending.reason_code < 0x80:
+            session = self.client_session
+            session.incoming.take(pending.packet_id)  # [MQTT-4.3.3-8]
+            if session.journal is not None:
+                pending.batch = session.journal.number
+
     def _acknowledge(self, pending: PendingAck, data: bytes) -> None:
-        before = self.journal_length()
-        is_refused = pending.reason_code >= 0x80
-        if pending.qos == 2 and not is_refused:
-            self.client_session.incoming.take(pending.packet_id)  # [MQTT-4.3.3-8]
-        self.answer(data, before, 1 if pending.qos == 1 or is_refused else 0)
+        credit = 1 if pending.qos == 1 or pending.reason_code >= 0x80 else 0
+        journal = self.client_session.journal
+        if journal is not None and pending.batch > journal.durable:
+            self.send_after(pending.batch, data, credit)
+        else:
+            self.answer(data, self.journal_length(), credit)
 
 
 def _check_message(message: ApplicationMessage) -> None:

@@ -26,7 +26,7 @@ class Connected(Event):
 
     ``session_present`` False means that the server knows no session: subscribe anew. ``lost`` are messages
     whose delivery had begun in a session the server does not have any more [MQTT-3.2.2-5]: nobody knows
-    whether they arrived, they are not sent again by themselves.
+    whether they arrived, with ``requeues`` they are published anew.
     """
 
     __slots__ = ("connack", "lost", "session_present")

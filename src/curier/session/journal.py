@@ -27,11 +27,13 @@ class Journal:
 
     ``number`` is that of the batch being filled; batches are numbered from 1 without gaps. ``length`` grows
     with every record ever added: whoever compares it before and after an action knows whether the action
-    has to wait for the disk.
+    has to wait for the disk. ``durable`` is for whoever has to know it later than in ``release``: a client's
+    next connection.
     """
 
     def __init__(self) -> None:
         self.number: int = 1
+        self.durable: int = 0  # number of the newest batch that is known to be durable
         self.length: int = 0
         self.pending_bytes: int = 0  # of messages in the batch being filled
         self._records: list[Record] = []
@@ -45,6 +47,10 @@ class Journal:
         """A fresh number for a session, message or delivery."""
         self._last += 1
         return self._last
+
+    def newest(self) -> int:
+        """Number of the batch with the last record there is; 0 where there was none."""
+        return self.number if self._records else self.number - 1
 
     def add(self, record: Record) -> None:
         self._records.append(record)
@@ -75,3 +81,7 @@ class Journal:
         self.pending_bytes = 0
         self.number += 1
         return batch
+
+    def forget(self, batch: Batch) -> None:
+        """``batch`` was taken just now and is kept nowhere: its number goes to the next."""
+        self.number = batch.number

@@ -180,13 +180,33 @@ class OutgoingFlow:
 
     def append(self, entry: Outgoing) -> None:
         """Put ``entry`` at the end of the queue."""
-        expires_at = entry.message.expires_at
-        if expires_at != NEVER and (self.first_expiry == NEVER or expires_at < self.first_expiry):
-            self.first_expiry = expires_at
+        self._note_expiry(entry.message.expires_at)
         if self.queue is NO_ENTRIES:
             self.queue = deque()
         self.queue.append(entry)
         self.queued_bytes += entry.message.size()
+
+    def requeue(self) -> None:
+        """The peer knows nothing of the session any more: what it has not answered waits again, first of all,
+        in order and without Packet Identifiers.
+        """
+        self.settle()
+        if self.inflight and self.queue is NO_ENTRIES:
+            self.queue = deque()
+        for entry in reversed(self.inflight.values()):
+            entry.packet_id = 0
+            entry.on_wire = False
+            if self.journal is not None and entry.delivery:
+                self.journal.add(Sent(self.session_number, entry.delivery, 0))
+            self.queue.appendleft(entry)
+            self.queued_bytes += entry.message.size()
+            self._note_expiry(entry.message.expires_at)
+        self.inflight.clear()
+        self.resend.clear()
+
+    def _note_expiry(self, expires_at: float) -> None:
+        if expires_at != NEVER and (self.first_expiry == NEVER or expires_at < self.first_expiry):
+            self.first_expiry = expires_at
 
     def pop(self) -> Outgoing:
         """Take the first of the queue."""

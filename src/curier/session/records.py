@@ -229,6 +229,17 @@ class WillRemoved(Record):
 
 
 @final
+class ServerMet(Record):
+    """A client's Session State is shared with this server from now on, and with no other."""
+
+    __slots__ = ("server", "session")
+
+    def __init__(self, session: int, server: str) -> None:
+        self.session = session
+        self.server = server
+
+
+@final
 class Batch:
     """Records to be made durable together, in order."""
 
@@ -315,6 +326,11 @@ def _encode(record: Record, out: list[bytes]) -> None:
         _encode_message(0, record.message, out)
     elif isinstance(record, WillRemoved):
         out.append(_NUMBER.pack(14, record.session))
+    elif isinstance(record, ServerMet):
+        server = record.server.encode()
+        out.append(_NUMBER.pack(16, record.session))
+        out.append(_LENGTH.pack(len(server)))
+        out.append(server)
 
 
 def _encode_message(number: int, message: ApplicationMessage, out: list[bytes]) -> None:
@@ -428,4 +444,7 @@ class _Reader:
             return WillRemoved(self.numbers(_NUMBER)[1])
         if kind == 15:
             return MessageRemoved(self.numbers(_NUMBER)[1])
+        if kind == 16:
+            session = self.numbers(_NUMBER)[1]
+            return ServerMet(session, self.prefixed().decode())
         raise ValueError(f"there is no record of kind {kind}")

@@ -44,3 +44,26 @@ class Store(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Finish the open batch, if it can be, and let go of everything."""
+
+
+class SessionStore(Store):
+    """A store that can also keep a batch at once: that of a client's session.
+
+    Any number of batches may be open. ``snapshot``, where it is set, gives a batch that says everything up to
+    and including its number; the store may begin anew with it. ``trouble`` is the words of ``on_trouble``, or
+    "". ``on_committed`` may be called before ``commit`` or ``sync`` return.
+    """
+
+    snapshot: Callable[[], Batch] | None
+    trouble: str
+
+    @abstractmethod
+    def append(self, batch: Batch) -> None:
+        """Write ``batch`` so that it outlives this program; ``sync`` then makes it durable.
+
+        Raises ``StoreError`` where that cannot be now; nothing of it is kept then, nor will be.
+        """
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Make all that was written durable, soon."""

@@ -7,13 +7,13 @@ next broker waits for that.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from pathlib import Path
 from typing import Final
 
 from curier.errors import StoreError
+from curier.store.locking import holder, open_lock, sign, try_lock
 
 LOCK_NAME: Final = "lock"
 WAIT_SECONDS: Final = 5.0
@@ -37,32 +37,24 @@ def lock(path: Path) -> int:
     """
     name = path / LOCK_NAME
     try:
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = open_lock(name)
     except OSError as error:
         raise StoreError(
             f"{name}: cannot be opened for writing ({error.strerror}); "
             "make the directory writable, choose another with --data DIR, or keep nothing with --memory"
         ) from None
     until = time.monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-            # A living broker does not go away by waiting; only a store that is finishing does.
-            if time.monotonic() > until or (holder.isdigit() and _is_alive(int(holder))):
-                os.close(fd)
-                raise StoreError(
-                    f"{path}: in use by process {holder or 'unknown'}; stop that broker, "
-                    "or choose another directory with --data DIR"
-                ) from None
-            time.sleep(0.05)
-    try:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    except OSError:
-        pass  # the disk is full: the lock holds, only its holder's name is missing
+    while not try_lock(fd):
+        who = holder(fd)
+        # A living broker does not go away by waiting; only a store that is finishing does.
+        if time.monotonic() > until or (who.isdigit() and _is_alive(int(who))):
+            os.close(fd)
+            raise StoreError(
+                f"{path}: in use by process {who or 'unknown'}; stop that broker, "
+                "or choose another directory with --data DIR"
+            )
+        time.sleep(0.05)
+    sign(fd)
     return fd
 
 

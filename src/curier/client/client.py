@@ -1,0 +1,564 @@
+"""The client: publish, subscribe, request and serve, over as many Network Connections as it takes.
+
+    async with curier.connect("mqtt://localhost", client_id="gw") as client:
+        await client.publish("a", b"x", qos=1)
+
+This is the face; behind it ``keeper`` connects, ``link`` is a connection, ``outbox`` has what is published,
+``subscriptions`` and ``streams`` have what is received.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterable, Iterable, Sequence
+from random import Random, SystemRandom
+from types import TracebackType
+from typing import Final, NoReturn, Self
+
+from curier.client.events import (
+    Closed,
+    Connected,
+    Event,
+    EventReader,
+    MessagesDropped,
+    SessionLost,
+    Statistics,
+    StorageTrouble,
+)
+from curier.client.keeper import Keeper
+from curier.client.link import Link, Owner, make_clock
+from curier.client.outbox import (
+    SENT,
+    SUCCESS,
+    Outbox,
+    Payload,
+    PublishResult,
+    Receipt,
+    Window,
+    application_message,
+    encode_message_properties,
+)
+from curier.client.requests import Requester, Service
+from curier.client.session import Session
+from curier.client.settings import Acknowledge, ClientSettings, Overflow
+from curier.client.streams import ReceivedMessage, Router, Stream
+from curier.client.subscriptions import Subscriptions
+from curier.codec.constants import MQTT_50, PROTOCOL_ERROR, TOPIC_FILTER_INVALID
+from curier.codec.properties import Properties
+from curier.errors import ConnectionLost, LocalProtocolError, MqttError
+from curier.protocol import events as core_events
+from curier.protocol.client import ClientConnection
+from curier.protocol.connection import Traffic
+from curier.session.message import NEVER, ApplicationMessage
+from curier.topics.filters import check_topic_filter
+from curier.types import Message, QoS, RetainHandling, Subscription
+
+BURST: Final = 100
+"""QoS 0 messages after which ``publish`` lets others run, and the network take them."""
+
+GOODBYE: Final = 2.0
+"""Seconds a server may take to take the last bytes; then the connection is cut."""
+
+MOST_LEVELS: Final = 65536
+
+
+class Client(Owner):
+    """One client. Use it as an async context manager; made by ``connect``.
+
+    Leaving the context waits up to ``linger`` seconds for what is published and not complete (not where the
+    body raised), sends DISCONNECT and ends every task. Everything that waits when the client fails for good
+    raises the one error that ended it; so does leaving, where nobody has met it. All methods belong to the
+    event loop the client was entered in.
+    """
+
+    def __init__(self, settings: ClientSettings) -> None:
+        settings.check()
+        self.settings = settings
+        self.random: Random = SystemRandom()
+        self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()
+        self._outbox: Outbox | None = None
+        self._subscriptions: Subscriptions | None = None
+        self._keeper: Keeper | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._error: MqttError | None = None
+        self._is_closing = False
+        self._is_over = False
+        self._burst = 0
+        self._claim_timer: asyncio.TimerHandle | None = None
+        self._server_properties: Properties | None = None
+        self._traffic = Traffic()
+
+    # ---- the context ----
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises ``ConnectRefused`` or ``ConnectionLost`` where the first attempt fails (unless
+        ``retry_first_connect``), ``StoreError`` where the session on disk cannot be used.
+        """
+        if self._outbox is not None:
+            raise RuntimeError("a client is entered once; make a new one with connect()")
+        settings = self.settings
+        self._loop = asyncio.get_running_loop()
+        self._clock = make_clock(self._loop)
+        session = self._session = settings.session if settings.session is not None else Session.memory()
+        session.on_committed = self._committed
+        session.on_trouble = self._troubled
+        state = await session.open(settings.client_id)
+        self._is_durable = state.journal is not None
+        disk = session if self._is_durable else None
+        self._router = Router(self._unclaimed, disk)
+        self._outbox = Outbox(settings, disk)
+        # Until there is a connection, one that never was takes what is published.
+        self._link = self._outbox.link = self.make_link(ClientConnection(state, requeues=True), "")
+        self._subscriptions = Subscriptions(self._link, self._router, self.tell, self._hold)
+        self._requester = Requester(self, self._subscriptions, settings.response_prefix)
+        try:
+            self._keeper = Keeper(self, state, session.server, self.random)
+            self._task = self._loop.create_task(
+                self._keeper.run(), name=f"curier client {settings.client_id}"
+            )
+            await asyncio.shield(self._keeper.first)
+        except BaseException:
+            await self._shut(0, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None and self.is_connected and self._outbox is not None:
+                async with asyncio.timeout(self.settings.linger):
+                    await self._outbox.idle()
+        except TimeoutError:
+            pass
+        finally:
+            await self._shut(0, None)
+        if error is None and self._error is not None:
+            raise self._error
+
+    async def disconnect(self, reason_code: int = 0, session_expiry: int | None = None) -> None:
+        """End the connection and the client: DISCONNECT with this Reason Code; 0x04 has the will published.
+
+        ``session_expiry`` (5.0, seconds) replaces that of CONNECT. Who waits for anything gets
+        ``ConnectionLost``.
+        """
+        await self._shut(reason_code, session_expiry)
+
+    async def _shut(self, reason_code: int, session_expiry: int | None) -> None:
+        """End everything, once."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        keeper = self._keeper
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._claim_timer is not None:
+            self._claim_timer.cancel()
+        link = self._link
+        try:
+            if link.is_connected and keeper is not None:
+                if session_expiry is None and keeper.ends_session() and link.connection.session_expiry:
+                    session_expiry = 0
+                link.disconnect(reason_code, session_expiry)
+            if link.transport is not None:
+                async with asyncio.timeout(GOODBYE):
+                    await asyncio.shield(link.closed)
+        except TimeoutError:
+            pass
+        finally:
+            link.abort()
+            if self._error is None:
+                self._end(ConnectionLost("the client is closed"))
+                self.tell(Closed(None))
+            await self._session.close()
+
+    def failed(self, error: MqttError) -> None:
+        """The keeper has given up."""
+        if not self._is_closing:
+            self._error = error
+            self._end(error)
+            self.tell(Closed(error))
+
+    def _end(self, error: MqttError) -> None:
+        if self._outbox is not None and self._subscriptions is not None:
+            self._outbox.close(error)
+            self._subscriptions.end(error)
+
+    # ---- publishing ----
+
+    async def publish(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        message_expiry: int | None = None,
+        content_type: str | None = None,
+        response_topic: str | None = None,
+        correlation_data: bytes | None = None,
+        user_properties: Sequence[tuple[str, str]] = (),
+        payload_is_text: bool = False,
+    ) -> PublishResult:
+        """Publish, and return when the flow is complete: PUBACK for QoS 1, PUBCOMP for QoS 2; for QoS 0, when
+        it is given to the network.
+
+        ``message_expiry`` is in seconds. Before 5.0 there are no Properties, they are left out. Raises
+        ``PublishRefused``; ``QueueFull``, or waits, as ``offline`` has it; ``LocalProtocolError`` for what is
+        no message; ``StoreError`` where a session on disk cannot keep it. Cancelling stops the waiting, not
+        the delivery.
+        """
+        outbox = self._outbox or self._not_entered()
+        properties = b""
+        if content_type or response_topic or correlation_data or user_properties or payload_is_text:
+            properties = encode_message_properties(
+                content_type, response_topic, correlation_data, user_properties, payload_is_text
+            )
+        expires_at = NEVER if message_expiry is None else self._clock() + message_expiry
+        message = application_message(topic, payload, qos, retain, properties, expires_at)
+        if outbox.link.is_paused or outbox.waits:
+            await outbox.room(message)
+        entry = outbox.send(message)
+        if entry is None:
+            self._burst += 1
+            if self._burst >= BURST:
+                self._burst = 0
+                await asyncio.sleep(0)
+            return SUCCESS
+        receipt = outbox.waiters[entry] = Receipt()
+        return await receipt
+
+    def publish_nowait(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        message_expiry: int | None = None,
+        content_type: str | None = None,
+        response_topic: str | None = None,
+        correlation_data: bytes | None = None,
+        user_properties: Sequence[tuple[str, str]] = (),
+        payload_is_text: bool = False,
+    ) -> Receipt:
+        """Accept a message and return at once. The ``Receipt`` can be awaited, or left alone.
+
+        Raises ``QueueFull`` where no more may wait, ``ConnectionLost`` where ``offline="raise"`` and there is
+        no connection, ``PublishRefused`` for more than the server takes, and what ``publish`` raises.
+        """
+        outbox = self._outbox or self._not_entered()
+        properties = b""
+        if content_type or response_topic or correlation_data or user_properties or payload_is_text:
+            properties = encode_message_properties(
+                content_type, response_topic, correlation_data, user_properties, payload_is_text
+            )
+        expires_at = NEVER if message_expiry is None else self._clock() + message_expiry
+        entry = outbox.send(application_message(topic, payload, qos, retain, properties, expires_at))
+        if entry is None:
+            return SENT
+        receipt = outbox.waiters[entry] = Receipt()
+        return receipt
+
+    async def publish_many(
+        self,
+        source: Iterable[Message | tuple[str, Payload]] | AsyncIterable[Message | tuple[str, Payload]],
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        window: int = 100,
+    ) -> int:
+        """Publish all of ``source`` with at most ``window`` unfinished at a time; how many there were.
+
+        ``qos`` and ``retain`` are those of the pairs of topic and payload; a ``Message`` has its own. Raises
+        the first ``PublishRefused``, and takes no more from the source then. Cancelling it leaves what was
+        taken from the source to be delivered.
+        """
+        outbox = self._outbox or self._not_entered()
+        unfinished = Window(window)
+        count = 0
+        if isinstance(source, AsyncIterable):
+            async for item in source:
+                await self._publish_within(outbox, unfinished, item, qos, retain)
+                count += 1
+        else:
+            for item in source:
+                await self._publish_within(outbox, unfinished, item, qos, retain)
+                count += 1
+        await unfinished.fewer_than(1)
+        return count
+
+    async def _publish_within(
+        self, outbox: Outbox, window: Window, item: Message | tuple[str, Payload], qos: int, retain: bool
+    ) -> None:
+        """Publish one of many, when there is room in the window."""
+        if isinstance(item, Message):
+            message = self._from_message(item)
+        else:
+            topic, payload = item
+            message = application_message(topic, payload, qos, retain)
+        if window.unfinished >= window.size or window.error is not None:
+            await window.fewer_than(window.size)
+        if outbox.link.is_paused or outbox.waits:
+            await outbox.room(message)
+        entry = outbox.send(message, True)
+        if entry is not None:
+            outbox.waiters[entry] = window
+            window.unfinished += 1
+        else:
+            self._burst += 1
+            if self._burst >= BURST:
+                self._burst = 0
+                await asyncio.sleep(0)
+
+    def _from_message(self, message: Message) -> ApplicationMessage:
+        properties = encode_message_properties(
+            message.content_type,
+            message.response_topic,
+            message.correlation_data,
+            message.user_properties,
+            message.payload_is_text,
+        )
+        expiry = message.message_expiry
+        expires_at = NEVER if expiry is None else self._clock() + expiry
+        return application_message(
+            message.topic, message.payload, int(message.qos), message.retain, properties, expires_at
+        )
+
+    # ---- subscribing ----
+
+    def subscribe(
+        self,
+        *filters: str | Subscription,
+        qos: int = 0,
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        retain_handling: RetainHandling = RetainHandling.SEND,
+        buffer: int = 1000,
+        overflow: Overflow = "drop_oldest",
+        ack: Acknowledge = "auto",
+        keep: bool | None = None,
+        user_properties: Sequence[tuple[str, str]] = (),
+    ) -> Stream:
+        """A stream of the messages that match; a context manager, which subscribes, and an async iterator.
+
+        ``qos`` and the options are those of the filters given as text. Of messages with QoS 0, ``buffer``
+        wait at most, then ``overflow`` says which is dropped, and they are counted. Messages with QoS 1 and
+        2 are never dropped: they are acknowledged when they are taken (``ack="manual"``: by
+        ``message.ack()``), so that the server stops sending at ``receive_maximum``.
+
+        Leaving the stream unsubscribes, and acknowledges what was not taken. With ``keep`` it does neither:
+        the next stream, or the next program with the same session, goes on. By default so where the session
+        outlives the program. Raises ``LocalProtocolError`` for what is no Topic Filter.
+        """
+        subscriptions = self._subscriptions or self._not_entered()
+        made = tuple(
+            [
+                Subscription(one, QoS(qos), no_local, retain_as_published, RetainHandling(retain_handling))
+                if isinstance(one, str)
+                else one
+                for one in filters
+            ]
+        )
+        if not made:
+            raise LocalProtocolError(PROTOCOL_ERROR, "subscribe to at least one Topic Filter", "MQTT-3.8.3-2")
+        for subscription in made:
+            why = check_topic_filter(subscription.topic_filter.encode(), MOST_LEVELS)
+            if why:
+                raise LocalProtocolError(TOPIC_FILTER_INVALID, f"{subscription.topic_filter!r}: {why}")
+        if keep is None:
+            keep = self._keeper is not None and not self._keeper.ends_session()
+        return Stream(subscriptions, made, buffer, overflow, ack, list(user_properties), keep)
+
+    # ---- request and response ----
+
+    async def request(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        *,
+        timeout: float,
+        qos: int = 1,
+        content_type: str | None = None,
+        message_expiry: int | None = None,
+        user_properties: Sequence[tuple[str, str]] = (),
+        payload_is_text: bool = False,
+    ) -> ReceivedMessage:
+        """Publish with a Response Topic and return the response (5.0 section 4.10).
+
+        Raises ``TimeoutError`` after ``timeout`` seconds (``math.inf``: never), ``PublishRefused``, also with
+        0x10 where the server says that nobody subscribes to ``topic``, and ``LocalProtocolError`` before 5.0,
+        which has no Response Topic.
+        """
+        keeper = self._keeper or self._not_entered()
+        if keeper.version != MQTT_50:
+            raise LocalProtocolError(
+                PROTOCOL_ERROR, "request needs MQTT 5.0: before, no Response Topic exists"
+            )
+        return await self._requester.request(
+            topic,
+            payload,
+            timeout,
+            qos=qos,
+            content_type=content_type,
+            message_expiry=message_expiry,
+            user_properties=user_properties,
+            payload_is_text=payload_is_text,
+        )
+
+    def serve(self, *filters: str | Subscription, qos: int = 1, buffer: int = 1000) -> Service:
+        """A stream of requests, used like that of ``subscribe``; answer with ``await request.reply(...)``."""
+        return Service(self, self.subscribe(*filters, qos=qos, buffer=buffer))
+
+    # ---- what is going on ----
+
+    def events(self) -> EventReader:
+        """What happens from now on, for ``async for``; ends when the client does.
+
+        Each reader has its own; one that lags more than 100 events behind loses the oldest.
+        """
+        reader = EventReader(self._is_over)
+        self._readers.add(reader)
+        return reader
+
+    @property
+    def is_connected(self) -> bool:
+        """Is there a connection with a CONNACK?"""
+        return self._outbox is not None and self._link.is_connected
+
+    @property
+    def client_id(self) -> str:
+        """The Client Identifier, also where the server assigned it; "" where there is none yet."""
+        if self._keeper is None:
+            return self.settings.client_id
+        return self._keeper.state.client_id or self.settings.client_id
+
+    @property
+    def version(self) -> int:
+        """The Protocol Version in use: 5, 4 (3.1.1) or 3 (3.1)."""
+        return self._keeper.version if self._keeper is not None else self.settings.version or MQTT_50
+
+    @property
+    def server_properties(self) -> Properties:
+        """What the server said of itself in its last CONNACK (5.0 section 3.2.2.3): its limits, for one."""
+        return self._server_properties or Properties()
+
+    @property
+    def statistics(self) -> Statistics:
+        """Numbers of what passed so far."""
+        outbox = self._outbox or self._not_entered()
+        traffic = self._traffic
+        return Statistics(
+            self._keeper.connections if self._keeper is not None else 0,
+            traffic.publishes_sent,
+            traffic.publishes_received,
+            traffic.bytes_sent,
+            traffic.bytes_received,
+            self._router.unclaimed_dropped,
+            len(outbox.waiters),
+        )
+
+    async def reauthenticate(self) -> None:
+        """Authenticate anew (5.0 section 4.12.1). Raises ``ConnectionLost`` where the server does not
+        accept.
+        """
+        self._outbox or self._not_entered()
+        await self._link.reauthenticate()
+
+    def _not_entered(self) -> NoReturn:
+        raise MqttError("the client is not connected yet: use it within `async with`")
+
+    # ---- what keeper and link tell ----
+
+    def make_link(self, connection: ClientConnection, name: str) -> Link:
+        """A link for the keeper to dial."""
+        assert self._outbox is not None
+        connection.traffic = self._traffic
+        return Link(
+            self,
+            connection,
+            self._clock,
+            self._loop,
+            self._router.message_received,
+            self._outbox.published,
+            self.settings.authentication,
+            name,
+        )
+
+    def tell(self, event: Event) -> None:
+        """An event happened."""
+        if isinstance(event, Closed):
+            self._is_over = True
+        for reader in self._readers:
+            reader.put(event)
+
+    def connected(self, link: Link, event: core_events.Connected) -> None:
+        """CONNACK; see ``Owner``. The subscriptions go first, so that answers to what is published find
+        them.
+        """
+        assert self._keeper is not None
+        assert self._outbox is not None
+        assert self._subscriptions is not None
+        is_first = not self._keeper.connections
+        self._session.met(link.server)
+        self._link = self._outbox.link = link
+        self._server_properties = event.connack.properties
+        self._router.connected(event.session_present)
+        if event.session_present and is_first:
+            self._hold()
+        self._subscriptions.connected(link, event.session_present)
+        version = link.connection.version
+        self.tell(Connected(link.name, self.client_id, event.session_present, version))
+        if not event.session_present and not (is_first and not event.lost):
+            self.tell(SessionLost(len(event.lost)))
+
+    def lost(self, link: Link, error: ConnectionLost) -> None:
+        """An accepted connection is over."""
+        self._router.lost()
+        if self._subscriptions is not None:
+            self._subscriptions.lost()
+        if not self._is_closing:
+            self.tell(error)
+
+    def answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:
+        """SUBACK or UNSUBACK."""
+        if self._subscriptions is not None:
+            self._subscriptions.answered(event)
+
+    def room_changed(self, link: Link) -> None:
+        """A turn is over."""
+        if self._outbox is not None:
+            self._outbox.room_changed()
+
+    # ---- the session's store ----
+
+    def commit(self, link: Link) -> None:
+        """Everything that has changed goes to the disk before anything leaves."""
+        if self._is_durable:
+            number = self._session.write()
+            if link.connection.held:
+                link.connection.release(number, link.now)
+
+    def _committed(self, number: int) -> None:
+        link = self._link
+        if link.connection.held:
+            link.connection.release(number, link.clock())
+            link.schedule()
+
+    def _troubled(self, why: str) -> None:
+        if why:
+            self.tell(StorageTrouble(why))
+
+    # ---- messages that nobody has subscribed to yet ----
+
+    def _hold(self) -> None:
+        """Messages without a stream wait, for a while: the program may be about to subscribe."""
+        self._router.holds = True
+        if self._claim_timer is not None:
+            self._claim_timer.cancel()
+        self._claim_timer = self._loop.call_later(self.settings.claim_timeout, self._router.drop_unclaimed)
+
+    def _unclaimed(self, count: int) -> None:
+        self.tell(MessagesDropped((), count))

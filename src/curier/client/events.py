@@ -1,0 +1,140 @@
+"""What happens to a client, for ``Client.events()``: small plain objects.
+
+``ConnectionLost``, the error, is one of them as well: the same object says why to whoever waited and to
+whoever watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Self, TypeAlias
+
+from curier.errors import ConnectionLost, MqttError
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """CONNACK accepted a connection.
+
+    ``url`` is the server's, without password; ``session_present``: it has kept the session, with its
+    subscriptions; ``version`` is the Protocol Version, 5, 4 (3.1.1) or 3 (3.1).
+    """
+
+    url: str
+    client_id: str
+    session_present: bool
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLost:
+    """The server does not have the session any more; what was on its way to this client is gone with it.
+
+    Subscriptions are made anew. ``republished`` messages, whose delivery had begun, are published anew:
+    nobody knows whether they arrived, so each of them may arrive twice.
+    """
+
+    republished: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """There is no connection; the next attempt, number ``attempt`` from 1, begins in ``delay`` seconds."""
+
+    attempt: int
+    delay: float
+    url: str
+    error: MqttError
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionLost:
+    """After a reconnection the server refused what it had granted before; its stream ends with an error."""
+
+    topic_filter: str
+    reason_code: int
+    reason_string: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesDropped:
+    """A stream was full: messages with QoS 0 are being dropped. Told once, until its reader has caught up.
+
+    Without ``topic_filters``: messages of a resumed session that no stream wanted within ``claim_timeout``.
+    """
+
+    topic_filters: tuple[str, ...]
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class StorageTrouble:
+    """The disk of a ``Session.disk`` takes nothing; meanwhile QoS 1 and 2 publishes raise ``StoreError``."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The client is over; ``error`` is the terminal failure, None where the program closed it."""
+
+    error: MqttError | None
+
+
+Event: TypeAlias = (
+    Connected
+    | ConnectionLost
+    | SessionLost
+    | Reconnecting
+    | SubscriptionLost
+    | MessagesDropped
+    | StorageTrouble
+    | Closed
+)
+
+EVENTS_KEPT: Final = 100
+
+
+class EventReader:
+    """The events of one ``Client.events()``."""
+
+    def __init__(self, is_over: bool) -> None:
+        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._waiting: asyncio.Future[None] | None = None
+        self._is_over = is_over
+
+    def put(self, event: Event) -> None:
+        """An event happened."""
+        self._events.append(event)
+        if isinstance(event, Closed):
+            self._is_over = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            if self._is_over:
+                raise StopAsyncIteration
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        return self._events.popleft()
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What passed so far, over all connections; sizes in bytes."""
+
+    connections: int
+    messages_sent: int
+    messages_received: int
+    bytes_sent: int
+    bytes_received: int
+    unclaimed: int
+    """Messages received that no stream wanted."""
+    unfinished: int
+    """Messages published that are not complete."""

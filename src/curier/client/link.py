@@ -1,0 +1,348 @@
+"""One Network Connection of a client, as an ``asyncio.Protocol`` around the core's ``ClientConnection``.
+
+The turn, what happens after bytes came, time passed or the program asked for something, always in this order:
+
+1. what the connection tells is handed on: messages to streams, results to receipts;
+2. the journal's batch goes to the session's store, if it has one;
+3. all output is written, with one write;
+4. the network is closed, if the connection is over;
+5. one timer is set, if the next deadline is before the one there is.
+
+Bytes that come schedule the turn behind the readers they wake, so that acknowledgements and answers of one
+chunk leave with one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from curier.client.settings import Authentication
+from curier.codec.packets import Connect, Publish
+from curier.errors import ConnectionLost, ConnectRefused, LocalProtocolError, MqttError
+from curier.protocol.client import ClientConnection
+from curier.protocol.connection import CLOSED, CONNECTED
+from curier.protocol.events import (
+    AuthContinue,
+    AuthDone,
+    Connected,
+    Disconnected,
+    Event,
+    MessageReceived,
+    Published,
+    SubscribeDone,
+    UnsubscribeDone,
+)
+from curier.protocol.events import ConnectRefused as ConnectWasRefused
+from curier.session.outgoing import Outgoing
+
+HIGH_WATER: Final = 256 * 1024
+"""Bytes the network has not taken; from so many on ``publish`` waits."""
+
+BUSY: Final = 1.0
+"""Seconds a timer may be late before the loop is taken to have been busy, and what has come is read first."""
+
+
+def make_clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """Seconds since the epoch on a clock that never jumps: the wall clock now, counted on by the loop's."""
+    elapsed = loop.time
+    offset = time.time() - elapsed()
+    return lambda: elapsed() + offset
+
+
+def note(future: asyncio.Future[Any]) -> None:
+    """Take the error of a future that nobody may have waited for."""
+    if not future.cancelled():
+        future.exception()
+
+
+class Owner:
+    """What a link tells; the client is one."""
+
+    def connected(self, link: Link, event: Connected) -> None:
+        """CONNACK accepted; what waits in the session has not been sent yet."""
+
+    def answered(self, event: SubscribeDone | UnsubscribeDone) -> None:
+        """SUBACK or UNSUBACK."""
+
+    def commit(self, link: Link) -> None:
+        """The turn has come to the journal."""
+
+    def room_changed(self, link: Link) -> None:
+        """The turn is over, or the network takes more again."""
+
+    def lost(self, link: Link, error: ConnectionLost) -> None:
+        """An accepted connection is over."""
+
+
+class Link(asyncio.Protocol):
+    """One Network Connection, from before it is dialled until after it is closed.
+
+    ``accepted`` is done with CONNACK, or with the error instead of it; ``closed`` when the transport is.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        connection: ClientConnection,
+        clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
+        on_message: Callable[[Link, Publish], None],
+        on_published: Callable[[Outgoing, int, str], None],
+        authentication: Authentication | None = None,
+        name: str = "",
+    ) -> None:
+        self.owner = owner
+        self.connection = connection
+        self.clock = clock
+        self.loop = loop
+        self.on_message = on_message  # a message came; acknowledge it with `acknowledge`
+        self.on_published = on_published  # a message is complete, or refused
+        self.name = name  # of the server, for messages
+        self.server = name  # who has the other half of the session
+        self.now = clock()
+        self.is_paused = False  # the network takes nothing more
+        self.transport: asyncio.Transport | None = None
+        self.accepted: asyncio.Future[Connected] = loop.create_future()
+        self.accepted.add_done_callback(note)  # nobody may be there to hear how it failed
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self.error: ConnectionLost | None = None  # why it ended
+        self._authentication = authentication
+        self._answering: asyncio.Task[None] | None = None
+        self._reauthenticated: asyncio.Future[None] | None = None
+        self.is_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+
+    @property
+    def is_connected(self) -> bool:
+        """Is there a CONNACK, and no end since?"""
+        return self.connection.state == CONNECTED
+
+    # ---- asyncio's side ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The network is there."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        """A chunk came."""
+        self.now = now = self.clock()
+        self.connection.receive(data, now)
+        self._tell()
+        self.schedule()
+
+    def pause_writing(self) -> None:
+        """The network takes no more for now."""
+        self.is_paused = True
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self.is_paused = False
+        self.owner.room_changed(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The network is gone."""
+        self.transport = None
+        self.is_paused = False
+        self.now = self.clock()
+        if self.connection.connect_packet is None or self.connection.state != CLOSED:
+            self._end(f"the server closed the connection{f': {exc}' if exc is not None else ''}", exc)
+        self.connection.detach(self.now)
+        self.turn()
+        self._end("the connection is over", exc)  # if nobody has said why
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._answering is not None:
+            self._answering.cancel()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    # ---- the client's side ----
+
+    def begin(self, packet: Connect) -> None:
+        """Send CONNECT."""
+        self.connection.connect(packet, self.clock())
+        self.turn()
+
+    def acknowledge(self, packet_id: int, reason_code: int = 0, reason_string: str = "") -> None:
+        """Acknowledge a message that was received on this link."""
+        self.connection.acknowledge(packet_id, self.now, reason_code, reason_string)
+        if not self.is_scheduled:
+            self.schedule()
+
+    def disconnect(self, reason_code: int, session_expiry: int | None) -> None:
+        """Send DISCONNECT and close behind it."""
+        self.now = self.clock()
+        self.connection.disconnect(self.now, reason_code, session_expiry)
+        self.turn()
+
+    async def reauthenticate(self) -> None:
+        """Go through re-authentication (4.12.1)."""
+        if self._authentication is None:
+            raise LocalProtocolError(0x82, "the client has no authentication to repeat", "MQTT-4.12.0-7")
+        self.connection.reauthenticate(self._authentication.begin(), self.clock())
+        self._reauthenticated = self.loop.create_future()
+        self._reauthenticated.add_done_callback(note)
+        self.schedule()
+        await self._reauthenticated
+
+    def abort(self) -> None:
+        """Close without a word, now."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def schedule(self) -> None:
+        """Have a turn soon, behind what is to run already."""
+        if not self.is_scheduled:
+            self.is_scheduled = True
+            self.loop.call_soon(self.turn)
+
+    # ---- the turn ----
+
+    def turn(self) -> None:
+        """See the top of this file."""
+        self.is_scheduled = False
+        connection = self.connection
+        if connection.events:
+            self._tell()
+        self.owner.commit(self)
+        transport = self.transport
+        if connection.output:
+            data = connection.take_output()
+            if transport is not None and not transport.is_closing():
+                transport.write(data)
+        if connection.state == CLOSED:
+            if transport is not None:
+                transport.close()
+        elif transport is not None:
+            deadline = connection.next_deadline()
+            if deadline < self._timer_at:
+                self._set_timer(deadline)
+        self.owner.room_changed(self)
+
+    def _set_timer(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self.loop.call_later(max(0.0, deadline - self.clock()), self._time_has_come)
+
+    def _time_has_come(self) -> None:
+        self.now = now = self.clock()
+        late = now - self._timer_at
+        self._timer = None
+        self._timer_at = math.inf
+        if late > BUSY:  # what the server said meanwhile may wait to be read
+            self._set_timer(now + BUSY / 10)
+            return
+        self.connection.deadline_reached(now)
+        self.turn()
+
+    # ---- what the connection tells ----
+
+    def _tell(self) -> None:
+        for event in self.connection.take_events():
+            if isinstance(event, MessageReceived):
+                self.on_message(self, event.publish)
+            elif isinstance(event, Published):
+                self.on_published(event.entry, event.reason_code, event.reason_string)
+            else:
+                self._tell_rare(event)
+
+    def _tell_rare(self, event: Event) -> None:
+        if isinstance(event, Connected):
+            if not self._finish_authentication(event):
+                return
+            self.owner.connected(self, event)
+            self.connection.start(self.now)
+            if not self.accepted.done():
+                self.accepted.set_result(event)
+        elif isinstance(event, (SubscribeDone, UnsubscribeDone)):
+            self.owner.answered(event)
+        elif isinstance(event, ConnectWasRefused):
+            if not self.accepted.done():
+                self.accepted.set_exception(ConnectRefused(event.reason_code, event.reason_string))
+        elif isinstance(event, Disconnected):
+            said = f"the server ended the connection with Reason Code 0x{event.reason_code:02X}"
+            why = (f"{said}: {event.why}" if event.why else said) if event.by_server else event.why
+            self._end(why, None, event.reason_code, event.by_server)
+        elif isinstance(event, AuthContinue):
+            self._answer(event.data)
+        elif isinstance(event, AuthDone):
+            assert self._authentication is not None
+            try:
+                self._authentication.finish(event.data)
+            except Exception as error:
+                self._give_up(error)
+                return
+            if self._reauthenticated is not None and not self._reauthenticated.done():
+                self._reauthenticated.set_result(None)
+
+    def _end(
+        self, why: str, cause: BaseException | None, reason_code: int = 0x80, by_server: bool = False
+    ) -> None:
+        if self.error is not None:
+            return
+        error = self.error = ConnectionLost(f"{self.name}: {why}", reason_code, by_server)
+        error.__cause__ = cause
+        was_accepted = self.accepted.done() and self.accepted.exception() is None
+        if not self.accepted.done():
+            self.accepted.set_exception(error)
+        if self._reauthenticated is not None and not self._reauthenticated.done():
+            self._reauthenticated.set_exception(error)
+        if was_accepted:
+            self.owner.lost(self, error)
+
+    # ---- enhanced authentication (4.12) ----
+
+    def _finish_authentication(self, event: Connected) -> bool:
+        if self._authentication is None or self.connection.authentication_method is None:
+            return True
+        properties = event.connack.properties
+        try:
+            self._authentication.finish(properties.authentication_data if properties is not None else None)
+        except Exception as error:
+            self._give_up(error)
+            return False
+        return True
+
+    def _answer(self, data: bytes | None) -> None:
+        assert self._authentication is not None
+        try:
+            answer = self._authentication.answer(data)
+        except Exception as error:
+            self._give_up(error)
+            return
+        if inspect.isawaitable(answer):
+            self._answering = self.loop.create_task(self._answer_later(answer))
+        else:
+            self._send_answer(answer)
+
+    async def _answer_later(self, answer: object) -> None:
+        try:
+            data = await cast("asyncio.Future[bytes | None]", answer)
+        except Exception as error:
+            self._give_up(error)
+        else:
+            self._send_answer(data)
+
+    def _send_answer(self, data: bytes | None) -> None:
+        if self.connection.state != CLOSED:
+            self.connection.auth(data, self.clock())
+            self.schedule()
+
+    def _give_up(self, error: Exception) -> None:
+        """The authentication cannot go on: the server has not proved itself, or the callback has failed."""
+        if not self.accepted.done():
+            self.accepted.set_exception(
+                error
+                if isinstance(error, MqttError)
+                else ConnectRefused(0x87, f"the authentication failed here: {error!r}")
+            )
+        self._end(f"the authentication failed here: {error!r}", error, 0x87)
+        self.abort()

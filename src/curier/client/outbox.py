@@ -1,0 +1,333 @@
+"""What is published and not complete: receipts, the bounds on what waits, and who waits for room.
+
+Where messages wait is the session's outgoing flow (``session/outgoing.py``), connected or not; here is who is
+to be told, and whether one more may wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from curier.client.link import Link
+from curier.client.session import Session
+from curier.client.settings import ClientSettings
+from curier.codec.constants import PACKET_TOO_LARGE, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED
+from curier.codec.properties import Properties
+from curier.codec.publish import forwarded_properties
+from curier.errors import ConnectionLost, LocalProtocolError, MqttError, PublishRefused, QueueFull
+from curier.protocol.connection import CONNECTED
+from curier.session.message import NEVER, ApplicationMessage
+from curier.session.outgoing import Outgoing
+
+Payload: TypeAlias = bytes | bytearray | memoryview | str | None
+"""What can be published; text is sent as UTF-8, None as no bytes at all."""
+
+LIMITS_OF_SERVERS: Final = (PACKET_TOO_LARGE, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishResult:
+    """How the server acknowledged a message: a Reason Code below 0x80, such as 0x10, nobody subscribes."""
+
+    reason_code: int = 0
+    reason_string: str = ""
+
+
+SUCCESS: Final = PublishResult()
+
+
+class Waiter:
+    """Is told when a delivery is over."""
+
+    __slots__ = ()
+
+    def finish(self, reason_code: int, reason_string: str) -> None:
+        """The message is complete, or refused with 0x80 or more."""
+
+    def fail(self, error: MqttError) -> None:
+        """The client has ended; nobody will know."""
+
+
+class Receipt(Waiter):
+    """For a message that was accepted: await it for its ``PublishResult``, as often as you like, or do not.
+
+    Cancelling who awaits it does not touch the delivery.
+    """
+
+    __slots__ = ("_outcome", "_waiting")
+
+    def __init__(self, outcome: PublishResult | None = None) -> None:
+        self._outcome: PublishResult | MqttError | None = outcome
+        self._waiting: list[asyncio.Future[None]] | None = None
+
+    def done(self) -> bool:
+        """Is the delivery over?"""
+        return self._outcome is not None
+
+    def result(self) -> PublishResult:
+        """The result; raises what ended the delivery, ``asyncio.InvalidStateError`` while it is not over."""
+        outcome = self._outcome
+        if outcome is None:
+            raise asyncio.InvalidStateError("the delivery is not over")
+        if isinstance(outcome, PublishResult):
+            return outcome
+        raise outcome
+
+    def __await__(self) -> Generator[Any, None, PublishResult]:
+        if self._outcome is None:
+            future = asyncio.get_running_loop().create_future()
+            if self._waiting is None:
+                self._waiting = [future]
+            else:
+                self._waiting.append(future)
+            yield from future
+        return self.result()
+
+    def finish(self, reason_code: int, reason_string: str) -> None:
+        if reason_code >= 0x80:
+            self._end(PublishRefused(reason_code, reason_string))
+        elif reason_code or reason_string:
+            self._end(PublishResult(reason_code, reason_string))
+        else:
+            self._end(SUCCESS)
+
+    def fail(self, error: MqttError) -> None:
+        self._end(error)
+
+    def _end(self, outcome: PublishResult | MqttError) -> None:
+        self._outcome = outcome
+        if self._waiting is not None:
+            for future in self._waiting:
+                if not future.done():
+                    future.set_result(None)
+            self._waiting = None
+
+
+SENT: Final = Receipt(SUCCESS)
+"""Of every QoS 0 message that was sent at once."""
+
+
+class Window(Waiter):
+    """The messages of one ``publish_many``: counted together, with no receipt each."""
+
+    __slots__ = ("_room", "error", "size", "unfinished")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.unfinished = 0
+        self.error: MqttError | None = None  # the first
+        self._room: asyncio.Future[None] | None = None
+
+    def finish(self, reason_code: int, reason_string: str) -> None:
+        self.unfinished -= 1
+        if reason_code >= 0x80 and self.error is None:
+            self.error = PublishRefused(reason_code, reason_string)
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def fail(self, error: MqttError) -> None:
+        self.finish(0, "")
+        self.error = self.error or error
+
+    async def fewer_than(self, count: int) -> None:
+        """Wait until fewer than ``count`` are unfinished. Raises the first refusal."""
+        while self.unfinished >= count and self.error is None:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+        if self.error is not None:
+            raise self.error
+
+
+class Outbox:
+    """Accepts messages for the link of the day."""
+
+    link: Link
+    """The connection there is, or was last; set by the client."""
+
+    def __init__(self, settings: ClientSettings, disk: Session | None) -> None:
+        self.mode = settings.offline
+        self.waits = self.mode == "wait"
+        self._disk = disk
+        self.most_messages = settings.offline_messages
+        self.most_bytes = settings.offline_bytes
+        self.error: MqttError | None = None  # nothing is accepted any more
+        self.waiters: dict[Outgoing, Waiter] = {}
+        self._for_room: deque[asyncio.Future[None]] = deque()
+        self._for_idle: list[asyncio.Future[None]] = []
+
+    def send(self, message: ApplicationMessage, is_one_of_many: bool = False) -> Outgoing | None:
+        """Publish, or have it wait in the session; None where that was all (QoS 0, connected). For any other
+        the caller puts whom to tell into ``waiters``.
+
+        Raises ``QueueFull`` or ``ConnectionLost`` where no more may wait, ``PublishRefused`` for more than
+        the server takes, ``StoreError`` where the disk does not keep it; then nothing has happened.
+        """
+        link = self.link
+        connection = link.connection
+        is_waiting = connection.state != CONNECTED
+        if is_waiting or link.is_paused or connection.client_session.outgoing.queue:
+            self._check_room(message)
+        if not link.is_scheduled:
+            link.now = link.clock()
+            link.schedule()
+        try:
+            if self._disk is None or not message.qos:
+                entry = connection.publish(message, link.now)
+            else:
+                entry, layout = connection.prepare(message, link.now)
+                if is_one_of_many:
+                    self._disk.note(entry)
+                else:
+                    self._disk.keep(entry)
+                connection.submit(entry, layout, link.now)
+        except LocalProtocolError as error:
+            if error.reason_code in LIMITS_OF_SERVERS:
+                raise PublishRefused(error.reason_code, str(error)) from None
+            raise
+        return entry if is_waiting or message.qos else None
+
+    def _check_room(self, message: ApplicationMessage) -> None:
+        if self.error is not None:
+            raise self.error
+        link = self.link
+        if link.connection.state != CONNECTED:
+            if self.mode == "raise":
+                raise ConnectionLost('there is no connection (offline="raise")')
+            if self.mode == "wait":
+                raise QueueFull('there is no connection, and offline="wait" queues nothing: await publish')
+        outgoing = link.connection.client_session.outgoing
+        unsent = outgoing.queued_bytes + message.size()
+        if link.is_paused and link.transport is not None:
+            unsent += link.transport.get_write_buffer_size()
+        if len(outgoing.queue) >= self.most_messages:
+            raise QueueFull(f"{len(outgoing.queue)} messages wait already (offline_messages)")
+        if unsent > self.most_bytes:
+            raise QueueFull(f"with this message {unsent} bytes would wait (offline_bytes)")
+
+    def has_room(self, message: ApplicationMessage) -> bool:
+        """May ``message`` be accepted now, and without piling up before a slow network?"""
+        if self.link.is_paused:
+            return False
+        try:
+            self._check_room(message)
+        except QueueFull:
+            return False
+        return True
+
+    async def room(self, message: ApplicationMessage) -> None:
+        """Wait until the network takes more, and with ``offline="wait"`` until there is room.
+
+        Raises ``QueueFull`` at once where waiting is not wanted. Those who wait are served in order.
+        """
+        while not self.has_room(message):
+            if not self.link.is_paused and self.mode != "wait":
+                self._check_room(message)
+            if message.size() > self.most_bytes:
+                raise QueueFull(f"a message of {message.size()} bytes never fits (offline_bytes)")
+            future = self.link.loop.create_future()
+            self._for_room.append(future)
+            try:
+                await future
+            except asyncio.CancelledError:
+                if future.done() and not future.cancelled():
+                    self.room_changed()
+                raise
+
+    def room_changed(self) -> None:
+        """A turn is over: as many as there is room for look again, in order."""
+        if self._for_room and self._is_open():
+            outgoing = self.link.connection.client_session.outgoing
+            for _ in range(min(len(self._for_room), self.most_messages - len(outgoing.queue))):
+                future = self._for_room.popleft()
+                if not future.done():
+                    future.set_result(None)
+        if self._for_idle and (self.error is not None or self._is_idle()):
+            for idle in self._for_idle:
+                if not idle.done():
+                    idle.set_result(None)
+            self._for_idle.clear()
+
+    def _is_idle(self) -> bool:
+        outgoing = self.link.connection.client_session.outgoing
+        return not (self.waiters or outgoing.inflight or outgoing.releasing or outgoing.queue)
+
+    def _is_open(self) -> bool:
+        """May a message be accepted, if it is small?"""
+        outgoing = self.link.connection.client_session.outgoing
+        return (
+            not self.link.is_paused
+            and (self.mode == "queue" or self.link.connection.state == CONNECTED)
+            and len(outgoing.queue) < self.most_messages
+            and outgoing.queued_bytes < self.most_bytes
+        )
+
+    def published(self, entry: Outgoing, reason_code: int, reason_string: str) -> None:
+        """The connection says that a message is over."""
+        waiter = self.waiters.pop(entry, None)
+        if waiter is not None:
+            waiter.finish(reason_code, reason_string)
+
+    async def idle(self) -> None:
+        """Wait until every message is over, those of an earlier life of the session as well."""
+        if not self._is_idle():
+            future = self.link.loop.create_future()
+            self._for_idle.append(future)
+            await future
+
+    def close(self, error: MqttError) -> None:
+        """The client has ended: tell everybody who waits."""
+        self.error = error
+        waiters, self.waiters = self.waiters, {}
+        for waiter in waiters.values():
+            waiter.fail(error)
+        while self._for_room:
+            future = self._for_room.popleft()
+            if not future.done():
+                future.set_result(None)
+        self.room_changed()
+
+
+def application_message(
+    topic: str,
+    payload: Payload,
+    qos: int,
+    retain: bool,
+    properties: bytes = b"",
+    expires_at: float = NEVER,
+) -> ApplicationMessage:
+    """The core's form of what is published."""
+    if type(payload) is not bytes:
+        payload = to_bytes(payload)
+    return ApplicationMessage(topic.encode(), payload, qos, retain, properties, expires_at)
+
+
+def to_bytes(payload: Payload) -> bytes:
+    """What a payload is on the wire. Raises ``TypeError`` for what is none."""
+    if isinstance(payload, str):
+        return payload.encode()
+    if payload is None:
+        return b""
+    if isinstance(payload, (bytes, bytearray, memoryview)):
+        return bytes(payload)
+    raise TypeError(f"a payload is bytes, str or None, not {type(payload).__name__}: format it first")
+
+
+def encode_message_properties(
+    content_type: str | None,
+    response_topic: str | None,
+    correlation_data: bytes | None,
+    user_properties: Sequence[tuple[str, str]],
+    payload_is_text: bool,
+) -> bytes:
+    """The Properties of a message that go to every receiver, encoded, without length."""
+    properties = Properties()
+    properties.payload_format_indicator = 1 if payload_is_text else None
+    properties.content_type = content_type
+    properties.response_topic = response_topic
+    properties.correlation_data = correlation_data
+    properties.user_properties = list(user_properties)
+    return forwarded_properties(properties)

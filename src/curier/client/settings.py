@@ -1,0 +1,215 @@
+"""The settings of a client, each described once, all checked in one place."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from curier.codec.constants import MQTT_31, MQTT_50, MQTT_311
+from curier.errors import ConfigError
+from curier.types import Will
+
+if TYPE_CHECKING:
+    from curier.client.dial import TlsSettings
+    from curier.client.session import Session
+
+Offline: TypeAlias = Literal["queue", "wait", "raise"]
+Overflow: TypeAlias = Literal["drop_oldest", "drop_newest"]
+Acknowledge: TypeAlias = Literal["auto", "manual"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """How a lost connection is opened again: exponential backoff with full jitter.
+
+    Before attempt n the client waits a random time between 0 and ``min(first * 2**(n-1), longest)`` seconds.
+    ``attempts`` in a row may fail before the client gives up; None: it never does. A list of servers is tried
+    once through in each attempt. What cannot get better by waiting is never tried again: see
+    ``keeper.is_terminal``.
+    """
+
+    first: float = 1.0
+    longest: float = 60.0
+    attempts: int | None = None
+
+
+class Authentication:
+    """Enhanced authentication (5.0 section 4.12); make a subclass for a method, such as SCRAM-SHA-256.
+
+    One object serves all connections of a client, one after the other.
+    """
+
+    method: str = ""
+    """The Authentication Method, as the server knows it."""
+
+    def begin(self) -> bytes | None:
+        """Authentication Data for CONNECT, or for a re-authentication."""
+        return None
+
+    def answer(self, data: bytes | None) -> bytes | Awaitable[bytes | None] | None:
+        """Authentication Data to answer what the server sent; may be ``async``. An exception ends the
+        attempt.
+        """
+        raise NotImplementedError
+
+    def finish(self, data: bytes | None) -> None:
+        """The server has accepted, with this data. Raise ``ConnectRefused`` if it does not prove itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """All settings of a client. Times are in seconds. ``check`` raises ``ConfigError``."""
+
+    url: str | Sequence[str] = field(default="mqtt://localhost", kw_only=False)
+    """``mqtt://``, ``mqtts://``, ``ws://``, ``wss://`` or ``unix://``; of several the next takes over when
+    one fails.
+    """
+
+    client_id: str = ""
+    """Client Identifier; "": the server assigns one, or before 5.0 a random one is made."""
+
+    username: str | None = None
+    """User Name; overrides that of the URL."""
+
+    password: str | bytes | None = field(default=None, repr=False)
+    """Password; overrides that of the URL. Never shown."""
+
+    version: int | None = None
+    """Protocol Version: 5, 4 (3.1.1), 3 (3.1); None: 5, and less where the server refuses it."""
+
+    clean_start: bool | None = None
+    """Begin the first connection without an earlier session? None: yes, unless ``session`` is on disk."""
+
+    session_expiry: int | None = None
+    """Seconds the server keeps the session after a connection, at most 4294967295 (for ever); 0: it ends
+    with it.
+
+    None: 300 while this client lives, and the session ends when the program leaves it; for a session on disk
+    4294967295. Before 5.0 a session either ends with its connection, or never: 0 and None mean the former.
+    """
+
+    keep_alive: int = 60
+    """After so many seconds of silence a PINGREQ; 0 to 65535, 0: never. The server may decide otherwise
+    (5.0).
+    """
+
+    will: Will | None = None
+    """What the server publishes when this client vanishes."""
+
+    session: Session | None = None
+    """``Session.memory()``, the default, or ``Session.disk(path)``."""
+
+    tls: ssl.SSLContext | TlsSettings | None = None
+    """For ``mqtts://`` and ``wss://``; None: the system's certificate authorities, host name checked."""
+
+    proxy: str | None = None
+    """``http://`` or ``socks5://``, with user:password@ if need be."""
+
+    websocket_headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    """Names and values added to the WebSocket handshake; never shown."""
+
+    connect_timeout: float = 10.0
+    """For the network, TLS, and CONNACK together."""
+
+    ping_timeout: float = 10.0
+    """Silence after a PINGREQ that means the server is dead."""
+
+    retry_first_connect: bool = False
+    """Go on trying where the first connection fails? By default that raises at once."""
+
+    reconnect: Reconnect | None = Reconnect()
+    """How to come back after a connection is lost; None: the client ends with it."""
+
+    offline: Offline = "queue"
+    """A publish while not connected is queued, waits, or raises ``ConnectionLost``."""
+
+    offline_messages: int = 10_000
+    """As many messages wait at most, for a connection or the server's Receive Maximum; else ``QueueFull``."""
+
+    offline_bytes: int = 64 * 2**20
+    """As many bytes of topics and payloads wait at most."""
+
+    max_inflight: int = 1024
+    """Unfinished QoS 1 and 2 publishes at a time, 1 to 65000, within the server's Receive Maximum."""
+
+    receive_maximum: int = 1024
+    """QoS 1 and 2 messages the server may send before one is acknowledged (5.0), 1 to 65535."""
+
+    maximum_packet_size: int | None = None
+    """Largest packet the server may send, in bytes (5.0); None: as large as MQTT allows."""
+
+    topic_alias_maximum: int = 0
+    """Topic Aliases the server may use (5.0), 0 to 65535."""
+
+    topic_aliases: int = 32
+    """Topic Aliases chosen for long topics that are published (5.0), within the server's maximum; 0: none."""
+
+    retry_interval: float = 20.0
+    """What has no answer for so long is sent again, before 5.0 only; 0: never. In 5.0 that is forbidden."""
+
+    user_properties: Sequence[tuple[str, str]] = ()
+    """User Properties of CONNECT (5.0)."""
+
+    authentication: Authentication | None = None
+    """Enhanced authentication (5.0)."""
+
+    linger: float = 5.0
+    """How long leaving waits, while connected, for publishes that are not complete."""
+
+    response_prefix: str = "curier/reply"
+    """Where ``request`` has its responses sent: to a topic of its own below this one."""
+
+    shared_sessions: bool = False
+    """Are the servers in ``url`` one cluster, where each knows the sessions of all? Otherwise a session is
+    left behind where another server takes over, and what was unfinished is published anew there.
+    """
+
+    claim_timeout: float = 60.0
+    """A resumed session may bring messages nobody subscribes to yet: so long they wait, unacknowledged."""
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` for the first setting that cannot be."""
+        if not self.urls():
+            raise ConfigError("url: at least one is needed, such as mqtt://localhost")
+        if self.version not in (None, MQTT_31, MQTT_311, MQTT_50):
+            raise ConfigError(f"version: 5, 4 (for 3.1.1), 3 (for 3.1) or None, not {self.version!r}")
+        if self.offline not in ("queue", "wait", "raise"):
+            raise ConfigError(f'offline: "queue", "wait" or "raise", not {self.offline!r}')
+        for name, least, most in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ConfigError(f"{name}: {least} to {most}, not {value!r}")
+        if self.reconnect is not None and not 0 <= self.reconnect.first <= self.reconnect.longest:
+            raise ConfigError("reconnect: 0 <= first <= longest")
+        if self.authentication is not None:
+            if not self.authentication.method:
+                raise ConfigError("authentication: its method has no name")
+            if self.version not in (None, MQTT_50):
+                raise ConfigError("authentication: needs version 5")
+        if self.clean_start is False and not self.client_id and self.session is None:
+            raise ConfigError("clean_start: False needs a client_id: under which session should it go on?")
+
+    def urls(self) -> list[str]:
+        """The servers, in the order they are tried."""
+        return [self.url] if isinstance(self.url, str) else list(self.url)
+
+
+_FOREVER = 0xFFFFFFFF
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("session_expiry", 0, _FOREVER),
+    ("keep_alive", 0, 65535),
+    ("connect_timeout", 0.001, 86400),
+    ("ping_timeout", 0.001, 86400),
+    ("offline_messages", 0, _FOREVER),
+    ("offline_bytes", 0, 2**63),
+    ("max_inflight", 1, 65000),
+    ("receive_maximum", 1, 65535),
+    ("maximum_packet_size", 16, 268435460),
+    ("topic_alias_maximum", 0, 65535),
+    ("topic_aliases", 0, 65535),
+    ("retry_interval", 0, 86400),
+    ("linger", 0, 86400),
+    ("claim_timeout", 0, 86400),
+)

@@ -1,0 +1,253 @@
+"""What a client subscribes to: SUBSCRIBE and UNSUBSCRIBE, and subscriptions made anew for a lost session.
+
+A server keeps one subscription for each Topic Filter, however many streams here use it. Where several do, it
+is made with the highest QoS of them and the other options of the newest, and ends with the last of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from curier.client.events import Event, MessagesDropped, SubscriptionLost
+from curier.client.link import Link
+from curier.codec.constants import MQTT_50
+from curier.errors import ConnectionLost, LocalProtocolError, MqttError, SubscribeRefused
+from curier.protocol.events import SubscribeDone, UnsubscribeDone
+from curier.types import QoS, Subscription
+
+if TYPE_CHECKING:
+    from curier.client.streams import Router, Stream
+
+MOST_ASKED: Final = 256
+"""Requests without an answer at a time."""
+
+
+class Subscriptions:
+    """All subscriptions of one client, over its connections."""
+
+    def __init__(
+        self, link: Link, router: Router, tell: Callable[[Event], None], hold: Callable[[], None]
+    ) -> None:
+        self.link = link
+        self.error: MqttError | None = None  # the client is over
+        self._router = router
+        self._tell = tell
+        self._hold = hold
+        self._streams: dict[Stream, None] = {}  # in the order of their opening
+        self._users: dict[str, dict[Stream, None]] = {}  # by Topic Filter
+        self._confirmed: set[Stream] = set()  # by a SUBACK in the session there is
+        self._opening: dict[Stream, asyncio.Future[None]] = {}
+        self._unwanted: dict[str, None] = {}  # filters to unsubscribe from, no answer yet
+        self._todo: deque[Stream | list[str]] = deque()  # to be asked for: SUBSCRIBE or UNSUBSCRIBE
+        self._asked: dict[int, Stream] = {}  # by Packet Identifier
+        self._leaving: dict[int, list[str]] = {}
+        self._left: list[asyncio.Future[None]] = []  # who waits until nothing is unwanted
+
+    # ---- streams ----
+
+    async def open(self, stream: Stream) -> None:
+        """Subscribe for ``stream``; see ``Stream.open``."""
+        if self.error is not None:
+            raise self.error
+        if stream.is_closed:
+            raise ConnectionLost("the stream is closed")
+        if stream.is_open:
+            return
+        opening = self._opening.get(stream)
+        if opening is not None:  # another reader has begun
+            await asyncio.shield(opening)
+            return
+        future = self._opening[stream] = self.link.loop.create_future()
+        self._streams[stream] = None
+        for subscription in stream.filters:
+            self._users.setdefault(subscription.topic_filter, {})[stream] = None
+            self._unwanted.pop(subscription.topic_filter, None)
+        self._router.add(stream)
+        self._ask(stream)
+        try:
+            await future
+        except BaseException:
+            if stream in self._streams:
+                self._drop(stream, False)
+            raise
+        finally:
+            self._opening.pop(stream, None)
+
+    async def close(self, stream: Stream, keep: bool) -> None:
+        """End ``stream``; with ``keep`` the subscription stays, for the next stream or the next program."""
+        if stream not in self._streams:
+            stream.end(None)
+            return
+        self._drop(stream, keep)
+        if keep:
+            self._hold()
+        while not keep and self._leaving and self.link.is_connected and self.error is None:
+            future = self.link.loop.create_future()
+            self._left.append(future)
+            await future
+
+    def _drop(self, stream: Stream, keep: bool) -> None:
+        """Nothing for ``stream`` any more; unsubscribe from what no other uses."""
+        del self._streams[stream]
+        self._confirmed.discard(stream)
+        self._router.remove(stream, keep)
+        unused = []
+        for topic_filter in dict.fromkeys(stream.topic_filters):
+            users = self._users[topic_filter]
+            del users[stream]
+            if not users:
+                del self._users[topic_filter]
+                unused.append(topic_filter)
+        stream.end(None)
+        if not keep and unused and self.error is None:
+            self._unwanted.update(dict.fromkeys(unused))
+            self._ask(unused)
+
+    def overflowed(self, stream: Stream) -> None:
+        """``stream`` has begun to drop messages."""
+        self._tell(MessagesDropped(stream.topic_filters, stream.dropped))
+
+    # ---- the connection's side ----
+
+    def connected(self, link: Link, session_present: bool) -> None:
+        """A connection begins: what the server does not know is asked for, ends first."""
+        self.link = link
+        if not session_present:
+            self._confirmed.clear()
+            self._unwanted.clear()
+        self._todo.clear()
+        if self._unwanted:
+            self._todo.append(list(self._unwanted))
+        self._todo.extend([stream for stream in self._streams if stream not in self._confirmed])
+        self._pump()
+
+    def lost(self) -> None:
+        """The connection is over; the next one begins anew with what had no answer."""
+        self._asked.clear()
+        self._leaving.clear()
+        self._todo.clear()
+        self._done_leaving()
+
+    def answered(self, event: SubscribeDone | UnsubscribeDone) -> None:
+        """SUBACK or UNSUBACK came."""
+        if isinstance(event, UnsubscribeDone):
+            for topic_filter in self._leaving.pop(event.packet_id):
+                self._unwanted.pop(topic_filter, None)
+            if not self._leaving:
+                self._done_leaving()
+        else:
+            stream = self._asked.pop(event.packet_id)
+            if stream in self._streams:
+                self._answered(stream, event)
+        self._pump()
+
+    def _answered(self, stream: Stream, event: SubscribeDone) -> None:
+        for subscription, code in zip(stream.filters, event.reason_codes, strict=True):
+            if code >= 0x80:
+                self._refused(stream, SubscribeRefused(code, event.reason_string, subscription.topic_filter))
+                return
+        stream.granted = tuple([QoS(code) for code in event.reason_codes])
+        stream.is_open = True
+        self._confirmed.add(stream)
+        opening = self._opening.get(stream)
+        if opening is not None and not opening.done():
+            opening.set_result(None)
+
+    def _refused(self, stream: Stream, error: MqttError) -> None:
+        opening = self._opening.get(stream)
+        if opening is not None:
+            self._drop(stream, False)
+            if not opening.done():
+                opening.set_exception(error)
+            return
+        stream.end(error)
+        self._drop(stream, False)
+        if isinstance(error, SubscribeRefused):
+            self._tell(SubscriptionLost(error.topic_filter, error.reason_code, error.reason_string))
+
+    def _done_leaving(self) -> None:
+        for future in self._left:
+            if not future.done():
+                future.set_result(None)
+        self._left.clear()
+
+    def end(self, error: MqttError) -> None:
+        """The client is over."""
+        self.error = error
+        for opening in self._opening.values():
+            if not opening.done():
+                opening.set_exception(error)
+        for stream in self._streams:
+            if self._router.disk is not None:
+                stream.leave_unacknowledged()
+            stream.end(error)
+        self._router.disk = None
+        self._done_leaving()
+
+    # ---- asking ----
+
+    def _ask(self, request: Stream | list[str]) -> None:
+        if self.link.is_connected:
+            self._todo.append(request)
+            self._pump()
+
+    def _pump(self) -> None:
+        while self._todo and len(self._asked) + len(self._leaving) < MOST_ASKED:
+            request = self._todo.popleft()
+            if isinstance(request, list):
+                filters = [topic_filter for topic_filter in request if topic_filter in self._unwanted]
+                if filters:
+                    self._unsubscribe(filters)
+            elif request in self._streams:
+                self._subscribe(request)
+
+    def _unsubscribe(self, filters: list[str]) -> None:
+        link = self.link
+        try:
+            packet_id = link.connection.unsubscribe(filters, link.clock())
+        except LocalProtocolError:  # too many filters for the server's Maximum Packet Size: one by one
+            for topic_filter in filters:
+                if len(filters) > 1:
+                    self._todo.appendleft([topic_filter])
+                else:
+                    self._unwanted.pop(topic_filter, None)
+            return
+        self._leaving[packet_id] = filters
+        link.schedule()
+
+    def _subscribe(self, stream: Stream) -> None:
+        link = self.link
+        version = link.connection.version
+        pairs = [
+            (subscription.topic_filter, self._options(subscription, version))
+            for subscription in stream.filters
+        ]
+        user_properties = stream.user_properties if version == MQTT_50 else None
+        try:
+            packet_id = link.connection.subscribe(pairs, link.clock(), 0, user_properties)
+        except LocalProtocolError as error:
+            self._refused(stream, error)
+            return
+        self._asked[packet_id] = stream
+        link.schedule()
+
+    def _options(self, subscription: Subscription, version: int) -> int:
+        """Subscription Options (3.8.3.1); before 5.0 there is only the QoS."""
+        users = self._users[subscription.topic_filter]
+        qos = max(
+            int(other.qos)
+            for stream in users
+            for other in stream.filters
+            if other.topic_filter == subscription.topic_filter
+        )
+        if version != MQTT_50:
+            return qos
+        return (
+            qos
+            | subscription.no_local << 2
+            | subscription.retain_as_published << 3
+            | int(subscription.retain_handling) << 4
+        )

@@ -1,0 +1,31 @@
+"""Exactly once end to end, over cuts, crashes and losses of power on every side; simulated.
+
+``CURIER_SCHEDULES=5000`` has so many schedules played; each is one seed, which the name of a failure has.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.client.world import World
+
+SCHEDULES = int(os.environ.get("CURIER_SCHEDULES", "300"))
+SLICES = 10
+
+
+@pytest.mark.parametrize("part", range(SLICES))
+def test_every_accepted_message_arrives_once(part: int) -> None:
+    accepted = accidents = 0
+    for seed in range(part, SCHEDULES, SLICES):
+        world = World(seed)
+        try:
+            world.run(60)
+            world.check()
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+        accepted += len(world.accepted)
+        accidents += world.accidents
+    assert accepted > 10 * SCHEDULES / SLICES  # the schedules are not empty
+    assert accidents > 3 * SCHEDULES / SLICES

@@ -1,0 +1,50 @@
+"""Disks that are full or broken, for tests of the log."""
+
+from __future__ import annotations
+
+import errno
+import os
+from io import FileIO
+from pathlib import Path
+
+import pytest
+
+from curier.store import frames
+from curier.store import log as log_module
+
+
+class FullDisk:
+    """Takes half of what is written, and no more, while it is full."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_full = True
+        self.write = frames._write
+        monkeypatch.setattr(frames, "_write", self)
+
+    def __call__(self, file: FileIO, data: bytes) -> None:
+        if self.is_full:
+            self.write(file, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.write(file, data)
+
+
+class BadDisk:
+    """Fails to sync while it is bad."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_bad = True
+        self.calls = 0
+        self.sync = frames.sync_file
+        monkeypatch.setattr(log_module, "sync_file", self)
+
+    def __call__(self, fd: int) -> None:
+        self.calls += 1
+        if self.is_bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.sync(fd)
+
+
+def the_file(directory: Path) -> Path:
+    """The only file of a log."""
+    (path,) = directory.glob("*.log")
+    return path
