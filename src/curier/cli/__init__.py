@@ -8,7 +8,10 @@ import click
 
 from curier.cli.broker import broker
 from curier.cli.passwd import passwd
+from curier.cli.pub import pub
+from curier.cli.rr import rr
 from curier.cli.store import store
+from curier.cli.sub import sub
 from curier.errors import ConfigError, MqttError
 
 
@@ -46,8 +49,8 @@ def main() -> None:
     \b
     Try it, each line in a terminal of its own:
       curier broker
-      mosquitto_sub -h 127.0.0.1 -p 1883 -t 'greetings/#' -v
-      mosquitto_pub -h 127.0.0.1 -p 1883 -t greetings/world -m hello
+      curier sub -t 'greetings/#' -v
+      curier pub -t greetings/world -m hello
 
     `curier COMMAND --help` explains a command, with examples.
     """
@@ -55,4 +58,7 @@ def main() -> None:
 
 main.add_command(broker)
 main.add_command(passwd)
+main.add_command(pub)
+main.add_command(rr)
 main.add_command(store)
+main.add_command(sub)

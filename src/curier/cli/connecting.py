@@ -34,8 +34,21 @@ _TLS: Final = "TLS"
 _WILL: Final = "Will"
 
 _OPTIONS: Final = (
-    option("-h", "--host", section=_SERVER, help="Name or address of the server.  [default: localhost]"),
-    option("-p", "--port", type=PORT, section=_SERVER, help="Its port.  [default: 1883, or 8883 with TLS]"),
+    option(
+        "-h",
+        "--host",
+        metavar="HOST",
+        section=_SERVER,
+        help="Name or address of the server.  [default: localhost]",
+    ),
+    option(
+        "-p",
+        "--port",
+        metavar="PORT",
+        type=PORT,
+        section=_SERVER,
+        help="Its port.  [default: 1883, or 8883 with TLS]",
+    ),
     option(
         *("-L", "--url"),
         metavar="URL",

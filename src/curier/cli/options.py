@@ -72,6 +72,10 @@ class Option(click.Option):
         super().__init__(*arguments, **how)
         self.section = section
 
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """What is said beside the help: not the range of a number, which the error for a wrong one says."""
+        return {name: value for name, value in super().get_help_extra(ctx).items() if name != "range"}
+
 
 def option(*names: str, section: str = "Options", **how: Any) -> Callable[[Decorated], Decorated]:
     """``click.option`` in a section of the help."""

@@ -18,7 +18,7 @@ WIDTH: Final = 24
 class Progress:
     """Counts messages, of ``total`` if that is known, and shows it; a context manager, which wipes its line.
 
-    ``share`` is what part of the work is done, 0 to 1, where messages do not tell, as for the lines of a file.
+    ``share`` is what part of the work is done, 0 to 1, where messages do not tell, as with lines of a file.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream if stream is not None else sys.stderr
-        self._watched = self._stream.isatty()
+        self.is_watched = self._stream.isatty()
         self._clock = clock
         self._total = total
         self._share = share
@@ -51,7 +51,7 @@ class Progress:
     def advance(self) -> None:
         """One more message."""
         self.count += 1
-        if self._watched and (now := self._clock()) >= self._next:
+        if self.is_watched and (now := self._clock()) >= self._next:
             self._next = now + EVERY_SECONDS
             self._show(now - self._begun)
 
