@@ -145,7 +145,7 @@ class Voice:
             case events.Reconnecting(attempt, delay, url, error):
                 why = explain(error)
                 self.warn(f"Warning: {why}; attempt {attempt} to connect to {url} in {delay:.1f} s")
-            case events.SessionLost(republished, _):
+            case events.SessionLost(republished):
                 again = f"; {republished} messages are published again" if republished else ""
                 self.warn(f"Warning: the server has lost the session{again}")
             case events.SubscriptionLost(topic_filter, code, reason):
