@@ -36,11 +36,12 @@ async def test_it_is_gathered_until_it_is_flushed() -> None:
     await output.flush()
     await output.flush()
     assert stream.getvalue() == b"ab"
-    assert not output.is_full
+    is_full = [output.is_full]
     output.write(b"x" * GATHERED_BYTES)
-    assert output.is_full
+    is_full.append(output.is_full)
     await output.flush()
-    assert not output.is_full
+    is_full.append(output.is_full)
+    assert is_full == [False, True, False]
 
 
 async def test_a_file_gets_it_all(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ def rr(ctx: click.Context, /, **options: Any) -> None:
     """
     connection = Connection.take(ctx, options, ("publish", "subscribe"))
     source = source_of(connection, options)
+    if source.pattern.response_topic is None and connection.protocol_version not in (None, 5):
+        raise click.UsageError("before 5.0 a response needs a topic: -e TOPIC")
     show = take_printer(options)
     needs_5 = has_properties(replace(source.pattern, response_topic=None))
     settings = connection.settings(needs_5, ATTEMPTS)
