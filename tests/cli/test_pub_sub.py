@@ -141,6 +141,19 @@ def test_a_subscription_of_the_session_ends(curier: Curier, topic: str, session:
     assert curier("sub", *other, "-C", 1).stdout == "subscribed to\n"
 
 
+def test_properties_of_the_subscription(curier: Curier, topic: str) -> None:
+    curier("pub", "-t", topic, "-m", "x", "-r")
+    words = ("-D", "subscribe", "subscription-identifier", 7, "-D", "subscribe", "user-property", "k", "v")
+    assert curier("sub", "-t", topic, *words, "-C", 1, "-F", "%S %p", *QUICK).stdout == "7 x\n"
+
+
+def test_a_goodbye_may_end_the_session(curier: Curier, topic: str, session: tuple[str, ...]) -> None:
+    result = curier("sub", *session, "-E", "-D", "disconnect", "session-expiry-interval", 0)
+    assert (result.exit_code, result.stderr) == (0, "")
+    told = curier("sub", *session, "-E", "-d").stderr
+    assert "with a new session" in told
+
+
 def test_time_is_up(curier: Curier, topic: str) -> None:
     curier("pub", "-t", topic, "-m", "x", "-r")
     result = curier("sub", "-t", topic, "-W", "0.3")
@@ -150,7 +163,7 @@ def test_time_is_up(curier: Curier, topic: str) -> None:
 
 def test_retained_messages_alone(curier: Curier, topic: str, session: tuple[str, ...]) -> None:
     curier("pub", "-t", f"{topic}/a", "-m", "old", "-q", 1, "-r")
-    live = curier("sub", *session[:3], "-t", f"{topic}/none", "-R", "-C", 1, *QUICK)  # it was not stale then
+    live = curier("sub", *session, "-R", "-C", 1)  # for the session it is news
     assert (live.exit_code, live.stdout) == (0, "old\n")
     kept = curier("sub", "-t", f"{topic}/#", "--retained-only", "-C", 1, *QUICK)
     assert (kept.exit_code, kept.stdout) == (0, "old\n")
@@ -236,6 +249,7 @@ def test_no_server_is_told(curier: Curier, topic: str, command: list[str]) -> No
             "as well",
         ),
         (["sub"], "to what? Give a Topic Filter: -t FILTER"),
+        (["sub", "-t", "a", "-U", "a"], "-t and -U both name a"),
         (["sub", "-t", "a", "-F", "%z"], "-F: there is no sequence %z"),
         (["sub", "-t", "a", "-F", "%t", "--json"], "--json and -F cannot both be"),
         (["sub", "-t", "a", "-R", "--retained-only"], "nothing would be left"),

@@ -150,6 +150,8 @@ class Voice:
                 self.warn(f"Warning: the server has lost the session{again}")
             case events.SubscriptionLost(topic_filter, code, reason):
                 self.warn(f"Warning: {topic_filter} is refused now: 0x{code:02X} {reason}")
+            case events.MessagesDropped((), dropped):
+                self.warn(f"Warning: the session brought {dropped} messages that no -t names; they are gone")
             case events.MessagesDropped(_, dropped):
                 self.warn(f"Warning: messages come faster than they are read; {dropped} are dropped (QoS 0)")
             case _:

@@ -144,17 +144,19 @@ def sub(ctx: click.Context, /, **options: Any) -> None:
 
     async def main() -> int:
         async with connected(settings, voice, expiry) as client:
+            if not subscriptions:
+                await client.unsubscribe(*wish.unsubscribe)
+                return 0
             stream = client.subscribe(
                 *subscriptions,
                 buffer=BUFFER_MESSAGES,
                 ack="manual" if wish.qos else "auto",
                 user_properties=own.get("user_properties", ()),
             )
-            if subscriptions:
-                await stream.open()
+            await stream.open()
             if wish.unsubscribe:
                 await client.unsubscribe(*wish.unsubscribe)
-            if wish.only_subscribe or not subscriptions:
+            if wish.only_subscribe:
                 return 0
             return await Reading(client, stream, show, wish, voice).run()
 
@@ -166,6 +168,9 @@ def wish_of(connection: Connection, options: dict[str, Any]) -> Wish:
     filters = (*options["topic"], *((connection.topic,) if connection.topic else ()))
     if not filters and not options["unsubscribe"]:
         raise click.UsageError("to what? Give a Topic Filter: -t FILTER, or mqtt://host/FILTER")
+    both = set(filters).intersection(options["unsubscribe"])
+    if both:
+        raise click.UsageError(f"-t and -U both name {both.pop()}; choose one of them")
     if options["retained_only"] and options["no_retained"]:
         raise click.UsageError("--retained-only and -R cannot both be: nothing would be left")
     if options["count"] is not None and options["exit_when_subscribed"]:
