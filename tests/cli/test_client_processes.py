@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -211,3 +212,47 @@ def test_a_password_is_taken_from_the_environment_and_shown_nowhere(
         assert "bad user name or password" in err
     finally:
         broker.stop()
+
+
+def read_terminal(master: int) -> str:
+    """All that comes to a terminal until nobody has it open any more."""
+    told = b""
+    while True:
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:  # how Linux tells of the end
+            chunk = b""
+        if not chunk:
+            os.close(master)
+            return told.decode()
+        told += chunk
+
+
+def test_a_terminal_gets_colours_and_no_tricks(start: Any, curier: Curier, topic: str) -> None:
+    curier("pub", "-t", f"{topic}/1", "-m", "\x1b[2J", "-r")
+    curier("pub", "-t", f"{topic}/2", "-m", '{"a":[1]}', "-r")
+    for words, expected in (
+        (["-t", f"{topic}/1"], "\\x1b[2J\r\n"),
+        (
+            ["-t", f"{topic}/2", "--pretty"],
+            '{\r\n  \x1b[34m"a"\x1b[0m: [\r\n    \x1b[36m1\x1b[0m\r\n  ]\r\n}\r\n',
+        ),
+    ):
+        master, terminal = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm", "NO_COLOR": ""}
+        process = start("sub", *words, "-C", 1, stdout=terminal, env=environment)
+        os.close(terminal)
+        assert read_terminal(master) == expected
+        assert process.end()[0] == 0
+
+
+def test_long_work_shows_how_far_it_is(start: Any, topic: str) -> None:
+    master, terminal = pty.openpty()
+    words = ("-t", topic, "-m", "x", "--repeat", 15, "--repeat-delay", "0.1")
+    process = start("pub", *words, stderr=terminal)
+    os.close(terminal)
+    told = read_terminal(master)
+    process.end()
+    assert process.popen.returncode == 0
+    assert re.search(r"\r\[#+ +\] \d+ of 15 messages, \d+ a second", told)
+    assert told.endswith("\r")

@@ -85,6 +85,10 @@ def test_the_topic_of_a_url_is_left_as_it_is_written() -> None:
     assert split_topics(["mqtt://a/x/%20/+/#?", "mqtts://b"]) == (("mqtt://a", "mqtts://b"), "x/%20/+/#?")
     assert split_topics(["ws://a/path", "unix:///x"]) == (("ws://a/path", "unix:///x"), None)
     assert split_topics(["mqtt://a/t", "mqtt://b/t"]) == (("mqtt://a", "mqtt://b"), "t")
+    assert split_topics(["mqtt://a:7/t@x", "mqtt://[::1]/t@x"])[1] == "t@x"
+    with pytest.raises(click.UsageError, match="/ is written %2F") as raised:
+        split_topics(["mqtt://ana:geh/eim@b/t"])
+    assert "geh" not in raised.value.message
     with pytest.raises(click.UsageError, match="different topics"):
         split_topics(["mqtt://a/t", "mqtt://b/u"])
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import pytest
 
-from curier.cli.output import GATHERED_BYTES, Output
+from curier.cli.output import GATHERED_BYTES, CannotWrite, Output
 from curier.cli.progress import Progress
 
 LARGE = bytes(range(256)) * 2000
@@ -92,6 +92,16 @@ async def test_a_reader_that_has_gone_is_told_of_and_can_be_forgotten() -> None:
     await output.flush()
     stream.write(b"what Python flushes at its end")
     stream.close()
+
+
+async def test_a_disk_that_is_full_is_told() -> None:
+    with Path("/dev/full").open("wb") as file:
+        output = Output(file)
+        output.write(b"a")
+        with pytest.raises(
+            CannotWrite, match=r"^standard output cannot be written to: No space left on device$"
+        ):
+            await output.flush()
 
 
 # -- progress --

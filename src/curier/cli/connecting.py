@@ -396,6 +396,9 @@ def split_topics(urls: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
             servers.append(url)
             continue
         authority, _, topic = rest.partition("/")
+        port = authority.rpartition(":")[2] if ":" in authority and not authority.endswith("]") else ""
+        if "@" in topic and port.strip("0123456789"):  # not a port, so it may be a part of a password
+            raise click.UsageError("in the user and the password of a URL, / is written %2F")
         servers.append(f"{scheme}{separator}{authority}")
         if topic:
             topics.add(topic)

@@ -14,6 +14,8 @@ import stat
 import sys
 from typing import BinaryIO, Final
 
+import click
+
 GATHERED_BYTES: Final = 64 * 1024
 """From so much on ``is_full`` says that it is time to ``flush``."""
 
@@ -21,11 +23,15 @@ PIECE_BYTES: Final = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 512
 """A pipe that says it can be written to takes so much without blocking."""
 
 
+class CannotWrite(click.ClickException):
+    """Standard output takes nothing: one line for the user, and exit code 1."""
+
+
 class Output:
     """Bytes on their way to ``stream``, standard output if there is none.
 
-    Writing raises ``BrokenPipeError`` when nobody reads any more. A cancelled ``flush`` loses nothing and
-    doubles nothing: the next one goes on.
+    Writing raises ``BrokenPipeError`` when nobody reads any more, ``CannotWrite`` for what else may be. A
+    cancelled ``flush`` loses nothing and doubles nothing: the next one goes on.
     """
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
@@ -33,7 +39,8 @@ class Output:
         self._parts: list[bytes] = []
         self._gathered = 0
         self._left = memoryview(b"")
-        self._descriptor = _pollable(self._stream)
+        self._descriptor = _descriptor_of(self._stream)
+        self._may_block = self._descriptor is not None and _may_block(self._descriptor)
 
     def write(self, data: bytes) -> None:
         """Gather ``data``."""
@@ -51,16 +58,24 @@ class Output:
             self._left = memoryview(b"".join([self._left, *self._parts]))
             self._parts.clear()
             self._gathered = 0
+        try:
+            while self._left:
+                self._left = self._left[await self._write_some() :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CannotWrite(f"standard output cannot be written to: {error.strerror}") from error
+
+    async def _write_some(self) -> int:
         if self._descriptor is None:
-            data, self._left = self._left, memoryview(b"")
-            self._stream.write(data)
+            self._stream.write(self._left)
             self._stream.flush()
-            return
-        while self._left:
-            if not select.select((), (self._descriptor,), (), 0)[1]:
-                await _writable(self._descriptor)
-            written = os.write(self._descriptor, self._left[:PIECE_BYTES])
-            self._left = self._left[written:]
+            return len(self._left)
+        if not self._may_block:
+            return os.write(self._descriptor, self._left)
+        if not select.select((), (self._descriptor,), (), 0)[1]:
+            await _writable(self._descriptor)
+        return os.write(self._descriptor, self._left[:PIECE_BYTES])
 
     def abandon(self) -> None:
         """Let what is written from now on vanish, as the reader has: also what Python flushes at its end."""
@@ -71,15 +86,19 @@ class Output:
             os.close(nowhere)
 
 
-def _pollable(stream: BinaryIO) -> int | None:
-    """The descriptor of a pipe, a terminal or a socket, which can be waited for; None for a file."""
+def _descriptor_of(stream: BinaryIO) -> int | None:
+    """The descriptor of a stream; None where something stands in for it."""
     try:
-        descriptor = stream.fileno()
-        mode = os.fstat(descriptor).st_mode
+        return stream.fileno()
     except (OSError, io.UnsupportedOperation):
         return None
+
+
+def _may_block(descriptor: int) -> bool:
+    """Whether it is a pipe, a terminal or a socket, which can be waited for, and not a file."""
+    mode = os.fstat(descriptor).st_mode
     is_file = stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not os.isatty(descriptor))
-    return None if is_file or os.name == "nt" else descriptor
+    return not is_file and os.name != "nt"
 
 
 async def _writable(descriptor: int) -> None:

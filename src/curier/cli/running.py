@@ -69,6 +69,8 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> None:
     try:
         code = asyncio.run(_until_stopped(main, stopped_by))
     except asyncio.CancelledError:
+        if not stopped_by:
+            raise
         code = INTERRUPTED + stopped_by[0]
     except KeyboardInterrupt:  # where the loop takes no signal handlers
         code = INTERRUPTED + signal.SIGINT
