@@ -86,6 +86,7 @@ SLOW = (
     "cli/test_client_processes.py",
     "cli/test_pub_sub.py",
     "cli/test_rr.py",
+    "cli/test_tls.py",
 )
 """What opens sockets, starts processes or lives thousands of lives: for `make test`, not for `make check`."""
 
