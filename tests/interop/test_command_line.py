@@ -77,7 +77,7 @@ def publish(commands: Commands, topic: str) -> None:
         ["-N"],
         ["-v", "-N"],
         ["-F", "%t|%12t|%-12.4t|%q|%r|%l|%05l|%-6l|"],
-        ["-F", "%p|%x|%X|%6p|%A|%C|%14.3C|%D|%E|%F|%03F|%R|%P|%S|"],
+        ["-F", "%p|%x|%X|%A|%C|%14.3C|%D|%E|%F|%03F|%R|%P|%S|"],
         ["-F", r"\e[1m%t\e[0m\t%%\0@@ @Y\\"],
         ["-F", "%t", "-N"],
         ["-F", "%p", "-v"],
