@@ -25,7 +25,8 @@ def send(made: OutgoingFlow, payloads: bytes, group: bytes = b"") -> int:
     if room:
         first = made.burst_id()
         frames = b"".join(
-            HEAD + (first + index).to_bytes(2, "big") + payloads[index : index + 1] for index in range(room)
+            HEAD + int(first + index).to_bytes(2, "big") + payloads[index : index + 1]
+            for index in range(room)
         )
         made.add_burst(Burst(b"t", frames, SIZE, SIZE - 1, first, room, group, NOW))
     return room

@@ -21,8 +21,10 @@ from typing import Final
 import click
 
 from curier.auth import AllowAnonymous, Authenticator, PasswordFile
-from curier.cli.log_writer import LogWriter, write_if_it_can_be
+from curier.cli.log_writer import LogWriter, PlainFormatter, write_if_it_can_be
 from curier.config import Config, parse_listen
+from curier.net import reactor
+from curier.net.loop import Loop
 from curier.server import Broker
 
 _log = logging.getLogger("curier.cli")
@@ -34,6 +36,13 @@ class CannotListen(click.ClickException):
     """A listener cannot be opened: one line for the user, and exit code 2."""
 
     exit_code = 2
+
+
+def run(config: Config) -> None:
+    """``serve`` in the event loop that is made for it, where this system has it."""
+    make_loop = Loop if reactor.IS_AVAILABLE else None
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(serve(config))
 
 
 async def serve(config: Config) -> None:
@@ -168,17 +177,16 @@ def explain_listen_error(error: OSError, listen: Sequence[str]) -> str:
 
 def start_logging(level: str) -> None:
     """Plain lines on stderr: from curier as the level says, from everything else warnings and errors."""
-    handler = LogWriter(sys.stderr.fileno())
-    handler.setFormatter(_Plain("%(asctime)s %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
+    handler: logging.Handler
+    try:
+        handler = LogWriter(sys.stderr.fileno())
+    except OSError:  # somebody has put something of their own in its place
+        handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter())
+    # Nobody asks which line of which thread it was; not to find out makes a line half as expensive.
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
     logging.getLogger("curier").setLevel(level.upper())
-
-
-class _Plain(logging.Formatter):
-    """Levels in lower case."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        return line.replace(f" {record.levelname}: ", f" {record.levelname.lower()}: ", 1)
