@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FAILED: Final = 1
 TIMED_OUT: Final = 27
-INTERRUPTED: Final = 128
+SIGNALLED: Final = 128
 """And the number of the signal: 130 after Ctrl-C, 143 after SIGTERM."""
 
 EXIT_CODES: Final = f"""
@@ -71,9 +71,9 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> None:
     except asyncio.CancelledError:
         if not stopped_by:
             raise
-        code = INTERRUPTED + stopped_by[0]
+        code = SIGNALLED + stopped_by[0]
     except KeyboardInterrupt:  # where the loop takes no signal handlers
-        code = INTERRUPTED + signal.SIGINT
+        code = SIGNALLED + signal.SIGINT
     except ConfigError:
         raise
     except MqttError as error:
@@ -96,7 +96,7 @@ def _signals(cancel: Callable[[], object], stopped_by: list[int]) -> Iterator[No
 
     def on_signal(number: int) -> None:
         if stopped_by:
-            os._exit(INTERRUPTED + number)
+            os._exit(SIGNALLED + number)
         stopped_by.append(number)
         cancel()
 
