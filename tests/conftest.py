@@ -83,6 +83,10 @@ SLOW = (
     "store/test_world.py",
     "store/test_trouble.py",
     "cli/test_broker_process.py",
+    "cli/test_client_processes.py",
+    "cli/test_pub_sub.py",
+    "cli/test_rr.py",
+    "cli/test_tls.py",
 )
 """What opens sockets, starts processes or lives thousands of lives: for `make test`, not for `make check`."""
 

@@ -16,10 +16,9 @@ from curier.config import (
     limit_takers,
     load,
     parse_listen,
-    parse_seconds,
-    parse_size,
 )
 from curier.errors import ConfigError
+from curier.strict_toml import parse_seconds, parse_size
 
 MIB = 2**20
 

@@ -12,12 +12,16 @@ import curier
 from curier import config
 from curier.broker.options import Options
 from curier.cli import main
+from curier.cli.formats import BadFormat, Look, printer
+from curier.cli.profiles import KEYS, load_profile
 from curier.config import Config, limit_takers, load
 from tests.test_layers import ALLOWED
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+COMMAND_LINE = ROOT / "docs" / "command-line.md"
+CLIENTS = {"pub", "rr", "sub"}
 
 
 def rows(page: str, heading: str) -> list[list[str]]:
@@ -71,6 +75,8 @@ def test_every_option_of_the_broker_is_described() -> None:
 def test_every_command_is_described() -> None:
     """With its arguments and options, and those of the commands below it."""
     for name, command in main.commands.items():
+        if name in CLIENTS:
+            continue
         section = CONFIGURATION.split(f"\n## curier {name}\n")[1].split("\n## ")[0]
         told = set(re.findall(r"[\w-]+", section))
         for below in (command, *getattr(command, "commands", {}).values()):
@@ -78,6 +84,46 @@ def test_every_command_is_described() -> None:
             for param in below.params:
                 word = param.opts[0] if isinstance(param, click.Option) else param.metavar or param.name
                 assert str(word).strip("-").lower() in {one.strip("-").lower() for one in told}, word
+
+
+@pytest.mark.parametrize("name", sorted(CLIENTS))
+def test_every_option_of_a_client_is_described(name: str) -> None:
+    """In the section of the command, in one it shares with the others, or in words where it says so."""
+    page = COMMAND_LINE.read_text()
+    own = page.split(f"\n## curier {name}\n")[1].split("\n## ")[0]
+    shared = [
+        row[0]
+        for heading in ("## Server, session, TLS, will", *([] if name == "pub" else ["## Output"]))
+        for row in rows(page, heading)
+    ]
+    told = set(re.findall(r"`(--?[\w-]+)`", own + " ".join(shared)))
+    params = [one for one in main.commands[name].params if isinstance(one, click.Option) and not one.hidden]
+    for param in params:  # rr names the options that pub has described by one of their names
+        assert told.intersection(param.opts) if name == "rr" else told.issuperset(param.opts), param.name
+    first_cells = " ".join(row[0] for row in rows(page, f"## curier {name}"))
+    known = {option for param in params for option in param.opts}
+    assert set(re.findall(r"`(--?[\w-]+)`", first_cells)) <= known
+
+
+def test_every_key_of_a_profile_is_described() -> None:
+    keys = COMMAND_LINE.read_text().split("\nThe keys are ")[1].split("\n\n")[0]
+    assert [name for name in re.findall(r"`(\w+)`", keys) if len(name) > 1] == [*KEYS]
+
+
+def test_every_sequence_of_a_format_is_described() -> None:
+    page = COMMAND_LINE.read_text().split("\nA format is text with these sequences:\n")[1].split("\n## ")[0]
+    told = set(re.findall(r"`%(\w)`", page))
+    with pytest.raises(BadFormat) as raised:
+        printer(Look(format="%z"))
+    assert told == set(re.findall(r"%(\w)", str(raised.value).partition("there are")[2]))
+
+
+def test_the_profiles_load(tmp_path: Path) -> None:
+    for text in blocks(COMMAND_LINE.read_text(), "toml"):
+        path = tmp_path / "client.toml"
+        path.write_text(text)
+        for name in tomllib.loads(text)["profile"]:
+            assert load_profile(path, name)
 
 
 def test_every_key_of_the_file_is_described() -> None:
@@ -88,7 +134,7 @@ def test_every_key_of_the_file_is_described() -> None:
 
 
 def test_the_configuration_files_load(tmp_path: Path) -> None:
-    found = [text for page in PAGES for text in blocks(page.read_text(), "toml")]
+    found = [text for page in PAGES if page != COMMAND_LINE for text in blocks(page.read_text(), "toml")]
     assert found
     for number, text in enumerate(found):
         path = tmp_path / f"{number}.toml"

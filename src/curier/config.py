@@ -16,13 +16,9 @@ the table ``[limits]`` are the attributes of ``curier.broker.options.Options``, 
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
-import re
-import reprlib
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, cast
@@ -30,6 +26,18 @@ from urllib.parse import urlsplit
 
 from curier.broker.options import Options
 from curier.errors import ConfigError
+from curier.strict_toml import (
+    TomlFile,
+    parse_seconds,
+    parse_size,
+    shown,
+    take_count,
+    take_flag,
+    take_one_of,
+    take_path,
+    take_string,
+    take_whole_seconds,
+)
 
 Durability = Literal["fsync", "os", "memory"]
 DURABILITIES: Final = ("fsync", "os", "memory")
@@ -38,19 +46,6 @@ DEFAULT_LISTEN: Final = "tcp://127.0.0.1:1883"
 DEFAULT_PORT: Final = 1883
 
 _LATER_SCHEMES: Final = ("tls", "mqtts", "ssl", "ws", "wss", "unix")
-_SIZES: Final = {
-    "": 1,
-    "b": 1,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-}
-_TIMES: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-_QUANTITY: Final = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([A-Za-z]*)", re.ASCII)
-
 # Which whole numbers of Options are sizes or spans of time; the others are plain counts.
 _IN_BYTES: Final = frozenset(
     (
@@ -188,24 +183,6 @@ def parse_listen(url: str) -> Listen:
     return Listen("tcp", host, DEFAULT_PORT if port is None else port)
 
 
-def parse_size(value: object) -> int:
-    """Bytes from a whole number or a text such as ``"16 MiB"`` or ``"1.5 GB"``; else ``ValueError``."""
-    size = _quantity(value, _SIZES)
-    if size is None or size != int(size):
-        raise ValueError(f'expected a whole number of bytes, or a size such as "16 MiB", got {_shown(value)}')
-    return int(size)
-
-
-def parse_seconds(value: object) -> float:
-    """Seconds from a number or a text such as ``"10 s"`` or ``"5 min"``; else ``ValueError``."""
-    seconds = _quantity(value, _TIMES)
-    if seconds is None:
-        raise ValueError(
-            f'expected a number of seconds, or a time such as "10 s" or "5 min", got {_shown(value)}'
-        )
-    return float(seconds)
-
-
 def load(path: Path) -> Config:
     """Read a TOML file. Relative paths in it are relative to the file. Raises ``ConfigError``.
 
@@ -227,26 +204,8 @@ def load(path: Path) -> Config:
     return Config(**settings, options=options)  # type: ignore[arg-type]  # each was checked by its key
 
 
-class _File:
-    """A parsed file that knows where its keys stand."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._text = _read(path)
-        try:
-            self.table = tomllib.loads(self._text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(_syntax_error(path, self._text, str(error))) from None
-
-    def value(self, keys: tuple[str, ...], take: Callable[[object], object]) -> object:
-        """The value of a key, as ``take`` makes it."""
-        found: object = self.table
-        for key in keys:
-            found = cast(Mapping[str, object], found)[key]
-        try:
-            return take(found)
-        except (ValueError, ConfigError) as error:
-            raise self.wrong(keys, str(error)) from None
+class _File(TomlFile):
+    """A file with a table of limits."""
 
     def limits(self) -> Options:
         """The table of limits, and ``sys_interval``, in place of the defaults."""
@@ -272,21 +231,13 @@ class _File:
             raise self.wrong(("limits", name), str(error).removeprefix(name).lstrip()) from None
         return options
 
-    def unknown(self, keys: tuple[str, ...], known: list[str]) -> ConfigError:
+    def unknown(self, keys: tuple[str, ...], known: Sequence[str]) -> ConfigError:
         """The error for a key that is not known, with the one that was perhaps meant."""
         if len(keys) == 1 and keys[0] in limit_takers(Options()):
             return self.wrong(keys, "this key belongs below [limits]")
         if len(keys) == 2 and keys[1] in _KEYS:
             return self.wrong(keys, "this key belongs at the top, above [limits]")
-        near = difflib.get_close_matches(keys[-1], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"expected one of: {', '.join(known)}"
-        return self.wrong(keys, f"there is no such key; {hint}")
-
-    def wrong(self, keys: tuple[str, ...], message: str) -> ConfigError:
-        """The error for a key and its value."""
-        line = _line_of(self._text, keys)
-        where = f"{self._path}, line {line}" if line else str(self._path)
-        return ConfigError(f"{where}: {'.'.join(keys)}: {message}")
+        return super().unknown(keys, known)
 
 
 def limit_takers(options: Options) -> dict[str, Callable[[object], object]]:
@@ -297,141 +248,40 @@ def limit_takers(options: Options) -> dict[str, Callable[[object], object]]:
         if name.startswith("_") or callable(value):
             continue
         if isinstance(value, bool):
-            takers[name] = _flag
+            takers[name] = take_flag
         elif isinstance(value, float):
             takers[name] = parse_seconds
         elif isinstance(value, str):
-            takers[name] = _string
+            takers[name] = take_string
         elif name in _IN_BYTES:
             takers[name] = parse_size
         else:
-            takers[name] = _whole_seconds if name in _IN_SECONDS else _count
+            takers[name] = take_whole_seconds if name in _IN_SECONDS else take_count
     return takers
-
-
-def _quantity(value: object, units: Mapping[str, float]) -> float | None:
-    """A number of the base unit, from a number or a text with a unit; ``None`` where it is neither."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return value if 0 <= value < 2**63 else None  # which neither infinity nor NaN is
-    found = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None or found[2].lower() not in units:
-        return None
-    number = float(found[1]) if "." in found[1] else int(found[1])
-    return number * units[found[2].lower()]
-
-
-def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else reprlib.repr(value)
-
-
-def _whole_seconds(value: object) -> int:
-    seconds = parse_seconds(value)
-    if seconds != int(seconds):
-        raise ValueError(f"expected a whole number of seconds, got {_shown(value)}")
-    return int(seconds)
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"expected a whole number, 0 or more, got {_shown(value)}")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, got {_shown(value)}")
-    return value
-
-
-def _string(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"expected text in quotes, got {_shown(value)}")
-    return value
-
-
-def _path(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"expected a path in quotes, got {_shown(value)}")
-    return value
 
 
 def _table(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise ValueError(f"expected a table, as below the line [limits], got {_shown(value)}")
+        raise ValueError(f"expected a table, as below the line [limits], got {shown(value)}")
     return value
 
 
 def _urls(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(url, str) for url in value):
-        raise ValueError(f'expected a list of URLs, such as ["{DEFAULT_LISTEN}"], got {_shown(value)}')
+        raise ValueError(f'expected a list of URLs, such as ["{DEFAULT_LISTEN}"], got {shown(value)}')
     for url in value:
         parse_listen(url)
     return tuple(value)
 
 
-def _one_of(names: Sequence[str]) -> Callable[[object], object]:
-    def take(value: object) -> object:
-        if not isinstance(value, str) or value not in names:
-            raise ValueError(f"expected one of {', '.join(names)}, got {_shown(value)}")
-        return value
-
-    return take
-
-
 _KEYS: Final[dict[str, Callable[[object], object]]] = {
     "listen": _urls,
-    "data": _path,
-    "memory": _flag,
-    "durability": _one_of(DURABILITIES),
-    "allow_anonymous": _flag,
-    "password_file": _path,
-    "log_level": _one_of(LOG_LEVELS),
+    "data": take_path,
+    "memory": take_flag,
+    "durability": take_one_of(DURABILITIES),
+    "allow_anonymous": take_flag,
+    "password_file": take_path,
+    "log_level": take_one_of(LOG_LEVELS),
     "sys_interval": parse_seconds,
     "limits": _table,
 }
-
-
-def _read(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        return data.decode().replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}, line {line}: expected UTF-8 text") from None
-
-
-def _syntax_error(path: Path, text: str, message: str) -> str:
-    found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL)
-    if found is not None:
-        return f"{path}, line {found[2]}, column {found[3]}: {found[1]}"
-    line = text.count("\n") + 1
-    column = len(text.rpartition("\n")[2]) + 1
-    return f"{path}, line {line}, column {column}: {message}"
-
-
-def _line_of(text: str, keys: tuple[str, ...]) -> int | None:
-    """The line where a key of a valid file is set; ``None`` if it is not.
-
-    The shortest beginning of the file that has the key ends with its value; its statement begins after the
-    beginning before that parses as well. Only for errors: it reads the file once for each line.
-    """
-    lines = text.split("\n")
-    start = 1
-    for end in range(1, len(lines) + 1):
-        try:
-            found: object = tomllib.loads("\n".join(lines[:end]))
-        except tomllib.TOMLDecodeError:
-            continue  # within a value of many lines
-        for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
-        if found is not None:
-            return start
-        start = end + 1
-    return None

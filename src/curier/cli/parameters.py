@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from curier.config import parse_seconds, parse_size
+from curier.strict_toml import parse_seconds, parse_size
 
 
 def size(text: str) -> int:

@@ -372,6 +372,14 @@ class Client(Owner):
             keep = self._keeper is not None and not self._keeper.ends_session()
         return Stream(subscriptions, made, buffer, overflow, ack, list(user_properties), keep)
 
+    async def unsubscribe(self, *filters: str) -> None:
+        """End subscriptions of the session that no stream here has, such as those of an earlier program.
+
+        It is no error where there are none. Raises ``SubscribeRefused`` where the server keeps one, and
+        ``LocalProtocolError`` for a filter of a stream: close that. Cancelling stops the waiting only.
+        """
+        await (self._subscriptions or self._not_entered()).unsubscribe(filters)
+
     # ---- request and response ----
 
     async def request(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from curier.client.events import Event, MessagesDropped, SubscriptionLost
 from curier.client.link import Link
-from curier.codec.constants import MQTT_50
+from curier.codec.constants import MQTT_50, PACKET_TOO_LARGE, PROTOCOL_ERROR
 from curier.errors import ConnectionLost, LocalProtocolError, MqttError, SubscribeRefused
 from curier.protocol.events import SubscribeDone, UnsubscribeDone
 from curier.types import QoS, Subscription
@@ -45,6 +45,7 @@ class Subscriptions:
         self._asked: dict[int, Stream] = {}  # by Packet Identifier
         self._leaving: dict[int, list[str]] = {}
         self._left: list[asyncio.Future[None]] = []  # who waits until nothing is unwanted
+        self._ended: dict[str, asyncio.Future[int]] = {}  # who waits for the end of one, and its Reason Code
 
     # ---- streams ----
 
@@ -106,6 +107,24 @@ class Subscriptions:
             self._unwanted.update(dict.fromkeys(unused))
             self._ask(unused)
 
+    async def unsubscribe(self, filters: tuple[str, ...]) -> None:
+        """End subscriptions that the session has and no stream; see ``Client.unsubscribe``."""
+        if self.error is not None:
+            raise self.error
+        for topic_filter in filters:
+            if topic_filter in self._users:
+                raise LocalProtocolError(PROTOCOL_ERROR, f"{topic_filter!r} belongs to a stream: close that")
+        waiting = {
+            topic_filter: self._ended.setdefault(topic_filter, self.link.loop.create_future())
+            for topic_filter in filters
+        }
+        self._unwanted.update(dict.fromkeys(filters))
+        self._ask(list(filters))
+        for topic_filter, future in waiting.items():
+            code = await asyncio.shield(future)
+            if code >= 0x80:
+                raise SubscribeRefused(code, "", topic_filter)
+
     def overflowed(self, stream: Stream) -> None:
         """``stream`` has begun to drop messages."""
         self._tell(MessagesDropped(stream.topic_filters, stream.dropped))
@@ -117,7 +136,8 @@ class Subscriptions:
         self.link = link
         if not session_present:
             self._confirmed.clear()
-            self._unwanted.clear()
+            for topic_filter in list(self._unwanted):
+                self._has_ended(topic_filter, 0)
         self._todo.clear()
         if self._unwanted:
             self._todo.append(list(self._unwanted))
@@ -134,8 +154,10 @@ class Subscriptions:
     def answered(self, event: SubscribeDone | UnsubscribeDone) -> None:
         """SUBACK or UNSUBACK came."""
         if isinstance(event, UnsubscribeDone):
-            for topic_filter in self._leaving.pop(event.packet_id):
-                self._unwanted.pop(topic_filter, None)
+            for topic_filter, code in zip(
+                self._leaving.pop(event.packet_id), event.reason_codes, strict=True
+            ):
+                self._has_ended(topic_filter, code)
             if not self._leaving:
                 self._done_leaving()
         else:
@@ -168,6 +190,12 @@ class Subscriptions:
         if isinstance(error, SubscribeRefused):
             self._tell(SubscriptionLost(error.topic_filter, error.reason_code, error.reason_string))
 
+    def _has_ended(self, topic_filter: str, code: int) -> None:
+        self._unwanted.pop(topic_filter, None)
+        ended = self._ended.pop(topic_filter, None)
+        if ended is not None and not ended.done():
+            ended.set_result(code)
+
     def _done_leaving(self) -> None:
         for future in self._left:
             if not future.done():
@@ -180,6 +208,10 @@ class Subscriptions:
         for opening in self._opening.values():
             if not opening.done():
                 opening.set_exception(error)
+        for ended in self._ended.values():
+            if not ended.done():
+                ended.set_exception(error)
+        self._ended.clear()
         for stream in self._streams:
             if self._router.disk is not None:
                 stream.leave_unacknowledged()
@@ -213,7 +245,7 @@ class Subscriptions:
                 if len(filters) > 1:
                     self._todo.appendleft([topic_filter])
                 else:
-                    self._unwanted.pop(topic_filter, None)
+                    self._has_ended(topic_filter, PACKET_TOO_LARGE)
             return
         self._leaving[packet_id] = filters
         link.schedule()
@@ -226,8 +258,11 @@ class Subscriptions:
             for subscription in stream.filters
         ]
         user_properties = stream.user_properties if version == MQTT_50 else None
+        # One for the whole SUBSCRIBE (3.8.2.1.2): that of the first filter that has one.
+        identifiers = [one.identifier for one in stream.filters if one.identifier is not None]
+        identifier = identifiers[0] if identifiers and version == MQTT_50 else 0
         try:
-            packet_id = link.connection.subscribe(pairs, link.clock(), 0, user_properties)
+            packet_id = link.connection.subscribe(pairs, link.clock(), identifier, user_properties)
         except LocalProtocolError as error:
             self._refused(stream, error)
             return

@@ -1,0 +1,188 @@
+"""How a command that is a client runs, what it says on the way, and how it ends.
+
+Standard output is for messages alone; everything else is said on standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from curier.errors import ConfigError, ConnectionLost, MqttError
+from curier.types import ReasonCode
+
+if TYPE_CHECKING:
+    from curier.client import Client
+    from curier.client.events import Event
+    from curier.client.settings import ClientSettings
+
+FAILED: Final = 1
+TIMED_OUT: Final = 27
+SIGNALLED: Final = 128
+"""And the number of the signal: 130 after Ctrl-C, 143 after SIGTERM."""
+
+EXIT_CODES: Final = f"""
+\b
+Exit codes:
+  0    done
+  1    refused, not connected, connection lost for good, or a message that could not be read
+  2    an option, a profile or a file is wrong
+  {TIMED_OUT}   the time of -W is over
+  130  Ctrl-C (143: SIGTERM), after a proper goodbye to the server
+"""
+
+VERSIONS: Final = {3: "3.1", 4: "3.1.1", 5: "5.0"}
+
+
+def printable(text: str) -> str:
+    """``text`` for one line on a terminal, whatever a server has put into it."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def explain(error: MqttError) -> str:
+    """One line for people, with the name of the Reason Code."""
+    text = printable(str(error))
+    code = getattr(error, "reason_code", None)
+    if isinstance(error, ConnectionLost) and not error.by_server:
+        return text
+    try:
+        name = ReasonCode(code).name.replace("_", " ").capitalize() if code else ""
+    except ValueError:
+        return text
+    return f"{text} ({name})" if name and name.lower() not in text.lower() else text
+
+
+def run(main: Callable[[], Coroutine[Any, Any, int]]) -> None:
+    """Run to the end of ``main`` and exit with the code that it returns, or that says what has happened.
+
+    The first SIGINT or SIGTERM cancels ``main``, which says goodbye to the server; the second ends at once.
+    Raises ``click.ClickException`` for what failed.
+    """
+    stopped_by: list[int] = []
+    try:
+        code = asyncio.run(_until_stopped(main, stopped_by))
+    except asyncio.CancelledError:
+        if not stopped_by:
+            raise
+        code = SIGNALLED + stopped_by[0]
+    except KeyboardInterrupt:  # where the loop takes no signal handlers
+        code = SIGNALLED + signal.SIGINT
+    except ConfigError:
+        raise
+    except MqttError as error:
+        raise click.ClickException(explain(error)) from error
+    except BrokenPipeError:
+        code = 0  # the reader has what it wanted, as with head
+    if code:
+        click.get_current_context().exit(code)
+
+
+async def _until_stopped(main: Callable[[], Coroutine[Any, Any, int]], stopped_by: list[int]) -> int:
+    task = asyncio.ensure_future(main())
+    with _signals(task.cancel, stopped_by):
+        return await task
+
+
+@contextlib.contextmanager
+def _signals(cancel: Callable[[], object], stopped_by: list[int]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stopped_by:
+            os._exit(SIGNALLED + number)
+        stopped_by.append(number)
+        cancel()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    try:
+        for number in numbers:
+            loop.add_signal_handler(number, on_signal, number)
+    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+class Voice:
+    """What is said on standard error: ``warn`` unless ``--quiet``, ``note`` with ``--debug`` only."""
+
+    def __init__(self, quiet: bool, debug: bool) -> None:
+        self._quiet = quiet
+        self._debug = debug
+
+    def warn(self, text: str) -> None:
+        """Say what people should know, though it goes on."""
+        if not self._quiet:
+            self._say(text)
+
+    def note(self, text: str) -> None:
+        """Say what happens."""
+        if self._debug:
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            sys.stderr.write(f"{printable(text)}\n")
+            sys.stderr.flush()
+
+    def tell(self, event: Event) -> None:
+        """Say what has happened to a client."""
+        from curier.client import events
+
+        match event:
+            case events.Connected(url, client_id, session_present, version):
+                kept = "with its session" if session_present else "with a new session"
+                self.note(f"connected to {url} as {client_id}, MQTT {VERSIONS.get(version, version)}, {kept}")
+            case events.Reconnecting(attempt, delay, url, error):
+                why = explain(error)
+                self.warn(f"Warning: {why}; attempt {attempt} to connect to {url} in {delay:.1f} s")
+            case events.SessionLost(republished):
+                again = f"; {republished} messages are published again" if republished else ""
+                self.warn(f"Warning: the server has lost the session{again}")
+            case events.SubscriptionLost(topic_filter, code, reason):
+                self.warn(f"Warning: {topic_filter} is refused now: 0x{code:02X} {reason}")
+            case events.MessagesDropped((), dropped):
+                self.warn(f"Warning: the session brought {dropped} messages that no -t names; they are gone")
+            case events.MessagesDropped(_, dropped):
+                self.warn(f"Warning: messages come faster than they are read; {dropped} are dropped (QoS 0)")
+            case _:
+                pass
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    settings: ClientSettings, voice: Voice, session_expiry: int | None = None
+) -> AsyncIterator[Client]:
+    """A client that is connected, and tells what happens to it.
+
+    ``session_expiry`` is for the DISCONNECT at its end, in seconds; None leaves what CONNECT said.
+    """
+    from curier.client.client import Client
+
+    client = Client(settings)
+    telling = asyncio.ensure_future(_tell(client, voice))
+    await asyncio.sleep(0)  # it listens before there is anything to hear
+    try:
+        async with client:
+            yield client
+            if session_expiry is not None:
+                await client.disconnect(session_expiry=session_expiry)
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _tell(client: Client, voice: Voice) -> None:
+    async for event in client.events():
+        voice.tell(event)

@@ -1,0 +1,192 @@
+"""TOML files read strictly: every error names file, line and key, and says what was expected.
+
+A key that is not known is an error too, so that a slip of the pen cannot quietly leave a default in place.
+The functions named ``take_...`` and ``parse_...`` check one value each: they return what it means, or raise
+``ValueError`` with what was expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from curier.errors import ConfigError
+
+_SIZES: Final = {
+    "": 1,
+    "b": 1,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+}
+_TIMES: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_QUANTITY: Final = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([A-Za-z]*)", re.ASCII)
+
+
+class TomlFile:
+    """A parsed file that knows where its keys stand. Raises ``ConfigError`` where it cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._text = _read(path)
+        try:
+            self.table = tomllib.loads(self._text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(_syntax_error(path, self._text, str(error))) from None
+
+    def value(self, keys: tuple[str, ...], take: Callable[[object], object]) -> object:
+        """The value of a key, as ``take`` makes it."""
+        found: object = self.table
+        for key in keys:
+            found = cast(Mapping[str, object], found)[key]
+        try:
+            return take(found)
+        except (ValueError, ConfigError) as error:
+            raise self.wrong(keys, str(error)) from None
+
+    def unknown(self, keys: tuple[str, ...], known: Sequence[str]) -> ConfigError:
+        """The error for a key that is not known, with the one that was perhaps meant."""
+        near = difflib.get_close_matches(keys[-1], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of: {', '.join(known)}"
+        return self.wrong(keys, f"there is no such key; {hint}")
+
+    def wrong(self, keys: tuple[str, ...], message: str) -> ConfigError:
+        """The error for a key and its value."""
+        line = _line_of(self._text, keys)
+        where = f"{self.path}, line {line}" if line else str(self.path)
+        return ConfigError(f"{where}: {'.'.join(keys)}: {message}")
+
+
+def parse_size(value: object) -> int:
+    """Bytes from a whole number or a text such as ``"16 MiB"`` or ``"1.5 GB"``; else ``ValueError``."""
+    size = _quantity(value, _SIZES)
+    if size is None or size != int(size):
+        raise ValueError(f'expected a whole number of bytes, or a size such as "16 MiB", got {shown(value)}')
+    return int(size)
+
+
+def parse_seconds(value: object) -> float:
+    """Seconds from a number or a text such as ``"10 s"`` or ``"5 min"``; else ``ValueError``."""
+    seconds = _quantity(value, _TIMES)
+    if seconds is None:
+        raise ValueError(
+            f'expected a number of seconds, or a time such as "10 s" or "5 min", got {shown(value)}'
+        )
+    return float(seconds)
+
+
+def take_whole_seconds(value: object) -> int:
+    """A time of whole seconds."""
+    seconds = parse_seconds(value)
+    if seconds != int(seconds):
+        raise ValueError(f"expected a whole number of seconds, got {shown(value)}")
+    return int(seconds)
+
+
+def take_count(value: object) -> int:
+    """A whole number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"expected a whole number, 0 or more, got {shown(value)}")
+    return value
+
+
+def take_flag(value: object) -> bool:
+    """``true`` or ``false``."""
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {shown(value)}")
+    return value
+
+
+def take_string(value: object) -> str:
+    """A text."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected text in quotes, got {shown(value)}")
+    return value
+
+
+def take_path(value: object) -> str:
+    """A path: a text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected a path in quotes, got {shown(value)}")
+    return value
+
+
+def take_one_of(names: Sequence[str]) -> Callable[[object], object]:
+    """What takes one of these words."""
+
+    def take(value: object) -> object:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError(f"expected one of {', '.join(names)}, got {shown(value)}")
+        return value
+
+    return take
+
+
+def _quantity(value: object, units: Mapping[str, float]) -> float | None:
+    """A number of the base unit, from a number or a text with a unit; ``None`` where it is neither."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return value if 0 <= value < 2**63 else None  # which neither infinity nor NaN is
+    found = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or found[2].lower() not in units:
+        return None
+    number = float(found[1]) if "." in found[1] else int(found[1])
+    return number * units[found[2].lower()]
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: not longer than a line bears."""
+    return str(value).lower() if isinstance(value, bool) else reprlib.repr(value)
+
+
+def _read(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return data.decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}, line {line}: expected UTF-8 text") from None
+
+
+def _syntax_error(path: Path, text: str, message: str) -> str:
+    found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL)
+    if found is not None:
+        return f"{path}, line {found[2]}, column {found[3]}: {found[1]}"
+    line = text.count("\n") + 1
+    column = len(text.rpartition("\n")[2]) + 1
+    return f"{path}, line {line}, column {column}: {message}"
+
+
+def _line_of(text: str, keys: tuple[str, ...]) -> int | None:
+    """The line where a key of a valid file is set; ``None`` if it is not.
+
+    The shortest beginning of the file that has the key ends with its value; its statement begins after the
+    beginning before that parses as well. Only for errors: it reads the file once for each line.
+    """
+    lines = text.split("\n")
+    start = 1
+    for end in range(1, len(lines) + 1):
+        try:
+            found: object = tomllib.loads("\n".join(lines[:end]))
+        except tomllib.TOMLDecodeError:
+            continue  # within a value of many lines
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        if found is not None:
+            return start
+        start = end + 1
+    return None

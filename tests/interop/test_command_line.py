@@ -1,0 +1,179 @@
+"""``curier pub``, ``sub`` and ``rr`` beside mosquitto_pub, mosquitto_sub and mosquitto_rr: the same options,
+the same bytes on standard output. The pages say where the two differ: docs/command-line.md.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curier import Message, QoS
+from tests.conftest import require_peer
+from tests.interop.process import BrokerProcess
+
+pytestmark = pytest.mark.interop
+
+MESSAGES = (
+    Message("a/one", b'{"a": [1, 2.5, null]}', QoS(1), payload_is_text=True, content_type="text/plain"),
+    Message("a/two", b"\xff\x00\x01 q\r\n", QoS(2), correlation_data=b"cd", response_topic="re/x"),
+    Message("b", b"x" * 300, QoS(0), user_properties=(("k", "v"), ("k", "w"))),
+    Message("b/ä", "größer\t".encode(), QoS(1)),
+)
+
+
+@pytest.fixture(scope="module")
+def tools() -> None:
+    for name in ("mosquitto_sub", "mosquitto_pub", "mosquitto_rr"):
+        require_peer(name)
+
+
+class Commands:
+    """Runs a command of either family with the same words."""
+
+    def __init__(self, port: int) -> None:
+        self.server = ["-h", "127.0.0.1", "-p", str(port)]
+
+    def mosquitto(self, name: str, *words: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+        return self._run([f"mosquitto_{name}"], words, stdin)
+
+    def curier(self, name: str, *words: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+        return self._run([sys.executable, "-m", "curier", name], words, stdin)
+
+    def _run(
+        self, command: list[str], words: tuple[str, ...], stdin: bytes
+    ) -> "subprocess.CompletedProcess[bytes]":
+        return subprocess.run([*command, *self.server, *words], input=stdin, capture_output=True, timeout=30)
+
+
+@pytest.fixture
+def commands(broker: BrokerProcess, tools: None) -> Commands:
+    return Commands(broker.port)
+
+
+def publish(commands: Commands, topic: str) -> None:
+    """The messages, retained, below a topic: with mosquitto_pub."""
+    for one in MESSAGES:
+        words = ["-V", "5", "-t", f"{topic}/{one.topic}", "-q", str(int(one.qos)), "-r", "-s"]
+        for name, value in (
+            ("content-type", one.content_type),
+            ("response-topic", one.response_topic),
+            ("correlation-data", one.correlation_data.decode() if one.correlation_data else None),
+            ("payload-format-indicator", "1" if one.payload_is_text else None),
+        ):
+            if value is not None:
+                words += ["-D", "publish", name, value]
+        for name, value in one.user_properties:
+            words += ["-D", "publish", "user-property", name, value]
+        assert commands.mosquitto("pub", *words, stdin=one.payload).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["-v"],
+        ["-N"],
+        ["-v", "-N"],
+        ["-F", "%t|%12t|%-12.4t|%q|%r|%l|%05l|%-6l|"],
+        ["-F", "%p|%x|%X|%A|%C|%14.3C|%D|%E|%F|%03F|%R|%P|%S|"],
+        ["-F", r"\e[1m%t\e[0m\t%%\0@@ @Y\\"],
+        ["-F", "%t", "-N"],
+        ["-F", "%p", "-v"],
+    ],
+)
+def test_messages_are_printed_alike(commands: Commands, topic: str, words: list[str]) -> None:
+    publish(commands, topic)
+    options = ["-V", "5", "-t", f"{topic}/#", "-q", "2", "-C", str(len(MESSAGES)), *words]
+    theirs = commands.mosquitto("sub", *options)
+    ours = commands.curier("sub", *options)
+    assert (ours.returncode, ours.stderr) == (theirs.returncode, b"") == (0, b"")
+    assert sorted(ours.stdout.splitlines()) == sorted(theirs.stdout.splitlines())
+
+
+def test_json_has_the_same_keys(commands: Commands, topic: str) -> None:
+    publish(commands, topic)
+    options = ["-V", "5", "-t", f"{topic}/a/one", "-q", "1", "-C", "1"]
+    theirs = json.loads(commands.mosquitto("sub", *options, "-F", "%J").stdout)
+    ours = json.loads(commands.curier("sub", *options, "-F", "%J").stdout)
+    assert theirs.pop("mid") > 0  # which curier leaves out
+    assert ours.pop("tst")[:10] == theirs.pop("tst")[:10]
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-T", "{}/a/#"],
+        ["-T", "{}/+/one", "-T", "{}/b"],
+        ["-R", "-W", "1"],
+        ["--retained-only", "-C", "2"],
+        ["-W", "1"],
+    ],
+)
+def test_messages_are_chosen_alike(commands: Commands, topic: str, words: list[str]) -> None:
+    publish(commands, topic)
+    options = ["-t", f"{topic}/#", *(word.format(topic) for word in words)]
+    if "-W" not in words and "-C" not in words:
+        options += ["-W", "1"]
+    theirs = commands.mosquitto("sub", *options)
+    ours = commands.curier("sub", *options)
+    assert ours.returncode == theirs.returncode
+    assert sorted(ours.stdout.splitlines()) == sorted(theirs.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin"),
+    [
+        (["-m", "hello"], b""),
+        (["-n"], b""),
+        (["-s"], b"a\nb\xff\n"),
+        (["-l"], b"a\n\nb\r\nc"),
+        (["-m", "x", "--repeat", "3"], b""),
+        (["-m", "x", "--repeat", "2", "--repeat-delay", "0.01"], b""),
+    ],
+)
+def test_messages_are_published_alike(commands: Commands, topic: str, words: list[str], stdin: bytes) -> None:
+    session = ["-c", "-i", topic[-20:], "-t", topic, "-q", "2"]
+    printed = []
+    for run in (commands.mosquitto, commands.curier):
+        assert commands.mosquitto("sub", *session, "-E").returncode == 0
+        assert run("pub", "-t", topic, "-q", "2", *words, stdin=stdin).returncode == 0
+        printed.append(commands.curier("sub", *session, "-W", "1", "-F", "%q %x").stdout)
+    assert printed[0] == printed[1] != b""
+
+
+def test_a_file_is_published_alike(commands: Commands, topic: str, tmp_path: Path) -> None:
+    file = tmp_path / "payload"
+    file.write_bytes(bytes(range(256)))
+    for run in (commands.mosquitto, commands.curier):
+        assert run("pub", "-t", f"{topic}/{run.__name__}", "-r", "-q", "1", "-f", str(file)).returncode == 0
+    come = commands.mosquitto("sub", "-t", f"{topic}/#", "-C", "2", "-N").stdout
+    assert come == bytes(range(256)) * 2
+
+
+def test_retained_messages_are_removed_alike(commands: Commands, topic: str) -> None:
+    for run in (commands.mosquitto, commands.curier):
+        publish(commands, topic)
+        run("sub", "-t", f"{topic}/#", "--remove-retained", "--retained-only", "-W", "2")
+        assert commands.mosquitto("sub", "-t", f"{topic}/#", "-W", "1").stdout == b""
+
+
+def test_time_that_is_up_has_the_same_exit_code(commands: Commands, topic: str) -> None:
+    for name, words in (("sub", ["-t", topic]), ("rr", ["-t", topic, "-e", f"{topic}/re", "-m", "x"])):
+        codes = [run(name, *words, "-W", "1").returncode for run in (commands.mosquitto, commands.curier)]
+        assert codes == [27, 27]
+
+
+@pytest.mark.parametrize("version", ["5", "311"])
+def test_requests_meet_responses(commands: Commands, topic: str, version: str) -> None:
+    """A retained message on the Response Topic is a response, to both."""
+    commands.mosquitto("pub", "-t", f"{topic}/re", "-m", "42", "-r")
+    words = ("rr", "-V", version, "-t", topic, "-e", f"{topic}/re", "-m", "x", "-v", "-W", "10")
+    theirs, ours = commands.mosquitto(*words), commands.curier(*words)
+    assert (
+        (ours.returncode, ours.stdout)
+        == (theirs.returncode, theirs.stdout)
+        == (0, f"{topic}/re 42\n".encode())
+    )
