@@ -3,11 +3,17 @@
 import os
 import shutil
 import signal
+from collections.abc import Iterator, Sized
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from curier.broker.sessions import NO_SENDS
+from curier.protocol.connection import NO_HELD
+from curier.session import incoming, outgoing
+from curier.session.outgoing import NO_BURSTS, NO_ENTRIES
 
 # A slow machine is no error of a test: no deadline, no complaint about slow generation.
 settings.register_profile(
@@ -98,3 +104,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(here).as_posix()
         if place.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def shared_empties_stay_empty() -> Iterator[None]:
+    """Sessions that rest share their empty containers: what one of them put there, all would have."""
+    yield
+    shared: list[Sized] = [NO_ENTRIES, NO_BURSTS, outgoing.NO_IDS, incoming.NO_IDS, NO_HELD, NO_SENDS]
+    filled = [len(one) for one in shared]
+    if any(filled):
+        pytest.exit(f"a container that all sessions share is not empty: {filled}", returncode=1)

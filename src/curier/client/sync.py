@@ -297,6 +297,10 @@ class SyncClient:
         """As ``Client.subscribe``, which lists what ``more`` may be."""
         return SyncStream(self._running(), self.client.subscribe(*filters, qos=qos, **more))
 
+    def unsubscribe(self, *filters: str) -> None:
+        """As ``Client.unsubscribe``."""
+        self._running().run(self.client.unsubscribe(*filters))
+
     def request(
         self, topic: str, payload: Payload = b"", *, timeout: float, qos: int = 1, **more: Any
     ) -> ReceivedMessage:
