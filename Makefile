@@ -42,7 +42,7 @@ check: $(VENV)/.tools ## format, lint, types, layers and unit tests of the inter
 	$(PY) -m ruff format --check --quiet .
 	$(PY) -m ruff check --quiet .
 	$(PY) -m mypy --strict --no-error-summary $(CHECKED)
-	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -x -q -n 2 --dist loadgroup -m "not interop and not crash and not slow" $(PYTEST_ARGS)
+	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -x -q -n 2 -m "not interop and not crash and not slow" $(PYTEST_ARGS)
 
 format: $(VENV)/.tools ## let ruff write the format, and what it can repair
 	$(PY) -m ruff format .
@@ -51,9 +51,9 @@ format: $(VENV)/.tools ## let ruff write the format, and what it can repair
 test: $(VENV)/.tools $(BUILT) ## the whole suite twice: as installed (compiled), then as sources (interpreted)
 	@if find src -name '*.so' | grep .; then echo "src holds compiled modules (an editable install?): remove them"; exit 1; fi
 	@echo "-- first pass: curier as installed in $(VENV) ($(EXPECT))"
-	CURIER_EXPECT=$(EXPECT) $(PY) -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
+	CURIER_EXPECT=$(EXPECT) $(PY) -m pytest -q -n 2 $(PYTEST_ARGS)
 	@echo "-- second pass: the sources, interpreted"
-	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -q -n 2 --dist loadgroup -m "not interop" $(PYTEST_ARGS)
+	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -q -n 2 -m "not interop" $(PYTEST_ARGS)
 
 bench: $(VENV)/.tools $(BUILT) ## compare curier with the brokers that are installed (BENCH=bench/topics.py: another script)
 	@set -e; for script in $(BENCH); do echo "-- $$script"; $(PY) $$script $(ARGS); done
