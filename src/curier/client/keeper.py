@@ -209,7 +209,7 @@ class Keeper:
         connection = ClientConnection(
             self.state,
             manual_acks=True,
-            max_inflight=settings.max_inflight,
+            max_inflight=settings.max_inflight or (1024 if self.version == MQTT_50 else 20),
             topic_aliases=settings.topic_aliases,
             connect_timeout=settings.connect_timeout,
             ping_timeout=settings.ping_timeout,

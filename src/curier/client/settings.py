@@ -131,8 +131,12 @@ class ClientSettings:
     offline_bytes: int = 64 * 2**20
     """As many bytes of topics and payloads wait at most."""
 
-    max_inflight: int = 1024
-    """Unfinished QoS 1 and 2 publishes at a time, 1 to 65000, within the server's Receive Maximum."""
+    max_inflight: int | None = None
+    """Unfinished QoS 1 and 2 publishes at a time, 1 to 65000, within the server's Receive Maximum.
+
+    None: 1024, and before 5.0, where a server cannot say how many it takes, 20: some close the connection of a
+    client that has more.
+    """
 
     receive_maximum: int = 1024
     """QoS 1 and 2 messages the server may send before one is acknowledged (5.0), 1 to 65535."""
