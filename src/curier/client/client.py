@@ -174,7 +174,7 @@ class Client(Owner):
                 self.tell(Closed(None))
             await self._session.close()
 
-    def failed(self, error: MqttError) -> None:
+    def on_failure(self, error: MqttError) -> None:
         """The keeper has given up."""
         if not self._is_closing:
             self._error = error
@@ -494,7 +494,7 @@ class Client(Owner):
         for reader in self._readers:
             reader.put(event)
 
-    def connected(self, link: Link, event: core_events.Connected) -> None:
+    def on_connected(self, link: Link, event: core_events.Connected) -> None:
         """CONNACK; see ``Owner``. The subscriptions go first, so that answers to what is published find
         them.
         """
@@ -514,7 +514,7 @@ class Client(Owner):
         if not event.session_present and not (is_first and not event.lost):
             self.tell(SessionLost(len(event.lost)))
 
-    def lost(self, link: Link, error: ConnectionLost) -> None:
+    def on_lost(self, link: Link, error: ConnectionLost) -> None:
         """An accepted connection is over."""
         self._router.lost()
         if self._subscriptions is not None:
@@ -522,19 +522,19 @@ class Client(Owner):
         if not self._is_closing:
             self.tell(error)
 
-    def answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:
+    def on_answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:
         """SUBACK or UNSUBACK."""
         if self._subscriptions is not None:
             self._subscriptions.answered(event)
 
-    def room_changed(self, link: Link) -> None:
+    def on_room(self, link: Link) -> None:
         """A turn is over."""
         if self._outbox is not None:
             self._outbox.room_changed()
 
     # ---- the session's store ----
 
-    def commit(self, link: Link) -> None:
+    def on_turn(self, link: Link) -> None:
         """Everything that has changed goes to the disk before anything leaves."""
         if self._is_durable:
             number = self._session.write()

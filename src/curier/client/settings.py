@@ -148,7 +148,7 @@ class ClientSettings:
     """Topic Aliases the server may use (5.0), 0 to 65535."""
 
     topic_aliases: int = 32
-    """Topic Aliases chosen for long topics that are published (5.0), within the server's maximum; 0: none."""
+    """Topic Aliases chosen for long topics one publishes (5.0), within the server's maximum; 0: none."""
 
     retry_interval: float = 20.0
     """What has no answer for so long is sent again, before 5.0 only; 0: never. In 5.0 that is forbidden."""
