@@ -118,9 +118,11 @@ class ClientRounds:
         """No more kills: everything accepted is delivered, and the programs end by themselves."""
         (self.directory / "stop").touch()
         await asyncio.to_thread(self.publisher.finish)
-        before = -1
-        while before != (before := len(self.taker.lines()) + len(self.witness.got)):
-            await asyncio.sleep(1.0)
+        accepted = set(self.accepted)
+        await self._until(lambda: accepted <= {int(payload) for _, payload in self.witness.got}, "rest")
+        taken = -1
+        while taken != (taken := len(self.taker.lines())):
+            await asyncio.sleep(2.0)
         (self.directory / "stop-taking").touch()
         await asyncio.to_thread(self.taker.finish)
 

@@ -83,6 +83,7 @@ class Client(Owner):
         self._task: asyncio.Task[None] | None = None
         self._error: MqttError | None = None
         self._is_closing = False
+        self._shut_down = asyncio.Event()
         self._is_over = False
         self._burst = 0
         self._claim_timer: asyncio.TimerHandle | None = None
@@ -146,8 +147,9 @@ class Client(Owner):
         await self._shut(reason_code, session_expiry)
 
     async def _shut(self, reason_code: int, session_expiry: int | None) -> None:
-        """End everything, once."""
+        """End everything, once; who comes second waits for the first."""
         if self._is_closing:
+            await self._shut_down.wait()
             return
         self._is_closing = True
         keeper = self._keeper
@@ -172,7 +174,10 @@ class Client(Owner):
             if self._error is None:
                 self._end(ConnectionLost("the client is closed"))
                 self.tell(Closed(None))
-            await self._session.close()
+            try:
+                await self._session.close()
+            finally:
+                self._shut_down.set()
 
     def on_failure(self, error: MqttError) -> None:
         """The keeper has given up."""
