@@ -134,8 +134,8 @@ class ClientSettings:
     max_inflight: int | None = None
     """Unfinished QoS 1 and 2 publishes at a time, 1 to 65000, within the server's Receive Maximum.
 
-    None: 1024, and before 5.0, where a server cannot say how many it takes, 20: some close the connection of a
-    client that has more.
+    None: 1024, and before 5.0, where a server cannot say how many it takes, 20: some close the connection of
+    a client that has more.
     """
 
     receive_maximum: int = 1024

@@ -315,11 +315,11 @@ class ClientConnection(ClientMessages):
 
     def _request(self, packet_id: int, packet: Packet, now: float) -> None:
         """Send SUBSCRIBE or UNSUBSCRIBE, whatever the quota is [MQTT-3.3.4-8]."""
-        reserved = self.client_session.outgoing.reserved
-        if len(reserved) >= MOST_REQUESTS:
+        outgoing = self.client_session.outgoing
+        if len(outgoing.reserved) >= MOST_REQUESTS:
             raise LocalProtocolError(QUOTA_EXCEEDED, f"{MOST_REQUESTS} requests have no answer yet")
         data = self._within(encode(packet, self.version))
-        reserved.add(packet_id)  # [MQTT-2.2.1-3]
+        outgoing.reserve(packet_id)  # [MQTT-2.2.1-3]
         self.now = now
         self.send(data)
 
