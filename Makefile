@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 # Arguments for `make run` and `make bench`, and for pytest in `make check` and `make test`.
 ARGS ?=
 PYTEST_ARGS ?=
-BENCH ?= $(wildcard bench/[a-z]*.py)
+BENCH ?= bench/compare.py
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -25,7 +25,7 @@ EXPECT ?= $(shell cat $(VENV)/.form)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check format test build bench crash conformance clean distclean
+.PHONY: help run check format test build bench peers crash conformance clean distclean
 
 help: ## show this list
 	@echo "curier: MQTT for Python. What make can do here:"
@@ -55,8 +55,14 @@ test: $(VENV)/.tools $(BUILT) ## the whole suite twice: as installed (compiled),
 	@echo "-- second pass: the sources, interpreted"
 	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -q -n 2 --dist loadgroup -m "not interop" $(PYTEST_ARGS)
 
-bench: $(VENV)/.tools $(BUILT) ## measure the installed curier (BENCH=bench/topics.py ARGS="..." picks one)
+bench: $(VENV)/.tools $(BUILT) ## compare curier with the brokers that are installed (BENCH=bench/topics.py: another script)
 	@set -e; for script in $(BENCH); do echo "-- $$script"; $(PY) $$script $(ARGS); done
+
+peers: $(VENV)/.created ## install other brokers below .peers, for make bench to compare with: amqtt, aedes
+	@test -x .peers/amqtt/bin/python || $(PY) -m venv .peers/amqtt
+	.peers/amqtt/bin/python -m pip install --quiet "amqtt>=0.12,<0.13"
+	@command -v npm >/dev/null || { echo "There is no npm here, so no aedes"; exit 1; }
+	npm install --silent --no-audit --no-fund --prefix .peers aedes@1
 
 crash: $(VENV)/.tools $(BUILT) ## kill the installed broker under load, hundreds of times (ARGS="--rounds 500 --seed 1")
 	$(PY) -m tests.crash $(ARGS)
@@ -69,8 +75,8 @@ clean: ## remove what builds and tools left behind, but not .venv
 	rm -f $(VENV)/.built-* $(VENV)/.form
 	find $(wildcard src tests bench examples) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean ## remove .venv too
-	rm -rf $(VENV)
+distclean: clean ## remove .venv and .peers too
+	rm -rf $(VENV) .peers
 
 # -- the virtual environment, in steps that are done once --
 

@@ -1,4 +1,4 @@
-"""Compile the five core folders with mypyc, where a C compiler is at hand.
+"""Compile the five core folders, and the turn that drives them, with mypyc, where a C compiler is at hand.
 
 The same sources run compiled and interpreted. `CURIER_PURE=1` asks for the interpreted form; a machine
 that cannot build C extensions gets it too, and is told so in one line.
@@ -17,6 +17,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.dist import Distribution
 
 CORE_FOLDERS = ("codec", "topics", "session", "protocol", "broker")
+TURN_FILES = ("net/wire.py", "net/turn.py", "net/selector.py", "net/reactor.py")
 TRIAL = "#include <Python.h>\nPyMODINIT_FUNC PyInit_trial(void) { return PyLong_FromLong(0); }\n"
 
 
@@ -53,7 +54,7 @@ def can_compile() -> bool:
 
 
 def core_extensions() -> list[Extension]:
-    """Return the core as one mypyc group, or nothing for the interpreted form."""
+    """Return the core and its turn as one mypyc group, or nothing for the interpreted form."""
     if os.environ.get("CURIER_PURE") == "1":
         print("curier: CURIER_PURE=1: the core stays interpreted", file=sys.stderr)
         return []
@@ -71,6 +72,7 @@ def core_extensions() -> list[Extension]:
         for path in Path("src/curier", folder).glob("*.py")
         if path.name != "__init__.py"
     )
+    sources += [str(Path("src/curier", name)) for name in TURN_FILES]
     extensions = mypycify(
         sources, opt_level="3", debug_level="0", strict_dunder_typing=True, group_name="curier"
     )

@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
+from typing import IO, Any
 
 import curier
 from curier.codec.encode import encode
@@ -33,6 +33,7 @@ from curier.codec.packets import Connect, Publish
 PAYLOAD = b"x" * 64
 TOPIC = "bench/topic"
 WINDOW = 100
+AHEAD = 2000  # messages sent that the receiver has not reported; more, and a queue might overflow
 WARM_UP = 2000  # messages before the clock is read
 
 
@@ -47,6 +48,8 @@ class Clock:
     def one(self) -> bool:
         """One more message; True: it was the last."""
         self.count += 1
+        if self.count % 1000 == 0:
+            print("more", flush=True)
         if self.count == WARM_UP:
             self.began = time.process_time()
         return self.count == self.messages + WARM_UP
@@ -213,9 +216,9 @@ async def aiomqtt_receive(port: int, qos: int, messages: int) -> None:
 
 
 CLIENTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "curier": (curier_publish, curier_receive, {"version": 4}),
+    "curier": (curier_publish, curier_receive, {"version": 4, "max_inflight": WINDOW}),
     "curier, 5.0": (curier_publish, curier_receive, {"version": 5}),
-    "curier, uvloop": (curier_publish, curier_receive, {"version": 4}),
+    "curier, uvloop": (curier_publish, curier_receive, {"version": 4, "max_inflight": WINDOW}),
     "paho-mqtt": (paho_publish, paho_receive, {}),
     "gmqtt": (gmqtt_publish, gmqtt_receive, {}),
     "aiomqtt": (aiomqtt_publish, aiomqtt_receive, {}),
@@ -280,8 +283,8 @@ def broker(is_mosquitto: bool) -> Iterator[int]:
             process.wait()
 
 
-def load(port: int, qos: int, messages: int) -> None:
-    """Publish as a plain socket, a window at a time."""
+def load(port: int, qos: int, messages: int, reports: IO[str]) -> None:
+    """Publish as a plain socket, a window at a time, never far ahead of the receiver, which reports."""
     with socket.create_connection(("127.0.0.1", port), 60) as sock:
         sock.sendall(encode(Connect(4, "load", True, 0), 4))
         sock.recv(4, socket.MSG_WAITALL)
@@ -291,12 +294,15 @@ def load(port: int, qos: int, messages: int) -> None:
         ]
         chunk = b"".join(packets)
         release = b"".join([b"\x62\x02" + (number + 1).to_bytes(2, "big") for number in range(WINDOW)])
-        for _ in range(0, messages, WINDOW):
+        reported = 0
+        for number in range(0, messages, WINDOW):
+            while number - reported > AHEAD:
+                if reports.readline() != "more\n":
+                    raise SystemExit("the receiver has ended")
+                reported += 1000
             sock.sendall(chunk)
             if qos:
                 sock.recv(4 * WINDOW, socket.MSG_WAITALL)
-            else:
-                time.sleep(0.001)  # so that no queue overflows
             if qos == 2:
                 sock.sendall(release)
                 sock.recv(4 * WINDOW, socket.MSG_WAITALL)
@@ -313,8 +319,10 @@ def measure(name: str, direction: str, port: int, qos: int, messages: int) -> fl
         if direction == "receive":
             if process.stdout.readline().strip() != "ready":
                 raise SystemExit(f"{name} did not subscribe")
-            load(port, qos, messages + WARM_UP)
+            load(port, qos, messages + WARM_UP, process.stdout)
         said = process.stdout.readline()
+        while said == "more\n":
+            said = process.stdout.readline()
         if not re.fullmatch(r"[\d.]+\n", said):
             raise SystemExit(f"{name} {direction} QoS {qos}: no result")
         return float(said)

@@ -57,6 +57,7 @@ _IN_BYTES: Final = frozenset(
         "max_packet_size",
         "output_soft_limit",
         "output_hard_limit",
+        "max_inflight_bytes",
         "max_queued_bytes",
         "max_queued_total_bytes",
         "max_retained_bytes",

@@ -35,6 +35,8 @@ class LogHook(Hook):
         self._refusals_since = -QUIET_SECONDS
 
     def on_connect(self, connection: BrokerConnection, session_present: bool) -> None:
+        if not log.isEnabledFor(logging.INFO):
+            return
         version = VERSIONS.get(connection.version, "?")
         how = "with its session" if session_present else "with a new session"
         client_id = printable(connection.client_id)
@@ -45,9 +47,13 @@ class LogHook(Hook):
             log.warning("%s refused: %s (0x%02X)", _name(connection), why, reason_code)
 
     def on_disconnect(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
+        if not log.isEnabledFor(logging.INFO):
+            return
         log.info("%s disconnected: %s", _name(connection), why)
 
     def on_session_end(self, client_id: str, why: str) -> None:
+        if not log.isEnabledFor(logging.DEBUG):
+            return
         log.debug("the session of %s has ended: %s", printable(client_id), why)
 
     def on_subscribe(self, connection: BrokerConnection, topic_filter: bytes, reason_code: int) -> None:

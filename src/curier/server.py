@@ -235,7 +235,7 @@ class Broker:
         if self._transports is not None:
             self._transports.stop_listening()
         self._core.shut_down(self._turn.clock())
-        self._turn.finish()
+        self._turn.finish(self._turn.clock())
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 while (self._reactor and self._reactor.wires) or (

@@ -116,6 +116,7 @@ class Lane:
                     [delivery(entry) for entry in session.outgoing.queue],
                     session.outgoing.queued_bytes,
                     session.outgoing.quota,
+                    session.outgoing.sent_bytes,
                     session.outgoing.last_id,
                     session.incoming.identifiers,
                 )
@@ -297,6 +298,7 @@ def test_both_lanes_do_the_same(settings: int, clients: list[int], steps: list[l
     options = Options()
     options.sys_interval = 0.0
     options.max_inflight = choices.one(1000, 1, 3)
+    options.max_inflight_bytes = choices.one(1 << 20, 1 << 20, 100)
     options.receive_maximum = choices.one(1000, 1000, 1000, 2)
     options.max_queued_messages = choices.one(1000, 2)
     options.queue_qos0 = choices.seldom()

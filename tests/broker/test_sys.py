@@ -34,6 +34,7 @@ NAMES = {
     "retained messages/count",
     "subscriptions/count",
     "shared_subscriptions/count",
+    "turn/longest",
 } | {
     f"load/{name}/{minutes}min"
     for name in (
@@ -168,3 +169,11 @@ def test_load_averages_follow_the_rate(told: Net) -> None:
     told.advance(600)
     values = now(told)
     assert float(values["load/publish/received/1min"]) < 1
+
+
+def test_the_longest_turn_is_told_once(told: Net) -> None:
+    told.core.statistics.longest_turn = 0.0123
+    told.advance(10)
+    assert now(told)["turn/longest"] == "12.3 ms"
+    told.advance(10)
+    assert now(told)["turn/longest"] == "0.0 ms"

@@ -49,7 +49,7 @@ def test_a_reader_that_stops_does_not_stop_the_program_and_is_told_what_it_misse
     writer = LogWriter(pipe[1], most_lines=10)
     for number in range(1000):
         writer.handle(record("x" * 1000 + " %d", number))
-    while writer._lines.qsize():
+    while writer._lines:
         os.read(pipe[0], 65_536)
     heard = b""
     writer.handle(record("at last"))

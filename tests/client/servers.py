@@ -265,3 +265,20 @@ async def call(url: str, **settings: Any) -> User:
     assert user.transport is transport
     assert user.calls == ["made"]
     return user
+
+
+async def cancel_everywhere(url: str, **settings: Any) -> None:
+    """Cancel dialing after one turn of the loop, after two, and so on, until it is done before that."""
+    for turns in range(1000):
+        task = asyncio.ensure_future(dial(parse_server_url(url), DialSettings(**settings), User))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if task.done():
+            user = (await task)[1]
+            assert await user.ask(b"hello") == b"hello"
+            await user.close()
+            return
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    raise AssertionError("never done")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from curier.client.dial import DialSettings, TlsSettings, dial
 from curier.client.dialing import tcp
 from curier.client.urls import parse_server_url
 from curier.errors import ConfigError, ConnectionLost
-from tests.client.servers import User, call, echo, mute, on_every_loop, serving
+from tests.client.servers import User, call, cancel_everywhere, echo, mute, on_every_loop, serving
 
 pytestmark = pytest.mark.slow
 
@@ -196,43 +197,47 @@ async def test_addresses_alternate_between_families(monkeypatch: pytest.MonkeyPa
     ]
 
 
-@on_every_loop
-async def test_two_addresses_at_once_leave_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    lost: list[bool] = []
+class FakeTransport(asyncio.Transport):
+    """Knows whether it was cut."""
 
-    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(100):
-            writer.write(data)
-        lost.append(True)
+    is_cut = False
+
+    def abort(self) -> None:
+        self.is_cut = True
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_two_addresses_at_once_leave_one_connection(
+    monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """Both connect in the same turn of the loop, or the second in spite of being given up."""
+    made: list[FakeTransport] = []
 
     async def look_up(host: str, port: int) -> list[tcp.Address]:
-        return [(socket.AF_INET, "127.0.0.1")] * 5
+        return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "127.0.0.2")]
+
+    async def attempt(address: tcp.Address, port: int, make: Any) -> Any:
+        try:
+            await (asyncio.Event().wait() if late and address[1] == "127.0.0.2" else go.wait())
+        except asyncio.CancelledError:
+            pass
+        made.append(FakeTransport())
+        return made[-1], make()
 
     monkeypatch.setattr(tcp, "look_up", look_up)
-    async with serving(count) as port:
-        for _ in range(20):
-            user = await call(f"mqtt://broker.test:{port}", happy_eyeballs_delay=0.0)
-            assert await user.ask(b"hello") == b"hello"
-            await user.close()
+    monkeypatch.setattr(tcp, "_try", attempt)
+    go = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.02, go.set)
+    transport, _ = await tcp.connect_tcp("broker.test", 1883, 0.0, User)
+    await asyncio.sleep(0)
+    assert len(made) == 2
+    assert [each.is_cut for each in made] == [each is not transport for each in made]
 
 
 @on_every_loop
 async def test_cancelled_at_every_step_it_leaves_nothing_open() -> None:
     async with serving(echo) as port:
-        url = parse_server_url(f"mqtt://127.0.0.1:{port}")
-        completed = False
-        for steps in range(200):
-            task = asyncio.ensure_future(dial(url, DialSettings(happy_eyeballs_delay=0.0), User))
-            for _ in range(steps):
-                await asyncio.sleep(0)
-            if task.done():
-                (await task)[0].abort()
-                completed = True
-                break
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        assert completed or sys.platform == "win32"
+        await cancel_everywhere(f"mqtt://127.0.0.1:{port}", happy_eyeballs_delay=0.0)
 
 
 @on_every_loop
@@ -298,3 +303,8 @@ def test_settings_show_no_secrets() -> None:
 
 def test_the_face_of_the_module() -> None:
     assert dialing.__all__ == ["DialSettings", "TlsSettings", "dial"]
+
+
+def test_websockets_is_imported_only_when_used() -> None:
+    program = "import sys, curier.client.dial; sys.exit('websockets' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

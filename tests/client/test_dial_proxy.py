@@ -11,7 +11,7 @@ from curier.client.dial import TlsSettings
 from curier.client.dialing.proxy import HEAD_BYTES
 from curier.errors import ConnectionLost
 from tests.client.certificates import Certificates, make_certificates
-from tests.client.servers import Proxy, call, echo, mute, on_every_loop, saying, serving
+from tests.client.servers import Proxy, call, cancel_everywhere, echo, mute, on_every_loop, saying, serving
 
 pytestmark = pytest.mark.slow
 
@@ -159,6 +159,13 @@ async def test_nothing_in_the_clear_gets_behind_tls(certificates: Certificates) 
                 proxy=f"http://127.0.0.1:{at}",
                 tls=TlsSettings(ca_file=certificates.ca),
             )
+
+
+@KINDS
+@on_every_loop
+async def test_cancelled_at_every_step_it_leaves_nothing_open(kind: str) -> None:
+    async with serving(echo) as port, serving(Proxy(kind, "me", "pw").handle) as at:
+        await cancel_everywhere(f"mqtt://broker.test:{port}", proxy=f"{kind}://me:pw@127.0.0.1:{at}")
 
 
 @pytest.mark.parametrize(("kind", "scheme"), [("http", "mqtt"), ("socks5", "mqtt"), ("socks5", "mqtts")])

@@ -16,7 +16,7 @@ from curier.client.dial import DialSettings, TlsSettings, dial
 from curier.client.urls import parse_server_url
 from curier.errors import ConfigError, ConnectionLost
 from tests.client.certificates import Certificates, make_certificates
-from tests.client.servers import User, call, echo, mute, on_every_loop, saying, serving
+from tests.client.servers import User, call, cancel_everywhere, echo, mute, on_every_loop, saying, serving
 
 pytestmark = pytest.mark.slow
 
@@ -233,20 +233,7 @@ async def test_cancelled_in_the_handshake_it_leaves_nothing_open(certificates: C
 async def test_cancelled_at_every_step_it_leaves_nothing_open(certificates: Certificates) -> None:
     context = ssl.create_default_context(cafile=certificates.ca)
     async with serving(echo, certificates.server()) as port:
-        url = parse_server_url(f"mqtts://localhost:{port}")
-        completed = False
-        for steps in range(400):
-            task = asyncio.ensure_future(dial(url, DialSettings(tls=context), User))
-            for _ in range(steps):
-                await asyncio.sleep(0)
-            if task.done():
-                (await task)[0].abort()
-                completed = True
-                break
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        assert completed
+        await cancel_everywhere(f"mqtts://localhost:{port}", tls=context)
 
 
 @pytest.mark.parametrize(

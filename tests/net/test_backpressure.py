@@ -89,8 +89,11 @@ async def test_qos_1_for_a_client_that_does_not_read_waits_up_to_its_cap(use_rea
 async def test_a_client_over_the_hard_limit_is_told_and_disconnected(use_reactor: bool) -> None:
     limits = options(output_soft_limit=KIB, output_hard_limit=KIB, max_packet_size=4 * KIB)
     async with running(use_reactor, options=limits) as broker, Exchange(broker.port):
-        deaf = await deaf_subscriber(broker, "t", 0)
         senders = [await Peer.connect(broker.port, version=5) for _ in range(50)]
+        for sender in senders:  # so that they are read in large pieces
+            await sender.send(*[Publish("nobody/hears", bytes(KIB))] * 300)
+            await sender.publish("nobody/hears", b"", 1)
+        deaf = await deaf_subscriber(broker, "t", 0)
         await senders[0].publish("t", b"makes the way known", 1)
         for sender in senders:  # much at once: it is all there before anybody can see that it has to wait
             sender.send_soon(*[Publish("t", bytes(KIB))] * 50)
@@ -119,7 +122,7 @@ async def test_a_publisher_that_does_not_read_its_answers_is_not_read_from(use_r
         await exchange.rounds(5)
         assert not wire.is_reading
         assert 16 * KIB < connection.written_unsent < 16 * KIB + TURN_BYTES
-        assert broker.core.statistics.refused <= 3_000
+        assert broker.core.statistics.refused < 6_000  # the rest waits where it is
         deaf.listen()
         for publish in publishes:
             puback = await deaf.expect(Puback)

@@ -11,6 +11,7 @@ import weakref
 import pytest
 
 import curier
+from curier.broker.hooks import Hook
 from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Pingresp, Publish
 from tests.net.harness import ANYWHERE, Peer, options, running, until
 
@@ -172,18 +173,21 @@ async def test_stopping_does_not_wait_for_clients_that_do_not_read(
 
 
 async def test_a_stopped_broker_leaves_nothing_behind(use_reactor: bool) -> None:
-    broker = curier.Broker([ANYWHERE], use_reactor=use_reactor)
+    class Mark(Hook):
+        """Something that can be referred to weakly."""
+
+    hook = Mark()
+    broker = curier.Broker([ANYWHERE], use_reactor=use_reactor, hooks=[hook])
     async with broker:
         async with await Peer.connect(broker.port, "c", keep_alive=60) as client:
             await client.publish("t", b"x", 1)
     # Nothing comes of it, not even something to wake up for.
     broker.publish(curier.Message("t", b"too late", retain=True, message_expiry=5))
-    assert broker._turn is not None
-    turn = weakref.ref(broker._turn)  # which holds all the rest
-    del broker
+    held = weakref.ref(hook)  # by the core, which all the rest holds
+    del broker, hook
     await asyncio.sleep(0)
     gc.collect()
-    assert turn() is None
+    assert held() is None
 
 
 async def test_large_messages(use_reactor: bool) -> None:

@@ -21,11 +21,12 @@ def flow(quota: int = 100) -> OutgoingFlow:
 
 def send(made: OutgoingFlow, payloads: bytes, group: bytes = b"") -> int:
     """Send a burst of one-byte payloads, as far as there is room; how many."""
-    room = made.burst_room(len(payloads))
+    room = made.burst_room(len(payloads), 2)
     if room:
         first = made.burst_id()
         frames = b"".join(
-            HEAD + (first + index).to_bytes(2, "big") + payloads[index : index + 1] for index in range(room)
+            HEAD + int(first + index).to_bytes(2, "big") + payloads[index : index + 1]
+            for index in range(room)
         )
         made.add_burst(Burst(b"t", frames, SIZE, SIZE - 1, first, room, group, NOW))
     return room
@@ -85,7 +86,7 @@ def test_the_end_of_the_connection_keeps_what_is_not_acknowledged() -> None:
     made.close()
     made.open(10)
     assert [entry.message.payload for entry in made.resend] == [b"b", b"c"]
-    assert made.burst_room(1) == 0  # they go first
+    assert made.burst_room(1, 2) == 0  # they go first
 
 
 def test_room_ends_with_the_quota_and_with_the_identifiers() -> None:
@@ -99,10 +100,27 @@ def test_room_ends_with_the_quota_and_with_the_identifiers() -> None:
     assert [packet_id for packet_id, _ in inflight(made)] == [65534, 65535, 1, 2]
 
 
+def test_room_ends_with_the_bytes_that_may_be_unacknowledged() -> None:
+    made = OutgoingFlow()
+    made.open(100, max_sent_bytes=7)  # each of the messages has two
+    assert send(made, b"abcdefgh") == 4  # the last one goes over it
+    assert (made.sent_bytes, made.has_room()) == (8, False)
+    assert send(made, b"e") == 0
+    made.confirm(1)
+    assert made.has_room()
+    assert send(made, b"ef") == 1
+    made.settle()
+    assert made.acknowledged(3) is not None
+    assert made.sent_bytes == 6
+    made.close()
+    made.open(100, max_sent_bytes=7)
+    assert made.sent_bytes == 0
+
+
 def test_no_identifier_in_use_is_given_again() -> None:
     made = flow(MAXIMUM_PACKET_ID)
     made.start(Outgoing(ApplicationMessage(b"t", b"1", 2, False), 2, False), NOW)
-    made.reserved.add(4)
+    made.reserve(4)
     made.received(1, NOW)
     made.last_id = MAXIMUM_PACKET_ID
     assert send(made, b"x") == 0  # 1 waits for its PUBCOMP
@@ -114,7 +132,7 @@ def test_no_identifier_in_use_is_given_again() -> None:
     send(made, bytes(535))
     assert made.inflight_count() == MAXIMUM_PACKET_ID
     made.confirm(10)
-    assert made.burst_room(100) == 10
+    assert made.burst_room(100, 2) == 10
     made.settle()
     assert len(made.inflight) == MAXIMUM_PACKET_ID - 10
 

@@ -83,7 +83,7 @@ def test_identifiers_are_unused_and_not_zero() -> None:
     first, second = started(made, 1), started(made, 2)
     assert [first.packet_id, second.packet_id] == [1, 2]
     made.received(2, NOW)
-    made.reserved.add(3)
+    made.reserve(3)
     made.last_id = MAXIMUM_PACKET_ID - 1
     assert made.next_packet_id() == MAXIMUM_PACKET_ID
     assert made.next_packet_id() == 4  # 1 is inflight, 2 is being released, 3 is that of a SUBSCRIBE
@@ -177,7 +177,7 @@ def test_a_new_connection_finds_what_is_to_be_sent_again_in_order() -> None:
     made.received(entries[3].packet_id, NOW)
     made.received(entries[1].packet_id, NOW)
     made.acknowledged(entries[2].packet_id)
-    made.reserved.add(20)
+    made.reserve(20)
     made.close()
     assert list(made.resend) == []
     made.open(10)

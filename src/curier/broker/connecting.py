@@ -285,7 +285,7 @@ def welcome(core: BrokerCore, connection: BrokerConnection, is_present: bool, no
     if connection.authentication_method is None:
         connection.connect = None  # re-authentication is the only thing that needs it again
     core.attached(connection, now)
-    session.outgoing.open(min(client_quota, options.max_inflight))
+    session.outgoing.open(min(client_quota, options.max_inflight), options.max_inflight_bytes)
     for entry in session.outgoing.releasing.values():  # [MQTT-4.4.0-1]
         entry.sent_at = now
         connection.send(b"\x62\x02" + PACKET_IDS[entry.packet_id])

@@ -74,11 +74,9 @@ class BrokerConnection(ServerConnection):
         self.is_kept: bool = False  # does the core have held output of this connection in its list?
         # Routes this client may publish to, by QoS: shared by all where nobody decides permissions.
         self.has_permissions: bool = core.asks_authorization
-        table = core.router.cache.table
+        self.routes: list[dict[bytes, Route]] = core.open_routes
         if self.has_permissions:
-            self.routes: list[dict[bytes, Route]] = [{}, {}, {}]
-        else:
-            self.routes = [table, table, table]
+            self.routes = [{}, {}, {}]
         self.generation: int = core.router.cache.generation
         self.verdicts: dict[bytes, int] = {}
         self.questions: int = 0  # Authorize effects that are not answered

@@ -21,7 +21,7 @@ from curier.broker.delivery import Layouts, deliver, deliver_member
 from curier.broker.effects import Answer, Authenticate, Authorize, Commit, Effect
 from curier.broker.hooks import Hook, Hooks
 from curier.broker.options import MIB, Options
-from curier.broker.routing import Router
+from curier.broker.routing import Route, Router
 from curier.broker.sessions import ServerSession, SharedGroup
 from curier.broker.subscribing import detach
 from curier.broker.upkeep import RetainedSweep, SessionWatch, Statistics, SysPublisher
@@ -83,6 +83,7 @@ class BrokerCore:
         self.hooks: Hooks = Hooks()
         self.tap: HookTap = HookTap(self)
         self.router: Router = Router(options.route_cache_size)
+        self.open_routes: list[dict[bytes, Route]] = [self.router.cache.table] * 3  # where all may publish
         self.retained: RetainedTree[ApplicationMessage] = RetainedTree()
         self.layouts: Layouts = Layouts()
         self.sessions: dict[str, ServerSession] = {}

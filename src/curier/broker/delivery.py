@@ -91,7 +91,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
             if route is None or not route.is_fast:
                 break
             if not qos:
-                if not route.groups:
+                if route.takes_runs:
                     count = count_same(data, at, size, payload_at - at, 0, all_end, False)
                 forward_qos_0(core, session, lane, route, data, at, size, payload_at - at, count, now)
             else:
@@ -101,7 +101,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                 if route.is_empty and lane == MQTT_50:
                     break  # is told so
                 if qos == 1:
-                    if not route.groups:
+                    if route.takes_runs:
                         count = count_same(data, at, size, topic_end - at, 2, all_end, lane == MQTT_50)
                         if count > 1 and route.has(session):
                             count = 1  # its acknowledgements go between its messages
@@ -122,7 +122,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                 else:
                     if session.journal is not None or packet_id in session.incoming.identifiers:
                         break
-                    session.incoming.identifiers.add(packet_id)
+                    session.incoming.take(packet_id)
                     connection.receive_quota -= 1
                     forward_qos_2(core, session, lane, route, data, at, stop, topic_end, payload_at, now)
                     answer = PUBRECS[packet_id]
@@ -254,22 +254,26 @@ def forward_qos_0(
         return
     for index in range(count):
         start = index * size
-        message = ApplicationMessage(route.topic, frames[start + payload_at : start + size], 0, False)
+        message: ApplicationMessage | None = None
         if others is not None:
+            message = ApplicationMessage(route.topic, frames[start + payload_at : start + size], 0, False)
             for receiver in others:
                 deliver_receiver(core, route, message, session, now, receiver)
-        for group in route.groups:  # then there is one packet
+        for group in route.groups:
             member = group.choose(0, core.options.max_queued_messages)
+            if member is not None and member.session.lane == lane and not member.identifier:
+                other = member.session.connection
+                if other is not None:
+                    other.output.append(frames[start : start + size])
+                    if not other.is_dirty:
+                        other.is_dirty = True
+                        other.dirty.append(other)
+                    _count_sent(core, 1, size - payload_at)
+                    continue
+            if message is None:
+                message = ApplicationMessage(route.topic, frames[start + payload_at : start + size], 0, False)
             if member is None:
                 core.dropped_shared(group, message)
-                continue
-            other = member.session.connection
-            if member.session.lane == lane and not member.identifier and other is not None:
-                other.output.append(frames)
-                if not other.is_dirty:
-                    other.is_dirty = True
-                    other.dirty.append(other)
-                _count_sent(core, 1, size - payload_at)
             else:
                 deliver_member(core, member, group.topic_filter, message, now)
 
@@ -292,6 +296,7 @@ def forward_qos_1(
     Receivers whose next Packet Identifier is the same, as those of a fan-out often are, share the bytes.
     """
     block = data[at : at + count * size]
+    message_size = len(route.topic) + size - payload_at
     frames = block
     frames_id: i64 = 0  # the first identifier in ``frames``
     frames_count: i64 = 0
@@ -303,7 +308,7 @@ def forward_qos_1(
         room: i64 = 0
         if target.lane == lane and receiver.is_plain and receiver.qos >= 1 and other is not None:
             outgoing = target.outgoing
-            room = outgoing.burst_room(count)
+            room = outgoing.burst_room(count, message_size)
             if room:
                 first_id = outgoing.burst_id()
                 if first_id != frames_id or room != frames_count:
@@ -326,35 +331,38 @@ def forward_qos_1(
         return
     for index in range(count):
         start = index * size
-        message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
+        message: ApplicationMessage | None = None
         if others is not None:
+            message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
             for number, receiver in enumerate(others):
                 if index >= skips[number]:
                     deliver_receiver(core, route, message, session, now, receiver)
-        for group in route.groups:  # then there is one packet
+        for group in route.groups:
             member = group.choose(1, core.options.max_queued_messages)
-            if member is None:
-                core.dropped_shared(group, message)
-                continue
-            other = member.session.connection
-            outgoing = member.session.outgoing
             if (
-                member.session.lane == lane
+                member is not None
+                and member.session.lane == lane
                 and member.qos >= 1
                 and not member.identifier
-                and other is not None
-                and outgoing.burst_room(1)
             ):
-                first_id = outgoing.burst_id()
-                frames = with_ids(block, 1, size, id_at, first_id)
-                outgoing.add_burst(
-                    Burst(route.topic, frames, size, payload_at, first_id, 1, group.topic_filter, now)
-                )
-                other.output.append(frames)
-                if not other.is_dirty:
-                    other.is_dirty = True
-                    other.dirty.append(other)
-                _count_sent(core, 1, size - payload_at)
+                other = member.session.connection
+                outgoing = member.session.outgoing
+                if other is not None and outgoing.burst_room(1, message_size):
+                    first_id = outgoing.burst_id()
+                    frames = with_ids(block[start : start + size], 1, size, id_at, first_id)
+                    outgoing.add_burst(
+                        Burst(route.topic, frames, size, payload_at, first_id, 1, group.topic_filter, now)
+                    )
+                    other.output.append(frames)
+                    if not other.is_dirty:
+                        other.is_dirty = True
+                        other.dirty.append(other)
+                    _count_sent(core, 1, size - payload_at)
+                    continue
+            if message is None:
+                message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
+            if member is None:
+                core.dropped_shared(group, message)
             else:
                 deliver_member(core, member, group.topic_filter, message, now)
 
@@ -397,7 +405,7 @@ def forward_qos_2(
             and receiver.is_plain
             and receiver.qos == 2
             and other is not None
-            and target.outgoing.quota > 0
+            and target.outgoing.has_room()
         ):
             entry = Outgoing(message, 2, False)
             target.outgoing.start(entry, now)
@@ -498,7 +506,7 @@ def deliver_to(
     entry = Outgoing(message, qos, retain, identifiers, group)
     if (
         connection is not None
-        and outgoing.quota > 0
+        and outgoing.has_room()
         and not outgoing.queue
         and not outgoing.resend
         and not connection.is_congested
@@ -592,14 +600,14 @@ def pump(core: BrokerCore, session: ServerSession, connection: BrokerConnection,
     outgoing = session.outgoing
     while not connection.is_congested and session.connection is connection:
         if outgoing.resend:
-            if outgoing.quota <= 0:
+            if not outgoing.has_room():
                 return
             again = outgoing.resend.popleft()
             if outgoing.inflight.get(again.packet_id) is again and not again.on_wire:
                 resend(core, session, connection, again, now)
         elif outgoing.queue:
             entry = outgoing.queue[0]
-            if entry.qos and outgoing.quota <= 0:
+            if entry.qos and not outgoing.has_room():
                 return
             _take(core, outgoing)
             if entry.message.is_expired(now):  # [MQTT-3.3.2-5]
@@ -613,7 +621,7 @@ def pump(core: BrokerCore, session: ServerSession, connection: BrokerConnection,
                     entry.message, 0, False, entry.retain, entry.identifiers, 0, now, 0
                 ):
                     core.dropped(session, entry.message, TOO_LARGE)
-        elif session.retained_sends and outgoing.quota > 0:
+        elif session.retained_sends and outgoing.has_room():
             if not _pump_retained(core, session, now):
                 return
         else:
@@ -641,7 +649,7 @@ def _pump_retained(core: BrokerCore, session: ServerSession, now: float) -> bool
         if connection is None or connection.is_congested:
             return False
         room = session.outgoing.quota
-        if room <= 0 or session.outgoing.queue:
+        if not session.outgoing.has_room() or session.outgoing.queue:
             return True
         messages = send.walk.next(room if room < 64 else 64)
         budget -= 64

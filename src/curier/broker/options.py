@@ -36,7 +36,8 @@ class Options:
         # -- a Session --
         self.max_sessions: int = 1_000_000  # connected or not
         self.session_expiry_maximum: int = SESSION_NEVER_EXPIRES  # caps what clients ask for (3.2.2.3.2)
-        self.max_inflight: int = 1024  # unfinished QoS 1 and 2 PUBLISH packets sent to one client
+        self.max_inflight: int = 65535  # unfinished QoS 1 and 2 PUBLISH packets sent to one client
+        self.max_inflight_bytes: int = 16 * MIB  # their payloads and topics; over it nothing more is sent
         self.max_queued_messages: int = 10_000  # QoS 1 and 2 messages waiting for one client
         self.max_queued_bytes: int = 64 * MIB  # their payloads and topics
         self.max_queued_total_bytes: int = 4096 * MIB  # the same, of all clients together
@@ -77,6 +78,7 @@ class Options:
         for name, value in (
             ("max_connections", self.max_connections),
             ("max_sessions", self.max_sessions),
+            ("max_inflight_bytes", self.max_inflight_bytes),
             ("max_queued_messages", self.max_queued_messages),
             ("max_queued_bytes", self.max_queued_bytes),
             ("max_queued_total_bytes", self.max_queued_total_bytes),

@@ -91,7 +91,7 @@ class Restorer:
         elif isinstance(record, MessageRemoved):
             del self._messages[record.message]
         elif isinstance(record, IdentifierTaken):
-            self._session(record.session).incoming.identifiers.add(record.packet_id)
+            self._session(record.session).incoming.restore(record.packet_id)
         elif isinstance(record, IdentifierFreed):
             self._session(record.session).incoming.identifiers.discard(record.packet_id)
         elif isinstance(record, Retained):

@@ -47,7 +47,7 @@ class Receiver:
 class Route:
     """All receivers of one Topic Name."""
 
-    __slots__ = ("groups", "is_durable", "is_empty", "is_fast", "receivers", "topic")
+    __slots__ = ("groups", "is_durable", "is_empty", "is_fast", "receivers", "takes_runs", "topic")
 
     def __init__(
         self, topic: bytes, receivers: list[Receiver], groups: list[SharedGroup], is_durable: bool
@@ -56,6 +56,8 @@ class Route:
         self.receivers = receivers
         self.groups = groups
         self.is_empty: bool = not receivers and not groups
+        # With more than one way to a session, messages go one by one, so that it gets them in one order.
+        self.takes_runs: bool = not groups or (not receivers and len(groups) == 1)
         self.is_durable = is_durable  # somebody's session is in the journal
         # Clients may not publish to $ topics (4.7.2), which is found out on the general way.
         self.is_fast: bool = not is_durable and not topic.startswith(b"$")
@@ -65,6 +67,10 @@ class Route:
         for receiver in self.receivers:
             if receiver.session is session:
                 return True
+        for group in self.groups:
+            for member in group.members:
+                if member.session is session:
+                    return True
         return False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from curier.broker.deadlines import Deadline
 from curier.session.journal import Journal
@@ -84,7 +84,7 @@ class SharedGroup(Target):
             session = member.session
             connection = session.connection
             if connection is not None and not connection.is_congested:
-                if not qos or not member.qos or session.outgoing.quota > 0:
+                if not qos or not member.qos or session.outgoing.has_room():
                     self._turn = index + 1 if index + 1 < count else 0
                     return member
                 if waiting < 0 and len(session.outgoing.queue) < max_queued:
@@ -109,6 +109,9 @@ class RetainedSend:
         self.subscription = subscription
 
 
+NO_SENDS: Final[deque[RetainedSend]] = deque()  # of a session that rests; see ``session.outgoing``
+
+
 @final
 class ServerSession(Session):
     """Session State in the server. ``connection`` is the Network Connection it has now, if any."""
@@ -120,7 +123,7 @@ class ServerSession(Session):
         self.lane: int = 0  # MQTT_311 or MQTT_50: takes plain packets of that version unseen; 0: look first
         self.version: int = 0
         self.subscriptions: dict[bytes, Subscription] = {}
-        self.retained_sends: deque[RetainedSend] = deque()
+        self.retained_sends: deque[RetainedSend] = NO_SENDS
         self.expiry_interval: int = 0  # seconds; 0 ends it with the connection (3.1.2.11.2)
         self.ends_at: float = 0.0  # while away: when it ends; 0: not by itself
         self.will: ApplicationMessage | None = None

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from curier.broker.effects import SUBSCRIBE_ACTION
-from curier.broker.sessions import RetainedSend, ServerSession, Subscription
+from curier.broker.sessions import NO_SENDS, RetainedSend, ServerSession, Subscription
 from curier.codec.constants import (
     MQTT_50,
     NO_SUBSCRIPTION_EXISTED,
@@ -126,6 +126,8 @@ def _add(
     handling = (options >> 4) & 3
     if subscription.group is None and (handling == 0 or (handling == 1 and is_new)):  # [MQTT-3.3.1-9 to -11]
         if len(core.retained):
+            if session.retained_sends is NO_SENDS:
+                session.retained_sends = deque()
             session.retained_sends.append(RetainedSend(core.retained.walk(topic_filter), subscription))
 
 

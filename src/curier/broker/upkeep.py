@@ -37,6 +37,9 @@ class Statistics:
         self.expired_sessions: int = 0
         self.retained_bytes: int = 0
         self.queued_bytes: int = 0  # of messages that wait in the queues of all sessions
+        self.longest_turn: float = (
+            0.0  # seconds others had to wait, at most, since $SYS told of it; the driver's
+        )
 
 
 @final
@@ -132,6 +135,7 @@ class SysPublisher(Deadline):
         elapsed = now - self._fired_at
         self._fired_at = now
         values = self._values(now)
+        self.core.statistics.longest_turn = 0.0
         self._add_loads(values, elapsed)
         retain = self.core.options.retain_available
         for name, value in values.items():
@@ -176,6 +180,7 @@ class SysPublisher(Deadline):
             "retained messages/count": str(len(core.retained)),
             "subscriptions/count": str(subscriptions),
             "shared_subscriptions/count": str(len(core.groups)),
+            "turn/longest": f"{statistics.longest_turn * 1000:.1f} ms",
         }
 
     def _add_loads(self, values: dict[str, str], elapsed: float) -> None:

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from curier.cli.bench import bench
 from curier.cli.broker import broker
 from curier.cli.passwd import passwd
 from curier.cli.store import store
@@ -54,5 +55,6 @@ def main() -> None:
 
 
 main.add_command(broker)
+main.add_command(bench)
 main.add_command(passwd)
 main.add_command(store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -103,9 +102,9 @@ def broker(
         if value is not None:
             setattr(config.options, name, value)
     config.check()
-    from curier.cli.serve import serve  # the other commands need not load the broker
+    from curier.cli.serve import run  # the other commands need not load the broker
 
-    asyncio.run(serve(config))
+    run(config)
 
 
 def merge_storage(config: Config, data: str | None, memory: bool, durability: str | None) -> Config:

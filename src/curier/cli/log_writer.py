@@ -10,7 +10,8 @@ import logging
 import os
 import select
 import threading
-from queue import Empty, SimpleQueue
+import time
+from collections import deque
 from typing import Final
 
 MOST_LINES: Final = 10_000
@@ -21,21 +22,31 @@ CLOSE_SECONDS: Final = 1.0
 
 LINES_AT_ONCE: Final = 256
 
+BUNDLE_SECONDS: Final = 0.05
+"""How long a line waits for others."""
+
 
 class LogWriter(logging.Handler):
-    """Writes records to the file descriptor ``target``; ``emit`` never waits for it."""
+    """Writes records to the file descriptor ``target``; ``emit`` never waits for it.
+
+    Lines go in bundles, since waking a thread costs more than a line: what is no warning waits a moment.
+    """
 
     def __init__(self, target: int, most_lines: int = MOST_LINES) -> None:
         super().__init__()
         self._target = target
         self._most_lines = most_lines
-        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._lines: deque[str] = deque()
         self._lost = 0
+        self._is_closing = False
+        self._something = threading.Event()  # there are lines, or it is the end
+        self._at_once = threading.Event()  # do not wait for more
         self._thread = threading.Thread(target=self._run, name="curier-log", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self._lines.qsize() >= self._most_lines:
+        lines = self._lines
+        if len(lines) >= self._most_lines:
             self._lost += 1
             return
         try:
@@ -46,25 +57,46 @@ class LogWriter(logging.Handler):
         if self._lost:
             line = f"{self._lost} lines of this log are lost: nobody took them in time\n{line}"
             self._lost = 0
-        self._lines.put(line)
+        lines.append(line)
+        if len(lines) == 1:
+            self._something.set()
+        if record.levelno >= logging.WARNING:
+            self._at_once.set()
 
     def close(self) -> None:
         """Write what waits, for a second at most."""
-        self._lines.put(None)
+        self._is_closing = True
+        self._at_once.set()
+        self._something.set()
         self._thread.join(CLOSE_SECONDS)
         super().close()
 
     def _run(self) -> None:
-        goes_on = True
-        while goes_on:
-            lines = [self._lines.get()]
-            try:
-                while len(lines) < LINES_AT_ONCE:
-                    lines.append(self._lines.get_nowait())
-            except Empty:
-                pass
-            goes_on = None not in lines
-            write_all(self._target, "".join(f"{line}\n" for line in lines if line is not None))
+        lines = self._lines
+        while lines or not self._is_closing:
+            self._something.wait()
+            self._something.clear()
+            self._at_once.wait(BUNDLE_SECONDS)
+            self._at_once.clear()
+            while lines:
+                bundle = [lines.popleft() for _ in range(min(len(lines), LINES_AT_ONCE))]
+                write_all(self._target, "".join(f"{line}\n" for line in bundle))
+
+
+class PlainFormatter(logging.Formatter):
+    """``2026-01-31 12:00:00 info: words``; the time is made once a second."""
+
+    def __init__(self) -> None:
+        super().__init__("%(message)s")
+        self._second = -1
+        self._time = ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._time = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        return f"{self._time} {record.levelname.lower()}: {super().format(record)}"
 
 
 def write_all(target: int, text: str) -> None:

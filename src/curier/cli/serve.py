@@ -7,6 +7,7 @@ goes to standard error.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import gc
 import logging
@@ -15,14 +16,16 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import click
 
 from curier.auth import AllowAnonymous, Authenticator, PasswordFile
-from curier.cli.log_writer import LogWriter, write_if_it_can_be
+from curier.cli.log_writer import LogWriter, PlainFormatter, write_if_it_can_be
 from curier.config import Config, parse_listen
+from curier.net import reactor
+from curier.net.loop import Loop
 from curier.server import Broker
 
 _log = logging.getLogger("curier.cli")
@@ -34,6 +37,30 @@ class CannotListen(click.ClickException):
     """A listener cannot be opened: one line for the user, and exit code 2."""
 
     exit_code = 2
+
+
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+
+
+def run(config: Config) -> None:
+    """``serve`` in the event loop that is made for it, where this system has it."""
+    keep_freed_memory()
+    make_loop = Loop if reactor.IS_AVAILABLE else None
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(serve(config))
+
+
+def keep_freed_memory() -> None:
+    """Ask the C library (glibc; others do as they do) to keep freed memory for a while.
+
+    By default it returns what is freed at the end of its heap at once, and every chunk that is read gets new
+    pages from the kernel, zeroed: for large messages more work than all the rest.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+        mallopt(_M_MMAP_THRESHOLD, 8 << 20)
 
 
 async def serve(config: Config) -> None:
@@ -168,17 +195,16 @@ def explain_listen_error(error: OSError, listen: Sequence[str]) -> str:
 
 def start_logging(level: str) -> None:
     """Plain lines on stderr: from curier as the level says, from everything else warnings and errors."""
-    handler = LogWriter(sys.stderr.fileno())
-    handler.setFormatter(_Plain("%(asctime)s %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
+    handler: logging.Handler
+    try:
+        handler = LogWriter(sys.stderr.fileno())
+    except OSError:  # somebody has put something of their own in its place
+        handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter())
+    # Nobody asks which line of which thread it was; not to find out makes a line half as expensive.
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
     logging.getLogger("curier").setLevel(level.upper())
-
-
-class _Plain(logging.Formatter):
-    """Levels in lower case."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        return line.replace(f" {record.levelname}: ", f" {record.levelname.lower()}: ", 1)

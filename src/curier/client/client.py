@@ -45,14 +45,12 @@ from curier.client.settings import Acknowledge, ClientSettings, Overflow
 from curier.client.streams import ReceivedMessage, Router, Stream
 from curier.client.subscriptions import Subscriptions
 from curier.codec.constants import MQTT_50, PROTOCOL_ERROR, TOPIC_FILTER_INVALID
-from curier.codec.packets import Publish
 from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, LocalProtocolError, MqttError
 from curier.protocol import events as core_events
 from curier.protocol.client import ClientConnection
 from curier.protocol.connection import Traffic
 from curier.session.message import NEVER, ApplicationMessage
-from curier.session.outgoing import Outgoing
 from curier.topics.filters import check_topic_filter
 from curier.types import Message, QoS, RetainHandling, Subscription
 
@@ -102,18 +100,18 @@ class Client(Owner):
             raise RuntimeError("a client is entered once; make a new one with connect()")
         settings = self.settings
         self._loop = asyncio.get_running_loop()
-        self._clock = make_clock()
+        self._clock = make_clock(self._loop)
         session = self._session = settings.session if settings.session is not None else Session.memory()
         session.on_committed = self._committed
         session.on_trouble = self._troubled
         state = await session.open(settings.client_id)
         self._is_durable = state.journal is not None
-        self._router = Router(self._unclaimed, session if self._is_durable else None)
+        disk = session if self._is_durable else None
+        self._router = Router(self._unclaimed, disk)
+        self._outbox = Outbox(settings, disk)
         # Until there is a connection, one that never was takes what is published.
-        idle = ClientConnection(state, requeues=True)
-        self._link = Link(self, idle, self._clock, self._loop)
-        self._outbox = Outbox(settings, self._link, session if self._is_durable else None)
-        self._subscriptions = Subscriptions(self._link, self._router, self.tell)
+        self._link = self._outbox.link = self.make_link(ClientConnection(state, requeues=True), "")
+        self._subscriptions = Subscriptions(self._link, self._router, self.tell, self._hold)
         self._requester = Requester(self, self._subscriptions, settings.response_prefix)
         try:
             self._keeper = Keeper(self, state, session.server, self.random)
@@ -181,7 +179,7 @@ class Client(Owner):
             finally:
                 self._shut_down.set()
 
-    def failed(self, error: MqttError) -> None:
+    def on_failure(self, error: MqttError) -> None:
         """The keeper has given up."""
         if not self._is_closing:
             self._error = error
@@ -304,7 +302,8 @@ class Client(Owner):
         if isinstance(item, Message):
             message = self._from_message(item)
         else:
-            message = application_message(item[0], item[1], qos, retain)
+            topic, payload = item
+            message = application_message(topic, payload, qos, retain)
         if window.unfinished >= window.size or window.error is not None:
             await window.fewer_than(window.size)
         if outbox.link.is_paused or outbox.waits:
@@ -480,8 +479,18 @@ class Client(Owner):
 
     def make_link(self, connection: ClientConnection, name: str) -> Link:
         """A link for the keeper to dial."""
+        assert self._outbox is not None
         connection.traffic = self._traffic
-        return Link(self, connection, self._clock, self._loop, self.settings.authentication, name)
+        return Link(
+            self,
+            connection,
+            self._clock,
+            self._loop,
+            self._router.message_received,
+            self._outbox.published,
+            self.settings.authentication,
+            name,
+        )
 
     def tell(self, event: Event) -> None:
         """An event happened."""
@@ -490,7 +499,7 @@ class Client(Owner):
         for reader in self._readers:
             reader.put(event)
 
-    def connected(self, link: Link, event: core_events.Connected) -> None:
+    def on_connected(self, link: Link, event: core_events.Connected) -> None:
         """CONNACK; see ``Owner``. The subscriptions go first, so that answers to what is published find
         them.
         """
@@ -510,7 +519,7 @@ class Client(Owner):
         if not event.session_present and not (is_first and not event.lost):
             self.tell(SessionLost(len(event.lost)))
 
-    def lost(self, link: Link, error: ConnectionLost) -> None:
+    def on_lost(self, link: Link, error: ConnectionLost) -> None:
         """An accepted connection is over."""
         self._router.lost()
         if self._subscriptions is not None:
@@ -518,26 +527,19 @@ class Client(Owner):
         if not self._is_closing:
             self.tell(error)
 
-    def message_received(self, link: Link, publish: Publish) -> None:
-        self._router.message_received(link, publish)
-
-    def published(self, entry: Outgoing, reason_code: int, reason_string: str) -> None:
-        if self._outbox is not None:
-            self._outbox.published(entry, reason_code, reason_string)
-
-    def answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:
+    def on_answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:
         """SUBACK or UNSUBACK."""
         if self._subscriptions is not None:
             self._subscriptions.answered(event)
 
-    def room_changed(self, link: Link) -> None:
+    def on_room(self, link: Link) -> None:
         """A turn is over."""
         if self._outbox is not None:
             self._outbox.room_changed()
 
     # ---- the session's store ----
 
-    def commit(self, link: Link) -> None:
+    def on_turn(self, link: Link) -> None:
         """Everything that has changed goes to the disk before anything leaves."""
         if self._is_durable:
             number = self._session.write()

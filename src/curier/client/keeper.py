@@ -26,6 +26,9 @@ from curier.types import ReasonCode, Will
 FOREVER: Final = 0xFFFFFFFF  # Session Expiry Interval: it does not expire
 WHILE_RECONNECTING: Final = 300  # seconds; how long a session without a wish for more outlives a connection
 
+SHORTEST_ALIASED: Final = 24
+"""Bytes of a Topic Name; for shorter ones a Topic Alias costs more time than its bytes are worth."""
+
 LONG: Final = 10.0  # seconds; a connection that lived longer begins the backoff anew
 
 PASSING: Final = frozenset(
@@ -77,7 +80,7 @@ class Kept(Protocol):
     def tell(self, event: Event) -> None:
         """An event for whoever watches."""
 
-    def failed(self, error: MqttError) -> None:
+    def on_failure(self, error: MqttError) -> None:
         """The client is over."""
 
 
@@ -166,7 +169,7 @@ class Keeper:
         known = error if isinstance(error, MqttError) else MqttError(f"the client has failed: {error!r}")
         if not self.first.done():
             self.first.set_exception(error)
-        self.client.failed(known)
+        self.client.on_failure(known)
 
     # ---- one attempt ----
 
@@ -206,14 +209,16 @@ class Keeper:
         connection = ClientConnection(
             self.state,
             manual_acks=True,
-            max_inflight=settings.max_inflight,
+            max_inflight=settings.max_inflight or (1024 if self.version == MQTT_50 else 20),
             topic_aliases=settings.topic_aliases,
             connect_timeout=settings.connect_timeout,
             ping_timeout=settings.ping_timeout,
             retry_interval=settings.retry_interval,
             starts=False,
             requeues=True,
+            tells_sent=False,
         )
+        connection.shortest_aliased = SHORTEST_ALIASED
         link = self.client.make_link(connection, str(url))
         link.server = self.label(url)
         until = asyncio.get_running_loop().time() + settings.connect_timeout

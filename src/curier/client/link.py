@@ -47,11 +47,11 @@ BUSY: Final = 1.0
 """Seconds a timer may be late before the loop is taken to have been busy, and what has come is read first."""
 
 
-def make_clock() -> Callable[[], float]:
-    """Seconds since the epoch on a clock that never jumps: the wall clock now, counted on monotonically."""
-    offset = time.time() - time.monotonic()
-    monotonic = time.monotonic
-    return lambda: monotonic() + offset
+def make_clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """Seconds since the epoch on a clock that never jumps: the wall clock now, counted on by the loop's."""
+    elapsed = loop.time
+    offset = time.time() - elapsed()
+    return lambda: elapsed() + offset
 
 
 def note(future: asyncio.Future[Any]) -> None:
@@ -63,25 +63,19 @@ def note(future: asyncio.Future[Any]) -> None:
 class Owner:
     """What a link tells; the client is one."""
 
-    def message_received(self, link: Link, publish: Publish) -> None:
-        """A message came; acknowledge it with ``Link.acknowledge``."""
-
-    def published(self, entry: Outgoing, reason_code: int, reason_string: str) -> None:
-        """A message is complete, or refused."""
-
-    def connected(self, link: Link, event: Connected) -> None:
+    def on_connected(self, link: Link, event: Connected) -> None:
         """CONNACK accepted; what waits in the session has not been sent yet."""
 
-    def answered(self, event: SubscribeDone | UnsubscribeDone) -> None:
+    def on_answered(self, event: SubscribeDone | UnsubscribeDone) -> None:
         """SUBACK or UNSUBACK."""
 
-    def commit(self, link: Link) -> None:
+    def on_turn(self, link: Link) -> None:
         """The turn has come to the journal."""
 
-    def room_changed(self, link: Link) -> None:
+    def on_room(self, link: Link) -> None:
         """The turn is over, or the network takes more again."""
 
-    def lost(self, link: Link, error: ConnectionLost) -> None:
+    def on_lost(self, link: Link, error: ConnectionLost) -> None:
         """An accepted connection is over."""
 
 
@@ -97,6 +91,8 @@ class Link(asyncio.Protocol):
         connection: ClientConnection,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
+        on_message: Callable[[Link, Publish], None],
+        on_published: Callable[[Outgoing, int, str], None],
         authentication: Authentication | None = None,
         name: str = "",
     ) -> None:
@@ -104,6 +100,8 @@ class Link(asyncio.Protocol):
         self.connection = connection
         self.clock = clock
         self.loop = loop
+        self.on_message = on_message  # a message came; acknowledge it with `acknowledge`
+        self.on_published = on_published  # a message is complete, or refused
         self.name = name  # of the server, for messages
         self.server = name  # who has the other half of the session
         self.now = clock()
@@ -146,7 +144,7 @@ class Link(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It does again."""
         self.is_paused = False
-        self.owner.room_changed(self)
+        self.owner.on_room(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The network is gone."""
@@ -213,7 +211,7 @@ class Link(asyncio.Protocol):
         connection = self.connection
         if connection.events:
             self._tell()
-        self.owner.commit(self)
+        self.owner.on_turn(self)
         transport = self.transport
         if connection.output:
             data = connection.take_output()
@@ -226,7 +224,7 @@ class Link(asyncio.Protocol):
             deadline = connection.next_deadline()
             if deadline < self._timer_at:
                 self._set_timer(deadline)
-        self.owner.room_changed(self)
+        self.owner.on_room(self)
 
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
@@ -248,14 +246,11 @@ class Link(asyncio.Protocol):
     # ---- what the connection tells ----
 
     def _tell(self) -> None:
-        owner = self.owner
         for event in self.connection.take_events():
-            kind = type(event)
-            if kind is MessageReceived:
-                owner.message_received(self, cast(MessageReceived, event).publish)
-            elif kind is Published:
-                done = cast(Published, event)
-                owner.published(done.entry, done.reason_code, done.reason_string)
+            if isinstance(event, MessageReceived):
+                self.on_message(self, event.publish)
+            elif isinstance(event, Published):
+                self.on_published(event.entry, event.reason_code, event.reason_string)
             else:
                 self._tell_rare(event)
 
@@ -263,12 +258,12 @@ class Link(asyncio.Protocol):
         if isinstance(event, Connected):
             if not self._finish_authentication(event):
                 return
-            self.owner.connected(self, event)
+            self.owner.on_connected(self, event)
             self.connection.start(self.now)
             if not self.accepted.done():
                 self.accepted.set_result(event)
         elif isinstance(event, (SubscribeDone, UnsubscribeDone)):
-            self.owner.answered(event)
+            self.owner.on_answered(event)
         elif isinstance(event, ConnectWasRefused):
             if not self.accepted.done():
                 self.accepted.set_exception(ConnectRefused(event.reason_code, event.reason_string))
@@ -301,7 +296,7 @@ class Link(asyncio.Protocol):
         if self._reauthenticated is not None and not self._reauthenticated.done():
             self._reauthenticated.set_exception(error)
         if was_accepted:
-            self.owner.lost(self, error)
+            self.owner.on_lost(self, error)
 
     # ---- enhanced authentication (4.12) ----
 

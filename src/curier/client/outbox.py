@@ -145,8 +145,10 @@ class Window(Waiter):
 class Outbox:
     """Accepts messages for the link of the day."""
 
-    def __init__(self, settings: ClientSettings, link: Link, disk: Session | None) -> None:
-        self.link = link
+    link: Link
+    """The connection there is, or was last; set by the client."""
+
+    def __init__(self, settings: ClientSettings, disk: Session | None) -> None:
         self.mode = settings.offline
         self.waits = self.mode == "wait"
         self._disk = disk
@@ -166,25 +168,27 @@ class Outbox:
         """
         link = self.link
         connection = link.connection
-        is_connected = connection.state == CONNECTED
-        if not is_connected or link.is_paused or connection.client_session.outgoing.queue:
+        is_waiting = connection.state != CONNECTED
+        if is_waiting or link.is_paused or connection.client_session.outgoing.queue:
             self._check_room(message)
         if not link.is_scheduled:
             link.now = link.clock()
             link.schedule()
         try:
-            entry, layout = connection.prepare(message, link.now)
+            if self._disk is None or not message.qos:
+                entry = connection.publish(message, link.now)
+            else:
+                entry, layout = connection.prepare(message, link.now)
+                if is_one_of_many:
+                    self._disk.note(entry)
+                else:
+                    self._disk.keep(entry)
+                connection.submit(entry, layout, link.now)
         except LocalProtocolError as error:
             if error.reason_code in LIMITS_OF_SERVERS:
                 raise PublishRefused(error.reason_code, str(error)) from None
             raise
-        if self._disk is not None and entry.qos:
-            if is_one_of_many:
-                self._disk.note(entry)
-            else:
-                self._disk.keep(entry)
-        connection.submit(entry, layout, link.now)
-        return entry if entry.qos or not is_connected else None
+        return entry if is_waiting or message.qos else None
 
     def _check_room(self, message: ApplicationMessage) -> None:
         if self.error is not None:

@@ -28,11 +28,14 @@ MOST_ASKED: Final = 256
 class Subscriptions:
     """All subscriptions of one client, over its connections."""
 
-    def __init__(self, link: Link, router: Router, tell: Callable[[Event], None]) -> None:
+    def __init__(
+        self, link: Link, router: Router, tell: Callable[[Event], None], hold: Callable[[], None]
+    ) -> None:
         self.link = link
         self.error: MqttError | None = None  # the client is over
         self._router = router
         self._tell = tell
+        self._hold = hold
         self._streams: dict[Stream, None] = {}  # in the order of their opening
         self._users: dict[str, dict[Stream, None]] = {}  # by Topic Filter
         self._confirmed: set[Stream] = set()  # by a SUBACK in the session there is
@@ -79,6 +82,8 @@ class Subscriptions:
             stream.end(None)
             return
         self._drop(stream, keep)
+        if keep:
+            self._hold()
         while not keep and self._leaving and self.link.is_connected and self.error is None:
             future = self.link.loop.create_future()
             self._left.append(future)

@@ -41,6 +41,7 @@ class LoopThread:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
@@ -230,7 +231,7 @@ class SyncService:
 
 
 class SyncClient:
-    """One client, blocking; made by ``connect_sync``. Each method is that of ``Client`` with the same name."""
+    """One client, blocking; made by ``connect_sync``. Each method is that of ``Client`` by that name."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self.client = Client(settings)

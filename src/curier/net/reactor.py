@@ -1,7 +1,8 @@
-"""Plain TCP on one epoll set inside the asyncio loop: one wake-up serves every socket that is ready.
+"""Plain TCP on one epoll set: one wake-up serves every socket that is ready.
 
-asyncio's transports cost a callback, and often a wake-up, per socket; here the loop wakes once, all ready
-sockets are read, the turn ends, every connection is written once. Linux only; see also ``transports``.
+asyncio's transports cost a callback, and often a wake-up, per socket; here all ready sockets are read, the
+turn ends, every connection is written once. The set is that of ``selector`` where the loop has one, else one
+of its own within the loop's. Linux only; see also ``transports``.
 """
 
 from __future__ import annotations
@@ -9,26 +10,60 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from collections import deque
+from typing import Final, final
 
+from mypy_extensions import i64
+
+from curier.net.selector import Selector
 from curier.net.turn import Turn
 from curier.net.wire import ACCEPT_AGAIN_SECONDS, CHUNK_BYTES, LINGER_SECONDS, TURN_BYTES, Wire, accept
 
-IS_AVAILABLE = hasattr(select, "epoll")
+IS_AVAILABLE: Final = hasattr(select, "epoll")
+
+EPOLLIN: Final = 1
+EPOLLOUT: Final = 4
+MOST_EVENTS: Final = 1024
+FIRST_READ: Final = 4096  # bytes: of a socket that has not shown yet that it has more to say
+
+NOTHING: Final[list[memoryview]] = []  # of all that have nothing unsent
 
 
+@final
 class SocketWire(Wire):
     """One client's socket in the reactor's epoll set."""
 
     def __init__(self, reactor: Reactor, sock: socket.socket, address: str, listener: str) -> None:
         super().__init__(reactor.turn.attach(address, listener))
-        self.reactor = reactor
-        self.sock = sock
-        self.unsent: deque[memoryview] = deque()
-        self.unsent_bytes = 0
-        self.is_closing = False  # the core is done with it; last bytes are on their way
-        self.is_ended = False  # our direction is shut down, the peer may still read
+        self.reactor: Reactor = reactor
+        self.sock: socket.socket = sock
+        self.fd: int = sock.fileno()  # -1 once it is closed
+        self.read_size: int = FIRST_READ
+        self.unsent: list[memoryview] = NOTHING
+        self.unsent_bytes: int = 0
+        self.is_closing: bool = False  # the core is done with it; last bytes are on their way
+        self.is_ended: bool = False  # our direction is shut down, the peer may still read
         self.cut: asyncio.TimerHandle | None = None  # the end of its time to read the last packet
+
+    def read(self) -> bytes:
+        """What has come, or b"" for nothing; a socket at its end is dropped.
+
+        A large buffer costs a large allocation, so each socket is read in pieces like those it brought last.
+        """
+        size = self.read_size
+        try:
+            data = self.sock.recv(size)
+        except (BlockingIOError, InterruptedError):
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            self.reactor.drop(self)
+        elif len(data) == size:
+            if size < CHUNK_BYTES:
+                self.read_size = size * 8 if size * 8 < CHUNK_BYTES else CHUNK_BYTES
+        elif size > FIRST_READ and len(data) < size // 16:
+            self.read_size = size // 2
+        return data
 
     def write(self, data: bytes) -> int:
         if not self.unsent:
@@ -40,7 +75,7 @@ class SocketWire(Wire):
                 return 0  # the peer is gone; epoll tells us next
             if sent == len(data):
                 return 0
-            self.unsent.append(memoryview(data)[sent:])
+            self.unsent = [memoryview(data)[sent:]]
             self.unsent_bytes = len(data) - sent
             self._listen()
         else:
@@ -48,30 +83,33 @@ class SocketWire(Wire):
             self.unsent_bytes += len(data)
         return self.unsent_bytes
 
-    def flush(self) -> None:
+    def flush(self, now: float) -> None:
         """The socket takes bytes again."""
         total = 0
-        while self.unsent:
+        done = 0
+        unsent = self.unsent
+        while done < len(unsent):
             try:
-                sent = self.sock.send(self.unsent[0])
+                sent = self.sock.send(unsent[done])
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
                 self.reactor.drop(self)
                 return
             total += sent
-            if sent < len(self.unsent[0]):
-                self.unsent[0] = self.unsent[0][sent:]
+            if sent < len(unsent[done]):
+                unsent[done] = unsent[done][sent:]
                 break
-            self.unsent.popleft()
+            done += 1
+        del unsent[:done]
         self.unsent_bytes -= total
-        if not self.unsent:
+        if not unsent:
             self._listen()
             if self.is_closing:
                 self._end()
                 return
         if not self.is_closing:
-            self.reactor.turn.report(self, total, self.unsent_bytes)
+            self.reactor.turn.report(self, total, self.unsent_bytes, now)
 
     def set_reading(self, wanted: bool) -> None:
         self.is_reading = wanted
@@ -81,11 +119,11 @@ class SocketWire(Wire):
         """Tell epoll what we want to hear of."""
         events = 0
         if self.is_reading or self.is_closing:
-            events |= select.EPOLLIN
+            events |= EPOLLIN
         if self.unsent:
-            events |= select.EPOLLOUT
-        if self.sock.fileno() >= 0:
-            self.reactor.epoll.modify(self.sock.fileno(), events)
+            events |= EPOLLOUT
+        if self.fd >= 0:
+            self.reactor.epoll.modify(self.fd, events)
 
     def close(self) -> None:
         self.is_closing = True
@@ -97,7 +135,7 @@ class SocketWire(Wire):
 
     def _end(self) -> None:
         """All is sent: end our direction, wait for the peer to close the other."""
-        if not self.is_ended and self.sock.fileno() >= 0:
+        if not self.is_ended and self.fd >= 0:
             self.is_ended = True
             try:
                 self.sock.shutdown(socket.SHUT_WR)
@@ -107,24 +145,31 @@ class SocketWire(Wire):
             self._listen()
 
 
+@final
 class Reactor:
     """The epoll set: listeners and clients."""
 
     def __init__(self, turn: Turn) -> None:
-        self.turn = turn
+        self.turn: Turn = turn
         self.loop: asyncio.AbstractEventLoop = turn.loop
-        self.epoll = select.epoll()
         self.wires: dict[int, SocketWire] = {}  # by file descriptor
         self.listeners: dict[int, tuple[socket.socket, str]] = {}
-        self._buffer = bytearray(CHUNK_BYTES)
-        self._view = memoryview(self._buffer)
-        self.loop.add_reader(self.epoll.fileno(), self._ready)
+        self.selector: Selector | None = None  # the loop's, where it can serve us
+        selector: object = getattr(self.loop, "selector", None)
+        if isinstance(selector, Selector) and selector.serve is None:
+            self.selector = selector
+            self.epoll = selector.epoll
+            selector.serve = self.serve
+        else:
+            self.epoll = select.epoll()
+            self.loop.add_reader(self.epoll.fileno(), self._ready)
 
     def listen(self, sock: socket.socket, name: str) -> None:
         """Accept clients from a listening socket; ``name`` is its URL."""
         sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which clients inherit, as tcp(7) has it
         self.listeners[sock.fileno()] = (sock, name)
-        self.epoll.register(sock.fileno(), select.EPOLLIN)
+        self.epoll.register(sock.fileno(), EPOLLIN)
 
     def stop_listening(self) -> None:
         for fd, (sock, _) in self.listeners.items():
@@ -137,40 +182,39 @@ class Reactor:
         self.stop_listening()
         for wire in list(self.wires.values()):
             self.drop(wire)
-        self.loop.remove_reader(self.epoll.fileno())
-        self.epoll.close()
+        if self.selector is not None:
+            self.selector.serve = None
+        else:
+            self.loop.remove_reader(self.epoll.fileno())
+            self.epoll.close()
 
     def _ready(self) -> None:
-        """The loop woke up: serve all sockets that are ready, then end the turn."""
-        read = 0
+        self.serve(self.epoll.poll(0, MOST_EVENTS))
+
+    def serve(self, events: list[tuple[int, int]]) -> None:
+        """Serve all sockets that are ready, then end the turn."""
+        turn = self.turn
         wires = self.wires
-        for fd, events in self.epoll.poll(0, 1024):
+        now = turn.clock()
+        read: i64 = 0
+        for fd, mask in events:
             wire = wires.get(fd)
             if wire is None:
                 if fd in self.listeners:
                     self._accept(fd)
                 continue
-            if events & select.EPOLLOUT:
-                wire.flush()
-            if events & ~select.EPOLLOUT:
-                read += self._read(wire)
-                if read > TURN_BYTES:  # so that output does not pile up while we read on
-                    self.turn.finish()
-                    read = 0
-        self.turn.finish()
-
-    def _read(self, wire: SocketWire) -> int:
-        try:
-            size = wire.sock.recv_into(self._buffer)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError:
-            size = 0
-        if not size:
-            self.drop(wire)
-        elif not wire.is_closing:
-            self.turn.receive(wire, bytes(self._view[:size]))
-        return size
+            if mask & EPOLLOUT:
+                wire.flush(now)
+            if mask & ~EPOLLOUT and wire.fd >= 0:
+                data = wire.read()
+                if data and not wire.is_closing:
+                    turn.receive(wire, data, now)
+                    read += len(data)
+                    if read > TURN_BYTES:  # so that output does not pile up while we read on
+                        turn.finish(now)
+                        now = turn.clock()
+                        read = 0
+        turn.finish(now)
 
     def _accept(self, fd: int) -> None:
         listener, name = self.listeners[fd]
@@ -184,23 +228,24 @@ class Reactor:
                 client.close()  # most of them have said nothing yet; those that do are told "busy"
                 continue
             wire = SocketWire(self, client, address, name)
-            self.wires[client.fileno()] = wire
+            self.wires[wire.fd] = wire
             self.turn.add(wire)
-            self.epoll.register(client.fileno(), select.EPOLLIN)
+            self.epoll.register(wire.fd, EPOLLIN)
 
     def _accept_again(self, fd: int) -> None:
         if fd in self.listeners:
-            self.epoll.modify(fd, select.EPOLLIN)
+            self.epoll.modify(fd, EPOLLIN)
 
     def drop(self, wire: SocketWire) -> None:
         """Close a socket for good."""
-        fd = wire.sock.fileno()
+        fd = wire.fd
         if fd < 0:
             return
+        wire.fd = -1
         self.wires.pop(fd, None)
         self.epoll.unregister(fd)
         wire.sock.close()
-        wire.unsent.clear()
+        wire.unsent = NOTHING
         if wire.cut is not None:
             wire.cut.cancel()
         self.turn.lost(wire)

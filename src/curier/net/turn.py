@@ -14,7 +14,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, final
 
 from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
@@ -38,6 +38,7 @@ def make_clock() -> Callable[[], float]:
     return lambda: monotonic() + offset
 
 
+@final
 class Turn:
     """Drives one ``BrokerCore`` in one event loop. ``on_effect`` gets every effect but ``Close``."""
 
@@ -48,15 +49,15 @@ class Turn:
         clock: Callable[[], float],
         on_effect: Callable[[Effect], None],
     ) -> None:
-        self.core = core
-        self.loop = loop
-        self.clock = clock
-        self.on_effect = on_effect
+        self.core: BrokerCore = core
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.clock: Callable[[], float] = clock
+        self.on_effect: Callable[[Effect], None] = on_effect
         self.wires: dict[int, Wire] = {}  # by number of the connection
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
-        self._is_scheduled = False
-        self._is_stopped = False
+        self._timer_at: float = math.inf
+        self._is_scheduled: bool = False
+        self._is_stopped: bool = False
         self._throttled: set[Wire] = set()  # not read from until a batch is durable
 
     def attach(self, address: str, listener: str) -> BrokerConnection:
@@ -65,11 +66,11 @@ class Turn:
     def add(self, wire: Wire) -> None:
         self.wires[wire.connection.number] = wire
 
-    def receive(self, wire: Wire, chunk: bytes) -> None:
+    def receive(self, wire: Wire, chunk: bytes, now: float) -> None:
         """Bytes came. The caller sees to it that ``finish`` or ``schedule`` follows."""
         connection = wire.connection
         try:
-            self.core.receive(connection, chunk, self.clock())
+            connection.receive(chunk, now)
         except Exception:
             self._give_up(connection)
         if wire.is_reading and (connection.paused or self._waits_for_disk(connection)):
@@ -97,54 +98,63 @@ class Turn:
 
     def _scheduled(self) -> None:
         self._is_scheduled = False
-        self.finish()
+        self.finish(self.clock())
 
-    def finish(self) -> None:
-        """End the turn."""
+    def finish(self, now: float) -> None:
+        """End the turn that began at ``now``."""
         if self._is_stopped:
             return
         core = self.core
-        closing: list[BrokerConnection] = []
-        while core.effects or core.journal is not None or core.dirty:
-            for effect in core.take_effects():
-                if isinstance(effect, Close):
-                    closing.append(effect.connection)
-                else:
-                    self.on_effect(effect)
-            dirty = core.take_dirty()
-            if not dirty:
+        closing: list[BrokerConnection] | None = None
+        while core.effects or core.dirty or core.journal is not None:
+            if core.effects or core.journal is not None:
+                for effect in core.take_effects():
+                    if not isinstance(effect, Close):
+                        self.on_effect(effect)
+                    elif closing is None:
+                        closing = [effect.connection]
+                    else:
+                        closing.append(effect.connection)
+            if not core.dirty:
                 break
-            for connection in dirty:
-                self._write(connection)
-        for connection in closing:
-            wire = self.wires.pop(connection.number, None)
-            if wire is not None:
-                wire.close()
+            for connection in core.take_dirty():
+                try:
+                    self._write(connection, now)
+                except Exception:
+                    self._give_up(connection)
+        if closing is not None:
+            for connection in closing:
+                wire = self.wires.pop(connection.number, None)
+                if wire is not None:
+                    wire.close()
         if core.has_more_work():
             self.loop.call_soon(self._continue)
         self._set_timer()
+        took = self.clock() - now
+        if took > core.statistics.longest_turn:
+            core.statistics.longest_turn = took
 
-    def _write(self, connection: BrokerConnection) -> None:
+    def _write(self, connection: BrokerConnection, now: float) -> None:
         data = connection.take_output()
         wire = self.wires.get(connection.number)
         if wire is None or not data:
             return
         before = connection.written_unsent
         unsent = wire.write(data)
-        self.report(wire, before + len(data) - unsent, unsent)
+        self.report(wire, before + len(data) - unsent, unsent, now)
 
-    def report(self, wire: Wire, sent: int, unsent: int) -> None:
+    def report(self, wire: Wire, sent: int, unsent: int, now: float) -> None:
         """The network took ``sent`` bytes of a wire; ``unsent`` wait. Reading follows from that."""
         connection = wire.connection
         connection.written_unsent = unsent
-        self.core.written(connection, sent, unsent, self.clock())
+        self.core.written(connection, sent, unsent, now)
         self.update_reading(wire)
 
     def update_reading(self, wire: Wire) -> None:
         """A client is not read from while it is paused or does not take what it is sent."""
         connection = wire.connection
         wanted = not connection.paused and connection.written_unsent <= self.core.options.output_soft_limit
-        if wanted and self._waits_for_disk(connection):
+        if wanted and connection.held and self._waits_for_disk(connection):
             wanted = False
             self._throttled.add(wire)
         if wanted != wire.is_reading and not connection.is_closed():
@@ -185,8 +195,9 @@ class Turn:
         self.schedule()
 
     def _continue(self) -> None:
-        self.core.continue_work(self.clock())
-        self.finish()
+        now = self.clock()
+        self.core.continue_work(now)
+        self.finish(now)
 
     def _set_timer(self) -> None:
         when = self.core.next_deadline()
@@ -202,10 +213,11 @@ class Turn:
     def _deadline(self) -> None:
         self._timer = None
         self._timer_at = math.inf
+        now = self.clock()
         try:
-            self.core.deadline_reached(self.clock())
+            self.core.deadline_reached(now)
         finally:
-            self.finish()
+            self.finish(now)
 
     def stop(self) -> None:
         """No more turns."""

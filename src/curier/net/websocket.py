@@ -155,7 +155,8 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
             view = memoryview(data).cast("B")
             for start in range(0, len(view), SEND_FRAME_BYTES):
                 self._framing.send_binary(view[start : start + SEND_FRAME_BYTES])
-        self._network.writelines(self._framing.data_to_send())
+        for sent in self._framing.data_to_send():  # writelines, in some Pythons, never pauses the protocol
+            self._network.write(sent)
 
     def can_write_eof(self) -> bool:
         return False
@@ -531,7 +532,7 @@ def _refusal(error: Exception, path: str) -> str:
             return "the server closed the connection during the WebSocket handshake"
         why = shown(str(error.__cause__))
         return f"the server did not answer in HTTP: {why}; does it speak WebSocket there?"
-    return f"the server's WebSocket handshake is wrong: {shown(str(error))}"
+    return f"the server's WebSocket handshake is wrong: {shown(str(error))}; does it speak WebSocket there?"
 
 
 def shown(words: str) -> str:

@@ -7,6 +7,8 @@ import logging
 import socket
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from curier.broker.connection import BrokerConnection
 
 log = logging.getLogger("curier.net")
@@ -44,18 +46,18 @@ def accept(listener: socket.socket) -> tuple[list[tuple[socket.socket, str]], bo
                 return clients, False
             continue  # a client's network failed before it was accepted; accept(2) says so here
         client.setblocking(False)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host, port = peer[:2]
         clients.append((client, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
     return clients, True
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Wire:
     """The network's end of one ``BrokerConnection``."""
 
     def __init__(self, connection: BrokerConnection) -> None:
-        self.connection = connection
-        self.is_reading = True
+        self.connection: BrokerConnection = connection
+        self.is_reading: bool = True
 
     def write(self, data: bytes) -> int:
         """Take ``data`` for sending; returns how many bytes now wait unsent, all earlier ones included."""

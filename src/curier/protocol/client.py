@@ -113,6 +113,7 @@ class ClientConnection(ClientMessages):
     ``resumes``: False where there is no Session State for this Client Identifier, not even an empty one; a
     server that has some is then closed on [MQTT-3.2.2-4].
     ``requeues``: when Session State is lost or ends, what it had of messages out is published anew.
+    ``tells_sent``: a QoS 0 message that is sent at once has a ``Published`` as well.
     ``max_inflight``: unfinished QoS 1 and 2 PUBLISH packets sent, 1 to 65535, within the server's limit.
     ``topic_aliases``: how many are chosen for what is published, within the server's maximum.
     ``connect_timeout``: seconds to wait for CONNACK.
@@ -135,10 +136,12 @@ class ClientConnection(ClientMessages):
         retry_interval: float = 20.0,
         starts: bool = True,
         requeues: bool = False,
+        tells_sent: bool = True,
     ) -> None:
         super().__init__(session)
         self.manual_acks = manual_acks
         self.requeues = requeues
+        self.tells_sent = tells_sent
         self.resumes: bool = resumes
         self.max_inflight: int = max_inflight
         self.topic_alias_limit: int = topic_aliases
@@ -312,11 +315,11 @@ class ClientConnection(ClientMessages):
 
     def _request(self, packet_id: int, packet: Packet, now: float) -> None:
         """Send SUBSCRIBE or UNSUBSCRIBE, whatever the quota is [MQTT-3.3.4-8]."""
-        reserved = self.client_session.outgoing.reserved
-        if len(reserved) >= MOST_REQUESTS:
+        outgoing = self.client_session.outgoing
+        if len(outgoing.reserved) >= MOST_REQUESTS:
             raise LocalProtocolError(QUOTA_EXCEEDED, f"{MOST_REQUESTS} requests have no answer yet")
         data = self._within(encode(packet, self.version))
-        reserved.add(packet_id)  # [MQTT-2.2.1-3]
+        outgoing.reserve(packet_id)  # [MQTT-2.2.1-3]
         self.now = now
         self.send(data)
 
@@ -462,8 +465,7 @@ class ClientConnection(ClientMessages):
             self.on_pubrel(packet.packet_id, now)
         elif kind == PUBCOMP and isinstance(packet, Pubcomp):
             self._note(packet.properties)
-            # 0x92 is no refusal: PUBREC accepted the message, and an earlier PUBCOMP was lost (3.7.2.1).
-            self.on_pubcomp(packet.packet_id, 0, now)
+            self.on_pubcomp(packet.packet_id, packet.reason_code, now)
         elif kind == SUBACK and isinstance(packet, Suback):
             self._note(packet.properties)
             self._requested(self.subscribing, packet.packet_id, len(packet.reason_codes))

@@ -63,12 +63,14 @@ class ClientMessages(Connection):
         self.session = session
         self.client_session: Session = session
         self.manual_acks: bool = False
+        self.tells_sent: bool = True
         self.requeues: bool = False
         self.retry_interval: float = 0.0
         self.retry_at: float = NOT_SET
         self.topic_alias_maximum: int = 0  # what the server may use
         self.incoming_aliases: dict[int, str] = {}  # gone with the connection [MQTT-3.3.2-7]
         self.outgoing_alias_maximum: int = 0
+        self.shortest_aliased: int = SHORTEST_ALIASED
         self.outgoing_aliases: dict[bytes, int] = {}
         self.maximum_qos: int = 2
         self.retain_available: bool = True
@@ -76,6 +78,7 @@ class ClientMessages(Connection):
         self.acks_in_order: deque[PendingAck] = deque()  # the same, in the order of receiving
         self.events: list[Event] = []
         self.reason_string: str = ""  # of the acknowledgement that is being worked on
+        self.taken_with: dict[int, int] = {}  # Reason Codes of PUBREC that are no refusal and not 0
 
     # ---- what is durable ----
 
@@ -128,6 +131,8 @@ class ClientMessages(Connection):
             not entry.qos or (outgoing.quota > 0 and not outgoing.queue and not outgoing.resend)
         ):
             self._start(entry, layout, now)
+            if not entry.qos and self.tells_sent:
+                self.events.append(Published(entry, 0, ""))
         else:
             outgoing.append(entry)
 
@@ -182,9 +187,10 @@ class ClientMessages(Connection):
             outgoing.forget(entry)
             self.events.append(Published(entry, error.reason_code, str(error)))
             return
+        self._start(entry, layout, now)
         if not entry.qos:
             outgoing.forget(entry)
-        self._start(entry, layout, now)
+            self.events.append(Published(entry, 0, ""))
 
     def _start(self, entry: Outgoing, layout: Layout, now: float) -> None:
         """Send a PUBLISH for the first time; the caller has seen that there is quota."""
@@ -200,8 +206,6 @@ class ClientMessages(Connection):
         if self.outgoing_alias_maximum and not hold:
             layout = self._aliased(entry, layout, now)
         self._send_publish(entry, layout, hold)
-        if not entry.qos:
-            self.events.append(Published(entry, 0, ""))
 
     def _send_again(self, entry: Outgoing, now: float) -> None:
         """Send a PUBLISH again, with DUP and its Packet Identifier [MQTT-3.3.1-1] [MQTT-4.4.0-1]."""
@@ -263,7 +267,7 @@ class ClientMessages(Connection):
         topic = message.topic
         alias = self.outgoing_aliases.get(topic, 0)
         if not alias and (
-            len(self.outgoing_aliases) >= self.outgoing_alias_maximum or len(topic) < SHORTEST_ALIASED
+            len(self.outgoing_aliases) >= self.outgoing_alias_maximum or len(topic) < self.shortest_aliased
         ):
             return layout
         is_new = not alias
@@ -282,6 +286,15 @@ class ClientMessages(Connection):
     def is_too_large(self, size: int) -> bool:
         """Is a packet of ``size`` bytes more than the server's Maximum Packet Size [MQTT-3.2.2-15]?"""
         return self.peer_max_packet_size > 0 and size > self.peer_max_packet_size
+
+    def on_pubrec(self, packet_id: int, reason_code: int, now: float) -> None:
+        if 0 < reason_code < 0x80:
+            self.taken_with[packet_id] = reason_code
+        super().on_pubrec(packet_id, reason_code, now)
+
+    def on_pubcomp(self, packet_id: int, reason_code: int, now: float) -> None:
+        """PUBCOMP. Its own Reason Code is no refusal: PUBREC accepted the message (3.7.2.1)."""
+        super().on_pubcomp(packet_id, self.taken_with.pop(packet_id, 0), now)
 
     def finished(self, entry: Outgoing, reason_code: int, now: float) -> None:
         self.events.append(Published(entry, reason_code, self.reason_string))

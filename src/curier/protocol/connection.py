@@ -76,6 +76,9 @@ class Held:
         self.credit = credit
 
 
+NO_HELD: Final[deque[Held]] = deque()  # of a connection that rests; see ``session.outgoing``
+
+
 class Connection:
     """State of one Network Connection that does not depend on the role."""
 
@@ -95,7 +98,7 @@ class Connection:
         self.output: list[bytes] = []
         self.is_dirty: bool = False
         self.dirty: list[Connection] = dirty
-        self.held: deque[Held] = deque()
+        self.held: deque[Held] = NO_HELD
         self.receive_quota: int = 65535  # unfinished PUBLISH packets the peer may still send (4.9)
         self.receive_quota_maximum: int = 65535
         self.tap: Tap | None = None
@@ -232,6 +235,8 @@ class Connection:
 
     def send_after(self, batch: int, packet: bytes, credit: int = 0) -> None:
         """Send one whole packet when ``batch`` of the journal is durable, behind all held before."""
+        if self.held is NO_HELD:
+            self.held = deque()
         self.held.append(Held(batch, packet, credit))
 
     def answer(self, packet: bytes, records_before: int, credit: int = 0) -> None:

@@ -25,6 +25,12 @@ from curier.session.records import Delivered, Queued, Received, Sent
 
 MAXIMUM_PACKET_ID: Final = 65535
 
+# A session that rests holds these; its own containers are made when something goes into them, so that a
+# hundred thousand idle clients cost little memory, and the garbage collector little time.
+NO_ENTRIES: Final[deque[Outgoing]] = deque()
+NO_BURSTS: Final[deque[Burst]] = deque()
+NO_IDS: Final[set[int]] = set()
+
 
 @final
 @mypyc_attr(acyclic=True)
@@ -93,6 +99,10 @@ class Burst:
         self.sent_at = sent_at
         self.start: i64 = 0
 
+    def message_size(self) -> i64:
+        """Bytes each of them counts for, as ``ApplicationMessage.size`` has it."""
+        return len(self.topic) + self.size - self.payload_at
+
 
 @final
 class OutgoingFlow:
@@ -101,30 +111,36 @@ class OutgoingFlow:
     def __init__(self, session_number: int = 0, journal: Journal | None = None) -> None:
         self.session_number: int = session_number
         self.journal: Journal | None = journal
-        self.queue: deque[Outgoing] = deque()
+        self.queue: deque[Outgoing] = NO_ENTRIES
         self.queued_bytes: int = 0
         self.first_expiry: float = NEVER  # nothing in the queue expires before; it may be long gone itself
         self.inflight: dict[int, Outgoing] = {}
         self.releasing: dict[int, Outgoing] = {}
-        self.bursts: deque[Burst] = deque()  # sent after all that is inflight
+        self.bursts: deque[Burst] = NO_BURSTS  # sent after all that is inflight
         self.expected: i64 = 0  # the Packet Identifier whose PUBACK a burst waits for, or 0: no burst
-        self.resend: deque[Outgoing] = deque()  # inflight, but not yet on the present connection
-        self.reserved: set[int] = set()  # identifiers of a client's SUBSCRIBE and UNSUBSCRIBE (2.2.1)
+        self.resend: deque[Outgoing] = NO_ENTRIES  # inflight, but not yet on the present connection
+        self.reserved: set[int] = NO_IDS  # identifiers of a client's SUBSCRIBE and UNSUBSCRIBE (2.2.1)
         self.quota: int = 0  # how many more PUBLISH packets may be sent (4.9); 0 while not connected
         self.quota_maximum: int = 0
+        self.sent_bytes: int = 0  # of the messages that took it
+        self.max_sent_bytes: int = 1 << 62
         self.last_id: int = 0
 
     # ---- a Network Connection begins and ends ----
 
-    def open(self, quota: int) -> None:
+    def open(self, quota: int, max_sent_bytes: int = 1 << 62) -> None:
         """A connection begins; at most ``quota`` unfinished PUBLISH packets at a time on it
-        [MQTT-4.9.0-1].
+        [MQTT-4.9.0-1], and no further one once their messages have ``max_sent_bytes``.
 
         PUBREL packets to send again take none of it, but hold on to their Packet Identifiers; so there is an
         identifier wherever there is quota.
         """
         self.quota = self.quota_maximum = min(quota, MAXIMUM_PACKET_ID - len(self.releasing))
+        self.sent_bytes = 0
+        self.max_sent_bytes = max_sent_bytes
         self.resend.clear()
+        if self.inflight and self.resend is NO_ENTRIES:
+            self.resend = deque()
         for entry in self.inflight.values():
             entry.on_wire = False
             self.resend.append(entry)
@@ -139,6 +155,10 @@ class OutgoingFlow:
         self.resend.clear()
 
     # ---- sending ----
+
+    def has_room(self) -> bool:
+        """May one more PUBLISH be sent before an acknowledgement comes?"""
+        return self.quota > 0 and self.sent_bytes < self.max_sent_bytes
 
     def record(self, entry: Outgoing) -> None:
         """Note in the journal that ``entry`` is on its way, before anyone is told so."""
@@ -161,6 +181,8 @@ class OutgoingFlow:
     def append(self, entry: Outgoing) -> None:
         """Put ``entry`` at the end of the queue."""
         self._note_expiry(entry.message.expires_at)
+        if self.queue is NO_ENTRIES:
+            self.queue = deque()
         self.queue.append(entry)
         self.queued_bytes += entry.message.size()
 
@@ -168,6 +190,8 @@ class OutgoingFlow:
         """The peer knows nothing of the session any more: what it has not answered waits again, first of all,
         in order and without Packet Identifiers.
         """
+        if self.inflight and self.queue is NO_ENTRIES:
+            self.queue = deque()
         for entry in reversed(self.inflight.values()):
             entry.packet_id = 0
             entry.on_wire = False
@@ -209,6 +233,12 @@ class OutgoingFlow:
             return packet_id
         raise LocalProtocolError(0x97, "all 65535 Packet Identifiers are in use", "MQTT-2.2.1-3")
 
+    def reserve(self, packet_id: int) -> None:
+        """A SUBSCRIBE or UNSUBSCRIBE uses ``packet_id``, until it is out of ``reserved`` again."""
+        if self.reserved is NO_IDS:
+            self.reserved = set()
+        self.reserved.add(packet_id)
+
     def start(self, entry: Outgoing, now: float) -> None:
         """``entry`` is about to be sent for the first time: it gets its Packet Identifier and takes quota."""
         entry.packet_id = self.next_packet_id()
@@ -223,13 +253,19 @@ class OutgoingFlow:
         if not entry.on_wire:
             entry.on_wire = True
             self.quota -= 1  # [MQTT-4.9.0-2]
+            self.sent_bytes += entry.message.size()
 
     # ---- bursts ----
 
-    def burst_room(self, count: i64) -> i64:
-        """How many of ``count`` PUBLISH packets may go in one burst: quota, and free identifiers in a row."""
-        if self.queue or self.resend:
-            return 0  # they go first [MQTT-4.6.0-5]
+    def burst_room(self, count: i64, message_size: i64) -> i64:
+        """How many of ``count`` messages of that size may go in one burst: there must be quota, and free
+        identifiers in a row.
+        """
+        left: i64 = self.max_sent_bytes - self.sent_bytes
+        if left <= 0 or self.queue or self.resend:
+            return 0  # those go first [MQTT-4.6.0-5]
+        if count * message_size > left:
+            count = (left + message_size - 1) // message_size  # the last may go over it, as it may alone
         if count > self.quota:
             count = self.quota
         last: i64 = self.last_id
@@ -261,14 +297,18 @@ class OutgoingFlow:
         """``burst`` is about to be sent: ``burst_room`` and ``burst_id`` have said that and how it may be."""
         if not self.expected:
             self.expected = burst.first_id
+        if self.bursts is NO_BURSTS:
+            self.bursts = deque()
         self.bursts.append(burst)
         self.last_id = burst.first_id + burst.count - 1
         self.quota -= burst.count
+        self.sent_bytes += burst.count * burst.message_size()
 
     def confirm(self, count: i64) -> None:
         """``count`` PUBACKs from ``expected`` on, as far as that burst goes."""
         burst = self.bursts[0]
         burst.count -= count
+        self.sent_bytes -= count * burst.message_size()
         if burst.count:
             burst.first_id += count
             burst.start += count * burst.size
@@ -364,6 +404,7 @@ class OutgoingFlow:
         # Only what was sent on this connection took quota from it (4.9).
         if entry.on_wire:
             entry.on_wire = False
+            self.sent_bytes -= entry.message.size()
             if self.quota < self.quota_maximum:
                 self.quota += 1
         self.forget(entry)

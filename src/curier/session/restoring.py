@@ -82,7 +82,7 @@ class SessionRestorer:
         elif isinstance(record, MessageRemoved):
             del self._messages[record.message]
         elif isinstance(record, IdentifierTaken):
-            self.session.incoming.identifiers.add(record.packet_id)
+            self.session.incoming.restore(record.packet_id)
         elif isinstance(record, IdentifierFreed):
             self.session.incoming.identifiers.discard(record.packet_id)
         elif isinstance(record, SessionSaved):

@@ -1,0 +1,281 @@
+"""``curier bench``: the options of a run, its progress on a terminal, and the report."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from curier.cli.parameters import seconds, size
+from curier.errors import ConfigError
+from curier.loadgen import SCENARIOS, Connects, Plan, Progress, Result, Traffic, Work
+
+BAR_WIDTH = 24
+MOST_FAULTS = 10
+"""Topics that are listed; the JSON has all of them."""
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text.replace("_", ""))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise click.BadParameter(f"expected a number above 0, got {text!r}")
+    return value
+
+
+@click.command()
+@click.argument("scenario", type=click.Choice(list(SCENARIOS)))
+@click.argument("url", default="tcp://127.0.0.1:1883")
+@click.option("--qos", type=click.IntRange(0, 2), default=0, show_default=True, help="QoS of messages.")
+@click.option(
+    "--mqtt", type=click.Choice(["3.1.1", "5.0"]), default="3.1.1", show_default=True, help="MQTT version."
+)
+@click.option("--payload", type=size, default="64", show_default=True, help="Bytes of a payload, from 32 on.")
+@click.option("--publishers", type=click.IntRange(0), help="How many; see the scenarios for the default.")
+@click.option("--subscribers", type=click.IntRange(0), help="How many; see the scenarios for the default.")
+@click.option("--rate", type=positive, help="Messages a second, all publishers together.  [default: flood]")
+@click.option("--seconds", type=seconds, help="How long.  [default: 10, or until --messages]")
+@click.option("--messages", type=click.IntRange(1), help="How many messages, all publishers together.")
+@click.option("--warmup", type=seconds, default="0", show_default=True, help="Seconds before it counts.")
+@click.option(
+    "--inflight", type=int, default=100, show_default=True, help="QoS 1 and 2: unacknowledged, per publisher."
+)
+@click.option(
+    "--outstanding", type=int, default=20_000, show_default=True, help="In a flood: deliveries under way."
+)
+@click.option("--shared", is_flag=True, help="All subscribers share one subscription.")
+@click.option("--topic", metavar="PREFIX", help="What topics begin with.  [default: curier-bench/RUN]")
+@click.option("--connections", type=int, default=1000, show_default=True, help="connect: how many.")
+@click.option("--concurrency", type=int, default=100, show_default=True, help="connect: at the same time.")
+@click.option("--hold", type=seconds, default="0", show_default=True, help="connect: stay so many seconds.")
+@click.option("--username", metavar="NAME", help="User name.")
+@click.option(
+    "--password", metavar="TEXT", envvar="CURIER_PASSWORD", help="Better in the variable CURIER_PASSWORD."
+)
+@click.option(
+    "--patience", type=seconds, default="5", show_default=True, help="Silence after which the rest is lost."
+)
+@click.option("--pid", type=int, help="Process id of the broker on this machine: report CPU time and memory.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def bench(
+    scenario: str,
+    url: str,
+    mqtt: str,
+    username: str | None,
+    password: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Load the broker at URL with messages, measure it, and check that every message arrives as it was sent.
+
+    \b
+    SCENARIO        publishers, subscribers
+      pub           1, 0    nobody is subscribed, unless elsewhere
+      sub           0, 1    gets what others publish; checks what `curier bench pub` sends
+      pubsub        1, 1    every subscriber gets what every publisher sends
+      fanout        1, 100
+      fanin         50, 1
+      pairs         50, 50  every publisher has a subscriber of its own
+      rr            1, 1    one message at a time: the next goes when the last has arrived
+      connect               --connections clients connect and stay; no messages
+
+    It stops by itself; Ctrl-C stops it earlier and gives what was measured so far, a second one gives
+    nothing. Each publisher numbers its messages. Lost is what never came, doubled what came again, reordered
+    what came after a later one of its topic, corrupted what is not as it was sent. Without --rate it goes as
+    fast as --outstanding and --inflight let it, and latency says mostly how much is under way; with --rate
+    latency counts from when a message was due.
+
+    It exits with 0 when all was well, with 1 when messages were lost, doubled, reordered, corrupted or
+    refused or a connection failed, with 2 for wrong usage.
+
+    \b
+    Examples:
+      curier bench pubsub
+      curier bench fanout mqtt://ana@broker.example --qos 1 --subscribers 500 --payload "1 KiB"
+      curier bench pairs --publishers 10 --rate 5000 --seconds 30 --mqtt 5.0
+      curier bench rr --qos 1 --json
+      curier bench connect --connections 10000 --pid $(pgrep -x mosquitto)
+      curier bench sub --seconds 60          # in one terminal, and in another one
+      curier bench pub --rate 100
+    """
+    host, port, url_username, url_password = parse_url(url)
+    secret = password if password is not None else url_password
+    plan = Plan(
+        scenario,
+        host,
+        port,
+        version=5 if mqtt == "5.0" else 4,
+        username=username if username is not None else url_username,
+        password=None if secret is None else secret.encode(),
+        **options,  # all others are named as the plan has them
+    )
+    result = perform(plan)
+    if result is None:
+        raise click.ClickException("interrupted before anything was measured")
+    click.echo(json.dumps(result.as_json(), indent=2) if as_json else report(result))
+    if not result.is_good:
+        raise SystemExit(1)
+
+
+def parse_url(url: str) -> tuple[str, int, str | None, str | None]:
+    """Host, port, user name and password of ``tcp://`` or ``mqtt://``; raises ``ConfigError``."""
+    hidden = f"{url.partition('://')[0]}://***@{url.rpartition('@')[2]}" if "@" in url else url
+    try:
+        parts = urlsplit(url if "://" in url else f"tcp://{url}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"{hidden}: expected a URL such as tcp://127.0.0.1:1883: {error}") from None
+    if parts.scheme not in ("tcp", "mqtt"):
+        raise ConfigError(
+            f"{hidden}: expected tcp:// or mqtt://, which are the same; nothing else is here yet"
+        )
+    if not host or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ConfigError(f"{hidden}: expected host and port, as in tcp://127.0.0.1:1883")
+    username = None if parts.username is None else unquote(parts.username)
+    password = None if parts.password is None else unquote(parts.password)
+    return host, 1883 if port is None else port, username, password
+
+
+def perform(plan: Plan) -> Result | None:
+    """Run it, with a progress bar where a terminal watches; None if it was stopped too early."""
+    bar = Bar() if sys.stderr.isatty() else None
+    watch = bar.show if bar is not None else None
+    work: Work = Connects(plan, watch) if plan.scenario == "connect" else Traffic(plan, watch)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if work.is_stopping:
+            raise KeyboardInterrupt
+        work.stop()
+
+    before = [(number, signal.signal(number, stop)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        result = work.run()
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+        if bar is not None:
+            bar.clear()
+    return None if result.was_interrupted and not result.seconds else result
+
+
+class Bar:
+    """One line on standard error that stays in place."""
+
+    def __init__(self) -> None:
+        self._last = (time.monotonic(), 0)
+        self._width = 0
+
+    def show(self, progress: Progress) -> None:
+        """Draw it anew."""
+        now, count = time.monotonic(), progress.published + progress.delivered
+        then, before = self._last
+        self._last = (now, count)
+        done = round(progress.share * BAR_WIDTH)
+        line = f"[{'#' * done}{'.' * (BAR_WIDTH - done)}] {progress.share:4.0%} {progress.phase}"
+        if count and now > then:
+            line += f", {max(count - before, 0) / (now - then):,.0f} messages/s in and out"
+        sys.stderr.write(f"\r{line.ljust(self._width)}")
+        sys.stderr.flush()
+        self._width = len(line)
+
+    def clear(self) -> None:
+        """Leave nothing behind."""
+        sys.stderr.write(f"\r{' ' * self._width}\r")
+        sys.stderr.flush()
+
+
+def report(result: Result) -> str:
+    """The result for people."""
+    found = result.as_json()
+    plan = result.plan
+    lines = [_title(plan) + (", interrupted" if result.was_interrupted else "")]
+    if plan.scenario == "connect":
+        lines.append(
+            f"connected    {result.connected:,} clients in {result.seconds:.2f} s, "
+            f"{found['connections_per_s']:,.0f}/s"
+        )
+        lines += _latency("connecting", found["connect_latency_us"])
+    else:
+        if plan.publisher_count:
+            lines.append(f"published    {result.published:,} messages, {found['published_per_s']:,.0f}/s")
+        if plan.subscriber_count:
+            lines.append(f"delivered    {result.delivered:,} messages, {found['delivered_per_s']:,.0f}/s")
+        lines += _latency("latency", found["latency_us"])
+        lines += _latency("acknowledged", found["ack_latency_us"])
+        lines += _latency("late start", found["lateness_us"])
+        lines += _checks(result)
+    lines += _broker(result)
+    lines += [f"error        {error}" for error in result.errors[:MOST_FAULTS]]
+    return "\n".join(lines)
+
+
+def _title(plan: Plan) -> str:
+    version = "MQTT 5.0" if plan.version == 5 else "MQTT 3.1.1"
+    if plan.scenario == "connect":
+        return f"{plan.scenario}: {version}, {plan.connections:,} clients"
+    return (
+        f"{plan.scenario}: {version}, QoS {plan.qos}, {plan.publisher_count} to {plan.subscriber_count}, "
+        f"{plan.payload:,} bytes"
+    )
+
+
+def _latency(name: str, found: dict[str, float] | None) -> list[str]:
+    if found is None:
+        return []
+    shown = ", ".join(
+        f"{key.replace('_', '.')} {_time(value)}" for key, value in found.items() if key != "mean"
+    )
+    return [f"{name:12} {shown}"]
+
+
+def _time(microseconds: float) -> str:
+    """A time with three digits that count, in the unit that suits it."""
+    for unit, factor in (("s", 1e6), ("ms", 1e3)):
+        if microseconds >= factor:
+            return f"{microseconds / factor:.3g} {unit}"
+    return f"{microseconds:.3g} µs"
+
+
+def _checks(result: Result) -> list[str]:
+    checks = result.checks
+    counts = {name: count for name, count in checks.as_json().items() if name != "received"}
+    counts["refused"] = result.refused
+    bad = [f"{count:,} {name}" for name, count in counts.items() if count]
+    lines = []
+    if result.plan.subscriber_count or bad:
+        lines.append(f"checked      {checks.received:,} messages: {', '.join(bad) or 'all well'}")
+    if result.foreign:
+        lines.append(f"foreign      {result.foreign:,} messages that no `curier bench` has sent")
+    if result.stalls:
+        lines.append(f"stalled      {result.stalls} times: nothing came for {result.plan.patience:g} s")
+    for topic, fault in list(result.faults.items())[:MOST_FAULTS]:
+        told = ", ".join(f"{count:,} {name}" for name, count in fault.as_json().items() if count)
+        lines.append(f"  {click.unstyle(topic)}: {told}")
+    if len(result.faults) > MOST_FAULTS:
+        lines.append(f"  and {len(result.faults) - MOST_FAULTS} more topics; --json has all of them")
+    return lines
+
+
+def _broker(result: Result) -> list[str]:
+    if result.plan.pid is None:
+        return []
+    usage, cost = result.broker, result.broker_cpu_us
+    if usage is None or cost is None:
+        return ["broker       CPU time and memory are not available here"]
+    what = "connection" if result.plan.scenario == "connect" else "message in or out"
+    each = ""
+    if result.plan.scenario == "connect" and result.connected:
+        each = f", {usage.rss_growth_bytes / result.connected / 1024:.1f} KiB a connection"
+    return [
+        f"broker       {usage.cpu_seconds:.2f} s of CPU time, {cost:.3g} µs per {what}; "
+        f"{usage.rss_bytes / 2**20:.1f} MiB of memory, {usage.rss_growth_bytes / 2**20:+.1f} MiB{each}"
+    ]

@@ -1,0 +1,177 @@
+"""What a run is to do: the scenarios, and all that can be chosen about one."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Final
+
+from curier.errors import ConfigError
+from curier.loadgen.payload import HEADER_BYTES
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One way of sending messages around, and how many clients it has when nobody says."""
+
+    name: str
+    summary: str
+    publishers: int
+    subscribers: int
+
+
+SCENARIOS: Final = {
+    one.name: one
+    for one in (
+        Scenario("pub", "publishers only; nobody is subscribed, unless elsewhere", 1, 0),
+        Scenario("sub", "subscribers only, for what others publish; checks what `pub` sends", 0, 1),
+        Scenario("pubsub", "every subscriber gets what every publisher sends", 1, 1),
+        Scenario("fanout", "one publisher, many subscribers", 1, 100),
+        Scenario("fanin", "many publishers, one subscriber", 50, 1),
+        Scenario("pairs", "every publisher has a subscriber of its own", 50, 50),
+        Scenario("rr", "one message at a time: the next goes when the last has arrived", 1, 1),
+        Scenario("connect", "connect, be accepted, stay; no messages", 0, 0),
+    )
+}
+
+MOST_INFLIGHT: Final = 65000
+"""Unacknowledged messages of one publisher: fewer than there are Packet Identifiers."""
+
+LARGEST_PAYLOAD: Final = 256_000_000
+
+
+@dataclass
+class Plan:
+    """A run. Counts that are None are the scenario's own; ``check`` raises ``ConfigError`` for nonsense.
+
+    ``seconds`` is how long to publish, ``messages`` how many, of all publishers together, ends it before.
+    ``rate`` is messages a second of all publishers together; None: as fast as it goes. ``outstanding`` is
+    how many deliveries may be under way when there is no rate, ``inflight`` how many unacknowledged QoS 1 and
+    2 messages a publisher may have. ``topic`` is the prefix of the topics; ``patience`` is for how many
+    seconds nothing may arrive before what is missing counts as lost. ``pid`` is the broker's process.
+    """
+
+    scenario: str
+    host: str = "127.0.0.1"
+    port: int = 1883
+    version: int = 4
+    qos: int = 0
+    payload: int = 64
+    publishers: int | None = None
+    subscribers: int | None = None
+    connections: int = 1000
+    concurrency: int = 100
+    hold: float = 0.0
+    seconds: float | None = None
+    messages: int | None = None
+    warmup: float = 0.0
+    rate: float | None = None
+    inflight: int = 100
+    outstanding: int = 20_000
+    shared: bool = False
+    topic: str | None = None
+    username: str | None = None
+    password: bytes | None = field(default=None, repr=False)
+    patience: float = 5.0
+    pid: int | None = None
+    run: int = field(default_factory=lambda: secrets.randbits(32))
+
+    @property
+    def publisher_count(self) -> int:
+        """How many publishers there are."""
+        return self._count(self.publishers, self.subscribers, SCENARIOS[self.scenario].publishers)
+
+    @property
+    def subscriber_count(self) -> int:
+        """How many subscribers there are."""
+        return self._count(self.subscribers, self.publishers, SCENARIOS[self.scenario].subscribers)
+
+    def _count(self, given: int | None, others: int | None, default: int) -> int:
+        if given is None and self.is_paired:
+            given = others
+        return default if given is None else given
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether subscriber n gets what publisher n sends, and nothing else."""
+        return self.scenario in ("pairs", "rr")
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds to publish, after the warm-up; None: until ``messages`` are sent."""
+        if self.seconds is None and self.messages is None:
+            return 10.0
+        return self.seconds
+
+    @property
+    def fanout(self) -> int:
+        """How many deliveries one message makes."""
+        if self.is_paired or (self.shared and self.subscriber_count):
+            return 1
+        return self.subscriber_count
+
+    @property
+    def prefix(self) -> str:
+        """What the topics begin with; the publisher's number comes after a slash."""
+        return f"curier-bench/{self.run:08x}" if self.topic is None else self.topic
+
+    def topic_of(self, stream: int) -> str:
+        """The topic that publisher ``stream`` publishes on."""
+        return f"{self.prefix}/{stream}"
+
+    def filter_of(self, subscriber: int) -> str:
+        """The Topic Filter of a subscriber."""
+        if self.is_paired:
+            return self.topic_of(subscriber)
+        if self.scenario == "sub":
+            whole = "curier-bench/#" if self.topic is None else f"{self.topic}/#"
+        else:
+            whole = f"{self.prefix}/+" if self.publisher_count != 1 else self.topic_of(0)
+        return f"$share/bench-{self.run:08x}/{whole}" if self.shared else whole
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` where the parts do not go together."""
+        if self.scenario not in SCENARIOS:
+            raise ConfigError(f"there is no scenario {self.scenario!r}; there are {', '.join(SCENARIOS)}")
+        self._check_counts()
+        if self.payload < HEADER_BYTES or self.payload > LARGEST_PAYLOAD:
+            raise ConfigError(
+                f"a payload of {self.payload} bytes: it carries number, time and check of the message, "
+                f"so it takes from {HEADER_BYTES} to {LARGEST_PAYLOAD} bytes"
+            )
+        if not 1 <= self.inflight <= MOST_INFLIGHT:
+            raise ConfigError(f"{self.inflight} messages in flight: expected 1 to {MOST_INFLIGHT}")
+        if self.rate is not None and self.rate <= 0:
+            raise ConfigError(
+                "a rate is more than 0 messages a second; without one it goes as fast as it can"
+            )
+        if self.topic is not None and ({"+", "#", "\0"} & set(self.topic) or not self.topic.strip("/")):
+            raise ConfigError(f"{self.topic!r} is not the beginning of a Topic Name: no wildcards, not empty")
+        if self.password is not None and self.username is None and self.version != 5:
+            raise ConfigError("a password without a user name is possible in MQTT 5.0 only")
+
+    def _check_counts(self) -> None:
+        publishers, subscribers = self.publisher_count, self.subscriber_count
+        if self.is_paired and publishers != subscribers:
+            raise ConfigError(
+                f"{self.scenario} has as many publishers as subscribers, not {publishers} and {subscribers}"
+            )
+        if self.scenario == "pub" and subscribers:
+            raise ConfigError("pub has no subscribers; pubsub has")
+        if self.scenario == "sub" and publishers:
+            raise ConfigError("sub has no publishers; pubsub has")
+        if self.scenario not in ("sub", "connect") and publishers < 1:
+            raise ConfigError(f"{self.scenario} needs a publisher")
+        if self.scenario not in ("pub", "connect") and subscribers < 1:
+            raise ConfigError(f"{self.scenario} needs a subscriber; pub has none")
+        if self.shared and self.scenario in ("pub", "pairs", "rr", "connect", "sub"):
+            raise ConfigError("a Shared Subscription is for pubsub, fanout and fanin")
+        least = {
+            "connections": self.connections,
+            "concurrency": self.concurrency,
+            "outstanding": self.outstanding,
+            "messages": self.messages,
+        }
+        for name, value in least.items():
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}: expected 1 or more")
