@@ -216,9 +216,9 @@ async def aiomqtt_receive(port: int, qos: int, messages: int) -> None:
 
 
 CLIENTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "curier": (curier_publish, curier_receive, {"version": 4}),
+    "curier": (curier_publish, curier_receive, {"version": 4, "max_inflight": WINDOW}),
     "curier, 5.0": (curier_publish, curier_receive, {"version": 5}),
-    "curier, uvloop": (curier_publish, curier_receive, {"version": 4}),
+    "curier, uvloop": (curier_publish, curier_receive, {"version": 4, "max_inflight": WINDOW}),
     "paho-mqtt": (paho_publish, paho_receive, {}),
     "gmqtt": (gmqtt_publish, gmqtt_receive, {}),
     "aiomqtt": (aiomqtt_publish, aiomqtt_receive, {}),

@@ -160,6 +160,22 @@ async def test_receive_maximum_of_the_server(stage: Stage) -> None:
         assert all(receipt.done() for receipt in receipts)
 
 
+@pytest.mark.parametrize(
+    ("settings", "most"),
+    [({"version": 4}, 20), ({"version": 4, "max_inflight": 30}, 30), ({"version": 5}, 50)],
+)
+@virtual
+async def test_how_many_are_under_way(stage: Stage, settings: dict[str, Any], most: int) -> None:
+    async with stage.connect(**settings) as (client, wire):
+        for _ in range(50):
+            client.publish_nowait("a", qos=2)
+        await settle()
+        assert len(wire.packets) == most
+        while client.statistics.unfinished:
+            await wire.published()
+            await settle()
+
+
 @virtual
 async def test_maximum_packet_size_of_the_server(stage: Stage) -> None:
     async with stage.connect(connack={"maximum_packet_size": 50}) as (client, wire):

@@ -1,4 +1,7 @@
-"""Kills a broker under load as often as you like: ``python -m tests.crash --rounds 300 --seed 1``."""
+"""Kills a broker under load as often as you like: ``python -m tests.crash --rounds 300 --seed 1``.
+
+With ``--clients``, programs that have their sessions on disk are killed as well.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,15 @@ from pathlib import Path
 
 import click
 
+from tests.crash.client_rounds import ClientRounds
 from tests.crash.rounds import Rounds
 
 
 @click.command()
 @click.option("--rounds", default=200, show_default=True, help="How often something is killed.")
 @click.option("--seed", type=int, help="Repeats the choices of a run, though not its timing.")
-def main(rounds: int, seed: int | None) -> None:
+@click.option("--clients", is_flag=True, help="Kill clients with sessions on disk, and the broker.")
+def main(rounds: int, seed: int | None, clients: bool) -> None:
     """Kill broker and store under load, and see whether every promise is kept."""
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     click.echo(f"seed {seed}, {rounds} rounds")
@@ -28,6 +33,10 @@ def main(rounds: int, seed: int | None) -> None:
             click.echo(f"\r{line}\x1b[K", nl=False)
         elif play.round % 20 == 0:
             click.echo(line)
+
+    if clients:
+        kill_clients(seed, rounds, began)
+        return
 
     with tempfile.TemporaryDirectory() as name:
         play = Rounds(seed, Path(name), tell)
@@ -44,6 +53,20 @@ def main(rounds: int, seed: int | None) -> None:
         f"\n{rounds} rounds, {killed} kills, {play.kills['stop']} restarts in {seconds:.0f} s: "
         f"{play.promised} messages acknowledged, lost 0, doubled 0, out of order 0"
     )
+
+
+def kill_clients(seed: int, rounds: int, began: float) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        play = ClientRounds(seed, Path(name), click.echo)
+        try:
+            asyncio.run(play.run(rounds))
+        except AssertionError as error:
+            click.echo(f"round {play.round}: {error}")
+            sys.exit(1)
+        click.echo(
+            f"{rounds} rounds, {play.kills} kills in {time.monotonic() - began:.0f} s: "
+            f"{len(play.accepted)} messages accepted, lost 0, doubled 0, out of order 0"
+        )
 
 
 if __name__ == "__main__":

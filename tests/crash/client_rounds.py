@@ -91,7 +91,7 @@ class ClientRounds:
                 await self._kill()
                 if self.tell is not None:
                     self.tell(f"round {self.round}: {len(self.witness.got)} messages witnessed")
-            await self._settle()
+            await self._settle(watching)
             self.check()
         finally:
             watching.cancel()
@@ -114,13 +114,17 @@ class ClientRounds:
             if whom in (program.role, "all"):
                 program.start()
 
-    async def _settle(self) -> None:
+    async def _settle(self, watching: asyncio.Task[None]) -> None:
         """No more kills: everything accepted is delivered, and the programs end by themselves."""
         (self.directory / "stop").touch()
         await asyncio.to_thread(self.publisher.finish)
-        before = -1
-        while before != (before := len(self.taker.lines()) + len(self.witness.got)):
-            await asyncio.sleep(1.0)
+        if watching.done():
+            watching.result()
+        accepted = set(self.accepted)
+        await self._until(lambda: accepted <= {int(payload) for _, payload in self.witness.got}, "rest")
+        taken = -1
+        while taken != (taken := len(self.taker.lines())):
+            await asyncio.sleep(2.0)
         (self.directory / "stop-taking").touch()
         await asyncio.to_thread(self.taker.finish)
 
@@ -141,6 +145,7 @@ class ClientRounds:
         lines = self.publisher.lines()
         accepted = set(self.accepted)
         begun = {int(line[2:]) for line in lines if line.startswith("b ")}
+        begun.add(len(begun) + 1)  # the last, which is in no ledger
         seen = [(topic[-1], int(payload)) for topic, payload in self.witness.got]
         self._check("the witness", seen, accepted, begun, set())
         taken: list[tuple[str, int]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from io import FileIO
 from pathlib import Path
 
@@ -42,6 +43,24 @@ class BadDisk:
         if self.is_bad:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         self.sync(fd)
+
+
+class SlowDisk:
+    """A sync that has begun while it is slow ends when it may go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_slow = False
+        self.go_on = threading.Event()
+        self.sync = frames.sync_file
+        monkeypatch.setattr(log_module, "sync_file", self)
+
+    def __call__(self, fd: int) -> None:
+        if self.is_slow:
+            self.go_on.wait(30)
+        self.sync(fd)
+
+    def go_on_soon(self) -> None:
+        threading.Timer(0.05, self.go_on.set).start()
 
 
 def the_file(directory: Path) -> Path:

@@ -20,7 +20,7 @@ from curier.store.base import Durability, Store
 from curier.store.frames import FRAME, HEADER, MAGIC
 from curier.store.log import LogStore
 from curier.testing.stores import StoreContract
-from tests.store.faults import BadDisk, FullDisk, the_file
+from tests.store.faults import BadDisk, FullDisk, SlowDisk, the_file
 
 
 class TestFsync(StoreContract):
@@ -335,3 +335,21 @@ async def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     path = await kept(directory, 1)
     assert directory.stat().st_mode & 0o777 == 0o700
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_closing_that_is_cancelled_lets_go_of_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+    life = await Life(tmp_path).__aenter__()
+    disk.is_slow = True
+    life.commit(1)
+    closing = asyncio.create_task(life.store.close())
+    await asyncio.sleep(0.01)
+    closing.cancel()
+    disk.go_on_soon()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await asyncio.sleep(0.05)
+    assert life.told == []  # nobody hears of it
+    assert await found(tmp_path) == [1]

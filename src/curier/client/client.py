@@ -83,6 +83,7 @@ class Client(Owner):
         self._task: asyncio.Task[None] | None = None
         self._error: MqttError | None = None
         self._is_closing = False
+        self._shut_down = asyncio.Event()
         self._is_over = False
         self._burst = 0
         self._claim_timer: asyncio.TimerHandle | None = None
@@ -146,8 +147,9 @@ class Client(Owner):
         await self._shut(reason_code, session_expiry)
 
     async def _shut(self, reason_code: int, session_expiry: int | None) -> None:
-        """End everything, once."""
+        """End everything, once; who comes second waits for the first."""
         if self._is_closing:
+            await self._shut_down.wait()
             return
         self._is_closing = True
         keeper = self._keeper
@@ -172,9 +174,12 @@ class Client(Owner):
             if self._error is None:
                 self._end(ConnectionLost("the client is closed"))
                 self.tell(Closed(None))
-            await self._session.close()
+            try:
+                await self._session.close()
+            finally:
+                self._shut_down.set()
 
-    def failed(self, error: MqttError) -> None:
+    def on_failure(self, error: MqttError) -> None:
         """The keeper has given up."""
         if not self._is_closing:
             self._error = error
@@ -502,7 +507,7 @@ class Client(Owner):
         for reader in self._readers:
             reader.put(event)
 
-    def connected(self, link: Link, event: core_events.Connected) -> None:
+    def on_connected(self, link: Link, event: core_events.Connected) -> None:
         """CONNACK; see ``Owner``. The subscriptions go first, so that answers to what is published find
         them.
         """
@@ -522,7 +527,7 @@ class Client(Owner):
         if not event.session_present and not (is_first and not event.lost):
             self.tell(SessionLost(len(event.lost)))
 
-    def lost(self, link: Link, error: ConnectionLost) -> None:
+    def on_lost(self, link: Link, error: ConnectionLost) -> None:
         """An accepted connection is over."""
         self._router.lost()
         if self._subscriptions is not None:
@@ -530,19 +535,19 @@ class Client(Owner):
         if not self._is_closing:
             self.tell(error)
 
-    def answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:
+    def on_answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:
         """SUBACK or UNSUBACK."""
         if self._subscriptions is not None:
             self._subscriptions.answered(event)
 
-    def room_changed(self, link: Link) -> None:
+    def on_room(self, link: Link) -> None:
         """A turn is over."""
         if self._outbox is not None:
             self._outbox.room_changed()
 
     # ---- the session's store ----
 
-    def commit(self, link: Link) -> None:
+    def on_turn(self, link: Link) -> None:
         """Everything that has changed goes to the disk before anything leaves."""
         if self._is_durable:
             number = self._session.write()

@@ -80,7 +80,7 @@ class Kept(Protocol):
     def tell(self, event: Event) -> None:
         """An event for whoever watches."""
 
-    def failed(self, error: MqttError) -> None:
+    def on_failure(self, error: MqttError) -> None:
         """The client is over."""
 
 
@@ -169,7 +169,7 @@ class Keeper:
         known = error if isinstance(error, MqttError) else MqttError(f"the client has failed: {error!r}")
         if not self.first.done():
             self.first.set_exception(error)
-        self.client.failed(known)
+        self.client.on_failure(known)
 
     # ---- one attempt ----
 
@@ -209,7 +209,7 @@ class Keeper:
         connection = ClientConnection(
             self.state,
             manual_acks=True,
-            max_inflight=settings.max_inflight,
+            max_inflight=settings.max_inflight or (1024 if self.version == MQTT_50 else 20),
             topic_aliases=settings.topic_aliases,
             connect_timeout=settings.connect_timeout,
             ping_timeout=settings.ping_timeout,

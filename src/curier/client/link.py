@@ -63,19 +63,19 @@ def note(future: asyncio.Future[Any]) -> None:
 class Owner:
     """What a link tells; the client is one."""
 
-    def connected(self, link: Link, event: Connected) -> None:
+    def on_connected(self, link: Link, event: Connected) -> None:
         """CONNACK accepted; what waits in the session has not been sent yet."""
 
-    def answered(self, event: SubscribeDone | UnsubscribeDone) -> None:
+    def on_answered(self, event: SubscribeDone | UnsubscribeDone) -> None:
         """SUBACK or UNSUBACK."""
 
-    def commit(self, link: Link) -> None:
+    def on_turn(self, link: Link) -> None:
         """The turn has come to the journal."""
 
-    def room_changed(self, link: Link) -> None:
+    def on_room(self, link: Link) -> None:
         """The turn is over, or the network takes more again."""
 
-    def lost(self, link: Link, error: ConnectionLost) -> None:
+    def on_lost(self, link: Link, error: ConnectionLost) -> None:
         """An accepted connection is over."""
 
 
@@ -144,7 +144,7 @@ class Link(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It does again."""
         self.is_paused = False
-        self.owner.room_changed(self)
+        self.owner.on_room(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The network is gone."""
@@ -211,7 +211,7 @@ class Link(asyncio.Protocol):
         connection = self.connection
         if connection.events:
             self._tell()
-        self.owner.commit(self)
+        self.owner.on_turn(self)
         transport = self.transport
         if connection.output:
             data = connection.take_output()
@@ -224,7 +224,7 @@ class Link(asyncio.Protocol):
             deadline = connection.next_deadline()
             if deadline < self._timer_at:
                 self._set_timer(deadline)
-        self.owner.room_changed(self)
+        self.owner.on_room(self)
 
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
@@ -258,12 +258,12 @@ class Link(asyncio.Protocol):
         if isinstance(event, Connected):
             if not self._finish_authentication(event):
                 return
-            self.owner.connected(self, event)
+            self.owner.on_connected(self, event)
             self.connection.start(self.now)
             if not self.accepted.done():
                 self.accepted.set_result(event)
         elif isinstance(event, (SubscribeDone, UnsubscribeDone)):
-            self.owner.answered(event)
+            self.owner.on_answered(event)
         elif isinstance(event, ConnectWasRefused):
             if not self.accepted.done():
                 self.accepted.set_exception(ConnectRefused(event.reason_code, event.reason_string))
@@ -296,7 +296,7 @@ class Link(asyncio.Protocol):
         if self._reauthenticated is not None and not self._reauthenticated.done():
             self._reauthenticated.set_exception(error)
         if was_accepted:
-            self.owner.lost(self, error)
+            self.owner.on_lost(self, error)
 
     # ---- enhanced authentication (4.12) ----
 

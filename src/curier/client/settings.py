@@ -131,8 +131,12 @@ class ClientSettings:
     offline_bytes: int = 64 * 2**20
     """As many bytes of topics and payloads wait at most."""
 
-    max_inflight: int = 1024
-    """Unfinished QoS 1 and 2 publishes at a time, 1 to 65000, within the server's Receive Maximum."""
+    max_inflight: int | None = None
+    """Unfinished QoS 1 and 2 publishes at a time, 1 to 65000, within the server's Receive Maximum.
+
+    None: 1024, and before 5.0, where a server cannot say how many it takes, 20: some close the connection of
+    a client that has more.
+    """
 
     receive_maximum: int = 1024
     """QoS 1 and 2 messages the server may send before one is acknowledged (5.0), 1 to 65535."""
@@ -144,7 +148,7 @@ class ClientSettings:
     """Topic Aliases the server may use (5.0), 0 to 65535."""
 
     topic_aliases: int = 32
-    """Topic Aliases chosen for long topics that are published (5.0), within the server's maximum; 0: none."""
+    """Topic Aliases chosen for long topics one publishes (5.0), within the server's maximum; 0: none."""
 
     retry_interval: float = 20.0
     """What has no answer for so long is sent again, before 5.0 only; 0: never. In 5.0 that is forbidden."""

@@ -296,6 +296,7 @@ class _Syncer:
         self.directory = directory
         self.done = done
         self.is_busy = False
+        self.is_closed = False
         self.idle = asyncio.Event()
         self.idle.set()
         self._loop = asyncio.get_running_loop()
@@ -309,7 +310,8 @@ class _Syncer:
         self._asked.put(sync)
 
     def close(self) -> None:
-        """Wait for what is going on, and end the thread."""
+        """Wait for what is going on, of which nobody hears any more, and end the thread."""
+        self.is_closed = True
         self._asked.put(None)
         self._thread.join()
 
@@ -333,7 +335,8 @@ class _Syncer:
 
     def _ended(self, sync: _Sync, error: OSError | None) -> None:
         self.is_busy = False
-        self.done(sync, error)
+        if not self.is_closed:
+            self.done(sync, error)
         if not self.is_busy:
             self.idle.set()
 

@@ -1,0 +1,117 @@
+"""The client and Mosquitto, a server that somebody else has written."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import curier
+from tests.client.stage import Watch
+from tests.conftest import require_peer
+
+pytestmark = [pytest.mark.interop, pytest.mark.slow]
+
+QUICK = curier.Reconnect(first=0.05, longest=0.2)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def mosquitto(folder: Path, port: int, *lines: str) -> AsyncIterator[str]:
+    """A Mosquitto with these lines of configuration; its URL."""
+    program = require_peer("mosquitto")
+    config = folder / "mosquitto.conf"
+    text = [
+        f"listener {port} 127.0.0.1",
+        "allow_anonymous true",
+        "persistence false",
+        "max_queued_messages 0",
+    ]
+    text += lines
+    config.write_text("\n".join(text) + "\n")
+    process = await asyncio.create_subprocess_exec(
+        program, "-c", str(config), stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            await asyncio.sleep(0.05)
+        yield f"mqtt://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+async def test_every_qos_there_and_back(tmp_path: Path, version: int) -> None:
+    async with (
+        mosquitto(tmp_path, free_port()) as url,
+        curier.connect(url, client_id="me", version=version) as client,
+        client.subscribe("a/#", qos=2) as stream,
+    ):
+        for qos in (0, 1, 2):
+            await client.publish(f"a/{qos}", str(qos), qos=qos)
+            message = await stream.get(timeout=10)
+            assert message == curier.Message(f"a/{qos}", str(qos).encode(), curier.QoS(qos))
+        count = await client.publish_many((("a", str(number)) for number in range(1000)), qos=2)
+        assert [int((await stream.get(timeout=10)).payload) for _ in range(count)] == list(range(1000))
+
+
+async def test_request_and_serve(tmp_path: Path) -> None:
+    async with (
+        mosquitto(tmp_path, free_port()) as url,
+        curier.connect(url) as client,
+        client.serve("service") as requests,
+    ):
+
+        async def answer() -> None:
+            async for request in requests:
+                await request.reply(request.payload.upper())
+
+        answering = asyncio.ensure_future(answer())
+        assert (await client.request("service", "hi", timeout=10)).payload == b"HI"
+        with pytest.raises(curier.PublishRefused, match="nobody"):
+            await client.request("nowhere", "hi", timeout=10)
+        answering.cancel()
+        await asyncio.wait([answering])
+
+
+async def test_the_limits_it_announces(tmp_path: Path) -> None:
+    lines = ("max_packet_size 1000", "max_inflight_messages 3", "retain_available false", "max_qos 1")
+    async with mosquitto(tmp_path, free_port(), *lines) as url, curier.connect(url) as client:
+        assert client.server_properties.receive_maximum == 3
+        for settings, code in (({"qos": 2}, 0x9B), ({"retain": True}, 0x9A)):
+            with pytest.raises(curier.PublishRefused) as caught:
+                await client.publish("a", qos=settings.get("qos", 0), retain="retain" in settings)
+            assert caught.value.reason_code == code
+        with pytest.raises(curier.PublishRefused, match="1000"):
+            await client.publish("a", b"x" * 1000, qos=1)
+        assert await client.publish_many([("a", b"x")] * 500, qos=1) == 500
+        assert client.is_connected
+
+
+async def test_it_restarts_and_has_forgotten_everything(tmp_path: Path) -> None:
+    port = free_port()
+    async with contextlib.AsyncExitStack() as stack:
+        async with mosquitto(tmp_path, port) as url:
+            client = await stack.enter_async_context(curier.connect(url, reconnect=QUICK))
+            watch = await stack.enter_async_context(Watch(client))
+            stream = await client.subscribe("a", qos=1).open()
+            await client.publish("a", "0", qos=1)
+        receipts = [client.publish_nowait("a", str(number), qos=1) for number in range(1, 20)]
+        async with mosquitto(tmp_path, port):
+            await asyncio.gather(*receipts)
+            found = [(await stream.get(timeout=10)).payload for _ in range(20)]
+            assert found == [str(number).encode() for number in range(20)]
+            assert "SessionLost" in watch.kinds()
+            await client.disconnect()
