@@ -88,11 +88,16 @@ SLOW = (
     "conformance",
     "store/test_world.py",
     "store/test_trouble.py",
+    "cli/test_bench.py",
     "cli/test_broker_process.py",
     "cli/test_client_processes.py",
     "cli/test_pub_sub.py",
     "cli/test_rr.py",
+    "cli/test_running.py",
+    "cli/test_store.py",
     "cli/test_tls.py",
+    "client",
+    "loadgen/test_process.py",
 )
 """What opens sockets, starts processes or lives thousands of lives: for `make test`, not for `make check`."""
 

@@ -302,7 +302,7 @@ class Connection:
             proxy=self.proxy,
             retry_first_connect=self.retry_connect,
             reconnect=None if retries == 0 else Reconnect(attempts=retries),
-            max_inflight=self.max_inflight or 1024,
+            max_inflight=self.max_inflight,
             authentication=None if method is None else _authentication(method, data),
             **own,
         )
