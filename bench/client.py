@@ -286,6 +286,7 @@ def broker(is_mosquitto: bool) -> Iterator[int]:
 def load(port: int, qos: int, messages: int, reports: IO[str]) -> None:
     """Publish as a plain socket, a window at a time, never far ahead of the receiver, which reports."""
     with socket.create_connection(("127.0.0.1", port), 60) as sock:
+        sock.settimeout(None)  # with one, MSG_WAITALL would not wait
         sock.sendall(encode(Connect(4, "load", True, 0), 4))
         sock.recv(4, socket.MSG_WAITALL)
         packets = [
