@@ -30,7 +30,8 @@ import curier
 from curier import ReasonCode, errors
 from curier.auth import Authenticator, Credentials, Verdict
 from curier.client import events
-from tests.client.certificates import make_certificates
+from curier.client.sync import SyncReceipt
+from tests.client.certificates import Certificates, make_certificates
 from tests.client.servers import Proxy, serving
 from tests.conftest import require_peer
 from tests.test_docs import ROOT, blocks, rows
@@ -114,10 +115,8 @@ async def websocket(port: int, tls: ssl.SSLContext) -> AsyncIterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def servers(folder: Path) -> AsyncIterator[dict[str, str]]:
+async def servers(certificates: Certificates, folder: Path, proxy: Proxy) -> AsyncIterator[dict[str, str]]:
     """Everything the pages connect to, and where it really is."""
-    certificates = make_certificates(folder)
-    proxy = Proxy("http")
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         broker = await enter(curier.Broker(listen=["tcp://127.0.0.1:0"]))
@@ -137,20 +136,28 @@ async def servers(folder: Path) -> AsyncIterator[dict[str, str]]:
             "http://proxy.example:3128": f"http://127.0.0.1:{proxy_port}",
             '"localhost", 1883': f'"127.0.0.1", {broker.port}',
         }
-        assert proxy.asked, "nobody came by the proxy"
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
-    """The servers, in a thread of their own, and the folder with the certificates."""
-    folder = tmp_path_factory.mktemp("pages")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("pages"))
+
+
+@pytest.fixture
+def proxy() -> Proxy:
+    return Proxy("http")
+
+
+@pytest.fixture
+def places(certificates: Certificates, tmp_path: Path, proxy: Proxy) -> Iterator[dict[str, str]]:
+    """The servers, in a thread of their own: programs have the main thread, as they will have it."""
     found: queue.Queue[dict[str, str] | BaseException] = queue.Queue()
     over: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def main() -> None:
         end = asyncio.Event()
         over.append((asyncio.get_running_loop(), end))
-        async with servers(folder) as where:
+        async with servers(certificates, tmp_path, proxy) as where:
             found.put(where)
             await end.wait()
 
@@ -164,7 +171,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
     thread.start()
     where = found.get(timeout=30)
     assert isinstance(where, dict), where
-    yield folder, where
+    yield where
     loop, end = over[0]
     loop.call_soon_threadsafe(end.set)
     thread.join(30)
@@ -190,26 +197,28 @@ PROGRAMS = [
 
 @pytest.mark.parametrize("text", PROGRAMS)
 def test_programs(
-    places: tuple[Path, dict[str, str]],
+    places: dict[str, str],
+    certificates: Certificates,
+    proxy: Proxy,
     text: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder, where = places
     for package in ("paho", "aiomqtt"):
         if f"import {package}" in text:
             require_peer(package)
     for name in ("ca.pem", "client.crt", "client.key"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
+        (tmp_path / name).write_bytes((certificates.directory / name).read_bytes())
     monkeypatch.chdir(tmp_path)
     whole = program(text)
-    for name, place in where.items():
+    for name, place in places.items():
         whole = re.sub(rf"{re.escape(name)}(?![\w.])", place, whole)
     assert not re.search(r"\.example\b|\b1883\b", whole), "a place that nobody serves"
     exec(compile(whole, "page", "exec"), {"__name__": "__main__"})
     promised = re.findall(r"^ *print\(.*\)  # (.*)$", text, re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == promised
+    assert bool(proxy.asked) == ("proxy" in text)
 
 
 def test_every_setting_is_described() -> None:
@@ -246,3 +255,44 @@ def test_the_tree_of_errors() -> None:
     kinds = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind)}
     assert found == {name: kind.__bases__[0].__name__ for name, kind in kinds.items()}
     assert all(getattr(curier, name) is kind for name, kind in kinds.items())
+
+
+def known_names(*places: object) -> set[str]:
+    """The names of attributes and parameters of modules, classes and functions."""
+    names = set()
+    for place in places:
+        names.update(dir(place))
+        if callable(place):
+            names.update(inspect.signature(place).parameters)
+    return names
+
+
+OURS = known_names(
+    curier,
+    curier.ClientSettings,
+    curier.TlsSettings,
+    curier.Reconnect,
+    curier.Message,
+    curier.Client,
+    curier.Client.subscribe,
+    curier.Stream,
+    SyncReceipt,
+) | {"str", "timeout"}
+
+
+@pytest.mark.parametrize("heading", ["## From paho-mqtt", "## From aiomqtt"])
+def test_the_calls_that_are_named_exist(heading: str) -> None:
+    """On both sides of the tables: what is called, and what is given by keyword."""
+    require_peer("paho")
+    require_peer("aiomqtt")
+    import aiomqtt
+    from paho.mqtt import client as paho
+    from paho.mqtt import packettypes, properties, publish, subscribeoptions
+
+    theirs = known_names(paho, paho.Client, paho.MQTTMessageInfo, properties, packettypes, subscribeoptions)
+    theirs |= known_names(subscribeoptions.SubscribeOptions, publish, aiomqtt, aiomqtt.Client, aiomqtt.Topic)
+    called = re.compile(r"(\w+)(?:\(|=(?!=))")
+    for left, right in rows(MIGRATION, heading):
+        for cell, names in ((left, theirs), (right, OURS)):
+            for code in re.findall(r"`([^`]+)`", cell):
+                assert set(called.findall(code)) - {"info", "receipt"} <= names, code

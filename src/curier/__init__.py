@@ -87,6 +87,11 @@ def __getattr__(name: str) -> object:
     return getattr(import_module(module), name)
 
 
+def __dir__() -> list[str]:
+    """Everything there is, imported or not."""
+    return sorted({*globals(), *__all__})
+
+
 __all__ = [
     "COMPILED",
     "Authentication",
