@@ -34,7 +34,7 @@ from curier.client.sync import SyncReceipt
 from tests.client.certificates import Certificates, make_certificates
 from tests.client.servers import Proxy, serving
 from tests.conftest import require_peer
-from tests.test_docs import ROOT, blocks, rows
+from tests.test_docs import PROMISES, ROOT, blocks, rows
 
 pytestmark = pytest.mark.slow
 
@@ -216,8 +216,7 @@ def test_programs(
         whole = re.sub(rf"{re.escape(name)}(?![\w.])", place, whole)
     assert not re.search(r"\.example\b|\b1883\b", whole), "a place that nobody serves"
     exec(compile(whole, "page", "exec"), {"__name__": "__main__"})
-    promised = re.findall(r"^ *print\(.*\)  # (.*)$", text, re.MULTILINE)
-    assert capsys.readouterr().out.splitlines() == promised
+    assert capsys.readouterr().out.splitlines() == PROMISES.findall(text)
     assert bool(proxy.asked) == ("proxy" in text)
 
 
