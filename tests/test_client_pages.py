@@ -36,8 +36,6 @@ from tests.client.servers import Proxy, serving
 from tests.conftest import require_peer
 from tests.test_docs import PROMISES, ROOT, blocks, rows
 
-pytestmark = pytest.mark.slow
-
 CLIENT = (ROOT / "docs" / "client.md").read_text()
 MIGRATION = (ROOT / "docs" / "migration.md").read_text()
 SECRET = b"secret"
@@ -195,6 +193,7 @@ PROGRAMS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", PROGRAMS)
 def test_programs(
     places: dict[str, str],
