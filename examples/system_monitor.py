@@ -1,8 +1,8 @@
 """Machines that tell how they are, and a table of all of them: MQTT with real figures.
 
-    pip install paho-mqtt psutil
+    pip install psutil
     curier broker                               # somewhere
-    python examples/system_monitor.py           # on every machine; --host names the broker's
+    python examples/system_monitor.py           # on every machine; --url names the broker
     python examples/system_monitor.py watch     # anywhere: every machine, live; Ctrl-C ends it
 
 Every machine publishes under monitor/NAME/. All topics are retained, so a watcher that comes later sees
@@ -18,8 +18,8 @@ machine loses power or network, the broker says it in its place: that is its wil
 """
 
 import argparse
+import asyncio
 import json
-import queue
 import shutil
 import socket
 import sys
@@ -27,9 +27,9 @@ import time
 from contextlib import suppress
 from typing import Any
 
-import paho.mqtt.client as mqtt
 import psutil
-from paho.mqtt.enums import CallbackAPIVersion
+
+import curier
 
 ROOT = "monitor"
 QOS = {"cpu": 0, "network": 0, "memory": 1, "disk": 1, "temperature": 1, "status": 2}
@@ -79,34 +79,42 @@ def temperature() -> float | str:
     return round(max(found), 1) if found else "n/a"
 
 
-def publish(client: mqtt.Client, options: argparse.Namespace) -> None:
+async def publish(options: argparse.Namespace) -> None:
     """Publish figures every ``interval`` seconds, ``count`` times or until Ctrl-C."""
     base = f"{ROOT}/{options.name}"
+    will = curier.Will(
+        curier.Message(f"{base}/status", GONE.encode(), curier.QoS(QOS["status"]), retain=True)
+    )
+    client = curier.connect(options.url, keep_alive=10, will=will)
+    announcing = asyncio.create_task(announce(client, base))
+    async with client:
+        machine = Machine()
+        sent = 0
+        try:
+            await asyncio.sleep(min(options.interval, 0.5))  # rates need a little time to be measured over
+            while True:
+                for name, figure in machine.figures().items():
+                    payload = json.dumps(figure) if isinstance(figure, dict) else str(figure)
+                    await client.publish(f"{base}/{name}", payload, qos=QOS[name], retain=True)
+                sent += 1
+                if sent == options.count:
+                    break
+                await asyncio.sleep(options.interval)
+        finally:
+            # After a DISCONNECT the broker forgets the will, so we say ourselves what it would have said.
+            if client.is_connected:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(5):
+                        await client.publish(f"{base}/status", GONE, qos=QOS["status"], retain=True)
+    await announcing
 
-    def on_connect(client: mqtt.Client, _data: Any, _flags: Any, _reason: Any, _properties: Any) -> None:
-        client.publish(f"{base}/status", HERE, QOS["status"], retain=True)  # also when it comes back
-        print(f"publishing {base}/... to {options.host}:{options.port}", flush=True)
 
-    client.on_connect = on_connect
-    client.will_set(f"{base}/status", GONE, QOS["status"], retain=True)
-    connect(client, options)
-    machine = Machine()
-    sent = 0
-    try:
-        time.sleep(min(options.interval, 0.5))  # rates need a little time to be measured over
-        while True:
-            for name, figure in machine.figures().items():
-                payload = json.dumps(figure) if isinstance(figure, dict) else str(figure)
-                client.publish(f"{base}/{name}", payload, QOS[name], retain=True)
-            sent += 1
-            if sent == options.count:
-                break
-            time.sleep(options.interval)
-    except KeyboardInterrupt:
-        pass
-    # After a DISCONNECT the broker forgets the will, so we say ourselves what it would have said.
-    client.publish(f"{base}/status", GONE, QOS["status"], retain=True).wait_for_publish(5)
-    client.disconnect()
+async def announce(client: curier.Client, base: str) -> None:
+    """Say "here" on every connection: when the one before was lost, the broker has said "gone"."""
+    async for event in client.events():
+        if isinstance(event, curier.Connected):
+            client.publish_nowait(f"{base}/status", HERE, qos=QOS["status"], retain=True)
+            print(f"publishing {base}/... to {event.url}", flush=True)
 
 
 # ---- a watcher and its table ----
@@ -181,38 +189,24 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:40])
 
 
-def watch(client: mqtt.Client, options: argparse.Namespace) -> None:
+async def watch(options: argparse.Namespace) -> None:
     """Show every machine until Ctrl-C: a table that stays in place, or lines where it goes to a file."""
-    arrived: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
-
-    def on_connect(client: mqtt.Client, _data: Any, _flags: Any, _reason: Any, _properties: Any) -> None:
-        client.subscribe(f"{ROOT}/#", qos=2)  # each message comes with the QoS it was published with
-
-    def on_message(_client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        arrived.put(message)
-
-    client.on_connect = on_connect
-    client.on_message = on_message
-    connect(client, options)
     table = Table()
     height = 0
     is_terminal = sys.stdout.isatty()
-    try:
+    async with (
+        curier.connect(options.url, keep_alive=10) as client,
+        client.subscribe(f"{ROOT}/#", qos=2) as arriving,  # each comes with the QoS it was published with
+    ):
         while True:
             if is_terminal:
                 height = draw(table, height)
-            until = time.monotonic() + 0.5
-            while (left := until - time.monotonic()) > 0:
-                try:
-                    message = arrived.get(timeout=left)
-                except queue.Empty:
-                    break
-                line = table.add(message.topic, bytes(message.payload), message.retain)
-                if line and not is_terminal:
-                    print(time.strftime("%H:%M:%S"), line, flush=True)
-    except KeyboardInterrupt:
-        pass
-    client.disconnect()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    async for message in arriving:
+                        line = table.add(message.topic, message.payload, message.retain)
+                        if line and not is_terminal:
+                            print(time.strftime("%H:%M:%S"), line, flush=True)
 
 
 def draw(table: Table, height: int) -> int:
@@ -229,21 +223,11 @@ def draw(table: Table, height: int) -> int:
 # ---- both ----
 
 
-def connect(client: mqtt.Client, options: argparse.Namespace) -> None:
-    """Connect, and stay connected: paho comes back by itself when the broker does."""
-    try:
-        client.connect(options.host, options.port, keepalive=10)
-    except OSError as error:
-        sys.exit(f"no broker at {options.host}:{options.port} ({error}); start one with: curier broker")
-    client.loop_start()
-
-
 def main() -> None:
     """Publish or watch."""
     parser = argparse.ArgumentParser(description="Publish how this machine is, or watch all machines.")
     parser.add_argument("command", nargs="?", choices=["publish", "watch"], default="publish")
-    parser.add_argument("--host", default="127.0.0.1", help="where the broker is")
-    parser.add_argument("--port", type=int, default=1883)
+    parser.add_argument("--url", default="mqtt://127.0.0.1", help="where the broker is")
     parser.add_argument(
         "--name", default=socket.gethostname(), help="of this machine; its host name if not given"
     )
@@ -251,10 +235,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=0, metavar="N", help="stop after N readings; 0: never")
     options = parser.parse_args()
     options.name = "".join("-" if c in "/+#" else c for c in options.name)  # these mean something in topics
-    client = mqtt.Client(CallbackAPIVersion.VERSION2)
-    with suppress(KeyboardInterrupt):
-        {"publish": publish, "watch": watch}[options.command](client, options)
-    client.loop_stop()
+    try:
+        with suppress(KeyboardInterrupt):
+            asyncio.run({"publish": publish, "watch": watch}[options.command](options))
+    except curier.MqttError as error:
+        sys.exit(f"{error}; a broker is started with: curier broker")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
 CLIENTS = {"pub", "rr", "sub"}
+PROMISES = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
+"""What programs say that they print: `print(...)  # this`."""
 
 
 def rows(page: str, heading: str) -> list[list[str]]:

@@ -31,6 +31,7 @@ from curier.types import Message, QoS, ReasonCode, RetainHandling, Subscription,
 if TYPE_CHECKING:
     from curier.broker.options import Options
     from curier.client import Client, ClientSettings, SyncClient, connect, connect_sync
+    from curier.client.dial import TlsSettings
     from curier.client.events import (
         Closed,
         Connected,
@@ -55,6 +56,7 @@ _LAZY = {
     "Broker": "curier.server",
     "Options": "curier.broker.options",
     **dict.fromkeys(("Client", "ClientSettings", "SyncClient", "connect", "connect_sync"), "curier.client"),
+    "TlsSettings": "curier.client.dial",
     **dict.fromkeys(
         (
             "Closed",
@@ -83,6 +85,11 @@ def __getattr__(name: str) -> object:
     if module is None:
         raise AttributeError(f"module 'curier' has no attribute {name!r}")
     return getattr(import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    """Everything there is, imported or not."""
+    return sorted({*globals(), *__all__})
 
 
 __all__ = [
@@ -125,6 +132,7 @@ __all__ = [
     "Subscription",
     "SubscriptionLost",
     "SyncClient",
+    "TlsSettings",
     "Will",
     "__version__",
     "connect",

@@ -94,7 +94,8 @@ class Client(Owner):
 
     async def __aenter__(self) -> Self:
         """Connect. Raises ``ConnectRefused`` or ``ConnectionLost`` where the first attempt fails (unless
-        ``retry_first_connect``), ``StoreError`` where the session on disk cannot be used.
+        ``retry_first_connect``), ``StoreError`` where the session on disk cannot be used, ``ConfigError`` for
+        a URL, a proxy or a file that cannot be. Cancelling closes what was opened.
         """
         if self._outbox is not None:
             raise RuntimeError("a client is entered once; make a new one with connect()")
@@ -211,9 +212,9 @@ class Client(Owner):
         it is given to the network.
 
         ``message_expiry`` is in seconds. Before 5.0 there are no Properties, they are left out. Raises
-        ``PublishRefused``; ``QueueFull``, or waits, as ``offline`` has it; ``LocalProtocolError`` for what is
-        no message; ``StoreError`` where a session on disk cannot keep it. Cancelling stops the waiting, not
-        the delivery.
+        ``PublishRefused``; ``QueueFull``, ``ConnectionLost``, or waits, as ``offline`` has it;
+        ``LocalProtocolError`` or ``TypeError`` for what is no message; ``StoreError`` where a session on disk
+        cannot keep it; and what has ended the client. Cancelling stops the waiting, not the delivery.
         """
         outbox = self._outbox or self._not_entered()
         properties = b""
@@ -277,9 +278,9 @@ class Client(Owner):
     ) -> int:
         """Publish all of ``source`` with at most ``window`` unfinished at a time; how many there were.
 
-        ``qos`` and ``retain`` are those of the pairs of topic and payload; a ``Message`` has its own. Raises
-        the first ``PublishRefused``, and takes no more from the source then. Cancelling it leaves what was
-        taken from the source to be delivered.
+        ``qos`` and ``retain`` are those of the pairs of topic and payload; a ``Message`` has its own.
+        ``window`` is 1 or more. Raises the first ``PublishRefused``, and takes no more from the source then.
+        Cancelling it leaves what was taken from the source to be delivered.
         """
         outbox = self._outbox or self._not_entered()
         unfinished = Window(window)
@@ -430,7 +431,8 @@ class Client(Owner):
     def events(self) -> EventReader:
         """What happens from now on, for ``async for``; ends when the client does.
 
-        Each reader has its own; one that lags more than 100 events behind loses the oldest.
+        Each reader has its own; one that lags more than 100 events behind loses the oldest. To see the first
+        ``Connected``, call it before the context is entered.
         """
         reader = EventReader(self._is_over)
         self._readers.add(reader)
@@ -460,7 +462,7 @@ class Client(Owner):
 
     @property
     def statistics(self) -> Statistics:
-        """Numbers of what passed so far."""
+        """Numbers of what passed so far. Raises ``MqttError`` before the client is entered."""
         outbox = self._outbox or self._not_entered()
         traffic = self._traffic
         return Statistics(

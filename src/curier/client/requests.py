@@ -137,5 +137,5 @@ class Service:
         return Request(self._client, await self.stream.__anext__())
 
     async def get(self, timeout: float | None = None) -> Request:
-        """The next request. Raises ``TimeoutError`` after ``timeout`` seconds."""
+        """The next request; as ``Stream.get``."""
         return Request(self._client, await self.stream.get(timeout))

@@ -244,8 +244,8 @@ class Stream:
         return self._take()
 
     async def get(self, timeout: float | None = None) -> ReceivedMessage:
-        """The next message. Raises ``TimeoutError`` after ``timeout`` seconds, ``ConnectionLost`` where the
-        stream has ended.
+        """The next message. Raises ``TimeoutError`` after ``timeout`` seconds (None: never),
+        ``ConnectionLost`` where the stream has ended.
         """
         if not self._messages:
             async with asyncio.timeout(timeout):
