@@ -45,7 +45,7 @@ def measure(load: list[str] | None) -> float:
         try:
             with curier.connect_sync(url) as client, client.subscribe("$SYS/broker/turn/longest") as told:
                 time.sleep(1.0)
-                while told:
+                while len(told):
                     told.get()
                 if load is None:
                     with client.subscribe("large") as large:
@@ -54,7 +54,7 @@ def measure(load: list[str] | None) -> float:
                 else:
                     subprocess.run([*CURIER, "bench", *load, url], check=True, capture_output=True)
                 time.sleep(1.0)
-                while told:
+                while len(told):
                     longest = max(longest, float(told.get().payload.split()[0]))
         finally:
             broker.terminate()
