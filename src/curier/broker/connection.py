@@ -10,6 +10,7 @@ from curier.broker import connecting, subscribing
 from curier.broker.deadlines import Deadline
 from curier.broker.delivery import deliver, fast_lane, pump
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Authorize, Close
+from curier.broker.fetching import send_retained
 from curier.broker.routing import Route
 from curier.broker.sessions import ServerSession
 from curier.codec.constants import (
@@ -71,6 +72,7 @@ class BrokerConnection(ServerConnection):
         self.written_unsent: int = 0  # those the network had not taken when it was written last
         self.discard_will: bool = False
         self.watch: ConnectionWatch | None = None
+        self.is_continued: bool = False  # is it on the core's list of those that have more to be sent?
         self.is_kept: bool = False  # does the core have held output of this connection in its list?
         # Routes this client may publish to, by QoS: shared by all where nobody decides permissions.
         self.has_permissions: bool = core.asks_authorization
@@ -235,8 +237,17 @@ class BrokerConnection(ServerConnection):
         """Is the core done with this connection?"""
         return self.state == CLOSED
 
+    def touch(self) -> None:
+        """Have the output taken when the turn ends."""
+        if not self.is_dirty:
+            self.is_dirty = True
+            self.dirty.append(self)
+
     def take_output(self) -> bytes:
         """Everything to be written now, as one piece; the connection is clean afterwards."""
+        session = self.server_session
+        if session is not None and session.retained_sends:
+            send_retained(self.core, session, self, self.now)
         output = self.output
         self.is_dirty = False
         if len(output) == 1:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from curier.broker.sessions import ServerSession, SharedGroup, Subscription, Target
+from curier.broker.sessions import ServerSession, SharedGroup, Subscription
+from curier.topics.filters import has_wildcard
 from curier.topics.routes import RouteCache
-from curier.topics.tree import SubscriptionTree
+from curier.topics.table import SubscriptionTable
+from curier.topics.tree import Subscriber
 
 LONGEST_CACHED: Final = 1024  # bytes of a Topic Name: the cache is bounded by their number
 
@@ -76,19 +78,28 @@ class Route:
 
 @final
 class Router:
-    """The subscription tree with its route cache."""
+    """The subscription table with its route cache."""
 
     def __init__(self, cache_size: int) -> None:
-        self.tree: SubscriptionTree[Target] = SubscriptionTree()
+        self.table: SubscriptionTable[Subscriber] = SubscriptionTable()
         self.cache: RouteCache[Route] = RouteCache(cache_size)
 
-    def add(self, topic_filter: bytes, key: int, target: Target) -> None:
-        self.tree.add(topic_filter, key, target)
-        self.cache.invalidate()
+    def add(self, topic_filter: bytes, subscriber: Subscriber) -> None:
+        self.table.add(topic_filter, subscriber)
+        self.changed(topic_filter)
 
     def remove(self, topic_filter: bytes, key: int) -> None:
-        self.tree.remove(topic_filter, key)
-        self.cache.invalidate()
+        self.table.remove(topic_filter, key)
+        self.changed(topic_filter)
+
+    def changed(self, topic_filter: bytes) -> None:
+        """Somebody's subscription with this filter is another: forget the routes that may have changed."""
+        if has_wildcard(topic_filter):
+            self.cache.invalidate()
+            return
+        route = self.cache.forget(topic_filter)
+        if route is not None:
+            route.is_fast = False  # a connection with permissions of its own may still have it
 
     def route(self, topic: bytes) -> Route:
         """The route of a valid Topic Name, from the cache or made now."""
@@ -97,6 +108,8 @@ class Router:
             route = self._make(topic)
             if len(topic) <= LONGEST_CACHED:
                 self.cache.remember(topic, route)
+            else:
+                route.is_fast = False  # nobody could tell it that it has changed
         return route
 
     def _make(self, topic: bytes) -> Route:
@@ -105,7 +118,7 @@ class Router:
         restricted: list[Subscription] = []  # those with No Local
         open_ones: list[Subscription] = []
         is_durable = False
-        for target in self.tree.match(topic):
+        for target in self.table.match(topic):
             if isinstance(target, SharedGroup):
                 groups.append(target)
                 for member in target.members:

@@ -125,31 +125,36 @@ def _add(
         session.journal.add(Subscribed(session.number, topic_filter, (options & ~3) | qos, identifier))
     handling = (options >> 4) & 3
     if subscription.group is None and (handling == 0 or (handling == 1 and is_new)):  # [MQTT-3.3.1-9 to -11]
-        if len(core.retained):
+        if core.retained.may_match(topic_filter):
             if session.retained_sends is NO_SENDS:
                 session.retained_sends = deque()
-            session.retained_sends.append(RetainedSend(core.retained.walk(topic_filter), subscription))
+            walk = core.retained.walk(topic_filter)
+            session.retained_sends.append(RetainedSend(topic_filter, walk, subscription))
 
 
 def attach(
     core: BrokerCore, session: ServerSession, topic_filter: bytes, options: int, qos: int, identifier: int
 ) -> Subscription:
     """Put a subscription into session and tree, in place of the one with the same Topic Filter."""
-    subscription = Subscription(
-        session,
-        topic_filter,
-        qos,
-        (options & 4) != 0,
-        (options & 8) != 0,
-        encode_subscription_identifier(identifier) if identifier else b"",
-    )
-    session.subscriptions[topic_filter] = subscription
+    no_local = (options & 4) != 0
+    as_published = (options & 8) != 0
+    encoded = encode_subscription_identifier(identifier) if identifier else b""
     if is_shared(topic_filter):
+        subscription = Subscription(session, qos, no_local, as_published, encoded)
         group = core.group(topic_filter)
         group.put(subscription)
-        core.router.add(split_shared(topic_filter)[1], group.number, group)
+        core.router.add(split_shared(topic_filter)[1], group)
     else:
-        core.router.add(topic_filter, session.number, subscription)
+        last = session.last_subscription
+        if last is not None and last.is_like(qos, no_local, as_published, encoded):
+            subscription = last
+        else:
+            subscription = Subscription(session, qos, no_local, as_published, encoded)
+            session.last_subscription = subscription
+        core.router.add(topic_filter, subscription)
+    if topic_filter not in session.subscriptions:
+        core.statistics.subscriptions += 1
+    session.subscriptions[topic_filter] = subscription
     return subscription
 
 
@@ -165,10 +170,10 @@ def unsubscribe(core: BrokerCore, connection: BrokerConnection, packet: Unsubscr
         if subscription is None:
             reason_codes.append(NO_SUBSCRIPTION_EXISTED)
             continue
-        detach(core, session, subscription)
+        detach(core, session, topic_filter, subscription)
         if session.retained_sends:  # [MQTT-3.10.4-2]
             session.retained_sends = deque(
-                [send for send in session.retained_sends if send.subscription.topic_filter != topic_filter]
+                [send for send in session.retained_sends if send.topic_filter != topic_filter]
             )
         if session.journal is not None:
             session.journal.add(Unsubscribed(session.number, topic_filter))
@@ -183,15 +188,19 @@ def unsubscribe(core: BrokerCore, connection: BrokerConnection, packet: Unsubscr
     connection.answer(connection.encode_within(unsuback), before)
 
 
-def detach(core: BrokerCore, session: ServerSession, subscription: Subscription) -> None:
-    """Take a subscription out of the tree; a Shared Subscription goes with its last member (4.8.2)."""
+def detach(core: BrokerCore, session: ServerSession, topic_filter: bytes, subscription: Subscription) -> None:
+    """Take a subscription that is out of its session out of the table too; a Shared Subscription goes with
+    its last member (4.8.2).
+    """
+    core.statistics.subscriptions -= 1
     group = subscription.group
     if group is None:
-        core.router.remove(subscription.topic_filter, session.number)
+        core.router.remove(topic_filter, session.number)
         return
     group.remove(session)
+    shared = split_shared(topic_filter)[1]
     if group.members:
-        core.router.cache.invalidate()
+        core.router.changed(shared)
     else:
-        core.router.remove(split_shared(subscription.topic_filter)[1], group.number)
+        core.router.remove(shared, group.key)
         core.forget_group(group)

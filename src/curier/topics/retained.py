@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final, Generic, TypeVar, final
 
+from mypy_extensions import i64
+
 V = TypeVar("V")
 
 FEW_CHILDREN: Final = 8  # up to which a scan serves and a dict would only cost memory
@@ -22,14 +24,14 @@ class _Node(Generic[V]):
 
     __slots__ = ("born", "by_level", "children", "dead", "level", "parent", "value")
 
-    def __init__(self, parent: _Node[V] | None, level: bytes, born: int) -> None:
+    def __init__(self, parent: _Node[V] | None, level: bytes, born: i64) -> None:
         self.parent = parent  # None for the root and for the dead
         self.level = level
-        self.born = born
+        self.born: i64 = born
         self.value: V | None = None
         self.children: list[_Node[V]] | None = None  # ascending by birth; None if none lives
         self.by_level: dict[bytes, _Node[V]] | None = None  # the living children, if they are not few
-        self.dead = 0  # how many of the children are
+        self.dead: i64 = 0  # how many of the children are
 
     def child(self, level: bytes) -> _Node[V] | None:
         if self.by_level is not None:
@@ -40,7 +42,7 @@ class _Node(Generic[V]):
                     return node
         return None
 
-    def make_child(self, level: bytes, born: int) -> _Node[V]:
+    def make_child(self, level: bytes, born: i64) -> _Node[V]:
         node: _Node[V] = _Node(self, level, born)
         if self.children is None:
             self.children = [node]
@@ -67,15 +69,16 @@ class _Node(Generic[V]):
     def is_bare(self) -> bool:
         return self.value is None and self.children is None
 
-    def position_after(self, born: int) -> int:
+    def position_after(self, born: i64) -> i64:
         """Index of the first child born later than ``born``."""
-        if self.children is None:
+        children = self.children
+        if children is None:
             return 0
-        low = 0
-        high = len(self.children)
+        low: i64 = 0
+        high: i64 = len(children)
         while low < high:
-            middle = (low + high) // 2
-            if self.children[middle].born <= born:
+            middle = (low + high) >> 1
+            if children[middle].born <= born:
                 low = middle + 1
             else:
                 high = middle
@@ -97,11 +100,11 @@ class _Frame(Generic[V]):
 
     __slots__ = ("depth", "last_born", "node", "position")
 
-    def __init__(self, node: _Node[V], depth: int) -> None:
+    def __init__(self, node: _Node[V], depth: i64) -> None:
         self.node = node
-        self.depth = depth  # index of the filter's level that the children have to match
-        self.position = 0  # of the next child; valid only until the tree changes
-        self.last_born = 0  # of the child before it
+        self.depth: i64 = depth  # index of the filter's level that the children have to match
+        self.position: i64 = 0  # of the next child; valid only until the tree changes
+        self.last_born: i64 = 0  # of the child before it
 
 
 @final
@@ -115,9 +118,9 @@ class RetainedWalk(Generic[V]):
 
     __slots__ = ("_levels", "_newest", "_stack", "done")
 
-    def __init__(self, root: _Node[V], topic_filter: bytes, newest: int) -> None:
+    def __init__(self, root: _Node[V], topic_filter: bytes, newest: i64) -> None:
         self._levels = topic_filter.split(b"/")
-        self._newest = newest  # the last node born before the walk
+        self._newest: i64 = newest  # the last node born before the walk
         self._stack: list[_Frame[V]] = [_Frame(root, 0)]
         self.done = False
 
@@ -135,45 +138,62 @@ class RetainedWalk(Generic[V]):
         levels = self._levels
         for frame in stack:
             frame.position = frame.node.position_after(frame.last_born)
-        steps = 8 * limit + 64
+        steps: i64 = 8 * limit + 64
         while stack and steps > 0 and len(found) < limit:
-            steps -= 1
             frame = stack[-1]
             level = levels[frame.depth]
             if level == b"+" or level == b"#":
-                child = self._next_child(frame)
-            else:
-                child = frame.node.child(level)
-                stack.pop()
-            if child is None:
+                steps -= self._among_children(frame, level == b"#", found, steps, limit)
                 continue
-            depth = frame.depth if level == b"#" else frame.depth + 1
-            ends_here = depth == len(levels) or levels[depth] == b"#"  # '#' includes the parent
-            if ends_here and child.value is not None:
-                found.append(child)
-            if depth < len(levels) and child.children is not None:
-                stack.append(_Frame(child, depth))
+            steps -= 1
+            stack.pop()
+            child = frame.node.child(level)
+            if child is not None:
+                self._visit(child, frame.depth + 1, found)
         self.done = not stack
         return found
 
-    def _next_child(self, frame: _Frame[V]) -> _Node[V] | None:
-        """The next child, if a wildcard matches it; the frame is popped when there is none left.
+    def _visit(self, node: _Node[V], depth: i64, found: list[_Node[V]]) -> bool:
+        """Look at a node whose level matches; is there, at ``depth`` of the filter, more to do below it?"""
+        levels = self._levels
+        count: i64 = len(levels)
+        ends_here = depth == count or levels[depth] == b"#"  # '#' includes the parent
+        if ends_here and node.value is not None:
+            found.append(node)
+        if depth == count or node.children is None:
+            return False
+        self._stack.append(_Frame(node, depth))
+        return True
 
-        It may be a dead one: that has neither value nor children, so nothing comes of it.
+    def _among_children(
+        self, frame: _Frame[V], is_hash: bool, found: list[_Node[V]], steps: i64, limit: i64
+    ) -> i64:
+        """Go on among the children of a node, all of which the wildcard matches, as far as one of them has
+        more below it; the frame is popped when there is none left. Returns how many were looked at.
+
+        Dead ones have neither value nor children, so nothing comes of them.
         """
         children = frame.node.children
-        if children is None or frame.position == len(children):
+        count: i64 = 0 if children is None else len(children)
+        position = frame.position
+        first = position
+        depth = frame.depth if is_hash else frame.depth + 1
+        is_root = frame.node.parent is None
+        while children is not None and position - first < steps and len(found) < limit:
+            if position == count or children[position].born > self._newest:  # as are all behind it
+                self._stack.pop()
+                return position - first + 1
+            child = children[position]
+            position += 1
+            frame.last_born = child.born
+            if is_root and child.level.startswith(b"$"):  # [MQTT-4.7.2-1]
+                continue
+            if self._visit(child, depth, found):
+                break
+        if children is None:
             self._stack.pop()
-            return None
-        child = children[frame.position]
-        if child.born > self._newest:  # as are all behind it
-            self._stack.pop()
-            return None
-        frame.position += 1
-        frame.last_born = child.born
-        if frame.node.parent is None and child.level.startswith(b"$"):  # [MQTT-4.7.2-1]
-            return None
-        return child
+        frame.position = position
+        return position - first + 1
 
 
 @final
@@ -189,7 +209,7 @@ class RetainedTree(Generic[V]):
     def __init__(self) -> None:
         self.nodes = 0
         self._root: _Node[V] = _Node(None, b"", 0)
-        self._births = 0
+        self._births: i64 = 0
         self._size = 0
 
     def __len__(self) -> int:
@@ -240,6 +260,20 @@ class RetainedTree(Generic[V]):
             for node in walk._advance(1024):
                 topics.append(node.topic())
         return topics
+
+    def may_match(self, topic_filter: bytes) -> bool:
+        """Is a walk worth its while? False only where no topic begins like the filter."""
+        if not self._size:
+            return False
+        node = self._root
+        for level in topic_filter.split(b"/"):
+            if level == b"+" or level == b"#":
+                return True
+            child = node.child(level)
+            if child is None:
+                return False
+            node = child
+        return node.value is not None
 
     def walk(self, topic_filter: bytes) -> RetainedWalk[V]:
         """Begin to walk over the values whose Topic Names match the well-formed, non-shared Topic Filter."""
