@@ -178,16 +178,11 @@ def _send_block(
     if in_burst:
         count = packet_id - first_id
         outgoing.add_burst(Burst(b"", b"", 0, 0, first_id, count, b"", now, in_burst, identifiers))
-    block = writer.getvalue()
-    connection.output.append(block)
     traffic = core.traffic
     traffic.packets_sent += sent
     traffic.publishes_sent += sent
     traffic.publish_bytes_sent += payload_bytes
-    connection.unsent += len(block)
-    if connection.unsent > core.options.output_soft_limit and not connection.is_congested:
-        connection.is_congested = True
-        connection.set_lanes()
+    connection.send_block(writer.getvalue())
 
 
 def _write_varint(writer: BytesWriter, value: i64) -> None:

@@ -21,6 +21,7 @@ from curier.codec.constants import (
 from curier.codec.packets import Suback, Subscribe, Unsuback, Unsubscribe
 from curier.codec.publish import encode_subscription_identifier
 from curier.codec.reasons import sendable
+from curier.codec.subscribe import PlainSubscribe, plain_suback
 from curier.errors import RemoteProtocolError
 from curier.session.records import Subscribed, Unsubscribed
 from curier.topics.filters import check_topic_filter, has_wildcard, is_shared, split_shared
@@ -30,13 +31,8 @@ if TYPE_CHECKING:
     from curier.broker.core import BrokerCore
 
 
-def subscribe(core: BrokerCore, connection: BrokerConnection, packet: Subscribe, now: float) -> bool:
-    """Make the subscriptions of one SUBSCRIBE and answer with one SUBACK [MQTT-3.8.4-5].
-
-    False where a permission must be asked for first: nothing has happened yet.
-    """
-    session = connection.server_session
-    assert session is not None
+def plain(core: BrokerCore, packet: Subscribe) -> PlainSubscribe:
+    """A decoded SUBSCRIBE as ``subscribe`` takes it."""
     identifier = 0
     if packet.properties is not None and packet.properties.subscription_identifiers:
         identifier = packet.properties.subscription_identifiers[0]
@@ -46,17 +42,30 @@ def subscribe(core: BrokerCore, connection: BrokerConnection, packet: Subscribe,
                 "Subscription Identifiers are not supported here (3.2.2.3.12)",
             )
     filters = [topic_filter.encode() for topic_filter, _ in packet.subscriptions]
+    options = [each for _, each in packet.subscriptions]
+    return PlainSubscribe(packet.packet_id, filters, options, identifier)
+
+
+def subscribe(core: BrokerCore, connection: BrokerConnection, packet: PlainSubscribe, now: float) -> bool:
+    """Make the subscriptions of one SUBSCRIBE and answer with one SUBACK [MQTT-3.8.4-5].
+
+    False where a permission must be asked for first: nothing has happened yet.
+    """
+    session = connection.server_session
+    assert session is not None
     if core.asks_authorization:
-        for topic_filter, (_, options) in zip(filters, packet.subscriptions, strict=True):
+        for index, topic_filter in enumerate(packet.filters):
             if not check_topic_filter(topic_filter, core.options.max_topic_levels):
-                connection.verdict(SUBSCRIBE_ACTION, topic_filter, options & 3, False)
+                connection.verdict(SUBSCRIBE_ACTION, topic_filter, packet.options[index] & 3, False)
         if connection.paused:
             return False
 
     before = connection.journal_length()
+    hooks = core.hooks.subscribe
     reason_codes: list[int] = []
     why = ""
-    for topic_filter, (_, options) in zip(filters, packet.subscriptions, strict=True):
+    for index, topic_filter in enumerate(packet.filters):
+        options = packet.options[index]
         reason_code, text = _check(core, connection, session, topic_filter, options)
         if reason_code >= 0x80:
             reason_code = sendable(SUBACK, reason_code)
@@ -64,17 +73,20 @@ def subscribe(core: BrokerCore, connection: BrokerConnection, packet: Subscribe,
             core.statistics.refused += 1
         else:
             reason_code = min(options & 3, core.options.maximum_qos)
-            _add(core, session, topic_filter, options, reason_code, identifier)
+            _add(core, session, topic_filter, options, reason_code, packet.identifier)
         reason_codes.append(reason_code)
-        hooks = core.hooks.subscribe
         if hooks is not None:
             for hook in hooks:
                 hook.on_subscribe(connection, topic_filter, reason_code)
     if connection.version != MQTT_50:  # one code for every failure [3.1.1: MQTT-3.9.3-2]
         reason_codes = [code if code < 0x80 else UNSPECIFIED_ERROR for code in reason_codes]
-    suback = Suback(packet.packet_id, reason_codes, connection.problem(why))
-    connection.answer(connection.encode_within(suback), before)
-    connection.pump(now)
+    if why or connection.peer_max_packet_size:
+        suback = Suback(packet.packet_id, reason_codes, connection.problem(why))
+        connection.answer(connection.encode_within(suback), before)
+    else:
+        connection.answer(plain_suback(packet.packet_id, reason_codes, connection.version), before)
+    if session.retained_sends:
+        connection.pump(now)
     return True
 
 
@@ -86,18 +98,18 @@ def _check(
     why = check_topic_filter(topic_filter, limits.max_topic_levels)
     if why:
         return TOPIC_FILTER_INVALID, why
-    if is_shared(topic_filter):
-        if not limits.shared_subscription_available:
-            return _not_available(
-                connection, SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "Shared Subscriptions are not supported here"
-            )
-    if has_wildcard(topic_filter) and not limits.wildcard_subscription_available:
+    if not limits.shared_subscription_available and is_shared(topic_filter):
+        return _not_available(
+            connection, SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "Shared Subscriptions are not supported here"
+        )
+    if not limits.wildcard_subscription_available and has_wildcard(topic_filter):
         return _not_available(
             connection, WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED, "Wildcard Subscriptions are not supported here"
         )
-    if topic_filter not in session.subscriptions and len(session.subscriptions) >= limits.max_subscriptions:
-        return QUOTA_EXCEEDED, f"a session may have {limits.max_subscriptions} subscriptions"
-    if len(session.retained_sends) >= limits.max_subscriptions:  # again and again, unsent
+    most = limits.max_subscriptions
+    if len(session.subscriptions) >= most and topic_filter not in session.subscriptions:
+        return QUOTA_EXCEEDED, f"a session may have {most} subscriptions"
+    if session.retained_sends and len(session.retained_sends) >= most:  # again and again, unsent
         return QUOTA_EXCEEDED, "too many subscriptions wait for their retained messages"
     if core.asks_authorization:
         verdict = connection.verdict(SUBSCRIBE_ACTION, topic_filter, options & 3, False)
@@ -119,11 +131,12 @@ def _add(
     core: BrokerCore, session: ServerSession, topic_filter: bytes, options: int, qos: int, identifier: int
 ) -> None:
     """Make or replace one subscription [MQTT-3.8.4-3], and have retained messages sent as it asks."""
-    is_new = topic_filter not in session.subscriptions
+    known = len(session.subscriptions)
     subscription = attach(core, session, topic_filter, options, qos, identifier)
     if session.journal is not None:
         session.journal.add(Subscribed(session.number, topic_filter, (options & ~3) | qos, identifier))
     handling = (options >> 4) & 3
+    is_new = len(session.subscriptions) != known
     if subscription.group is None and (handling == 0 or (handling == 1 and is_new)):  # [MQTT-3.3.1-9 to -11]
         if core.retained.may_match(topic_filter):
             if session.retained_sends is NO_SENDS:
@@ -152,9 +165,9 @@ def attach(
             subscription = Subscription(session, qos, no_local, as_published, encoded)
             session.last_subscription = subscription
         core.router.add(topic_filter, subscription)
-    if topic_filter not in session.subscriptions:
-        core.statistics.subscriptions += 1
+    before = len(session.subscriptions)
     session.subscriptions[topic_filter] = subscription
+    core.statistics.subscriptions += len(session.subscriptions) - before
     return subscription
 
 

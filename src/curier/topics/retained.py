@@ -266,6 +266,12 @@ class RetainedTree(Generic[V]):
         if not self._size:
             return False
         node = self._root
+        end = topic_filter.find(b"/")
+        first = topic_filter if end < 0 else topic_filter[:end]
+        if first == b"+" or first == b"#":
+            return True
+        if node.child(first) is None:  # mostly so where little is retained
+            return False
         for level in topic_filter.split(b"/"):
             if level == b"+" or level == b"#":
                 return True

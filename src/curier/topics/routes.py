@@ -33,7 +33,9 @@ class RouteCache(Generic[R]):
 
     def forget(self, topic: bytes) -> R | None:
         """Forget the route of one Topic Name; the caller tells the route, which may have been copied."""
-        return self.table.pop(topic, None)
+        if topic not in self.table:
+            return None
+        return self.table.pop(topic)
 
     def invalidate(self) -> None:
         """Forget every route: something that decides them has changed."""

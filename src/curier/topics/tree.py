@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar, cast, final
 
+from mypy_extensions import mypyc_attr
 
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Subscriber:
     """Whoever is found by a Topic Filter. ``key`` tells one from another under the same filter."""
 
