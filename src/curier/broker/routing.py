@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from mypy_extensions import i64
+
 from curier.broker.sessions import ServerSession, SharedGroup, Subscription
-from curier.topics.filters import has_wildcard
+from curier.topics.filters import has_wildcard, matches
 from curier.topics.routes import RouteCache
 from curier.topics.table import SubscriptionTable
 from curier.topics.tree import Subscriber
 
 LONGEST_CACHED: Final = 1024  # bytes of a Topic Name: the cache is bounded by their number
+MOST_LOOKS: Final = 1024  # at topics in the cache because of one subscription
+LOOKS_PER_ROUTE: Final = 64  # that cost less time than to make a route
+LOOKS_PER_MATCH: Final = 8  # that cost as much as to match a filter with a topic
 
 
 @final
@@ -83,6 +88,7 @@ class Router:
     def __init__(self, cache_size: int) -> None:
         self.table: SubscriptionTable[Subscriber] = SubscriptionTable()
         self.cache: RouteCache[Route] = RouteCache(cache_size)
+        self._credit: i64 = 0  # looks at cached topics that are paid for
 
     def add(self, topic_filter: bytes, subscriber: Subscriber) -> None:
         self.table.add(topic_filter, subscriber)
@@ -93,11 +99,32 @@ class Router:
         self.changed(topic_filter)
 
     def changed(self, topic_filter: bytes) -> None:
-        """Somebody's subscription with this filter is another: forget the routes that may have changed."""
-        if has_wildcard(topic_filter):
+        """Somebody's subscription with this filter is another: forget the routes that may have changed.
+
+        With a wildcard it takes a look at every cached topic to say which those are. That is worth it while
+        the topics are in use, since each would have to be routed again; so looks are paid for by the routes
+        made before, and where nobody publishes, or the topics are many, all are forgotten.
+        """
+        if not has_wildcard(topic_filter):
+            self._forget(topic_filter)
+            return
+        table = self.cache.table
+        looks: i64 = len(table)
+        if not looks:
+            return
+        if looks > self._credit or looks > MOST_LOOKS:
+            self._credit = 0
             self.cache.invalidate()
             return
-        route = self.cache.forget(topic_filter)
+        literal = topic_filter.split(b"+", 1)[0].split(b"#", 1)[0]
+        likely = [topic for topic in table if topic.startswith(literal)]
+        self._credit -= looks + LOOKS_PER_MATCH * len(likely)
+        for topic in likely:
+            if matches(topic_filter, topic):
+                self._forget(topic)
+
+    def _forget(self, topic: bytes) -> None:
+        route = self.cache.forget(topic)
         if route is not None:
             route.is_fast = False  # a connection with permissions of its own may still have it
 
@@ -106,8 +133,10 @@ class Router:
         route = self.cache.table.get(topic)
         if route is None:
             route = self._make(topic)
-            if len(topic) <= LONGEST_CACHED:
+            if len(topic) <= LONGEST_CACHED and not topic.startswith(b"$"):  # few of those, and seldom
                 self.cache.remember(topic, route)
+                if self._credit < LOOKS_PER_ROUTE * MOST_LOOKS:
+                    self._credit += LOOKS_PER_ROUTE
             else:
                 route.is_fast = False  # nobody could tell it that it has changed
         return route
