@@ -66,7 +66,7 @@ class Broker:
         return connection
 
     def pass_in(self, connection: BrokerConnection, data: bytes) -> float:
-        """A turn with one chunk; the seconds it took. What is sent is dropped, as by a network that is fast."""
+        """A turn with one chunk, whose output goes nowhere; the seconds it took."""
         begin = time.perf_counter()
         self.core.receive(connection, data, 1.0)
         self.write(1.0)
@@ -195,9 +195,8 @@ def retained(count: int) -> None:
     for number in range(count):
         took += broker.pass_in(publisher, encode(Publish(exact(number), b"x" * 64, 1, False, True, 1), 4))
     print(f"{count:,} retained messages of 64 bytes")
-    print(
-        f"  storing: {took / count * 1e6:.2f} us each, {size:.0f} bytes, longest turn {broker.longest * 1e3:.1f} ms"
-    )
+    each = took / count * 1e6
+    print(f"  storing: {each:.2f} us each, {size:.0f} bytes, longest turn {broker.longest * 1e3:.1f} ms")
     for qos in (0, 1):
         seconds, got, longest = fetch(broker, f"q{qos}", qos)
         print(

@@ -142,7 +142,7 @@ TestRetainedAgainstDefinition = RetainedAgainstDefinition.TestCase
 def nodes_of(tree: RetainedTree[Value]) -> set[bytes]:
     """The leading parts of topics that the tree has living nodes for; checks each node on the way."""
     found: set[bytes] = set()
-    pending: list[tuple[list[bytes], _Node[Value]]] = [([], tree._root)]
+    pending: list[tuple[list[bytes], _Node]] = [([], tree._root)]
     while pending:
         path, node = pending.pop()
         if path:

@@ -9,7 +9,7 @@ the dead are the majority. Spec: sections 3.3.1.3 and 4.7.
 
 from __future__ import annotations
 
-from typing import Final, Generic, TypeVar, final
+from typing import Final, Generic, TypeVar, cast, final
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -20,7 +20,7 @@ FEW_CHILDREN: Final = 8  # up to which a scan serves and a dict would only cost 
 
 @final
 @mypyc_attr(acyclic=True)
-class _Node(Generic[V]):
+class _Node:
     """One level of Topic Names; with a value, if a Topic Name ends here. It does not know its parent, so that
     millions of them are nothing to the garbage collector.
     """
@@ -31,10 +31,10 @@ class _Node(Generic[V]):
         self.level = level
         self.born: i64 = born  # 0: the root
         self.is_dead: bool = False
-        self.value: V | None = None
-        self.only: _Node[V] | None = None  # the child, where there is one
-        self.children: list[_Node[V]] | None = None  # where there are more, ascending by birth
-        self.by_level: dict[bytes, _Node[V]] | None = None  # the living children, if they are not few
+        self.value: object = None
+        self.only: _Node | None = None  # the child, where there is one
+        self.children: list[_Node] | None = None  # where there are more, ascending by birth
+        self.by_level: dict[bytes, _Node] | None = None  # the living children, if they are not few
         self.dead: i64 = 0  # how many of the children are
 
     def count(self) -> i64:
@@ -43,14 +43,14 @@ class _Node(Generic[V]):
             return len(self.children)
         return 1 if self.only is not None else 0
 
-    def at(self, position: i64) -> _Node[V]:
+    def at(self, position: i64) -> _Node:
         """One of the children."""
         if self.children is not None:
             return self.children[position]
         assert self.only is not None
         return self.only
 
-    def child(self, level: bytes) -> _Node[V] | None:
+    def child(self, level: bytes) -> _Node | None:
         if self.by_level is not None:
             return self.by_level.get(level)
         if self.children is not None:
@@ -61,8 +61,8 @@ class _Node(Generic[V]):
             return self.only
         return None
 
-    def make_child(self, level: bytes, born: i64) -> _Node[V]:
-        node: _Node[V] = _Node(level, born)
+    def make_child(self, level: bytes, born: i64) -> _Node:
+        node: _Node = _Node(level, born)
         if self.children is None:
             if self.only is None:
                 self.only = node
@@ -77,7 +77,7 @@ class _Node(Generic[V]):
             self.by_level = {child.level: child for child in self.children if not child.is_dead}
         return node
 
-    def cut_child(self, node: _Node[V]) -> None:
+    def cut_child(self, node: _Node) -> None:
         node.is_dead = True
         if self.children is None:
             self.only = None
@@ -110,12 +110,12 @@ class _Node(Generic[V]):
 
 
 @final
-class _Frame(Generic[V]):
+class _Frame:
     """How far a walk came among the children of one node."""
 
     __slots__ = ("depth", "last_born", "node", "position")
 
-    def __init__(self, node: _Node[V], depth: i64) -> None:
+    def __init__(self, node: _Node, depth: i64) -> None:
         self.node = node
         self.depth: i64 = depth  # index of the filter's level that the children have to match
         self.position: i64 = 0  # of the next child; valid only until the tree changes
@@ -133,10 +133,10 @@ class RetainedWalk(Generic[V]):
 
     __slots__ = ("_levels", "_newest", "_stack", "done")
 
-    def __init__(self, root: _Node[V], topic_filter: bytes, newest: i64) -> None:
+    def __init__(self, root: _Node, topic_filter: bytes, newest: i64) -> None:
         self._levels = topic_filter.split(b"/")
         self._newest: i64 = newest  # the last node born before the walk
-        self._stack: list[_Frame[V]] = [_Frame(root, 0)]
+        self._stack: list[_Frame] = [_Frame(root, 0)]
         self.done = False
 
     def next(self, limit: int) -> list[V]:
@@ -165,20 +165,20 @@ class RetainedWalk(Generic[V]):
         self.done = not stack
         return found
 
-    def _visit(self, node: _Node[V], depth: i64, found: list[V]) -> bool:
+    def _visit(self, node: _Node, depth: i64, found: list[V]) -> bool:
         """Look at a node whose level matches; is there, at ``depth`` of the filter, more to do below it?"""
         levels = self._levels
         count: i64 = len(levels)
         ends_here = depth == count or levels[depth] == b"#"  # '#' includes the parent
         value = node.value
         if ends_here and value is not None:
-            found.append(value)
+            found.append(cast(V, value))
         if depth == count or (node.children is None and node.only is None):
             return False
         self._stack.append(_Frame(node, depth))
         return True
 
-    def _among_children(self, frame: _Frame[V], is_hash: bool, found: list[V], steps: i64, limit: i64) -> i64:
+    def _among_children(self, frame: _Frame, is_hash: bool, found: list[V], steps: i64, limit: i64) -> i64:
         """Go on among the children of a node, all of which the wildcard matches, as far as one of them has
         more below it; the frame is popped when there is none left. Returns how many were looked at.
 
@@ -217,7 +217,7 @@ class RetainedTree(Generic[V]):
 
     def __init__(self) -> None:
         self.nodes = 0
-        self._root: _Node[V] = _Node(b"", 0)
+        self._root: _Node = _Node(b"", 0)
         self._births: i64 = 0
         self._size = 0
 
@@ -238,17 +238,17 @@ class RetainedTree(Generic[V]):
         node.value = value
         if previous is None:
             self._size += 1
-        return previous
+        return cast("V | None", previous)
 
     def get(self, topic: bytes) -> V | None:
         """The value of exactly this topic, or None."""
         node = self._find(topic)
-        return None if node is None else node.value
+        return None if node is None else cast("V | None", node.value)
 
     def remove(self, topic: bytes) -> V | None:
         """Forget the topic; the value it had, or None."""
         node = self._root
-        path: list[_Node[V]] = []  # parents of the levels
+        path: list[_Node] = []  # parents of the levels
         for level in topic.split(b"/"):
             child = node.child(level)
             if child is None:
@@ -265,7 +265,7 @@ class RetainedTree(Generic[V]):
             parent.cut_child(node)
             self.nodes -= 1
             node = parent
-        return previous
+        return cast(V, previous)
 
     def may_match(self, topic_filter: bytes) -> bool:
         """Is a walk worth its while? False only where no topic begins like the filter."""
@@ -291,7 +291,7 @@ class RetainedTree(Generic[V]):
         """Begin to walk over the values whose Topic Names match the well-formed, non-shared Topic Filter."""
         return RetainedWalk(self._root, topic_filter, self._births)
 
-    def _find(self, topic: bytes) -> _Node[V] | None:
+    def _find(self, topic: bytes) -> _Node | None:
         node = self._root
         for level in topic.split(b"/"):
             child = node.child(level)
