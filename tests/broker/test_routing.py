@@ -18,8 +18,12 @@ def allow(_: object) -> Answer:
     return Answer(0)
 
 
-def subscription(number: int = 1) -> Subscription:
-    return Subscription(ServerSession(f"c{number}", number, None), 0, False, False, b"")
+def make_router(cache_size: int) -> Router:
+    return Router(cache_size, {1: ServerSession("c", 1, None)})
+
+
+def subscription() -> Subscription:
+    return Subscription(1, 0, False, False, b"")
 
 
 @given(
@@ -32,7 +36,7 @@ def subscription(number: int = 1) -> Subscription:
     )
 )
 def test_a_remembered_route_is_the_one_that_would_be_made(steps: list[tuple[str, bytes]]) -> None:
-    router = Router(4)
+    router = make_router(4)
     own = subscription()
     there: set[bytes] = set()
     copies: dict[bytes, object] = {}  # as a connection with permissions keeps them
@@ -60,7 +64,7 @@ def test_a_remembered_route_is_the_one_that_would_be_made(steps: list[tuple[str,
 
 
 def test_a_wildcard_spares_the_other_topics_in_use() -> None:
-    router = Router(1000)
+    router = make_router(1000)
     routes = [router.route(b"a/%d" % number) for number in range(10)]
     router.add(b"b/+", subscription())
     router.add(b"+/3", subscription())
@@ -73,7 +77,7 @@ def test_a_wildcard_spares_the_other_topics_in_use() -> None:
 
 def test_subscribing_is_not_slowed_by_topics_that_nobody_uses() -> None:
     """Each wildcard looks at all topics, until that costs as much as to make their routes again."""
-    router = Router(1000)
+    router = make_router(1000)
     for number in range(10):
         router.route(b"a/%d" % number)
     changes = 0
@@ -85,7 +89,7 @@ def test_subscribing_is_not_slowed_by_topics_that_nobody_uses() -> None:
 
 
 def test_of_very_many_topics_all_are_forgotten() -> None:
-    router = Router(2 * MOST_LOOKS)
+    router = make_router(2 * MOST_LOOKS)
     for number in range(MOST_LOOKS + 1):
         router.route(b"a/%d" % number)
     router.add(b"b/+", subscription())

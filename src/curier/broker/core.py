@@ -83,12 +83,12 @@ class BrokerCore:
         self.statistics: Statistics = Statistics()
         self.hooks: Hooks = Hooks()
         self.tap: HookTap = HookTap(self)
-        self.router: Router = Router(options.route_cache_size)
+        self.sessions_by_number: dict[int, ServerSession] = {}
+        self.router: Router = Router(options.route_cache_size, self.sessions_by_number)
         self.open_routes: list[dict[bytes, Route]] = [self.router.cache.table] * 3  # where all may publish
         self.retained: RetainedTree[ApplicationMessage] = RetainedTree()
         self.layouts: Layouts = Layouts()
         self.sessions: dict[str, ServerSession] = {}
-        self.sessions_by_number: dict[int, ServerSession] = {}
         self.groups: dict[bytes, SharedGroup] = {}
         self.connections: dict[int, BrokerConnection] = {}
         self.deadlines: Deadlines = Deadlines()

@@ -19,7 +19,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64, u8
 
 from curier.broker.routing import Receiver, Route
-from curier.broker.sessions import ServerSession, Subscription
+from curier.broker.sessions import Member, ServerSession
 from curier.codec.constants import MQTT_50
 from curier.codec.primitives import PACKET_IDS
 from curier.codec.publish import Layout, encode_expiry, publish_layout
@@ -471,7 +471,7 @@ def deliver_shared(core: BrokerCore, route: Route, message: ApplicationMessage, 
 
 
 def deliver_member(
-    core: BrokerCore, member: Subscription, group: bytes, message: ApplicationMessage, now: float
+    core: BrokerCore, member: Member, group: bytes, message: ApplicationMessage, now: float
 ) -> None:
     """Give ``message`` to the chosen member, at the QoS granted to it [MQTT-4.8.2-3]."""
     qos = message.qos if message.qos < member.qos else member.qos

@@ -50,6 +50,10 @@ class Receiver:
         self.is_plain = not self.identifiers and not self.has_no_local
 
 
+NO_RECEIVERS: Final[list[Receiver]] = []  # of all routes that have none; never filled
+NO_GROUPS: Final[list[SharedGroup]] = []
+
+
 @final
 class Route:
     """All receivers of one Topic Name."""
@@ -60,8 +64,8 @@ class Route:
         self, topic: bytes, receivers: list[Receiver], groups: list[SharedGroup], is_durable: bool
     ) -> None:
         self.topic = topic
-        self.receivers = receivers
-        self.groups = groups
+        self.receivers = receivers if receivers else NO_RECEIVERS
+        self.groups = groups if groups else NO_GROUPS
         self.is_empty: bool = not receivers and not groups
         # With more than one way to a session, messages go one by one, so that it gets them in one order.
         self.takes_runs: bool = not groups or (not receivers and len(groups) == 1)
@@ -85,7 +89,8 @@ class Route:
 class Router:
     """The subscription table with its route cache."""
 
-    def __init__(self, cache_size: int) -> None:
+    def __init__(self, cache_size: int, sessions: dict[int, ServerSession]) -> None:
+        self.sessions = sessions  # by number
         self.table: SubscriptionTable[Subscriber] = SubscriptionTable()
         self.cache: RouteCache[Route] = RouteCache(cache_size)
         self._credit: i64 = 0  # looks at cached topics that are paid for
@@ -116,7 +121,7 @@ class Router:
             self._credit = 0
             self.cache.invalidate()
             return
-        literal = topic_filter.split(b"+", 1)[0].split(b"#", 1)[0]
+        literal = topic_filter.split(b"+", 1)[0].split(b"#", 1)[0].removesuffix(b"/")  # '#': the parent too
         likely = [topic for topic in table if topic.startswith(literal)]
         self._credit -= looks + LOOKS_PER_MATCH * len(likely)
         for topic in likely:
@@ -134,7 +139,8 @@ class Router:
         if route is None:
             route = self._make(topic)
             if len(topic) <= LONGEST_CACHED and not topic.startswith(b"$"):  # few of those, and seldom
-                self.cache.remember(topic, route)
+                for old in self.cache.remember(topic, route):
+                    old.is_fast = False
                 if self._credit < LOOKS_PER_ROUTE * MOST_LOOKS:
                     self._credit += LOOKS_PER_ROUTE
             else:
@@ -153,18 +159,18 @@ class Router:
                 for member in target.members:
                     is_durable = is_durable or member.session.journal is not None
             elif isinstance(target, Subscription):
-                session = target.session
-                receiver = receivers.get(session.number)
+                receiver = receivers.get(target.key)
                 if receiver is None:
-                    receiver = receivers[session.number] = Receiver(session)
+                    session = self.sessions[target.key]
+                    receiver = receivers[target.key] = Receiver(session)
                     is_durable = is_durable or session.journal is not None
                 receiver.add(target)
                 (restricted if target.no_local else open_ones).append(target)
         if restricted:
             for subscription in open_ones:
-                receiver = receivers[subscription.session.number]
+                receiver = receivers[subscription.key]
                 if receiver.has_no_local:
                     if receiver.own is None:
-                        receiver.own = Receiver(subscription.session)
+                        receiver.own = Receiver(receiver.session)
                     receiver.own.add(subscription)
         return Route(topic, list(receivers.values()), groups, is_durable)

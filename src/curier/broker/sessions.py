@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, final
 
+from mypy_extensions import mypyc_attr
+
 from curier.broker.deadlines import Deadline
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
@@ -16,35 +18,51 @@ if TYPE_CHECKING:
     from curier.broker.connection import BrokerConnection
 
 
-@final
+@mypyc_attr(acyclic=True)
 class Subscription(Subscriber):
-    """How one session subscribes (3.8.3.1), with any number of filters; to a group: with the one it shares.
+    """How one session subscribes (3.8.3.1), with any number of filters; ``key`` is the session's number.
 
     It names no filter, so that a session with a thousand subscriptions that are all alike has one of these.
     """
 
-    __slots__ = ("group", "identifier", "no_local", "qos", "retain_as_published", "session")
+    __slots__ = ("identifier", "no_local", "qos", "retain_as_published")
 
     def __init__(
-        self, session: ServerSession, qos: int, no_local: bool, retain_as_published: bool, identifier: bytes
+        self, key: int, qos: int, no_local: bool, retain_as_published: bool, identifier: bytes
     ) -> None:
-        super().__init__(session.number)
-        self.session = session
+        super().__init__(key)
         self.qos = qos  # granted
         self.no_local = no_local
         self.retain_as_published = retain_as_published
         self.identifier = identifier  # the encoded property, or b""
-        self.group: SharedGroup | None = None
 
     def is_like(self, qos: int, no_local: bool, retain_as_published: bool, identifier: bytes) -> bool:
         """Can one more filter of the session have this one?"""
         return (
-            self.group is None
-            and self.qos == qos
+            self.qos == qos
             and self.no_local == no_local
             and self.retain_as_published == retain_as_published
             and self.identifier == identifier
         )
+
+
+@final
+class Member(Subscription):
+    """How one session takes part in a Shared Subscription."""
+
+    __slots__ = ("group", "session")
+
+    def __init__(
+        self,
+        session: ServerSession,
+        group: SharedGroup,
+        qos: int,
+        retain_as_published: bool,
+        identifier: bytes,
+    ) -> None:
+        super().__init__(session.number, qos, False, retain_as_published, identifier)
+        self.session = session
+        self.group = group
 
 
 @final
@@ -58,22 +76,21 @@ class SharedGroup(Subscriber):
     def __init__(self, number: int, topic_filter: bytes) -> None:
         super().__init__(number)
         self.topic_filter: bytes = topic_filter  # with $share/ShareName/
-        self.members: list[Subscription] = []
+        self.members: list[Member] = []
         self._turn: int = 0
 
-    def put(self, subscription: Subscription) -> None:
+    def put(self, new: Member) -> None:
         """Add a member, or replace the same session's membership (it counts once, 4.8.2)."""
-        subscription.group = self
         for index, member in enumerate(self.members):
-            if member.session is subscription.session:
-                self.members[index] = subscription
+            if member.session is new.session:
+                self.members[index] = new
                 return
-        self.members.append(subscription)
+        self.members.append(new)
 
     def remove(self, session: ServerSession) -> None:
         self.members = [member for member in self.members if member.session is not session]
 
-    def choose(self, qos: int, max_queued: int) -> Subscription | None:
+    def choose(self, qos: int, max_queued: int) -> Member | None:
         """The member that gets the next message published at ``qos``; None where nobody can."""
         members = self.members
         count = len(members)

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from curier.broker.effects import SUBSCRIBE_ACTION
-from curier.broker.sessions import NO_SENDS, RetainedSend, ServerSession, Subscription
+from curier.broker.sessions import NO_SENDS, Member, RetainedSend, ServerSession, Subscription
 from curier.codec.constants import (
     MQTT_50,
     NO_SUBSCRIPTION_EXISTED,
@@ -137,7 +137,9 @@ def _add(
         session.journal.add(Subscribed(session.number, topic_filter, (options & ~3) | qos, identifier))
     handling = (options >> 4) & 3
     is_new = len(session.subscriptions) != known
-    if subscription.group is None and (handling == 0 or (handling == 1 and is_new)):  # [MQTT-3.3.1-9 to -11]
+    if not isinstance(subscription, Member) and (
+        handling == 0 or (handling == 1 and is_new)
+    ):  # [MQTT-3.3.1-9 to -11]
         if core.retained.may_match(topic_filter):
             if session.retained_sends is NO_SENDS:
                 session.retained_sends = deque()
@@ -153,16 +155,17 @@ def attach(
     as_published = (options & 8) != 0
     encoded = encode_subscription_identifier(identifier) if identifier else b""
     if is_shared(topic_filter):
-        subscription = Subscription(session, qos, no_local, as_published, encoded)
         group = core.group(topic_filter)
-        group.put(subscription)
+        member = Member(session, group, qos, as_published, encoded)
+        group.put(member)
+        subscription: Subscription = member
         core.router.add(split_shared(topic_filter)[1], group)
     else:
         last = session.last_subscription
         if last is not None and last.is_like(qos, no_local, as_published, encoded):
             subscription = last
         else:
-            subscription = Subscription(session, qos, no_local, as_published, encoded)
+            subscription = Subscription(session.number, qos, no_local, as_published, encoded)
             session.last_subscription = subscription
         core.router.add(topic_filter, subscription)
     before = len(session.subscriptions)
@@ -206,10 +209,10 @@ def detach(core: BrokerCore, session: ServerSession, topic_filter: bytes, subscr
     its last member (4.8.2).
     """
     core.statistics.subscriptions -= 1
-    group = subscription.group
-    if group is None:
+    if not isinstance(subscription, Member):
         core.router.remove(topic_filter, session.number)
         return
+    group = subscription.group
     group.remove(session)
     shared = split_shared(topic_filter)[1]
     if group.members:
