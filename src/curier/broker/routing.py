@@ -18,7 +18,7 @@ from curier.topics.tree import Subscriber
 
 LONGEST_CACHED: Final = 1024  # bytes of a Topic Name: the cache is bounded by their number
 MOST_LOOKS: Final = 1024  # at topics in the cache because of one subscription
-LOOKS_PER_ROUTE: Final = 64  # that cost less time than to make a route
+LOOKS_PER_ROUTE: Final = 128  # that cost less time than to make a route
 LOOKS_PER_MATCH: Final = 8  # that cost as much as to match a filter with a topic
 
 
