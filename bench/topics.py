@@ -15,9 +15,10 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
-from curier.topics import tree as tree_module
+from curier.topics import table as table_module
 from curier.topics.retained import RetainedTree
-from curier.topics.tree import SubscriptionTree
+from curier.topics.table import SubscriptionTable
+from curier.topics.tree import Subscriber, SubscriptionTree
 
 SITES = 1000
 SAMPLE = 20_000
@@ -88,16 +89,17 @@ class Stopwatch:
         gc.enable()
 
 
-def subscriptions(entries: int, name: str, seed: int) -> None:
+def subscriptions(entries: int, name: str, seed: int, in_tree: bool) -> None:
     make = SUBSCRIPTIONS[name]
     filters = [make(number) for number in range(entries)]
-    value = object()
+    subscribers = [Subscriber(key) for key in range(entries)]
     generator = random.Random(seed)
     topics = [exact(generator.randrange(entries)) for _ in range(SAMPLE)]
-    tree: SubscriptionTree[object] = SubscriptionTree()
+    tree: SubscriptionTree[Subscriber] | SubscriptionTable[Subscriber]
+    tree = SubscriptionTree() if in_tree else SubscriptionTable()
     with Stopwatch(entries) as adding:
-        for key, topic_filter in enumerate(filters):
-            tree.add(topic_filter, key, value)
+        for subscriber, topic_filter in zip(subscribers, filters, strict=True):
+            tree.add(topic_filter, subscriber)
     found = 0
     with Stopwatch(SAMPLE) as matching:
         for topic in topics:
@@ -109,10 +111,9 @@ def subscriptions(entries: int, name: str, seed: int) -> None:
             tree.remove(topic_filter, key)
     del pairs
     gc.collect()
-    keys = list(range(entries))
     tracemalloc.start()
-    for key in keys:
-        tree.add(filters[key], key, value)
+    for subscriber, topic_filter in zip(subscribers, filters, strict=True):
+        tree.add(topic_filter, subscriber)
     size = tracemalloc.get_traced_memory()[0] / entries
     tracemalloc.stop()
     print(
@@ -163,15 +164,16 @@ def main() -> None:
     )
     parser.add_argument("--entries", type=int, nargs="+", default=[100_000, 1_000_000], metavar="N")
     parser.add_argument("--seed", type=int, default=1, help="of the order of look-ups (default: 1)")
+    parser.add_argument("--tree", action="store_true", help="all filters in the tree of levels, no table")
     parser.add_argument("--only", nargs="+", choices=[*SUBSCRIPTIONS, *RETAINED], help="some of the shapes")
     arguments = parser.parse_args()
     chosen = arguments.only or [*SUBSCRIPTIONS, *RETAINED]
-    form = "interpreted" if str(tree_module.__file__).endswith(".py") else "compiled"
-    print(f"{form}, from {tree_module.__file__}\n")
+    form = "interpreted" if str(table_module.__file__).endswith(".py") else "compiled"
+    print(f"{form}, from {table_module.__file__}\n")
     print(f"{'entries':>9} {'subscribe':<12} {'add ns':>7} {'match':>7} {'remove':>7} {'bytes':>7}")
     for entries in arguments.entries:
         for name in (each for each in SUBSCRIPTIONS if each in chosen):
-            subscriptions(entries, name, arguments.seed)
+            subscriptions(entries, name, arguments.seed, arguments.tree)
     print(f"\n{'entries':>9} {'retained':<12} {'set ns':>7} {'get':>7} {'remove':>7} {'bytes':>7}")
     for entries in arguments.entries:
         for name in (each for each in RETAINED if each in chosen):

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from curier.broker.routing import NO_GROUPS, NO_RECEIVERS
 from curier.broker.sessions import NO_SENDS
 from curier.protocol.connection import NO_HELD
 from curier.session import incoming, outgoing
 from curier.session.outgoing import NO_BURSTS, NO_ENTRIES
+from curier.topics.routes import NONE
 
 # A slow machine is no error of a test: no deadline, no complaint about slow generation.
 settings.register_profile(
@@ -116,6 +118,7 @@ def shared_empties_stay_empty() -> Iterator[None]:
     """Sessions that rest share their empty containers: what one of them put there, all would have."""
     yield
     shared: list[Sized] = [NO_ENTRIES, NO_BURSTS, outgoing.NO_IDS, incoming.NO_IDS, NO_HELD, NO_SENDS]
+    shared += [NO_RECEIVERS, NO_GROUPS, NONE]
     filled = [len(one) for one in shared]
     if any(filled):
         pytest.exit(f"a container that all sessions share is not empty: {filled}", returncode=1)

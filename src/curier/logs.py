@@ -62,10 +62,12 @@ class LogHook(Hook):
                 log.warning(
                     "%s may not subscribe to %s (0x%02X)", _name(connection), _text(topic_filter), reason_code
                 )
-        else:
+        elif log.isEnabledFor(logging.DEBUG):
             log.debug("%s subscribed to %s with QoS %d", _name(connection), _text(topic_filter), reason_code)
 
     def on_unsubscribe(self, connection: BrokerConnection, topic_filter: bytes) -> None:
+        if not log.isEnabledFor(logging.DEBUG):
+            return
         log.debug("%s unsubscribed from %s", _name(connection), _text(topic_filter))
 
     def on_drop(self, client_id: str, message: ApplicationMessage, why: str) -> None:

@@ -166,7 +166,7 @@ def test_the_end_of_a_session_takes_all_of_it(net: Net) -> None:
     client.drop()
     net.connect("sender").publish("t", b"x", 1)
     net.advance(10)
-    assert len(net.core.router.tree) == 0
+    assert len(net.core.router.table) == 0
     assert net.core.groups == {}
     assert net.connect("sender").publish("t", b"x", 1) == 0x10  # No matching subscribers
     assert not is_present(net.connect("c", clean=False))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from curier.broker.sessions import ServerSession
+from curier.broker.upkeep import COUNTED_PER_STEP
 from curier.codec import packets as p
+from curier.session.message import ApplicationMessage
+from curier.session.outgoing import Outgoing
 from tests.broker.client import Client
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
@@ -97,6 +101,22 @@ def test_what_changed_is_told_every_interval_and_nothing_else(told: Net) -> None
     }
     told.advance(10)
     assert read(client) == {"uptime": "20 seconds"}
+
+
+def test_the_messages_of_many_sessions_are_counted_bit_by_bit(told: Net) -> None:
+    for number in range(COUNTED_PER_STEP + 1):
+        session = ServerSession(f"s{number}", -number, None)
+        session.outgoing.append(Outgoing(ApplicationMessage(b"t", b"", 1, False), 1, False))
+        told.core.sessions[session.client_id] = session
+    told.now += 10
+    told.core.deadline_reached(told.now)
+    stored = told.core.retained.get(b"$SYS/broker/messages/stored")
+    assert stored is not None
+    assert stored.payload == b"0"
+    told.advance(1)
+    stored = told.core.retained.get(b"$SYS/broker/messages/stored")
+    assert stored is not None
+    assert int(stored.payload) == COUNTED_PER_STEP + 1 + len(NAMES)
 
 
 def test_it_is_for_who_asks_by_name(told: Net) -> None:

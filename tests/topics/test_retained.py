@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -16,6 +18,16 @@ siblings = st.integers(0, 19).map(lambda number: b"a/%d" % number)
 names = st.one_of(topic_names, siblings)
 filters = st.one_of(topic_filters, st.just(b"a/+"), st.just(b"a/#"), siblings)
 Value = tuple[bytes, int]
+V = TypeVar("V")
+
+
+def everything(tree: RetainedTree[V], topic_filter: bytes) -> list[V]:
+    """The values of all topics that the filter matches, met step by step."""
+    found: list[V] = []
+    walk = tree.walk(topic_filter)
+    while not walk.done:
+        found += walk.next(3)
+    return found
 
 
 class OpenWalk:
@@ -71,7 +83,7 @@ class RetainedAgainstDefinition(RuleBasedStateMachine):
 
     @rule(topic_filter=filters)
     def match(self, topic_filter: bytes) -> None:
-        topics = self.tree.match(topic_filter)
+        topics = [topic for topic, _ in everything(self.tree, topic_filter)]
         assert len(topics) == len(set(topics))
         assert set(topics) == self._matching(topic_filter)
 
@@ -130,16 +142,19 @@ TestRetainedAgainstDefinition = RetainedAgainstDefinition.TestCase
 def nodes_of(tree: RetainedTree[Value]) -> set[bytes]:
     """The leading parts of topics that the tree has living nodes for; checks each node on the way."""
     found: set[bytes] = set()
-    pending: list[tuple[list[bytes], _Node[Value]]] = [([], tree._root)]
+    pending: list[tuple[list[bytes], _Node]] = [([], tree._root)]
     while pending:
         path, node = pending.pop()
         if path:
             found.add(b"/".join(path))
-            assert node.topic() == b"/".join(path)
             assert not node.is_bare()
+        assert node.only is None or node.children is None
         children = node.children or []
-        living = [child for child in children if child.parent is node]
-        assert node.children != []
+        if node.only is not None:
+            children = [node.only]
+        assert [node.at(position) for position in range(node.count())] == children
+        living = [child for child in children if not child.is_dead]
+        assert node.children is None or len(node.children) > 1
         assert len(children) - len(living) == node.dead <= len(living)
         assert [child.born for child in children] == sorted({child.born for child in children})
         if node.by_level is not None:
@@ -155,7 +170,7 @@ def test_examples_of_matches(topic_filter: bytes, matching: list[bytes], others:
     tree: RetainedTree[bytes] = RetainedTree()
     for topic in matching + others:
         assert tree.set(topic, topic) is None
-    assert sorted(tree.match(topic_filter)) == sorted(matching)
+    assert sorted(everything(tree, topic_filter)) == sorted(matching)
     walk = tree.walk(topic_filter)
     values = walk.next(100)
     assert sorted(values) == sorted(matching)
@@ -275,14 +290,14 @@ def test_deep_topics_overflow_no_stack(depth: int) -> None:
     tree.set(topic, "deep")
     tree.set(b"a", "shallow")
     assert tree.get(topic) == "deep"
-    assert tree.match(b"+/" * (depth - 1) + b"+") == [topic]
+    assert everything(tree, b"+/" * (depth - 1) + b"+") == ["deep"]
     walk = tree.walk(b"#")
     limit = depth // 128  # with which one call does not come to the last level
     assert walk.next(limit) == ["shallow"]
     assert not walk.done
     tree.remove(topic)
-    assert tree._root.children is not None
-    assert tree._root.children[0].children is None
+    assert tree._root.only is not None
+    assert tree._root.only.count() == 0
     assert walk.next(limit) == []
     tree.set(topic, "deep")
     del tree, walk  # and neither does letting go of all the levels at once

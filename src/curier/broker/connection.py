@@ -10,6 +10,7 @@ from curier.broker import connecting, subscribing
 from curier.broker.deadlines import Deadline
 from curier.broker.delivery import deliver, fast_lane, pump
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Authorize, Close
+from curier.broker.fetching import send_retained
 from curier.broker.routing import Route
 from curier.broker.sessions import ServerSession
 from curier.codec.constants import (
@@ -21,6 +22,7 @@ from curier.codec.constants import (
     PACKET_TOO_LARGE,
     PAYLOAD_FORMAT_INVALID,
     QUOTA_EXCEEDED,
+    SUBSCRIBE,
     TOPIC_NAME_INVALID,
     UNSPECIFIED_ERROR,
 )
@@ -28,6 +30,7 @@ from curier.codec.encode import encode
 from curier.codec.packets import Auth, Connect, Disconnect, Suback, Subscribe, Unsuback, Unsubscribe
 from curier.codec.primitives import PACKET_IDS
 from curier.codec.publish import IncomingPublish, Layout, encode_topic_alias, publish_layout
+from curier.codec.subscribe import parse_subscribe
 from curier.errors import ProtocolError, RemoteProtocolError
 from curier.protocol.connection import CLOSED, CONNECTED, Connection, Tap
 from curier.protocol.server import PAUSED, ServerConnection
@@ -71,6 +74,7 @@ class BrokerConnection(ServerConnection):
         self.written_unsent: int = 0  # those the network had not taken when it was written last
         self.discard_will: bool = False
         self.watch: ConnectionWatch | None = None
+        self.is_continued: bool = False  # is it on the core's list of those that have more to be sent?
         self.is_kept: bool = False  # does the core have held output of this connection in its list?
         # Routes this client may publish to, by QoS: shared by all where nobody decides permissions.
         self.has_permissions: bool = core.asks_authorization
@@ -138,8 +142,15 @@ class BrokerConnection(ServerConnection):
     def accept_auth(self, packet: Auth, now: float) -> None:
         connecting.exchange(self.core, self, packet, now)
 
+    def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
+        if data[pos] >> 4 == SUBSCRIBE and self.state == CONNECTED:
+            plain = parse_subscribe(data, pos, stop, self.version)
+            if plain is not None:
+                return subscribing.subscribe(self.core, self, plain, now)
+        return super().packet(data, pos, stop, now)
+
     def accept_subscribe(self, packet: Subscribe, now: float) -> bool:
-        return subscribing.subscribe(self.core, self, packet, now)
+        return subscribing.subscribe(self.core, self, subscribing.plain(self.core, packet), now)
 
     def accept_unsubscribe(self, packet: Unsubscribe, now: float) -> None:
         subscribing.unsubscribe(self.core, self, packet, now)
@@ -235,8 +246,17 @@ class BrokerConnection(ServerConnection):
         """Is the core done with this connection?"""
         return self.state == CLOSED
 
+    def touch(self) -> None:
+        """Have the output taken when the turn ends."""
+        if not self.is_dirty:
+            self.is_dirty = True
+            self.dirty.append(self)
+
     def take_output(self) -> bytes:
         """Everything to be written now, as one piece; the connection is clean afterwards."""
+        session = self.server_session
+        if session is not None and session.retained_sends:
+            send_retained(self.core, session, self, self.now)
         output = self.output
         self.is_dirty = False
         if len(output) == 1:
@@ -303,11 +323,21 @@ class BrokerConnection(ServerConnection):
             if not self.is_dirty:
                 self.is_dirty = True
                 self.dirty.append(self)
-        self.unsent += layout.size
+        self._grow(layout.size)
+        return True
+
+    def send_block(self, block: bytes) -> None:
+        """Send many packets, which the caller has counted and which nobody needs to see."""
+        self.output.append(block)
+        self.touch()
+        self._grow(len(block))
+
+    def _grow(self, size: int) -> None:
+        """``size`` bytes more wait to be written."""
+        self.unsent += size
         if self.unsent > self.core.options.output_soft_limit and not self.is_congested:
             self.is_congested = True
             self.set_lanes()
-        return True
 
     def _aliased_layout(
         self, message: ApplicationMessage, qos: int, retain: bool, identifiers: bytes, now: float

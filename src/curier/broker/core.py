@@ -19,6 +19,7 @@ from curier.broker.connection import BrokerConnection, ConnectionWatch, HookTap,
 from curier.broker.deadlines import Deadlines
 from curier.broker.delivery import Layouts, deliver, deliver_member
 from curier.broker.effects import Answer, Authenticate, Authorize, Commit, Effect
+from curier.broker.fetching import FETCHED_PER_TURN
 from curier.broker.hooks import Hook, Hooks
 from curier.broker.options import MIB, Options
 from curier.broker.routing import Route, Router
@@ -82,12 +83,12 @@ class BrokerCore:
         self.statistics: Statistics = Statistics()
         self.hooks: Hooks = Hooks()
         self.tap: HookTap = HookTap(self)
-        self.router: Router = Router(options.route_cache_size)
+        self.sessions_by_number: dict[int, ServerSession] = {}
+        self.router: Router = Router(options.route_cache_size, self.sessions_by_number)
         self.open_routes: list[dict[bytes, Route]] = [self.router.cache.table] * 3  # where all may publish
         self.retained: RetainedTree[ApplicationMessage] = RetainedTree()
         self.layouts: Layouts = Layouts()
         self.sessions: dict[str, ServerSession] = {}
-        self.sessions_by_number: dict[int, ServerSession] = {}
         self.groups: dict[bytes, SharedGroup] = {}
         self.connections: dict[int, BrokerConnection] = {}
         self.deadlines: Deadlines = Deadlines()
@@ -95,6 +96,9 @@ class BrokerCore:
         self.arrivals: list[Arrival] = []
         self.welcomed: list[BrokerConnection] = []
         self.continued: list[BrokerConnection] = []  # with retained messages left to send
+        self.fetch_budget: int = (
+            FETCHED_PER_TURN  # how much more of retained messages may be sent in this turn
+        )
         self.is_committing: bool = False
         self.store_trouble: str = ""  # why the disk takes nothing at the moment
         self._serial: int = 0
@@ -127,6 +131,7 @@ class BrokerCore:
 
     def take_dirty(self) -> list[BrokerConnection]:
         """Connections with output, each once; the next turn starts with none."""
+        self.fetch_budget = FETCHED_PER_TURN
         dirty = cast(list[BrokerConnection], self.dirty.copy())
         self.dirty.clear()
         return dirty
@@ -177,11 +182,14 @@ class BrokerCore:
         batch = self.continued[:CONTINUED_PER_TURN]
         del self.continued[:CONTINUED_PER_TURN]
         for connection in batch:
+            connection.is_continued = False
             connection.now = now
             connection.pump(now)
 
     def continue_later(self, connection: BrokerConnection) -> None:
-        self.continued.append(connection)
+        if not connection.is_continued:
+            connection.is_continued = True
+            self.continued.append(connection)
 
     def take_effects(self) -> list[Effect]:
         """What the world has to do now, in order; with the next batch of the journal, if none is on its
@@ -412,9 +420,10 @@ class BrokerCore:
             return
         del self.sessions[session.client_id]
         del self.sessions_by_number[session.number]
-        for subscription in session.subscriptions.values():
-            detach(self, session, subscription)
+        for topic_filter, subscription in session.subscriptions.items():
+            detach(self, session, topic_filter, subscription)
         session.subscriptions = {}
+        session.last_subscription = None
         session.retained_sends.clear()
         self.publish_will(session, now)
         self._hand_over(session, now)

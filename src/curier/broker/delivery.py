@@ -19,7 +19,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64, u8
 
 from curier.broker.routing import Receiver, Route
-from curier.broker.sessions import ServerSession, Subscription
+from curier.broker.sessions import Member, ServerSession
 from curier.codec.constants import MQTT_50
 from curier.codec.primitives import PACKET_IDS
 from curier.codec.publish import Layout, encode_expiry, publish_layout
@@ -35,7 +35,6 @@ PUBACKS: Final = [b"\x40\x02" + packet_id for packet_id in PACKET_IDS]
 PUBRECS: Final = [b"\x50\x02" + packet_id for packet_id in PACKET_IDS]
 
 TOO_LARGE: Final = "larger than the client's Maximum Packet Size"
-RETAINED_PER_PUMP: Final = 256  # retained messages sent to one client before others have their turn
 
 
 def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now: float) -> int:
@@ -472,7 +471,7 @@ def deliver_shared(core: BrokerCore, route: Route, message: ApplicationMessage, 
 
 
 def deliver_member(
-    core: BrokerCore, member: Subscription, group: bytes, message: ApplicationMessage, now: float
+    core: BrokerCore, member: Member, group: bytes, message: ApplicationMessage, now: float
 ) -> None:
     """Give ``message`` to the chosen member, at the QoS granted to it [MQTT-4.8.2-3]."""
     qos = message.qos if message.qos < member.qos else member.qos
@@ -594,8 +593,8 @@ def transmit(
 
 
 def pump(core: BrokerCore, session: ServerSession, connection: BrokerConnection, now: float) -> None:
-    """Send what waits in the session, as far as quota and output allow: first again, then new, then
-    retained.
+    """Send what waits in the session, as far as quota and output allow: first again, then new; then have
+    retained messages fetched.
     """
     outgoing = session.outgoing
     while not connection.is_congested and session.connection is connection:
@@ -621,10 +620,9 @@ def pump(core: BrokerCore, session: ServerSession, connection: BrokerConnection,
                     entry.message, 0, False, entry.retain, entry.identifiers, 0, now, 0
                 ):
                     core.dropped(session, entry.message, TOO_LARGE)
-        elif session.retained_sends and outgoing.has_room():
-            if not _pump_retained(core, session, now):
-                return
         else:
+            if session.retained_sends and outgoing.has_room():
+                connection.touch()  # they are fetched when the output is taken
             return
 
 
@@ -638,32 +636,6 @@ def resend(
     ):
         session.outgoing.abandon(entry)
         core.dropped(session, entry.message, TOO_LARGE)
-
-
-def _pump_retained(core: BrokerCore, session: ServerSession, now: float) -> bool:
-    """Send some retained messages for a new subscription; False when it is enough for this turn."""
-    budget = RETAINED_PER_PUMP
-    while session.retained_sends and budget > 0:
-        send = session.retained_sends[0]
-        connection = session.connection
-        if connection is None or connection.is_congested:
-            return False
-        room = session.outgoing.quota
-        if not session.outgoing.has_room() or session.outgoing.queue:
-            return True
-        messages = send.walk.next(room if room < 64 else 64)
-        budget -= 64
-        subscription = send.subscription
-        for message in messages:
-            if not message.is_expired(now):
-                qos = message.qos if message.qos < subscription.qos else subscription.qos
-                deliver_to(core, session, message, qos, True, subscription.identifier, b"", now)
-        if send.walk.done:
-            session.retained_sends.popleft()
-    if session.retained_sends and session.connection is not None:
-        core.continue_later(session.connection)
-        return False
-    return True
 
 
 @final

@@ -59,7 +59,7 @@ class Options:
             ""  # answered to Request Response Information; "{client_id}" is filled in
         )
         # -- the whole broker --
-        self.max_retained_messages: int = 1_000_000
+        self.max_retained_messages: int = 2_000_000
         self.max_retained_bytes: int = 1024 * MIB
         self.route_cache_size: int = 65_536  # Topic Names whose receivers are remembered
         self.sys_interval: float = 10.0  # between publications of $SYS/broker/...; 0: none

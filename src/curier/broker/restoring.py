@@ -113,8 +113,8 @@ class Restorer:
             session.ends_at = record.ends_at
         elif isinstance(record, SessionEnded):
             session = self._session(record.session)
-            for subscription in session.subscriptions.values():
-                detach(core, session, subscription)
+            for topic_filter, subscription in session.subscriptions.items():
+                detach(core, session, topic_filter, subscription)
             del core.sessions[session.client_id]
             del core.sessions_by_number[record.session]
         elif isinstance(record, Subscribed):
@@ -124,7 +124,7 @@ class Restorer:
             session = self._session(record.session)
             removed = session.subscriptions.pop(record.topic_filter, None)
             if removed is not None:
-                detach(core, session, removed)
+                detach(core, session, record.topic_filter, removed)
         elif isinstance(record, WillSaved):
             session = self._session(record.session)
             session.will = record.message

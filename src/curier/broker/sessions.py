@@ -5,46 +5,68 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, final
 
+from mypy_extensions import mypyc_attr
+
 from curier.broker.deadlines import Deadline
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 from curier.session.session import Session
 from curier.topics.retained import RetainedWalk
+from curier.topics.tree import Subscriber
 
 if TYPE_CHECKING:
     from curier.broker.connection import BrokerConnection
 
 
-class Target:
-    """What the subscription tree holds: one session's subscription, or a group that shares one."""
+@mypyc_attr(acyclic=True)
+class Subscription(Subscriber):
+    """How one session subscribes (3.8.3.1), with any number of filters; ``key`` is the session's number.
 
+    It names no filter, so that a session with a thousand subscriptions that are all alike has one of these.
+    """
 
-@final
-class Subscription(Target):
-    """One session's subscription with its options (3.8.3.1); a member of a group where it is shared."""
-
-    __slots__ = ("group", "identifier", "no_local", "qos", "retain_as_published", "session", "topic_filter")
+    __slots__ = ("identifier", "no_local", "qos", "retain_as_published")
 
     def __init__(
-        self,
-        session: ServerSession,
-        topic_filter: bytes,
-        qos: int,
-        no_local: bool,
-        retain_as_published: bool,
-        identifier: bytes,
+        self, key: int, qos: int, no_local: bool, retain_as_published: bool, identifier: bytes
     ) -> None:
-        self.session = session
-        self.topic_filter = topic_filter  # as subscribed, with $share/... where shared
+        super().__init__(key)
         self.qos = qos  # granted
         self.no_local = no_local
         self.retain_as_published = retain_as_published
         self.identifier = identifier  # the encoded property, or b""
-        self.group: SharedGroup | None = None
+
+    def is_like(self, qos: int, no_local: bool, retain_as_published: bool, identifier: bytes) -> bool:
+        """Can one more filter of the session have this one?"""
+        return (
+            self.qos == qos
+            and self.no_local == no_local
+            and self.retain_as_published == retain_as_published
+            and self.identifier == identifier
+        )
 
 
 @final
-class SharedGroup(Target):
+class Member(Subscription):
+    """How one session takes part in a Shared Subscription."""
+
+    __slots__ = ("group", "session")
+
+    def __init__(
+        self,
+        session: ServerSession,
+        group: SharedGroup,
+        qos: int,
+        retain_as_published: bool,
+        identifier: bytes,
+    ) -> None:
+        super().__init__(session.number, qos, False, retain_as_published, identifier)
+        self.session = session
+        self.group = group
+
+
+@final
+class SharedGroup(Subscriber):
     """A Shared Subscription: its members take turns.
 
     Fair by rotation. A member that cannot take a message now (away, slow, its Receive Maximum used up) is
@@ -52,24 +74,23 @@ class SharedGroup(Target):
     """
 
     def __init__(self, number: int, topic_filter: bytes) -> None:
-        self.number: int = number  # its key in the subscription tree
+        super().__init__(number)
         self.topic_filter: bytes = topic_filter  # with $share/ShareName/
-        self.members: list[Subscription] = []
+        self.members: list[Member] = []
         self._turn: int = 0
 
-    def put(self, subscription: Subscription) -> None:
+    def put(self, new: Member) -> None:
         """Add a member, or replace the same session's membership (it counts once, 4.8.2)."""
-        subscription.group = self
         for index, member in enumerate(self.members):
-            if member.session is subscription.session:
-                self.members[index] = subscription
+            if member.session is new.session:
+                self.members[index] = new
                 return
-        self.members.append(subscription)
+        self.members.append(new)
 
     def remove(self, session: ServerSession) -> None:
         self.members = [member for member in self.members if member.session is not session]
 
-    def choose(self, qos: int, max_queued: int) -> Subscription | None:
+    def choose(self, qos: int, max_queued: int) -> Member | None:
         """The member that gets the next message published at ``qos``; None where nobody can."""
         members = self.members
         count = len(members)
@@ -102,10 +123,14 @@ class SharedGroup(Target):
 class RetainedSend:
     """Retained messages that are being sent because of a new subscription, piece by piece."""
 
-    __slots__ = ("subscription", "walk")
+    __slots__ = ("pending", "subscription", "topic_filter", "walk")
 
-    def __init__(self, walk: RetainedWalk[ApplicationMessage], subscription: Subscription) -> None:
+    def __init__(
+        self, topic_filter: bytes, walk: RetainedWalk[ApplicationMessage], subscription: Subscription
+    ) -> None:
+        self.topic_filter = topic_filter
         self.walk = walk
+        self.pending: list[ApplicationMessage] = []  # met by the walk, and the output had no room for them
         self.subscription = subscription
 
 
@@ -122,7 +147,8 @@ class ServerSession(Session):
         self.arriving: BrokerConnection | None = None  # its CONNACK waits for the journal
         self.lane: int = 0  # MQTT_311 or MQTT_50: takes plain packets of that version unseen; 0: look first
         self.version: int = 0
-        self.subscriptions: dict[bytes, Subscription] = {}
+        self.subscriptions: dict[bytes, Subscription] = {}  # by Topic Filter, with $share/... where shared
+        self.last_subscription: Subscription | None = None  # which the next is mostly like
         self.retained_sends: deque[RetainedSend] = NO_SENDS
         self.expiry_interval: int = 0  # seconds; 0 ends it with the connection (3.1.2.11.2)
         self.ends_at: float = 0.0  # while away: when it ends; 0: not by itself

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from curier.broker.effects import SUBSCRIBE_ACTION
-from curier.broker.sessions import NO_SENDS, RetainedSend, ServerSession, Subscription
+from curier.broker.sessions import NO_SENDS, Member, RetainedSend, ServerSession, Subscription
 from curier.codec.constants import (
     MQTT_50,
     NO_SUBSCRIPTION_EXISTED,
@@ -21,6 +21,7 @@ from curier.codec.constants import (
 from curier.codec.packets import Suback, Subscribe, Unsuback, Unsubscribe
 from curier.codec.publish import encode_subscription_identifier
 from curier.codec.reasons import sendable
+from curier.codec.subscribe import PlainSubscribe, plain_suback
 from curier.errors import RemoteProtocolError
 from curier.session.records import Subscribed, Unsubscribed
 from curier.topics.filters import check_topic_filter, has_wildcard, is_shared, split_shared
@@ -30,13 +31,8 @@ if TYPE_CHECKING:
     from curier.broker.core import BrokerCore
 
 
-def subscribe(core: BrokerCore, connection: BrokerConnection, packet: Subscribe, now: float) -> bool:
-    """Make the subscriptions of one SUBSCRIBE and answer with one SUBACK [MQTT-3.8.4-5].
-
-    False where a permission must be asked for first: nothing has happened yet.
-    """
-    session = connection.server_session
-    assert session is not None
+def plain(core: BrokerCore, packet: Subscribe) -> PlainSubscribe:
+    """A decoded SUBSCRIBE as ``subscribe`` takes it."""
     identifier = 0
     if packet.properties is not None and packet.properties.subscription_identifiers:
         identifier = packet.properties.subscription_identifiers[0]
@@ -46,17 +42,30 @@ def subscribe(core: BrokerCore, connection: BrokerConnection, packet: Subscribe,
                 "Subscription Identifiers are not supported here (3.2.2.3.12)",
             )
     filters = [topic_filter.encode() for topic_filter, _ in packet.subscriptions]
+    options = [each for _, each in packet.subscriptions]
+    return PlainSubscribe(packet.packet_id, filters, options, identifier)
+
+
+def subscribe(core: BrokerCore, connection: BrokerConnection, packet: PlainSubscribe, now: float) -> bool:
+    """Make the subscriptions of one SUBSCRIBE and answer with one SUBACK [MQTT-3.8.4-5].
+
+    False where a permission must be asked for first: nothing has happened yet.
+    """
+    session = connection.server_session
+    assert session is not None
     if core.asks_authorization:
-        for topic_filter, (_, options) in zip(filters, packet.subscriptions, strict=True):
+        for index, topic_filter in enumerate(packet.filters):
             if not check_topic_filter(topic_filter, core.options.max_topic_levels):
-                connection.verdict(SUBSCRIBE_ACTION, topic_filter, options & 3, False)
+                connection.verdict(SUBSCRIBE_ACTION, topic_filter, packet.options[index] & 3, False)
         if connection.paused:
             return False
 
     before = connection.journal_length()
+    hooks = core.hooks.subscribe
     reason_codes: list[int] = []
     why = ""
-    for topic_filter, (_, options) in zip(filters, packet.subscriptions, strict=True):
+    for index, topic_filter in enumerate(packet.filters):
+        options = packet.options[index]
         reason_code, text = _check(core, connection, session, topic_filter, options)
         if reason_code >= 0x80:
             reason_code = sendable(SUBACK, reason_code)
@@ -64,17 +73,20 @@ def subscribe(core: BrokerCore, connection: BrokerConnection, packet: Subscribe,
             core.statistics.refused += 1
         else:
             reason_code = min(options & 3, core.options.maximum_qos)
-            _add(core, session, topic_filter, options, reason_code, identifier)
+            _add(core, session, topic_filter, options, reason_code, packet.identifier)
         reason_codes.append(reason_code)
-        hooks = core.hooks.subscribe
         if hooks is not None:
             for hook in hooks:
                 hook.on_subscribe(connection, topic_filter, reason_code)
     if connection.version != MQTT_50:  # one code for every failure [3.1.1: MQTT-3.9.3-2]
         reason_codes = [code if code < 0x80 else UNSPECIFIED_ERROR for code in reason_codes]
-    suback = Suback(packet.packet_id, reason_codes, connection.problem(why))
-    connection.answer(connection.encode_within(suback), before)
-    connection.pump(now)
+    if why or connection.peer_max_packet_size:
+        suback = Suback(packet.packet_id, reason_codes, connection.problem(why))
+        connection.answer(connection.encode_within(suback), before)
+    else:
+        connection.answer(plain_suback(packet.packet_id, reason_codes, connection.version), before)
+    if session.retained_sends:
+        connection.pump(now)
     return True
 
 
@@ -86,18 +98,18 @@ def _check(
     why = check_topic_filter(topic_filter, limits.max_topic_levels)
     if why:
         return TOPIC_FILTER_INVALID, why
-    if is_shared(topic_filter):
-        if not limits.shared_subscription_available:
-            return _not_available(
-                connection, SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "Shared Subscriptions are not supported here"
-            )
-    if has_wildcard(topic_filter) and not limits.wildcard_subscription_available:
+    if not limits.shared_subscription_available and is_shared(topic_filter):
+        return _not_available(
+            connection, SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "Shared Subscriptions are not supported here"
+        )
+    if not limits.wildcard_subscription_available and has_wildcard(topic_filter):
         return _not_available(
             connection, WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED, "Wildcard Subscriptions are not supported here"
         )
-    if topic_filter not in session.subscriptions and len(session.subscriptions) >= limits.max_subscriptions:
-        return QUOTA_EXCEEDED, f"a session may have {limits.max_subscriptions} subscriptions"
-    if len(session.retained_sends) >= limits.max_subscriptions:  # again and again, unsent
+    most = limits.max_subscriptions
+    if len(session.subscriptions) >= most and topic_filter not in session.subscriptions:
+        return QUOTA_EXCEEDED, f"a session may have {most} subscriptions"
+    if session.retained_sends and len(session.retained_sends) >= most:  # again and again, unsent
         return QUOTA_EXCEEDED, "too many subscriptions wait for their retained messages"
     if core.asks_authorization:
         verdict = connection.verdict(SUBSCRIBE_ACTION, topic_filter, options & 3, False)
@@ -119,37 +131,46 @@ def _add(
     core: BrokerCore, session: ServerSession, topic_filter: bytes, options: int, qos: int, identifier: int
 ) -> None:
     """Make or replace one subscription [MQTT-3.8.4-3], and have retained messages sent as it asks."""
-    is_new = topic_filter not in session.subscriptions
+    known = len(session.subscriptions)
     subscription = attach(core, session, topic_filter, options, qos, identifier)
     if session.journal is not None:
         session.journal.add(Subscribed(session.number, topic_filter, (options & ~3) | qos, identifier))
     handling = (options >> 4) & 3
-    if subscription.group is None and (handling == 0 or (handling == 1 and is_new)):  # [MQTT-3.3.1-9 to -11]
-        if len(core.retained):
+    is_new = len(session.subscriptions) != known
+    if not isinstance(subscription, Member) and (
+        handling == 0 or (handling == 1 and is_new)
+    ):  # [MQTT-3.3.1-9 to -11]
+        if core.retained.may_match(topic_filter):
             if session.retained_sends is NO_SENDS:
                 session.retained_sends = deque()
-            session.retained_sends.append(RetainedSend(core.retained.walk(topic_filter), subscription))
+            walk = core.retained.walk(topic_filter)
+            session.retained_sends.append(RetainedSend(topic_filter, walk, subscription))
 
 
 def attach(
     core: BrokerCore, session: ServerSession, topic_filter: bytes, options: int, qos: int, identifier: int
 ) -> Subscription:
     """Put a subscription into session and tree, in place of the one with the same Topic Filter."""
-    subscription = Subscription(
-        session,
-        topic_filter,
-        qos,
-        (options & 4) != 0,
-        (options & 8) != 0,
-        encode_subscription_identifier(identifier) if identifier else b"",
-    )
-    session.subscriptions[topic_filter] = subscription
+    no_local = (options & 4) != 0
+    as_published = (options & 8) != 0
+    encoded = encode_subscription_identifier(identifier) if identifier else b""
     if is_shared(topic_filter):
         group = core.group(topic_filter)
-        group.put(subscription)
-        core.router.add(split_shared(topic_filter)[1], group.number, group)
+        member = Member(session, group, qos, as_published, encoded)
+        group.put(member)
+        subscription: Subscription = member
+        core.router.add(split_shared(topic_filter)[1], group)
     else:
-        core.router.add(topic_filter, session.number, subscription)
+        last = session.last_subscription
+        if last is not None and last.is_like(qos, no_local, as_published, encoded):
+            subscription = last
+        else:
+            subscription = Subscription(session.number, qos, no_local, as_published, encoded)
+            session.last_subscription = subscription
+        core.router.add(topic_filter, subscription)
+    before = len(session.subscriptions)
+    session.subscriptions[topic_filter] = subscription
+    core.statistics.subscriptions += len(session.subscriptions) - before
     return subscription
 
 
@@ -165,10 +186,10 @@ def unsubscribe(core: BrokerCore, connection: BrokerConnection, packet: Unsubscr
         if subscription is None:
             reason_codes.append(NO_SUBSCRIPTION_EXISTED)
             continue
-        detach(core, session, subscription)
+        detach(core, session, topic_filter, subscription)
         if session.retained_sends:  # [MQTT-3.10.4-2]
             session.retained_sends = deque(
-                [send for send in session.retained_sends if send.subscription.topic_filter != topic_filter]
+                [send for send in session.retained_sends if send.topic_filter != topic_filter]
             )
         if session.journal is not None:
             session.journal.add(Unsubscribed(session.number, topic_filter))
@@ -183,15 +204,19 @@ def unsubscribe(core: BrokerCore, connection: BrokerConnection, packet: Unsubscr
     connection.answer(connection.encode_within(unsuback), before)
 
 
-def detach(core: BrokerCore, session: ServerSession, subscription: Subscription) -> None:
-    """Take a subscription out of the tree; a Shared Subscription goes with its last member (4.8.2)."""
-    group = subscription.group
-    if group is None:
-        core.router.remove(subscription.topic_filter, session.number)
+def detach(core: BrokerCore, session: ServerSession, topic_filter: bytes, subscription: Subscription) -> None:
+    """Take a subscription that is out of its session out of the table too; a Shared Subscription goes with
+    its last member (4.8.2).
+    """
+    core.statistics.subscriptions -= 1
+    if not isinstance(subscription, Member):
+        core.router.remove(topic_filter, session.number)
         return
+    group = subscription.group
     group.remove(session)
+    shared = split_shared(topic_filter)[1]
     if group.members:
-        core.router.cache.invalidate()
+        core.router.changed(shared)
     else:
-        core.router.remove(split_shared(subscription.topic_filter)[1], group.number)
+        core.router.remove(shared, group.key)
         core.forget_group(group)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SWEEP_PER_STEP: Final = 2000  # retained messages looked at before others have their turn
 SWEEP_INTERVAL: Final = 10.0
+STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
+COUNTED_PER_STEP: Final = 10_000  # sessions, likewise, whose messages are counted
 
 VERSION: Final = "curier 0.1.0"
 
@@ -36,6 +38,7 @@ class Statistics:
         self.expired_messages: int = 0
         self.expired_sessions: int = 0
         self.retained_bytes: int = 0
+        self.subscriptions: int = 0  # of all sessions
         self.queued_bytes: int = 0  # of messages that wait in the queues of all sessions
         self.longest_turn: float = (
             0.0  # seconds others had to wait, at most, since $SYS told of it; the driver's
@@ -112,7 +115,7 @@ class RetainedSweep(Deadline):
             elif core.retained.get(message.topic) is message:
                 core.expire_retained(message)
         if not walk.done:
-            return now
+            return now + STEP_PAUSE
         self._walks.clear()
         self._not_before = now + SWEEP_INTERVAL
         return max(self._next, self._not_before) if self._next else 0.0
@@ -130,8 +133,17 @@ class SysPublisher(Deadline):
         self._last: dict[str, str] = {}
         self._loads: dict[str, LoadAverage] = {}
         self._fired_at: float = core.started_at
+        self._uncounted: list[ServerSession] = []
+        self._counted: int = 0  # messages that the sessions counted so far have in their queues and inflight
+        self._is_counting: bool = False
 
     def fire(self, now: float) -> float:
+        if not self._is_counting:
+            self._uncounted = list(self.core.sessions.values())
+            self._counted = 0
+        self._is_counting = self._count()
+        if self._is_counting:
+            return now + STEP_PAUSE
         elapsed = now - self._fired_at
         self._fired_at = now
         values = self._values(now)
@@ -145,16 +157,20 @@ class SysPublisher(Deadline):
                 self.core.publish(ApplicationMessage(topic, value.encode(), 0, retain), None, now)
         return now + self.core.options.sys_interval
 
+    def _count(self) -> bool:
+        """Count the messages of some sessions; are there sessions left?"""
+        uncounted = self._uncounted
+        for session in uncounted[-COUNTED_PER_STEP:]:
+            self._counted += len(session.outgoing.queue) + session.outgoing.inflight_count()
+        del uncounted[-COUNTED_PER_STEP:]
+        return bool(uncounted)
+
     def _values(self, now: float) -> dict[str, str]:
         core = self.core
         traffic = core.traffic
         statistics = core.statistics
         away = len(core.sessions) - statistics.connected
-        queued = 0
-        subscriptions = 0
-        for session in core.sessions.values():
-            queued += len(session.outgoing.queue) + session.outgoing.inflight_count()
-            subscriptions += len(session.subscriptions)
+        queued = self._counted
         return {
             "version": VERSION,
             "uptime": f"{int(now - core.started_at)} seconds",
@@ -178,7 +194,7 @@ class SysPublisher(Deadline):
             "bytes/received": str(traffic.bytes_received),
             "bytes/sent": str(traffic.bytes_sent),
             "retained messages/count": str(len(core.retained)),
-            "subscriptions/count": str(subscriptions),
+            "subscriptions/count": str(statistics.subscriptions),
             "shared_subscriptions/count": str(len(core.groups)),
             "turn/longest": f"{statistics.longest_turn * 1000:.1f} ms",
         }

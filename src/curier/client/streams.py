@@ -19,7 +19,7 @@ from curier.codec.packets import Publish
 from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, MqttError
 from curier.topics.filters import is_shared, split_shared
-from curier.topics.tree import SubscriptionTree
+from curier.topics.tree import Subscriber, SubscriptionTree
 from curier.types import Message, QoS, Subscription
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class ReceivedMessage(Message):
         return Message, self._fields()
 
 
-class Stream:
+class Stream(Subscriber):
     """The messages of one ``Client.subscribe``: a context manager and an async iterator.
 
     It ends (``StopAsyncIteration``) when it is closed; where the client has failed it raises what ended it,
@@ -187,6 +187,7 @@ class Stream:
         user_properties: list[tuple[str, str]] | None = None,
         keep: bool = False,
     ) -> None:
+        super().__init__(0)  # its key is the router's to choose
         self.filters = filters
         self.keep = keep
         self.granted: tuple[QoS, ...] = ()
@@ -197,7 +198,6 @@ class Stream:
         self.error: MqttError | None = None
         self.is_open = False
         self.is_closed = False
-        self.number = 0  # of the router
         self._subscriptions = subscriptions
         self._buffer = buffer
         self._drops_newest = overflow == "drop_newest"
@@ -365,9 +365,9 @@ class Router:
     def add(self, stream: Stream) -> None:
         """``stream`` takes part from now on, beginning with what waited for it."""
         self._last += 1
-        stream.number = self._last
+        stream.key = self._last
         for subscription in stream.filters:
-            self._tree.add(bare_filter(subscription.topic_filter), stream.number, stream)
+            self._tree.add(bare_filter(subscription.topic_filter), stream)
         self._routes.clear()
         waiting, self.unclaimed = self.unclaimed, deque()
         for publish, delivery in waiting:
@@ -380,7 +380,7 @@ class Router:
     def remove(self, stream: Stream, keep: bool) -> None:
         """``stream`` gets nothing more; what it has not taken waits for another (``keep``), or is gone."""
         for subscription in stream.filters:
-            self._tree.remove(bare_filter(subscription.topic_filter), stream.number)
+            self._tree.remove(bare_filter(subscription.topic_filter), stream.key)
         self._routes.clear()
         for message in stream.leave():
             delivery = message._delivery

@@ -73,10 +73,23 @@ class Outgoing:
 class Burst:
     """QoS 1 PUBLISH packets of one topic and one size, sent in a row, with Packet Identifiers in a row.
 
-    ``count`` of them are unacknowledged, the first of those at ``frames[start]`` with ``first_id``.
+    ``count`` of them are unacknowledged, the first of those at ``frames[start]`` with ``first_id``. Retained
+    messages are bursts of any topics and sizes: then ``messages`` holds them and ``frames`` nothing.
     """
 
-    __slots__ = ("count", "first_id", "frames", "group", "payload_at", "sent_at", "size", "start", "topic")
+    __slots__ = (
+        "count",
+        "first_id",
+        "frames",
+        "group",
+        "identifiers",
+        "messages",
+        "payload_at",
+        "sent_at",
+        "size",
+        "start",
+        "topic",
+    )
 
     def __init__(
         self,
@@ -88,6 +101,8 @@ class Burst:
         count: i64,
         group: bytes,
         sent_at: float,
+        messages: list[ApplicationMessage] | None = None,
+        identifiers: bytes = b"",
     ) -> None:
         self.topic = topic
         self.frames = frames
@@ -98,10 +113,19 @@ class Burst:
         self.group = group  # Topic Filter of the Shared Subscription, or b""
         self.sent_at = sent_at
         self.start: i64 = 0
+        self.messages = messages  # retained ones, those already acknowledged included
+        self.identifiers = identifiers  # encoded Subscription Identifiers they were sent with
 
-    def message_size(self) -> i64:
-        """Bytes each of them counts for, as ``ApplicationMessage.size`` has it."""
-        return len(self.topic) + self.size - self.payload_at
+    def bytes_of(self, count: i64) -> i64:
+        """Bytes that the next ``count`` of them count for, as ``ApplicationMessage.size`` has it."""
+        messages = self.messages
+        if messages is None:
+            return count * (len(self.topic) + self.size - self.payload_at)
+        total: i64 = 0
+        first: i64 = len(messages) - self.count
+        for index in range(first, first + count):
+            total += messages[index].size()
+        return total
 
 
 @final
@@ -303,13 +327,13 @@ class OutgoingFlow:
         self.bursts.append(burst)
         self.last_id = burst.first_id + burst.count - 1
         self.quota -= burst.count
-        self.sent_bytes += burst.count * burst.message_size()
+        self.sent_bytes += burst.bytes_of(burst.count)
 
     def confirm(self, count: i64) -> None:
         """``count`` PUBACKs from ``expected`` on, as far as that burst goes."""
         burst = self.bursts[0]
+        self.sent_bytes -= burst.bytes_of(count)
         burst.count -= count
-        self.sent_bytes -= count * burst.message_size()
         if burst.count:
             burst.first_id += count
             burst.start += count * burst.size
@@ -328,11 +352,15 @@ class OutgoingFlow:
         self.expected = 0
         for burst in self.bursts:
             start = burst.start
+            retained = burst.messages
             for index in range(burst.count):
-                payload = burst.frames[start + burst.payload_at : start + burst.size]
-                entry = Outgoing(
-                    ApplicationMessage(burst.topic, payload, 1, False), 1, False, b"", burst.group
-                )
+                if retained is not None:
+                    message = retained[len(retained) - burst.count + index]
+                    entry = Outgoing(message, 1, True, burst.identifiers)
+                else:
+                    payload = burst.frames[start + burst.payload_at : start + burst.size]
+                    message = ApplicationMessage(burst.topic, payload, 1, False)
+                    entry = Outgoing(message, 1, False, b"", burst.group)
                 entry.packet_id = burst.first_id + index
                 entry.on_wire = True
                 entry.sent_at = burst.sent_at

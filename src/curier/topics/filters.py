@@ -14,6 +14,7 @@ from typing import Final
 
 MAXIMUM_TOPIC_BYTES: Final = 65535
 SHARE_PREFIX: Final = b"$share/"
+DOLLAR: Final = 0x24
 PLUS: Final = 0x2B
 HASH: Final = 0x23
 
@@ -47,7 +48,7 @@ def check_topic_filter(topic_filter: bytes, max_levels: int) -> str:
 
 def is_shared(topic_filter: bytes) -> bool:
     """Whether this is the filter of a Shared Subscription (5.0 section 4.8.2)."""
-    return topic_filter.startswith(SHARE_PREFIX)
+    return len(topic_filter) > 6 and topic_filter[0] == DOLLAR and topic_filter.startswith(SHARE_PREFIX)
 
 
 def split_shared(topic_filter: bytes) -> tuple[bytes, bytes]:

@@ -9,7 +9,9 @@ the dead are the majority. Spec: sections 3.3.1.3 and 4.7.
 
 from __future__ import annotations
 
-from typing import Final, Generic, TypeVar, final
+from typing import Final, Generic, TypeVar, cast, final
+
+from mypy_extensions import i64, mypyc_attr
 
 V = TypeVar("V")
 
@@ -17,91 +19,107 @@ FEW_CHILDREN: Final = 8  # up to which a scan serves and a dict would only cost 
 
 
 @final
-class _Node(Generic[V]):
-    """One level of Topic Names; with a value, if a Topic Name ends here."""
+@mypyc_attr(acyclic=True)
+class _Node:
+    """One level of Topic Names; with a value, if a Topic Name ends here. It does not know its parent, so that
+    millions of them are nothing to the garbage collector.
+    """
 
-    __slots__ = ("born", "by_level", "children", "dead", "level", "parent", "value")
+    __slots__ = ("born", "by_level", "children", "dead", "is_dead", "level", "only", "value")
 
-    def __init__(self, parent: _Node[V] | None, level: bytes, born: int) -> None:
-        self.parent = parent  # None for the root and for the dead
+    def __init__(self, level: bytes, born: i64) -> None:
         self.level = level
-        self.born = born
-        self.value: V | None = None
-        self.children: list[_Node[V]] | None = None  # ascending by birth; None if none lives
-        self.by_level: dict[bytes, _Node[V]] | None = None  # the living children, if they are not few
-        self.dead = 0  # how many of the children are
+        self.born: i64 = born  # 0: the root
+        self.is_dead: bool = False
+        self.value: object = None
+        self.only: _Node | None = None  # the child, where there is one
+        self.children: list[_Node] | None = None  # where there are more, ascending by birth
+        self.by_level: dict[bytes, _Node] | None = None  # the living children, if they are not few
+        self.dead: i64 = 0  # how many of the children are
 
-    def child(self, level: bytes) -> _Node[V] | None:
+    def count(self) -> i64:
+        """How many children there are, the dead included."""
+        if self.children is not None:
+            return len(self.children)
+        return 1 if self.only is not None else 0
+
+    def at(self, position: i64) -> _Node:
+        """One of the children."""
+        if self.children is not None:
+            return self.children[position]
+        assert self.only is not None
+        return self.only
+
+    def child(self, level: bytes) -> _Node | None:
         if self.by_level is not None:
             return self.by_level.get(level)
         if self.children is not None:
             for node in self.children:
-                if node.level == level and node.parent is not None:
+                if node.level == level and not node.is_dead:
                     return node
+        elif self.only is not None and self.only.level == level:
+            return self.only
         return None
 
-    def make_child(self, level: bytes, born: int) -> _Node[V]:
-        node: _Node[V] = _Node(self, level, born)
+    def make_child(self, level: bytes, born: i64) -> _Node:
+        node: _Node = _Node(level, born)
         if self.children is None:
-            self.children = [node]
+            if self.only is None:
+                self.only = node
+            else:
+                self.children = [self.only, node]
+                self.only = None
             return node
         self.children.append(node)
         if self.by_level is not None:
             self.by_level[level] = node
         elif len(self.children) > FEW_CHILDREN:
-            self.by_level = {child.level: child for child in self.children if child.parent is not None}
+            self.by_level = {child.level: child for child in self.children if not child.is_dead}
         return node
 
-    def cut_child(self, node: _Node[V]) -> None:
-        node.parent = None
+    def cut_child(self, node: _Node) -> None:
+        node.is_dead = True
+        if self.children is None:
+            self.only = None
+            return
         self.dead += 1
         if self.by_level is not None:
             del self.by_level[node.level]
-        if self.children is not None and self.dead * 2 > len(self.children):
-            living = [child for child in self.children if child.parent is not None]
-            self.children = living if living else None
+        if self.dead * 2 > len(self.children):
+            living = [child for child in self.children if not child.is_dead]
+            self.children = living if len(living) > 1 else None
+            self.only = living[0] if len(living) == 1 else None
             self.dead = 0
             if len(living) <= FEW_CHILDREN:
                 self.by_level = None
 
     def is_bare(self) -> bool:
-        return self.value is None and self.children is None
+        return self.value is None and self.children is None and self.only is None
 
-    def position_after(self, born: int) -> int:
+    def position_after(self, born: i64) -> i64:
         """Index of the first child born later than ``born``."""
-        if self.children is None:
-            return 0
-        low = 0
-        high = len(self.children)
+        low: i64 = 0
+        high = self.count()
         while low < high:
-            middle = (low + high) // 2
-            if self.children[middle].born <= born:
+            middle = (low + high) >> 1
+            if self.at(middle).born <= born:
                 low = middle + 1
             else:
                 high = middle
         return low
 
-    def topic(self) -> bytes:
-        levels: list[bytes] = []
-        node = self
-        while node.parent is not None:
-            levels.append(node.level)
-            node = node.parent
-        levels.reverse()
-        return b"/".join(levels)
-
 
 @final
-class _Frame(Generic[V]):
+class _Frame:
     """How far a walk came among the children of one node."""
 
     __slots__ = ("depth", "last_born", "node", "position")
 
-    def __init__(self, node: _Node[V], depth: int) -> None:
+    def __init__(self, node: _Node, depth: i64) -> None:
         self.node = node
-        self.depth = depth  # index of the filter's level that the children have to match
-        self.position = 0  # of the next child; valid only until the tree changes
-        self.last_born = 0  # of the child before it
+        self.depth: i64 = depth  # index of the filter's level that the children have to match
+        self.position: i64 = 0  # of the next child; valid only until the tree changes
+        self.last_born: i64 = 0  # of the child before it
 
 
 @final
@@ -115,10 +133,10 @@ class RetainedWalk(Generic[V]):
 
     __slots__ = ("_levels", "_newest", "_stack", "done")
 
-    def __init__(self, root: _Node[V], topic_filter: bytes, newest: int) -> None:
+    def __init__(self, root: _Node, topic_filter: bytes, newest: i64) -> None:
         self._levels = topic_filter.split(b"/")
-        self._newest = newest  # the last node born before the walk
-        self._stack: list[_Frame[V]] = [_Frame(root, 0)]
+        self._newest: i64 = newest  # the last node born before the walk
+        self._stack: list[_Frame] = [_Frame(root, 0)]
         self.done = False
 
     def next(self, limit: int) -> list[V]:
@@ -127,53 +145,64 @@ class RetainedWalk(Generic[V]):
         One call looks at about 8 times ``limit`` nodes at most; where few of them match, it returns fewer
         values or none although there are more to come. Only ``done`` tells the end.
         """
-        return [node.value for node in self._advance(limit) if node.value is not None]
-
-    def _advance(self, limit: int) -> list[_Node[V]]:
-        found: list[_Node[V]] = []
+        found: list[V] = []
         stack = self._stack
         levels = self._levels
         for frame in stack:
             frame.position = frame.node.position_after(frame.last_born)
-        steps = 8 * limit + 64
+        steps: i64 = 8 * limit + 64
         while stack and steps > 0 and len(found) < limit:
-            steps -= 1
             frame = stack[-1]
             level = levels[frame.depth]
             if level == b"+" or level == b"#":
-                child = self._next_child(frame)
-            else:
-                child = frame.node.child(level)
-                stack.pop()
-            if child is None:
+                steps -= self._among_children(frame, level == b"#", found, steps, limit)
                 continue
-            depth = frame.depth if level == b"#" else frame.depth + 1
-            ends_here = depth == len(levels) or levels[depth] == b"#"  # '#' includes the parent
-            if ends_here and child.value is not None:
-                found.append(child)
-            if depth < len(levels) and child.children is not None:
-                stack.append(_Frame(child, depth))
+            steps -= 1
+            stack.pop()
+            child = frame.node.child(level)
+            if child is not None:
+                self._visit(child, frame.depth + 1, found)
         self.done = not stack
         return found
 
-    def _next_child(self, frame: _Frame[V]) -> _Node[V] | None:
-        """The next child, if a wildcard matches it; the frame is popped when there is none left.
+    def _visit(self, node: _Node, depth: i64, found: list[V]) -> bool:
+        """Look at a node whose level matches; is there, at ``depth`` of the filter, more to do below it?"""
+        levels = self._levels
+        count: i64 = len(levels)
+        ends_here = depth == count or levels[depth] == b"#"  # '#' includes the parent
+        value = node.value
+        if ends_here and value is not None:
+            found.append(cast(V, value))
+        if depth == count or (node.children is None and node.only is None):
+            return False
+        self._stack.append(_Frame(node, depth))
+        return True
 
-        It may be a dead one: that has neither value nor children, so nothing comes of it.
+    def _among_children(self, frame: _Frame, is_hash: bool, found: list[V], steps: i64, limit: i64) -> i64:
+        """Go on among the children of a node, all of which the wildcard matches, as far as one of them has
+        more below it; the frame is popped when there is none left. Returns how many were looked at.
+
+        Dead ones have neither value nor children, so nothing comes of them.
         """
-        children = frame.node.children
-        if children is None or frame.position == len(children):
-            self._stack.pop()
-            return None
-        child = children[frame.position]
-        if child.born > self._newest:  # as are all behind it
-            self._stack.pop()
-            return None
-        frame.position += 1
-        frame.last_born = child.born
-        if frame.node.parent is None and child.level.startswith(b"$"):  # [MQTT-4.7.2-1]
-            return None
-        return child
+        node = frame.node
+        count = node.count()
+        position = frame.position
+        first = position
+        depth = frame.depth if is_hash else frame.depth + 1
+        is_root = not node.born
+        while position - first < steps and len(found) < limit:
+            child = node.at(position) if position < count else None
+            if child is None or child.born > self._newest:  # as are all behind it
+                self._stack.pop()
+                break
+            position += 1
+            frame.last_born = child.born
+            if is_root and child.level.startswith(b"$"):  # [MQTT-4.7.2-1]
+                continue
+            if self._visit(child, depth, found):
+                break
+        frame.position = position
+        return position - first + 1
 
 
 @final
@@ -188,8 +217,8 @@ class RetainedTree(Generic[V]):
 
     def __init__(self) -> None:
         self.nodes = 0
-        self._root: _Node[V] = _Node(None, b"", 0)
-        self._births = 0
+        self._root: _Node = _Node(b"", 0)
+        self._births: i64 = 0
         self._size = 0
 
     def __len__(self) -> int:
@@ -209,43 +238,60 @@ class RetainedTree(Generic[V]):
         node.value = value
         if previous is None:
             self._size += 1
-        return previous
+        return cast("V | None", previous)
 
     def get(self, topic: bytes) -> V | None:
         """The value of exactly this topic, or None."""
         node = self._find(topic)
-        return None if node is None else node.value
+        return None if node is None else cast("V | None", node.value)
 
     def remove(self, topic: bytes) -> V | None:
         """Forget the topic; the value it had, or None."""
-        node = self._find(topic)
-        if node is None or node.value is None:
-            return None
+        node = self._root
+        path: list[_Node] = []  # parents of the levels
+        for level in topic.split(b"/"):
+            child = node.child(level)
+            if child is None:
+                return None
+            path.append(node)
+            node = child
         previous = node.value
+        if previous is None:
+            return None
         node.value = None
         self._size -= 1
-        parent = node.parent
-        while parent is not None and node.is_bare():
+        while path and node.is_bare():
+            parent = path.pop()
             parent.cut_child(node)
             self.nodes -= 1
             node = parent
-            parent = node.parent
-        return previous
+        return cast(V, previous)
 
-    def match(self, topic_filter: bytes) -> list[bytes]:
-        """All Topic Names that the filter matches, in no particular order; ``walk`` does it bit by bit."""
-        topics: list[bytes] = []
-        walk = self.walk(topic_filter)
-        while not walk.done:
-            for node in walk._advance(1024):
-                topics.append(node.topic())
-        return topics
+    def may_match(self, topic_filter: bytes) -> bool:
+        """Is a walk worth its while? False only where no topic begins like the filter."""
+        if not self._size:
+            return False
+        node = self._root
+        end = topic_filter.find(b"/")
+        first = topic_filter if end < 0 else topic_filter[:end]
+        if first == b"+" or first == b"#":
+            return True
+        if node.child(first) is None:  # mostly so where little is retained
+            return False
+        for level in topic_filter.split(b"/"):
+            if level == b"+" or level == b"#":
+                return True
+            child = node.child(level)
+            if child is None:
+                return False
+            node = child
+        return node.value is not None
 
     def walk(self, topic_filter: bytes) -> RetainedWalk[V]:
         """Begin to walk over the values whose Topic Names match the well-formed, non-shared Topic Filter."""
         return RetainedWalk(self._root, topic_filter, self._births)
 
-    def _find(self, topic: bytes) -> _Node[V] | None:
+    def _find(self, topic: bytes) -> _Node | None:
         node = self._root
         for level in topic.split(b"/"):
             child = node.child(level)

@@ -1,91 +1,99 @@
-"""The subscription tree: which subscriptions match a Topic Name.
+"""The subscription tree: which subscriptions match a Topic Name, whatever wildcards their filters have.
 
-Topic Filters without a wildcard, by far the most, lie in one flat dict: finding theirs is one lookup, and
-each costs little memory. Only filters with ``+`` or ``#`` grow a tree of their levels, which ``match``
-descends breadth first, all branches at once, so that no node is visited twice and no depth overflows a stack.
-Branches that carry no filter any more are cut at once. Spec: section 4.7.
+A tree of the levels of Topic Filters, which ``match`` descends breadth first, all branches at once, so that
+no node is visited twice and no depth overflows a stack. Branches that carry no filter any more are cut at
+once. ``table`` keeps most filters out of it, which cost less there. Spec: section 4.7.
 """
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar, final
+from typing import Generic, TypeVar, cast, final
 
-from curier.topics.filters import has_wildcard
-
-V = TypeVar("V")
+from mypy_extensions import mypyc_attr
 
 
-@final
-class _Subscribers(Generic[V]):
-    """All who subscribe with one filter; the first lies here bare, since most filters have just one."""
+@mypyc_attr(acyclic=True, allow_interpreted_subclasses=True)
+class Subscriber:
+    """Whoever is found by a Topic Filter. ``key`` tells one from another under the same filter.
 
-    __slots__ = ("key", "others", "value")
+    A subclass that refers to nothing but plain values is best acyclic as well: then the garbage collector
+    does not look at the dicts that hold a million of them.
+    """
 
-    def __init__(self, key: int, value: V) -> None:
-        self.key = key
-        self.value = value
-        self.others: dict[int, V] | None = None  # never empty
+    __slots__ = ("key",)
 
-    def put(self, key: int, value: V) -> V | None:
-        previous: V | None
-        if key == self.key:
-            previous = self.value
-            self.value = value
-            return previous
-        if self.others is None:
-            self.others = {key: value}
-            return None
-        previous = self.others.get(key)
-        self.others[key] = value
-        return previous
+    def __init__(self, key: int) -> None:
+        self.key: int = key
 
-    def get(self, key: int) -> V | None:
-        if key == self.key:
-            return self.value
-        return None if self.others is None else self.others.get(key)
 
-    def drop(self, key: int) -> V | None:
-        """Remove one of several; the caller lets go of the whole where ``key`` is the only one."""
-        if self.others is None:
-            return None
-        previous: V | None
-        if key == self.key:
-            previous = self.value
-            self.key, self.value = self.others.popitem()
-        else:
-            previous = self.others.pop(key, None)
-        if not self.others:
-            self.others = None
-        return previous
-
-    def is_only(self, key: int) -> bool:
-        return self.others is None and key == self.key
-
-    def collect(self, into: list[V]) -> None:
-        into.append(self.value)
-        if self.others is not None:
-            into.extend(self.others.values())
+S = TypeVar("S", bound=Subscriber)
 
 
 @final
-class _Node(Generic[V]):
-    """One level of the filters that have a wildcard."""
+class Several(Subscriber):
+    """Two or more who subscribe with one filter; most filters have just one, which lies bare in its place."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, first: Subscriber, second: Subscriber) -> None:
+        super().__init__(0)
+        self.members: dict[int, Subscriber] = {first.key: first, second.key: second}
+
+
+def put(place: Subscriber, subscriber: Subscriber) -> Subscriber:
+    """What lies in ``place`` once ``subscriber`` is there too, in the place of the one with its key."""
+    if isinstance(place, Several):
+        place.members[subscriber.key] = subscriber
+        return place
+    return subscriber if place.key == subscriber.key else Several(place, subscriber)
+
+
+def get(place: Subscriber | None, key: int) -> Subscriber | None:
+    """Who lies in ``place`` under this key."""
+    if isinstance(place, Several):
+        return place.members.get(key)
+    return place if place is not None and place.key == key else None
+
+
+def drop(place: Subscriber, key: int) -> Subscriber | None:
+    """What lies in ``place`` without the one under ``key``, who is there; None: nobody."""
+    if not isinstance(place, Several):
+        return None
+    del place.members[key]
+    if len(place.members) > 1:
+        return place
+    for last in place.members.values():
+        return last
+    return None
+
+
+def collect(place: Subscriber, into: list[Subscriber]) -> None:
+    """Append everyone who lies in ``place``."""
+    if isinstance(place, Several):
+        into.extend(place.members.values())
+    else:
+        into.append(place)
+
+
+@final
+class _Node:
+    """One level of filters."""
 
     __slots__ = ("children", "here", "plus", "under")
 
     def __init__(self) -> None:
-        self.children: dict[bytes, _Node[V]] | None = None  # by literal level; never empty
-        self.plus: _Node[V] | None = None  # the child for '+'
-        self.here: _Subscribers[V] | None = None  # of the filter that ends at this level
-        self.under: _Subscribers[V] | None = None  # of the filter that goes on with '#'
+        self.children: dict[bytes, _Node] | None = None  # by literal level; never empty
+        self.plus: _Node | None = None  # the child for '+'
+        self.here: Subscriber | None = None  # of the filter that ends at this level
+        self.under: Subscriber | None = None  # of the filter that goes on with '#'
 
-    def child(self, level: bytes) -> _Node[V] | None:
+    def child(self, level: bytes) -> _Node | None:
         if level == b"+":
             return self.plus
         return None if self.children is None else self.children.get(level)
 
-    def make_child(self, level: bytes) -> _Node[V]:
-        node: _Node[V] = _Node()
+    def make_child(self, level: bytes) -> _Node:
+        node = _Node()
         if level == b"+":
             self.plus = node
         elif self.children is None:
@@ -108,74 +116,66 @@ class _Node(Generic[V]):
 
 
 @final
-class SubscriptionTree(Generic[V]):
-    """Values by Topic Filter and key; ``len`` counts the pairs of filter and key.
+class SubscriptionTree(Generic[S]):
+    """Subscribers by Topic Filter and key.
 
-    A filter is well formed (``filters.check_topic_filter``) and not shared (``filters.split_shared`` first),
-    a key is the number of a session or of a share group, a value is not None. ``add``, ``remove`` and ``get``
-    cost O(levels) however many others subscribe with the same filter.
+    A filter is well formed (``filters.check_topic_filter``) and not shared (``filters.split_shared`` first).
+    ``add``, ``remove`` and ``get`` cost O(levels) however many others subscribe with the same filter.
 
-    ``nodes`` counts the levels that filters with a wildcard needed, shared beginnings once: a filter of many
-    levels is small on the wire and large in memory, up to 350 bytes a node, so whoever limits memory counts
-    these too.
+    ``nodes`` counts the levels that the filters need, shared beginnings once: a filter of many levels is
+    small on the wire and large in memory, up to 350 bytes a node, so whoever limits memory counts these too.
     """
 
-    __slots__ = ("_exact", "_root", "_size", "nodes")
+    __slots__ = ("_root", "nodes")
 
     def __init__(self) -> None:
-        self.nodes = 0
-        self._exact: dict[bytes, _Subscribers[V]] = {}
-        self._root: _Node[V] = _Node()
-        self._size = 0
+        self.nodes: int = 0
+        self._root = _Node()
 
-    def __len__(self) -> int:
-        return self._size
+    def is_empty(self) -> bool:
+        return self._root.is_bare()
 
-    def add(self, topic_filter: bytes, key: int, value: V) -> V | None:
-        """Set the value under this filter and key; the previous one, or None."""
-        subscribers = self._find(topic_filter)
-        if subscribers is None:
-            self._plant(topic_filter, _Subscribers(key, value))
-            self._size += 1
-            return None
-        previous = subscribers.put(key, value)
-        if previous is None:
-            self._size += 1
-        return previous
+    def add(self, topic_filter: bytes, subscriber: S) -> S | None:
+        """Put the subscriber under this filter; the previous one with its key, or None."""
+        node = self._root
+        for level in topic_filter.split(b"/"):
+            if level == b"#":
+                previous = get(node.under, subscriber.key)
+                node.under = subscriber if node.under is None else put(node.under, subscriber)
+                return cast("S | None", previous)
+            child = node.child(level)
+            if child is None:
+                child = node.make_child(level)
+                self.nodes += 1
+            node = child
+        previous = get(node.here, subscriber.key)
+        node.here = subscriber if node.here is None else put(node.here, subscriber)
+        return cast("S | None", previous)
 
-    def get(self, topic_filter: bytes, key: int) -> V | None:
-        """The value under exactly this filter and key, or None."""
-        subscribers = self._find(topic_filter)
-        return None if subscribers is None else subscribers.get(key)
+    def get(self, topic_filter: bytes, key: int) -> S | None:
+        """Who is under exactly this filter and key, or None."""
+        return cast("S | None", get(self._find(topic_filter), key))
 
-    def remove(self, topic_filter: bytes, key: int) -> V | None:
-        """Forget this filter and key; the value they had, or None."""
-        subscribers = self._find(topic_filter)
-        if subscribers is None:
-            return None
-        if subscribers.is_only(key):
-            self._uproot(topic_filter)
-            self._size -= 1
-            return subscribers.value
-        previous = subscribers.drop(key)
-        if previous is not None:
-            self._size -= 1
-        return previous
+    def has(self, topic_filter: bytes) -> bool:
+        """Is anybody under exactly this filter?"""
+        return self._find(topic_filter) is not None
 
-    def match(self, topic: bytes) -> list[V]:
-        """The values of all subscriptions whose filter matches the Topic Name, in no particular order."""
-        found: list[V] = []
-        exact = self._exact.get(topic)
-        if exact is not None:
-            exact.collect(found)
-        if not self._root.is_bare():
-            self._match_wildcards(topic, found)
-        return found
+    def remove(self, topic_filter: bytes, key: int) -> S | None:
+        """Forget this filter and key; who was there, or None."""
+        place = self._find(topic_filter)
+        previous = get(place, key)
+        if place is not None and previous is not None:
+            rest = drop(place, key)
+            if rest is not place:
+                self._replace(topic_filter, rest)
+        return cast("S | None", previous)
 
-    def _match_wildcards(self, topic: bytes, found: list[V]) -> None:
+    def match(self, topic: bytes) -> list[S]:
+        """All whose filter matches the Topic Name, in no particular order."""
+        found: list[Subscriber] = []
         root = self._root
         levels = topic.split(b"/")
-        reached: list[_Node[V]] = []  # the nodes whose levels match those of the topic so far
+        reached: list[_Node] = []  # the nodes whose levels match those of the topic so far
         if topic.startswith(b"$"):  # [MQTT-4.7.2-1]: neither '#' nor '+' at the root
             if root.children is not None:
                 child = root.children.get(levels[0])
@@ -185,10 +185,10 @@ class SubscriptionTree(Generic[V]):
         else:
             reached.append(root)
         for level in levels:
-            deeper: list[_Node[V]] = []
+            deeper: list[_Node] = []
             for node in reached:
                 if node.under is not None:
-                    node.under.collect(found)
+                    collect(node.under, found)
                 if node.plus is not None:
                     deeper.append(node.plus)
                 if node.children is not None:
@@ -196,17 +196,16 @@ class SubscriptionTree(Generic[V]):
                     if child is not None:
                         deeper.append(child)
             if not deeper:
-                return
+                return cast(list[S], found)
             reached = deeper
         for node in reached:
             if node.here is not None:
-                node.here.collect(found)
+                collect(node.here, found)
             if node.under is not None:  # '#' includes the parent
-                node.under.collect(found)
+                collect(node.under, found)
+        return cast(list[S], found)
 
-    def _find(self, topic_filter: bytes) -> _Subscribers[V] | None:
-        if not has_wildcard(topic_filter):
-            return self._exact.get(topic_filter)
+    def _find(self, topic_filter: bytes) -> Subscriber | None:
         node = self._root
         for level in topic_filter.split(b"/"):
             if level == b"#":
@@ -217,42 +216,23 @@ class SubscriptionTree(Generic[V]):
             node = child
         return node.here
 
-    def _plant(self, topic_filter: bytes, subscribers: _Subscribers[V]) -> None:
-        if not has_wildcard(topic_filter):
-            self._exact[topic_filter] = subscribers
-            return
-        node = self._root
-        for level in topic_filter.split(b"/"):
-            if level == b"#":
-                node.under = subscribers
-                return
-            child = node.child(level)
-            if child is None:
-                child = node.make_child(level)
-                self.nodes += 1
-            node = child
-        node.here = subscribers
-
-    def _uproot(self, topic_filter: bytes) -> None:
-        """Take out a filter that is there, and every branch that was grown for it alone."""
-        if not has_wildcard(topic_filter):
-            del self._exact[topic_filter]
-            return
+    def _replace(self, topic_filter: bytes, place: Subscriber | None) -> None:
+        """Put ``place`` where a filter that is there ends; cut every branch that was grown for it alone."""
         levels = topic_filter.split(b"/")
         ends_in_hash = levels[-1] == b"#"
         if ends_in_hash:
             levels.pop()
         node = self._root
-        path: list[_Node[V]] = []  # parents of the levels
+        path: list[_Node] = []  # parents of the levels
         for level in levels:
             path.append(node)
             child = node.child(level)
             assert child is not None
             node = child
         if ends_in_hash:
-            node.under = None
+            node.under = place
         else:
-            node.here = None
+            node.here = place
         while path and node.is_bare():
             node = path.pop()
             node.cut_child(levels.pop())

@@ -1,0 +1,162 @@
+"""The subscription table: which subscriptions match a Topic Name, mostly by looking up whole filters.
+
+Filters lie flat in a few dicts, which costs little memory and no objects. A Topic Name is itself the filter
+without a wildcard that matches it. Those with wildcards are found by their *shape*, which is the filter
+without its literal levels: for ``/+//#``, the shape of ``site/+/state/#``, the name ``site/7/state/on`` is
+turned into the one filter of that shape that can match it, and looked up. Millions of filters have a handful
+of shapes, so finding them costs the same however many they are.
+
+The shapes are strangers' choice, so only the first ``MOST_SHAPES`` are kept so; filters of any further shape
+go to a tree of levels. Spec: section 4.7.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Generic, TypeVar, cast, final
+
+from mypy_extensions import i64
+
+from curier.topics.filters import has_wildcard
+from curier.topics.tree import Subscriber, SubscriptionTree, collect, drop, get, put
+
+S = TypeVar("S", bound=Subscriber)
+
+MOST_SHAPES: Final = 16  # each costs a look-up for every Topic Name that is not in the route cache
+PARTS: Final = 64  # dicts that the filters are divided among: growing one of them takes a pause
+
+
+@final
+class Shape:
+    """Where the wildcards of a filter are."""
+
+    __slots__ = ("begins_wild", "count", "depth", "ends_in_hash", "pluses")
+
+    def __init__(self, levels: list[bytes]) -> None:
+        self.count: int = 0  # of filters in the table that have it
+        self.ends_in_hash: bool = levels[-1] == b"#"
+        self.depth: i64 = len(levels) - (1 if self.ends_in_hash else 0)
+        self.pluses: list[int] = [depth for depth, level in enumerate(levels) if level == b"+"]
+        self.begins_wild: bool = levels[0] == b"+" or levels[0] == b"#"
+
+    def filter_for(self, levels: list[bytes]) -> bytes:
+        """The filter of this shape that matches the Topic Name of these levels; b"" where none does."""
+        count: i64 = len(levels)
+        if count != self.depth and (count < self.depth or not self.ends_in_hash):  # '#' includes the parent
+            return b""
+        if self.begins_wild and levels[0].startswith(b"$"):  # [MQTT-4.7.2-1]
+            return b""
+        wanted = levels[: self.depth]
+        for depth in self.pluses:
+            wanted[depth] = b"+"
+        if self.ends_in_hash:
+            wanted.append(b"#")
+        return b"/".join(wanted)
+
+
+def shape_of(levels: list[bytes]) -> bytes:
+    """The name of a shape: the filter with every literal level emptied."""
+    return b"/".join([level if level == b"+" or level == b"#" else b"" for level in levels])
+
+
+@final
+class SubscriptionTable(Generic[S]):
+    """Subscribers by Topic Filter and key; ``len`` counts the pairs of filter and key.
+
+    A filter is well formed (``filters.check_topic_filter``) and not shared (``filters.split_shared`` first).
+    Its bytes are kept, not copied: whoever keeps them too pays for them once.
+    """
+
+    __slots__ = ("_most_shapes", "_parts", "_shapes", "_size", "_tree")
+
+    def __init__(self, most_shapes: int = MOST_SHAPES) -> None:
+        self._most_shapes = most_shapes
+        self._parts: list[dict[bytes, Subscriber]] = [{} for _ in range(PARTS)]
+        self._shapes: dict[bytes, Shape] = {}
+        self._tree: SubscriptionTree[S] = SubscriptionTree()  # filters of all other shapes
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, topic_filter: bytes, subscriber: S) -> S | None:
+        """Put the subscriber under this filter; the previous one with its key, or None."""
+        part = self._parts[hash(topic_filter) & (PARTS - 1)]
+        place = part.get(topic_filter)
+        previous: Subscriber | None = None
+        if place is not None:
+            previous = get(place, subscriber.key)
+            part[topic_filter] = put(place, subscriber)
+        elif not has_wildcard(topic_filter) or self._has_room(topic_filter):
+            part[topic_filter] = subscriber
+        else:
+            previous = self._tree.add(topic_filter, subscriber)
+        if previous is None:
+            self._size += 1
+        return cast("S | None", previous)
+
+    def get(self, topic_filter: bytes, key: int) -> S | None:
+        """Who is under exactly this filter and key, or None."""
+        place = self._parts[hash(topic_filter) & (PARTS - 1)].get(topic_filter)
+        if place is None:
+            return self._tree.get(topic_filter, key)
+        return cast("S | None", get(place, key))
+
+    def remove(self, topic_filter: bytes, key: int) -> S | None:
+        """Forget this filter and key; who was there, or None."""
+        part = self._parts[hash(topic_filter) & (PARTS - 1)]
+        place = part.get(topic_filter)
+        previous: Subscriber | None
+        if place is None:
+            previous = self._tree.remove(topic_filter, key)
+        else:
+            previous = get(place, key)
+            if previous is not None:
+                rest = drop(place, key)
+                if rest is None:
+                    del part[topic_filter]
+                    if has_wildcard(topic_filter):
+                        self._leave_shape(topic_filter)
+                elif rest is not place:
+                    part[topic_filter] = rest
+        if previous is not None:
+            self._size -= 1
+        return cast("S | None", previous)
+
+    def match(self, topic: bytes) -> list[S]:
+        """All whose filter matches the Topic Name, in no particular order."""
+        found: list[Subscriber] = []
+        place = self._parts[hash(topic) & (PARTS - 1)].get(topic)
+        if place is not None:
+            collect(place, found)
+        if self._shapes:
+            levels = topic.split(b"/")
+            for shape in self._shapes.values():
+                wanted = shape.filter_for(levels)
+                if wanted:
+                    place = self._parts[hash(wanted) & (PARTS - 1)].get(wanted)
+                    if place is not None:
+                        collect(place, found)
+        if not self._tree.is_empty():
+            found.extend(self._tree.match(topic))
+        return cast(list[S], found)
+
+    def _has_room(self, topic_filter: bytes) -> bool:
+        """Count one more filter of its shape, unless it has to go, or is already, in the tree."""
+        if not self._tree.is_empty() and self._tree.has(topic_filter):
+            return False
+        levels = topic_filter.split(b"/")
+        name = shape_of(levels)
+        shape = self._shapes.get(name)
+        if shape is None:
+            if len(self._shapes) >= self._most_shapes:
+                return False
+            shape = self._shapes[name] = Shape(levels)
+        shape.count += 1
+        return True
+
+    def _leave_shape(self, topic_filter: bytes) -> None:
+        name = shape_of(topic_filter.split(b"/"))
+        shape = self._shapes[name]
+        shape.count -= 1
+        if not shape.count:
+            del self._shapes[name]

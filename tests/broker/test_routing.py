@@ -1,0 +1,113 @@
+"""Routes are remembered until a subscription changes them, and not a moment longer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curier.broker.effects import Answer
+from curier.broker.routing import MOST_LOOKS, Router
+from curier.broker.sessions import ServerSession, Subscription
+from curier.topics.filters import matches
+from tests.broker.harness import Net, quiet
+from tests.topics.strategies import topic_filters, topic_names
+
+
+def allow(_: object) -> Answer:
+    return Answer(0)
+
+
+def make_router(cache_size: int) -> Router:
+    return Router(cache_size, {1: ServerSession("c", 1, None)})
+
+
+def subscription() -> Subscription:
+    return Subscription(1, 0, False, False, b"")
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("publish"), topic_names),
+            st.tuples(st.just("add"), topic_filters),
+            st.tuples(st.just("remove"), topic_filters),
+        )
+    )
+)
+def test_a_remembered_route_is_the_one_that_would_be_made(steps: list[tuple[str, bytes]]) -> None:
+    router = make_router(4)
+    own = subscription()
+    there: set[bytes] = set()
+    copies: dict[bytes, object] = {}  # as a connection with permissions keeps them
+    generation = router.cache.generation
+    for what, topic in steps:
+        if what == "add":
+            router.add(topic, own)
+            there.add(topic)
+        elif what == "remove":
+            router.remove(topic, 1)
+            there.discard(topic)
+        else:
+            route = router.route(topic)
+            if router.cache.generation != generation:
+                generation = router.cache.generation
+                copies.clear()
+            copies[topic] = route
+        if router.cache.generation != generation:
+            generation = router.cache.generation
+            copies.clear()
+        for name, route in router.cache.table.items():
+            assert route.is_empty is not any(matches(each, name) for each in there)
+        for name, copy in copies.items():
+            assert copy is router.cache.table.get(name) or not copy.is_fast  # type: ignore[attr-defined]
+
+
+def test_a_wildcard_spares_the_other_topics_in_use() -> None:
+    router = make_router(1000)
+    routes = [router.route(b"a/%d" % number) for number in range(10)]
+    router.add(b"b/+", subscription())
+    router.add(b"+/3", subscription())
+    assert [router.cache.table.get(route.topic) is route for route in routes] == [True] * 3 + [False] + [
+        True
+    ] * 6
+    assert not routes[3].is_fast
+    assert router.route(b"a/3").receivers
+
+
+def test_subscribing_is_not_slowed_by_topics_that_nobody_uses() -> None:
+    """Each wildcard looks at all topics, until that costs as much as to make their routes again."""
+    router = make_router(1000)
+    for number in range(10):
+        router.route(b"a/%d" % number)
+    changes = 0
+    while router.cache.table:
+        router.add(b"b/+", subscription())
+        changes += 1
+    assert 1 < changes < 1000
+    assert router.cache.generation == 1
+
+
+def test_of_very_many_topics_all_are_forgotten() -> None:
+    router = make_router(2 * MOST_LOOKS)
+    for number in range(MOST_LOOKS + 1):
+        router.route(b"a/%d" % number)
+    router.add(b"b/+", subscription())
+    assert not router.cache.table
+
+
+@pytest.mark.parametrize("topic", ["t", "t" * 2000])
+@pytest.mark.parametrize("topic_filter", ["same", "#"])
+@pytest.mark.parametrize("cache", [1, 1000])
+def test_who_has_permissions_learns_of_subscriptions_too(topic: str, topic_filter: str, cache: int) -> None:
+    net = Net(options=quiet(route_cache_size=cache), authorize=allow)
+    sender, client = net.connect("sender"), net.connect("c")
+    sender.publish(topic, b"1")
+    sender.publish("other", b"2")
+    sender.publish(topic, b"3")
+    client.subscribe(topic if topic_filter == "same" else topic_filter)
+    sender.publish(topic, b"4")
+    assert client.payloads() == [b"4"]
+    client.unsubscribe(topic if topic_filter == "same" else topic_filter)
+    sender.publish(topic, b"5")
+    assert client.payloads() == []
