@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, final
 
 from curier.broker import connecting, subscribing
 from curier.broker.deadlines import Deadline
-from curier.broker.delivery import deliver, fast_lane, pump
+from curier.broker.delivery import deliver, pump
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Authorize, Close
+from curier.broker.fast_lane import fast_lane
 from curier.broker.fetching import send_retained
 from curier.broker.routing import Route
 from curier.broker.sessions import ServerSession

@@ -1,0 +1,428 @@
+"""The fast lane: plain packets from one publisher to all receivers, unseen.
+
+Hot file. It repeats flat, for plain packets only, what ``protocol.connection``, ``protocol.server``,
+``codec.publish``, ``connection.accept_publish`` and ``delivery`` do for all; ``tests/broker/test_lanes.py``
+feeds both lanes the same bytes and compares output and state. ``bench/broker.py`` shows what it saves.
+
+Plain is: a whole PUBLISH without DUP, RETAIN and Properties on a topic whose route is known and in no
+journal, or a four-byte acknowledgement. A receiver is plain when it gets the publisher's bytes but for the
+Packet Identifier: same version, no Subscription Identifier, no No Local, room in its quota. The fast lane
+touches nothing of a packet it will not finish; the packet then takes the general way.
+
+Packets in a row that begin with the same bytes (so have the same QoS, length and Topic Name) are one run: at
+QoS 0 one slice of the chunk for every receiver, at QoS 1 one ``Burst`` each. Numbers are native (``i64``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from librt.strings import BytesWriter
+from mypy_extensions import i64, u8
+
+from curier.broker.delivery import deliver_member, deliver_receiver, deliver_shared
+from curier.broker.routing import Receiver, Route
+from curier.broker.sessions import ServerSession
+from curier.codec.constants import MQTT_50
+from curier.codec.primitives import PACKET_IDS
+from curier.session.message import ApplicationMessage
+from curier.session.outgoing import Burst, Outgoing
+
+if TYPE_CHECKING:
+    from curier.broker.connection import BrokerConnection
+    from curier.broker.core import BrokerCore
+
+PUBACKS: Final = [b"\x40\x02" + packet_id for packet_id in PACKET_IDS]
+PUBRECS: Final = [b"\x50\x02" + packet_id for packet_id in PACKET_IDS]
+
+
+def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now: float) -> int:
+    """Work on plain packets from ``pos`` until one is not; returns where that one begins."""
+    session = connection.server_session
+    if session is None or not connection.is_fast:
+        return pos
+    core = connection.core
+    lane = MQTT_50 if connection.version == MQTT_50 else 4
+    if connection.has_permissions and connection.generation != core.router.cache.generation:
+        connection.forget_routes()
+    limit: i64 = connection.max_packet_size
+    at: i64 = pos
+    all_end: i64 = end
+    packets: i64 = 0
+    publishes: i64 = 0
+    payload_bytes: i64 = 0
+
+    while at + 2 <= all_end:
+        first: i64 = data[at]
+        length: i64 = data[at + 1]
+        body: i64 = at + 2
+        if length > 127:
+            length &= 127
+            shift: i64 = 7
+            byte: i64 = 128
+            while byte > 127 and body < all_end and shift < 28:
+                byte = data[body]
+                body += 1
+                length |= (byte & 127) << shift
+                shift += 7
+            if byte > 127 or not byte:
+                break
+        stop = body + length
+        size = stop - at
+        if stop > all_end or size > limit:
+            break
+        count: i64 = 1
+
+        if first >> 4 == 3:
+            qos = (first >> 1) & 3
+            if first & 9 or qos == 3 or length < 3:
+                break
+            topic_end: i64 = body + 2 + ((data[body] << 8) | data[body + 1])
+            payload_at = topic_end + 2 if qos else topic_end
+            if payload_at > stop:
+                break
+            if lane == MQTT_50:
+                if payload_at >= stop or data[payload_at]:
+                    break
+                payload_at += 1
+            route = connection.routes[qos].get(data[body + 2 : topic_end])
+            if route is None or not route.is_fast:
+                break
+            if not qos:
+                if route.takes_runs:
+                    count = count_same(data, at, size, payload_at - at, 0, all_end, False)
+                forward_qos_0(core, session, lane, route, data, at, size, payload_at - at, count, now)
+            else:
+                packet_id = (data[topic_end] << 8) | data[topic_end + 1]
+                if not packet_id or connection.receive_quota <= 0 or connection.held:
+                    break
+                if route.is_empty and lane == MQTT_50:
+                    break  # is told so
+                if qos == 1:
+                    if route.takes_runs:
+                        count = count_same(data, at, size, topic_end - at, 2, all_end, lane == MQTT_50)
+                        if count > 1 and route.has(session):
+                            count = 1  # its acknowledgements go between its messages
+                    forward_qos_1(
+                        core,
+                        session,
+                        lane,
+                        route,
+                        data,
+                        at,
+                        size,
+                        topic_end - at,
+                        payload_at - at,
+                        count,
+                        now,
+                    )
+                    answer = pubacks(data, topic_end, size, count)
+                else:
+                    if session.journal is not None or packet_id in session.incoming.identifiers:
+                        break
+                    session.incoming.take(packet_id)
+                    connection.receive_quota -= 1
+                    forward_qos_2(core, session, lane, route, data, at, stop, topic_end, payload_at, now)
+                    answer = PUBRECS[packet_id]
+                connection.output.append(answer)
+                if not connection.is_dirty:
+                    connection.is_dirty = True
+                    connection.dirty.append(connection)
+                connection.traffic.packets_sent += count
+            publishes += count
+            payload_bytes += count * (stop - payload_at)
+
+        elif length != 2:
+            break
+        else:
+            packet_id = (data[body] << 8) | data[body + 1]
+            if not packet_id:
+                break
+            outgoing = session.outgoing
+            if first == 0x40 and packet_id == outgoing.expected:
+                most = outgoing.bursts[0].count
+                while (
+                    count < most
+                    and stop + 4 <= all_end
+                    and data[stop] == 0x40
+                    and data[stop + 1] == 2
+                    and ((data[stop + 2] << 8) | data[stop + 3]) == packet_id + count
+                ):
+                    count += 1
+                    stop += 4
+                outgoing.confirm(count)
+                if outgoing.queue or session.retained_sends:
+                    connection.pump(now)
+            elif first == 0x40:
+                if outgoing.acknowledged(packet_id) is None:
+                    break  # unknown, or the wrong kind of acknowledgement
+                if outgoing.queue or outgoing.resend or session.retained_sends:
+                    connection.pump(now)
+            elif first == 0x50:
+                outgoing.settle()
+                waiting = outgoing.inflight.get(packet_id)
+                if waiting is not None and waiting.qos != 2:
+                    break  # the wrong kind of acknowledgement
+                connection.on_pubrec(packet_id, 0, now)
+            elif first == 0x62:
+                connection.on_pubrel(packet_id, now)
+            elif first == 0x70:
+                connection.on_pubcomp(packet_id, 0, now)
+            else:
+                break
+            at = stop
+            packets += count
+            continue
+        packets += count
+        at += count * size
+
+    if packets:
+        traffic = connection.traffic
+        traffic.packets_received += packets
+        traffic.publishes_received += publishes
+        traffic.publish_bytes_received += payload_bytes
+    return at
+
+
+def count_same(data: bytes, at: i64, size: i64, head_size: i64, id_size: i64, end: i64, is_50: bool) -> i64:
+    """How many PUBLISH packets like the one at ``at`` follow each other, it included: same first
+    ``head_size`` bytes, so same length, QoS and Topic Name; a Packet Identifier; no Properties.
+    """
+    head = data[at : at + head_size]
+    count: i64 = 1
+    at += size
+    while at + size <= end and data[at : at + head_size] == head:
+        tail = at + head_size
+        if id_size:
+            if not data[tail] and not data[tail + 1]:
+                break
+            if is_50 and data[tail + 2]:
+                break
+        count += 1
+        at += size
+    return count
+
+
+def pubacks(data: bytes, id_at: i64, size: i64, count: i64) -> bytes:
+    """PUBACKs for ``count`` PUBLISH packets of ``size`` bytes, the first with its identifier at ``id_at``."""
+    if count == 1:
+        return PUBACKS[(data[id_at] << 8) | data[id_at + 1]]
+    writer = BytesWriter()
+    for _ in range(count):
+        writer.append(0x40)
+        writer.append(0x02)
+        writer.append(data[id_at])
+        writer.append(data[id_at + 1])
+        id_at += size
+    return writer.getvalue()
+
+
+def forward_qos_0(
+    core: BrokerCore,
+    session: ServerSession,
+    lane: int,
+    route: Route,
+    data: bytes,
+    at: i64,
+    size: i64,
+    payload_at: i64,
+    count: i64,
+    now: float,
+) -> None:
+    """Give ``count`` equal-sized packets at ``at`` to all receivers: one slice for all that are plain."""
+    frames = data[at : at + count * size]
+    others: list[Receiver] | None = None
+    sent: i64 = 0
+    for receiver in route.receivers:
+        target = receiver.session
+        other = target.connection
+        if target.lane == lane and receiver.is_plain and other is not None:
+            other.output.append(frames)
+            if not other.is_dirty:
+                other.is_dirty = True
+                other.dirty.append(other)
+            sent += 1
+        elif others is None:
+            others = [receiver]
+        else:
+            others.append(receiver)
+    if sent:
+        _count_sent(core, sent * count, sent * count * (size - payload_at))
+    if others is None and not route.groups:
+        return
+    for index in range(count):
+        start = index * size
+        message: ApplicationMessage | None = None
+        if others is not None:
+            message = ApplicationMessage(route.topic, frames[start + payload_at : start + size], 0, False)
+            for receiver in others:
+                deliver_receiver(core, route, message, session, now, receiver)
+        for group in route.groups:
+            member = group.choose(0, core.options.max_queued_messages)
+            if member is not None and member.session.lane == lane and not member.identifier:
+                other = member.session.connection
+                if other is not None:
+                    other.output.append(frames[start : start + size])
+                    if not other.is_dirty:
+                        other.is_dirty = True
+                        other.dirty.append(other)
+                    _count_sent(core, 1, size - payload_at)
+                    continue
+            if message is None:
+                message = ApplicationMessage(route.topic, frames[start + payload_at : start + size], 0, False)
+            if member is None:
+                core.dropped_shared(group, message)
+            else:
+                deliver_member(core, member, group.topic_filter, message, now)
+
+
+def forward_qos_1(
+    core: BrokerCore,
+    session: ServerSession,
+    lane: int,
+    route: Route,
+    data: bytes,
+    at: i64,
+    size: i64,
+    id_at: i64,
+    payload_at: i64,
+    count: i64,
+    now: float,
+) -> None:
+    """Give ``count`` equal-sized packets at ``at`` to all receivers: a burst for each that is plain.
+
+    Receivers whose next Packet Identifier is the same, as those of a fan-out often are, share the bytes.
+    """
+    block = data[at : at + count * size]
+    message_size = len(route.topic) + size - payload_at
+    frames = block
+    frames_id: i64 = 0  # the first identifier in ``frames``
+    frames_count: i64 = 0
+    others: list[Receiver] | None = None
+    skips: list[i64] = []  # how many packets each of the others has got already
+    for receiver in route.receivers:
+        target = receiver.session
+        other = target.connection
+        room: i64 = 0
+        if target.lane == lane and receiver.is_plain and receiver.qos >= 1 and other is not None:
+            outgoing = target.outgoing
+            room = outgoing.burst_room(count, message_size)
+            if room:
+                first_id = outgoing.burst_id()
+                if first_id != frames_id or room != frames_count:
+                    frames = with_ids(block, room, size, id_at, first_id)
+                    frames_id = first_id
+                    frames_count = room
+                outgoing.add_burst(Burst(route.topic, frames, size, payload_at, first_id, room, b"", now))
+                other.output.append(frames)
+                if not other.is_dirty:
+                    other.is_dirty = True
+                    other.dirty.append(other)
+                _count_sent(core, room, room * (size - payload_at))
+                if room == count:
+                    continue
+        if others is None:
+            others = []
+        others.append(receiver)
+        skips.append(room)
+    if others is None and not route.groups:
+        return
+    for index in range(count):
+        start = index * size
+        message: ApplicationMessage | None = None
+        if others is not None:
+            message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
+            for number, receiver in enumerate(others):
+                if index >= skips[number]:
+                    deliver_receiver(core, route, message, session, now, receiver)
+        for group in route.groups:
+            member = group.choose(1, core.options.max_queued_messages)
+            if (
+                member is not None
+                and member.session.lane == lane
+                and member.qos >= 1
+                and not member.identifier
+            ):
+                other = member.session.connection
+                outgoing = member.session.outgoing
+                if other is not None and outgoing.burst_room(1, message_size):
+                    first_id = outgoing.burst_id()
+                    frames = with_ids(block[start : start + size], 1, size, id_at, first_id)
+                    outgoing.add_burst(
+                        Burst(route.topic, frames, size, payload_at, first_id, 1, group.topic_filter, now)
+                    )
+                    other.output.append(frames)
+                    if not other.is_dirty:
+                        other.is_dirty = True
+                        other.dirty.append(other)
+                    _count_sent(core, 1, size - payload_at)
+                    continue
+            if message is None:
+                message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
+            if member is None:
+                core.dropped_shared(group, message)
+            else:
+                deliver_member(core, member, group.topic_filter, message, now)
+
+
+def with_ids(block: bytes, count: i64, size: i64, id_at: i64, first_id: i64) -> bytes:
+    """The first ``count`` packets of ``block`` with Packet Identifiers from ``first_id`` on."""
+    writer = BytesWriter()
+    writer.write(block)
+    writer.truncate(count * size)
+    packet_id = first_id
+    for _ in range(count):
+        writer[id_at] = u8(packet_id >> 8)
+        writer[id_at + 1] = u8(packet_id & 255)
+        id_at += size
+        packet_id += 1
+    return writer.getvalue()
+
+
+def forward_qos_2(
+    core: BrokerCore,
+    session: ServerSession,
+    lane: int,
+    route: Route,
+    data: bytes,
+    at: i64,
+    stop: i64,
+    topic_end: i64,
+    payload_at: i64,
+    now: float,
+) -> None:
+    """Give one packet to all receivers; those that are plain share its bytes but for the identifier."""
+    head = data[at:topic_end]
+    tail = data[topic_end + 2 : stop]
+    message = ApplicationMessage(route.topic, data[payload_at:stop], 2, False)
+    for receiver in route.receivers:
+        target = receiver.session
+        other = target.connection
+        if (
+            target.lane == lane
+            and receiver.is_plain
+            and receiver.qos == 2
+            and other is not None
+            and target.outgoing.has_room()
+        ):
+            entry = Outgoing(message, 2, False)
+            target.outgoing.start(entry, now)
+            output = other.output
+            output.append(head)
+            output.append(PACKET_IDS[entry.packet_id])
+            output.append(tail)
+            if not other.is_dirty:
+                other.is_dirty = True
+                other.dirty.append(other)
+            _count_sent(core, 1, stop - payload_at)
+        else:
+            deliver_receiver(core, route, message, session, now, receiver)
+    if route.groups:
+        deliver_shared(core, route, message, now)
+
+
+def _count_sent(core: BrokerCore, count: i64, payload_bytes: i64) -> None:
+    traffic = core.traffic
+    traffic.packets_sent += count
+    traffic.publishes_sent += count
+    traffic.publish_bytes_sent += payload_bytes
