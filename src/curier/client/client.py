@@ -27,7 +27,7 @@ from curier.client.events import (
     StorageTrouble,
 )
 from curier.client.keeper import Keeper
-from curier.client.link import Link, Owner, make_clock
+from curier.client.link import GOODBYE, Link, Owner, make_clock
 from curier.client.outbox import (
     SENT,
     SUCCESS,
@@ -56,9 +56,6 @@ from curier.types import Message, QoS, RetainHandling, Subscription
 
 BURST: Final = 100
 """QoS 0 messages after which ``publish`` lets others run, and the network take them."""
-
-GOODBYE: Final = 2.0
-"""Seconds a server may take to take the last bytes; then the connection is cut."""
 
 MOST_LEVELS: Final = 65536
 
@@ -498,6 +495,7 @@ class Client(Owner):
             self._outbox.published,
             self.settings.authentication,
             name,
+            self.settings.offline_bytes,
         )
 
     def tell(self, event: Event) -> None:

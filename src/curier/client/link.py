@@ -43,6 +43,12 @@ from curier.session.outgoing import Outgoing
 HIGH_WATER: Final = 256 * 1024
 """Bytes the network has not taken; from so many on ``publish`` waits."""
 
+MOST_ANSWERS: Final = 16 * 2**20
+"""Bytes of answers that may wait for a server that sends and does not read; then it is left."""
+
+GOODBYE: Final = 2.0
+"""Seconds a server may take to take the last bytes; then the connection is cut."""
+
 BUSY: Final = 1.0
 """Seconds a timer may be late before the loop is taken to have been busy, and what has come is read first."""
 
@@ -95,6 +101,7 @@ class Link(asyncio.Protocol):
         on_published: Callable[[Outgoing, int, str], None],
         authentication: Authentication | None = None,
         name: str = "",
+        allowed_bytes: int = 0,
     ) -> None:
         self.owner = owner
         self.connection = connection
@@ -104,8 +111,10 @@ class Link(asyncio.Protocol):
         self.on_published = on_published  # a message is complete, or refused
         self.name = name  # of the server, for messages
         self.server = name  # who has the other half of the session
+        self.allowed_bytes = allowed_bytes  # to be published while the network takes nothing
         self.now = clock()
         self.is_paused = False  # the network takes nothing more
+        self.most_waiting = 0  # bytes the network may not have taken, while it is paused
         self.transport: asyncio.Transport | None = None
         self.accepted: asyncio.Future[Connected] = loop.create_future()
         self.accepted.add_done_callback(note)  # nobody may be there to hear how it failed
@@ -117,6 +126,10 @@ class Link(asyncio.Protocol):
         self.is_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._is_closing = False
+        self._is_late = False  # the timer came late, and is set again
+        self._waited = 0  # bytes that waited for the network when this was last looked at
+        self._taken = 0  # bytes that it had taken then
 
     @property
     def is_connected(self) -> bool:
@@ -138,12 +151,15 @@ class Link(asyncio.Protocol):
         self.schedule()
 
     def pause_writing(self) -> None:
-        """The network takes no more for now."""
-        self.is_paused = True
+        """The network takes no more for now. What may be published meanwhile is bounded elsewhere."""
+        self.is_paused = self.connection.is_stuck = True
+        if self.transport is not None:
+            waiting = self.transport.get_write_buffer_size()
+            self.most_waiting = waiting + self.allowed_bytes + MOST_ANSWERS
 
     def resume_writing(self) -> None:
         """It does again."""
-        self.is_paused = False
+        self.is_paused = self.connection.is_stuck = False
         self.owner.on_room(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -217,14 +233,30 @@ class Link(asyncio.Protocol):
             data = connection.take_output()
             if transport is not None and not transport.is_closing():
                 transport.write(data)
+                if self.is_paused and transport.get_write_buffer_size() > self.most_waiting:
+                    self._leave()
         if connection.state == CLOSED:
-            if transport is not None:
-                transport.close()
+            if transport is not None and not self._is_closing:
+                self._close(transport)
         elif transport is not None:
             deadline = connection.next_deadline()
             if deadline < self._timer_at:
                 self._set_timer(deadline)
         self.owner.on_room(self)
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """Close behind what is written: soon, whether or not the server takes it."""
+        self._is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        transport.close()
+        self._timer = self.loop.call_later(GOODBYE, transport.abort)
+
+    def _leave(self) -> None:
+        """The server has us answer and reads no answers: that would take all memory there is."""
+        waiting = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        self._end(f"the server sends, but does not read: {waiting} bytes wait for it", None)
+        self.abort()
 
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
@@ -237,11 +269,24 @@ class Link(asyncio.Protocol):
         late = now - self._timer_at
         self._timer = None
         self._timer_at = math.inf
-        if late > BUSY:  # what the server said meanwhile may wait to be read
+        self._is_late = late > BUSY and not self._is_late
+        if self._is_late:  # what the server said meanwhile may wait to be read
             self._set_timer(now + BUSY / 10)
             return
+        if self._is_read():
+            self.connection.heard(now)
         self.connection.deadline_reached(now)
         self.turn()
+
+    def _is_read(self) -> bool:
+        """Has the network taken some of what waited the last time? Then the server reads, however slowly."""
+        if self.transport is None:
+            return False
+        waiting = self.transport.get_write_buffer_size()
+        taken = self.connection.traffic.bytes_sent - waiting
+        is_read = self._waited > 0 and taken > self._taken
+        self._waited, self._taken = waiting, taken
+        return is_read
 
     # ---- what the connection tells ----
 
@@ -315,24 +360,21 @@ class Link(asyncio.Protocol):
         assert self._authentication is not None
         try:
             answer = self._authentication.answer(data)
+            if inspect.isawaitable(answer):
+                self._answering = self.loop.create_task(self._answer_later(answer))
+            else:
+                self._send_answer(answer)
         except Exception as error:
             self._give_up(error)
-            return
-        if inspect.isawaitable(answer):
-            self._answering = self.loop.create_task(self._answer_later(answer))
-        else:
-            self._send_answer(answer)
 
     async def _answer_later(self, answer: object) -> None:
         try:
-            data = await cast("asyncio.Future[bytes | None]", answer)
+            self._send_answer(await cast("asyncio.Future[bytes | None]", answer))
         except Exception as error:
             self._give_up(error)
-        else:
-            self._send_answer(data)
 
     def _send_answer(self, data: bytes | None) -> None:
-        if self.connection.state != CLOSED:
+        if self.connection.state != CLOSED and self.connection.is_asked:  # it may not have waited for it
             self.connection.auth(data, self.clock())
             self.schedule()
 
