@@ -23,6 +23,7 @@ from typing import Any, Final, cast
 
 from curier.client.settings import Authentication
 from curier.codec.packets import Connect, Publish
+from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, ConnectRefused, LocalProtocolError, MqttError
 from curier.protocol.client import ClientConnection
 from curier.protocol.connection import CLOSED, CONNECTED
@@ -64,6 +65,13 @@ def note(future: asyncio.Future[Any]) -> None:
     """Take the error of a future that nobody may have waited for."""
     if not future.cancelled():
         future.exception()
+
+
+def _with_reference(why: str, properties: Properties | None) -> str:
+    """What the server says, and which it wants to be used instead of it (4.11): the user may, we do not."""
+    if properties is None or properties.server_reference is None:
+        return why
+    return f"{why}{'; ' if why else ''}use the server {properties.server_reference}"
 
 
 class Owner:
@@ -124,6 +132,7 @@ class Link(asyncio.Protocol):
         self._answering: asyncio.Task[None] | None = None
         self._reauthenticated: asyncio.Future[None] | None = None
         self.is_scheduled = False
+        self.unwritten = 0  # bytes published since the last turn, about
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._is_closing = False
@@ -224,6 +233,7 @@ class Link(asyncio.Protocol):
     def turn(self) -> None:
         """See the top of this file."""
         self.is_scheduled = False
+        self.unwritten = 0
         connection = self.connection
         if connection.events:
             self._tell()
@@ -311,10 +321,12 @@ class Link(asyncio.Protocol):
             self.owner.on_answered(event)
         elif isinstance(event, ConnectWasRefused):
             if not self.accepted.done():
-                self.accepted.set_exception(ConnectRefused(event.reason_code, event.reason_string))
+                why = _with_reference(event.reason_string, event.properties)
+                self.accepted.set_exception(ConnectRefused(event.reason_code, why))
         elif isinstance(event, Disconnected):
             said = f"the server ended the connection with Reason Code 0x{event.reason_code:02X}"
-            why = (f"{said}: {event.why}" if event.why else said) if event.by_server else event.why
+            reason = _with_reference(event.why, event.properties)
+            why = (f"{said}: {reason}" if reason else said) if event.by_server else event.why
             self._end(why, None, event.reason_code, event.by_server)
         elif isinstance(event, AuthContinue):
             self._answer(event.data)
