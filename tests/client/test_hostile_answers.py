@@ -11,6 +11,7 @@ import asyncio
 import pytest
 
 import curier
+from curier.codec.encode import encode
 from curier.codec.packets import (
     Auth,
     Connack,
@@ -28,7 +29,6 @@ from curier.codec.packets import (
     Unsuback,
     Unsubscribe,
 )
-from curier.codec.encode import encode
 from tests.client.stage import Stage, Watch, Wire, make_properties, settle, virtual
 
 SESSION = {"client_id": "me", "session_expiry": 1000}

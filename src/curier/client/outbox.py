@@ -234,8 +234,6 @@ class Outbox:
         while not self.has_room(message):
             if not self.link.is_paused and self.mode != "wait":
                 self._check_room(message)
-            if message.size() > self.most_bytes:
-                raise QueueFull(f"a message of {message.size()} bytes never fits (offline_bytes)")
             future = self.link.loop.create_future()
             self._for_room.append(future)
             try:
@@ -250,10 +248,11 @@ class Outbox:
         if self._for_room and self._is_open():
             outgoing = self.link.connection.client_session.outgoing
             most = max(1, self.most_messages - len(outgoing.queue))
-            for _ in range(min(len(self._for_room), most)):
+            while self._for_room and most:
                 future = self._for_room.popleft()
-                if not future.done():
+                if not future.done():  # else it has given up
                     future.set_result(None)
+                    most -= 1
         if self._for_idle and (self.error is not None or self._is_idle()):
             for idle in self._for_idle:
                 if not idle.done():
