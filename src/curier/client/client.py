@@ -358,7 +358,8 @@ class Client(Owner):
         ``qos`` and the options are those of the filters given as text. Of messages with QoS 0, ``buffer``
         wait at most, then ``overflow`` says which is dropped, and they are counted. Messages with QoS 1 and
         2 are never dropped: they are acknowledged when they are taken (``ack="manual"``: by
-        ``message.ack()``), so that the server stops sending at ``receive_maximum``.
+        ``message.ack()``), so that the server stops sending at ``receive_maximum``. They are acknowledged in
+        the order of receiving, so a stream that nobody reads holds up all others in the end: read every one.
 
         Leaving the stream unsubscribes, and acknowledges what was not taken. With ``keep`` it does neither:
         the next stream, or the next program with the same session, goes on. By default so where the session
