@@ -510,3 +510,66 @@ async def test_a_burst_of_qos_0_lets_others_run(stage: Stage) -> None:
         task.cancel()
         assert ran >= 10
         assert len(wire.packets) >= 900
+
+
+@pytest.mark.parametrize("offline", ["queue", "wait", "raise"])
+@virtual
+async def test_where_nothing_may_wait_what_need_not_is_sent(stage: Stage, offline: str) -> None:
+    async with stage.connect(offline=offline, offline_messages=0, offline_bytes=0) as (client, wire):
+        for qos in (0, 1):
+            publishing = asyncio.ensure_future(client.publish("a", b"x", qos=qos))
+            await wire.published()
+            await publishing
+        client._link.pause_writing()
+        waiting = [asyncio.ensure_future(client.publish("a", str(number))) for number in range(3)]
+        await settle()
+        assert not any(one.done() for one in waiting)
+        waiting.pop(0).cancel()
+        await settle()
+        client._link.resume_writing()
+        await asyncio.gather(*waiting)
+        assert [(await wire.receive(Publish)).payload for _ in range(2)] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+@pytest.mark.parametrize("expiry", [-1, 2**32])
+@virtual
+async def test_an_expiry_that_cannot_be_sent(stage: Stage, expiry: int, is_connected: bool) -> None:
+    """It is refused at once: accepted offline, it would end every connection that is to send it."""
+    async with stage.connect() as (client, wire):
+        if not is_connected:
+            wire.cut()
+            await settle()
+        with pytest.raises(curier.LocalProtocolError, match="message_expiry"):
+            client.publish_nowait("a", qos=1, message_expiry=expiry)
+        with pytest.raises(curier.LocalProtocolError, match="message_expiry"):
+            await client.publish_many([curier.Message("a", b"", message_expiry=expiry)])
+        longest = client.publish_nowait("a", qos=1, message_expiry=2**32 - 1)
+        if not is_connected:
+            wire = await stage.wire()
+            await wire.accept()
+        properties = (await wire.published()).properties
+        assert properties is not None
+        assert properties.message_expiry_interval == 2**32 - 1
+        await longest
+
+
+@virtual
+async def test_a_window_of_nothing(stage: Stage) -> None:
+    async with stage.connect() as (client, _):
+        with pytest.raises(curier.ConfigError, match="window"):
+            await client.publish_many([("a", b"")], window=0)
+
+
+@virtual
+async def test_nothing_is_sent_again_while_the_network_takes_nothing(stage: Stage) -> None:
+    """It would pile up behind what has not even left; when the network takes more, it goes on."""
+    async with stage.connect(version=4, retry_interval=20, keep_alive=0) as (client, wire):
+        receipt = client.publish_nowait("a", qos=1)
+        await wire.receive(Publish)
+        client._link.pause_writing()
+        await asyncio.sleep(1000)
+        assert wire.packets == []
+        client._link.resume_writing()
+        assert (await wire.published()).dup
+        await receipt

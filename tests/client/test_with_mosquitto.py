@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,10 @@ from tests.conftest import require_peer
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
 QUICK = curier.Reconnect(first=0.05, longest=0.2)
+TWO = (("one", 1), ("two", 2))
+
+# Mosquitto 2.0 keeps no session on its disk whose last CONNECT had Clean Start 1, whatever it is to last.
+KEPT: dict[str, Any] = {"client_id": "me", "clean_start": False}
 
 
 def free_port() -> int:
@@ -114,4 +119,71 @@ async def test_it_restarts_and_has_forgotten_everything(tmp_path: Path) -> None:
             found = [(await stream.get(timeout=10)).payload for _ in range(20)]
             assert found == [str(number).encode() for number in range(20)]
             assert "SessionLost" in watch.kinds()
+            await client.disconnect()
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_messages_published_while_the_program_was_away(tmp_path: Path, version: int) -> None:
+    """The session outlives the program, on its disk and on Mosquitto's, which restarts meanwhile."""
+    port = free_port()
+    lines = ("persistence true", f"persistence_location {tmp_path}/", "user root")
+
+    def connect(url: str) -> curier.Client:
+        session = curier.Session.disk(tmp_path / "session")
+        return curier.connect(url, version=version, session=session, reconnect=QUICK, **KEPT)
+
+    async with mosquitto(tmp_path, port, *lines) as url:
+        async with connect(url) as client:
+            async with client.subscribe("one", qos=1, keep=True), client.subscribe("two", qos=2, keep=True):
+                pass
+        async with curier.connect(url, client_id="other", version=version) as other:
+            for number in range(20):
+                await other.publish("one", str(number), qos=1)
+                await other.publish("two", str(number), qos=2)
+    async with mosquitto(tmp_path, port, *lines) as url, connect(url) as client:
+        expected = [str(number).encode() for number in range(20)]
+        for name, qos in (("one", 1), ("two", 2)):
+            stream = client.subscribe(name, qos=qos, keep=True)
+            assert [(await stream.get(timeout=10)).payload for _ in range(20)] == expected
+            assert stream.get_nowait() is None
+
+
+async def read(stream: curier.Stream, count: int) -> list[bytes]:
+    """Messages until so many different ones have come."""
+    found: list[bytes] = []
+    while len(set(found)) < count:
+        found.append((await stream.get(timeout=20)).payload)
+    return found
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+async def test_it_restarts_with_its_sessions(tmp_path: Path, version: int) -> None:
+    """QoS 1 at least once, QoS 2 once, whatever was under way; and nothing has to be subscribed anew."""
+    port = free_port()
+    lines = ("persistence true", f"persistence_location {tmp_path}/", "user root")
+
+    def connect(url: str) -> curier.Client:
+        return curier.connect(url, version=version, session_expiry=1000, reconnect=QUICK, **KEPT)
+
+    async with contextlib.AsyncExitStack() as stack:
+        receipts = []
+        async with mosquitto(tmp_path, port, *lines) as url:
+            client = await stack.enter_async_context(connect(url))
+            watch = await stack.enter_async_context(Watch(client))
+            one = await client.subscribe("one", qos=1).open()
+            two = await client.subscribe("two", qos=2).open()
+            for number in range(300):
+                receipts += [client.publish_nowait(name, str(number), qos=qos) for name, qos in TWO]
+                if number == 200:
+                    await receipts[100]
+        async with mosquitto(tmp_path, port, *lines):
+            for receipt in receipts:
+                await receipt
+            expected = [str(number).encode() for number in range(300)]
+            # Both at once: acknowledgements leave in order, so one reader's waiting would hold up the other.
+            found, exactly = await asyncio.gather(read(one, 300), read(two, 300))
+            assert list(dict.fromkeys(found)) == expected
+            assert exactly == expected
+            assert "SessionLost" not in watch.kinds()
+            assert watch.kinds().count("Connected") == 1
             await client.disconnect()
