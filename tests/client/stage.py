@@ -130,14 +130,17 @@ class MemoryTransport(asyncio.Transport):
         self.wire.came(bytes(data))
 
     def close(self) -> None:
-        self._end(None)
+        """Behind what is written: that may take for ever."""
+        self.is_over = True
+        if not self.wire.stuck_bytes:
+            self._end(None)
 
     def abort(self) -> None:
         self._end(None)
 
     def _end(self, error: Exception | None) -> None:
-        if not self.is_over:
-            self.is_over = True
+        self.is_over = True
+        if not self.wire.is_closed:
             self.wire.is_closed = True
             self.wire.wake()
             asyncio.get_running_loop().call_soon(self.wire.protocol.connection_lost, error)

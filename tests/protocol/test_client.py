@@ -360,6 +360,32 @@ def test_a_server_that_is_still_sending_is_not_dead() -> None:
     assert stage.is_closed
 
 
+@pytest.mark.statement("5.0/MQTT-3.1.2-20", "3.1.1/MQTT-3.1.2-23")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_pingresp_that_is_long_in_coming_is_no_reason_to_fall_silent(version: int) -> None:
+    """The server is sending something large; it would take a client that pings no more for dead."""
+    stage = Stage.connected(version, keep_alive=30, ping_timeout=20.0)
+    stage.wait(30)
+    assert stage.sent() == [Pingreq()]
+    for _ in range(6):
+        stage.wait(15)
+        stage.serve(b"\x30\xff\xff" if stage.client.waiting_bytes() == 0 else b"\x7f")
+    assert stage.sent() == [Pingreq()] * 3
+    stage.wait(20)
+    assert stage.is_closed
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_server_that_takes_what_waited_is_not_dead(version: int) -> None:
+    stage = Stage.connected(version, keep_alive=30, ping_timeout=5.0)
+    stage.wait(34)
+    stage.client.heard(stage.now)
+    stage.wait(4.9)
+    assert not stage.is_closed
+    stage.wait(0.1)
+    assert "no PINGRESP" in reason(stage)
+
+
 def test_pinging_at_will() -> None:
     stage = Stage.connected()
     stage.client.ping(stage.now)

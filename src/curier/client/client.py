@@ -14,7 +14,7 @@ import weakref
 from collections.abc import AsyncIterable, Iterable, Sequence
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Final, NoReturn, Self
+from typing import Final, NoReturn, Self, get_args
 
 from curier.client.events import (
     Closed,
@@ -27,7 +27,7 @@ from curier.client.events import (
     StorageTrouble,
 )
 from curier.client.keeper import Keeper
-from curier.client.link import Link, Owner, make_clock
+from curier.client.link import GOODBYE, Link, Owner, make_clock
 from curier.client.outbox import (
     SENT,
     SUCCESS,
@@ -46,7 +46,7 @@ from curier.client.streams import ReceivedMessage, Router, Stream
 from curier.client.subscriptions import Subscriptions
 from curier.codec.constants import MQTT_50, PROTOCOL_ERROR, TOPIC_FILTER_INVALID
 from curier.codec.properties import Properties
-from curier.errors import ConnectionLost, LocalProtocolError, MqttError
+from curier.errors import ConfigError, ConnectionLost, LocalProtocolError, MqttError
 from curier.protocol import events as core_events
 from curier.protocol.client import ClientConnection
 from curier.protocol.connection import Traffic
@@ -57,10 +57,8 @@ from curier.types import Message, QoS, RetainHandling, Subscription
 BURST: Final = 100
 """QoS 0 messages after which ``publish`` lets others run, and the network take them."""
 
-GOODBYE: Final = 2.0
-"""Seconds a server may take to take the last bytes; then the connection is cut."""
-
 MOST_LEVELS: Final = 65536
+LONGEST_EXPIRY: Final = 0xFFFFFFFF  # seconds, as the wire has it (3.3.2.3.3)
 
 
 class Client(Owner):
@@ -112,13 +110,11 @@ class Client(Owner):
         self._outbox = Outbox(settings, disk)
         # Until there is a connection, one that never was takes what is published.
         self._link = self._outbox.link = self.make_link(ClientConnection(state, requeues=True), "")
-        self._subscriptions = Subscriptions(self._link, self._router, self.tell, self._hold)
+        self._subscriptions = Subscriptions(self._link, self._router, self.tell, self._hold, settings.linger)
         self._requester = Requester(self, self._subscriptions, settings.response_prefix)
         try:
             self._keeper = Keeper(self, state, session.server, self.random)
-            self._task = self._loop.create_task(
-                self._keeper.run(), name=f"curier client {settings.client_id}"
-            )
+            self._task = self._loop.create_task(self._keeper.run(), name=f"curier {settings.client_id}")
             await asyncio.shield(self._keeper.first)
         except BaseException:
             await self._shut(0, None)
@@ -153,14 +149,14 @@ class Client(Owner):
             await self._shut_down.wait()
             return
         self._is_closing = True
-        keeper = self._keeper
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
         if self._claim_timer is not None:
             self._claim_timer.cancel()
-        link = self._link
+        keeper = self._keeper
         try:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait([self._task])
+            link = self._link
             if link.is_connected and keeper is not None:
                 if session_expiry is None and keeper.ends_session() and link.connection.session_expiry:
                     session_expiry = 0
@@ -171,7 +167,8 @@ class Client(Owner):
         except TimeoutError:
             pass
         finally:
-            link.abort()
+            self._link.abort()
+            self._is_durable = False  # what is left of the connection has nothing to say to the disk
             if self._error is None:
                 self._end(ConnectionLost("the client is closed"))
                 self.tell(Closed(None))
@@ -222,7 +219,7 @@ class Client(Owner):
             properties = encode_message_properties(
                 content_type, response_topic, correlation_data, user_properties, payload_is_text
             )
-        expires_at = NEVER if message_expiry is None else self._clock() + message_expiry
+        expires_at = NEVER if message_expiry is None else self._expires_at(message_expiry)
         message = application_message(topic, payload, qos, retain, properties, expires_at)
         if outbox.link.is_paused or outbox.waits:
             await outbox.room(message)
@@ -261,7 +258,7 @@ class Client(Owner):
             properties = encode_message_properties(
                 content_type, response_topic, correlation_data, user_properties, payload_is_text
             )
-        expires_at = NEVER if message_expiry is None else self._clock() + message_expiry
+        expires_at = NEVER if message_expiry is None else self._expires_at(message_expiry)
         entry = outbox.send(application_message(topic, payload, qos, retain, properties, expires_at))
         if entry is None:
             return SENT
@@ -278,11 +275,13 @@ class Client(Owner):
     ) -> int:
         """Publish all of ``source`` with at most ``window`` unfinished at a time; how many there were.
 
-        ``qos`` and ``retain`` are those of the pairs of topic and payload; a ``Message`` has its own.
-        ``window`` is 1 or more. Raises the first ``PublishRefused``, and takes no more from the source then.
-        Cancelling it leaves what was taken from the source to be delivered.
+        ``qos`` and ``retain`` are those of the pairs of topic and payload; a ``Message`` has its own. Raises
+        the first ``PublishRefused``, and takes no more from the source then; ``ConfigError`` for a window
+        below 1. Cancelling it leaves what was taken from the source to be delivered.
         """
         outbox = self._outbox or self._not_entered()
+        if window < 1:
+            raise ConfigError(f"window: at least 1, not {window!r}")
         unfinished = Window(window)
         count = 0
         if isinstance(source, AsyncIterable):
@@ -328,10 +327,17 @@ class Client(Owner):
             message.payload_is_text,
         )
         expiry = message.message_expiry
-        expires_at = NEVER if expiry is None else self._clock() + expiry
+        expires_at = NEVER if expiry is None else self._expires_at(expiry)
         return application_message(
             message.topic, message.payload, int(message.qos), message.retain, properties, expires_at
         )
+
+    def _expires_at(self, message_expiry: float) -> float:
+        if not 0 <= message_expiry <= LONGEST_EXPIRY:
+            raise LocalProtocolError(
+                PROTOCOL_ERROR, f"message_expiry: 0 to {LONGEST_EXPIRY} seconds, not {message_expiry!r}"
+            )
+        return self._clock() + message_expiry
 
     # ---- subscribing ----
 
@@ -357,7 +363,8 @@ class Client(Owner):
 
         Leaving the stream unsubscribes, and acknowledges what was not taken. With ``keep`` it does neither:
         the next stream, or the next program with the same session, goes on. By default so where the session
-        outlives the program. Raises ``LocalProtocolError`` for what is no Topic Filter.
+        outlives the program. Raises ``LocalProtocolError`` for what is no Topic Filter, ``ConfigError`` for
+        options that cannot be.
         """
         subscriptions = self._subscriptions or self._not_entered()
         made = tuple(
@@ -374,6 +381,11 @@ class Client(Owner):
             why = check_topic_filter(subscription.topic_filter.encode(), MOST_LEVELS)
             if why:
                 raise LocalProtocolError(TOPIC_FILTER_INVALID, f"{subscription.topic_filter!r}: {why}")
+        if buffer < 0 or overflow not in get_args(Overflow) or ack not in get_args(Acknowledge):
+            raise ConfigError(
+                f'a stream has a buffer of 0 or more, overflow "drop_oldest" or "drop_newest", ack "auto" or '
+                f'"manual"; not {buffer!r}, {overflow!r}, {ack!r}'
+            )
         if keep is None:
             keep = self._keeper is not None and not self._keeper.ends_session()
         return Stream(subscriptions, made, buffer, overflow, ack, list(user_properties), keep)
@@ -500,6 +512,7 @@ class Client(Owner):
             self._outbox.published,
             self.settings.authentication,
             name,
+            self.settings.offline_bytes,
         )
 
     def tell(self, event: Event) -> None:

@@ -61,6 +61,13 @@ def is_terminal(error: MqttError) -> bool:
     return True
 
 
+def is_elsewhere(error: MqttError) -> bool:
+    """Does the server send its clients to another (4.11)? Those in ``url`` are tried, no others."""
+    if not isinstance(error, (ConnectionLost, ConnectRefused)):
+        return False
+    return error.reason_code in (ReasonCode.USE_ANOTHER_SERVER, ReasonCode.SERVER_MOVED)
+
+
 def delay_before(attempt: int, reconnect: Reconnect, random: Random) -> float:
     """Seconds to wait before attempt ``attempt``, from 1: exponential backoff with full jitter."""
     most = reconnect.longest
@@ -130,9 +137,8 @@ class Keeper:
                 delay = delay_before(attempt, reconnect, self._random)
                 self.client.tell(Reconnecting(attempt, delay, str(self.urls[self._at]), error))
                 await asyncio.sleep(delay)
-        except Exception as fault:  # of ours: a client that waits for ever would be worse
+        except Exception as fault:  # of ours, or of a callback: a client that waits for ever would be worse
             self._give_up(fault)
-            raise
 
     async def _connection(self) -> MqttError:
         """Connect, and return what ended the connection, or why there was none."""
@@ -146,13 +152,14 @@ class Keeper:
             self.first.set_result(None)
         await asyncio.shield(link.closed)
         assert link.error is not None
-        if link.error.reason_code == ReasonCode.USE_ANOTHER_SERVER:
+        if is_elsewhere(link.error):
             self._at = (self._at + 1) % len(self.urls)
         return link.error
 
     def _reconnect(self, error: MqttError, attempt: int) -> Reconnect | None:
         """How to go on after ``error``; None: not at all."""
-        if is_terminal(error):
+        has_others = self._lived and is_elsewhere(error) and len(self.urls) > 1
+        if is_terminal(error) and not has_others:
             return None
         if not self.first.done():
             if not self._settings.retry_first_connect:
@@ -166,7 +173,11 @@ class Keeper:
         return reconnect
 
     def _give_up(self, error: Exception) -> None:
-        known = error if isinstance(error, MqttError) else MqttError(f"the client has failed: {error!r}")
+        if isinstance(error, MqttError):
+            known = error
+        else:
+            known = MqttError(f"the client has failed: {error!r}")
+            known.__cause__ = error
         if not self.first.done():
             self.first.set_exception(error)
         self.client.on_failure(known)
@@ -180,10 +191,12 @@ class Keeper:
             try:
                 return await self._connect_to(self.urls[self._at])
             except MqttError as error:
-                if is_terminal(error):
+                if is_terminal(error) and not is_elsewhere(error):
                     raise
                 errors.append(error)
                 self._at = (self._at + 1) % len(self.urls)
+        if all(map(is_terminal, errors)):
+            raise errors[-1]
         if len(errors) == 1 or isinstance(errors[-1], ConnectRefused):
             raise errors[-1]
         raise ConnectionLost(f"no server could be reached: {'; '.join(map(str, errors))}") from errors[-1]

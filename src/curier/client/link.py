@@ -23,6 +23,7 @@ from typing import Any, Final, cast
 
 from curier.client.settings import Authentication
 from curier.codec.packets import Connect, Publish
+from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, ConnectRefused, LocalProtocolError, MqttError
 from curier.protocol.client import ClientConnection
 from curier.protocol.connection import CLOSED, CONNECTED
@@ -43,6 +44,12 @@ from curier.session.outgoing import Outgoing
 HIGH_WATER: Final = 256 * 1024
 """Bytes the network has not taken; from so many on ``publish`` waits."""
 
+MOST_ANSWERS: Final = 16 * 2**20
+"""Bytes of answers that may wait for a server that sends and does not read; then it is left."""
+
+GOODBYE: Final = 2.0
+"""Seconds a server may take to take the last bytes; then the connection is cut."""
+
 BUSY: Final = 1.0
 """Seconds a timer may be late before the loop is taken to have been busy, and what has come is read first."""
 
@@ -58,6 +65,13 @@ def note(future: asyncio.Future[Any]) -> None:
     """Take the error of a future that nobody may have waited for."""
     if not future.cancelled():
         future.exception()
+
+
+def _with_reference(why: str, properties: Properties | None) -> str:
+    """What the server says, and which it wants to be used instead of it (4.11): the user may, we do not."""
+    if properties is None or properties.server_reference is None:
+        return why
+    return f"{why}{'; ' if why else ''}use the server {properties.server_reference}"
 
 
 class Owner:
@@ -95,6 +109,7 @@ class Link(asyncio.Protocol):
         on_published: Callable[[Outgoing, int, str], None],
         authentication: Authentication | None = None,
         name: str = "",
+        allowed_bytes: int = 0,
     ) -> None:
         self.owner = owner
         self.connection = connection
@@ -104,8 +119,10 @@ class Link(asyncio.Protocol):
         self.on_published = on_published  # a message is complete, or refused
         self.name = name  # of the server, for messages
         self.server = name  # who has the other half of the session
+        self.allowed_bytes = allowed_bytes  # to be published while the network takes nothing
         self.now = clock()
         self.is_paused = False  # the network takes nothing more
+        self.most_waiting = 0  # bytes the network may not have taken, while it is paused
         self.transport: asyncio.Transport | None = None
         self.accepted: asyncio.Future[Connected] = loop.create_future()
         self.accepted.add_done_callback(note)  # nobody may be there to hear how it failed
@@ -115,8 +132,13 @@ class Link(asyncio.Protocol):
         self._answering: asyncio.Task[None] | None = None
         self._reauthenticated: asyncio.Future[None] | None = None
         self.is_scheduled = False
+        self.unwritten = 0  # bytes published since the last turn, about
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._is_closing = False
+        self._is_late = False  # the timer came late, and is set again
+        self._waited = 0  # bytes that waited for the network when this was last looked at
+        self._taken = 0  # bytes that it had taken then
 
     @property
     def is_connected(self) -> bool:
@@ -138,12 +160,15 @@ class Link(asyncio.Protocol):
         self.schedule()
 
     def pause_writing(self) -> None:
-        """The network takes no more for now."""
-        self.is_paused = True
+        """The network takes no more for now. What may be published meanwhile is bounded elsewhere."""
+        self.is_paused = self.connection.is_stuck = True
+        if self.transport is not None:
+            waiting = self.transport.get_write_buffer_size()
+            self.most_waiting = waiting + self.allowed_bytes + MOST_ANSWERS
 
     def resume_writing(self) -> None:
         """It does again."""
-        self.is_paused = False
+        self.is_paused = self.connection.is_stuck = False
         self.owner.on_room(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -208,6 +233,7 @@ class Link(asyncio.Protocol):
     def turn(self) -> None:
         """See the top of this file."""
         self.is_scheduled = False
+        self.unwritten = 0
         connection = self.connection
         if connection.events:
             self._tell()
@@ -217,14 +243,30 @@ class Link(asyncio.Protocol):
             data = connection.take_output()
             if transport is not None and not transport.is_closing():
                 transport.write(data)
+                if self.is_paused and transport.get_write_buffer_size() > self.most_waiting:
+                    self._leave()
         if connection.state == CLOSED:
-            if transport is not None:
-                transport.close()
+            if transport is not None and not self._is_closing:
+                self._close(transport)
         elif transport is not None:
             deadline = connection.next_deadline()
             if deadline < self._timer_at:
                 self._set_timer(deadline)
         self.owner.on_room(self)
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """Close behind what is written: soon, whether or not the server takes it."""
+        self._is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        transport.close()
+        self._timer = self.loop.call_later(GOODBYE, transport.abort)
+
+    def _leave(self) -> None:
+        """The server has us answer and reads no answers: that would take all memory there is."""
+        waiting = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        self._end(f"the server sends, but does not read: {waiting} bytes wait for it", None)
+        self.abort()
 
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
@@ -237,11 +279,24 @@ class Link(asyncio.Protocol):
         late = now - self._timer_at
         self._timer = None
         self._timer_at = math.inf
-        if late > BUSY:  # what the server said meanwhile may wait to be read
+        self._is_late = late > BUSY and not self._is_late
+        if self._is_late:  # what the server said meanwhile may wait to be read
             self._set_timer(now + BUSY / 10)
             return
+        if self._is_read():
+            self.connection.heard(now)
         self.connection.deadline_reached(now)
         self.turn()
+
+    def _is_read(self) -> bool:
+        """Has the network taken some of what waited the last time? Then the server reads, however slowly."""
+        if self.transport is None:
+            return False
+        waiting = self.transport.get_write_buffer_size()
+        taken = self.connection.traffic.bytes_sent - waiting
+        is_read = self._waited > 0 and taken > self._taken
+        self._waited, self._taken = waiting, taken
+        return is_read
 
     # ---- what the connection tells ----
 
@@ -266,10 +321,12 @@ class Link(asyncio.Protocol):
             self.owner.on_answered(event)
         elif isinstance(event, ConnectWasRefused):
             if not self.accepted.done():
-                self.accepted.set_exception(ConnectRefused(event.reason_code, event.reason_string))
+                why = _with_reference(event.reason_string, event.properties)
+                self.accepted.set_exception(ConnectRefused(event.reason_code, why))
         elif isinstance(event, Disconnected):
             said = f"the server ended the connection with Reason Code 0x{event.reason_code:02X}"
-            why = (f"{said}: {event.why}" if event.why else said) if event.by_server else event.why
+            reason = _with_reference(event.why, event.properties)
+            why = (f"{said}: {reason}" if reason else said) if event.by_server else event.why
             self._end(why, None, event.reason_code, event.by_server)
         elif isinstance(event, AuthContinue):
             self._answer(event.data)
@@ -315,24 +372,21 @@ class Link(asyncio.Protocol):
         assert self._authentication is not None
         try:
             answer = self._authentication.answer(data)
+            if inspect.isawaitable(answer):
+                self._answering = self.loop.create_task(self._answer_later(answer))
+            else:
+                self._send_answer(answer)
         except Exception as error:
             self._give_up(error)
-            return
-        if inspect.isawaitable(answer):
-            self._answering = self.loop.create_task(self._answer_later(answer))
-        else:
-            self._send_answer(answer)
 
     async def _answer_later(self, answer: object) -> None:
         try:
-            data = await cast("asyncio.Future[bytes | None]", answer)
+            self._send_answer(await cast("asyncio.Future[bytes | None]", answer))
         except Exception as error:
             self._give_up(error)
-        else:
-            self._send_answer(data)
 
     def _send_answer(self, data: bytes | None) -> None:
-        if self.connection.state != CLOSED:
+        if self.connection.state != CLOSED and self.connection.is_asked:  # it may not have waited for it
             self.connection.auth(data, self.clock())
             self.schedule()
 

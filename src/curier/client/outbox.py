@@ -12,7 +12,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from curier.client.link import Link
+from curier.client.link import HIGH_WATER, Link
 from curier.client.session import Session
 from curier.client.settings import ClientSettings
 from curier.codec.constants import PACKET_TOO_LARGE, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED
@@ -25,6 +25,9 @@ from curier.session.outgoing import Outgoing
 
 Payload: TypeAlias = bytes | bytearray | memoryview | str | None
 """What can be published; text is sent as UTF-8, None as no bytes at all."""
+
+OVERHEAD: Final = 64
+"""Bytes that a message takes besides its payload, about."""
 
 LIMITS_OF_SERVERS: Final = (PACKET_TOO_LARGE, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED)
 
@@ -167,6 +170,8 @@ class Outbox:
         the server takes, ``StoreError`` where the disk does not keep it; then nothing has happened.
         """
         link = self.link
+        if link.unwritten > HIGH_WATER:  # whoever publishes without a pause has to know that none is taken
+            link.turn()
         connection = link.connection
         is_waiting = connection.state != CONNECTED
         if is_waiting or link.is_paused or connection.client_session.outgoing.queue:
@@ -188,6 +193,7 @@ class Outbox:
             if error.reason_code in LIMITS_OF_SERVERS:
                 raise PublishRefused(error.reason_code, str(error)) from None
             raise
+        link.unwritten += len(message.payload) + OVERHEAD
         return entry if is_waiting or message.qos else None
 
     def _check_room(self, message: ApplicationMessage) -> None:
@@ -212,6 +218,8 @@ class Outbox:
         """May ``message`` be accepted now, and without piling up before a slow network?"""
         if self.link.is_paused:
             return False
+        if self._is_free():
+            return True
         try:
             self._check_room(message)
         except QueueFull:
@@ -241,7 +249,8 @@ class Outbox:
         """A turn is over: as many as there is room for look again, in order."""
         if self._for_room and self._is_open():
             outgoing = self.link.connection.client_session.outgoing
-            for _ in range(min(len(self._for_room), self.most_messages - len(outgoing.queue))):
+            most = max(1, self.most_messages - len(outgoing.queue))
+            for _ in range(min(len(self._for_room), most)):
                 future = self._for_room.popleft()
                 if not future.done():
                     future.set_result(None)
@@ -257,13 +266,19 @@ class Outbox:
 
     def _is_open(self) -> bool:
         """May a message be accepted, if it is small?"""
+        if self.link.is_paused:
+            return False
         outgoing = self.link.connection.client_session.outgoing
-        return (
-            not self.link.is_paused
-            and (self.mode == "queue" or self.link.connection.state == CONNECTED)
+        return self._is_free() or (
+            (self.mode == "queue" or self.link.connection.state == CONNECTED)
             and len(outgoing.queue) < self.most_messages
             and outgoing.queued_bytes < self.most_bytes
         )
+
+    def _is_free(self) -> bool:
+        """Is there a connection, and does nothing wait for it?"""
+        connection = self.link.connection
+        return connection.state == CONNECTED and not connection.client_session.outgoing.queue
 
     def published(self, entry: Outgoing, reason_code: int, reason_string: str) -> None:
         """The connection says that a message is over."""

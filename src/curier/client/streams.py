@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 MOST_ROUTES: Final = 10_000
 """Topics whose streams are remembered; then the memory starts anew."""
 
+LONGEST_ROUTE: Final = 1024
+"""Characters; the streams of longer topics are looked up each time, rather than let a server fill memory."""
+
 NO_PROPERTIES: Final = Properties()
 QOS: Final = (QoS(0), QoS(1), QoS(2))
 
@@ -222,7 +225,10 @@ class Stream(Subscriber):
         return self
 
     async def close(self) -> None:
-        """Unsubscribe, and end the stream. Messages that were not taken are acknowledged and gone."""
+        """Unsubscribe, and end the stream. Messages that were not taken are acknowledged and gone.
+
+        Waits for UNSUBACK while connected, but no longer than ``linger``.
+        """
         await self._subscriptions.close(self, False)
 
     async def __aenter__(self) -> Self:
@@ -231,7 +237,8 @@ class Stream(Subscriber):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._subscriptions.close(self, self.keep)
+        # Who leaves by an error, such as the cancelling by Ctrl-C, is not to wait for the server.
+        await self._subscriptions.close(self, self.keep, waits=error is None)
 
     def __aiter__(self) -> Self:
         return self
@@ -419,9 +426,10 @@ class Router:
     def _find(self, topic: str) -> tuple[Stream, ...]:
         # A stream has its number in every key, and one filter may match by several: once is enough.
         streams = tuple(dict.fromkeys(self._tree.match(topic.encode())))
-        if len(self._routes) >= MOST_ROUTES:
-            self._routes.clear()
-        self._routes[topic] = streams
+        if len(topic) <= LONGEST_ROUTE:
+            if len(self._routes) >= MOST_ROUTES:
+                self._routes.clear()
+            self._routes[topic] = streams
         return streams
 
     def _goes_on(self, link: Link, publish: Publish) -> bool:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from curier.client.events import Event, MessagesDropped, SubscriptionLost
-from curier.client.link import Link
-from curier.codec.constants import MQTT_50, PACKET_TOO_LARGE, PROTOCOL_ERROR
+from curier.client.link import Link, note
+from curier.codec.constants import MQTT_31, MQTT_50, PACKET_TOO_LARGE, PROTOCOL_ERROR
 from curier.errors import ConnectionLost, LocalProtocolError, MqttError, SubscribeRefused
 from curier.protocol.events import SubscribeDone, UnsubscribeDone
 from curier.types import QoS, Subscription
@@ -25,21 +25,50 @@ MOST_ASKED: Final = 256
 """Requests without an answer at a time."""
 
 
+class Opening:
+    """A subscription that is asked for; several may wait for it, and it is over when none does any more."""
+
+    __slots__ = ("future", "wanted")
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self.future = future
+        self.future.add_done_callback(note)
+        self.wanted = 0  # so many have waited and not given up
+
+    def end(self, error: MqttError | None) -> None:
+        """It is there, or failed."""
+        if self.future.done():
+            return
+        if error is None:
+            self.future.set_result(None)
+        else:
+            self.future.set_exception(error)
+
+
 class Subscriptions:
-    """All subscriptions of one client, over its connections."""
+    """All subscriptions of one client, over its connections.
+
+    ``patience``: seconds that closing a stream waits for UNSUBACK.
+    """
 
     def __init__(
-        self, link: Link, router: Router, tell: Callable[[Event], None], hold: Callable[[], None]
+        self,
+        link: Link,
+        router: Router,
+        tell: Callable[[Event], None],
+        hold: Callable[[], None],
+        patience: float,
     ) -> None:
         self.link = link
         self.error: MqttError | None = None  # the client is over
         self._router = router
         self._tell = tell
         self._hold = hold
+        self._patience = patience
         self._streams: dict[Stream, None] = {}  # in the order of their opening
         self._users: dict[str, dict[Stream, None]] = {}  # by Topic Filter
         self._confirmed: set[Stream] = set()  # by a SUBACK in the session there is
-        self._opening: dict[Stream, asyncio.Future[None]] = {}
+        self._opening: dict[Stream, Opening] = {}
         self._unwanted: dict[str, None] = {}  # filters to unsubscribe from, no answer yet
         self._todo: deque[Stream | list[str]] = deque()  # to be asked for: SUBSCRIBE or UNSUBSCRIBE
         self._asked: dict[int, Stream] = {}  # by Packet Identifier
@@ -57,42 +86,51 @@ class Subscriptions:
             raise ConnectionLost("the stream is closed")
         if stream.is_open:
             return
-        opening = self._opening.get(stream)
-        if opening is not None:  # another reader has begun
-            await asyncio.shield(opening)
-            return
-        future = self._opening[stream] = self.link.loop.create_future()
+        opening = self._opening.get(stream) or self._begin(stream)
+        opening.wanted += 1
+        try:
+            await asyncio.shield(opening.future)
+        except asyncio.CancelledError:
+            opening.wanted -= 1
+            if not opening.wanted and stream in self._streams:
+                self._drop(stream, False)
+            raise
+
+    def _begin(self, stream: Stream) -> Opening:
+        opening = self._opening[stream] = Opening(self.link.loop.create_future())
         self._streams[stream] = None
         for subscription in stream.filters:
             self._users.setdefault(subscription.topic_filter, {})[stream] = None
             self._unwanted.pop(subscription.topic_filter, None)
         self._router.add(stream)
         self._ask(stream)
-        try:
-            await future
-        except BaseException:
-            if stream in self._streams:
-                self._drop(stream, False)
-            raise
-        finally:
-            self._opening.pop(stream, None)
+        return opening
 
-    async def close(self, stream: Stream, keep: bool) -> None:
-        """End ``stream``; with ``keep`` the subscription stays, for the next stream or the next program."""
+    async def close(self, stream: Stream, keep: bool, waits: bool = True) -> None:
+        """End ``stream``; with ``keep`` the subscription stays, for the next stream or the next program.
+
+        ``waits``: for UNSUBACK, though not for ever.
+        """
         if stream not in self._streams:
             stream.end(None)
             return
         self._drop(stream, keep)
         if keep:
             self._hold()
-        while not keep and self._leaving and self.link.is_connected and self.error is None:
-            future = self.link.loop.create_future()
-            self._left.append(future)
-            await future
+        elif waits:
+            try:
+                async with asyncio.timeout(self._patience):
+                    while self._leaving and self.link.is_connected and self.error is None:
+                        future = self.link.loop.create_future()
+                        self._left.append(future)
+                        await future
+            except TimeoutError:
+                pass
 
     def _drop(self, stream: Stream, keep: bool) -> None:
         """Nothing for ``stream`` any more; unsubscribe from what no other uses."""
         del self._streams[stream]
+        self._opening.pop(stream, None)
         self._confirmed.discard(stream)
         self._router.remove(stream, keep)
         unused = []
@@ -114,10 +152,12 @@ class Subscriptions:
         for topic_filter in filters:
             if topic_filter in self._users:
                 raise LocalProtocolError(PROTOCOL_ERROR, f"{topic_filter!r} belongs to a stream: close that")
-        waiting = {
-            topic_filter: self._ended.setdefault(topic_filter, self.link.loop.create_future())
-            for topic_filter in filters
-        }
+        waiting = {}
+        for topic_filter in filters:
+            if topic_filter not in self._ended:
+                self._ended[topic_filter] = self.link.loop.create_future()
+                self._ended[topic_filter].add_done_callback(note)
+            waiting[topic_filter] = self._ended[topic_filter]
         self._unwanted.update(dict.fromkeys(filters))
         self._ask(list(filters))
         for topic_filter, future in waiting.items():
@@ -138,6 +178,8 @@ class Subscriptions:
             self._confirmed.clear()
             for topic_filter in list(self._unwanted):
                 self._has_ended(topic_filter, 0)
+        elif link.connection.version == MQTT_31:  # whose CONNACK cannot say that the session is present
+            self._confirmed.clear()
         self._todo.clear()
         if self._unwanted:
             self._todo.append(list(self._unwanted))
@@ -174,16 +216,15 @@ class Subscriptions:
         stream.granted = tuple([QoS(code) for code in event.reason_codes])
         stream.is_open = True
         self._confirmed.add(stream)
-        opening = self._opening.get(stream)
-        if opening is not None and not opening.done():
-            opening.set_result(None)
+        opening = self._opening.pop(stream, None)
+        if opening is not None:
+            opening.end(None)
 
     def _refused(self, stream: Stream, error: MqttError) -> None:
         opening = self._opening.get(stream)
         if opening is not None:
             self._drop(stream, False)
-            if not opening.done():
-                opening.set_exception(error)
+            opening.end(error)
             return
         stream.end(error)
         self._drop(stream, False)
@@ -206,8 +247,8 @@ class Subscriptions:
         """The client is over."""
         self.error = error
         for opening in self._opening.values():
-            if not opening.done():
-                opening.set_exception(error)
+            opening.end(error)
+        self._opening.clear()
         for ended in self._ended.values():
             if not ended.done():
                 ended.set_exception(error)

@@ -10,6 +10,7 @@ methods may be called from any thread. An interrupted wait (Ctrl-C) stops waitin
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Coroutine, Iterable, Iterator
 from itertools import islice
@@ -34,33 +35,47 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()  # nothing new comes behind the last turn of the loop
+        self._is_stopped = False
         self._thread = threading.Thread(target=self._main, name="curier", daemon=True)
         self._thread.start()
 
     def _main(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        while left := asyncio.all_tasks(self.loop):  # of other threads, which wait for them
+            for task in left:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(left))
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """What ``work`` returns or raises. Raises ``TimeoutError`` after ``timeout`` seconds."""
-        if threading.current_thread() is self._thread or self.loop.is_closed():
+        if threading.current_thread() is self._thread:
             work.close()
-            raise MqttError("the client is closed, or called from its own thread")
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+            raise MqttError("the client is called from its own thread, which would wait for itself")
+        with self._lock:
+            if self._is_stopped:
+                work.close()
+                raise MqttError("the client is closed")
+            future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result(timeout)
+        except concurrent.futures.CancelledError:  # by stopping: nobody else does
+            raise MqttError("the client is closed") from None
         except BaseException:
             future.cancel()
             raise
 
     def stop(self) -> None:
-        """Stop the loop, and wait for the thread."""
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join()
+        """Stop the loop, and wait for the thread. What other threads wait for is cancelled."""
+        with self._lock:
+            if not self._is_stopped:
+                self._is_stopped = True
+                self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
 
 
 class RemoteDelivery:

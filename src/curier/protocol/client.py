@@ -26,6 +26,7 @@ from curier.codec.constants import (
     CONNECT,
     CONTINUE_AUTHENTICATION,
     DISCONNECT,
+    DISCONNECT_WITH_WILL_MESSAGE,
     KEEP_ALIVE_TIMEOUT,
     MQTT_31,
     MQTT_50,
@@ -72,7 +73,8 @@ from curier.codec.packets import (
 from curier.codec.primitives import has_wildcard
 from curier.codec.properties import Properties
 from curier.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from curier.protocol.client_messages import LARGEST_PACKET, NOT_SET, ClientMessages
+from curier.protocol.client_alive import ClientAlive
+from curier.protocol.client_messages import LARGEST_PACKET, NOT_SET
 from curier.protocol.connection import CLOSED, CONNECTED, CONNECTING
 from curier.protocol.events import (
     AuthContinue,
@@ -106,7 +108,7 @@ CLIENT_REASONS: Final = frozenset(b"\x00\x04\x80\x81\x82\x83\x90\x93\x94\x95\x96
 
 
 @final
-class ClientConnection(ClientMessages):
+class ClientConnection(ClientAlive):
     """The client's end of a Network Connection.
 
     ``manual_acks``: QoS 1 and 2 messages are acknowledged by ``acknowledge``, not by themselves.
@@ -146,7 +148,7 @@ class ClientConnection(ClientMessages):
         self.max_inflight: int = max_inflight
         self.topic_alias_limit: int = topic_aliases
         self.connect_timeout: float = connect_timeout
-        self.ping_timeout: float = ping_timeout
+        self.ping_timeout = ping_timeout
         self.retry_interval = retry_interval
         self.starts: bool = starts
         self.connect_packet: Connect | None = None  # once it is sent
@@ -161,8 +163,6 @@ class ClientConnection(ClientMessages):
         self.shared_available: bool = True
         self.subscribing: dict[int, int] = {}  # Packet Identifier of a SUBSCRIBE: how many Topic Filters
         self.unsubscribing: dict[int, int] = {}
-        self.keep_alive: float = 0.0  # seconds; 0: none
-        self.ping_at: float = NOT_SET  # when the PINGREQ was sent that is not answered yet
 
     # ---- the connection begins and ends ----
 
@@ -398,16 +398,7 @@ class ClientConnection(ClientMessages):
             return self.connect_at + self.connect_timeout
         if self.state != CONNECTED:
             return NOT_SET
-        return min(self._ping_deadline(), self.retry_at)
-
-    def _ping_deadline(self) -> float:
-        """When a PINGREQ is due or, where one is out, the server is to be taken for dead.
-
-        It is due as well when nothing came: who only sends would never notice that nobody is there.
-        """
-        if self.ping_at != NOT_SET:
-            return max(self.ping_at, self.received_at) + self.ping_timeout
-        return min(self.sent_at, self.received_at) + self.keep_alive if self.keep_alive else NOT_SET
+        return min(self.dead_at(), self.ping_due(), self.retry_at)
 
     def deadline_reached(self, now: float) -> None:
         """Do what is due: give up waiting for CONNACK, Keep Alive, notice a dead server, send again."""
@@ -417,12 +408,12 @@ class ClientConnection(ClientMessages):
         if self.state == CONNECTING:
             self._end(UNSPECIFIED_ERROR, f"no CONNACK within {self.connect_timeout:g} seconds", False, None)
             return
-        if now >= self._ping_deadline():
-            if self.ping_at != NOT_SET:
-                why = f"no PINGRESP, nor anything else, for {self.ping_timeout:g} seconds"
-                self._end(KEEP_ALIVE_TIMEOUT, why, False, None)
-                return
-            self.ping(now)  # [MQTT-3.1.2-20]
+        if now >= self.dead_at():
+            why = f"no PINGRESP, nor anything else, for {self.ping_timeout:g} seconds"
+            self._end(KEEP_ALIVE_TIMEOUT, why, False, None)
+            return
+        if now >= self.ping_due():
+            self.ping(now)
         if now >= self.retry_at:
             self.send_unanswered(now)
 
@@ -592,6 +583,8 @@ class ClientConnection(ClientMessages):
     def _disconnect(self, packet: Disconnect) -> None:
         if self.version != MQTT_50:
             raise RemoteProtocolError(PROTOCOL_ERROR, "before MQTT 5.0 a server sends no DISCONNECT")
+        if packet.reason_code == DISCONNECT_WITH_WILL_MESSAGE:
+            raise RemoteProtocolError(PROTOCOL_ERROR, "a server has no will to publish", "MQTT-3.14.2-1")
         properties = packet.properties
         if properties is not None and properties.session_expiry_interval is not None:
             raise RemoteProtocolError(
