@@ -145,7 +145,7 @@ async def converse(stage: Stage, version: int, qos: int, pause: float) -> list[b
     return found
 
 
-@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("version", [3, 4, 5])
 @pytest.mark.parametrize("qos", [1, 2])
 @virtual
 async def test_cut_behind_every_byte(stage: Stage, version: int, qos: int) -> None:
@@ -191,3 +191,32 @@ async def publish_only(stage: Stage, qos: int) -> None:
         assert {result.reason_code for result in results} <= {0, 0x10}
         assert client.statistics.unfinished == 0
         assert not client._link.connection.client_session.outgoing.unfinished()
+
+
+@virtual
+async def test_cut_behind_every_byte_of_request_and_response(stage: Stage) -> None:
+    """Whoever asks gets its answers, whichever packet on the way was cut; twice is once."""
+    whole = Broker(10**9)
+    stage.dialler = whole.dial
+    await ask(stage)
+    for cut in range(1, whole.carried):
+        broker = Broker(cut)
+        stage.dialler = broker.dial
+        await ask(stage)
+        assert broker.connections == 2 or cut > whole.carried - 20, cut
+
+
+async def ask(stage: Stage) -> None:
+    client = stage.client(client_id="me", session_expiry=1000, retry_first_connect=True)
+    async with client, client.serve("service") as requests:
+
+        async def answer() -> None:
+            async for request in requests:
+                await request.reply(request.payload.upper())
+
+        answering = asyncio.ensure_future(answer())
+        asking = [client.request("service", word, timeout=1000) for word in ("one", "two")]
+        answers = await asyncio.gather(*asking)
+        assert [message.payload for message in answers] == [b"ONE", b"TWO"]
+        answering.cancel()
+        await asyncio.wait([answering])
