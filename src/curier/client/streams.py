@@ -1,9 +1,10 @@
 """Streams of received messages, and the router that finds the streams of each.
 
-A message goes to every stream whose filter matches its topic: found in a tree of filters, remembered by
-topic. With QoS 1 and 2 it is acknowledged when each of them has taken it, in the order of receiving, which
-the core sees to. What nobody takes is not acknowledged, and the server stops at Receive Maximum: this is how
-a slow reader slows it, while PINGRESP and everybody else's answers still come through.
+A message goes to every stream whose filter matches its topic, found in a tree of filters and remembered by
+topic; where several match, ``naming`` tells for whom of them it is. With QoS 1 and 2 it is acknowledged when
+each of them has taken it, in the order of receiving, which the core sees to. What nobody takes is not
+acknowledged, and the server stops at Receive Maximum: this is how a slow reader slows it, while PINGRESP and
+everybody else's answers still come through.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from curier.client.link import Link
+from curier.client.naming import OWN, Names, Place
 from curier.codec.packets import Publish
 from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, MqttError
 from curier.topics.filters import is_shared, split_shared
-from curier.topics.tree import Subscriber, SubscriptionTree
+from curier.topics.tree import SubscriptionTree
 from curier.types import Message, QoS, Subscription
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ MOST_ROUTES: Final = 10_000
 
 LONGEST_ROUTE: Final = 1024
 """Characters; the streams of longer topics are looked up each time, rather than let a server fill memory."""
+
+MOST_CHOICES: Final = 100
+"""Sets of identifiers that are remembered for each topic."""
 
 NO_PROPERTIES: Final = Properties()
 QOS: Final = (QoS(0), QoS(1), QoS(2))
@@ -140,8 +145,9 @@ class ReceivedMessage(Message):
 
     @property
     def subscription_identifiers(self) -> tuple[int, ...]:
-        """Subscription Identifiers."""
-        return tuple(self.properties.subscription_identifiers)
+        """Subscription Identifiers, without those that the client has chosen itself."""
+        identifiers = self.properties.subscription_identifiers
+        return tuple([identifier for identifier in identifiers if identifier < OWN])
 
     def ack(self, reason_code: int = 0, reason_string: str = "") -> None:
         """Acknowledge, with ``ack="manual"``; at QoS 0 and the second time nothing happens.
@@ -173,7 +179,7 @@ class ReceivedMessage(Message):
         return Message, self._fields()
 
 
-class Stream(Subscriber):
+class Stream:
     """The messages of one ``Client.subscribe``: a context manager and an async iterator.
 
     It ends (``StopAsyncIteration``) when it is closed; where the client has failed it raises what ended it,
@@ -190,7 +196,6 @@ class Stream(Subscriber):
         user_properties: list[tuple[str, str]] | None = None,
         keep: bool = False,
     ) -> None:
-        super().__init__(0)  # its key is the router's to choose
         self.filters = filters
         self.keep = keep
         self.granted: tuple[QoS, ...] = ()
@@ -201,6 +206,9 @@ class Stream(Subscriber):
         self.error: MqttError | None = None
         self.is_open = False
         self.is_closed = False
+        self.identifier = next((one.identifier for one in filters if one.identifier is not None), 0)
+        self.is_named = False  # did its last SUBSCRIBE in this session have its identifier?
+        self.was_nameless = False  # was there one without?
         self._subscriptions = subscriptions
         self._buffer = buffer
         self._drops_newest = overflow == "drop_newest"
@@ -213,6 +221,10 @@ class Stream(Subscriber):
     def topic_filters(self) -> tuple[str, ...]:
         """The Topic Filters."""
         return tuple([subscription.topic_filter for subscription in self.filters])
+
+    def is_nameless(self) -> bool:
+        """Has it a subscription whose messages carry no identifier?"""
+        return self.was_nameless and not self.is_named
 
     # ---- the reader's side ----
 
@@ -353,6 +365,17 @@ class Stream(Subscriber):
         return messages
 
 
+class Route:
+    """Where the messages of one topic go."""
+
+    __slots__ = ("chosen", "places", "streams")
+
+    def __init__(self, places: list[Place]) -> None:
+        self.places = places
+        self.streams = _once([place.stream for place in places])
+        self.chosen: dict[tuple[int, ...], tuple[Stream, ...]] = {}  # by RETAIN and identifiers
+
+
 class Router:
     """Finds the streams of each message."""
 
@@ -365,20 +388,24 @@ class Router:
         self.unclaimed_dropped = 0
         self._told = told
         self._carried: dict[int, Delivery] = {}  # of the connections before: the server sends them again
-        self._tree: SubscriptionTree[Stream] = SubscriptionTree()
-        self._routes: dict[str, tuple[Stream, ...]] = {}
-        self._last = 0
+        self.names = Names()
+        self._tree: SubscriptionTree[Place] = SubscriptionTree()
+        self._places: dict[Stream, list[Place]] = {}
+        self._routes: dict[str, Route] = {}
+        self._last = 0  # key of the tree
 
     def add(self, stream: Stream) -> None:
         """``stream`` takes part from now on, beginning with what waited for it."""
-        self._last += 1
-        stream.key = self._last
+        places = self._places[stream] = []
         for subscription in stream.filters:
-            self._tree.add(bare_filter(subscription.topic_filter), stream)
+            self._last += 1
+            place = Place(self._last, stream, subscription)
+            self._tree.add(bare_filter(place.topic_filter).encode(), place)
+            places.append(place)
         self._routes.clear()
         waiting, self.unclaimed = self.unclaimed, deque()
         for publish, delivery in waiting:
-            if stream in self._find(publish.topic):
+            if stream in self._choose(self._find(publish.topic), publish, False):
                 delivery.missing = 1
                 stream.put(publish, delivery)
             else:
@@ -386,8 +413,8 @@ class Router:
 
     def remove(self, stream: Stream, keep: bool) -> None:
         """``stream`` gets nothing more; what it has not taken waits for another (``keep``), or is gone."""
-        for subscription in stream.filters:
-            self._tree.remove(bare_filter(subscription.topic_filter), stream.key)
+        for place in self._places.pop(stream):
+            self._tree.remove(bare_filter(place.topic_filter).encode(), place.key)
         self._routes.clear()
         for message in stream.leave():
             delivery = message._delivery
@@ -398,12 +425,27 @@ class Router:
             else:
                 message.ack()
 
+    def asked(self, stream: Stream, identifier: int) -> None:
+        """A SUBSCRIBE of ``stream`` is sent, with its identifier or, 0, with none."""
+        stream.is_named = bool(identifier)
+        if identifier:
+            self.names.asked(identifier, stream.topic_filters)
+        else:
+            stream.was_nameless = True
+        self._routes.clear()
+
+    def ended(self, topic_filter: str) -> None:
+        """The server has no such subscription any more."""
+        self.names.ended(topic_filter)
+        self._routes.clear()
+
     def message_received(self, link: Link, publish: Publish) -> None:
         """A message came: to its streams, or where messages wait that are nobody's."""
         topic = publish.topic
-        streams = self._routes.get(topic)
-        if streams is None:
-            streams = self._find(topic)
+        route = self._routes.get(topic) or self._find(topic)
+        streams = route.streams
+        if self.names.known:
+            streams = self._choose(route, publish, publish.retain)
         if not publish.qos:
             for stream in streams:
                 stream.put(publish, None)
@@ -423,13 +465,25 @@ class Router:
                 self.unclaimed_dropped += 1
                 delivery.taken()
 
-    def _find(self, topic: str) -> tuple[Stream, ...]:
-        # A stream has its number in every key, and one filter may match by several: once is enough.
-        streams = tuple(dict.fromkeys(self._tree.match(topic.encode())))
+    def _find(self, topic: str) -> Route:
+        route = Route(self._tree.match(topic.encode()))
         if len(topic) <= LONGEST_ROUTE:
             if len(self._routes) >= MOST_ROUTES:
                 self._routes.clear()
-            self._routes[topic] = streams
+            self._routes[topic] = route
+        return route
+
+    def _choose(self, route: Route, publish: Publish, retain: bool) -> tuple[Stream, ...]:
+        """The streams of a message, by its identifiers."""
+        properties = publish.properties
+        identifiers = properties.subscription_identifiers if properties is not None else []
+        key = (retain, *identifiers)
+        streams = route.chosen.get(key)
+        if streams is None:
+            streams = _once(self.names.streams(route.places, identifiers, retain))
+            if len(route.chosen) >= MOST_CHOICES:
+                route.chosen.clear()
+            route.chosen[key] = streams
         return streams
 
     def _goes_on(self, link: Link, publish: Publish) -> bool:
@@ -483,7 +537,12 @@ class Router:
             delivery.taken()
 
 
-def bare_filter(topic_filter: str) -> bytes:
+def bare_filter(topic_filter: str) -> str:
     """What a Topic Filter matches, without the ShareName of a Shared Subscription (4.8.2)."""
     encoded = topic_filter.encode()
-    return split_shared(encoded)[1] if is_shared(encoded) else encoded
+    return split_shared(encoded)[1].decode() if is_shared(encoded) else topic_filter
+
+
+def _once(streams: list[Stream]) -> tuple[Stream, ...]:
+    """Each stream once, though several of its filters may match."""
+    return tuple(dict.fromkeys(streams))

@@ -2,6 +2,9 @@
 
 A server keeps one subscription for each Topic Filter, however many streams here use it. Where several do, it
 is made with the highest QoS of them and the other options of the newest, and ends with the last of them.
+
+A stream that overlaps with another has a Subscription Identifier (``naming``). Where it was there before and
+had none, it subscribes again, to have one before the other's subscription is there.
 """
 
 from __future__ import annotations
@@ -13,10 +16,13 @@ from typing import TYPE_CHECKING, Final
 
 from curier.client.events import Event, MessagesDropped, SubscriptionLost
 from curier.client.link import Link, note
+from curier.client.naming import OWN
+from curier.client.overlaps import Overlaps
+from curier.client.streams import bare_filter
 from curier.codec.constants import MQTT_31, MQTT_50, PACKET_TOO_LARGE, PROTOCOL_ERROR
 from curier.errors import ConnectionLost, LocalProtocolError, MqttError, SubscribeRefused
 from curier.protocol.events import SubscribeDone, UnsubscribeDone
-from curier.types import QoS, Subscription
+from curier.types import QoS, RetainHandling, Subscription
 
 if TYPE_CHECKING:
     from curier.client.streams import Router, Stream
@@ -67,7 +73,11 @@ class Subscriptions:
         self._patience = patience
         self._streams: dict[Stream, None] = {}  # in the order of their opening
         self._users: dict[str, dict[Stream, None]] = {}  # by Topic Filter
+        self._overlaps: Overlaps[Stream] = Overlaps()
         self._confirmed: set[Stream] = set()  # by a SUBACK in the session there is
+        self._renaming: dict[
+            Stream, int
+        ] = {}  # Packet Identifier of the SUBSCRIBE that names it, 0: not sent
         self._opening: dict[Stream, Opening] = {}
         self._unwanted: dict[str, None] = {}  # filters to unsubscribe from, no answer yet
         self._todo: deque[Stream | list[str]] = deque()  # to be asked for: SUBSCRIBE or UNSUBSCRIBE
@@ -102,9 +112,29 @@ class Subscriptions:
         for subscription in stream.filters:
             self._users.setdefault(subscription.topic_filter, {})[stream] = None
             self._unwanted.pop(subscription.topic_filter, None)
+        self._tell_apart(stream)
         self._router.add(stream)
         self._ask(stream)
         return opening
+
+    def _tell_apart(self, stream: Stream) -> None:
+        """Give identifiers to ``stream`` and to all that overlap with it, if any does."""
+        filters = [bare_filter(topic_filter) for topic_filter in stream.topic_filters]
+        others: dict[Stream, None] = {}
+        for topic_filter in filters:
+            others.update(self._overlaps.find(topic_filter))
+        for topic_filter in filters:
+            self._overlaps.add(topic_filter, stream)
+        for other in (*others, stream) if others else ():
+            if not other.identifier:
+                other.identifier = self._router.names.choose(other.topic_filters)
+            if other.is_nameless() and other not in self._renaming and self._takes_identifiers():
+                self._renaming[other] = 0
+                self._ask(other)
+
+    def _takes_identifiers(self) -> bool:
+        connection = self.link.connection
+        return connection.version == MQTT_50 and connection.identifiers_available
 
     async def close(self, stream: Stream, keep: bool, waits: bool = True) -> None:
         """End ``stream``; with ``keep`` the subscription stays, for the next stream or the next program.
@@ -132,6 +162,10 @@ class Subscriptions:
         del self._streams[stream]
         self._opening.pop(stream, None)
         self._confirmed.discard(stream)
+        self._renaming.pop(stream, None)
+        for topic_filter in stream.topic_filters:
+            self._overlaps.remove(bare_filter(topic_filter), stream)
+        self._router.names.release(stream.identifier)
         self._router.remove(stream, keep)
         unused = []
         for topic_filter in dict.fromkeys(stream.topic_filters):
@@ -176,6 +210,9 @@ class Subscriptions:
         self.link = link
         if not session_present:
             self._confirmed.clear()
+            self._renaming.clear()
+            for stream in self._streams:
+                stream.is_named = stream.was_nameless = False
             for topic_filter in list(self._unwanted):
                 self._has_ended(topic_filter, 0)
         elif link.connection.version == MQTT_31:  # whose CONNACK cannot say that the session is present
@@ -183,7 +220,10 @@ class Subscriptions:
         self._todo.clear()
         if self._unwanted:
             self._todo.append(list(self._unwanted))
-        self._todo.extend([stream for stream in self._streams if stream not in self._confirmed])
+        # What had no answer yet is asked for as if for the first time.
+        self._renaming = {stream: 0 for stream in self._renaming if stream in self._confirmed}
+        wanting = self._streams.keys() - self._confirmed | self._renaming.keys()
+        self._todo.extend([stream for stream in self._streams if stream in wanting])
         self._pump()
 
     def lost(self) -> None:
@@ -216,6 +256,8 @@ class Subscriptions:
         stream.granted = tuple([QoS(code) for code in event.reason_codes])
         stream.is_open = True
         self._confirmed.add(stream)
+        if self._renaming.get(stream) == event.packet_id:
+            del self._renaming[stream]
         opening = self._opening.pop(stream, None)
         if opening is not None:
             opening.end(None)
@@ -233,6 +275,8 @@ class Subscriptions:
 
     def _has_ended(self, topic_filter: str, code: int) -> None:
         self._unwanted.pop(topic_filter, None)
+        if topic_filter not in self._users:
+            self._router.ended(topic_filter)
         ended = self._ended.pop(topic_filter, None)
         if ended is not None and not ended.done():
             ended.set_result(code)
@@ -294,24 +338,35 @@ class Subscriptions:
     def _subscribe(self, stream: Stream) -> None:
         link = self.link
         version = link.connection.version
+        is_renaming = stream in self._renaming
         pairs = [
-            (subscription.topic_filter, self._options(subscription, version))
+            (subscription.topic_filter, self._options(subscription, version, is_renaming))
             for subscription in stream.filters
         ]
         user_properties = stream.user_properties if version == MQTT_50 else None
-        # One for the whole SUBSCRIBE (3.8.2.1.2): that of the first filter that has one.
-        identifiers = [one.identifier for one in stream.filters if one.identifier is not None]
-        identifier = identifiers[0] if identifiers and version == MQTT_50 else 0
+        # One for the whole SUBSCRIBE (3.8.2.1.2). One that the user wants the server has to take.
+        identifier = stream.identifier if version == MQTT_50 else 0
+        if identifier >= OWN and not self._takes_identifiers():
+            identifier = 0
         try:
             packet_id = link.connection.subscribe(pairs, link.clock(), identifier, user_properties)
         except LocalProtocolError as error:
-            self._refused(stream, error)
+            if is_renaming:  # the subscription stands as it is
+                del self._renaming[stream]
+            else:
+                self._refused(stream, error)
             return
         self._asked[packet_id] = stream
+        if is_renaming:
+            self._renaming[stream] = packet_id
+        self._router.asked(stream, identifier)
         link.schedule()
 
-    def _options(self, subscription: Subscription, version: int) -> int:
-        """Subscription Options (3.8.3.1); before 5.0 there is only the QoS."""
+    def _options(self, subscription: Subscription, version: int, is_renaming: bool) -> int:
+        """Subscription Options (3.8.3.1); before 5.0 there is only the QoS.
+
+        A subscription that is there and only gets its identifier brings no retained messages.
+        """
         users = self._users[subscription.topic_filter]
         qos = max(
             int(other.qos)
@@ -325,5 +380,5 @@ class Subscriptions:
             qos
             | subscription.no_local << 2
             | subscription.retain_as_published << 3
-            | int(subscription.retain_handling) << 4
+            | int(RetainHandling.DO_NOT_SEND if is_renaming else subscription.retain_handling) << 4
         )
