@@ -8,13 +8,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NewType
+from typing import NewType, TypeAlias
 
 Seconds = NewType("Seconds", float)
 """A point or span of time in seconds. Points are seconds since the epoch on a clock that never jumps."""
 
 PacketId = NewType("PacketId", int)
 """A Packet Identifier, 1 to 65535 (5.0 section 2.2.1)."""
+
+
+Payload: TypeAlias = bytes | bytearray | memoryview | str | None
+"""What can be published; text is sent as UTF-8, None as no bytes at all."""
+
+
+def to_bytes(payload: Payload) -> bytes:
+    """What a payload is on the wire. Raises ``TypeError`` for what is none."""
+    if isinstance(payload, str):
+        return payload.encode()
+    if payload is None:
+        return b""
+    if isinstance(payload, (bytes, bytearray, memoryview)):
+        return bytes(payload)
+    raise TypeError(f"a payload is bytes, str or None, not {type(payload).__name__}: format it first")
 
 
 class QoS(IntEnum):
@@ -86,7 +101,10 @@ class ReasonCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An Application Message (5.0 section 3.3). ``message_expiry`` is in whole seconds."""
+    """An Application Message (5.0 section 3.3). ``message_expiry`` is in whole seconds.
+
+    A payload may be given as anything that can be published, and is bytes from then on.
+    """
 
     topic: str
     payload: bytes = b""
@@ -99,6 +117,10 @@ class Message:
     correlation_data: bytes | None = None
     user_properties: tuple[tuple[str, str], ...] = ()
     subscription_identifiers: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if type(self.payload) is not bytes:
+            object.__setattr__(self, "payload", to_bytes(self.payload))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import curier
-from curier.client.outbox import to_bytes
 from curier.codec.packets import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel
+from curier.types import to_bytes
 from tests.client.stage import Stage, Watch, make_properties, settle, virtual
 
 

@@ -29,7 +29,7 @@ def connect(*args: Any, **settings: Any) -> Client:
     """A client, to be entered with ``async with``; the parameters are the fields of ``ClientSettings``.
 
     Raises ``ConfigError`` for a setting that cannot be. Nothing is connected before the context is entered,
-    and no URL or file looked at: entering raises ``ConfigError`` for those.
+    and no file looked at: entering raises ``ConfigError`` for those.
     """
     return Client(ClientSettings(*args, **settings))
 

@@ -14,8 +14,18 @@ import weakref
 from collections.abc import AsyncIterable, Iterable, Sequence
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Final, NoReturn, Self, get_args
+from typing import Final, NoReturn, Self
 
+from curier.client.arguments import (
+    Acknowledge,
+    Overflow,
+    check_expiry,
+    check_filter,
+    check_pairs,
+    check_stream,
+    check_window,
+    make_subscriptions,
+)
 from curier.client.events import (
     Closed,
     Connected,
@@ -32,7 +42,6 @@ from curier.client.outbox import (
     SENT,
     SUCCESS,
     Outbox,
-    Payload,
     PublishResult,
     Receipt,
     Window,
@@ -41,24 +50,20 @@ from curier.client.outbox import (
 )
 from curier.client.requests import Requester, Service
 from curier.client.session import Session
-from curier.client.settings import Acknowledge, ClientSettings, Overflow
+from curier.client.settings import ClientSettings
 from curier.client.streams import ReceivedMessage, Router, Stream
 from curier.client.subscriptions import Subscriptions
-from curier.codec.constants import MQTT_50, PROTOCOL_ERROR, TOPIC_FILTER_INVALID
+from curier.codec.constants import MQTT_50, PROTOCOL_ERROR
 from curier.codec.properties import Properties
-from curier.errors import ConfigError, ConnectionLost, LocalProtocolError, MqttError
+from curier.errors import ConnectionLost, LocalProtocolError, MqttError
 from curier.protocol import events as core_events
 from curier.protocol.client import ClientConnection
 from curier.protocol.connection import Traffic
 from curier.session.message import NEVER, ApplicationMessage
-from curier.topics.filters import check_topic_filter
-from curier.types import Message, QoS, RetainHandling, Subscription
+from curier.types import Message, Payload, RetainHandling, Subscription
 
 BURST: Final = 100
 """QoS 0 messages after which ``publish`` lets others run, and the network take them."""
-
-MOST_LEVELS: Final = 65536
-LONGEST_EXPIRY: Final = 0xFFFFFFFF  # seconds, as the wire has it (3.3.2.3.3)
 
 
 class Client(Owner):
@@ -280,9 +285,7 @@ class Client(Owner):
         below 1. Cancelling it leaves what was taken from the source to be delivered.
         """
         outbox = self._outbox or self._not_entered()
-        if window < 1:
-            raise ConfigError(f"window: at least 1, not {window!r}")
-        unfinished = Window(window)
+        unfinished = Window(check_window(window))
         count = 0
         if isinstance(source, AsyncIterable):
             async for item in source:
@@ -329,15 +332,11 @@ class Client(Owner):
         expiry = message.message_expiry
         expires_at = NEVER if expiry is None else self._expires_at(expiry)
         return application_message(
-            message.topic, message.payload, int(message.qos), message.retain, properties, expires_at
+            message.topic, message.payload, message.qos, message.retain, properties, expires_at
         )
 
     def _expires_at(self, message_expiry: float) -> float:
-        if not 0 <= message_expiry <= LONGEST_EXPIRY:
-            raise LocalProtocolError(
-                PROTOCOL_ERROR, f"message_expiry: 0 to {LONGEST_EXPIRY} seconds, not {message_expiry!r}"
-            )
-        return self._clock() + message_expiry
+        return self._clock() + check_expiry(message_expiry)
 
     # ---- subscribing ----
 
@@ -364,32 +363,17 @@ class Client(Owner):
 
         Leaving the stream unsubscribes, and acknowledges what was not taken. With ``keep`` it does neither:
         the next stream, or the next program with the same session, goes on. By default so where the session
-        outlives the program. Raises ``LocalProtocolError`` for what is no Topic Filter, ``ConfigError`` for
-        options that cannot be.
+        outlives the program. Raises ``LocalProtocolError`` for what is no Topic Filter or no QoS,
+        ``ConfigError`` for options that cannot be, ``TypeError`` for arguments of another type.
         """
         subscriptions = self._subscriptions or self._not_entered()
-        made = tuple(
-            [
-                Subscription(one, QoS(qos), no_local, retain_as_published, RetainHandling(retain_handling))
-                if isinstance(one, str)
-                else one
-                for one in filters
-            ]
-        )
-        if not made:
-            raise LocalProtocolError(PROTOCOL_ERROR, "subscribe to at least one Topic Filter", "MQTT-3.8.3-2")
-        for subscription in made:
-            why = check_topic_filter(subscription.topic_filter.encode(), MOST_LEVELS)
-            if why:
-                raise LocalProtocolError(TOPIC_FILTER_INVALID, f"{subscription.topic_filter!r}: {why}")
-        if buffer < 0 or overflow not in get_args(Overflow) or ack not in get_args(Acknowledge):
-            raise ConfigError(
-                f'a stream has a buffer of 0 or more, overflow "drop_oldest" or "drop_newest", ack "auto" or '
-                f'"manual"; not {buffer!r}, {overflow!r}, {ack!r}'
-            )
+        made = make_subscriptions(filters, qos, no_local, retain_as_published, retain_handling)
+        check_stream(buffer, overflow, ack)
         if keep is None:
             keep = self._keeper is not None and not self._keeper.ends_session()
-        return Stream(subscriptions, made, buffer, overflow, ack, list(user_properties), keep)
+        return Stream(
+            subscriptions, made, buffer, overflow, ack, check_pairs("user_properties", user_properties), keep
+        )
 
     async def unsubscribe(self, *filters: str) -> None:
         """End subscriptions of the session that no stream here has, such as those of an earlier program.
@@ -397,7 +381,8 @@ class Client(Owner):
         It is no error where there are none. Raises ``SubscribeRefused`` where the server keeps one, and
         ``LocalProtocolError`` for a filter of a stream: close that. Cancelling stops the waiting only.
         """
-        await (self._subscriptions or self._not_entered()).unsubscribe(filters)
+        subscriptions = self._subscriptions or self._not_entered()
+        await subscriptions.unsubscribe(tuple([check_filter(one) for one in filters]))
 
     # ---- request and response ----
 

@@ -10,21 +10,25 @@ import asyncio
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
+from curier.client.arguments import check_pairs, check_qos, check_texts
 from curier.client.link import HIGH_WATER, Link
 from curier.client.session import Session
 from curier.client.settings import ClientSettings
-from curier.codec.constants import PACKET_TOO_LARGE, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED
+from curier.codec.constants import (
+    PACKET_TOO_LARGE,
+    QOS_NOT_SUPPORTED,
+    RETAIN_NOT_SUPPORTED,
+    TOPIC_NAME_INVALID,
+)
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
 from curier.errors import ConnectionLost, LocalProtocolError, MqttError, PublishRefused, QueueFull
 from curier.protocol.connection import CONNECTED
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.outgoing import Outgoing
-
-Payload: TypeAlias = bytes | bytearray | memoryview | str | None
-"""What can be published; text is sent as UTF-8, None as no bytes at all."""
+from curier.types import Payload, to_bytes
 
 OVERHEAD: Final = 64
 """Bytes that a message takes besides its payload, about."""
@@ -316,18 +320,18 @@ def application_message(
     """The core's form of what is published."""
     if type(payload) is not bytes:
         payload = to_bytes(payload)
-    return ApplicationMessage(topic.encode(), payload, qos, retain, properties, expires_at)
-
-
-def to_bytes(payload: Payload) -> bytes:
-    """What a payload is on the wire. Raises ``TypeError`` for what is none."""
-    if isinstance(payload, str):
-        return payload.encode()
-    if payload is None:
-        return b""
-    if isinstance(payload, (bytes, bytearray, memoryview)):
-        return bytes(payload)
-    raise TypeError(f"a payload is bytes, str or None, not {type(payload).__name__}: format it first")
+    if type(qos) is not int:
+        qos = check_qos(qos)
+    if type(retain) is not bool:
+        raise TypeError(f"retain: True or False, not {retain!r}")
+    try:
+        name = topic.encode()
+    except AttributeError:
+        raise TypeError(f"a topic is text, not {type(topic).__name__}") from None
+    except UnicodeEncodeError:
+        why = f"the topic {topic!r} cannot be written in UTF-8"
+        raise LocalProtocolError(TOPIC_NAME_INVALID, why, "MQTT-1.5.4-1") from None
+    return ApplicationMessage(name, payload, qos, retain, properties, expires_at)
 
 
 def encode_message_properties(
@@ -338,10 +342,11 @@ def encode_message_properties(
     payload_is_text: bool,
 ) -> bytes:
     """The Properties of a message that go to every receiver, encoded, without length."""
+    check_texts(content_type, response_topic, correlation_data)
     properties = Properties()
     properties.payload_format_indicator = 1 if payload_is_text else None
     properties.content_type = content_type
     properties.response_topic = response_topic
     properties.correlation_data = correlation_data
-    properties.user_properties = list(user_properties)
+    properties.user_properties = check_pairs("user_properties", user_properties)
     return forwarded_properties(properties)

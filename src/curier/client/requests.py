@@ -10,13 +10,13 @@ import secrets
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from curier.client.outbox import Payload, PublishResult
+from curier.client.outbox import PublishResult
 from curier.client.streams import Delivery, ReceivedMessage, Stream
 from curier.client.subscriptions import Subscriptions
 from curier.codec.constants import PROTOCOL_ERROR
 from curier.codec.packets import Publish
 from curier.errors import LocalProtocolError, MqttError, PublishRefused
-from curier.types import QoS, ReasonCode, Subscription
+from curier.types import Payload, QoS, ReasonCode, Subscription
 
 if TYPE_CHECKING:
     from curier.client.client import Client

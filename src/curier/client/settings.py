@@ -5,19 +5,21 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
+from curier.client.arguments import check_pairs, check_texts
+from curier.client.dialing.tls import TlsSettings
+from curier.client.session import Session
+from curier.client.urls import parse_proxy_url, parse_server_url
 from curier.codec.constants import MQTT_31, MQTT_50, MQTT_311
-from curier.errors import ConfigError
-from curier.types import Will
-
-if TYPE_CHECKING:
-    from curier.client.dial import TlsSettings
-    from curier.client.session import Session
+from curier.codec.primitives import encode_topic
+from curier.errors import ConfigError, LocalProtocolError
+from curier.types import Message, Will
 
 Offline: TypeAlias = Literal["queue", "wait", "raise"]
-Overflow: TypeAlias = Literal["drop_oldest", "drop_newest"]
-Acknowledge: TypeAlias = Literal["auto", "manual"]
+
+MOST_BYTES: Final = 65535
+"""Of a will's payload (3.1.3.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,18 +177,34 @@ class ClientSettings:
 
     def check(self) -> None:
         """Raise ``ConfigError`` for the first setting that cannot be."""
-        if not self.urls():
+        urls = self.urls()
+        if not urls:
             raise ConfigError("url: at least one is needed, such as mqtt://localhost")
+        for url in urls:
+            parse_server_url(url)
+        if self.proxy is not None:
+            parse_proxy_url(self.proxy)
         if self.version not in (None, MQTT_31, MQTT_311, MQTT_50):
             raise ConfigError(f"version: 5, 4 (for 3.1.1), 3 (for 3.1) or None, not {self.version!r}")
-        if self.offline not in ("queue", "wait", "raise"):
+        if self.offline not in get_args(Offline):
             raise ConfigError(f'offline: "queue", "wait" or "raise", not {self.offline!r}')
+        for name, kinds, expected in _KINDS:
+            if not isinstance(getattr(self, name), kinds):
+                raise ConfigError(f"{name}: {expected}, not {type(getattr(self, name)).__name__}")
         for name, least, most in _RANGES:
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise ConfigError(f"{name}: {least} to {most}, not {value!r}")
-        if self.reconnect is not None and not 0 <= self.reconnect.first <= self.reconnect.longest:
-            raise ConfigError("reconnect: 0 <= first <= longest")
+            _check_number(name, getattr(self, name), least, most)
+        try:
+            check_pairs("user_properties", self.user_properties)
+            check_pairs("websocket_headers", self.websocket_headers)
+            self._check_topics()
+        except TypeError as error:
+            raise ConfigError(str(error)) from None
+        if self.reconnect is not None:
+            _check_number("reconnect: first", self.reconnect.first, 0.0, 1e9)
+            _check_number("reconnect: longest", self.reconnect.longest, 0.0, 1e9)
+            _check_number("reconnect: attempts", self.reconnect.attempts, 0, _FOREVER)
+            if self.reconnect.first > self.reconnect.longest:
+                raise ConfigError("reconnect: 0 <= first <= longest")
         if self.authentication is not None:
             if not self.authentication.method:
                 raise ConfigError("authentication: its method has no name")
@@ -195,17 +213,58 @@ class ClientSettings:
         if self.clean_start is False and not self.client_id and self.session is None:
             raise ConfigError("clean_start: False needs a client_id: under which session should it go on?")
 
+    def _check_topics(self) -> None:
+        """The will, and where responses come."""
+        _check_topic("response_prefix", self.response_prefix)
+        if self.will is None:
+            return
+        given: object = self.will.message
+        if not isinstance(given, Message):
+            raise ConfigError("will: a curier.Will(curier.Message(topic, payload))")
+        message = given
+        _check_topic("will", message.topic)
+        if message.response_topic is not None:
+            _check_topic("will: response_topic", message.response_topic)
+        if message.qos not in (0, 1, 2):
+            raise ConfigError(f"will: QoS 0, 1 or 2, not {message.qos!r}")
+        if len(message.payload) > MOST_BYTES:
+            raise ConfigError(f"will: {MOST_BYTES} bytes of payload at most, not {len(message.payload)}")
+        _check_number("will: delay", self.will.delay, 0, _FOREVER)
+        _check_number("will: message_expiry", message.message_expiry, 0, _FOREVER)
+        check_pairs("will: user_properties", message.user_properties)
+        check_texts(message.content_type, None, message.correlation_data)
+
     def urls(self) -> list[str]:
         """The servers, in the order they are tried."""
-        return [self.url] if isinstance(self.url, str) else list(self.url)
+        urls: object = [self.url] if isinstance(self.url, str) else self.url
+        if isinstance(urls, (list, tuple)) and all(isinstance(url, str) for url in urls):
+            return list(urls)
+        raise ConfigError(f"url: text, or a list of texts, not {type(urls).__name__}")
 
 
-_FOREVER = 0xFFFFFFFF
-_RANGES: tuple[tuple[str, float, float], ...] = (
+_FOREVER: Final = 0xFFFFFFFF
+_TEXT: Final = (str, type(None))
+_FLAG: Final = "True or False"
+_KINDS: Final[tuple[tuple[str, tuple[type, ...], str], ...]] = (
+    ("client_id", (str,), "text"),
+    ("username", _TEXT, "text or None"),
+    ("password", (str, bytes, type(None)), "text, bytes or None"),
+    ("clean_start", (bool, type(None)), "True, False or None"),
+    ("will", (Will, type(None)), "a curier.Will or None"),
+    ("session", (Session, type(None)), "curier.Session.disk(path), curier.Session.memory() or None"),
+    ("tls", (TlsSettings, ssl.SSLContext, type(None)), "a curier.TlsSettings, an ssl.SSLContext or None"),
+    ("retry_first_connect", (bool,), _FLAG),
+    ("reconnect", (Reconnect, type(None)), "a curier.Reconnect, or None for never"),
+    ("authentication", (Authentication, type(None)), "an object of a subclass of curier.Authentication"),
+    ("response_prefix", (str,), "text"),
+    ("shared_sessions", (bool,), _FLAG),
+)
+# Where a bound is a float, seconds may have fractions.
+_RANGES: Final[tuple[tuple[str, float, float], ...]] = (
     ("session_expiry", 0, _FOREVER),
     ("keep_alive", 0, 65535),
-    ("connect_timeout", 0.001, 86400),
-    ("ping_timeout", 0.001, 86400),
+    ("connect_timeout", 0.001, 86400.0),
+    ("ping_timeout", 0.001, 86400.0),
     ("offline_messages", 0, _FOREVER),
     ("offline_bytes", 0, 2**63),
     ("max_inflight", 1, 65000),
@@ -213,7 +272,35 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("maximum_packet_size", 16, 268435460),
     ("topic_alias_maximum", 0, 65535),
     ("topic_aliases", 0, 65535),
-    ("retry_interval", 0, 86400),
-    ("linger", 0, 86400),
-    ("claim_timeout", 0, 86400),
+    ("retry_interval", 0.0, 86400.0),
+    ("linger", 0.0, 86400.0),
+    ("claim_timeout", 0.0, 86400.0),
 )
+_OPTIONAL: Final = (
+    "session_expiry",
+    "max_inflight",
+    "maximum_packet_size",
+    "will: message_expiry",
+    "reconnect: attempts",
+)
+
+
+def _check_number(name: str, value: object, least: float, most: float) -> None:
+    """A number in its range, whole unless a bound is a float; some may be None."""
+    if value is None and name in _OPTIONAL:
+        return
+    what = ""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        what = "a number, "
+    elif isinstance(value, float) and type(most) is int:
+        what = "a whole number, "
+    elif least <= value <= most:
+        return
+    raise ConfigError(f"{name}: {what}{least} to {most}, not {value!r}")
+
+
+def _check_topic(name: str, topic: str) -> None:
+    try:
+        encode_topic(topic)
+    except (LocalProtocolError, TypeError, AttributeError, UnicodeEncodeError) as error:
+        raise ConfigError(f"{name}: {topic!r} is no Topic Name: {error}") from None

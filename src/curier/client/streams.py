@@ -25,8 +25,8 @@ from curier.topics.tree import SubscriptionTree
 from curier.types import Message, QoS, Subscription
 
 if TYPE_CHECKING:
+    from curier.client.arguments import Acknowledge, Overflow
     from curier.client.session import Session
-    from curier.client.settings import Acknowledge, Overflow
     from curier.client.subscriptions import Subscriptions
 
 MOST_ROUTES: Final = 10_000

@@ -19,13 +19,13 @@ from typing import Any, Self, TypeVar, cast
 
 from curier.client.client import Client
 from curier.client.events import Event, EventReader, Statistics
-from curier.client.outbox import Payload, PublishResult, Receipt
+from curier.client.outbox import PublishResult, Receipt
 from curier.client.requests import Request, Service
 from curier.client.settings import ClientSettings
 from curier.client.streams import Delivery, ReceivedMessage, Stream
 from curier.codec.properties import Properties
 from curier.errors import MqttError
-from curier.types import Message, QoS, Subscription
+from curier.types import Message, Payload, QoS, Subscription
 
 T = TypeVar("T")
 

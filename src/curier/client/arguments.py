@@ -1,0 +1,147 @@
+"""What a program asks of a client, checked where it asks: each error names the argument and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, TypeAlias, cast, get_args
+
+from curier.client.naming import OWN
+from curier.codec.constants import PROTOCOL_ERROR, TOPIC_FILTER_INVALID
+from curier.errors import ConfigError, LocalProtocolError
+from curier.topics.filters import check_topic_filter
+from curier.types import QoS, RetainHandling, Subscription
+
+Overflow: TypeAlias = Literal["drop_oldest", "drop_newest"]
+Acknowledge: TypeAlias = Literal["auto", "manual"]
+
+MOST_LEVELS: Final = 65536
+LONGEST_EXPIRY: Final = 0xFFFFFFFF  # seconds, as the wire has it (3.3.2.3.3)
+
+
+def check_qos(qos: object) -> int:
+    """``qos`` as a plain number. Raises ``TypeError`` for what is none; which numbers are QoS, others say."""
+    if isinstance(qos, int) and not isinstance(qos, bool):
+        return int(qos)
+    raise TypeError(f"qos: 0, 1 or 2, not {qos!r}")
+
+
+def check_expiry(message_expiry: object) -> float:
+    """A Message Expiry Interval in seconds. Raises ``LocalProtocolError``."""
+    if isinstance(message_expiry, (int, float)) and 0 <= message_expiry <= LONGEST_EXPIRY:
+        return message_expiry
+    why = f"message_expiry: 0 to {LONGEST_EXPIRY} seconds, not {message_expiry!r}"
+    raise LocalProtocolError(PROTOCOL_ERROR, why)
+
+
+def check_pairs(name: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Names and values. Raises ``TypeError`` where they are something else."""
+    if isinstance(pairs, (list, tuple)) and all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
+        for pair in pairs
+    ):
+        return [(key, value) for key, value in pairs]
+    raise TypeError(f'{name}: a list of pairs of text, such as [("unit", "C")]')  # which may be secret
+
+
+def check_texts(content_type: object, response_topic: object, correlation_data: object) -> None:
+    """Properties of a message. Raises ``TypeError`` for one of another type."""
+    for name, value, kind in (
+        ("content_type", content_type, str),
+        ("response_topic", response_topic, str),
+        ("correlation_data", correlation_data, bytes),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{name}: {kind.__name__}, not {type(value).__name__}")
+
+
+def check_filter(topic_filter: object) -> str:
+    """A Topic Filter. Raises ``LocalProtocolError`` for one that is not valid, else ``TypeError``."""
+    if isinstance(topic_filter, str):
+        try:
+            why = check_topic_filter(topic_filter.encode(), MOST_LEVELS)
+        except UnicodeEncodeError:
+            why = "it cannot be written in UTF-8"
+        if why:
+            raise LocalProtocolError(TOPIC_FILTER_INVALID, f"{topic_filter!r}: {why}")
+        return topic_filter
+    hint = "write it as text"
+    if isinstance(topic_filter, int):
+        hint = 'the QoS is a keyword: subscribe("a/b", qos=1)'
+    elif isinstance(topic_filter, tuple) and [type(one) for one in topic_filter] == [str, int]:
+        hint = 'for filters with options of their own write curier.Subscription("a/b", curier.QoS(1))'
+    elif isinstance(topic_filter, (list, tuple, set, frozenset)):
+        hint = 'write them one by one: subscribe("a", "b"), or subscribe(*filters)'
+    raise TypeError(f"{topic_filter!r} is no Topic Filter: {hint}")
+
+
+def make_subscriptions(
+    filters: tuple[str | Subscription, ...],
+    qos: int,
+    no_local: bool,
+    retain_as_published: bool,
+    retain_handling: int,
+) -> tuple[Subscription, ...]:
+    """The subscriptions of one stream; the options are those of the filters given as text."""
+    if not filters:
+        raise LocalProtocolError(PROTOCOL_ERROR, "subscribe to at least one Topic Filter", "MQTT-3.8.3-2")
+    made = []
+    for one in filters:
+        if not isinstance(one, Subscription):
+            one = Subscription(
+                check_filter(one),
+                cast(QoS, qos),
+                no_local,
+                retain_as_published,
+                cast(RetainHandling, retain_handling),
+            )
+        made.append(_checked(one))
+    identifiers = {one.identifier for one in made if one.identifier is not None}
+    if len(identifiers) > 1:
+        why = "one SUBSCRIBE has one Subscription Identifier: make a stream for each"
+        raise LocalProtocolError(PROTOCOL_ERROR, why)
+    return tuple(made)
+
+
+def _checked(subscription: Subscription) -> Subscription:
+    qos = check_qos(subscription.qos)
+    if qos not in (0, 1, 2):
+        raise LocalProtocolError(PROTOCOL_ERROR, f"QoS {qos} is not 0, 1 or 2")
+    handling = subscription.retain_handling
+    if handling not in (0, 1, 2):
+        why = f"retain_handling: a curier.RetainHandling, not {handling!r}"
+        raise LocalProtocolError(PROTOCOL_ERROR, why)
+    for name in ("no_local", "retain_as_published"):
+        if not isinstance(getattr(subscription, name), bool):
+            raise TypeError(f"{name}: True or False, not {getattr(subscription, name)!r}")
+    identifier: object = subscription.identifier
+    if identifier is not None and not (isinstance(identifier, int) and 0 < identifier < OWN):
+        why = f"identifier: 1 to {OWN - 1} (those above are the client's own), not {identifier!r}"
+        raise LocalProtocolError(PROTOCOL_ERROR, why)
+    return Subscription(
+        check_filter(subscription.topic_filter),
+        QoS(qos),
+        subscription.no_local,
+        subscription.retain_as_published,
+        RetainHandling(handling),
+        subscription.identifier,
+    )
+
+
+def check_stream(buffer: object, overflow: object, ack: object) -> None:
+    """What a stream does with its messages. Raises ``ConfigError``."""
+    if not isinstance(buffer, int) or isinstance(buffer, bool) or buffer < 0:
+        raise ConfigError(f"buffer: a whole number of messages, 0 or more, not {buffer!r}")
+    _check_word("overflow", overflow, get_args(Overflow))
+    _check_word("ack", ack, get_args(Acknowledge))
+
+
+def _check_word(name: str, value: object, words: tuple[str, ...]) -> None:
+    if value not in words:
+        raise ConfigError(f"{name}: {' or '.join(map(repr, words))}, not {value!r}")
+
+
+def check_window(window: object) -> int:
+    """How many messages may be unfinished. Raises ``ConfigError``."""
+    if isinstance(window, int) and not isinstance(window, bool) and window >= 1:
+        return window
+    raise ConfigError(f"window: a whole number of messages, at least 1, not {window!r}")

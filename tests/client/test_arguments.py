@@ -1,0 +1,199 @@
+"""What cannot be asked of a client: said at once, with the name of the argument and the way out."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+
+import curier
+from curier.client.naming import OWN
+from curier.codec.packets import Connect
+from tests.client.stage import Stage, virtual
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"session_expiry": "1h"}, "session_expiry: a number, 0 to 4294967295, not '1h'"),
+        ({"session_expiry": 1.5}, "session_expiry: a whole number, 0 to 4294967295, not 1.5"),
+        ({"session_expiry": -1}, "session_expiry: 0 to 4294967295, not -1"),
+        ({"keep_alive": 1.5}, "keep_alive: a whole number, 0 to 65535, not 1.5"),
+        ({"keep_alive": None}, "keep_alive: a number"),
+        ({"keep_alive": True}, "keep_alive: a number"),
+        ({"linger": float("nan")}, "linger: 0.0 to 86400.0, not nan"),
+        ({"connect_timeout": "soon"}, "connect_timeout: a number"),
+        ({"offline_messages": 1.0}, "offline_messages: a whole number"),
+        ({"client_id": 7}, "client_id: text, not int"),
+        ({"client_id": b"me"}, "client_id: text, not bytes"),
+        ({"username": b"ana"}, "username: text or None, not bytes"),
+        ({"clean_start": "no"}, "clean_start: True, False or None"),
+        ({"retry_first_connect": 1}, "retry_first_connect: True or False"),
+        ({"reconnect": False}, "reconnect: a curier.Reconnect, or None for never, not bool"),
+        ({"reconnect": curier.Reconnect(attempts=-1)}, "reconnect: attempts"),
+        ({"reconnect": curier.Reconnect(first="1s")}, "reconnect: first"),  # type: ignore[arg-type]
+        ({"session": "outbox"}, "session: curier.Session.disk(path)"),
+        ({"tls": True}, "tls: a curier.TlsSettings"),
+        ({"authentication": curier.Authentication}, "authentication: an object of a subclass"),
+        ({"user_properties": {"a": "b"}}, "user_properties: a list of pairs"),
+        ({"user_properties": [("a", 1)]}, "user_properties: a list of pairs"),
+        ({"response_prefix": "a/#"}, "response_prefix: 'a/#' is no Topic Name"),
+        ({"url": 1883}, "url: text, or a list of texts, not int"),
+        ({"url": ["mqtt://a", None]}, "url: text, or a list of texts"),
+        ({"url": "localhost:1883"}, "write mqtt://localhost:1883"),
+        ({"url": "tcp://localhost"}, "did you mean mqtt://"),
+        ({"url": ["mqtt://a", "mqtt://b:x"]}, "port"),
+        ({"proxy": "ftp://a"}, "expected http://, socks5://"),
+        ({"will": ("a", b"x")}, "will: a curier.Will or None, not tuple"),
+        ({"will": curier.Will("a")}, "will: a curier.Will(curier.Message("),  # type: ignore[arg-type]
+        ({"will": curier.Will(curier.Message("a/#"))}, "will: 'a/#' is no Topic Name"),
+        ({"will": curier.Will(curier.Message(b"a"))}, "will: b'a' is no Topic Name"),  # type: ignore[arg-type]
+        ({"will": curier.Will(curier.Message("a"), -1)}, "will: delay: 0 to"),
+        ({"will": curier.Will(curier.Message("a", qos=3))}, "will: QoS 0, 1 or 2, not 3"),  # type: ignore[arg-type]
+        ({"will": curier.Will(curier.Message("a", message_expiry=-1))}, "will: message_expiry: 0 to"),
+        ({"will": curier.Will(curier.Message("a", b"x" * 65536))}, "will: 65535 bytes"),
+        (
+            {"will": curier.Will(curier.Message("a", content_type=b"x"))},  # type: ignore[arg-type]
+            "content_type: str, not bytes",
+        ),
+        ({"will": curier.Will(curier.Message("a", response_topic="+"))}, "will: response_topic"),
+    ],
+)
+def test_settings(settings: dict[str, Any], said: str) -> None:
+    for connect in (curier.connect, curier.connect_sync):
+        with pytest.raises(curier.ConfigError, match=re.escape(said)):
+            connect(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"password": ["hunter2"]},
+        {"websocket_headers": [("Authorization", b"hunter2")]},
+        {"url": "mqtt://ana:hunter2@a:b:c"},
+        {"proxy": "http://ana:hunter2@a/b"},
+    ],
+)
+def test_settings_that_are_secret_are_not_repeated(settings: dict[str, Any]) -> None:
+    with pytest.raises(curier.ConfigError) as caught:
+        curier.connect(**settings)
+    assert "hunter2" not in str(caught.value)
+
+
+@virtual
+async def test_a_will_of_text(stage: Stage) -> None:
+    client = stage.client(will=curier.Will(curier.Message("a", "gone")))  # type: ignore[arg-type]
+    entering = asyncio.ensure_future(client.__aenter__())
+    wire = await stage.wire()
+    will = (await wire.accept()).will
+    assert isinstance(wire.log[0], Connect)
+    assert will is not None
+    assert will.payload == b"gone"
+    await entering
+    await client.__aexit__(None, None, None)
+
+
+def test_messages_have_bytes() -> None:
+    given: Any
+    for given, payload in (("\u00e9", b"\xc3\xa9"), (None, b""), (bytearray(b"x"), b"x")):
+        message = curier.Message("a", given)
+        assert message.payload == payload
+        assert message == curier.Message("a", payload)
+    given = {}
+    with pytest.raises(TypeError, match="a payload is bytes, str or None, not dict"):
+        curier.Message("a", given)
+
+
+SUBSCRIBING: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
+    (("a",), {"ack": "maunal"}, curier.ConfigError, "ack: 'auto' or 'manual', not 'maunal'"),
+    (("a",), {"overflow": "block"}, curier.ConfigError, "overflow: 'drop_oldest' or 'drop_newest'"),
+    (("a",), {"buffer": -1}, curier.ConfigError, "buffer: a whole number of messages, 0 or more, not -1"),
+    (("a",), {"buffer": "10"}, curier.ConfigError, "buffer: "),
+    (("a",), {"buffer": None}, curier.ConfigError, "buffer: "),
+    ((["a", "b"],), {}, TypeError, 'write them one by one: subscribe("a", "b")'),
+    ((("a", "b"),), {}, TypeError, "write them one by one"),
+    ((("a", 1),), {}, TypeError, 'curier.Subscription("a/b", curier.QoS(1))'),
+    (("a", 1), {}, TypeError, 'subscribe("a/b", qos=1)'),
+    ((b"a",), {}, TypeError, "b'a' is no Topic Filter: write it as text"),
+    ((curier.Subscription(b"a"),), {}, TypeError, "write it as text"),  # type: ignore[arg-type]
+    (("\ud800",), {}, curier.LocalProtocolError, "UTF-8"),
+    (("a",), {"qos": 3}, curier.LocalProtocolError, "QoS 3 is not 0, 1 or 2"),
+    (("a",), {"qos": "1"}, TypeError, "qos: 0, 1 or 2, not '1'"),
+    (("a",), {"retain_handling": 3}, curier.LocalProtocolError, "retain_handling: a curier.RetainHandling"),
+    (("a",), {"no_local": "yes"}, TypeError, "no_local: True or False"),
+    (("a",), {"user_properties": {"a": "b"}}, TypeError, "user_properties: a list of pairs"),
+    ((curier.Subscription("a", identifier=0),), {}, curier.LocalProtocolError, "identifier: 1 to"),
+    ((curier.Subscription("a", identifier=OWN),), {}, curier.LocalProtocolError, "the client's own"),
+    (
+        (curier.Subscription("a", identifier=1), curier.Subscription("b", identifier=2)),
+        {},
+        curier.LocalProtocolError,
+        "make a stream for each",
+    ),
+]
+
+
+@pytest.mark.parametrize(("filters", "options", "error", "said"), SUBSCRIBING)
+@virtual
+async def test_subscribing(
+    stage: Stage, filters: tuple[Any, ...], options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    async with stage.connect() as (client, wire):
+        with pytest.raises(error, match=re.escape(said)):
+            client.subscribe(*filters, **options)
+        assert wire.packets == []
+
+
+@virtual
+async def test_unsubscribing(stage: Stage) -> None:
+    async with stage.connect() as (client, _):
+        filters: Any = ["a"]
+        with pytest.raises(TypeError, match="one by one"):
+            await client.unsubscribe(filters)
+        with pytest.raises(curier.LocalProtocolError):
+            await client.unsubscribe("a/#/b")
+
+
+PUBLISHING: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
+    ("a", {"qos": 3}, curier.LocalProtocolError, "QoS 3 is not 0, 1 or 2"),
+    ("a", {"qos": "1"}, TypeError, "qos: 0, 1 or 2, not '1'"),
+    ("a", {"retain": 1}, TypeError, "retain: True or False, not 1"),
+    (b"a", {}, TypeError, "a topic is text, not bytes"),
+    ("\ud800", {}, curier.LocalProtocolError, "UTF-8"),
+    (
+        "a",
+        {"message_expiry": -1},
+        curier.LocalProtocolError,
+        "message_expiry: 0 to 4294967295 seconds, not -1",
+    ),
+    ("a", {"message_expiry": "1h"}, curier.LocalProtocolError, "message_expiry: 0 to 4294967295 seconds"),
+    ("a", {"user_properties": {"a": "b"}}, TypeError, "user_properties: a list of pairs"),
+    ("a", {"content_type": 5}, TypeError, "content_type: str, not int"),
+    ("a", {"correlation_data": "x"}, TypeError, "correlation_data: bytes, not str"),
+]
+
+
+@pytest.mark.parametrize(("topic", "options", "error", "said"), PUBLISHING)
+@virtual
+async def test_publishing(
+    stage: Stage, topic: Any, options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    async with stage.connect() as (client, wire):
+        with pytest.raises(error, match=re.escape(said)):
+            await client.publish(topic, "x", **options)
+        with pytest.raises(error, match=re.escape(said)):
+            client.publish_nowait(topic, "x", **options)
+        if isinstance(topic, str):
+            with pytest.raises(error, match=re.escape(said)):
+                await client.publish_many([curier.Message(topic, b"x", **options)])
+        assert wire.packets == []
+
+
+@pytest.mark.parametrize("window", [0, -1, 1.5, "100", None])
+@virtual
+async def test_a_window_that_lets_nothing_through(stage: Stage, window: Any) -> None:
+    async with stage.connect() as (client, _):
+        with pytest.raises(curier.ConfigError, match="window: a whole number of messages, at least 1"):
+            await client.publish_many([("a", "x")], window=window)
