@@ -26,26 +26,32 @@ from curier.errors import (
     StoreError,
     SubscribeRefused,
 )
-from curier.types import Message, QoS, ReasonCode, RetainHandling, Subscription, Will
+from curier.types import Message, Payload, QoS, ReasonCode, RetainHandling, Subscription, Will
 
 if TYPE_CHECKING:
     from curier.broker.options import Options
     from curier.client import Client, ClientSettings, SyncClient, connect, connect_sync
+    from curier.client.arguments import Acknowledge, Overflow
     from curier.client.dial import TlsSettings
     from curier.client.events import (
         Closed,
         Connected,
+        Event,
+        EventReader,
         MessagesDropped,
         Reconnecting,
         SessionLost,
+        Statistics,
         StorageTrouble,
         SubscriptionLost,
     )
     from curier.client.outbox import PublishResult, Receipt
-    from curier.client.requests import Request
+    from curier.client.requests import Request, Service
     from curier.client.session import Session
-    from curier.client.settings import Authentication, Reconnect
+    from curier.client.settings import Authentication, Offline, Reconnect
     from curier.client.streams import ReceivedMessage, Stream
+    from curier.client.sync import SyncEventReader, SyncReceipt, SyncRequest, SyncService, SyncStream
+    from curier.codec.properties import Properties
     from curier.server import Broker
 
     COMPILED: bool
@@ -56,24 +62,32 @@ _LAZY = {
     "Broker": "curier.server",
     "Options": "curier.broker.options",
     **dict.fromkeys(("Client", "ClientSettings", "SyncClient", "connect", "connect_sync"), "curier.client"),
+    **dict.fromkeys(("Acknowledge", "Overflow"), "curier.client.arguments"),
     "TlsSettings": "curier.client.dial",
     **dict.fromkeys(
         (
             "Closed",
             "Connected",
+            "Event",
+            "EventReader",
             "MessagesDropped",
             "Reconnecting",
             "SessionLost",
+            "Statistics",
             "StorageTrouble",
             "SubscriptionLost",
         ),
         "curier.client.events",
     ),
     **dict.fromkeys(("PublishResult", "Receipt"), "curier.client.outbox"),
-    "Request": "curier.client.requests",
+    **dict.fromkeys(("Request", "Service"), "curier.client.requests"),
     "Session": "curier.client.session",
-    **dict.fromkeys(("Authentication", "Reconnect"), "curier.client.settings"),
+    **dict.fromkeys(("Authentication", "Offline", "Reconnect"), "curier.client.settings"),
     **dict.fromkeys(("ReceivedMessage", "Stream"), "curier.client.streams"),
+    **dict.fromkeys(
+        ("SyncEventReader", "SyncReceipt", "SyncRequest", "SyncService", "SyncStream"), "curier.client.sync"
+    ),
+    "Properties": "curier.codec.properties",
 }
 
 
@@ -94,6 +108,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "COMPILED",
+    "Acknowledge",
     "Authentication",
     "Broker",
     "Client",
@@ -103,12 +118,18 @@ __all__ = [
     "ConnectRefused",
     "Connected",
     "ConnectionLost",
+    "Event",
+    "EventReader",
     "LocalProtocolError",
     "MalformedPacket",
     "Message",
     "MessagesDropped",
     "MqttError",
+    "Offline",
     "Options",
+    "Overflow",
+    "Payload",
+    "Properties",
     "ProtocolError",
     "PublishRefused",
     "PublishResult",
@@ -123,8 +144,10 @@ __all__ = [
     "RemoteProtocolError",
     "Request",
     "RetainHandling",
+    "Service",
     "Session",
     "SessionLost",
+    "Statistics",
     "StorageTrouble",
     "StoreError",
     "Stream",
@@ -132,6 +155,11 @@ __all__ = [
     "Subscription",
     "SubscriptionLost",
     "SyncClient",
+    "SyncEventReader",
+    "SyncReceipt",
+    "SyncRequest",
+    "SyncService",
+    "SyncStream",
     "TlsSettings",
     "Will",
     "__version__",

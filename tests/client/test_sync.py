@@ -109,6 +109,80 @@ def test_events(url: str) -> None:
     assert seen == [curier.Closed(None)]
 
 
+def test_events_with_a_timeout(url: str) -> None:
+    with curier.connect_sync(url) as client:
+        events = client.events()
+        with pytest.raises(TimeoutError):
+            events.get(timeout=0.05)
+        client.disconnect()
+        assert events.get(timeout=10) == curier.Closed(None)
+        with pytest.raises(curier.ConnectionLost, match="over"):
+            events.get(timeout=10)
+        assert list(events) == []
+
+
+def test_requests_with_a_timeout(url: str) -> None:
+    with curier.connect_sync(url) as client, client.serve("service") as requests:
+        with pytest.raises(TimeoutError):
+            requests.get(timeout=0.05)
+        with ThreadPoolExecutor() as pool:
+            asking = pool.submit(client.request, "service", "hi", timeout=10)
+            requests.get(timeout=10).reply("there")
+            assert asking.result(timeout=10).payload == b"there"
+
+
+def test_a_message_that_is_there(url: str) -> None:
+    with curier.connect_sync(url, receive_maximum=1) as client:
+        with client.subscribe("a", qos=1, ack="manual") as stream:
+            assert stream.get_nowait() is None
+            client.publish_many([("a", "1"), ("a", "2")], qos=1)
+            while (message := stream.get_nowait()) is None:
+                time.sleep(0.01)
+            message.ack()
+            assert stream.get(timeout=10).payload == b"2"
+
+
+class Miser:
+    """A server that acknowledges the first five of ten messages, and the others when five more have come."""
+
+    def __init__(self) -> None:
+        self.found: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        identifiers: list[bytes] = []
+        while head := await reader.read(2):
+            body = await reader.readexactly(head[1])
+            if head[0] == 0x10:
+                writer.write(b"\x20\x03\x00\x00\x00")
+            elif head[0] == 0x32:  # PUBLISH to "a" with QoS 1
+                identifiers.append(body[3:5])
+                self.found.append(body[6:])
+                for count, some in ((10, slice(5)), (15, slice(5, 15))):
+                    if len(identifiers) == count:
+                        writer.writelines([b"\x40\x02" + identifier for identifier in identifiers[some]])
+        writer.close()
+
+
+def test_publish_many_keeps_its_window_full() -> None:
+    thread, miser = LoopThread(), Miser()
+    server = thread.run(asyncio.start_server(miser.serve, "127.0.0.1", 0))
+    url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    with ThreadPoolExecutor() as pool, curier.connect_sync(url) as client:
+        pairs = [("a", str(number)) for number in range(15)]
+        publishing = pool.submit(client.publish_many, iter(pairs), qos=1, window=10)
+        assert publishing.result(timeout=10) == 15
+        assert miser.found == [str(number).encode() for number in range(15)]
+        with pytest.raises(curier.ConfigError, match="window"):
+            client.publish_many(pairs, window=0)
+
+    async def stop() -> None:
+        server.close()
+        await server.wait_closed()
+
+    thread.run(stop())
+    thread.stop()
+
+
 def test_a_refused_connection_leaves_no_thread() -> None:
     before = threading.active_count()
     with pytest.raises(curier.ConnectionLost):
@@ -146,6 +220,7 @@ def test_it_has_the_names_of_the_async_client() -> None:
         "on_lost",
         "on_room",
         "on_turn",
+        "publish_within",
         "tell",
     }
     assert public - inner <= {name for name in dir(SyncClient) if not name.startswith("_")}

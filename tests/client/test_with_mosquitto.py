@@ -22,6 +22,7 @@ TWO = (("one", 1), ("two", 2))
 
 # Mosquitto 2.0 keeps no session on its disk whose last CONNECT had Clean Start 1, whatever it is to last.
 KEPT: dict[str, Any] = {"client_id": "me", "clean_start": False}
+DO_NOT_SEND = curier.RetainHandling.DO_NOT_SEND  # to a shared subscription it sends them, unasked
 
 
 DO_NOT_SEND = curier.RetainHandling.DO_NOT_SEND  # to a shared subscription it sends them, unasked

@@ -284,21 +284,32 @@ class Client(Owner):
         the first ``PublishRefused``, and takes no more from the source then; ``ConfigError`` for a window
         below 1. Cancelling it leaves what was taken from the source to be delivered.
         """
-        outbox = self._outbox or self._not_entered()
         unfinished = Window(check_window(window))
-        count = 0
-        if isinstance(source, AsyncIterable):
-            async for item in source:
-                await self._publish_within(outbox, unfinished, item, qos, retain)
-                count += 1
-        else:
-            for item in source:
-                await self._publish_within(outbox, unfinished, item, qos, retain)
-                count += 1
+        count = await self.publish_within(unfinished, source, qos, retain)
         await unfinished.fewer_than(1)
         return count
 
-    async def _publish_within(
+    async def publish_within(
+        self,
+        window: Window,
+        source: Iterable[Message | tuple[str, Payload]] | AsyncIterable[Message | tuple[str, Payload]],
+        qos: int,
+        retain: bool,
+    ) -> int:
+        """Publish all of ``source`` as there is room in the window, and return when the last is accepted."""
+        outbox = self._outbox or self._not_entered()
+        count = 0
+        if isinstance(source, AsyncIterable):
+            async for item in source:
+                await self._publish_one(outbox, window, item, qos, retain)
+                count += 1
+        else:
+            for item in source:
+                await self._publish_one(outbox, window, item, qos, retain)
+                count += 1
+        return count
+
+    async def _publish_one(
         self, outbox: Outbox, window: Window, item: Message | tuple[str, Payload], qos: int, retain: bool
     ) -> None:
         """Publish one of many, when there is room in the window."""

@@ -124,6 +124,16 @@ class EventReader:
             await self._waiting
         return self._events.popleft()
 
+    async def get(self, timeout: float | None = None) -> Event:
+        """The next event. Raises ``TimeoutError`` after ``timeout`` seconds (None: never), ``ConnectionLost``
+        where none will come. Cancelling it loses none.
+        """
+        async with asyncio.timeout(timeout):
+            try:
+                return await self.__anext__()
+            except StopAsyncIteration:
+                raise ConnectionLost("the client is over") from None
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:

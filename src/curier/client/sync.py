@@ -12,14 +12,15 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+from curier.client.arguments import check_window
 from curier.client.client import Client
 from curier.client.events import Event, EventReader, Statistics
-from curier.client.outbox import PublishResult, Receipt
+from curier.client.outbox import PublishResult, Receipt, Window
 from curier.client.requests import Request, Service
 from curier.client.settings import ClientSettings
 from curier.client.streams import Delivery, ReceivedMessage, Stream
@@ -183,6 +184,14 @@ class SyncStream:
         """
         return self._thread.run(self._get(timeout))
 
+    def get_nowait(self) -> ReceivedMessage | None:
+        """The next message, if one is there."""
+        return self._thread.run(self._get_nowait())
+
+    async def _get_nowait(self) -> ReceivedMessage | None:
+        message = self._stream.get_nowait()
+        return None if message is None else self._handed_over(message)
+
     async def _get(self, timeout: float | None) -> ReceivedMessage:
         return self._handed_over(await self._stream.get(timeout))
 
@@ -238,11 +247,44 @@ class SyncService:
             raise StopIteration
         return SyncRequest(self._thread, request)
 
+    def get(self, timeout: float | None = None) -> SyncRequest:
+        """The next request; as ``SyncStream.get``."""
+        return SyncRequest(self._thread, self._thread.run(self._service.get(timeout)))
+
     async def _next(self) -> Request | None:
         try:
             return await self._service.__anext__()
         except StopAsyncIteration:
             return None
+
+
+class SyncEventReader:
+    """The events of one ``SyncClient.events()``: an iterator, which waits for each."""
+
+    def __init__(self, thread: LoopThread, reader: EventReader) -> None:
+        self._thread = thread
+        self._reader = reader
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        event = self._thread.run(self._next())
+        if event is None:
+            raise StopIteration
+        return event
+
+    async def _next(self) -> Event | None:
+        try:
+            return await self._reader.__anext__()
+        except StopAsyncIteration:
+            return None
+
+    def get(self, timeout: float | None = None) -> Event:
+        """The next event. Raises ``TimeoutError`` after ``timeout`` seconds, ``ConnectionLost`` where none
+        will come.
+        """
+        return self._thread.run(self._reader.get(timeout))
 
 
 class SyncClient:
@@ -300,12 +342,13 @@ class SyncClient:
         """As ``Client.publish_many``; ``source`` is read by the thread that calls, ``window`` items at a
         time.
         """
+        thread = self._running()
+        unfinished = Window(check_window(window))
         items = iter(source)
         count = 0
         while some := list(islice(items, window)):
-            count += self._running().run(
-                self.client.publish_many(some, qos=qos, retain=retain, window=window)
-            )
+            count += thread.run(self.client.publish_within(unfinished, some, qos, retain))
+        thread.run(unfinished.fewer_than(1))
         return count
 
     def subscribe(self, *filters: str | Subscription, qos: int = 0, **more: Any) -> SyncStream:
@@ -326,24 +369,14 @@ class SyncClient:
         """As ``Client.serve``."""
         return SyncService(self._running(), self.client.serve(*filters, qos=qos, buffer=buffer))
 
-    def events(self) -> Iterator[Event]:
-        """What happens from now on, as ``Client.events``; waits for each event."""
+    def events(self) -> SyncEventReader:
+        """What happens from now on, as ``Client.events``."""
         thread = self._running()
 
         async def reader() -> EventReader:
             return self.client.events()
 
-        return self._events(thread, thread.run(reader()))
-
-    def _events(self, thread: LoopThread, reader: EventReader) -> Iterator[Event]:
-        async def following() -> Event | None:
-            try:
-                return await reader.__anext__()
-            except StopAsyncIteration:
-                return None
-
-        while (event := thread.run(following())) is not None:
-            yield event
+        return SyncEventReader(thread, thread.run(reader()))
 
     def reauthenticate(self) -> None:
         """As ``Client.reauthenticate``."""
