@@ -231,7 +231,10 @@ def test_a_machine_outlives_its_broker(tmp_path: Path, start: Any, client: Any) 
         assert witness.next().payload == b"here"
         machine.wait_for("(?s)publishing.*publishing")
         assert machine.end(signal.SIGINT) == 0
-        assert witness.next().payload == b"gone"
+        said = witness.next().payload
+        if said == b"here":  # once more, where the first broker had ended before it had acknowledged it
+            said = witness.next().payload
+        assert said == b"gone"
     finally:
         second.stop()
     assert "Traceback" not in machine.said
