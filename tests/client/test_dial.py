@@ -111,9 +111,9 @@ async def test_a_name_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
 @on_every_loop
 async def test_the_time_limit_covers_the_connection(full_port: int) -> None:
     with pytest.raises(ConnectionLost) as caught:
-        await call(f"mqtt://127.0.0.1:{full_port}", timeout=0.05)
+        await call(f"mqtt://127.0.0.1:{full_port}", timeout=1.0)
     assert str(caught.value) == (
-        f"no connection to mqtt://127.0.0.1:{full_port} within 0.05 seconds: nothing came back from 127.0.0.1"
+        f"no connection to mqtt://127.0.0.1:{full_port} within 1 seconds: nothing came back from 127.0.0.1"
     )
 
 
@@ -124,8 +124,8 @@ async def test_the_time_limit_covers_the_look_up(monkeypatch: pytest.MonkeyPatch
         return []
 
     monkeypatch.setattr(tcp, "look_up", look_up)
-    with pytest.raises(ConnectionLost, match=r"within 0\.05 seconds"):
-        await call("mqtt://slow.example", timeout=0.05)
+    with pytest.raises(ConnectionLost, match=r"within 1 seconds"):
+        await call("mqtt://slow.example", timeout=1.0)
 
 
 @on_every_loop
@@ -167,7 +167,7 @@ async def test_a_silent_address_does_not_hold_up_the_next(
         assert await user.ask(b"hello") == b"hello"
         await user.close()
         with pytest.raises(ConnectionLost, match="within"):
-            await call("mqtt://broker.test", happy_eyeballs_delay=None, timeout=0.1)
+            await call("mqtt://broker.test", happy_eyeballs_delay=None, timeout=1.0)
 
 
 async def test_addresses_alternate_between_families(monkeypatch: pytest.MonkeyPatch) -> None:

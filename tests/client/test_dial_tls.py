@@ -202,8 +202,8 @@ async def test_a_server_that_says_something_before_the_handshake(certificates: C
 async def test_the_time_limit_covers_the_handshake() -> None:
     async with serving(mute) as port:
         with pytest.raises(ConnectionLost) as caught:
-            await call(f"mqtts://127.0.0.1:{port}", timeout=0.2)
-    assert str(caught.value).endswith("within 0.2 seconds: the server did not finish the TLS handshake")
+            await call(f"mqtts://127.0.0.1:{port}", timeout=2.0)
+    assert str(caught.value).endswith("within 2 seconds: the server did not finish the TLS handshake")
 
 
 @on_every_loop

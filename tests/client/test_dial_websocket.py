@@ -236,7 +236,7 @@ async def test_answers_that_are_no_handshake(answer: bytes, said: str) -> None:
 async def test_the_time_limit_covers_the_handshake() -> None:
     async with serving(mute) as port:
         with pytest.raises(ConnectionLost, match="the server did not finish the WebSocket handshake"):
-            await call(f"ws://127.0.0.1:{port}", timeout=0.05)
+            await call(f"ws://127.0.0.1:{port}", timeout=1.0)
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
