@@ -10,7 +10,7 @@ from curier.codec.constants import SUBSCRIBE
 from curier.codec.decode import decode
 from curier.codec.encode import encode
 from curier.codec.packets import Suback, Subscribe
-from curier.codec.primitives import packet_end
+from curier.codec.primitives import encode_varint, packet_end
 from curier.codec.subscribe import parse_subscribe, plain_suback
 from curier.errors import ProtocolError
 from tests.codec.cases import BADS, WIRES, Bad, Wire, parameters
@@ -64,7 +64,7 @@ def test_nothing_with_a_fault_is_plain(
         for topic_filter, options in filters
     )
     body += tail
-    check(bytes([0x82, len(body)]) + body, version)
+    check(b"\x82" + encode_varint(len(body)) + body, version)
 
 
 @pytest.mark.parametrize(("case", "raw", "version"), parameters([*WIRES, *BADS]))
