@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final, Generic, TypeVar, cast, final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64
 
 V = TypeVar("V")
 
@@ -19,10 +19,9 @@ FEW_CHILDREN: Final = 8  # up to which a scan serves and a dict would only cost 
 
 
 @final
-@mypyc_attr(acyclic=True)
 class _Node:
-    """One level of Topic Names; with a value, if a Topic Name ends here. It does not know its parent, so that
-    millions of them are nothing to the garbage collector.
+    """One level of Topic Names; with a value, if a Topic Name ends here. It does not know its parent, so
+    nothing here is a cycle. Not ``acyclic`` all the same: freeing a chain of those damages memory.
     """
 
     __slots__ = ("born", "by_level", "children", "dead", "is_dead", "level", "only", "value")

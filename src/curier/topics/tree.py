@@ -12,7 +12,7 @@ from typing import Generic, TypeVar, cast, final
 from mypy_extensions import mypyc_attr
 
 
-@mypyc_attr(acyclic=True, allow_interpreted_subclasses=True)
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Subscriber:
     """Whoever is found by a Topic Filter. ``key`` tells one from another under the same filter.
 
