@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, final
 
-from mypy_extensions import mypyc_attr
-
 from curier.broker.deadlines import Deadline
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from curier.broker.connection import BrokerConnection
 
 
-@mypyc_attr(acyclic=True)
 class Subscription(Subscriber):
     """How one session subscribes (3.8.3.1), with any number of filters; ``key`` is the session's number.
 
