@@ -46,8 +46,10 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self.broker.clients.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.broker.clients.remove(self)
         if self in self.broker.subscribers:
             self.broker.subscribers.remove(self)
 
@@ -120,6 +122,7 @@ class Meddler:
         self.has_messages = threading.Event()
         self.connects: list[Connect] = []
         self.filters: list[str] = []
+        self.clients: set[Client] = set()  # those with a connection
         self.subscribers: list[Client] = []
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
@@ -139,5 +142,12 @@ class Meddler:
         self.loop.call_soon_threadsafe(self.server.close)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
-        self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.run_until_complete(self._part())
         self.loop.close()
+
+    async def _part(self) -> None:
+        """Close what is still open, those connections included that are just being accepted."""
+        while self.clients or len(asyncio.all_tasks()) > 1:
+            for client in self.clients:
+                client.transport.abort()
+            await asyncio.sleep(0)
