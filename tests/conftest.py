@@ -113,6 +113,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def leave_the_home_directory_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whoever runs the tests may have a broker running, and profiles of their own."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for variable in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+            monkeypatch.setenv(variable, str(tmp_path_factory.mktemp(variable.lower())))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def shared_empties_stay_empty() -> Iterator[None]:
     """Sessions that rest share their empty containers: what one of them put there, all would have."""

@@ -298,6 +298,6 @@ def test_a_broker_that_fails_is_stopped_and_the_error_told(
     monkeypatch.setattr(curier.cli.serve, "Broker", Failing)
     monkeypatch.setattr(curier.cli.serve, "start_logging", lambda _: None)
     with pytest.raises(StoreError, match="the disk is gone"):
-        asyncio.run(serve(Config(listen=("tcp://127.0.0.1:0",))))
+        asyncio.run(serve(Config(listen=("tcp://127.0.0.1:0",), durability="memory")))
     assert calls == ["serve", "stop"]
     assert capsys.readouterr().out.startswith("listening on tcp://127.0.0.1:")
