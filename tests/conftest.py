@@ -88,6 +88,7 @@ SLOW = (
     "net",
     "simulation",
     "conformance",
+    "store/test_sqlite.py",
     "store/test_world.py",
     "store/test_trouble.py",
     "cli/test_bench.py",

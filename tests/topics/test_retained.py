@@ -21,12 +21,12 @@ Value = tuple[bytes, int]
 V = TypeVar("V")
 
 
-def everything(tree: RetainedTree[V], topic_filter: bytes) -> list[V]:
+def everything(tree: RetainedTree[V], topic_filter: bytes, limit: int = 3) -> list[V]:
     """The values of all topics that the filter matches, met step by step."""
     found: list[V] = []
     walk = tree.walk(topic_filter)
     while not walk.done:
-        found += walk.next(3)
+        found += walk.next(limit)
     return found
 
 
@@ -290,9 +290,9 @@ def test_deep_topics_overflow_no_stack(depth: int) -> None:
     tree.set(topic, "deep")
     tree.set(b"a", "shallow")
     assert tree.get(topic) == "deep"
-    assert everything(tree, b"+/" * (depth - 1) + b"+") == ["deep"]
-    walk = tree.walk(b"#")
     limit = depth // 128  # with which one call does not come to the last level
+    assert everything(tree, b"+/" * (depth - 1) + b"+", limit) == ["deep"]
+    walk = tree.walk(b"#")
     assert walk.next(limit) == ["shallow"]
     assert not walk.done
     tree.remove(topic)
