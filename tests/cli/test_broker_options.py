@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import curier.cli.serve
 from curier.auth import AllowAnonymous, PasswordFile
 from curier.cli import main
-from curier.cli.serve import authenticator_of, explain_listen_error, greeting, serve
+from curier.cli.serve import authenticator_of, explain_listen_error, greeting, own_command, serve
 from curier.config import Config
 from curier.errors import StoreError
 from curier.server import Broker
@@ -199,8 +199,9 @@ def test_the_greeting_of_a_broker_in_memory() -> None:
         "listening on tcp://127.0.0.1:41234",
         "listening on tcp://[::1]:5",
         "kept in memory only: everything is lost when the broker stops",
-        "subscribe: mosquitto_sub -h 127.0.0.1 -p 41234 -t 'greetings/#' -v",
-        "publish:   mosquitto_pub -h 127.0.0.1 -p 41234 -t greetings/world -m hello",
+        "subscribe: curier sub -h 127.0.0.1 -p 41234 -t 'greetings/#' -v",
+        "publish:   curier pub -h 127.0.0.1 -p 41234 -t greetings/world -m hello",
+        "           (or mosquitto_sub and mosquitto_pub, with the same options)",
         "stop:      Ctrl-C",
     ]
 
@@ -208,10 +209,10 @@ def test_the_greeting_of_a_broker_in_memory() -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("tcp://0.0.0.0:1883", "mosquitto_sub -h 127.0.0.1 -p 1883 -t"),
-        ("tcp://[::]:1883", "mosquitto_sub -h ::1 -p 1883 -t"),
-        ("tcp://[::1]:7", "mosquitto_sub -h ::1 -p 7 -t"),
-        ("tcp://broker.example:7", "mosquitto_sub -h broker.example -p 7 -t"),
+        ("tcp://0.0.0.0:1883", "curier sub -h 127.0.0.1 -p 1883 -t"),
+        ("tcp://[::]:1883", "curier sub -h ::1 -p 1883 -t"),
+        ("tcp://[::1]:7", "curier sub -h ::1 -p 7 -t"),
+        ("tcp://broker.example:7", "curier sub -h broker.example -p 7 -t"),
     ],
 )
 def test_the_greeting_names_an_address_one_can_connect_to(url: str, expected: str) -> None:
@@ -220,7 +221,26 @@ def test_the_greeting_names_an_address_one_can_connect_to(url: str, expected: st
 
 def test_the_greeting_of_a_broker_with_users_asks_for_a_name_and_password() -> None:
     shown = greeting(Config(password_file="users"), ["tcp://127.0.0.1:1883"])
-    assert "mosquitto_sub -h 127.0.0.1 -p 1883 -u USER -P PASSWORD -t" in shown
+    assert "curier sub -h 127.0.0.1 -p 1883 -u USER -P PASSWORD -t" in shown
+
+
+@pytest.mark.parametrize(
+    ("called", "on_path", "expected"),
+    [
+        ("{here}/curier", True, "curier"),
+        ("{here}/curier", False, "{here}/curier"),
+        ("{here}/a b/curier", True, "'{here}/a b/curier'"),
+        ("{here}/__main__.py", True, "python3 -m curier"),
+    ],
+)
+def test_the_greeting_shows_commands_that_can_be_typed_here(
+    called: str, on_path: bool, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "curier").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path) if on_path else "")
+    monkeypatch.setattr("sys.argv", [called.format(here=tmp_path), "broker"])
+    monkeypatch.setattr("sys.executable", "/usr/bin/python3")
+    assert own_command() == expected.format(here=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_it_says_where_it_listens_serves_and_stops_cleanly(start: Start, number:
     code, out, err = broker.stop(number)
     assert code == 0, err
     assert "kept in memory only: everything is lost when the broker stops\n" in out
-    assert f"mosquitto_sub -h 127.0.0.1 -p {broker.port} " in out
+    assert f"curier sub -h 127.0.0.1 -p {broker.port} " in out
     assert "info: c1 connected from 127.0.0.1" in err
     assert "info: stopping: finishing what is being written" in err
     assert err.endswith("info: stopped\n")

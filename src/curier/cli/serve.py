@@ -12,6 +12,8 @@ import errno
 import gc
 import logging
 import os
+import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -87,7 +89,7 @@ async def serve(config: Config) -> None:
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         try:
-            _say(greeting(config, broker.urls))
+            _say(greeting(config, broker.urls, own_command()))
             _log.debug("ready")
             await _until(broker, told_to_stop)
         finally:
@@ -152,7 +154,16 @@ def authenticator_of(config: Config) -> Authenticator:
     return PasswordFile(config.password_file, allow_anonymous=anonymous)
 
 
-def greeting(config: Config, urls: Sequence[str]) -> str:
+def own_command() -> str:
+    """How to call this program again: its name, where that finds it, else as it was called this time."""
+    called = sys.argv[0]
+    if os.path.basename(called) == "__main__.py":
+        return f"{os.path.basename(sys.executable)} -m curier"
+    found = shutil.which("curier")
+    return "curier" if found and os.path.abspath(found) == os.path.abspath(called) else shlex.quote(called)
+
+
+def greeting(config: Config, urls: Sequence[str], command: str = "curier") -> str:
     """What the terminal says when the broker is ready. ``urls`` are the real addresses."""
     first = parse_listen(urls[0])
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first.host, first.host)
@@ -170,8 +181,9 @@ def greeting(config: Config, urls: Sequence[str]) -> str:
     lines = [
         *(f"listening on {url}" for url in urls),
         stored,
-        f"subscribe: mosquitto_sub {to} -t 'greetings/#' -v",
-        f"publish:   mosquitto_pub {to} -t greetings/world -m hello",
+        f"subscribe: {command} sub {to} -t 'greetings/#' -v",
+        f"publish:   {command} pub {to} -t greetings/world -m hello",
+        "           (or mosquitto_sub and mosquitto_pub, with the same options)",
         "stop:      Ctrl-C",
     ]
     return "".join(f"{line}\n" for line in lines)
