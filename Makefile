@@ -32,7 +32,7 @@ help: ## show this list
 	@grep -hE '^[a-z]+:.* ## ' Makefile | sed -E 's/^([a-z]+):.* ## /  make \1@/' | awk -F@ '{printf "%-20s %s\n", $$1, $$2}'
 	@echo "PYTHON=python3.12 chooses another interpreter, CURIER_PURE=1 leaves the core interpreted."
 
-run: $(BUILT) ## install into .venv and start a broker (ARGS="--port 1884 ..." goes to `curier broker`)
+run: $(BUILT) ## install into .venv and start a broker (ARGS="--listen tcp://127.0.0.1:1884" goes to `curier broker`)
 	@exec $(VENV)/bin/curier broker $(ARGS)
 
 build: $(BUILT) ## install curier into .venv, its core compiled, when a source is newer
