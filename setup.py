@@ -17,7 +17,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.dist import Distribution
 
 CORE_FOLDERS = ("codec", "topics", "session", "protocol", "broker")
-TURN_FILES = ("net/wire.py", "net/turn.py", "net/selector.py", "net/reactor.py")
+TURN_FILES = ("net/clock.py", "net/wire.py", "net/turn.py", "net/selector.py", "net/reactor.py")
 TRIAL = "#include <Python.h>\nPyMODINIT_FUNC PyInit_trial(void) { return PyLong_FromLong(0); }\n"
 
 

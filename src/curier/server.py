@@ -28,8 +28,9 @@ from curier.config import Listen, parse_listen
 from curier.errors import ConfigError, StoreError
 from curier.logs import LogHook
 from curier.net import reactor
+from curier.net.clock import Clock
 from curier.net.transports import TransportServer
-from curier.net.turn import Turn, make_clock
+from curier.net.turn import Turn
 from curier.net.wire import BACKLOG
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
@@ -139,12 +140,12 @@ class Broker:
         if self._core is not None:
             raise RuntimeError("a broker starts once; make a new one")
         loop = asyncio.get_running_loop()
-        clock = make_clock()
+        clock = Clock()
         authenticator = self.authenticator
         asks = authenticator is not None and type(authenticator) is not AllowAnonymous
         core = self._core = BrokerCore(
             self.options,
-            clock(),
+            clock.now(),
             id_prefix=f"auto-{secrets.token_hex(8)}-",
             journal=Journal() if self._store is not None else None,
             asks_authentication=asks,
@@ -176,7 +177,7 @@ class Broker:
         store.on_committed = turn.committed
         store.on_trouble = core.store_failed
         restorer = Restorer(core)
-        began = told = turn.clock()
+        began = told = turn.clock.now()
         count = 0
         gc.disable()  # a million new objects that all stay: looking for garbage among them is in vain
         try:
@@ -189,17 +190,17 @@ class Broker:
                         "restore a backup in its place, or move it away to begin with nothing"
                     ) from None
                 count += len(records)
-                if turn.clock() - told >= 1.0:
-                    told = turn.clock()
+                if turn.clock.now() - told >= 1.0:
+                    told = turn.clock.now()
                     log.info("loading what was stored: %d records so far", count)
                 await asyncio.sleep(0)
-            restorer.finish(turn.clock())
+            restorer.finish(turn.clock.now())
             if count > MANY_RECORDS:
                 gc.freeze()  # nor later
         finally:
             gc.enable()
         if count:
-            seconds = turn.clock() - began
+            seconds = turn.clock.now() - began
             sessions, retained = len(core.sessions), len(core.retained)
             log.info("restored %d sessions and %d retained messages in %.1f s", sessions, retained, seconds)
         await store.open()
@@ -234,8 +235,8 @@ class Broker:
             self._reactor.stop_listening()
         if self._transports is not None:
             self._transports.stop_listening()
-        self._core.shut_down(self._turn.clock())
-        self._turn.finish(self._turn.clock())
+        self._core.shut_down(self._turn.clock.now())
+        self._turn.finish(self._turn.clock.now())
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 while (self._reactor and self._reactor.wires) or (
@@ -279,7 +280,7 @@ class Broker:
         """Publish as the broker itself. Raises ``ValueError`` for a Topic Name that cannot be."""
         core = self.core
         assert self._turn is not None
-        now = self._turn.clock()
+        now = self._turn.clock.now()
         why = core.publish(_application_message(message, now), None, now)
         if why:
             raise ValueError(why)

@@ -89,7 +89,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
             if route is None or not route.is_fast:
                 break
             if not qos:
-                if route.takes_runs:
+                if route.takes_runs and at + size < all_end:
                     count = count_same(data, at, size, payload_at - at, 0, all_end, False)
                 forward_qos_0(core, session, lane, route, data, at, size, payload_at - at, count, now)
             else:
@@ -99,7 +99,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                 if route.is_empty and lane == MQTT_50:
                     break  # is told so
                 if qos == 1:
-                    if route.takes_runs:
+                    if route.takes_runs and at + size < all_end:
                         count = count_same(data, at, size, topic_end - at, 2, all_end, lane == MQTT_50)
                         if count > 1 and route.has(session):
                             count = 1  # its acknowledgements go between its messages

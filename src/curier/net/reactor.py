@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+from time import monotonic
 from typing import Final, final
 
 from mypy_extensions import i64
 
-from curier.net.selector import Selector
+from curier.net.selector import MOST_EVENTS, Selector, Sockets
 from curier.net.turn import Turn
 from curier.net.wire import ACCEPT_AGAIN_SECONDS, CHUNK_BYTES, LINGER_SECONDS, TURN_BYTES, Wire, accept
 
@@ -22,10 +23,10 @@ IS_AVAILABLE: Final = hasattr(select, "epoll")
 
 EPOLLIN: Final = 1
 EPOLLOUT: Final = 4
-MOST_EVENTS: Final = 1024
-FIRST_READ: Final = 4096  # bytes: of a socket that has not shown yet that it has more to say
+FIRST_READ: Final = 448  # bytes: of a socket that has not shown yet that it has more to say; no malloc
 
 NOTHING: Final[list[memoryview]] = []  # of all that have nothing unsent
+NO_EVENTS: Final[list[tuple[int, int]]] = []
 
 
 @final
@@ -146,7 +147,7 @@ class SocketWire(Wire):
 
 
 @final
-class Reactor:
+class Reactor(Sockets):
     """The epoll set: listeners and clients."""
 
     def __init__(self, turn: Turn) -> None:
@@ -156,10 +157,10 @@ class Reactor:
         self.listeners: dict[int, tuple[socket.socket, str]] = {}
         self.selector: Selector | None = None  # the loop's, where it can serve us
         selector: object = getattr(self.loop, "selector", None)
-        if isinstance(selector, Selector) and selector.serve is None:
+        if isinstance(selector, Selector) and selector.sockets is None:
             self.selector = selector
             self.epoll = selector.epoll
-            selector.serve = self.serve
+            selector.sockets = self
         else:
             self.epoll = select.epoll()
             self.loop.add_reader(self.epoll.fileno(), self._ready)
@@ -183,25 +184,31 @@ class Reactor:
         for wire in list(self.wires.values()):
             self.drop(wire)
         if self.selector is not None:
-            self.selector.serve = None
+            self.selector.sockets = None
         else:
             self.loop.remove_reader(self.epoll.fileno())
             self.epoll.close()
 
     def _ready(self) -> None:
-        self.serve(self.epoll.poll(0, MOST_EVENTS))
+        self.serve(self.epoll.poll(0, MOST_EVENTS), monotonic())
 
-    def serve(self, events: list[tuple[int, int]]) -> None:
+    def serve(self, events: list[tuple[int, int]], monotonic_now: float) -> list[tuple[int, int]]:
         """Serve all sockets that are ready, then end the turn."""
         turn = self.turn
         wires = self.wires
-        now = turn.clock()
+        now = monotonic_now + turn.clock.offset
         read: i64 = 0
-        for fd, mask in events:
+        others = NO_EVENTS
+        for event in events:
+            fd, mask = event
             wire = wires.get(fd)
             if wire is None:
                 if fd in self.listeners:
                     self._accept(fd)
+                elif others is NO_EVENTS:
+                    others = [event]
+                else:
+                    others.append(event)
                 continue
             if mask & EPOLLOUT:
                 wire.flush(now)
@@ -212,9 +219,10 @@ class Reactor:
                     read += len(data)
                     if read > TURN_BYTES:  # so that output does not pile up while we read on
                         turn.finish(now)
-                        now = turn.clock()
+                        now = turn.clock.now()
                         read = 0
         turn.finish(now)
+        return others
 
     def _accept(self, fd: int) -> None:
         listener, name = self.listeners[fd]

@@ -10,32 +10,38 @@ from __future__ import annotations
 
 import math
 import select
-import time
-from collections.abc import Callable
 from selectors import EVENT_READ, EVENT_WRITE, SelectorKey
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
 MOST_EVENTS: Final = 1024
+FEW_EVENTS: Final = 40  # room for more is allocated anew each time, and only looked for when it was filled
 
 
 def _number(file: FileDescriptorLike) -> int:
     return file if isinstance(file, int) else file.fileno()
 
 
+class Sockets:
+    """Descriptors that were put into the selector's ``epoll`` past ``register``."""
+
+    def serve(self, events: list[tuple[int, int]], monotonic_now: float) -> list[tuple[int, int]]:
+        """Serve those that are ready; returns the events of all others."""
+        raise TypeError("Sockets serve")
+
+
 @final
 class Selector:
-    """What ``asyncio.SelectorEventLoop`` asks of a selector; it also serves descriptors that are not
+    """What ``asyncio.SelectorEventLoop`` asks of a selector; it also has ``sockets`` served, which are not
     asyncio's.
-
-    ``serve`` is called with the events of all descriptors that were put into ``epoll`` past ``register``.
     """
 
     def __init__(self) -> None:
         self.epoll = select.epoll()
-        self.serve: Callable[[list[tuple[int, int]]], None] | None = None
+        self.sockets: Sockets | None = None
         self.is_called: bool = False  # has asyncio something to do, whatever the descriptors say?
         self._keys: dict[int, SelectorKey] = {}
 
@@ -81,25 +87,25 @@ class Selector:
         """Wait until asyncio has something to do, at most ``timeout`` seconds; serve the others meanwhile."""
         self.is_called = False
         wait = -1.0 if timeout is None else math.ceil(timeout * 1000) * 0.001 if timeout > 0 else 0.0
-        until = time.monotonic() + wait if wait > 0 else 0.0
+        until = monotonic() + wait if wait > 0 else 0.0
+        most = MOST_EVENTS
         while True:
-            events = self.epoll.poll(wait, MOST_EVENTS)
+            events = self.epoll.poll(wait, most)
+            now = monotonic()
+            most = FEW_EVENTS if len(events) < FEW_EVENTS else MOST_EVENTS
+            others = events
+            if events and self.sockets is not None:
+                others = self.sockets.serve(events, now)
             ready: list[tuple[SelectorKey, int]] = []
-            others: list[tuple[int, int]] | None = None
-            for event in events:
+            for event in others:
                 key = self._keys.get(event[0])
                 if key is not None:
                     ready.append((key, _events(event[1]) & key.events))
-                elif others is None:
-                    others = [event]
-                else:
-                    others.append(event)
-            if others is not None and self.serve is not None:
-                self.serve(others)
             if ready or self.is_called or not events:
                 return ready
             if wait >= 0:
-                wait = until - time.monotonic()
+                # As of before the sockets were served, which takes far less than people set timers for.
+                wait = until - now
                 if wait <= 0:
                     return ready  # a timer of asyncio is due, however busy the others are
 

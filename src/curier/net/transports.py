@@ -36,7 +36,7 @@ class TransportWire(Wire, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self.is_closing:
-            self.turn.receive(self, data, self.turn.clock())
+            self.turn.receive(self, data, self.turn.clock.now())
             self.turn.schedule()
 
     def resume_writing(self) -> None:
@@ -58,7 +58,7 @@ class TransportWire(Wire, asyncio.Protocol):
         """Tell how much has been sent since the last time."""
         unsent = self.transport.get_write_buffer_size()
         self._set_timer(self.turn.loop.call_later(PROGRESS_SECONDS, self._report) if unsent else None)
-        self.turn.report(self, self.connection.written_unsent - unsent, unsent, self.turn.clock())
+        self.turn.report(self, self.connection.written_unsent - unsent, unsent, self.turn.clock.now())
         self.turn.schedule()
 
     def _set_timer(self, timer: asyncio.TimerHandle | None) -> None:

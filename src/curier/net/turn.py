@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Callable
 from typing import Final, final
 
@@ -20,22 +19,13 @@ from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Effect
 from curier.codec.constants import IMPLEMENTATION_SPECIFIC_ERROR
+from curier.net.clock import Clock
 from curier.net.wire import Wire
 
 log = logging.getLogger("curier.net")
 
 MAX_HELD: Final = 4096
 """Answers that may wait for the disk before their client is no longer read from."""
-
-
-def make_clock() -> Callable[[], float]:
-    """Seconds since the epoch on a clock that never jumps: the wall clock now, counted on monotonically.
-
-    So points in time keep their meaning across restarts, and a corrected wall clock expires nobody.
-    """
-    offset = time.time() - time.monotonic()
-    monotonic = time.monotonic
-    return lambda: monotonic() + offset
 
 
 @final
@@ -46,12 +36,12 @@ class Turn:
         self,
         core: BrokerCore,
         loop: asyncio.AbstractEventLoop,
-        clock: Callable[[], float],
+        clock: Clock,
         on_effect: Callable[[Effect], None],
     ) -> None:
         self.core: BrokerCore = core
         self.loop: asyncio.AbstractEventLoop = loop
-        self.clock: Callable[[], float] = clock
+        self.clock: Clock = clock
         self.on_effect: Callable[[Effect], None] = on_effect
         self.wires: dict[int, Wire] = {}  # by number of the connection
         self._timer: asyncio.TimerHandle | None = None
@@ -61,7 +51,7 @@ class Turn:
         self._throttled: set[Wire] = set()  # not read from until a batch is durable
 
     def attach(self, address: str, listener: str) -> BrokerConnection:
-        return self.core.attach(address, listener, self.clock())
+        return self.core.attach(address, listener, self.clock.now())
 
     def add(self, wire: Wire) -> None:
         self.wires[wire.connection.number] = wire
@@ -80,7 +70,7 @@ class Turn:
         """The network has closed the connection."""
         if self.wires.pop(wire.connection.number, None) is not None:
             self.schedule()
-            self.core.detach(wire.connection, self.clock())
+            self.core.detach(wire.connection, self.clock.now())
 
     def _give_up(self, connection: BrokerConnection) -> None:
         """An error of ours, or of a hook, costs its client the connection and nobody else [MQTT-4.13.1-1]."""
@@ -88,7 +78,7 @@ class Turn:
         log.exception("an error while serving %r, which is disconnected", name)
         why = "the server has met an error"
         connection.send_disconnect(IMPLEMENTATION_SPECIFIC_ERROR, why, None)
-        connection.end(IMPLEMENTATION_SPECIFIC_ERROR, why, self.clock())
+        connection.end(IMPLEMENTATION_SPECIFIC_ERROR, why, self.clock.now())
 
     def schedule(self) -> None:
         """Have ``finish`` called once, when the loop comes round."""
@@ -98,7 +88,7 @@ class Turn:
 
     def _scheduled(self) -> None:
         self._is_scheduled = False
-        self.finish(self.clock())
+        self.finish(self.clock.now())
 
     def finish(self, now: float) -> None:
         """End the turn that began at ``now``."""
@@ -130,7 +120,7 @@ class Turn:
         if core.has_more_work():
             self.loop.call_soon(self._continue)
         self._set_timer()
-        took = self.clock() - now
+        took = self.clock.now() - now
         if took > core.statistics.longest_turn:
             core.statistics.longest_turn = took
 
@@ -169,7 +159,7 @@ class Turn:
 
     def committed(self, number: int) -> None:
         """The store has made a batch durable: what waited goes out, who was slowed is read from again."""
-        self.core.committed(number, self.clock())
+        self.core.committed(number, self.clock.now())
         throttled = self._throttled
         self._throttled = set()
         for wire in throttled:
@@ -182,7 +172,7 @@ class Turn:
     def resume(self, effect: Authenticate | Authorize, answer: Answer) -> None:
         """The answer to a question about one connection, which goes on now."""
         try:
-            self.core.resume(effect, answer, self.clock())
+            self.core.resume(effect, answer, self.clock.now())
         except Exception:
             self._give_up(effect.connection)
         self.resumed(effect.connection)
@@ -195,7 +185,7 @@ class Turn:
         self.schedule()
 
     def _continue(self) -> None:
-        now = self.clock()
+        now = self.clock.now()
         self.core.continue_work(now)
         self.finish(now)
 
@@ -208,12 +198,12 @@ class Turn:
             self._timer = None
         self._timer_at = when
         if when != math.inf:
-            self._timer = self.loop.call_later(max(0.0, when - self.clock()), self._deadline)
+            self._timer = self.loop.call_later(max(0.0, when - self.clock.now()), self._deadline)
 
     def _deadline(self) -> None:
         self._timer = None
         self._timer_at = math.inf
-        now = self.clock()
+        now = self.clock.now()
         try:
             self.core.deadline_reached(now)
         finally:
