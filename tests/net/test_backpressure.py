@@ -15,22 +15,24 @@ from tests.net.harness import Exchange, Peer, connection_of, options, running, u
 KIB = 1024
 
 
-def socket_of(broker: curier.Broker, client_id: str) -> socket.socket:
-    """The broker's end of a client's socket."""
+def shrink_send_buffer(broker: curier.Broker, client_id: str) -> None:
+    """Of the broker's end of a client's socket: its kernel takes little."""
     assert broker._turn is not None
     wire = broker._turn.wires[connection_of(broker, client_id).number]
     if isinstance(wire, SocketWire):
-        return wire.sock
-    assert isinstance(wire, TransportWire)
-    found: socket.socket = wire.transport.get_extra_info("socket")
-    return found
+        fd = wire.fd
+    else:
+        assert isinstance(wire, TransportWire)
+        fd = wire.transport.get_extra_info("socket").fileno()
+    with socket.fromfd(fd, socket.AF_INET, socket.SOCK_STREAM) as end:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * KIB)
 
 
 async def deaf_subscriber(broker: curier.Broker, topic_filter: str, qos: int) -> Peer:
     """A client that has subscribed, and reads nothing more; both kernels take little for it."""
     deaf = await Peer.connect(broker.port, "deaf", 5, receive_buffer=4 * KIB)
     await deaf.subscribe(topic_filter, qos)
-    socket_of(broker, "deaf").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * KIB)
+    shrink_send_buffer(broker, "deaf")
     deaf.deafen()
     return deaf
 
@@ -109,7 +111,7 @@ async def test_a_publisher_that_does_not_read_its_answers_is_not_read_from(use_r
     limits = options(output_soft_limit=16 * KIB)
     async with running(use_reactor, options=limits) as broker, Exchange(broker.port) as exchange:
         deaf = await Peer.connect(broker.port, "deaf", 5, receive_buffer=4 * KIB)
-        socket_of(broker, "deaf").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * KIB)
+        shrink_send_buffer(broker, "deaf")
         deaf.deafen()
         # Each answer is larger than its question: it says why.
         publishes = [Publish("$x", b"", 1, False, False, 1 + number) for number in range(6_000)]
@@ -139,7 +141,7 @@ async def test_a_slow_reader_that_takes_bytes_is_not_taken_for_dead(use_reactor:
         await slow.send(Connect(5, "deaf", True, 1))  # Keep Alive of a second
         await slow.receive()
         await slow.subscribe("t")
-        socket_of(broker, "deaf").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * KIB)
+        shrink_send_buffer(broker, "deaf")
         broker.publish(curier.Message("t", bytes(4_000_000)))
         connection = connection_of(broker, "deaf")
         await until(lambda: connection.is_congested)

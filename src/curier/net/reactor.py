@@ -8,8 +8,10 @@ of its own within the loop's. Linux only; see also ``transports``.
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import socket
+from collections import deque
 from time import monotonic
 from typing import Final, final
 
@@ -33,17 +35,15 @@ NO_EVENTS: Final[list[tuple[int, int]]] = []
 class SocketWire(Wire):
     """One client's socket in the reactor's epoll set."""
 
-    def __init__(self, reactor: Reactor, sock: socket.socket, address: str, listener: str) -> None:
+    def __init__(self, reactor: Reactor, fd: int, address: str, listener: str) -> None:
         super().__init__(reactor.turn.attach(address, listener))
         self.reactor: Reactor = reactor
-        self.sock: socket.socket = sock
-        self.fd: int = sock.fileno()  # -1 once it is closed
+        self.fd: int = fd  # -1 once it is closed
         self.read_size: int = FIRST_READ
         self.unsent: list[memoryview] = NOTHING
         self.unsent_bytes: int = 0
         self.is_closing: bool = False  # the core is done with it; last bytes are on their way
         self.is_ended: bool = False  # our direction is shut down, the peer may still read
-        self.cut: asyncio.TimerHandle | None = None  # the end of its time to read the last packet
 
     def read(self) -> bytes:
         """What has come, or b"" for nothing; a socket at its end is dropped.
@@ -52,7 +52,7 @@ class SocketWire(Wire):
         """
         size = self.read_size
         try:
-            data = self.sock.recv(size)
+            data = os.read(self.fd, size)
         except (BlockingIOError, InterruptedError):
             return b""
         except OSError:
@@ -69,7 +69,7 @@ class SocketWire(Wire):
     def write(self, data: bytes) -> int:
         if not self.unsent:
             try:
-                sent = self.sock.send(data)
+                sent = os.write(self.fd, data)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError:
@@ -91,7 +91,7 @@ class SocketWire(Wire):
         unsent = self.unsent
         while done < len(unsent):
             try:
-                sent = self.sock.send(unsent[done])
+                sent = os.write(self.fd, unsent[done])
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
@@ -128,7 +128,7 @@ class SocketWire(Wire):
 
     def close(self) -> None:
         self.is_closing = True
-        self.cut = self.reactor.loop.call_later(LINGER_SECONDS, self.reactor.drop, self)
+        self.reactor.cut_later(self)
         if self.unsent:
             self._listen()
         else:
@@ -138,11 +138,14 @@ class SocketWire(Wire):
         """All is sent: end our direction, wait for the peer to close the other."""
         if not self.is_ended and self.fd >= 0:
             self.is_ended = True
+            sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, self.fd)  # whatever it really is
             try:
-                self.sock.shutdown(socket.SHUT_WR)
+                sock.shutdown(socket.SHUT_WR)
             except OSError:
                 self.reactor.drop(self)
                 return
+            finally:
+                sock.detach()
             self._listen()
 
 
@@ -155,6 +158,9 @@ class Reactor(Sockets):
         self.loop: asyncio.AbstractEventLoop = turn.loop
         self.wires: dict[int, SocketWire] = {}  # by file descriptor
         self.listeners: dict[int, tuple[socket.socket, str]] = {}
+        # When closing wires have had the time to read their last packet, with descriptor and connection.
+        self.cuts: deque[tuple[float, int, int]] = deque()
+        self.cutter: asyncio.TimerHandle | None = None
         self.selector: Selector | None = None  # the loop's, where it can serve us
         selector: object = getattr(self.loop, "selector", None)
         if isinstance(selector, Selector) and selector.sockets is None:
@@ -183,6 +189,8 @@ class Reactor(Sockets):
         self.stop_listening()
         for wire in list(self.wires.values()):
             self.drop(wire)
+        if self.cutter is not None:
+            self.cutter.cancel()
         if self.selector is not None:
             self.selector.sockets = None
         else:
@@ -233,16 +241,34 @@ class Reactor(Sockets):
             self.loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again, fd)
         for client, address in clients:
             if len(core.connections) > 2 * core.options.max_connections:
-                client.close()  # most of them have said nothing yet; those that do are told "busy"
+                os.close(client)  # most of them have said nothing yet; those that do are told "busy"
                 continue
+            os.set_blocking(client, False)
             wire = SocketWire(self, client, address, name)
-            self.wires[wire.fd] = wire
+            self.wires[client] = wire
             self.turn.add(wire)
-            self.epoll.register(wire.fd, EPOLLIN)
+            self.epoll.register(client, EPOLLIN)
 
     def _accept_again(self, fd: int) -> None:
         if fd in self.listeners:
             self.epoll.modify(fd, EPOLLIN)
+
+    def cut_later(self, wire: SocketWire) -> None:
+        """Drop a closing wire in ``LINGER_SECONDS``, if its peer has not closed before."""
+        self.cuts.append((self.loop.time() + LINGER_SECONDS, wire.fd, wire.connection.number))
+        if self.cutter is None:
+            self.cutter = self.loop.call_later(LINGER_SECONDS, self._cut)
+
+    def _cut(self) -> None:
+        self.cutter = None
+        now = self.loop.time()
+        while self.cuts and self.cuts[0][0] <= now:
+            _, fd, number = self.cuts.popleft()
+            wire = self.wires.get(fd)
+            if wire is not None and wire.connection.number == number:  # not closed meanwhile
+                self.drop(wire)
+        if self.cuts:
+            self.cutter = self.loop.call_at(self.cuts[0][0], self._cut)
 
     def drop(self, wire: SocketWire) -> None:
         """Close a socket for good."""
@@ -252,8 +278,6 @@ class Reactor(Sockets):
         wire.fd = -1
         self.wires.pop(fd, None)
         self.epoll.unregister(fd)
-        wire.sock.close()
+        os.close(fd)
         wire.unsent = NOTHING
-        if wire.cut is not None:
-            wire.cut.cancel()
         self.turn.lost(wire)

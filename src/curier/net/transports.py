@@ -126,7 +126,9 @@ class TransportServer:
         if not may_go_on:
             loop.remove_reader(sock)
             loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again, sock)
-        for client, address in clients:
+        for fd, address in clients:
+            client = socket.socket(sock.family, sock.type, sock.proto, fd)
+            client.setblocking(False)
             if len(core.connections) > 2 * core.options.max_connections:
                 client.close()  # most of them have said nothing yet; those that do are told "busy"
                 continue

@@ -29,15 +29,17 @@ ACCEPT_AGAIN_SECONDS: Final = 1.0  # after the system has run out of file descri
 _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
-def accept(listener: socket.socket) -> tuple[list[tuple[socket.socket, str]], bool]:
-    """Some of the clients that wait, each with its address; and whether there may be more of them now.
+def accept(listener: socket.socket) -> tuple[list[tuple[int, str]], bool]:
+    """Some of the clients that wait: the descriptor of each, which blocks, and its address; and whether there
+    may be more of them now.
 
     There may not be where the system has run out of what a connection needs.
     """
-    clients: list[tuple[socket.socket, str]] = []
+    clients: list[tuple[int, str]] = []
     for _ in range(ACCEPTS_PER_TURN):
         try:
-            client, peer = listener.accept()
+            # What ``listener.accept()`` calls; a Python socket of its own would cost as much as all else.
+            fd, peer = listener._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
             break
         except OSError as error:
@@ -45,9 +47,8 @@ def accept(listener: socket.socket) -> tuple[list[tuple[socket.socket, str]], bo
                 log.error("cannot accept more connections: %s; trying again in a second", error.strerror)
                 return clients, False
             continue  # a client's network failed before it was accepted; accept(2) says so here
-        client.setblocking(False)
         host, port = peer[:2]
-        clients.append((client, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
+        clients.append((fd, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
     return clients, True
 
 
