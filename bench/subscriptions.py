@@ -22,6 +22,7 @@ import curier
 from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.options import Options
+from curier.cli.collector import look_at_everything_once
 from curier.codec.encode import encode
 from curier.codec.packets import Connect, Publish, Subscribe, Unsubscribe
 
@@ -180,8 +181,23 @@ def acknowledgements(data: bytes) -> bytes:
 
 
 def retained(count: int) -> None:
+    broker = Broker()
+    publisher = broker.connect("publisher")
+    took = 0.0
+    for number in range(count):
+        took += broker.pass_in(publisher, encode(Publish(exact(number), b"x" * 64, 1, False, True, 1), 4))
+    each = took / count * 1e6
+    longest = broker.longest * 1e3
+    print(f"{count:,} retained messages of 64 bytes")
+    print(f"  storing: {each:.2f} us each, longest turn {longest:.1f} ms")
+    for qos in (0, 1):
+        seconds, got, longest = fetch(broker, f"q{qos}", qos)
+        print(
+            f"  fetching with '#', QoS {qos}: {seconds / got * 1e6:.2f} us each"
+            f" ({got:,}), longest turn {longest * 1e3:.1f} ms"
+        )
     gc.collect()
-    tracemalloc.start()
+    tracemalloc.start()  # after the times, which it would spoil
     small = Broker()
     publisher = small.connect("publisher")
     sample = min(count, 100_000)
@@ -190,20 +206,7 @@ def retained(count: int) -> None:
         small.pass_in(publisher, encode(Publish(exact(number), b"x" * 64, 0, False, True), 4))
     size = (tracemalloc.get_traced_memory()[0] - before) / sample
     tracemalloc.stop()
-    broker = Broker()
-    publisher = broker.connect("publisher")
-    took = 0.0
-    for number in range(count):
-        took += broker.pass_in(publisher, encode(Publish(exact(number), b"x" * 64, 1, False, True, 1), 4))
-    print(f"{count:,} retained messages of 64 bytes")
-    each = took / count * 1e6
-    print(f"  storing: {each:.2f} us each, {size:.0f} bytes, longest turn {broker.longest * 1e3:.1f} ms")
-    for qos in (0, 1):
-        seconds, got, longest = fetch(broker, f"q{qos}", qos)
-        print(
-            f"  fetching with '#', QoS {qos}: {seconds / got * 1e6:.2f} us each"
-            f" ({got:,}), longest turn {longest * 1e3:.1f} ms"
-        )
+    print(f"  {size:.0f} bytes each")
 
 
 def fetch(broker: Broker, client_id: str, qos: int) -> tuple[float, int, float]:
@@ -238,9 +241,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the choice of topics (1)")
     arguments = parser.parse_args()
     print(f"curier {curier.__version__}, {'compiled' if curier.COMPILED else 'interpreted'}")
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # as the broker program has it
+    look_at_everything_once()  # as the broker program does
     for count in arguments.subscriptions:
         subscriptions(count, min(arguments.clients, count), arguments.seed)
     for count in arguments.retained:

@@ -12,7 +12,8 @@ import pytest
 
 import curier
 from curier.broker.hooks import Hook
-from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Pingresp, Publish
+from curier.codec.encode import encode
+from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Pingresp, Publish, Subscribe
 from tests.net.harness import ANYWHERE, Peer, options, running, until
 
 statement = pytest.mark.statement
@@ -188,6 +189,46 @@ async def test_a_stopped_broker_leaves_nothing_behind(use_reactor: bool) -> None
     await asyncio.sleep(0)
     gc.collect()
     assert held() is None
+
+
+async def test_clients_that_come_and_go_leave_nothing_for_the_collector() -> None:
+    """Sockets without transports, which would leave something themselves."""
+    loop = asyncio.get_running_loop()
+    async with running(True) as broker:
+
+        async def visit(number: int) -> None:
+            version = (3, 4, 5)[number % 3]
+            with socket.socket() as sock:
+                sock.setblocking(False)
+                await loop.sock_connect(sock, ("127.0.0.1", broker.port))
+                for packet in (
+                    Connect(version, f"c{number}", True, 60),
+                    Subscribe(1, [(f"a/{number}", 2)]),
+                    Publish(f"a/{number}", b"x", 2, packet_id=1),
+                ):
+                    await loop.sock_sendall(sock, encode(packet, version))
+                    assert await loop.sock_recv(sock, 1000)
+                if number % 2:
+                    await loop.sock_sendall(sock, b"\xe0\x00")
+
+        async def visits(numbers: range) -> None:
+            await asyncio.gather(*map(visit, numbers))
+            await until(lambda: not broker.core.connections)
+
+        await visits(range(10))
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for first in range(0, 1200, 60):  # more than the deadlines that may be void at a time
+                await visits(range(first, first + 60))
+            gc.collect()
+            kinds = {type(found).__name__ for found in gc.garbage if type(found).__module__[:6] == "curier"}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+        assert kinds == set()
 
 
 async def test_large_messages(use_reactor: bool) -> None:

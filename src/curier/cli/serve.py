@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import errno
-import gc
 import logging
 import os
 import shlex
@@ -24,6 +23,7 @@ from typing import Final
 import click
 
 from curier.auth import AllowAnonymous, Authenticator, PasswordFile
+from curier.cli.collector import look_at_everything_once
 from curier.cli.log_writer import LogWriter, PlainFormatter, write_if_it_can_be
 from curier.config import Config, parse_listen
 from curier.net import reactor
@@ -84,10 +84,8 @@ async def serve(config: Config) -> None:
             await broker.start()
         except OSError as error:
             raise CannotListen(explain_listen_error(error, config.listen)) from error
-        # What is there now stays: the collector need not look at it again, and need not come for every
-        # thousand messages, which are freed without it.
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        if reactor.IS_AVAILABLE:
+            look_at_everything_once()
         try:
             _say(greeting(config, broker.urls, own_command()))
             _log.debug("ready")
