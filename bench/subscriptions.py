@@ -22,7 +22,7 @@ import curier
 from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.options import Options
-from curier.cli.collector import look_at_everything_once
+from curier.cli.collector import looking_once
 from curier.codec.encode import encode
 from curier.codec.packets import Connect, Publish, Subscribe, Unsubscribe
 
@@ -241,11 +241,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the choice of topics (1)")
     arguments = parser.parse_args()
     print(f"curier {curier.__version__}, {'compiled' if curier.COMPILED else 'interpreted'}")
-    look_at_everything_once()  # as the broker program does
-    for count in arguments.subscriptions:
-        subscriptions(count, min(arguments.clients, count), arguments.seed)
-    for count in arguments.retained:
-        retained(count)
+    with looking_once():  # as the broker program does
+        for count in arguments.subscriptions:
+            subscriptions(count, min(arguments.clients, count), arguments.seed)
+        for count in arguments.retained:
+            retained(count)
 
 
 if __name__ == "__main__":

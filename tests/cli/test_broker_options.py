@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -320,4 +321,5 @@ def test_a_broker_that_fails_is_stopped_and_the_error_told(
     with pytest.raises(StoreError, match="the disk is gone"):
         asyncio.run(serve(Config(listen=("tcp://127.0.0.1:0",), durability="memory")))
     assert calls == ["serve", "stop"]
+    assert gc.get_freeze_count() == 0  # a program that calls this has its collector back
     assert capsys.readouterr().out.startswith("listening on tcp://127.0.0.1:")

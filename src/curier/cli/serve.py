@@ -17,13 +17,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Final
 
 import click
 
 from curier.auth import AllowAnonymous, Authenticator, PasswordFile
-from curier.cli.collector import look_at_everything_once
+from curier.cli.collector import looking_once
 from curier.cli.log_writer import LogWriter, PlainFormatter, write_if_it_can_be
 from curier.config import Config, parse_listen
 from curier.net import reactor
@@ -84,12 +84,11 @@ async def serve(config: Config) -> None:
             await broker.start()
         except OSError as error:
             raise CannotListen(explain_listen_error(error, config.listen)) from error
-        if reactor.IS_AVAILABLE:
-            look_at_everything_once()
         try:
-            _say(greeting(config, broker.urls, own_command()))
-            _log.debug("ready")
-            await _until(broker, told_to_stop)
+            with looking_once() if reactor.IS_AVAILABLE else nullcontext():
+                _say(greeting(config, broker.urls, own_command()))
+                _log.debug("ready")
+                await _until(broker, told_to_stop)
         finally:
             await broker.stop()
     _log.info("stopped")
