@@ -341,8 +341,8 @@ async def test_ctrl_c_ends_a_program_whose_server_answers_nothing(kind: str) -> 
     async with hostile(script) as url:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-X",
-            "dev",
+            "-W",
+            "default",  # tells of what is left open; -X dev would tell of a slow machine, too
             "-c",
             PROGRAM,
             kind,
