@@ -9,6 +9,7 @@ import functools
 import inspect
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, cast
 
@@ -21,8 +22,23 @@ from curier.client.urls import parse_server_url
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
+NOT_ON_WINDOWS = ("add_reader", "remove_reader", "add_writer", "remove_writer", "add_signal_handler")
+
+
+class CautiousLoop(asyncio.SelectorEventLoop):
+    """asyncio's loop, on which the client may call only what Windows' Proactor loop has as well.
+
+    Others may call everything: the brokers and servers of the tests, and asyncio itself.
+    """
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in NOT_ON_WINDOWS and sys._getframe(1).f_globals["__name__"].startswith("curier.client"):
+            raise NotImplementedError(name)
+        return super().__getattribute__(name)
+
+
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "asyncio": asyncio.new_event_loop,
+    "asyncio": CautiousLoop,
     "uvloop": uvloop.new_event_loop,
 }
 
