@@ -9,13 +9,13 @@ import pytest
 
 import curier
 from curier.broker.options import Options
+from tests.client.any_server import overlapping_streams_each_get_a_message_once
 from tests.client.servers import on_every_loop
 from tests.client.stage import Watch
 
 pytestmark = pytest.mark.slow
 
 ANYWHERE = ["tcp://127.0.0.1:0"]
-DO_NOT_SEND = curier.RetainHandling.DO_NOT_SEND
 
 
 def url_of(broker: curier.Broker) -> str:
@@ -195,38 +195,5 @@ async def test_two_clients_of_one_name() -> None:
 
 @on_every_loop
 async def test_streams_that_overlap_each_get_a_message_once() -> None:
-    async with (
-        curier.Broker(listen=ANYWHERE) as broker,
-        curier.connect(url_of(broker)) as client,
-        client.subscribe("job/+", qos=2) as one,
-    ):
-        await client.publish("job/0", "kept", qos=1, retain=True)
-        async with (
-            client.subscribe("job/#", qos=2) as two,
-            client.subscribe("job/+", qos=1) as three,
-            client.subscribe("$share/a/job/#", qos=1, retain_handling=DO_NOT_SEND) as four,
-            client.subscribe("$share/b/job/#", "else", qos=1, retain_handling=DO_NOT_SEND) as five,
-        ):
-            for number in range(1, 50):
-                await client.publish(f"job/{number}", str(number), qos=number % 3)
-            await client.publish("job/1/end", "end", qos=2)
-            live = [str(number).encode() for number in range(1, 50)]
-            expected = {
-                one: [b"kept", *live],
-                two: [b"kept", *live, b"end"],
-                three: [b"kept", *live],
-                four: [*live, b"end"],
-                five: [*live, b"end"],
-            }
-            for stream, payloads in expected.items():
-                messages = [await stream.get(timeout=10) for _ in payloads]
-                # A server may send different QoS in an order of its own, and what is retained when it likes.
-                assert sorted(message.payload for message in messages) == sorted(payloads)
-                assert all(message.subscription_identifiers == () for message in messages)
-            await client.publish("job/last", "", qos=2)
-            for stream in expected:
-                assert (await stream.get(timeout=10)).topic == "job/last"
-        await client.publish("job/50", "alone", qos=2)
-        assert (await one.get(timeout=10)).payload == b"alone"
-        await client.publish("job/51", "alone", qos=2)
-        assert (await one.get(timeout=10)).topic == "job/51"
+    async with curier.Broker(listen=ANYWHERE) as broker:
+        await overlapping_streams_each_get_a_message_once(url_of(broker))
