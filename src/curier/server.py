@@ -178,7 +178,6 @@ class Broker:
         store.on_trouble = core.store_failed
         restorer = Restorer(core)
         began = told = turn.clock.now()
-        count = 0
         gc.disable()  # a million new objects that all stay: looking for garbage among them is in vain
         try:
             for records in store.load():
@@ -189,17 +188,16 @@ class Broker:
                         f"{store.where}: what is stored does not fit together: {error}; "
                         "restore a backup in its place, or move it away to begin with nothing"
                     ) from None
-                count += len(records)
                 if turn.clock.now() - told >= 1.0:
                     told = turn.clock.now()
-                    log.info("loading what was stored: %d records so far", count)
+                    log.info("loading what was stored: %d records so far", restorer.count)
                 await asyncio.sleep(0)
             restorer.finish(turn.clock.now())
-            if count > MANY_RECORDS:
+            if restorer.count > MANY_RECORDS:
                 gc.freeze()  # nor later
         finally:
             gc.enable()
-        if count:
+        if restorer.count:
             seconds = turn.clock.now() - began
             sessions, retained = len(core.sessions), len(core.retained)
             log.info("restored %d sessions and %d retained messages in %.1f s", sessions, retained, seconds)

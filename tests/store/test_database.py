@@ -17,6 +17,7 @@ from curier.session.message import ApplicationMessage
 from curier.session.records import MessageSaved, Queued, Record, SessionSaved
 from curier.store.database import FILE_NAME, Database
 from curier.store.directory import lock, prepare
+from tests.store.history import restored
 
 SESSION = SessionSaved(1, "ana", 5, 60, 0.0)
 
@@ -99,6 +100,19 @@ def test_text_that_is_none(tmp_path: Path) -> None:
     other.commit()
     other.close()
     assert "the file is damaged" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("messages", "topic"), ("messages", "payload"), ("deliveries", "message")]
+)
+def test_a_value_of_another_kind(tmp_path: Path, table: str, column: str) -> None:
+    message = ApplicationMessage(b"t", b"x", 1, False)
+    other = sqlite3.connect(made(tmp_path, MessageSaved(2, message), Queued(1, 3, 2, 1, False, b"", b"")))
+    other.execute(f"UPDATE {table} SET {column}=0.5")
+    other.commit()
+    other.close()
+    with pytest.raises(StoreError, match=r"record (is damaged|names 0\.5, which is not there)"):
+        restored(list(Database(tmp_path).records()), 0.0)
 
 
 def test_a_directory_where_the_file_should_be(tmp_path: Path) -> None:

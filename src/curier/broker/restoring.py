@@ -12,20 +12,10 @@ from typing import TYPE_CHECKING, final
 from curier.broker.sessions import ServerSession
 from curier.broker.subscribing import attach, detach
 from curier.codec.constants import SESSION_NEVER_EXPIRES
-from curier.errors import StoreError
-from curier.session.message import ApplicationMessage
-from curier.session.outgoing import Outgoing
 from curier.session.records import (
-    Delivered,
-    IdentifierFreed,
-    IdentifierTaken,
     MessageRemoved,
-    MessageSaved,
-    Queued,
-    Received,
     Record,
     Retained,
-    Sent,
     SessionEnded,
     SessionSaved,
     Subscribed,
@@ -33,71 +23,22 @@ from curier.session.records import (
     WillRemoved,
     WillSaved,
 )
+from curier.session.restoring import FlowRestorer
 
 if TYPE_CHECKING:
     from curier.broker.core import BrokerCore
 
 
 @final
-class Restorer:
+class Restorer(FlowRestorer):
     """Replays records into a new ``BrokerCore`` that has a journal and no connections yet.
 
-    ``highest`` is the largest number met; the journal of the core goes on behind it.
+    The journal of the core goes on behind ``highest``.
     """
 
     def __init__(self, core: BrokerCore) -> None:
+        super().__init__()
         self.core: BrokerCore = core
-        self.highest: int = 0
-        self._messages: dict[int, ApplicationMessage] = {}
-        self._entries: dict[int, Outgoing] = {}  # by delivery, in the order of the queues
-        self._owners: dict[int, ServerSession] = {}  # of deliveries
-        self._releasing: dict[int, Outgoing] = {}  # those whose PUBREC came, in that order
-
-    def replay(self, records: list[Record]) -> None:
-        """The next records. Raises ``StoreError`` for one that does not fit those before it."""
-        for record in records:
-            try:
-                self._replay(record)
-            except KeyError as error:
-                raise StoreError(
-                    f"a {type(record).__name__} record names {error.args[0]}, which is not there"
-                ) from None
-
-    def _replay(self, record: Record) -> None:
-        if isinstance(record, MessageSaved):
-            message = record.message
-            message.number = record.number
-            message.references = 0
-            self._messages[record.number] = message
-            self._seen(record.number)
-        elif isinstance(record, Queued):
-            entry = Outgoing(
-                self._messages[record.message], record.qos, record.retain, record.identifiers, record.group
-            )
-            entry.message.references += 1
-            entry.delivery = record.delivery
-            self._entries[record.delivery] = entry
-            self._owners[record.delivery] = self._session(record.session)
-            self._seen(record.delivery)
-        elif isinstance(record, Sent):
-            self._entries[record.delivery].packet_id = record.packet_id
-        elif isinstance(record, Received):
-            self._releasing[record.delivery] = self._entries[record.delivery]
-            self._seen(record.order)
-        elif isinstance(record, Delivered):
-            del self._owners[record.delivery]
-            self._releasing.pop(record.delivery, None)
-            self._entries.pop(record.delivery).message.references -= 1
-        elif isinstance(record, MessageRemoved):
-            del self._messages[record.message]
-        elif isinstance(record, IdentifierTaken):
-            self._session(record.session).incoming.restore(record.packet_id)
-        elif isinstance(record, IdentifierFreed):
-            self._session(record.session).incoming.identifiers.discard(record.packet_id)
-        elif isinstance(record, Retained):
-            self._retain(record)
-        else:
-            self._replay_session(record)
 
     def _replay_session(self, record: Record) -> None:
         core = self.core
@@ -135,6 +76,8 @@ class Restorer:
             session = self._session(record.session)
             session.will = None
             session.will_due_at = 0.0
+        elif isinstance(record, Retained):
+            self._retain(record)
 
     def _session(self, number: int) -> ServerSession:
         session = self.core.sessions_by_number.get(number)
@@ -156,27 +99,10 @@ class Restorer:
             if message.expires_at:
                 core.sweep.wake(message.expires_at)
 
-    def _seen(self, number: int) -> None:
-        if number > self.highest:
-            self.highest = number
-
     def finish(self, now: float) -> None:
         """All records are replayed: put deliveries in their places and start the clocks."""
         core = self.core
-        for delivery, entry in self._entries.items():
-            outgoing = self._owners[delivery].outgoing
-            if not entry.packet_id:
-                outgoing.append(entry)
-                core.statistics.queued_bytes += entry.message.size()
-                continue
-            outgoing.last_id = entry.packet_id
-            if delivery not in self._releasing:
-                outgoing.inflight[entry.packet_id] = entry
-        for delivery, entry in self._releasing.items():
-            self._owners[delivery].outgoing.releasing[entry.packet_id] = entry
-        self._entries = {}
-        self._owners = {}
-        self._releasing = {}
+        self._place()
         if core.journal is not None:
             core.journal.continue_after(self.highest)
             for message in self._messages.values():
@@ -184,6 +110,8 @@ class Restorer:
                     core.journal.add(MessageRemoved(message.number))
                     message.number = 0
         self._messages = {}
+        for session in core.sessions.values():
+            core.statistics.queued_bytes += session.outgoing.queued_bytes
         for session in list(core.sessions.values()):
             self._leave(session, now)
 

@@ -24,7 +24,9 @@ from curier.session.records import (
     IdentifierTaken,
     MessageRemoved,
     MessageSaved,
+    MessagesKept,
     Queued,
+    QueuesKept,
     Received,
     Record,
     Retained,
@@ -191,31 +193,22 @@ class Database:
             raise StoreError(f"{file}: cannot be written ({error})") from None
 
     def _records(self) -> Iterator[list[Record]]:
-        # A million rows and more: in pieces, each made by one comprehension, is the fastest that Python has.
         run = self.connection.execute
         yield [SessionSaved(*row) for row in run("SELECT * FROM sessions ORDER BY number")]
         yield [Subscribed(*row) for row in run("SELECT * FROM subscriptions")]
-        piece: list[Record]
+        # A million rows and more: as they are, for whoever replays them to make of them what it needs.
         rows = run("SELECT * FROM messages ORDER BY number")
-        while True:
-            piece = [
-                MessageSaved(n, ApplicationMessage(topic, payload, qos, retain == 1, properties, expires_at))
-                for n, topic, payload, qos, retain, properties, expires_at in islice(rows, PIECE)
-            ]
-            if not piece:
-                break
-            yield piece
-        rows = run(
-            "SELECT session, number, message, qos, retain, identifiers, share FROM deliveries ORDER BY number"
-        )
-        while True:
-            piece = [
-                Queued(session, number, message, qos, retain == 1, identifiers, share)
-                for session, number, message, qos, retain, identifiers, share in islice(rows, PIECE)
-            ]
-            if not piece:
-                break
-            yield piece
+        while piece := list(islice(rows, PIECE)):
+            yield [MessagesKept(piece)]
+        columns = "session, number, message, qos, retain, identifiers, share"
+        rows = run(f"SELECT {columns} FROM deliveries WHERE packet_id = 0 ORDER BY number")
+        while piece := list(islice(rows, PIECE)):
+            yield [QueuesKept(piece)]
+        rows = run(f"SELECT {columns} FROM deliveries WHERE packet_id > 0 ORDER BY number")
+        yield [
+            Queued(session, number, message, qos, retain == 1, identifiers, share)
+            for session, number, message, qos, retain, identifiers, share in rows
+        ]
         rows = run("SELECT session, number, packet_id FROM deliveries WHERE packet_id > 0 ORDER BY number")
         yield [Sent(*row) for row in rows]
         rows = run("SELECT session, number, received FROM deliveries WHERE received > 0 ORDER BY received")

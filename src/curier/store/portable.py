@@ -31,6 +31,7 @@ from curier.session.records import (
     SessionSaved,
     Subscribed,
     WillSaved,
+    one_by_one,
 )
 
 FORMAT: Final = 1
@@ -102,7 +103,7 @@ def to_lines(pieces: Iterable[list[Record]]) -> Iterator[str]:
     """What a store has kept (``Database.records``), as lines without line ends."""
     yield json.dumps(HEADER)
     for records in pieces:
-        for record in records:
+        for record in one_by_one(records):
             name, fields = _BY_RECORD[type(record)]
             line: dict[str, object] = {"is": name}
             for field, kind in fields:
