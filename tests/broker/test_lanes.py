@@ -18,7 +18,7 @@ from curier.codec.encode import encode
 from curier.codec.primitives import packet_end
 from curier.codec.properties import Properties
 from curier.protocol.connection import CLOSED
-from curier.session.outgoing import Outgoing
+from curier.session.outgoing import MAXIMUM_PACKET_ID, Outgoing
 
 CLIENTS = 4
 TOPICS = ("a", "a/b", "long/enough/for/an/alias", "secret/x", "nobody/hears")
@@ -170,6 +170,13 @@ class Both:
             position, encode(p.Connect(version, f"c{index}", not lasts, 0, None, None, None, properties), 5)
         )
 
+    def near_the_last_identifier(self, index: int, before: int) -> None:
+        """The next Packet Identifiers of an idle session are the last ones there are, or the first again."""
+        for lane in (self.fast, self.slow):
+            session = lane.core.sessions.get(f"c{index}")
+            if session is not None and not session.outgoing.unfinished():
+                session.outgoing.last_id = MAXIMUM_PACKET_ID - before
+
     def receive(self, position: int, chunk: bytes) -> None:
         for lane in (self.fast, self.slow):
             lane.receive(position, chunk, self.now)
@@ -286,6 +293,8 @@ def connect(choices: Choices, both: Both, index: int) -> None:
         properties.topic_alias_maximum = choices.one(None, None, None, 2)
         properties.maximum_packet_size = choices.one(None, None, None, 100)
     both.connect(index, version, lasts, properties)
+    if choices.below(3) == 2:
+        both.near_the_last_identifier(index, choices.below(3))
 
 
 @given(

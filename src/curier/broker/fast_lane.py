@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from librt.strings import BytesWriter
-from mypy_extensions import i64, u8
+from librt.strings import BytesWriter, read_i32_be, read_i64_le, write_i32_be
+from mypy_extensions import i32, i64, u8
 
 from curier.broker.delivery import deliver_member, deliver_receiver, deliver_shared
 from curier.broker.routing import Receiver, Route
@@ -101,7 +101,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                 if qos == 1:
                     if route.takes_runs and at + size < all_end:
                         count = count_same(data, at, size, topic_end - at, 2, all_end, lane == MQTT_50)
-                        if count > 1 and route.has(session):
+                        if count > 1 and session.subscriptions and route.has(session):
                             count = 1  # its acknowledgements go between its messages
                     forward_qos_1(
                         core,
@@ -141,13 +141,8 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
             outgoing = session.outgoing
             if first == 0x40 and packet_id == outgoing.expected:
                 most = outgoing.bursts[0].count
-                while (
-                    count < most
-                    and stop + 4 <= all_end
-                    and data[stop] == 0x40
-                    and data[stop + 1] == 2
-                    and ((data[stop + 2] << 8) | data[stop + 3]) == packet_id + count
-                ):
+                puback: i64 = 0x40020000 | packet_id
+                while count < most and stop + 4 <= all_end and i64(read_i32_be(data, stop)) == puback + count:
                     count += 1
                     stop += 4
                 outgoing.confirm(count)
@@ -188,10 +183,10 @@ def count_same(data: bytes, at: i64, size: i64, head_size: i64, id_size: i64, en
     """How many PUBLISH packets like the one at ``at`` follow each other, it included: same first
     ``head_size`` bytes, so same length, QoS and Topic Name; a Packet Identifier; no Properties.
     """
-    head = data[at : at + head_size]
     count: i64 = 1
+    first = at
     at += size
-    while at + size <= end and data[at : at + head_size] == head:
+    while at + size <= end and is_same(data, first, at, head_size):
         tail = at + head_size
         if id_size:
             if not data[tail] and not data[tail + 1]:
@@ -203,16 +198,27 @@ def count_same(data: bytes, at: i64, size: i64, head_size: i64, id_size: i64, en
     return count
 
 
+def is_same(data: bytes, one: i64, other: i64, size: i64) -> bool:
+    """Are there the same ``size`` bytes at both places?"""
+    done: i64 = 0
+    while done + 8 <= size:
+        if read_i64_le(data, one + done) != read_i64_le(data, other + done):
+            return False
+        done += 8
+    while done < size:
+        if data[one + done] != data[other + done]:
+            return False
+        done += 1
+    return True
+
+
 def pubacks(data: bytes, id_at: i64, size: i64, count: i64) -> bytes:
     """PUBACKs for ``count`` PUBLISH packets of ``size`` bytes, the first with its identifier at ``id_at``."""
     if count == 1:
         return PUBACKS[(data[id_at] << 8) | data[id_at + 1]]
     writer = BytesWriter()
     for _ in range(count):
-        writer.append(0x40)
-        writer.append(0x02)
-        writer.append(data[id_at])
-        writer.append(data[id_at + 1])
+        write_i32_be(writer, i32(0x40020000 | (data[id_at] << 8) | data[id_at + 1]))
         id_at += size
     return writer.getvalue()
 
@@ -298,33 +304,38 @@ def forward_qos_1(
     frames = block
     frames_id: i64 = 0  # the first identifier in ``frames``
     frames_count: i64 = 0
+    frames_skip: i64 = 0  # how many packets of ``block`` come before them
     others: list[Receiver] | None = None
     skips: list[i64] = []  # how many packets each of the others has got already
     for receiver in route.receivers:
         target = receiver.session
         other = target.connection
-        room: i64 = 0
+        done: i64 = 0
         if target.lane == lane and receiver.is_plain and receiver.qos >= 1 and other is not None:
             outgoing = target.outgoing
             room = outgoing.burst_room(count, message_size)
-            if room:
+            while room:  # twice where the identifiers begin anew
                 first_id = outgoing.burst_id()
-                if first_id != frames_id or room != frames_count:
-                    frames = with_ids(block, room, size, id_at, first_id)
+                if first_id != frames_id or room != frames_count or done != frames_skip:
+                    frames = with_ids(block, done, room, size, id_at, first_id)
                     frames_id = first_id
                     frames_count = room
+                    frames_skip = done
                 outgoing.add_burst(Burst(route.topic, frames, size, payload_at, first_id, room, b"", now))
                 other.output.append(frames)
+                done += room
+                room = outgoing.burst_room(count - done, message_size) if done < count else 0
+            if done:
                 if not other.is_dirty:
                     other.is_dirty = True
                     other.dirty.append(other)
-                _count_sent(core, room, room * (size - payload_at))
-                if room == count:
+                _count_sent(core, done, done * (size - payload_at))
+                if done == count:
                     continue
         if others is None:
             others = []
         others.append(receiver)
-        skips.append(room)
+        skips.append(done)
     if others is None and not route.groups:
         return
     for index in range(count):
@@ -347,7 +358,7 @@ def forward_qos_1(
                 outgoing = member.session.outgoing
                 if other is not None and outgoing.burst_room(1, message_size):
                     first_id = outgoing.burst_id()
-                    frames = with_ids(block[start : start + size], 1, size, id_at, first_id)
+                    frames = with_ids(block, index, 1, size, id_at, first_id)
                     outgoing.add_burst(
                         Burst(route.topic, frames, size, payload_at, first_id, 1, group.topic_filter, now)
                     )
@@ -365,11 +376,13 @@ def forward_qos_1(
                 deliver_member(core, member, group.topic_filter, message, now)
 
 
-def with_ids(block: bytes, count: i64, size: i64, id_at: i64, first_id: i64) -> bytes:
-    """The first ``count`` packets of ``block`` with Packet Identifiers from ``first_id`` on."""
+def with_ids(block: bytes, skip: i64, count: i64, size: i64, id_at: i64, first_id: i64) -> bytes:
+    """``count`` packets of ``block`` behind the first ``skip``, with Packet Identifiers from ``first_id``."""
     writer = BytesWriter()
-    writer.write(block)
-    writer.truncate(count * size)
+    if count * size == len(block):
+        writer.write(block)
+    else:
+        writer.write(block[skip * size : (skip + count) * size])
     packet_id = first_id
     for _ in range(count):
         writer[id_at] = u8(packet_id >> 8)
