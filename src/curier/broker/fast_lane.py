@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from librt.strings import BytesWriter, read_i32_be, read_i64_le, write_i32_be
+from librt.strings import BytesWriter, read_i16_be, read_i32_be, read_i64_le, write_i32_be
 from mypy_extensions import i32, i64, u8
 
 from curier.broker.delivery import deliver_member, deliver_receiver, deliver_shared
@@ -77,7 +77,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
             qos = (first >> 1) & 3
             if first & 9 or qos == 3 or length < 3:
                 break
-            topic_end: i64 = body + 2 + ((data[body] << 8) | data[body + 1])
+            topic_end: i64 = body + 2 + two_bytes(data, body)
             payload_at = topic_end + 2 if qos else topic_end
             if payload_at > stop:
                 break
@@ -93,7 +93,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                     count = count_same(data, at, size, payload_at - at, 0, all_end, False)
                 forward_qos_0(core, session, lane, route, data, at, size, payload_at - at, count, now)
             else:
-                packet_id = (data[topic_end] << 8) | data[topic_end + 1]
+                packet_id: i64 = two_bytes(data, topic_end)
                 if not packet_id or connection.receive_quota <= 0 or connection.held:
                     break
                 if route.is_empty and lane == MQTT_50:
@@ -135,7 +135,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
         elif length != 2:
             break
         else:
-            packet_id = (data[body] << 8) | data[body + 1]
+            packet_id = two_bytes(data, body)
             if not packet_id:
                 break
             outgoing = session.outgoing
@@ -189,7 +189,7 @@ def count_same(data: bytes, at: i64, size: i64, head_size: i64, id_size: i64, en
     while at + size <= end and is_same(data, first, at, head_size):
         tail = at + head_size
         if id_size:
-            if not data[tail] and not data[tail + 1]:
+            if not two_bytes(data, tail):
                 break
             if is_50 and data[tail + 2]:
                 break
@@ -200,25 +200,30 @@ def count_same(data: bytes, at: i64, size: i64, head_size: i64, id_size: i64, en
 
 def is_same(data: bytes, one: i64, other: i64, size: i64) -> bool:
     """Are there the same ``size`` bytes at both places?"""
-    done: i64 = 0
-    while done + 8 <= size:
-        if read_i64_le(data, one + done) != read_i64_le(data, other + done):
+    last = size - 8
+    if last < 0:
+        return data[one : one + size] == data[other : other + size]
+    at: i64 = 0
+    while at < last:
+        if read_i64_le(data, one + at) != read_i64_le(data, other + at):
             return False
-        done += 8
-    while done < size:
-        if data[one + done] != data[other + done]:
-            return False
-        done += 1
-    return True
+        at += 8
+    return read_i64_le(data, one + last) == read_i64_le(data, other + last)
+
+
+def two_bytes(data: bytes, at: i64) -> i64:
+    """The Two Byte Integer at ``at`` (1.5.2)."""
+    return i64(read_i16_be(data, at)) & 0xFFFF
 
 
 def pubacks(data: bytes, id_at: i64, size: i64, count: i64) -> bytes:
     """PUBACKs for ``count`` PUBLISH packets of ``size`` bytes, the first with its identifier at ``id_at``."""
     if count == 1:
-        return PUBACKS[(data[id_at] << 8) | data[id_at + 1]]
+        return PUBACKS[two_bytes(data, id_at)]
     writer = BytesWriter()
-    for _ in range(count):
-        write_i32_be(writer, i32(0x40020000 | (data[id_at] << 8) | data[id_at + 1]))
+    end = id_at + count * size
+    while id_at < end:
+        write_i32_be(writer, i32(0x40020000 | two_bytes(data, id_at)))
         id_at += size
     return writer.getvalue()
 
@@ -383,12 +388,12 @@ def with_ids(block: bytes, skip: i64, count: i64, size: i64, id_at: i64, first_i
         writer.write(block)
     else:
         writer.write(block[skip * size : (skip + count) * size])
-    packet_id = first_id
-    for _ in range(count):
-        writer[id_at] = u8(packet_id >> 8)
-        writer[id_at + 1] = u8(packet_id & 255)
+    end = first_id + count
+    while first_id < end:
+        writer[id_at] = u8(first_id >> 8)
+        writer[id_at + 1] = u8(first_id & 255)
         id_at += size
-        packet_id += 1
+        first_id += 1
     return writer.getvalue()
 
 
