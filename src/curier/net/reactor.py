@@ -23,6 +23,10 @@ from curier.net.wire import ACCEPT_AGAIN_SECONDS, CHUNK_BYTES, LINGER_SECONDS, T
 
 IS_AVAILABLE: Final = hasattr(select, "epoll")
 
+# Under names of this module that never change, which costs no look into any module.
+_read: Final = os.read
+_write: Final = os.write
+
 EPOLLIN: Final = 1
 EPOLLOUT: Final = 4
 FIRST_READ: Final = 448  # bytes: of a socket that has not shown yet that it has more to say; no malloc
@@ -52,7 +56,7 @@ class SocketWire(Wire):
         """
         size = self.read_size
         try:
-            data = os.read(self.fd, size)
+            data = _read(self.fd, size)
         except (BlockingIOError, InterruptedError):
             return b""
         except OSError:
@@ -69,7 +73,7 @@ class SocketWire(Wire):
     def write(self, data: bytes) -> int:
         if not self.unsent:
             try:
-                sent = os.write(self.fd, data)
+                sent = _write(self.fd, data)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError:
@@ -91,7 +95,7 @@ class SocketWire(Wire):
         unsent = self.unsent
         while done < len(unsent):
             try:
-                sent = os.write(self.fd, unsent[done])
+                sent = _write(self.fd, unsent[done])
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import select
 from selectors import EVENT_READ, EVENT_WRITE, SelectorKey
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
+
+from curier.net.clock import monotonic
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
@@ -41,6 +42,7 @@ class Selector:
 
     def __init__(self) -> None:
         self.epoll = select.epoll()
+        self._poll: Final = self.epoll.poll  # bound once
         self.sockets: Sockets | None = None
         self.is_called: bool = False  # has asyncio something to do, whatever the descriptors say?
         self._keys: dict[int, SelectorKey] = {}
@@ -90,7 +92,7 @@ class Selector:
         until = monotonic() + wait if wait > 0 else 0.0
         most = MOST_EVENTS
         while True:
-            events = self.epoll.poll(wait, most)
+            events = self._poll(wait, most)
             now = monotonic()
             most = FEW_EVENTS if len(events) < FEW_EVENTS else MOST_EVENTS
             others = events

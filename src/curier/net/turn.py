@@ -24,6 +24,8 @@ from curier.net.wire import Wire
 
 log = logging.getLogger("curier.net")
 
+NO_DEADLINE: Final = math.inf
+
 MAX_HELD: Final = 4096
 """Answers that may wait for the disk before their client is no longer read from."""
 
@@ -45,7 +47,7 @@ class Turn:
         self.on_effect: Callable[[Effect], None] = on_effect
         self.wires: dict[int, Wire] = {}  # by number of the connection
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at: float = math.inf
+        self._timer_at: float = NO_DEADLINE
         self._is_scheduled: bool = False
         self._is_stopped: bool = False
         self._throttled: set[Wire] = set()  # not read from until a batch is durable
@@ -197,12 +199,12 @@ class Turn:
             self._timer.cancel()
             self._timer = None
         self._timer_at = when
-        if when != math.inf:
+        if when != NO_DEADLINE:
             self._timer = self.loop.call_later(max(0.0, when - self.clock.now()), self._deadline)
 
     def _deadline(self) -> None:
         self._timer = None
-        self._timer_at = math.inf
+        self._timer_at = NO_DEADLINE
         now = self.clock.now()
         try:
             self.core.deadline_reached(now)
