@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
+from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer
 from curier.codec import packets as p
 from tests.broker.client import Client
@@ -296,3 +299,17 @@ def test_many_takeovers_leave_one_connection(net: Net) -> None:
     assert [client.closed for client in clients] == [True] * 4 + [False]
     assert len(net.core.connections) == 1
     assert net.core.statistics.connected == 1
+
+
+def test_the_list_of_sessions_is_that_of_those_there_are() -> None:
+    core = BrokerCore(quiet(), 0.0)
+    dice = Random(1)
+    for _ in range(2000):
+        name = f"s{dice.randrange(40)}"
+        session = core.sessions.get(name)
+        if session is None:
+            core.new_session(name, False)
+        else:
+            core.end_session(session, "it is over", 0.0)
+        assert {one.client_id for one in core.session_list} == set(core.sessions)
+        assert [one.place for one in core.session_list] == list(range(len(core.sessions)))

@@ -107,7 +107,7 @@ def test_the_messages_of_many_sessions_are_counted_bit_by_bit(told: Net) -> None
     for number in range(COUNTED_PER_STEP + 1):
         session = ServerSession(f"s{number}", -number, None)
         session.outgoing.append(Outgoing(ApplicationMessage(b"t", b"", 1, False), 1, False))
-        told.core.sessions[session.client_id] = session
+        told.core.add_session(session)
     told.now += 10
     told.core.deadline_reached(told.now)
     stored = told.core.retained.get(b"$SYS/broker/messages/stored")

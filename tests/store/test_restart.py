@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from curier.broker.effects import Commit
+from curier.broker.restoring import SAVED_PER_STEP
 from curier.codec import packets as p
 from curier.session.message import ApplicationMessage
 from curier.session.records import (
@@ -72,6 +74,49 @@ def test_a_second_restart_does_not_begin_the_expiry_interval_anew() -> None:
     assert journal is not None
     assert net.core.sessions["a"].ends_at == NOW + 100
     assert journal.number == 2  # and the store has been told so
+
+
+def test_the_sessions_a_crash_has_left_are_saved_bit_by_bit() -> None:
+    many = 2 * SAVED_PER_STEP + 1
+    core = restored([[SessionSaved(1 + n, f"s{n}", 5, 100, 0.0) for n in range(many)]], NOW)
+    saved: list[str] = []
+    steps: list[int] = []
+    while core.next_deadline() < NOW + 50:
+        steps.append(0)
+        for effect in core.take_effects():
+            assert isinstance(effect, Commit)
+            for record in effect.batch.records:
+                assert isinstance(record, SessionSaved)
+                assert record.ends_at == NOW + 100
+                saved.append(record.client_id)
+                steps[-1] += 1
+            core.committed(effect.batch.number, NOW)
+        core.deadline_reached(core.next_deadline())
+    assert steps == [SAVED_PER_STEP, SAVED_PER_STEP]
+    (last,) = core.take_effects()
+    assert isinstance(last, Commit)
+    assert len({*saved, *(r.client_id for r in last.batch.records if isinstance(r, SessionSaved))}) == many
+
+
+def test_a_session_that_came_back_or_ended_meanwhile_is_not_saved_as_away() -> None:
+    many = SAVED_PER_STEP + 2
+    net = Net("journal")
+    net.commits = False
+    net.now = NOW
+    net.core = restored([[SessionSaved(1 + n, f"s{n}", 5, 100, 0.0) for n in range(many)]], NOW)
+    net.turn()
+    net.commit()
+    net.send_connect("s0", False, session_expiry_interval=100)
+    net.commit()
+    net.send_connect("s1", True)
+    net.commit()
+    last: list[Record] = []
+    while net.core.next_deadline() < NOW + 50:
+        net.advance(net.core.next_deadline() - net.now)
+        while net.batches:
+            last += net.batches[0].batch.records
+            net.commit()
+    assert [(one.client_id, one.ends_at) for one in last if isinstance(one, SessionSaved)] == [("s0", 0.0)]
 
 
 def test_messages_expire_by_the_clock_not_by_the_life_of_the_broker() -> None:

@@ -89,6 +89,9 @@ class BrokerCore:
         self.retained: RetainedTree[ApplicationMessage] = RetainedTree()
         self.layouts: Layouts = Layouts()
         self.sessions: dict[str, ServerSession] = {}
+        self.session_list: list[
+            ServerSession
+        ] = []  # to be walked in pieces, whatever comes and goes meanwhile
         self.groups: dict[bytes, SharedGroup] = {}
         self.connections: dict[int, BrokerConnection] = {}
         self.deadlines: Deadlines = Deadlines()
@@ -376,9 +379,22 @@ class BrokerCore:
     def new_session(self, client_id: str, is_durable: bool) -> ServerSession:
         journal = self.journal if is_durable else None
         session = ServerSession(client_id, self._next_number(), journal)
-        self.sessions[client_id] = session
-        self.sessions_by_number[session.number] = session
+        self.add_session(session)
         return session
+
+    def add_session(self, session: ServerSession) -> None:
+        self.sessions[session.client_id] = session
+        self.sessions_by_number[session.number] = session
+        session.place = len(self.session_list)
+        self.session_list.append(session)
+
+    def remove_session(self, session: ServerSession) -> None:
+        del self.sessions[session.client_id]
+        del self.sessions_by_number[session.number]
+        last = self.session_list.pop()
+        if last is not session:
+            last.place = session.place
+            self.session_list[last.place] = last
 
     def save_session(self, session: ServerSession) -> None:
         """Have the journal know the session as it is now."""
@@ -418,8 +434,7 @@ class BrokerCore:
         """
         if self.sessions.get(session.client_id) is not session:
             return
-        del self.sessions[session.client_id]
-        del self.sessions_by_number[session.number]
+        self.remove_session(session)
         for topic_filter, subscription in session.subscriptions.items():
             detach(self, session, topic_filter, subscription)
         session.subscriptions = {}

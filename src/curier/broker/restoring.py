@@ -7,8 +7,9 @@ ended, so expiry counts and wills become due.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
+from curier.broker.deadlines import Deadline
 from curier.broker.sessions import ServerSession
 from curier.broker.subscribing import attach, detach
 from curier.codec.constants import SESSION_NEVER_EXPIRES
@@ -28,6 +29,9 @@ from curier.session.restoring import FlowRestorer
 if TYPE_CHECKING:
     from curier.broker.core import BrokerCore
 
+SAVED_PER_STEP: Final = 1000  # sessions
+SAVE_PAUSE: Final = 0.01  # seconds, which is time enough for the disk
+
 
 @final
 class Restorer(FlowRestorer):
@@ -46,8 +50,7 @@ class Restorer(FlowRestorer):
             session = core.sessions_by_number.get(record.session)
             if session is None:
                 session = ServerSession(record.client_id, record.session, core.journal)
-                core.sessions[record.client_id] = session
-                core.sessions_by_number[record.session] = session
+                core.add_session(session)
                 self._seen(record.session)
             session.version = record.version
             session.expiry_interval = record.expiry_interval
@@ -56,8 +59,7 @@ class Restorer(FlowRestorer):
             session = self._session(record.session)
             for topic_filter, subscription in session.subscriptions.items():
                 detach(core, session, topic_filter, subscription)
-            del core.sessions[session.client_id]
-            del core.sessions_by_number[record.session]
+            core.remove_session(session)
         elif isinstance(record, Subscribed):
             session = self._session(record.session)
             attach(core, session, record.topic_filter, record.options, record.options & 3, record.identifier)
@@ -110,21 +112,54 @@ class Restorer(FlowRestorer):
                     core.journal.add(MessageRemoved(message.number))
                     message.number = 0
         self._messages = {}
-        for session in core.sessions.values():
+        left: list[ServerSession] = []
+        for session in core.session_list.copy():
             core.statistics.queued_bytes += session.outgoing.queued_bytes
-        for session in list(core.sessions.values()):
-            self._leave(session, now)
+            if self._leave(session, now):
+                left.append(session)
+        LeftSessions(core, left).start(now)
 
-    def _leave(self, session: ServerSession, now: float) -> None:
-        """Whoever was connected is so no more: like any lost connection, as of now."""
+    def _leave(self, session: ServerSession, now: float) -> bool:
+        """Whoever was connected is so no more: like any lost connection, as of now. Must that be saved?"""
         core = self.core
         if not session.expiry_interval:
             core.end_session(session, "the broker was restarted", now)
-            return
+            return False
+        has_changed = False
         if not session.ends_at and session.expiry_interval != SESSION_NEVER_EXPIRES:
             session.ends_at = now + session.expiry_interval
-            core.save_session(session)
+            has_changed = True
         if session.will is not None and not session.will_due_at:
             session.will_due_at = now + session.will_delay
-            core.save_will(session)
+            has_changed = True
         core.watch(session)
+        return has_changed
+
+
+@final
+class LeftSessions(Deadline):
+    """Saves when the sessions end that a crash has left, a piece at a time: a million at once would keep
+    everybody waiting for the disk.
+
+    Those not yet saved when the next crash comes begin their Session Expiry Interval anew.
+    """
+
+    def __init__(self, core: BrokerCore, sessions: list[ServerSession]) -> None:
+        super().__init__()
+        self.core: BrokerCore = core
+        self._sessions: list[ServerSession] = sessions
+
+    def start(self, now: float) -> None:
+        again = self.fire(now)
+        if again:
+            self.core.deadlines.add(self, again)
+
+    def fire(self, now: float) -> float:
+        core = self.core
+        for session in self._sessions[-SAVED_PER_STEP:]:
+            if core.sessions.get(session.client_id) is session:
+                core.save_session(session)
+                if session.will_due_at:
+                    core.save_will(session)
+        del self._sessions[-SAVED_PER_STEP:]
+        return now + SAVE_PAUSE if self._sessions else 0.0

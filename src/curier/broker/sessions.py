@@ -154,3 +154,4 @@ class ServerSession(Session):
         self.will_expiry: int = -1  # Message Expiry Interval of the will, counted from its publication
         self.will_due_at: float = 0.0  # while away: when the will is published; 0: no will waits
         self.watch: Deadline | None = None
+        self.place: int = 0  # in the core's list

@@ -133,16 +133,13 @@ class SysPublisher(Deadline):
         self._last: dict[str, str] = {}
         self._loads: dict[str, LoadAverage] = {}
         self._fired_at: float = core.started_at
-        self._uncounted: list[ServerSession] = []
+        self._place: int = 0  # of the first session that is not counted yet
         self._counted: int = 0  # messages that the sessions counted so far have in their queues and inflight
-        self._is_counting: bool = False
 
     def fire(self, now: float) -> float:
-        if not self._is_counting:
-            self._uncounted = list(self.core.sessions.values())
+        if not self._place:
             self._counted = 0
-        self._is_counting = self._count()
-        if self._is_counting:
+        if self._count():
             return now + STEP_PAUSE
         elapsed = now - self._fired_at
         self._fired_at = now
@@ -159,11 +156,13 @@ class SysPublisher(Deadline):
 
     def _count(self) -> bool:
         """Count the messages of some sessions; are there sessions left?"""
-        uncounted = self._uncounted
-        for session in uncounted[-COUNTED_PER_STEP:]:
-            self._counted += len(session.outgoing.queue) + session.outgoing.inflight_count()
-        del uncounted[-COUNTED_PER_STEP:]
-        return bool(uncounted)
+        sessions = self.core.session_list
+        end = min(self._place + COUNTED_PER_STEP, len(sessions))
+        for place in range(self._place, end):
+            outgoing = sessions[place].outgoing
+            self._counted += len(outgoing.queue) + outgoing.inflight_count()
+        self._place = end if end < len(sessions) else 0
+        return self._place > 0
 
     def _values(self, now: float) -> dict[str, str]:
         core = self.core
