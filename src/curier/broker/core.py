@@ -34,7 +34,7 @@ from curier.session.records import Retained, SessionEnded, SessionSaved, WillRem
 from curier.topics.filters import check_topic_name
 from curier.topics.retained import RetainedTree
 
-DEADLINES_PER_TURN: Final = 1000
+DEADLINES_PER_TURN: Final = 500
 LEVELS_PER_RETAINED: Final = 8  # that retained topics may have on average: each costs memory of its own
 CONTINUED_PER_TURN: Final = 100
 

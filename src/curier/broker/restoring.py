@@ -113,7 +113,7 @@ class Restorer(FlowRestorer):
                     message.number = 0
         self._messages = {}
         left: list[ServerSession] = []
-        for session in core.session_list.copy():
+        for session in list(core.sessions.values()):
             core.statistics.queued_bytes += session.outgoing.queued_bytes
             if self._leave(session, now):
                 left.append(session)

@@ -29,6 +29,7 @@ log = logging.getLogger("curier.store")
 RETRY_SECONDS: Final = 1.0
 START_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 10.0
+PIECE: Final = 5000  # records encoded before others have their turn: two to four milliseconds
 
 
 class SqliteStore(Store):
@@ -75,9 +76,18 @@ class SqliteStore(Store):
             raise
 
     def commit(self, batch: Batch) -> None:
-        data = encode(batch.records)
-        self._open_batch = REQUEST.pack(len(data), batch.number) + data
         self._idle.clear()
+        self._encode(batch, [])
+
+    def _encode(self, batch: Batch, parts: list[bytes]) -> None:
+        """Encode the records behind those in ``parts``: a large batch in pieces, so that nobody waits long."""
+        done = len(parts) * PIECE
+        parts.append(encode(batch.records[done : done + PIECE]))
+        if done + PIECE < len(batch.records):
+            asyncio.get_running_loop().call_soon(self._encode, batch, parts)
+            return
+        data = b"".join(parts)
+        self._open_batch = REQUEST.pack(len(data), batch.number) + data
         if self._link is not None:
             self._link.send(self._open_batch)
 

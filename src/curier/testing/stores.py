@@ -148,6 +148,11 @@ class StoreContract:
         assert (ana.will.payload, ana.will_delay, ana.will_expiry) == (b"w", 60, 5)
         assert (ben.version, ben.expiry_interval, ben.ends_at, ben.will) == (4, 100, NOW + 50.25, None)
 
+    def test_keeps_a_batch_of_any_size(self, make: Make) -> None:
+        names = [f"device-{number}" for number in range(1, 12_002)]
+        sessions = [SessionSaved(number, name, 5, 0xFFFFFFFF, NOW) for number, name in enumerate(names, 1)]
+        assert list(live(make, sessions, [SessionEnded(1)]).sessions) == names[1:]
+
     def test_keeps_messages_where_they_are_in_their_flows(self, make: Make) -> None:
         batches: list[Sequence[Record]] = [[SESSION]]
         for number in range(10, 15):
