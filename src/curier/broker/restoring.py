@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from curier.broker.deadlines import Deadline
-from curier.broker.sessions import ServerSession
+from curier.broker.sessions import Member, ServerSession
 from curier.broker.subscribing import attach, detach
 from curier.codec.constants import SESSION_NEVER_EXPIRES
 from curier.session.records import (
@@ -112,6 +112,8 @@ class Restorer(FlowRestorer):
                     core.journal.add(MessageRemoved(message.number))
                     message.number = 0
         self._messages = {}
+        for group in core.groups.values():  # however the store has sorted its subscriptions
+            group.members.sort(key=_number)
         left: list[ServerSession] = []
         for session in list(core.sessions.values()):
             core.statistics.queued_bytes += session.outgoing.queued_bytes
@@ -134,6 +136,10 @@ class Restorer(FlowRestorer):
             has_changed = True
         core.watch(session)
         return has_changed
+
+
+def _number(member: Member) -> int:
+    return member.session.number
 
 
 @final

@@ -80,7 +80,7 @@ class SqliteStore(Store):
         self._encode(batch, [])
 
     def _encode(self, batch: Batch, parts: list[bytes]) -> None:
-        """Encode the records behind those in ``parts``: a large batch in pieces, so that nobody waits long."""
+        """Encode the records behind those in ``parts``: a large batch in pieces: nobody waits long."""
         done = len(parts) * PIECE
         parts.append(encode(batch.records[done : done + PIECE]))
         if done + PIECE < len(batch.records):
