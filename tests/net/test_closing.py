@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from curier.auth.base import Authenticator, Credentials, Verdict
-from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Publish
+from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Puback, Publish
 from tests.net.harness import Peer, connection_of, options, running, until
 
 MEGABYTE = bytes(1_000_000)
@@ -43,6 +43,18 @@ async def test_a_protocol_error_is_told_to_a_client_that_goes_on_sending(use_rea
         assert disconnect.properties is not None
         assert "[MQTT-3.3.1-4]" in (disconnect.properties.reason_string or "")
         await peer.ended()
+
+
+async def test_a_client_that_says_goodbye_gets_what_it_is_owed(use_reactor: bool) -> None:
+    async with running(use_reactor) as broker:
+        peer = await Peer.connect(broker.port, "c", 5)
+        await peer.subscribe("t")
+        await peer.send(*[Publish("t", MEGABYTE, 1, packet_id=number) for number in (1, 2, 3)], Disconnect())
+        got = [await peer.receive() for _ in range(6)]
+        assert sum(isinstance(packet, Puback) for packet in got) == 3
+        assert sum(isinstance(packet, Publish) and packet.payload == MEGABYTE for packet in got) == 3
+        await peer.ended()
+        await until(lambda: not broker.core.connections)
 
 
 async def test_a_takeover_is_told(use_reactor: bool) -> None:

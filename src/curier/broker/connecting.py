@@ -373,6 +373,7 @@ def disconnect(core: BrokerCore, connection: BrokerConnection, packet: Disconnec
             session.expiry_interval = min(interval, maximum)
         if packet.reason_code == 0:  # [MQTT-3.14.4-3]: the will is deleted, not published
             connection.discard_will = True
+    connection.has_left = True  # and sends nothing more [MQTT-3.14.4-1]
     connection.end(packet.reason_code, "the client disconnected", now)
 
 

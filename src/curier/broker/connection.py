@@ -73,6 +73,7 @@ class BrokerConnection(ServerConnection):
         self.is_congested: bool = False  # more output is waiting than the soft limit allows
         self.unsent: int = 0  # bytes of output not yet taken by the network, those of this turn included
         self.written_unsent: int = 0  # those the network had not taken when it was written last
+        self.has_left: bool = False  # with DISCONNECT
         self.discard_will: bool = False
         self.watch: ConnectionWatch | None = None
         self.is_continued: bool = False  # is it on the core's list of those that have more to be sent?

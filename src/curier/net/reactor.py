@@ -132,15 +132,21 @@ class SocketWire(Wire):
 
     def close(self) -> None:
         self.is_closing = True
-        self.reactor.cut_later(self)
         if self.unsent:
             self._listen()
         else:
             self._end()
+        if self.fd >= 0:
+            self.reactor.cut_later(self)
 
     def _end(self) -> None:
-        """All is sent: end our direction, wait for the peer to close the other."""
-        if not self.is_ended and self.fd >= 0:
+        """All is sent: end our direction, wait for the peer to close the other.
+
+        To close both would cost a peer that goes on sending what it has not read yet.
+        """
+        if self.connection.has_left:
+            self.reactor.drop(self)
+        elif not self.is_ended and self.fd >= 0:
             self.is_ended = True
             sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, self.fd)  # whatever it really is
             try:
