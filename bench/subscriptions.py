@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import random
+import statistics
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -27,7 +28,8 @@ from curier.codec.encode import encode
 from curier.codec.packets import Connect, Publish, Subscribe, Unsubscribe
 
 SITES = 1000
-SAMPLE = 20_000
+SAMPLE = 20_000  # topics published to
+SAMPLES = 5
 BATCH = 100  # messages of a publisher's chunk
 FILTERS_A_PACKET = 10
 
@@ -117,6 +119,12 @@ def publish(broker: Broker, publisher: BrokerConnection, topics: list[str]) -> f
     return sum([broker.pass_in(publisher, chunk) for chunk in chunks]) / len(topics) * 1e6
 
 
+def batched(numbers: list[int], count: int) -> list[list[int]]:
+    """``count`` lists of the same length."""
+    size = len(numbers) // count
+    return [numbers[start : start + size] for start in range(0, count * size, size)]
+
+
 def churn(broker: Broker, publisher: BrokerConnection, topic_filter: str, topics: list[str]) -> float:
     """How many times the cost of publishing there is while another client subscribes and unsubscribes, once
     for each chunk of the publisher; what that client costs itself is not counted.
@@ -145,10 +153,12 @@ def subscriptions(count: int, clients: int, seed: int) -> None:
     took = subscribe_all(broker, connections, mixed, count)
     print(f"  subscribing (mixed): {count / took:,.0f} a second, longest turn {broker.longest * 1e3:.1f} ms")
     generator = random.Random(seed)
-    topics = [exact(number) for number in generator.sample(range(count), min(SAMPLE, count))]
     publisher = broker.connect("publisher")
-    cold = publish(broker, publisher, topics)
-    warm = publish(broker, publisher, topics)
+    times = []
+    for numbers in batched(generator.sample(range(count), min(SAMPLES * SAMPLE, count)), SAMPLES):
+        topics = [exact(number) for number in numbers]
+        times.append((publish(broker, publisher, topics), publish(broker, publisher, topics)))
+    cold, warm = (statistics.median(column) for column in zip(*times, strict=True))
     print(f"  PUBLISH: cold {cold:.2f} us, warm {warm:.2f} us, one delivery each")
     other, own = exact(count + 1), topics[0]
     for name, topic_filter, used in (
