@@ -89,9 +89,7 @@ class BrokerCore:
         self.retained: RetainedTree[ApplicationMessage] = RetainedTree()
         self.layouts: Layouts = Layouts()
         self.sessions: dict[str, ServerSession] = {}
-        self.session_list: list[
-            ServerSession
-        ] = []  # to be walked in pieces, whatever comes and goes meanwhile
+        self.session_list: list[ServerSession] = []  # for a walk in pieces, whatever comes and goes meanwhile
         self.groups: dict[bytes, SharedGroup] = {}
         self.connections: dict[int, BrokerConnection] = {}
         self.deadlines: Deadlines = Deadlines()
