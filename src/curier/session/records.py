@@ -355,18 +355,15 @@ def _encode(record: Record, out: list[bytes]) -> None:
     elif isinstance(record, SessionSaved):
         client_id = record.client_id.encode()
         out.append(_SESSION.pack(1, record.session, record.version, record.expiry_interval, record.ends_at))
-        out.append(_LENGTH.pack(len(client_id)))
-        out.append(client_id)
+        _encode_prefixed(client_id, out)
     elif isinstance(record, SessionEnded):
         out.append(_NUMBER.pack(2, record.session))
     elif isinstance(record, Subscribed):
         out.append(_SUBSCRIBED.pack(3, record.session, record.options, record.identifier))
-        out.append(_LENGTH.pack(len(record.topic_filter)))
-        out.append(record.topic_filter)
+        _encode_prefixed(record.topic_filter, out)
     elif isinstance(record, Unsubscribed):
         out.append(_NUMBER.pack(4, record.session))
-        out.append(_LENGTH.pack(len(record.topic_filter)))
-        out.append(record.topic_filter)
+        _encode_prefixed(record.topic_filter, out)
     elif isinstance(record, WillSaved):
         out.append(_WILL.pack(13, record.session, record.delay, record.expiry, record.due_at))
         _encode_message(0, record.message, out)
@@ -375,10 +372,14 @@ def _encode(record: Record, out: list[bytes]) -> None:
     elif isinstance(record, ServerMet):
         server = record.server.encode()
         out.append(_NUMBER.pack(16, record.session))
-        out.append(_LENGTH.pack(len(server)))
-        out.append(server)
+        _encode_prefixed(server, out)
     else:
         raise TypeError(f"a {type(record).__name__} record has no form as bytes")
+
+
+def _encode_prefixed(data: bytes, out: list[bytes]) -> None:
+    out.append(_LENGTH.pack(len(data)))
+    out.append(data)
 
 
 def _encode_message(number: int, message: ApplicationMessage, out: list[bytes]) -> None:
