@@ -37,6 +37,7 @@ from curier.session.records import (
     Unsubscribed,
     WillRemoved,
     WillSaved,
+    one_by_one,
 )
 
 FILE_NAME: Final = "curier.db"
@@ -205,10 +206,7 @@ class Database:
         while piece := list(islice(rows, PIECE)):
             yield [QueuesKept(piece)]
         rows = run(f"SELECT {columns} FROM deliveries WHERE packet_id > 0 ORDER BY number")
-        yield [
-            Queued(session, number, message, qos, retain == 1, identifiers, share)
-            for session, number, message, qos, retain, identifiers, share in rows
-        ]
+        yield one_by_one([QueuesKept(list(rows))])  # of these, other records tell more
         rows = run("SELECT session, number, packet_id FROM deliveries WHERE packet_id > 0 ORDER BY number")
         yield [Sent(*row) for row in rows]
         rows = run("SELECT session, number, received FROM deliveries WHERE received > 0 ORDER BY received")
