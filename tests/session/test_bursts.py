@@ -79,6 +79,20 @@ def test_a_burst_after_single_messages_and_before_them() -> None:
     assert inflight(made) == [(1, b"1"), (2, b"2"), (3, b"3"), (4, b"4"), (5, b"5")]
 
 
+def test_a_puback_of_a_single_message_leaves_the_bursts_behind_it_whole() -> None:
+    made = flow()
+    made.start(Outgoing(ApplicationMessage(b"t", b"1", 1, False), 1, False), NOW)
+    made.start(Outgoing(ApplicationMessage(b"t", b"2", 2, False), 2, False), NOW)
+    send(made, b"345")
+    assert made.acknowledged(1) is not None
+    assert made.received(2, NOW) is not None
+    assert made.received(2, NOW) is not None  # a repeated PUBREC
+    assert made.acknowledged(2) is None
+    assert (made.expected, made.inflight) == (3, {})
+    assert made.received(3, NOW) is None  # of QoS 1
+    assert inflight(made) == [(3, b"3"), (4, b"4"), (5, b"5")]
+
+
 def test_the_end_of_the_connection_keeps_what_is_not_acknowledged() -> None:
     made = flow()
     send(made, b"abc")

@@ -154,8 +154,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                 if outgoing.queue or outgoing.resend or session.retained_sends:
                     connection.pump(now)
             elif first == 0x50:
-                outgoing.settle()
-                waiting = outgoing.inflight.get(packet_id)
+                waiting = outgoing.find(packet_id)
                 if waiting is not None and waiting.qos != 2:
                     break  # the wrong kind of acknowledgement
                 connection.on_pubrec(packet_id, 0, now)

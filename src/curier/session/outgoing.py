@@ -370,10 +370,19 @@ class OutgoingFlow:
 
     # ---- answers ----
 
+    def find(self, packet_id: int) -> Outgoing | None:
+        """The PUBLISH that waits for PUBACK or PUBREC under this identifier; bursts are settled only for one
+        that may be among them, or settled messages would go on settling those sent after them.
+        """
+        entry = self.inflight.get(packet_id)
+        if entry is None and self.expected and packet_id not in self.releasing:
+            self.settle()
+            entry = self.inflight.get(packet_id)
+        return entry
+
     def acknowledged(self, packet_id: int) -> Outgoing | None:
         """PUBACK: the delivery is over. None where no QoS 1 message waits under this identifier."""
-        self.settle()
-        entry = self.inflight.get(packet_id)
+        entry = self.find(packet_id)
         if entry is None or entry.qos != 1:
             return None
         del self.inflight[packet_id]
@@ -385,8 +394,7 @@ class OutgoingFlow:
 
         Also answers a repeated PUBREC; None where no QoS 2 message waits under this identifier.
         """
-        self.settle()
-        entry = self.inflight.get(packet_id)
+        entry = self.find(packet_id)
         if entry is None:
             entry = self.releasing.get(packet_id)
         elif entry.qos == 2:
