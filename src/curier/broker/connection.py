@@ -73,6 +73,7 @@ class BrokerConnection(ServerConnection):
         self.is_congested: bool = False  # more output is waiting than the soft limit allows
         self.unsent: int = 0  # bytes of output not yet taken by the network, those of this turn included
         self.written_unsent: int = 0  # those the network had not taken when it was written last
+        self.is_owed: bool = True  # an answer? If not, all that has come lately were acknowledgements.
         self.has_left: bool = False  # with DISCONNECT
         self.discard_will: bool = False
         self.watch: ConnectionWatch | None = None
@@ -98,6 +99,7 @@ class BrokerConnection(ServerConnection):
         core = self.core
         hooks = core.hooks
         self.tap = core.tap if hooks.packet is not None else None
+        self.is_owed = True
         is_seen = self.tap is not None or core.slow_lane_only
         connected = self.state == CONNECTED
         self.is_fast = (
@@ -253,6 +255,20 @@ class BrokerConnection(ServerConnection):
         if not self.is_dirty:
             self.is_dirty = True
             self.dirty.append(self)
+
+    def can_wait(self, size: int) -> bool:
+        """Is the output nothing but messages, fewer than ``size`` bytes of them, for a client that could take
+        as many again before it acknowledges any?
+        """
+        session = self.server_session
+        if self.is_owed or session is None or session.retained_sends:
+            return False
+        outgoing = session.outgoing
+        if 2 * outgoing.quota < outgoing.quota_maximum:
+            return False
+        for piece in self.output:
+            size -= len(piece)
+        return size > 0
 
     def take_output(self) -> bytes:
         """Everything to be written now, as one piece; the connection is clean afterwards."""

@@ -51,6 +51,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
     packets: i64 = 0
     publishes: i64 = 0
     payload_bytes: i64 = 0
+    is_owed: bool = False  # has anything come that is to be answered?
 
     while at + 2 <= all_end:
         first: i64 = data[at]
@@ -158,8 +159,10 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                 if waiting is not None and waiting.qos != 2:
                     break  # the wrong kind of acknowledgement
                 connection.on_pubrec(packet_id, 0, now)
+                is_owed = True
             elif first == 0x62:
                 connection.on_pubrel(packet_id, now)
+                is_owed = True
             elif first == 0x70:
                 connection.on_pubcomp(packet_id, 0, now)
             else:
@@ -170,6 +173,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
         packets += count
         at += count * size
 
+    connection.is_owed = is_owed or publishes > 0 or at < all_end
     if packets:
         traffic = connection.traffic
         traffic.packets_received += packets

@@ -29,6 +29,7 @@ _write: Final = os.write
 
 EPOLLIN: Final = 1
 EPOLLOUT: Final = 4
+BUSY_BYTES: Final = 4096  # read in one turn: there is probably more to be read by the time it ends
 FIRST_READ: Final = 448  # bytes: of a socket that has not shown yet that it has more to say; no malloc
 
 NOTHING: Final[list[memoryview]] = []  # of all that have nothing unsent
@@ -164,6 +165,7 @@ class Reactor(Sockets):
     """The epoll set: listeners and clients."""
 
     def __init__(self, turn: Turn) -> None:
+        super().__init__()
         self.turn: Turn = turn
         self.loop: asyncio.AbstractEventLoop = turn.loop
         self.wires: dict[int, SocketWire] = {}  # by file descriptor
@@ -239,7 +241,8 @@ class Reactor(Sockets):
                         turn.finish(now)
                         now = turn.clock.now()
                         read = 0
-        turn.finish(now)
+        turn.finish(now, read >= BUSY_BYTES and self.selector is not None)
+        self.is_postponing = turn.is_postponing()
         return others
 
     def _accept(self, fd: int) -> None:

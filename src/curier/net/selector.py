@@ -29,6 +29,9 @@ def _number(file: FileDescriptorLike) -> int:
 class Sockets:
     """Descriptors that were put into the selector's ``epoll`` past ``register``."""
 
+    def __init__(self) -> None:
+        self.is_postponing: bool = False  # is there something to do as soon as nothing is ready?
+
     def serve(self, events: list[tuple[int, int]], monotonic_now: float) -> list[tuple[int, int]]:
         """Serve those that are ready; returns the events of all others."""
         raise TypeError("Sockets serve")
@@ -92,18 +95,20 @@ class Selector:
         until = monotonic() + wait if wait > 0 else 0.0
         most = MOST_EVENTS
         while True:
-            events = self._poll(wait, most)
+            sockets = self.sockets
+            is_postponing = sockets is not None and sockets.is_postponing
+            events = self._poll(0.0 if is_postponing else wait, most)
             now = monotonic()
             most = FEW_EVENTS if len(events) < FEW_EVENTS else MOST_EVENTS
             others = events
-            if events and self.sockets is not None:
-                others = self.sockets.serve(events, now)
+            if sockets is not None and (events or is_postponing):
+                others = sockets.serve(events, now)
             ready: list[tuple[SelectorKey, int]] = []
             for event in others:
                 key = self._keys.get(event[0])
                 if key is not None:
                     ready.append((key, _events(event[1]) & key.events))
-            if ready or self.is_called or not events:
+            if ready or self.is_called or not (events or is_postponing):
                 return ready
             if wait >= 0:
                 # As of before the sockets were served, which takes far less than people set timers for.

@@ -2,7 +2,9 @@
 
 1. Effects: the journal's batch goes to the store first, so that the disk works while the network is written;
    questions go to whoever answers them.
-2. Every dirty connection is written, once, everything it has.
+2. Every dirty connection is written, once, everything it has. In a flood, small writes of messages to clients
+   that only acknowledge are postponed for a few turns, so that several make one: on loopback and in most
+   networks a write costs far more than its bytes.
 3. Connections that ended are closed, behind their last bytes.
 4. One timer is set, for the first deadline.
 """
@@ -25,6 +27,9 @@ from curier.net.wire import Wire
 log = logging.getLogger("curier.net")
 
 NO_DEADLINE: Final = math.inf
+
+POSTPONED_SECONDS: Final = 0.004  # at most, and only while there is more to be read
+POSTPONED_BYTES: Final = 8192  # what is worth a write of its own
 
 MAX_HELD: Final = 4096
 """Answers that may wait for the disk before their client is no longer read from."""
@@ -50,6 +55,8 @@ class Turn:
         self._timer_at: float = NO_DEADLINE
         self._is_scheduled: bool = False
         self._is_stopped: bool = False
+        self._postponed: list[BrokerConnection] = []  # dirty, to be written in a later turn
+        self._postponed_at: float = 0.0
         self._throttled: set[Wire] = set()  # not read from until a batch is durable
 
     def attach(self, address: str, listener: str) -> BrokerConnection:
@@ -92,11 +99,22 @@ class Turn:
         self._is_scheduled = False
         self.finish(self.clock.now())
 
-    def finish(self, now: float) -> None:
-        """End the turn that began at ``now``."""
+    def finish(self, now: float, is_busy: bool = False) -> None:
+        """End the turn that began at ``now``.
+
+        ``is_busy``: there is probably more to be read, and the caller will look before it waits and end
+        that turn, too; so writes may be postponed.
+        """
         if self._is_stopped:
             return
         core = self.core
+        since = now
+        if self._postponed:
+            core.dirty.extend(self._postponed)
+            self._postponed.clear()
+            since = self._postponed_at
+            if now - since > POSTPONED_SECONDS:
+                is_busy = False
         closing: list[BrokerConnection] | None = None
         while core.effects or core.dirty or core.journal is not None:
             if core.effects or core.journal is not None:
@@ -104,12 +122,17 @@ class Turn:
                     if not isinstance(effect, Close):
                         self.on_effect(effect)
                     elif closing is None:
+                        is_busy = False  # last bytes go before the end
                         closing = [effect.connection]
                     else:
                         closing.append(effect.connection)
             if not core.dirty:
                 break
             for connection in core.take_dirty():
+                if is_busy and connection.can_wait(POSTPONED_BYTES):
+                    self._postponed.append(connection)
+                    self._postponed_at = since
+                    continue
                 try:
                     self._write(connection, now)
                 except Exception:
@@ -125,6 +148,10 @@ class Turn:
         took = self.clock.now() - now
         if took > core.statistics.longest_turn:
             core.statistics.longest_turn = took
+
+    def is_postponing(self) -> bool:
+        """Is there output that was not written when the turn ended?"""
+        return bool(self._postponed)
 
     def _write(self, connection: BrokerConnection, now: float) -> None:
         data = connection.take_output()
