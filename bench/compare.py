@@ -86,6 +86,7 @@ class Broker:
     name: str
     command: Callable[[int, Path], list[str]]
     environment: dict[str, str] = field(default_factory=dict)
+    shares: bool = True  # does it know Shared Subscriptions?
 
 
 def curier(port: int, directory: Path) -> list[str]:
@@ -141,9 +142,9 @@ def installed(with_sources: bool) -> list[Broker]:
     if program is not None:
         found.append(Broker("mosquitto", partial(mosquitto, program=program)))
     if (PEERS / "amqtt/bin/amqtt").exists():
-        found.append(Broker("amqtt", amqtt))
+        found.append(Broker("amqtt", amqtt, shares=False))
     if (PEERS / "node_modules/aedes").exists() and shutil.which("node"):
-        found.append(Broker("aedes", aedes))
+        found.append(Broker("aedes", aedes, shares=False))
     return found
 
 
@@ -300,13 +301,15 @@ def measure(
                 arguments += f" --seconds {options.seconds} --warmup {options.seconds / 5}"
             for broker in brokers:
                 cell = cells.setdefault((scenario.name, broker.name), Cell())
+                done += 1
+                if "--shared" in arguments and not broker.shares:
+                    continue
                 try:
                     with running(broker, own) as (pid, port):
                         said = cell.take(generate(port, f"{arguments} --pid {pid}", other))
                 except (RuntimeError, subprocess.TimeoutExpired) as error:
                     cell.failures += 1
                     said = f"FAILED: {error}"
-                done += 1
                 progress = f"[{done:3}/{total}, {time.monotonic() - began:4.0f} s]"
                 print(f"{progress} {scenario.name:22} {broker.name:20} {said}", file=sys.stderr, flush=True)
 
