@@ -307,7 +307,7 @@ def forward_qos_1(
 
     Receivers whose next Packet Identifier is the same, as those of a fan-out often are, share the bytes.
     """
-    block = data[at : at + count * size]
+    block = data if count * size == len(data) else data[at : at + count * size]  # often it is all that came
     message_size = len(route.topic) + size - payload_at
     frames = block
     frames_id: i64 = 0  # the first identifier in ``frames``

@@ -28,7 +28,7 @@ log = logging.getLogger("curier.net")
 
 NO_DEADLINE: Final = math.inf
 
-POSTPONED_SECONDS: Final = 0.004  # at most, and only while there is more to be read
+POSTPONED_SECONDS: Final = 0.003  # at most, and only while there is more to be read
 POSTPONED_BYTES: Final = 8192  # what is worth a write of its own
 
 MAX_HELD: Final = 4096
