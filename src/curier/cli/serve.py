@@ -7,7 +7,6 @@ goes to standard error.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import logging
 import os
@@ -17,13 +16,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 import click
 
 from curier.auth import AllowAnonymous, Authenticator, PasswordFile
 from curier.cli.collector import looking_once
+from curier.cli.host import allow_files, keep_freed_memory
 from curier.cli.log_writer import LogWriter, PlainFormatter, write_if_it_can_be
 from curier.config import Config, parse_listen
 from curier.net import reactor
@@ -41,28 +41,13 @@ class CannotListen(click.ClickException):
     exit_code = 2
 
 
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
-
-
 def run(config: Config) -> None:
     """``serve`` in the event loop that is made for it, where this system has it."""
     keep_freed_memory()
+    allow_files(config.options.max_connections)
     make_loop = Loop if reactor.IS_AVAILABLE else None
     with asyncio.Runner(loop_factory=make_loop) as runner:
         runner.run(serve(config))
-
-
-def keep_freed_memory() -> None:
-    """Ask the C library (glibc; others do as they do) to keep freed memory for a while.
-
-    By default it returns what is freed at the end of its heap at once, and every chunk that is read gets new
-    pages from the kernel, zeroed: for large messages more work than all the rest.
-    """
-    with suppress(OSError, AttributeError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
-        mallopt(_M_MMAP_THRESHOLD, 8 << 20)
 
 
 async def serve(config: Config) -> None:
