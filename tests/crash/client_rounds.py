@@ -66,7 +66,8 @@ class ClientRounds:
     """The whole play."""
 
     def __init__(self, seed: int, directory: Path, tell: Callable[[str], None] | None = None) -> None:
-        self.dice = Random(seed)
+        self.dice = Random(seed)  # who is killed, and when
+        self.callers_dice = Random(seed)  # apart, for how often they are cast depends on the machine
         self.directory = directory
         self.tell = tell
         self.broker = BrokerProcess(directory / "data", directory / "broker.log")
@@ -79,7 +80,7 @@ class ClientRounds:
     async def run(self, rounds: int) -> None:
         """Play so many rounds; raises ``AssertionError`` for a promise that was not kept."""
         await asyncio.to_thread(self.broker.start, "fsync")
-        caller = Caller(self.witness, self.broker, self.dice, 0)
+        caller = Caller(self.witness, self.broker, self.callers_dice, 0)
         watching = asyncio.create_task(caller.run())
         try:
             self.taker.start()

@@ -140,7 +140,8 @@ class Rounds:
     """The whole play. ``tell`` is called with a line of how it stands, now and then."""
 
     def __init__(self, seed: int, directory: Path, tell: Callable[[str], None] | None = None) -> None:
-        self.dice = Random(seed)
+        self.dice = Random(seed)  # who is killed, and when
+        self.callers_dice = Random(seed)  # apart, for how often they are cast depends on the machine
         self.tell = tell
         self.broker = BrokerProcess(directory / "data", directory / "broker.log")
         self.kills = {"broker": 0, "store": 0, "both": 0, "stop": 0}
@@ -157,7 +158,9 @@ class Rounds:
             Peer("shared2", 5, [("$share/g/t/#", 2)], True),
         ]
         peers = [*self.senders, *self.receivers]
-        self.callers = [Caller(peer, self.broker, self.dice, 20 * (not peer.filters)) for peer in peers]
+        self.callers = [
+            Caller(peer, self.broker, self.callers_dice, 20 * (not peer.filters)) for peer in peers
+        ]
 
     async def run(self, rounds: int) -> None:
         """Play so many rounds; raises ``AssertionError`` for a promise that was not kept."""
@@ -217,7 +220,7 @@ class Rounds:
 
     async def _check(self) -> None:
         kept = Peer("late", 5, [("kept/#", 1)], False)
-        caller = Caller(kept, self.broker, self.dice, 0)
+        caller = Caller(kept, self.broker, self.callers_dice, 0)
         caller.breaks_off = False
         task = asyncio.create_task(caller.run())
         await self._wait_for(lambda: kept.is_subscribed, "SUBACK")

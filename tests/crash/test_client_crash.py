@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 
 async def test_what_was_accepted_arrives_once_though_programs_are_killed(tmp_path: Path) -> None:
-    play = ClientRounds(1, tmp_path)
+    play = ClientRounds(2, tmp_path)
     await play.run(12)
     assert len(play.accepted) > 500
     assert play.publisher.kills > 2
