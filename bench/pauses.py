@@ -30,6 +30,7 @@ LOADS = {
     "qos1 shared 10:4": "pubsub --qos 1 --publishers 10 --subscribers 4 --shared",
     "qos0 1:1 64 KiB": "pubsub --payload 65536",
     "rr qos1": "rr --qos 1",
+    "connect 5000": "connect --connections 5000",
 }
 MOST_MIB = 64
 
@@ -69,7 +70,9 @@ def main() -> None:
     print("| scenario | longest turn, ms |\n|---|---:|")
     for name, words in LOADS.items():
         if re.search(arguments.scenarios, name):
-            load = [*words.split(), "--seconds", str(arguments.seconds)]
+            load = words.split()
+            if load[0] != "connect":
+                load += ["--seconds", str(arguments.seconds)]
             print(f"| {name} | {measure(load):.1f} |", flush=True)
     if re.search(arguments.scenarios, "64 MiB"):
         print(f"| a message of {MOST_MIB} MiB | {measure(None):.1f} |")
