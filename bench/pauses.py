@@ -28,7 +28,7 @@ LOADS = {
     "qos0 50 pairs": "pairs",
     "qos1 50 pairs": "pairs --qos 1",
     "qos1 shared 10:4": "pubsub --qos 1 --publishers 10 --subscribers 4 --shared",
-    "qos0 1:1 64 KiB": "pubsub --payload 65536",
+    "qos0 1:1 64 KiB": "pubsub --payload 65536 --outstanding 100",
     "rr qos1": "rr --qos 1",
     "connect 5000": "connect --connections 5000",
 }
