@@ -173,7 +173,8 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
         packets += count
         at += count * size
 
-    connection.is_owed = is_owed or publishes > 0 or at < all_end
+    # Other packets of the chunk came before ``pos``, or are to come.
+    connection.is_owed = is_owed or publishes > 0 or pos > 0 or at < all_end
     if packets:
         traffic = connection.traffic
         traffic.packets_received += packets
