@@ -165,7 +165,6 @@ class Reactor(Sockets):
     """The epoll set: listeners and clients."""
 
     def __init__(self, turn: Turn) -> None:
-        super().__init__()
         self.turn: Turn = turn
         self.loop: asyncio.AbstractEventLoop = turn.loop
         self.wires: dict[int, SocketWire] = {}  # by file descriptor
@@ -242,8 +241,10 @@ class Reactor(Sockets):
                         now = turn.clock.now()
                         read = 0
         turn.finish(now, read >= BUSY_BYTES and self.selector is not None)
-        self.is_postponing = turn.is_postponing()
         return others
+
+    def is_postponing(self) -> bool:
+        return self.turn.is_postponing()
 
     def _accept(self, fd: int) -> None:
         listener, name = self.listeners[fd]

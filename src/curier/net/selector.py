@@ -29,12 +29,13 @@ def _number(file: FileDescriptorLike) -> int:
 class Sockets:
     """Descriptors that were put into the selector's ``epoll`` past ``register``."""
 
-    def __init__(self) -> None:
-        self.is_postponing: bool = False  # is there something to do as soon as nothing is ready?
-
     def serve(self, events: list[tuple[int, int]], monotonic_now: float) -> list[tuple[int, int]]:
         """Serve those that are ready; returns the events of all others."""
         raise TypeError("Sockets serve")
+
+    def is_postponing(self) -> bool:
+        """Are they to be served again as soon as nothing is ready?"""
+        raise TypeError("Sockets postpone or do not")
 
 
 @final
@@ -96,7 +97,7 @@ class Selector:
         most = MOST_EVENTS
         while True:
             sockets = self.sockets
-            is_postponing = sockets is not None and sockets.is_postponing
+            is_postponing = sockets is not None and sockets.is_postponing()
             events = self._poll(0.0 if is_postponing else wait, most)
             now = monotonic()
             most = FEW_EVENTS if len(events) < FEW_EVENTS else MOST_EVENTS

@@ -56,7 +56,7 @@ class Turn:
         self._is_scheduled: bool = False
         self._is_stopped: bool = False
         self._postponed: list[BrokerConnection] = []  # dirty, to be written in a later turn
-        self._postponed_at: float = 0.0
+        self._postponed_at: float = 0.0  # when the first of them was
         self._throttled: set[Wire] = set()  # not read from until a batch is durable
 
     def attach(self, address: str, listener: str) -> BrokerConnection:
@@ -108,13 +108,13 @@ class Turn:
         if self._is_stopped:
             return
         core = self.core
-        since = now
         if self._postponed:
             core.dirty.extend(self._postponed)
             self._postponed.clear()
-            since = self._postponed_at
-            if now - since > POSTPONED_SECONDS:
+            if now - self._postponed_at > POSTPONED_SECONDS:
                 is_busy = False
+        else:
+            self._postponed_at = now
         closing: list[BrokerConnection] | None = None
         while core.effects or core.dirty or core.journal is not None:
             if core.effects or core.journal is not None:
@@ -131,7 +131,6 @@ class Turn:
             for connection in core.take_dirty():
                 if is_busy and connection.can_wait(POSTPONED_BYTES):
                     self._postponed.append(connection)
-                    self._postponed_at = since
                     continue
                 try:
                     self._write(connection, now)
