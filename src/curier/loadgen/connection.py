@@ -25,10 +25,10 @@ from curier.codec.encode import encode
 from curier.codec.packets import Connack, Connect, Disconnect, Packet, Suback
 from curier.codec.primitives import packet_end
 from curier.errors import MqttError, Refused
+from curier.loadgen.loop import Loop, Served
 from curier.loadgen.payload import clock
 
 if TYPE_CHECKING:
-    from curier.loadgen.loop import Loop
     from curier.loadgen.plan import Plan
 
 READ_BYTES: Final = 1 << 16
@@ -50,11 +50,10 @@ RETURN_CODES: Final = {
 """Of CONNACK in MQTT 3.1.1 (3.2.2.3)."""
 
 
-class Connection:
+class Connection(Served):
     """A client. ``is_ready`` is set by CONNACK, ``is_subscribed`` by SUBACK, ``pongs`` counts PINGRESP.
 
-    ``error`` says why it ended, if it was not us who ended it. ``report`` is called with ``self`` when any of
-    these changes.
+    ``Loop.report`` is called when any of these changes, or ``error`` is set.
     """
 
     def __init__(self, plan: Plan, loop: Loop, client_id: str) -> None:
@@ -62,13 +61,11 @@ class Connection:
         self.loop = loop
         self.client_id = client_id
         self.version = plan.version
-        self.sock: socket.socket | None = None
         self.is_connecting = False
         self.is_ready = False
         self.is_subscribed = False
         self.pongs = 0
         self.pings = 0
-        self.error = ""
         self.connack = Connack(False)
         self.began = 0  # when connecting began
         self.out: list[bytes | bytearray] = []  # for the next write
@@ -99,7 +96,6 @@ class Connection:
         self.loop.selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE, self)
 
     def writable(self) -> None:
-        """The socket is connected, or takes bytes again."""
         assert self.sock is not None
         if self.is_connecting:
             number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -146,7 +142,6 @@ class Connection:
             self.loop.selector.modify(self.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, self)
 
     def readable(self) -> None:
-        """Read once."""
         assert self.sock is not None
         try:
             chunk = self.sock.recv(READ_BYTES)
@@ -197,7 +192,6 @@ class Connection:
         self.loop.report(self)
 
     def close(self) -> None:
-        """Close the socket, as it is."""
         if self.sock is not None:
             try:
                 self.loop.selector.unregister(self.sock)

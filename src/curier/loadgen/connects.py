@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from curier.errors import ConnectionLost
 from curier.loadgen.connection import Connection
-from curier.loadgen.loop import Opener, resolve
+from curier.loadgen.opening import Opener, resolve
 from curier.loadgen.payload import clock
 from curier.loadgen.result import Result
 from curier.loadgen.work import Work, allow_files

@@ -1,36 +1,45 @@
-"""One selector for all connections; time; and getting many connections up at a time."""
+"""One selector for all sockets of a run, and the time when something came last."""
 
 from __future__ import annotations
 
-import ipaddress
 import select
 import selectors
 import socket
-from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
-from curier.errors import ConnectionLost
-from curier.loadgen.connection import Connection
 from curier.loadgen.payload import clock
 
-CONNECT_SECONDS: Final = 10.0
-"""Without any progress while connecting, the run is given up."""
 
-PORTS: Final = 20_000
-"""Connections from one source address; on a loopback address the next ones come from the next address."""
+class Served:
+    """What a ``Loop`` serves: a socket, and what to do when it is ready.
 
-Target = tuple[int, tuple[object, ...]]
-"""The family and the address of a socket."""
+    ``error`` says why it ended, if it was not us who ended it.
+    """
+
+    sock: socket.socket | None = None
+    error = ""
+
+    def readable(self) -> None:
+        """There is something to read, or the other end has gone."""
+        raise NotImplementedError
+
+    def writable(self) -> None:
+        """The socket is connected, or takes bytes again."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the socket, as it is."""
+        raise NotImplementedError
 
 
 class Loop:
-    """Waits for sockets. ``report`` collects connections of which something is new, see ``take_reports``."""
+    """Waits for sockets. ``report`` collects those of which something is new, see ``take_reports``."""
 
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
         self.arrived = clock()  # when something was read last
-        self._reports: list[Connection] = []
+        self._reports: list[Served] = []
 
     def __enter__(self) -> Self:
         return self
@@ -42,12 +51,12 @@ class Loop:
             key.data.close()
         self.selector.close()
 
-    def report(self, connection: Connection) -> None:
-        """Something about this connection is new."""
-        self._reports.append(connection)
+    def report(self, served: Served) -> None:
+        """Something about this one is new."""
+        self._reports.append(served)
 
-    def take_reports(self) -> list[Connection]:
-        """The connections of which something is new since the last call."""
+    def take_reports(self) -> list[Served]:
+        """Those of which something is new since the last call."""
         found, self._reports = self._reports, []
         return found
 
@@ -58,81 +67,8 @@ class Loop:
             select.select([self.selector], (), (), timeout)
             timeout = 0
         for key, events in self.selector.select(timeout):
-            connection: Connection = key.data
-            if events & selectors.EVENT_WRITE and connection.sock is not None:
-                connection.writable()
-            if events & selectors.EVENT_READ and connection.sock is not None:
-                connection.readable()
-
-
-def resolve(host: str, port: int) -> Target:
-    """Where the broker is: the first address of the host that accepts a connection, or ``ConnectionLost``."""
-    try:
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConnectionLost(f"there is no host {host}: {error.strerror}") from None
-    why = ""
-    for family, kind, protocol, _, address in infos:
-        with socket.socket(family, kind, protocol) as sock:
-            sock.settimeout(CONNECT_SECONDS)
-            try:
-                sock.connect(address)
-            except OSError as error:
-                why = error.strerror or str(error)
-            else:
-                return family, address
-    raise ConnectionLost(f"no broker at {host}:{port}: {why}")
-
-
-def source(target: Target, number: int) -> str | None:
-    """The address that connection ``number`` comes from; None: as it comes."""
-    if target[0] != socket.AF_INET or number < PORTS:
-        return None
-    if not ipaddress.ip_address(str(target[1][0])).is_loopback:
-        return None
-    return f"127.0.0.{1 + number // PORTS}"
-
-
-class Opener:
-    """Gets connections up, some at a time."""
-
-    def __init__(
-        self, loop: Loop, target: Target, connections: Sequence[Connection], concurrency: int
-    ) -> None:
-        self.loop = loop
-        self.target = target
-        self.connections = connections
-        self.concurrency = concurrency
-        self.done = 0
-
-    def run(
-        self,
-        is_stopped: Callable[[], bool],
-        ready: Callable[[Connection], None],
-        progress: Callable[[int], None],
-    ) -> None:
-        """Returns when all are up, or stopped. Raises ``ConnectionLost`` for the first that fails."""
-        opened = 0
-        last = clock()
-        waiting: set[Connection] = set()
-        while self.done < len(self.connections) and not is_stopped():
-            while opened < len(self.connections) and len(waiting) < self.concurrency:
-                connection = self.connections[opened]
-                waiting.add(connection)
-                connection.open(*self.target, source(self.target, opened))
-                opened += 1
-            self.loop.turn(0.1)
-            for connection in self.loop.take_reports():
-                if connection.error:
-                    raise ConnectionLost(connection.error)
-                if connection.is_ready and connection in waiting:
-                    waiting.remove(connection)
-                    self.done += 1
-                    last = clock()
-                    ready(connection)
-            progress(self.done)
-            if clock() - last > CONNECT_SECONDS * 1e9:
-                raise ConnectionLost(
-                    f"{self.done} of {len(self.connections)} clients connected, then nothing happened "
-                    f"for {CONNECT_SECONDS:g} s"
-                )
+            served: Served = key.data
+            if events & selectors.EVENT_WRITE and served.sock is not None:
+                served.writable()
+            if events & selectors.EVENT_READ and served.sock is not None:
+                served.readable()

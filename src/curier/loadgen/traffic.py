@@ -9,7 +9,7 @@ from curier.errors import ConnectionLost
 from curier.loadgen.connection import Connection
 from curier.loadgen.histogram import Histogram
 from curier.loadgen.ledger import Ledger
-from curier.loadgen.loop import Opener, resolve
+from curier.loadgen.opening import Opener, resolve
 from curier.loadgen.payload import clock
 from curier.loadgen.plan import Plan
 from curier.loadgen.publisher import Publisher
