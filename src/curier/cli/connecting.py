@@ -13,8 +13,9 @@ import click
 from click.core import ParameterSource
 
 from curier.cli.options import NEVER, PORT, QOS, Decorated, expiry, option, protocol_version
-from curier.cli.profiles import KEYS, TLS_VERSIONS, load_profile
+from curier.cli.profiles import KEYS, load_profile
 from curier.cli.properties import PropertyOptions, parse_properties
+from curier.cli.tls_options import TLS_OPTIONS, TlsOptions
 from curier.errors import ConfigError
 from curier.types import Message, QoS, Will
 
@@ -30,7 +31,6 @@ PLACES: Final = ("url", "host", "unix")
 
 _SERVER: Final = "Server"
 _SESSION: Final = "Session"
-_TLS: Final = "TLS"
 _WILL: Final = "Will"
 
 _OPTIONS: Final = (
@@ -121,22 +121,7 @@ _OPTIONS: Final = (
         section=_SESSION,
         help="Try again where the first attempt fails, too.",
     ),
-    option("--cafile", metavar="FILE", section=_TLS, help="Certificates of those who may sign the server's."),
-    option(
-        "--capath", metavar="DIR", section=_TLS, help="A directory of them, prepared by `openssl rehash`."
-    ),
-    option("--cert", metavar="FILE", section=_TLS, help="This client's certificate."),
-    option("--key", metavar="FILE", section=_TLS, help="The key of --cert, if it is not in the same file."),
-    option("--ciphers", metavar="LIST", section=_TLS, help="Ciphers as OpenSSL lists them, up to TLS 1.2."),
-    option("--tls-version", type=click.Choice(TLS_VERSIONS), section=_TLS, help="The oldest that will do."),
-    option("--tls-alpn", metavar="NAME", multiple=True, section=_TLS, help="Protocol to offer (ALPN)."),
-    option("--tls-use-os-certs", is_flag=True, section=_TLS, help="Use TLS, trust whom the system trusts."),
-    option(
-        "--insecure",
-        is_flag=True,
-        section=_TLS,
-        help="Do not compare the name in the certificate with the host's: anybody's certificate will do.",
-    ),
+    *TLS_OPTIONS,
     option("--will-topic", metavar="TOPIC", section=_WILL, help="Where the will is published."),
     option("--will-payload", metavar="TEXT", section=_WILL, help="What it says.  [default: nothing]"),
     option("--will-qos", type=QOS, metavar="0|1|2", section=_WILL, help="Its QoS.  [default: 0]"),
@@ -171,7 +156,7 @@ def connection_options(command: Decorated) -> Decorated:
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(TlsOptions):
     """What the options above say, and a profile where they say nothing. ``topic`` is that of ``--url``."""
 
     url: tuple[str, ...] = ()
@@ -191,15 +176,6 @@ class Connection:
     reconnect: int | None = None
     max_inflight: int | None = None
     qos: int | None = None
-    cafile: str | None = None
-    capath: str | None = None
-    cert: str | None = None
-    key: str | None = None
-    ciphers: str | None = None
-    tls_version: str | None = None
-    tls_alpn: tuple[str, ...] = ()
-    tls_use_os_certs: bool = False
-    insecure: bool = False
     will_topic: str | None = None
     will_payload: str | None = None
     will_qos: int | None = None
@@ -354,8 +330,7 @@ class Connection:
 
     def tls(self) -> ssl.SSLContext | None:
         """What the TLS options make; None where there are none."""
-        asked = (self.cafile, self.capath, self.cert, self.key, self.ciphers, self.tls_version)
-        if not any((*asked, self.tls_alpn, self.tls_use_os_certs, self.insecure)):
+        if not self.ask_for_tls:
             return None
         from curier.cli.tls import client_context
 

@@ -20,6 +20,7 @@ from typing import Final
 import click
 
 from curier.cli.options import expiry, protocol_version
+from curier.cli.tls_options import TLS_VERSIONS
 from curier.errors import ConfigError
 from curier.strict_toml import (
     TomlFile,
@@ -32,7 +33,6 @@ from curier.strict_toml import (
 )
 
 DEFAULT: Final = "default"
-TLS_VERSIONS: Final = ("tlsv1.2", "tlsv1.3")
 
 
 def default_file() -> Path:

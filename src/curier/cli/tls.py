@@ -1,18 +1,16 @@
-"""The TLS options of mosquitto_pub and its kin, as a context of Python's ``ssl``."""
+"""The TLS options as a context of Python's ``ssl``."""
 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from curier.cli.tls_options import TlsOptions
 from curier.client.dialing.tls import TlsSettings, make_context
 from curier.errors import ConfigError
 
-if TYPE_CHECKING:
-    from curier.cli.connecting import Connection
 
-
-def client_context(options: Connection) -> ssl.SSLContext:
+def client_context(options: TlsOptions) -> ssl.SSLContext:
     """The context that these options ask for. Raises ``ConfigError``.
 
     ``--cafile`` and ``--capath`` take the place of those whom the system trusts. ``--insecure`` leaves the

@@ -1,0 +1,54 @@
+"""The TLS options of mosquitto_pub and its kin; ``curier.cli.tls`` makes a context of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import click
+
+from curier.cli.options import option
+
+TLS_VERSIONS: Final = ("tlsv1.2", "tlsv1.3")
+
+_TLS: Final = "TLS"
+
+TLS_OPTIONS: Final = (
+    option("--cafile", metavar="FILE", section=_TLS, help="Certificates of those who may sign the server's."),
+    option(
+        "--capath", metavar="DIR", section=_TLS, help="A directory of them, prepared by `openssl rehash`."
+    ),
+    option("--cert", metavar="FILE", section=_TLS, help="This client's certificate."),
+    option("--key", metavar="FILE", section=_TLS, help="The key of --cert, if it is not in the same file."),
+    option("--ciphers", metavar="LIST", section=_TLS, help="Ciphers as OpenSSL lists them, up to TLS 1.2."),
+    option("--tls-version", type=click.Choice(TLS_VERSIONS), section=_TLS, help="The oldest that will do."),
+    option("--tls-alpn", metavar="NAME", multiple=True, section=_TLS, help="Protocol to offer (ALPN)."),
+    option("--tls-use-os-certs", is_flag=True, section=_TLS, help="Use TLS, trust whom the system trusts."),
+    option(
+        "--insecure",
+        is_flag=True,
+        section=_TLS,
+        help="Do not compare the name in the certificate with the host's: anybody's certificate will do.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """What these options say. Any of them asks for TLS."""
+
+    cafile: str | None = None
+    capath: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    ciphers: str | None = None
+    tls_version: str | None = None
+    tls_alpn: tuple[str, ...] = ()
+    tls_use_os_certs: bool = False
+    insecure: bool = False
+
+    @property
+    def ask_for_tls(self) -> bool:
+        """Is there any of them?"""
+        asked = (self.cafile, self.capath, self.cert, self.key, self.ciphers, self.tls_version)
+        return any((*asked, self.tls_alpn, self.tls_use_os_certs, self.insecure))
