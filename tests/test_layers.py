@@ -48,6 +48,18 @@ ALLOWED: dict[str, set[str]] = {
     "testing": {"*"},
 }
 
+# The floors of a package, from the bottom: each module or package there may import what stands before it.
+FLOORS: dict[str, list[str]] = {
+    "client": [
+        # plain data, and the tools of dialling
+        *("urls", "dialing", "arguments", "session", "settings", "events", "received", "overlaps", "naming"),
+        # behaviour
+        *("dial", "link", "keeper", "outbox", "router", "subscriptions", "streams"),
+        # the face
+        *("publishing", "requests", "client", "sync", "__init__"),
+    ],
+}
+
 
 def layer_of(module: str) -> str:
     return module.split(".")[0]
@@ -102,6 +114,51 @@ def faults(path: str, text: str) -> list[str]:
             if lines > FUNCTION_LINES:
                 found.append(f"{path}: {node.name} has {lines} lines, {FUNCTION_LINES} allowed")
     return found
+
+
+def climbs(path: str, text: str) -> list[str]:
+    """Return what the module at `path` imports from floors of its package that are not below it."""
+    package, _, inner = path.partition("/")
+    if package not in FLOORS or not inner:
+        return []
+    floors = FLOORS[package]
+    here = inner.partition("/")[0].removesuffix(".py")
+    if here not in floors:
+        return [f"{path}: has no floor in {package}"]
+    below = {here, *floors[: floors.index(here)]} if "/" in inner else {*floors[: floors.index(here)]}
+    found = []
+    for name in imports_of(ast.parse(text)):
+        if f"{name}.".startswith(f"curier.{package}."):
+            target = f"{name}.".split(".")[2]
+            if target not in below:
+                found.append(f"{path}: may not import {name}, which is not below it")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("client/router.py", "from curier.client.streams import Stream", "may not import"),
+        ("client/naming.py", "if T:\n    from curier.client.naming import Names", "may not import"),
+        ("client/dialing/tcp.py", "import curier.client.dial", "may not import curier.client.dial"),
+        ("client/link.py", "from curier.client import connect", "may not import curier.client.connect"),
+        ("client/new.py", "", "has no floor in client"),
+    ],
+)
+def test_the_floors_can_be_broken(path: str, text: str, said: str) -> None:
+    (fault,) = climbs(path, text)
+    assert said in fault
+
+
+def test_every_module_imports_only_from_the_floors_below_it() -> None:
+    kept = "from curier.client.dialing.talk import Talk\nfrom curier.client.urls import ServerUrl"
+    assert climbs("client/dialing/proxy.py", kept) == []
+    found = [
+        fault
+        for path in sorted(SOURCE.rglob("*.py"))
+        for fault in climbs(path.relative_to(SOURCE).as_posix(), path.read_text())
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,11 @@ if TYPE_CHECKING:
         SubscriptionLost,
     )
     from curier.client.outbox import PublishResult, Receipt
+    from curier.client.received import ReceivedMessage
     from curier.client.requests import Request, Service
     from curier.client.session import Session
     from curier.client.settings import Authentication, Offline, Reconnect
-    from curier.client.streams import ReceivedMessage, Stream
+    from curier.client.streams import Stream
     from curier.client.sync import SyncEventReader, SyncReceipt, SyncRequest, SyncService, SyncStream
     from curier.codec.properties import Properties
     from curier.server import Broker
@@ -80,10 +81,11 @@ _LAZY = {
         "curier.client.events",
     ),
     **dict.fromkeys(("PublishResult", "Receipt"), "curier.client.outbox"),
+    "ReceivedMessage": "curier.client.received",
     **dict.fromkeys(("Request", "Service"), "curier.client.requests"),
     "Session": "curier.client.session",
     **dict.fromkeys(("Authentication", "Offline", "Reconnect"), "curier.client.settings"),
-    **dict.fromkeys(("ReceivedMessage", "Stream"), "curier.client.streams"),
+    "Stream": "curier.client.streams",
     **dict.fromkeys(
         ("SyncEventReader", "SyncReceipt", "SyncRequest", "SyncService", "SyncStream"), "curier.client.sync"
     ),

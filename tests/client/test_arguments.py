@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import curier
-from curier.client.naming import OWN
+from curier.client.arguments import OWN
 from curier.codec.packets import Connect
 from tests.client.stage import Stage, virtual
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import curier
-from curier.client.naming import MOST_KNOWN, OWN, Names
+from curier.client.arguments import OWN
+from curier.client.naming import MOST_KNOWN, Names
 from curier.codec.packets import Publish, Subscribe
 from tests.client.stage import Stage, Watch, Wire, make_properties, settle, virtual
 from tests.client.test_receiving import acks, open_stream

@@ -23,7 +23,8 @@ from curier.types import QoS, Subscription
 if TYPE_CHECKING:
     from curier.client import Client
     from curier.client.outbox import Receipt
-    from curier.client.streams import ReceivedMessage, Stream
+    from curier.client.received import ReceivedMessage
+    from curier.client.streams import Stream
 
 BUFFER_MESSAGES: Final = 10_000
 """So many messages with QoS 0 may wait while standard output takes none."""

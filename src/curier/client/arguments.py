@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias, cast, get_args
 
-from curier.client.naming import OWN
 from curier.codec.constants import PROTOCOL_ERROR, TOPIC_FILTER_INVALID
 from curier.errors import ConfigError, LocalProtocolError
 from curier.topics.filters import check_topic_filter
@@ -13,6 +12,9 @@ from curier.types import QoS, RetainHandling, Subscription
 
 Overflow: TypeAlias = Literal["drop_oldest", "drop_newest"]
 Acknowledge: TypeAlias = Literal["auto", "manual"]
+
+OWN: Final = 0x0F00_0000
+"""From here to the largest, 0x0FFFFFFF, Subscription Identifiers are those that the client chooses."""
 
 MOST_LEVELS: Final = 65536
 LONGEST_EXPIRY: Final = 0xFFFFFFFF  # seconds, as the wire has it (3.3.2.3.3)

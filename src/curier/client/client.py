@@ -3,27 +3,25 @@
     async with curier.connect("mqtt://localhost", client_id="gw") as client:
         await client.publish("a", b"x", qos=1)
 
-This is the face; behind it ``keeper`` connects, ``link`` is a connection, ``outbox`` has what is published,
-``subscriptions`` and ``streams`` have what is received.
+This is the face; the half of it that publishes is in ``publishing``. Behind it ``keeper`` connects, ``link``
+is a connection, ``outbox`` has what is published, ``router`` and ``streams`` have what is received.
 """
 
 from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import Sequence
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Final, NoReturn, Self
+from typing import Self
 
 from curier.client.arguments import (
     Acknowledge,
     Overflow,
-    check_expiry,
     check_filter,
     check_pairs,
     check_stream,
-    check_window,
     make_subscriptions,
 )
 from curier.client.events import (
@@ -38,20 +36,14 @@ from curier.client.events import (
 )
 from curier.client.keeper import Keeper
 from curier.client.link import GOODBYE, Link, Owner, make_clock
-from curier.client.outbox import (
-    SENT,
-    SUCCESS,
-    Outbox,
-    PublishResult,
-    Receipt,
-    Window,
-    application_message,
-    encode_message_properties,
-)
+from curier.client.outbox import Outbox
+from curier.client.publishing import Publisher
+from curier.client.received import ReceivedMessage
 from curier.client.requests import Requester, Service
+from curier.client.router import Router
 from curier.client.session import Session
 from curier.client.settings import ClientSettings
-from curier.client.streams import ReceivedMessage, Router, Stream
+from curier.client.streams import Stream
 from curier.client.subscriptions import Subscriptions
 from curier.codec.constants import MQTT_50, PROTOCOL_ERROR
 from curier.codec.properties import Properties
@@ -59,14 +51,10 @@ from curier.errors import ConnectionLost, LocalProtocolError, MqttError
 from curier.protocol import events as core_events
 from curier.protocol.client import ClientConnection
 from curier.protocol.connection import Traffic
-from curier.session.message import NEVER, ApplicationMessage
-from curier.types import Message, Payload, RetainHandling, Subscription
-
-BURST: Final = 100
-"""QoS 0 messages after which ``publish`` lets others run, and the network take them."""
+from curier.types import Payload, RetainHandling, Subscription
 
 
-class Client(Owner):
+class Client(Publisher, Owner):
     """One client. Use it as an async context manager; made by ``connect``.
 
     Leaving the context waits up to ``linger`` seconds for what is published and not complete (not where the
@@ -77,10 +65,10 @@ class Client(Owner):
 
     def __init__(self, settings: ClientSettings) -> None:
         settings.check()
+        super().__init__()
         self.settings = settings
         self.random: Random = SystemRandom()
         self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()
-        self._outbox: Outbox | None = None
         self._subscriptions: Subscriptions | None = None
         self._keeper: Keeper | None = None
         self._task: asyncio.Task[None] | None = None
@@ -88,7 +76,6 @@ class Client(Owner):
         self._is_closing = False
         self._shut_down = asyncio.Event()
         self._is_over = False
-        self._burst = 0
         self._claim_timer: asyncio.TimerHandle | None = None
         self._server_properties: Properties | None = None
         self._traffic = Traffic()
@@ -193,161 +180,6 @@ class Client(Owner):
         if self._outbox is not None and self._subscriptions is not None:
             self._outbox.close(error)
             self._subscriptions.end(error)
-
-    # ---- publishing ----
-
-    async def publish(
-        self,
-        topic: str,
-        payload: Payload = b"",
-        *,
-        qos: int = 0,
-        retain: bool = False,
-        message_expiry: int | None = None,
-        content_type: str | None = None,
-        response_topic: str | None = None,
-        correlation_data: bytes | None = None,
-        user_properties: Sequence[tuple[str, str]] = (),
-        payload_is_text: bool = False,
-    ) -> PublishResult:
-        """Publish, and return when the flow is complete: PUBACK for QoS 1, PUBCOMP for QoS 2; for QoS 0, when
-        it is given to the network.
-
-        ``message_expiry`` is in seconds. Before 5.0 there are no Properties, they are left out. Raises
-        ``PublishRefused``; ``QueueFull``, ``ConnectionLost``, or waits, as ``offline`` has it;
-        ``LocalProtocolError`` or ``TypeError`` for what is no message; ``StoreError`` where a session on disk
-        cannot keep it; and what has ended the client. Cancelling stops the waiting, not the delivery.
-        """
-        outbox = self._outbox or self._not_entered()
-        properties = b""
-        if content_type or response_topic or correlation_data or user_properties or payload_is_text:
-            properties = encode_message_properties(
-                content_type, response_topic, correlation_data, user_properties, payload_is_text
-            )
-        expires_at = NEVER if message_expiry is None else self._expires_at(message_expiry)
-        message = application_message(topic, payload, qos, retain, properties, expires_at)
-        if outbox.link.is_paused or outbox.waits:
-            await outbox.room(message)
-        entry = outbox.send(message)
-        if entry is None:
-            self._burst += 1
-            if self._burst >= BURST:
-                self._burst = 0
-                await asyncio.sleep(0)
-            return SUCCESS
-        receipt = outbox.waiters[entry] = Receipt()
-        return await receipt
-
-    def publish_nowait(
-        self,
-        topic: str,
-        payload: Payload = b"",
-        *,
-        qos: int = 0,
-        retain: bool = False,
-        message_expiry: int | None = None,
-        content_type: str | None = None,
-        response_topic: str | None = None,
-        correlation_data: bytes | None = None,
-        user_properties: Sequence[tuple[str, str]] = (),
-        payload_is_text: bool = False,
-    ) -> Receipt:
-        """Accept a message and return at once. The ``Receipt`` can be awaited, or left alone.
-
-        Raises ``QueueFull`` where no more may wait, ``ConnectionLost`` where ``offline="raise"`` and there is
-        no connection, ``PublishRefused`` for more than the server takes, and what ``publish`` raises.
-        """
-        outbox = self._outbox or self._not_entered()
-        properties = b""
-        if content_type or response_topic or correlation_data or user_properties or payload_is_text:
-            properties = encode_message_properties(
-                content_type, response_topic, correlation_data, user_properties, payload_is_text
-            )
-        expires_at = NEVER if message_expiry is None else self._expires_at(message_expiry)
-        entry = outbox.send(application_message(topic, payload, qos, retain, properties, expires_at))
-        if entry is None:
-            return SENT
-        receipt = outbox.waiters[entry] = Receipt()
-        return receipt
-
-    async def publish_many(
-        self,
-        source: Iterable[Message | tuple[str, Payload]] | AsyncIterable[Message | tuple[str, Payload]],
-        *,
-        qos: int = 0,
-        retain: bool = False,
-        window: int = 100,
-    ) -> int:
-        """Publish all of ``source`` with at most ``window`` unfinished at a time; how many there were.
-
-        ``qos`` and ``retain`` are those of the pairs of topic and payload; a ``Message`` has its own. Raises
-        the first ``PublishRefused``, and takes no more from the source then; ``ConfigError`` for a window
-        below 1. Cancelling it leaves what was taken from the source to be delivered.
-        """
-        unfinished = Window(check_window(window))
-        count = await self.publish_within(unfinished, source, qos, retain)
-        await unfinished.fewer_than(1)
-        return count
-
-    async def publish_within(
-        self,
-        window: Window,
-        source: Iterable[Message | tuple[str, Payload]] | AsyncIterable[Message | tuple[str, Payload]],
-        qos: int,
-        retain: bool,
-    ) -> int:
-        """Publish all of ``source`` as there is room in the window, and return when the last is accepted."""
-        outbox = self._outbox or self._not_entered()
-        count = 0
-        if isinstance(source, AsyncIterable):
-            async for item in source:
-                await self._publish_one(outbox, window, item, qos, retain)
-                count += 1
-        else:
-            for item in source:
-                await self._publish_one(outbox, window, item, qos, retain)
-                count += 1
-        return count
-
-    async def _publish_one(
-        self, outbox: Outbox, window: Window, item: Message | tuple[str, Payload], qos: int, retain: bool
-    ) -> None:
-        """Publish one of many, when there is room in the window."""
-        if isinstance(item, Message):
-            message = self._from_message(item)
-        else:
-            topic, payload = item
-            message = application_message(topic, payload, qos, retain)
-        if window.unfinished >= window.size or window.error is not None:
-            await window.fewer_than(window.size)
-        if outbox.link.is_paused or outbox.waits:
-            await outbox.room(message)
-        entry = outbox.send(message, True)
-        if entry is not None:
-            outbox.waiters[entry] = window
-            window.unfinished += 1
-        else:
-            self._burst += 1
-            if self._burst >= BURST:
-                self._burst = 0
-                await asyncio.sleep(0)
-
-    def _from_message(self, message: Message) -> ApplicationMessage:
-        properties = encode_message_properties(
-            message.content_type,
-            message.response_topic,
-            message.correlation_data,
-            message.user_properties,
-            message.payload_is_text,
-        )
-        expiry = message.message_expiry
-        expires_at = NEVER if expiry is None else self._expires_at(expiry)
-        return application_message(
-            message.topic, message.payload, message.qos, message.retain, properties, expires_at
-        )
-
-    def _expires_at(self, message_expiry: float) -> float:
-        return self._clock() + check_expiry(message_expiry)
 
     # ---- subscribing ----
 
@@ -490,9 +322,6 @@ class Client(Owner):
         """
         self._outbox or self._not_entered()
         await self._link.reauthenticate()
-
-    def _not_entered(self) -> NoReturn:
-        raise MqttError("the client is not connected yet: use it within `async with`")
 
     # ---- what keeper and link tell ----
 

@@ -10,17 +10,13 @@ The identifier follows from the Topic Filters, so that it means the same in the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from zlib import crc32
 
+from curier.client.arguments import OWN
+from curier.client.received import Receiver
 from curier.topics.tree import Subscriber
-
-if TYPE_CHECKING:
-    from curier.client.streams import Stream
-    from curier.types import Subscription
-
-OWN: Final = 0x0F00_0000
-"""From here to the largest, 0x0FFFFFFF, Subscription Identifiers are those that the client chooses."""
+from curier.types import Subscription
 
 MOST_KNOWN: Final = 10_000
 """Identifiers that are remembered after their streams; what carries an older one goes by its topic."""
@@ -29,11 +25,11 @@ MOST_KNOWN: Final = 10_000
 class Place(Subscriber):
     """One Topic Filter of one stream."""
 
-    __slots__ = ("shows_retain", "stream", "topic_filter")
+    __slots__ = ("receiver", "shows_retain", "topic_filter")
 
-    def __init__(self, key: int, stream: Stream, subscription: Subscription) -> None:
+    def __init__(self, key: int, receiver: Receiver, subscription: Subscription) -> None:
         super().__init__(key)
-        self.stream = stream
+        self.receiver = receiver
         self.topic_filter = subscription.topic_filter
         self.shows_retain = subscription.retain_as_published
 
@@ -71,7 +67,7 @@ class Names:
         """The server has no such subscription any more."""
         self._of_filter.pop(topic_filter, None)
 
-    def streams(self, places: Sequence[Place], identifiers: Sequence[int], retain: bool) -> list[Stream]:
+    def receivers(self, places: Sequence[Place], identifiers: Sequence[int], retain: bool) -> list[Receiver]:
         """For whom of ``places``, which all match its topic, a message is.
 
         Where the identifiers do not tell, for all: those of an earlier life of the session, or none.
@@ -79,7 +75,7 @@ class Names:
         if not identifiers:
             return _of_no_identifier(places, retain)
         if not all(identifier in self.known for identifier in identifiers):
-            return [place.stream for place in places]
+            return [place.receiver for place in places]
         # A filter that several streams have is one subscription, with the identifier it was last given.
         filters = {
             place.topic_filter
@@ -88,18 +84,18 @@ class Names:
         }
         live = _not_surely_retained(places, retain)
         return [
-            place.stream
+            place.receiver
             for place in places
-            if (place.topic_filter in filters or place.stream.is_nameless())
-            and (place.topic_filter in live or place.stream.identifier in identifiers)
+            if (place.topic_filter in filters or place.receiver.is_nameless())
+            and (place.topic_filter in live or place.receiver.identifier in identifiers)
         ]
 
 
-def _of_no_identifier(places: Sequence[Place], retain: bool) -> list[Stream]:
+def _of_no_identifier(places: Sequence[Place], retain: bool) -> list[Receiver]:
     """What carries none: a retained message is for streams that once had none."""
     live = _not_surely_retained(places, retain)
-    some = [place.stream for place in places if place.topic_filter in live or place.stream.was_nameless]
-    return some or [place.stream for place in places]
+    some = [place.receiver for place in places if place.topic_filter in live or place.receiver.was_nameless]
+    return some or [place.receiver for place in places]
 
 
 def _not_surely_retained(places: Sequence[Place], retain: bool) -> set[str]:

@@ -8,18 +8,17 @@ import asyncio
 import math
 import secrets
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from curier.client.outbox import PublishResult
-from curier.client.streams import Delivery, ReceivedMessage, Stream
+from curier.client.publishing import Publisher
+from curier.client.received import Delivery, ReceivedMessage
+from curier.client.streams import Stream
 from curier.client.subscriptions import Subscriptions
 from curier.codec.constants import PROTOCOL_ERROR
 from curier.codec.packets import Publish
 from curier.errors import LocalProtocolError, MqttError, PublishRefused
 from curier.types import Payload, QoS, ReasonCode, Subscription
-
-if TYPE_CHECKING:
-    from curier.client.client import Client
 
 
 class Replies(Stream):
@@ -47,7 +46,7 @@ class Replies(Stream):
 class Requester:
     """The requests of one client. It subscribes when the first is made."""
 
-    def __init__(self, client: Client, subscriptions: Subscriptions, prefix: str) -> None:
+    def __init__(self, client: Publisher, subscriptions: Subscriptions, prefix: str) -> None:
         self._client = client
         self._subscriptions = subscriptions
         self._topic = f"{prefix}/{secrets.token_hex(12)}"  # which nobody can guess
@@ -82,7 +81,7 @@ class Request:
 
     __slots__ = ("_client", "message")
 
-    def __init__(self, client: Client, message: ReceivedMessage) -> None:
+    def __init__(self, client: Publisher, message: ReceivedMessage) -> None:
         self._client = client
         self.message = message
 
@@ -117,7 +116,7 @@ class Request:
 class Service:
     """The requests of one ``Client.serve``: a context manager and an async iterator."""
 
-    def __init__(self, client: Client, stream: Stream) -> None:
+    def __init__(self, client: Publisher, stream: Stream) -> None:
         self._client = client
         self.stream = stream
 

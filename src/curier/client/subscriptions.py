@@ -12,20 +12,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from curier.client.arguments import OWN
 from curier.client.events import Event, MessagesDropped, SubscriptionLost
 from curier.client.link import Link, note
-from curier.client.naming import OWN
 from curier.client.overlaps import Overlaps
-from curier.client.streams import bare_filter
+from curier.client.received import Receiver
+from curier.client.router import Router, bare_filter
 from curier.codec.constants import MQTT_31, MQTT_50, PACKET_TOO_LARGE, PROTOCOL_ERROR
 from curier.errors import ConnectionLost, LocalProtocolError, MqttError, SubscribeRefused
 from curier.protocol.events import SubscribeDone, UnsubscribeDone
 from curier.types import QoS, RetainHandling, Subscription
-
-if TYPE_CHECKING:
-    from curier.client.streams import Router, Stream
 
 MOST_ASKED: Final = 256
 """Requests without an answer at a time."""
@@ -71,61 +69,61 @@ class Subscriptions:
         self._tell = tell
         self._hold = hold
         self._patience = patience
-        self._streams: dict[Stream, None] = {}  # in the order of their opening
-        self._users: dict[str, dict[Stream, None]] = {}  # by Topic Filter
-        self._overlaps: Overlaps[Stream] = Overlaps()
-        self._confirmed: set[Stream] = set()  # by a SUBACK in the session there is
+        self._receivers: dict[Receiver, None] = {}  # in the order of their opening
+        self._users: dict[str, dict[Receiver, None]] = {}  # by Topic Filter
+        self._overlaps: Overlaps[Receiver] = Overlaps()
+        self._confirmed: set[Receiver] = set()  # by a SUBACK in the session there is
         self._renaming: dict[
-            Stream, int
+            Receiver, int
         ] = {}  # Packet Identifier of the SUBSCRIBE that names it, 0: not sent
-        self._opening: dict[Stream, Opening] = {}
+        self._opening: dict[Receiver, Opening] = {}
         self._unwanted: dict[str, None] = {}  # filters to unsubscribe from, no answer yet
-        self._todo: deque[Stream | list[str]] = deque()  # to be asked for: SUBSCRIBE or UNSUBSCRIBE
-        self._asked: dict[int, Stream] = {}  # by Packet Identifier
+        self._todo: deque[Receiver | list[str]] = deque()  # to be asked for: SUBSCRIBE or UNSUBSCRIBE
+        self._asked: dict[int, Receiver] = {}  # by Packet Identifier
         self._leaving: dict[int, list[str]] = {}
         self._left: list[asyncio.Future[None]] = []  # who waits until nothing is unwanted
         self._ended: dict[str, asyncio.Future[int]] = {}  # who waits for the end of one, and its Reason Code
 
     # ---- streams ----
 
-    async def open(self, stream: Stream) -> None:
-        """Subscribe for ``stream``; see ``Stream.open``."""
+    async def open(self, receiver: Receiver) -> None:
+        """Subscribe for ``receiver``; see ``Stream.open``."""
         if self.error is not None:
             raise self.error
-        if stream.is_closed:
+        if receiver.is_closed:
             raise ConnectionLost("the stream is closed")
-        if stream.is_open:
+        if receiver.is_open:
             return
-        opening = self._opening.get(stream) or self._begin(stream)
+        opening = self._opening.get(receiver) or self._begin(receiver)
         opening.wanted += 1
         try:
             await asyncio.shield(opening.future)
         except asyncio.CancelledError:
             opening.wanted -= 1
-            if not opening.wanted and stream in self._streams:
-                self._drop(stream, False)
+            if not opening.wanted and receiver in self._receivers:
+                self._drop(receiver, False)
             raise
 
-    def _begin(self, stream: Stream) -> Opening:
-        opening = self._opening[stream] = Opening(self.link.loop.create_future())
-        self._streams[stream] = None
-        for subscription in stream.filters:
-            self._users.setdefault(subscription.topic_filter, {})[stream] = None
+    def _begin(self, receiver: Receiver) -> Opening:
+        opening = self._opening[receiver] = Opening(self.link.loop.create_future())
+        self._receivers[receiver] = None
+        for subscription in receiver.filters:
+            self._users.setdefault(subscription.topic_filter, {})[receiver] = None
             self._unwanted.pop(subscription.topic_filter, None)
-        self._tell_apart(stream)
-        self._router.add(stream)
-        self._ask(stream)
+        self._tell_apart(receiver)
+        self._router.add(receiver)
+        self._ask(receiver)
         return opening
 
-    def _tell_apart(self, stream: Stream) -> None:
-        """Give identifiers to ``stream`` and to all that overlap with it, if any does."""
-        filters = [bare_filter(topic_filter) for topic_filter in stream.topic_filters]
-        others: dict[Stream, None] = {}
+    def _tell_apart(self, receiver: Receiver) -> None:
+        """Give identifiers to ``receiver`` and to all that overlap with it, if any does."""
+        filters = [bare_filter(topic_filter) for topic_filter in receiver.topic_filters]
+        others: dict[Receiver, None] = {}
         for topic_filter in filters:
             others.update(self._overlaps.find(topic_filter))
         for topic_filter in filters:
-            self._overlaps.add(topic_filter, stream)
-        for other in (*others, stream) if others else ():
+            self._overlaps.add(topic_filter, receiver)
+        for other in (*others, receiver) if others else ():
             if not other.identifier:
                 other.identifier = self._router.names.choose(other.topic_filters)
             if other.is_nameless() and other not in self._renaming and self._takes_identifiers():
@@ -136,15 +134,15 @@ class Subscriptions:
         connection = self.link.connection
         return connection.version == MQTT_50 and connection.identifiers_available
 
-    async def close(self, stream: Stream, keep: bool, waits: bool = True) -> None:
-        """End ``stream``; with ``keep`` the subscription stays, for the next stream or the next program.
+    async def close(self, receiver: Receiver, keep: bool, waits: bool = True) -> None:
+        """End ``receiver``; with ``keep`` the subscription stays, for the next stream or the next program.
 
         ``waits``: for UNSUBACK, though not for ever.
         """
-        if stream not in self._streams:
-            stream.end(None)
+        if receiver not in self._receivers:
+            receiver.end(None)
             return
-        self._drop(stream, keep)
+        self._drop(receiver, keep)
         if keep:
             self._hold()
         elif waits:
@@ -157,24 +155,24 @@ class Subscriptions:
             except TimeoutError:
                 pass
 
-    def _drop(self, stream: Stream, keep: bool) -> None:
-        """Nothing for ``stream`` any more; unsubscribe from what no other uses."""
-        del self._streams[stream]
-        self._opening.pop(stream, None)
-        self._confirmed.discard(stream)
-        self._renaming.pop(stream, None)
-        for topic_filter in stream.topic_filters:
-            self._overlaps.remove(bare_filter(topic_filter), stream)
-        self._router.names.release(stream.identifier)
-        self._router.remove(stream, keep)
+    def _drop(self, receiver: Receiver, keep: bool) -> None:
+        """Nothing for ``receiver`` any more; unsubscribe from what no other uses."""
+        del self._receivers[receiver]
+        self._opening.pop(receiver, None)
+        self._confirmed.discard(receiver)
+        self._renaming.pop(receiver, None)
+        for topic_filter in receiver.topic_filters:
+            self._overlaps.remove(bare_filter(topic_filter), receiver)
+        self._router.names.release(receiver.identifier)
+        self._router.remove(receiver, keep)
         unused = []
-        for topic_filter in dict.fromkeys(stream.topic_filters):
+        for topic_filter in dict.fromkeys(receiver.topic_filters):
             users = self._users[topic_filter]
-            del users[stream]
+            del users[receiver]
             if not users:
                 del self._users[topic_filter]
                 unused.append(topic_filter)
-        stream.end(None)
+        receiver.end(None)
         if not keep and unused and self.error is None:
             self._unwanted.update(dict.fromkeys(unused))
             self._ask(unused)
@@ -199,9 +197,9 @@ class Subscriptions:
             if code >= 0x80:
                 raise SubscribeRefused(code, "", topic_filter)
 
-    def overflowed(self, stream: Stream) -> None:
-        """``stream`` has begun to drop messages."""
-        self._tell(MessagesDropped(stream.topic_filters, stream.dropped))
+    def overflowed(self, receiver: Receiver) -> None:
+        """``receiver`` has begun to drop messages."""
+        self._tell(MessagesDropped(receiver.topic_filters, receiver.dropped))
 
     # ---- the connection's side ----
 
@@ -211,8 +209,8 @@ class Subscriptions:
         if not session_present:
             self._confirmed.clear()
             self._renaming.clear()
-            for stream in self._streams:
-                stream.is_named = stream.was_nameless = False
+            for receiver in self._receivers:
+                receiver.is_named = receiver.was_nameless = False
             for topic_filter in list(self._unwanted):
                 self._has_ended(topic_filter, 0)
         elif link.connection.version == MQTT_31:  # whose CONNACK cannot say that the session is present
@@ -221,9 +219,9 @@ class Subscriptions:
         if self._unwanted:
             self._todo.append(list(self._unwanted))
         # What had no answer yet is asked for as if for the first time.
-        self._renaming = {stream: 0 for stream in self._renaming if stream in self._confirmed}
-        wanting = self._streams.keys() - self._confirmed | self._renaming.keys()
-        self._todo.extend([stream for stream in self._streams if stream in wanting])
+        self._renaming = {receiver: 0 for receiver in self._renaming if receiver in self._confirmed}
+        wanting = self._receivers.keys() - self._confirmed | self._renaming.keys()
+        self._todo.extend([receiver for receiver in self._receivers if receiver in wanting])
         self._pump()
 
     def lost(self) -> None:
@@ -243,33 +241,35 @@ class Subscriptions:
             if not self._leaving:
                 self._done_leaving()
         else:
-            stream = self._asked.pop(event.packet_id)
-            if stream in self._streams:
-                self._answered(stream, event)
+            receiver = self._asked.pop(event.packet_id)
+            if receiver in self._receivers:
+                self._answered(receiver, event)
         self._pump()
 
-    def _answered(self, stream: Stream, event: SubscribeDone) -> None:
-        for subscription, code in zip(stream.filters, event.reason_codes, strict=True):
+    def _answered(self, receiver: Receiver, event: SubscribeDone) -> None:
+        for subscription, code in zip(receiver.filters, event.reason_codes, strict=True):
             if code >= 0x80:
-                self._refused(stream, SubscribeRefused(code, event.reason_string, subscription.topic_filter))
+                self._refused(
+                    receiver, SubscribeRefused(code, event.reason_string, subscription.topic_filter)
+                )
                 return
-        stream.granted = tuple([QoS(code) for code in event.reason_codes])
-        stream.is_open = True
-        self._confirmed.add(stream)
-        if self._renaming.get(stream) == event.packet_id:
-            del self._renaming[stream]
-        opening = self._opening.pop(stream, None)
+        receiver.granted = tuple([QoS(code) for code in event.reason_codes])
+        receiver.is_open = True
+        self._confirmed.add(receiver)
+        if self._renaming.get(receiver) == event.packet_id:
+            del self._renaming[receiver]
+        opening = self._opening.pop(receiver, None)
         if opening is not None:
             opening.end(None)
 
-    def _refused(self, stream: Stream, error: MqttError) -> None:
-        opening = self._opening.get(stream)
+    def _refused(self, receiver: Receiver, error: MqttError) -> None:
+        opening = self._opening.get(receiver)
         if opening is not None:
-            self._drop(stream, False)
+            self._drop(receiver, False)
             opening.end(error)
             return
-        stream.end(error)
-        self._drop(stream, False)
+        receiver.end(error)
+        self._drop(receiver, False)
         if isinstance(error, SubscribeRefused):
             self._tell(SubscriptionLost(error.topic_filter, error.reason_code, error.reason_string))
 
@@ -297,16 +297,16 @@ class Subscriptions:
             if not ended.done():
                 ended.set_exception(error)
         self._ended.clear()
-        for stream in self._streams:
+        for receiver in self._receivers:
             if self._router.disk is not None:
-                stream.leave_unacknowledged()
-            stream.end(error)
+                receiver.leave_unacknowledged()
+            receiver.end(error)
         self._router.disk = None
         self._done_leaving()
 
     # ---- asking ----
 
-    def _ask(self, request: Stream | list[str]) -> None:
+    def _ask(self, request: Receiver | list[str]) -> None:
         if self.link.is_connected:
             self._todo.append(request)
             self._pump()
@@ -318,7 +318,7 @@ class Subscriptions:
                 filters = [topic_filter for topic_filter in request if topic_filter in self._unwanted]
                 if filters:
                     self._unsubscribe(filters)
-            elif request in self._streams:
+            elif request in self._receivers:
                 self._subscribe(request)
 
     def _unsubscribe(self, filters: list[str]) -> None:
@@ -335,31 +335,31 @@ class Subscriptions:
         self._leaving[packet_id] = filters
         link.schedule()
 
-    def _subscribe(self, stream: Stream) -> None:
+    def _subscribe(self, receiver: Receiver) -> None:
         link = self.link
         version = link.connection.version
-        is_renaming = stream in self._renaming
+        is_renaming = receiver in self._renaming
         pairs = [
             (subscription.topic_filter, self._options(subscription, version, is_renaming))
-            for subscription in stream.filters
+            for subscription in receiver.filters
         ]
-        user_properties = stream.user_properties if version == MQTT_50 else None
+        user_properties = receiver.user_properties if version == MQTT_50 else None
         # One for the whole SUBSCRIBE (3.8.2.1.2). One that the user wants the server has to take.
-        identifier = stream.identifier if version == MQTT_50 else 0
+        identifier = receiver.identifier if version == MQTT_50 else 0
         if identifier >= OWN and not self._takes_identifiers():
             identifier = 0
         try:
             packet_id = link.connection.subscribe(pairs, link.clock(), identifier, user_properties)
         except LocalProtocolError as error:
             if is_renaming:  # the subscription stands as it is
-                del self._renaming[stream]
+                del self._renaming[receiver]
             else:
-                self._refused(stream, error)
+                self._refused(receiver, error)
             return
-        self._asked[packet_id] = stream
+        self._asked[packet_id] = receiver
         if is_renaming:
-            self._renaming[stream] = packet_id
-        self._router.asked(stream, identifier)
+            self._renaming[receiver] = packet_id
+        self._router.asked(receiver, identifier)
         link.schedule()
 
     def _options(self, subscription: Subscription, version: int, is_renaming: bool) -> int:
@@ -370,8 +370,8 @@ class Subscriptions:
         users = self._users[subscription.topic_filter]
         qos = max(
             int(other.qos)
-            for stream in users
-            for other in stream.filters
+            for receiver in users
+            for other in receiver.filters
             if other.topic_filter == subscription.topic_filter
         )
         if version != MQTT_50:

@@ -15,15 +15,16 @@ import threading
 from collections.abc import Coroutine, Iterable
 from itertools import islice
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 from curier.client.arguments import check_window
 from curier.client.client import Client
 from curier.client.events import Event, EventReader, Statistics
 from curier.client.outbox import PublishResult, Receipt, Window
+from curier.client.received import Delivery, ReceivedMessage
 from curier.client.requests import Request, Service
 from curier.client.settings import ClientSettings
-from curier.client.streams import Delivery, ReceivedMessage, Stream
+from curier.client.streams import Stream
 from curier.codec.properties import Properties
 from curier.errors import MqttError
 from curier.types import Message, Payload, QoS, Subscription
@@ -79,16 +80,15 @@ class LoopThread:
         self._thread.join()
 
 
-class RemoteDelivery:
+class RemoteDelivery(Delivery):
     """Acknowledges from any thread what has to be acknowledged in the loop's."""
 
-    __slots__ = ("delivery", "loop", "reason_code", "reason_string")
+    __slots__ = ("delivery", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, delivery: Delivery) -> None:
+        super().__init__()
         self.loop = loop
         self.delivery = delivery
-        self.reason_code = 0
-        self.reason_string = ""
 
     def taken(self) -> None:
         """See ``Delivery.taken``."""
@@ -203,7 +203,7 @@ class SyncStream:
 
     def _handed_over(self, message: ReceivedMessage) -> ReceivedMessage:
         if message._delivery is not None:
-            message._delivery = cast(Delivery, RemoteDelivery(self._thread.loop, message._delivery))
+            message._delivery = RemoteDelivery(self._thread.loop, message._delivery)
         return message
 
 

@@ -1,0 +1,191 @@
+"""The publishing half of the client's face: messages in, receipts out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from typing import Final, NoReturn
+
+from curier.client.arguments import check_expiry, check_window
+from curier.client.outbox import (
+    SENT,
+    SUCCESS,
+    Outbox,
+    PublishResult,
+    Receipt,
+    Window,
+    application_message,
+    encode_message_properties,
+)
+from curier.errors import MqttError
+from curier.session.message import NEVER, ApplicationMessage
+from curier.types import Message, Payload
+
+BURST: Final = 100
+"""QoS 0 messages after which ``publish`` lets others run, and the network take them."""
+
+
+class Publisher:
+    """Publishes by an outbox, once there is one: when the client is entered."""
+
+    _clock: Callable[[], float]
+
+    def __init__(self) -> None:
+        self._outbox: Outbox | None = None
+        self._burst = 0
+
+    async def publish(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        message_expiry: int | None = None,
+        content_type: str | None = None,
+        response_topic: str | None = None,
+        correlation_data: bytes | None = None,
+        user_properties: Sequence[tuple[str, str]] = (),
+        payload_is_text: bool = False,
+    ) -> PublishResult:
+        """Publish, and return when the flow is complete: PUBACK for QoS 1, PUBCOMP for QoS 2; for QoS 0, when
+        it is given to the network.
+
+        ``message_expiry`` is in seconds. Before 5.0 there are no Properties, they are left out. Raises
+        ``PublishRefused``; ``QueueFull``, ``ConnectionLost``, or waits, as ``offline`` has it;
+        ``LocalProtocolError`` or ``TypeError`` for what is no message; ``StoreError`` where a session on disk
+        cannot keep it; and what has ended the client. Cancelling stops the waiting, not the delivery.
+        """
+        outbox = self._outbox or self._not_entered()
+        properties = b""
+        if content_type or response_topic or correlation_data or user_properties or payload_is_text:
+            properties = encode_message_properties(
+                content_type, response_topic, correlation_data, user_properties, payload_is_text
+            )
+        expires_at = NEVER if message_expiry is None else self._expires_at(message_expiry)
+        message = application_message(topic, payload, qos, retain, properties, expires_at)
+        if outbox.link.is_paused or outbox.waits:
+            await outbox.room(message)
+        entry = outbox.send(message)
+        if entry is None:
+            self._burst += 1
+            if self._burst >= BURST:
+                self._burst = 0
+                await asyncio.sleep(0)
+            return SUCCESS
+        receipt = outbox.waiters[entry] = Receipt()
+        return await receipt
+
+    def publish_nowait(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        message_expiry: int | None = None,
+        content_type: str | None = None,
+        response_topic: str | None = None,
+        correlation_data: bytes | None = None,
+        user_properties: Sequence[tuple[str, str]] = (),
+        payload_is_text: bool = False,
+    ) -> Receipt:
+        """Accept a message and return at once. The ``Receipt`` can be awaited, or left alone.
+
+        Raises ``QueueFull`` where no more may wait, ``ConnectionLost`` where ``offline="raise"`` and there is
+        no connection, ``PublishRefused`` for more than the server takes, and what ``publish`` raises.
+        """
+        outbox = self._outbox or self._not_entered()
+        properties = b""
+        if content_type or response_topic or correlation_data or user_properties or payload_is_text:
+            properties = encode_message_properties(
+                content_type, response_topic, correlation_data, user_properties, payload_is_text
+            )
+        expires_at = NEVER if message_expiry is None else self._expires_at(message_expiry)
+        entry = outbox.send(application_message(topic, payload, qos, retain, properties, expires_at))
+        if entry is None:
+            return SENT
+        receipt = outbox.waiters[entry] = Receipt()
+        return receipt
+
+    async def publish_many(
+        self,
+        source: Iterable[Message | tuple[str, Payload]] | AsyncIterable[Message | tuple[str, Payload]],
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        window: int = 100,
+    ) -> int:
+        """Publish all of ``source`` with at most ``window`` unfinished at a time; how many there were.
+
+        ``qos`` and ``retain`` are those of the pairs of topic and payload; a ``Message`` has its own. Raises
+        the first ``PublishRefused``, and takes no more from the source then; ``ConfigError`` for a window
+        below 1. Cancelling it leaves what was taken from the source to be delivered.
+        """
+        unfinished = Window(check_window(window))
+        count = await self.publish_within(unfinished, source, qos, retain)
+        await unfinished.fewer_than(1)
+        return count
+
+    async def publish_within(
+        self,
+        window: Window,
+        source: Iterable[Message | tuple[str, Payload]] | AsyncIterable[Message | tuple[str, Payload]],
+        qos: int,
+        retain: bool,
+    ) -> int:
+        """Publish all of ``source`` as there is room in the window, and return when the last is accepted."""
+        outbox = self._outbox or self._not_entered()
+        count = 0
+        if isinstance(source, AsyncIterable):
+            async for item in source:
+                await self._publish_one(outbox, window, item, qos, retain)
+                count += 1
+        else:
+            for item in source:
+                await self._publish_one(outbox, window, item, qos, retain)
+                count += 1
+        return count
+
+    async def _publish_one(
+        self, outbox: Outbox, window: Window, item: Message | tuple[str, Payload], qos: int, retain: bool
+    ) -> None:
+        """Publish one of many, when there is room in the window."""
+        if isinstance(item, Message):
+            message = self._from_message(item)
+        else:
+            topic, payload = item
+            message = application_message(topic, payload, qos, retain)
+        if window.unfinished >= window.size or window.error is not None:
+            await window.fewer_than(window.size)
+        if outbox.link.is_paused or outbox.waits:
+            await outbox.room(message)
+        entry = outbox.send(message, True)
+        if entry is not None:
+            outbox.waiters[entry] = window
+            window.unfinished += 1
+        else:
+            self._burst += 1
+            if self._burst >= BURST:
+                self._burst = 0
+                await asyncio.sleep(0)
+
+    def _from_message(self, message: Message) -> ApplicationMessage:
+        properties = encode_message_properties(
+            message.content_type,
+            message.response_topic,
+            message.correlation_data,
+            message.user_properties,
+            message.payload_is_text,
+        )
+        expiry = message.message_expiry
+        expires_at = NEVER if expiry is None else self._expires_at(expiry)
+        return application_message(
+            message.topic, message.payload, message.qos, message.retain, properties, expires_at
+        )
+
+    def _expires_at(self, message_expiry: float) -> float:
+        return self._clock() + check_expiry(message_expiry)
+
+    def _not_entered(self) -> NoReturn:
+        raise MqttError("the client is not connected yet: use it within `async with`")
