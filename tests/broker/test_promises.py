@@ -266,6 +266,30 @@ def test_messages_keep_their_order_to_one_who_waits_for_answers(net: Net, qos: i
     assert got == [b"%d" % number for number in range(2, 10)]
 
 
+@statement("5.0/MQTT-4.6.0-1", "3.1.1/MQTT-4.6.0-1")
+@pytest.mark.parametrize("waited", [True, False])
+def test_no_message_overtakes_one_that_waits_for_the_disk(net: Net, waited: bool) -> None:
+    reader, client = net.connect("reader", expiry=1000), net.connect("c")
+    reader.subscribe("t")
+    if waited:
+        reader.drop()
+    net.commits = waited
+    for packet_id, qos in enumerate((2, 1, 2, 1, 1, 2, 2, 1), 1):
+        client.send(publish(packet_id, qos))
+    net.commits = False
+    order = [b"%d" % number for number in range(1, 9)]
+    if waited:
+        reader = net.send_connect("reader", False, session_expiry_interval=1000)
+    assert reader.payloads() == []
+    while net.batches:
+        net.commit()
+    assert [packet.payload for packet in reader.take() if isinstance(packet, p.Publish)] == order
+    net.commits = True
+    reader.drop()
+    again = net.connect("reader", False, 1000)
+    assert again.payloads() == order
+
+
 def test_what_a_closed_connection_waited_for_is_forgotten(net: Net) -> None:
     keeper(net)
     client = net.connect("c")

@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 from curier.broker.options import Options
 from curier.client.session import Session, StoredSession
 from curier.codec.constants import MQTT_50
-from curier.codec.packets import Connect, Publish
+from curier.codec.packets import Connect, Packet, Publish
 from curier.codec.properties import Properties
 from curier.errors import StoreError
 from curier.protocol.client import ClientConnection
 from curier.protocol.events import Connected, Event, MessageReceived, Published
 from curier.session.message import ApplicationMessage
-from curier.testing import Network, SimulatedClient
+from curier.testing import Network, SimulatedClient, Watcher
 from curier.testing.wire import Wire
 from tests.client.disk import Disk, DiskStore
 
@@ -164,6 +164,32 @@ class Taker(Program):
         self.flush()
 
 
+class Order(Watcher):
+    """Sees to it that what is sent again is so in its first order, and before what is new [MQTT-4.6.0-1].
+
+    A QoS 1 message that its publisher sends again is another one to the broker: it is left out from then on.
+    """
+
+    def __init__(self, broker_repeats: bool) -> None:
+        self.broker_repeats = broker_repeats  # PUBLISH packets on the same connection, before 5.0
+        self.places: tuple[dict[bytes, int], dict[bytes, int]] = ({}, {})  # from the broker, from clients
+        self.last: dict[tuple[Wire, bool], int] = {}
+        self.repeated: set[bytes] = set()
+
+    def packet(self, wire: Wire, from_client: bool, packet: Packet) -> None:
+        if not isinstance(packet, Publish):
+            return
+        places, payload = self.places[from_client], packet.payload
+        if from_client and packet.qos == 1 and payload in places:
+            self.repeated.add(payload)
+        if not from_client and (self.broker_repeats or payload in self.repeated):
+            return
+        place = places.setdefault(payload, len(places))
+        last = self.last.get((wire, from_client), -1)
+        assert place > last, f"message {payload!r} was sent again behind one that first came later"
+        self.last[wire, from_client] = place
+
+
 class World:
     """One schedule of accidents; ``run`` it, then ``check`` the ledgers."""
 
@@ -182,6 +208,7 @@ class World:
             durable=True,
             disk_latency=(0.0, 0.3),
         )
+        self.network.watchers.append(Order(options.retry_interval > 0))
         self.versions = dice.choices((3, 4, 5, 5), k=2)
         self.settings = {"max_inflight": dice.choice((1, 2, 100))}
         self.accepted: dict[int, int] = {}

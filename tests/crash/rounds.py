@@ -157,6 +157,8 @@ class Rounds:
             Peer("shared1", 5, [("$share/g/t/#", 2)], True),
             Peer("shared2", 5, [("$share/g/t/#", 2)], True),
         ]
+        for receiver in self.receivers:
+            receiver.sources = self.senders
         peers = [*self.senders, *self.receivers]
         self.callers = [
             Caller(peer, self.broker, self.callers_dice, 20 * (not peer.filters)) for peer in peers

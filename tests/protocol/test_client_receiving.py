@@ -255,6 +255,24 @@ def test_a_qos_2_publish_waits_until_its_packet_identifier_is_durable() -> None:
     assert stage.sent() == [Pubrel(2)]
 
 
+@pytest.mark.statement("5.0/MQTT-4.6.0-1", "3.1.1/MQTT-4.6.0-1")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_publish_overtakes_one_that_waits_for_the_disk(version: int) -> None:
+    stage, journal = durable(version)
+    order = [b"%d" % number for number in range(8)]
+    for payload, qos in zip(order, (2, 1, 2, 1, 1, 2, 2, 1), strict=True):
+        stage.publish(qos, payload)
+    assert stage.sent() == []
+    stage.client.release(taken(journal).number, stage.now)
+    assert [payload for _, payload, _ in publishes(stage.sent())] == order
+    assert [payload for _, payload, _ in publishes(stage.again().sent())] == order
+    journal.durable = 0  # as if an earlier connection had left something to the disk
+    again = stage.again()
+    assert again.sent() == []
+    again.client.release(journal.newest(), again.now)
+    assert [payload for _, payload, _ in publishes(again.sent())] == order
+
+
 def test_a_pubrec_waits_until_its_packet_identifier_is_durable() -> None:
     stage, journal = durable()
     stage.serve(Publish("a", b"", 2, False, False, 7), Publish("a", b"", 1, False, False, 8))

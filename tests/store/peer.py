@@ -37,13 +37,18 @@ class Peer:
         self.sent: dict[bytes, str] = {}  # the topic of each payload, in the order of sending
         self.promised: set[bytes] = set()
         self.refused = 0
+        self.repeated: set[bytes] = set()  # sent again, so that the broker may have them twice
         # as a receiver
         self.identifiers: set[int] = set()
         self.got: list[tuple[str, bytes]] = []
+        self.sources: list[Peer] = []  # senders of whose messages the order of coming again is checked
+        self.places: dict[bytes, int] = {}  # of each message among all, in the order of their first coming
+        self.place = -1  # of the last that came on this connection
 
     def hang_up(self) -> None:
         self.to_broker = self.from_broker = b""
         self.is_welcome = False
+        self.place = -1
         if not self.is_durable:
             self.unfinished.clear()
             self.identifiers.clear()
@@ -88,6 +93,7 @@ class Peer:
         elif isinstance(packet, p.Suback):
             self.is_subscribed = True
         elif isinstance(packet, p.Publish):
+            self.note_order(packet.payload)
             if packet.qos == 1:
                 self.got.append((packet.topic, packet.payload))
                 self.send(p.Puback(packet.packet_id))
@@ -107,6 +113,14 @@ class Peer:
                 self.send(p.Pubrel(packet.packet_id))
         elif isinstance(packet, p.Pubcomp):
             self.unfinished.pop(packet.packet_id, None)
+
+    def note_order(self, payload: bytes) -> None:
+        """What comes again does so in its first order, and before all that is new [MQTT-4.6.0-1]."""
+        if not self.sources or any(payload in sender.repeated for sender in self.sources):
+            return
+        place = self.places.setdefault(payload, len(self.places))
+        assert place > self.place, f"number {place} to {self.name} came again behind number {self.place}"
+        self.place = place
 
     def answered(self, packet_id: int, reason_code: int) -> bool:
         """A promise, or a refusal; True where the flow is over."""
@@ -137,6 +151,7 @@ class Peer:
                     message.topic, message.payload, message.qos, True, message.retain, packet_id, None
                 )
                 self.send(again)
+                self.repeated.add(message.payload)
         if self.filters and not self.is_subscribed:
             self.send(p.Subscribe(65535, self.filters, None))
 

@@ -42,6 +42,8 @@ class World:
             Peer("shared1", 5, [("$share/g/t/#", 2)], True),
             Peer("shared2", 5, [("$share/g/t/#", 2)], True),
         ]
+        for receiver in self.receivers:
+            receiver.sources = self.senders
         self.peers = [*self.senders, *self.receivers]
         self.connections: dict[Peer, BrokerConnection] = {}
         self.boot()

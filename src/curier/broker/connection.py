@@ -315,9 +315,8 @@ class BrokerConnection(ServerConnection):
         False, and nothing is sent, where it is larger than the client's Maximum Packet Size [MQTT-3.1.2-24].
         """
         is_50 = self.version == MQTT_50
-        if not hold and qos == 2 and self.held and self.session is not None:
-            if self.session.journal is not None:
-                hold = self.held[-1].batch  # [MQTT-4.6.0-5]: not past those that wait
+        if qos:
+            hold = self.hold_publish(hold)
         if self.topic_aliases is not None and not hold and not dup:
             layout = self._aliased_layout(message, qos, retain, identifiers, now)
         else:

@@ -204,6 +204,7 @@ class ClientMessages(Connection):
                 # Its Packet Identifier must be durable first: used again after a crash, for another message,
                 # it would make that one a duplicate.
                 hold = session.journal.number
+            hold = self.hold_publish(hold)
         if self.outgoing_alias_maximum and not hold:
             layout = self._aliased(entry, layout, now)
         self._send_publish(entry, layout, hold)
@@ -219,7 +220,8 @@ class ClientMessages(Connection):
             return
         outgoing.mark_sent(entry, now)
         self._expect_answer(now)
-        self._send_publish(entry, layout, self.held[-1].batch if entry.qos == 2 and self.held else 0)
+        hold = self.held[-1].batch if entry.qos == 2 and self.held else 0
+        self._send_publish(entry, layout, self.hold_publish(hold))
 
     def _send_publish(self, entry: Outgoing, layout: Layout, hold: int) -> None:
         self.traffic.publishes_sent += 1

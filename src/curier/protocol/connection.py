@@ -99,6 +99,7 @@ class Connection:
         self.is_dirty: bool = False
         self.dirty: list[Connection] = dirty
         self.held: deque[Held] = NO_HELD
+        self.publish_batch: int = 0  # the newest batch that a held PUBLISH waits for, or 0: none is held
         self.receive_quota: int = 65535  # unfinished PUBLISH packets the peer may still send (4.9)
         self.receive_quota_maximum: int = 65535
         self.tap: Tap | None = None
@@ -239,6 +240,14 @@ class Connection:
             self.held = deque()
         self.held.append(Held(batch, packet, credit))
 
+    def hold_publish(self, batch: int) -> int:
+        """The batch that a QoS 1 or 2 PUBLISH waits for which needs ``batch`` itself (0: none): no such
+        PUBLISH overtakes another, or one day they would come again in another order [MQTT-4.6.0-1].
+        """
+        if batch > self.publish_batch:
+            self.publish_batch = batch
+        return self.publish_batch
+
     def answer(self, packet: bytes, records_before: int, credit: int = 0) -> None:
         """Send what answers a packet: after the records its handling made, and after all answers before
         it.
@@ -255,6 +264,8 @@ class Connection:
     def release(self, batch: int, now: float) -> None:
         """All batches up to ``batch`` are durable: send what waited for them, in order."""
         self.now = now
+        if batch >= self.publish_batch:
+            self.publish_batch = 0
         held = self.held
         while held and held[0].batch <= batch:
             item = held.popleft()
