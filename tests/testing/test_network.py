@@ -109,7 +109,7 @@ def test_bytes_arrive_in_order_and_in_pieces() -> None:
     network = Network(random=Random(3), latency=(0.0, 1.0), splits=True)
     client = SimulatedClient(network, "me")
     pieces: list[bytes] = []
-    wire = Wire(network, client)
+    wire = Wire(network, client, network.broker, network.watchers)
     wire.to_broker.deliver = pieces.append
     sent = bytes(range(200))
     wire.to_broker.send(sent[:120])
@@ -281,7 +281,7 @@ def test_answers_that_come_too_late_are_for_nobody() -> None:
     network.broker.lost(wire)
     network.broker.lost(wire)
     network.broker.arrived(wire, b"\xc0\x00")
-    client.arrived(Wire(network, client), b"\xd0\x00")
+    client.arrived(Wire(network, client, network.broker, network.watchers), b"\xd0\x00")
     network.run(1)
     assert not client.is_connected
 

@@ -8,8 +8,7 @@ passes.
 from __future__ import annotations
 
 from curier.testing.broker import SimulatedBroker
-from curier.testing.client import SimulatedClient
-from curier.testing.network import Network
+from curier.testing.network import Network, SimulatedClient
 from curier.testing.pair import Pair, PairClient, Publication
 from curier.testing.wire import Watcher, Wire
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
@@ -13,10 +12,8 @@ from curier.broker.options import Options
 from curier.broker.restoring import Restorer
 from curier.session.journal import Journal
 from curier.session.records import Batch, decode, encode
-
-if TYPE_CHECKING:
-    from curier.testing.network import Delay, Network
-    from curier.testing.wire import Wire
+from curier.testing.medium import Actor, Delay, Medium
+from curier.testing.wire import End, Wire
 
 Answers = Callable[[Authenticate | Authorize], Answer]
 """Who may come in and do what; an ``Answer`` with Reason Code 0 says yes."""
@@ -35,7 +32,7 @@ def default_restore(batches: list[Batch], options: Options, now: float) -> Broke
     return core
 
 
-class SimulatedBroker:
+class SimulatedBroker(Actor, End):
     """The broker of a ``Network``. ``core`` is another one after each ``restart``.
 
     ``disk`` holds what is durable: batches as bytes, so that nothing survives a crash that was not written.
@@ -43,7 +40,7 @@ class SimulatedBroker:
 
     def __init__(
         self,
-        network: Network,
+        medium: Medium,
         options: Options,
         durable: bool,
         disk_latency: Delay,
@@ -51,7 +48,7 @@ class SimulatedBroker:
         answer_latency: Delay,
         restore: Restore,
     ) -> None:
-        self.network = network
+        self.medium = medium
         self.options = options
         self.durable = durable
         self.disk_latency = disk_latency
@@ -64,7 +61,7 @@ class SimulatedBroker:
         self.core = self._set_up(
             BrokerCore(
                 options,
-                network.now,
+                medium.now,
                 journal=Journal() if durable else None,
                 asks_authentication=answers is not None,
                 asks_authorization=answers is not None,
@@ -84,7 +81,7 @@ class SimulatedBroker:
         if not self.is_running:
             wire.to_client.close()
             return
-        connection = self.core.attach(f"{wire.client.client_id}:{wire.number}", "memory", self.network.now)
+        connection = self.core.attach(f"{wire.client.client_id}:{wire.number}", "memory", self.medium.now)
         self._wires[connection] = wire
         self._connections[wire] = connection
 
@@ -92,7 +89,7 @@ class SimulatedBroker:
         """Bytes came."""
         connection = self._connections.get(wire)
         if connection is not None:
-            self.core.receive(connection, data, self.network.now)
+            self.core.receive(connection, data, self.medium.now)
             self.turn()
 
     def lost(self, wire: Wire) -> None:
@@ -101,7 +98,7 @@ class SimulatedBroker:
         if connection is not None:
             del self._wires[connection]
             wire.to_client.close()
-            self.core.detach(connection, self.network.now)
+            self.core.detach(connection, self.medium.now)
             self.turn()
 
     # ---- time ----
@@ -112,7 +109,7 @@ class SimulatedBroker:
 
     def deadline_reached(self) -> None:
         """Do what is due."""
-        self.core.deadline_reached(self.network.now)
+        self.core.deadline_reached(self.medium.now)
         self.turn()
 
     def turn(self) -> None:
@@ -126,10 +123,10 @@ class SimulatedBroker:
                     closing.append(effect.connection)
                 elif isinstance(effect, Commit):
                     self.writing = (effect.batch.number, encode(effect.batch.records))
-                    self.network.call_later(self.disk_latency, partial(self._written, core))
+                    self.medium.call_later(self.disk_latency, partial(self._written, core))
                 else:
                     assert isinstance(effect, (Authenticate, Authorize))
-                    self.network.call_later(self.answer_latency, partial(self._answer, core, effect))
+                    self.medium.call_later(self.answer_latency, partial(self._answer, core, effect))
             dirty = core.take_dirty()
             for connection in dirty:
                 self._write(connection)
@@ -139,20 +136,19 @@ class SimulatedBroker:
                     del self._connections[wire]
                     wire.to_client.close()
             if core.has_more_work():
-                core.continue_work(self.network.now)
+                core.continue_work(self.medium.now)
             elif not effects and not dirty:
                 return
 
     def _write(self, connection: BrokerConnection) -> None:
         wire = self._wires[connection]
         data = connection.take_output()
-        self.network.tell(wire, False, data)
-        wire.to_client.send(data)
-        self.core.written(connection, len(data), 0, self.network.now)
+        wire.send(False, data)
+        self.core.written(connection, len(data), 0, self.medium.now)
 
     def _answer(self, core: BrokerCore, effect: Authenticate | Authorize) -> None:
         if core is self.core and self.is_running and self.answers is not None:
-            core.resume(effect, self.answers(effect), self.network.now)
+            core.resume(effect, self.answers(effect), self.medium.now)
             self.turn()
 
     # ---- the disk ----
@@ -163,7 +159,7 @@ class SimulatedBroker:
         self.disk.append(self.writing)
         number = self.writing[0]
         self.writing = None
-        core.committed(number, self.network.now)
+        core.committed(number, self.medium.now)
         self.turn()
 
     def crash(self, keeps_open_batch: bool = False) -> None:
@@ -185,9 +181,9 @@ class SimulatedBroker:
         """A new life from what is on the disk."""
         batches = [Batch(number, decode(data)) for number, data in self.disk]
         if self.durable:
-            core = self.restore(batches, self.options, self.network.now)
+            core = self.restore(batches, self.options, self.medium.now)
         else:
-            core = BrokerCore(self.options, self.network.now)
+            core = BrokerCore(self.options, self.medium.now)
         self.core = self._set_up(core)
         self.is_running = True
         self.turn()

@@ -15,25 +15,25 @@ seed is the same run.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable
+from collections.abc import Sequence
 from random import Random
-from typing import TYPE_CHECKING
+from typing import Any
 
 from curier.broker.options import Options
-from curier.codec.decode import decode
-from curier.codec.primitives import packet_end
+from curier.codec.constants import MQTT_50
+from curier.codec.packets import Connect
+from curier.protocol.client import ClientConnection
+from curier.protocol.connection import CLOSED, CONNECTED
+from curier.protocol.events import Event
+from curier.session.message import ApplicationMessage
+from curier.session.outgoing import Outgoing
+from curier.session.session import Session
 from curier.testing.broker import Answers, Restore, SimulatedBroker, default_restore
-from curier.testing.wire import Watcher, Wire
-
-if TYPE_CHECKING:
-    from curier.testing.client import SimulatedClient
-
-BEGINNING = 1_700_000_000.0  # virtual time at first; any would do
-Delay = float | tuple[float, float]  # seconds, or the least and the most of them
+from curier.testing.medium import Actor, Delay, Medium
+from curier.testing.wire import Caller, Watcher, Wire
 
 
-class Network:
+class Network(Medium):
     """Virtual time and all that happens in it.
 
     ``latency`` is that of a piece of bytes on its way, ``disk_latency`` that of making a batch durable, where
@@ -54,87 +54,138 @@ class Network:
         answer_latency: Delay = 0.0,
         restore: Restore = default_restore,
     ) -> None:
-        self.now = BEGINNING
-        self.random = random if random is not None else Random(0)
-        self.latency = latency
-        self.splits = splits
+        super().__init__(random if random is not None else Random(0), latency, splits)
         self.clients: list[SimulatedClient] = []
         self.watchers: list[Watcher] = []
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._serial = 0
         if options is None:
             options = Options()
             options.sys_interval = 0.0  # nobody asked for $SYS
         self.broker = SimulatedBroker(self, options, durable, disk_latency, answers, answer_latency, restore)
 
-    # ---- time ----
+    def actors(self) -> Sequence[Actor]:
+        """The broker and its clients."""
+        return [self.broker, *self.clients]
 
-    def call_later(self, delay: Delay, call: Callable[[], None]) -> float:
-        """Have ``call`` called after ``delay``; when that will be."""
-        return self.call_at(self.now + self.draw(delay), call)
 
-    def call_at(self, when: float, call: Callable[[], None]) -> float:
-        """Have ``call`` called at ``when``, behind everything that is to happen then already."""
-        heapq.heappush(self._events, (max(when, self.now), self.next_number(), call))
-        return when
+class SimulatedClient(Actor, Caller):
+    """One client; every call returns at once, answers come as ``events`` while the network runs.
 
-    def next_number(self) -> int:
-        """A number that grows with every call."""
-        self._serial += 1
-        return self._serial
+    ``settings`` are those of ``ClientConnection``.
+    """
 
-    def draw(self, delay: Delay) -> float:
-        """A number of seconds for ``delay``."""
-        return self.random.uniform(*delay) if isinstance(delay, tuple) else delay
+    def __init__(
+        self,
+        network: Network,
+        client_id: str = "",
+        version: int = MQTT_50,
+        session: Session | None = None,
+        **settings: Any,
+    ) -> None:
+        self.network = network
+        self.client_id = client_id
+        self.version = version
+        self.session = session if session is not None else Session(client_id)
+        self.settings = settings
+        self.events: list[Event] = []  # all there ever were
+        self.wire: Wire | None = None
+        self.connection = ClientConnection(self.session, **settings)
+        network.clients.append(self)
 
-    def run(self, seconds: float) -> None:
-        """Let time pass, and do all that is due in it."""
-        until = self.now + seconds
-        while self._step(until):
-            pass
-        self.now = until
+    @property
+    def is_connected(self) -> bool:
+        """Has it a CONNACK, and heard of no end since?"""
+        return self.connection.state == CONNECTED
 
-    def run_until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
-        """Let time pass until ``condition`` holds. Raises ``TimeoutError`` if it does not in ``seconds``."""
-        until = self.now + seconds
-        while not condition():
-            if not self._step(until):
-                self.now = until
-                raise TimeoutError(f"nothing happens any more, or not within {seconds:g} seconds")
+    def open(self, connect: Connect | None = None) -> None:
+        """Open a Network Connection and send CONNECT (by default with Clean Start); drops the last one."""
+        if self.wire is not None:
+            self.wire.to_broker.close()
+            self.lost(self.wire)
+        if self.connection.connect_packet is not None or self.connection.state == CLOSED:
+            self.connection = ClientConnection(self.session, **self.settings)
+        self.wire = Wire(self.network, self, self.network.broker, self.network.watchers)
+        self.network.broker.accept(self.wire)
+        self.connection.connect(
+            connect if connect is not None else Connect(self.version, self.client_id), self.network.now
+        )
+        self.flush()
 
-    def settle(self) -> None:
-        """Let time pass until no bytes, batches or answers are on their way; deadlines may be left."""
-        while self._events:
-            self._step(self._events[0][0])
+    def begin_publish(self, message: ApplicationMessage) -> Outgoing:
+        """Publish, or have it wait in the session."""
+        entry = self.connection.publish(message, self.network.now)
+        self.flush()
+        return entry
 
-    def _step(self, until: float) -> bool:
-        """Do what is due next, if that is before ``until``; False where nothing is."""
-        due: Callable[[], None] | None = None
-        when = self._events[0][0] if self._events else float("inf")
-        actors: list[SimulatedBroker | SimulatedClient] = [self.broker, *self.clients]
-        for actor in actors:
-            deadline = max(actor.next_deadline(), self.now)
-            if deadline < when:
-                when = deadline
-                due = actor.deadline_reached
-        if when > until or when == float("inf"):
-            return False
-        self.now = max(self.now, when)
-        if due is None:
-            due = heapq.heappop(self._events)[2]
-        due()
-        return True
+    def begin_subscribe(self, subscriptions: list[tuple[str, int]], identifier: int = 0) -> int:
+        """Send SUBSCRIBE; its Packet Identifier."""
+        packet_id = self.connection.subscribe(subscriptions, self.network.now, identifier)
+        self.flush()
+        return packet_id
 
-    # ---- looking on ----
+    def begin_unsubscribe(self, topic_filters: list[str]) -> int:
+        """Send UNSUBSCRIBE; its Packet Identifier."""
+        packet_id = self.connection.unsubscribe(topic_filters, self.network.now)
+        self.flush()
+        return packet_id
 
-    def tell(self, wire: Wire, from_client: bool, data: bytes) -> None:
-        """Whole packets leave one side: show them to the watchers."""
-        if not self.watchers:
-            return
-        pos = 0
-        while pos < len(data):
-            end = packet_end(data, pos)
-            packet = decode(data, pos, end, wire.version)
-            for watcher in self.watchers:
-                watcher.packet(wire, from_client, packet)
-            pos = end
+    def acknowledge(self, packet_id: int, reason_code: int = 0) -> bool:
+        """Acknowledge a received message, with the setting ``manual_acks``."""
+        acknowledged = self.connection.acknowledge(packet_id, self.network.now, reason_code)
+        self.flush()
+        return acknowledged
+
+    def close(self, reason_code: int = 0, session_expiry: int | None = None) -> None:
+        """Send DISCONNECT and close."""
+        self.connection.disconnect(self.network.now, reason_code, session_expiry)
+        self.flush()
+
+    def cut(
+        self,
+        client_notices: float | None = 0.0,
+        broker_notices: float | None = 0.0,
+        loses_what_is_on_its_way: bool = True,
+    ) -> None:
+        """Cut the wire there is, if any: see ``Wire.cut``."""
+        if self.wire is not None:
+            self.wire.cut(client_notices, broker_notices, loses_what_is_on_its_way)
+
+    # ---- the network's side ----
+
+    def arrived(self, wire: Wire, data: bytes) -> None:
+        """Bytes came."""
+        if wire is self.wire:
+            self.connection.receive(data, self.network.now)
+            self.flush()
+
+    def lost(self, wire: Wire) -> None:
+        """The network, or the broker, has closed a wire."""
+        if wire is self.wire:
+            self.connection.detach(self.network.now)
+            self.flush()
+            self.wire = None
+
+    def next_deadline(self) -> float:
+        """When ``deadline_reached`` is due; infinity: never."""
+        return self.connection.next_deadline()
+
+    def deadline_reached(self) -> None:
+        """Do what is due."""
+        self.connection.deadline_reached(self.network.now)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the connection has to say, take what it has to tell, close what is over."""
+        connection = self.connection
+        wire = self.wire
+        data = connection.take_output()
+        if wire is not None and data:
+            wire.send(True, data)
+        events = connection.take_events()
+        self.events += events
+        if wire is not None and connection.state == CLOSED:
+            wire.to_broker.close()
+        for event in events:
+            self.happened(event)
+
+    def happened(self, event: Event) -> None:
+        """Something happened; for subclasses. May call anything of this client."""

@@ -23,8 +23,7 @@ from curier.protocol.events import (
 )
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.outgoing import Outgoing
-from curier.testing.client import SimulatedClient
-from curier.testing.network import Network
+from curier.testing.network import Network, SimulatedClient
 from curier.types import Message, QoS, Will
 
 

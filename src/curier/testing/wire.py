@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
+from curier.codec.decode import decode
 from curier.codec.packets import Packet
-
-if TYPE_CHECKING:
-    from curier.testing.client import SimulatedClient
-    from curier.testing.network import Network
+from curier.codec.primitives import packet_end
+from curier.testing.medium import Medium
 
 
 class Watcher:
@@ -23,8 +21,8 @@ class Watcher:
 class Pipe:
     """One direction of a wire: bytes arrive in order, later, in pieces that need not be those sent."""
 
-    def __init__(self, network: Network, deliver: Callable[[bytes], None], end: Callable[[], None]) -> None:
-        self.network = network
+    def __init__(self, medium: Medium, deliver: Callable[[bytes], None], end: Callable[[], None]) -> None:
+        self.medium = medium
         self.deliver = deliver
         self.end = end
         self.is_open = True  # takes bytes
@@ -33,19 +31,20 @@ class Pipe:
 
     def send(self, data: bytes) -> None:
         """Have ``data`` arrive, unless the pipe is closed or breaks."""
-        network = self.network
+        medium = self.medium
         while data and self.is_open:
-            size = network.random.randint(1, len(data)) if network.splits else len(data)
-            self._last = max(self._last, network.now + network.draw(network.latency))
-            network.call_at(self._last, partial(self._arrive, data[:size]))
+            size = medium.random.randint(1, len(data)) if medium.splits else len(data)
+            self._last = max(self._last, medium.now + medium.draw(medium.latency))
+            medium.call_at(self._last, partial(self._arrive, data[:size]))
             data = data[size:]
 
     def close(self) -> None:
         """Have the other end see the end of the stream, behind everything that was sent."""
         if self.is_open:
             self.is_open = False
-            when = max(self._last, self.network.now + self.network.draw(self.network.latency))
-            self.network.call_at(when, self._ended)
+            medium = self.medium
+            when = max(self._last, medium.now + medium.draw(medium.latency))
+            medium.call_at(when, self._ended)
 
     def _arrive(self, data: bytes) -> None:
         if self.is_whole:
@@ -56,17 +55,45 @@ class Pipe:
             self.end()
 
 
-class Wire:
-    """A Network Connection between one client and the broker."""
+class End:
+    """Who is at one end of wires."""
 
-    def __init__(self, network: Network, client: SimulatedClient) -> None:
-        self.network = network
+    def arrived(self, wire: Wire, data: bytes) -> None:
+        """Bytes came."""
+
+    def lost(self, wire: Wire) -> None:
+        """The network, or the other end, has closed a wire."""
+
+
+class Caller(End):
+    """Who opens wires."""
+
+    client_id: str
+    version: int
+
+
+class Wire:
+    """A Network Connection between one client and the broker. ``watchers`` see what passes."""
+
+    def __init__(self, medium: Medium, client: Caller, broker: End, watchers: list[Watcher]) -> None:
+        self.medium = medium
         self.client = client
+        self.watchers = watchers
         self.version = client.version
-        self.number = network.next_number()
-        broker = network.broker
-        self.to_broker = Pipe(network, partial(broker.arrived, self), partial(broker.lost, self))
-        self.to_client = Pipe(network, partial(client.arrived, self), partial(client.lost, self))
+        self.number = medium.next_number()
+        self.to_broker = Pipe(medium, partial(broker.arrived, self), partial(broker.lost, self))
+        self.to_client = Pipe(medium, partial(client.arrived, self), partial(client.lost, self))
+
+    def send(self, from_client: bool, data: bytes) -> None:
+        """Whole packets leave one end: show them to the watchers, and have them arrive."""
+        pos = 0
+        while self.watchers and pos < len(data):
+            end = packet_end(data, pos)
+            packet = decode(data, pos, end, self.version)
+            for watcher in self.watchers:
+                watcher.packet(self, from_client, packet)
+            pos = end
+        (self.to_broker if from_client else self.to_client).send(data)
 
     def cut(
         self,
@@ -83,4 +110,4 @@ class Wire:
             if loses_what_is_on_its_way:
                 pipe.is_whole = False
             if notices is not None:
-                self.network.call_later(notices, pipe.end)
+                self.medium.call_later(notices, pipe.end)
