@@ -16,6 +16,9 @@ from curier.protocol.connection import NO_HELD
 from curier.session import incoming, outgoing
 from curier.session.outgoing import NO_BURSTS, NO_ENTRIES
 from curier.topics.routes import NONE
+from tests.waiting import pytest_runtest_teardown, pytest_timeout_set_timer
+
+__all__ = ["pytest_runtest_teardown", "pytest_timeout_set_timer"]  # hooks: they end a test that hangs
 
 # A slow machine is no error of a test: no deadline, no complaint about slow generation.
 settings.register_profile(

@@ -25,6 +25,7 @@ from curier.codec.packets import (
 )
 from curier.codec.primitives import packet_end
 from curier.codec.properties import Properties
+from tests.waiting import until
 
 Meddle = Callable[[int, bytes], list[bytes]]
 """The PUBLISH packets that a subscriber gets for the n-th one, counted from 0."""
@@ -147,7 +148,10 @@ class Meddler:
 
     async def _part(self) -> None:
         """Close what is still open, those connections included that are just being accepted."""
-        while self.clients or len(asyncio.all_tasks()) > 1:
+
+        def all_left() -> bool:
             for client in self.clients:
                 client.transport.abort()
-            await asyncio.sleep(0)
+            return not self.clients and len(asyncio.all_tasks()) == 1
+
+        await until(all_left, pause=0)

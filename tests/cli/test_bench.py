@@ -26,6 +26,7 @@ from curier.codec.properties import Properties
 from curier.loadgen import SCENARIOS
 from tests.cli.meddler import Meddle, Meddler
 from tests.test_docs import ROOT, rows
+from tests.waiting import wait_until
 
 
 class Ran:
@@ -154,11 +155,12 @@ class TestScenarios:
         program += ["--topic", "my/test", "--seconds", "40", "--qos", "1"]
         with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as other:
             # Nobody knows when it has subscribed; what it has not seen from its beginning on is not lost.
-            while other.poll() is None:
-                ran = bench(
-                    "pub", url, "--messages", 400, "--publishers", 2, "--topic", "my/test", "--qos", 1
-                )
-                assert ran.code == 0
+            def has_it_all() -> bool:
+                options = ("--messages", 400, "--publishers", 2, "--topic", "my/test", "--qos", 1)
+                assert bench("pub", url, *options).code == 0
+                return other.poll() is not None
+
+            wait_until(has_it_all)
             out, _ = other.communicate()
         found = json.loads(out)
         assert other.returncode == 0
@@ -272,8 +274,12 @@ class TestMistakes:
         with Meddler(meddle) as broker:
             program = [sys.executable, "-m", "curier", "bench", "sub", broker.url, "--messages", "20"]
             with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as other:
-                while other.poll() is None:
+
+                def has_it_all() -> bool:
                     bench("pub", broker.url, "--messages", 10)
+                    return other.poll() is not None
+
+                wait_until(has_it_all)
                 out, _ = other.communicate()
         assert "messages that no `curier bench` has sent" in out
         assert other.returncode == 0

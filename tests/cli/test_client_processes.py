@@ -18,6 +18,7 @@ import pytest
 from curier.auth.password_file import set_password
 from tests.cli.conftest import BrokerThread, Curier
 from tests.interop.process import BrokerProcess
+from tests.waiting import wait_until
 
 
 class Process:
@@ -80,11 +81,8 @@ def topic() -> str:
 
 def ready(process: Process, curier: Curier, topic: str) -> None:
     """Wait until a subscriber that prints is there."""
-    while True:
-        result = curier("pub", "-t", topic, "-m", "ready?", "-q", 1, "-d")
-        if ": 0x00" in result.stderr:
-            assert process.line() == "ready?\n"
-            return
+    wait_until(lambda: ": 0x00" in curier("pub", "-t", topic, "-m", "ready?", "-q", 1, "-d").stderr)
+    assert process.line() == "ready?\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -116,8 +114,7 @@ def test_a_signal_ends_the_waiting_for_input(start: Any, topic: str, how: str) -
     else:
         process.popen.stdin.write("a")
         process.popen.stdin.flush()
-        while not ready_to_be_stopped(process.popen.pid):
-            pass
+        wait_until(lambda: ready_to_be_stopped(process.popen.pid))
     process.popen.send_signal(signal.SIGINT)
     code = process.popen.wait(30)
     assert (code, "Traceback" in process.popen.stderr.read()) == (130, False)

@@ -11,6 +11,7 @@ from contextlib import suppress
 import pytest
 
 from curier.cli.log_writer import LogWriter, write_if_it_can_be
+from tests.waiting import wait_until
 
 Pipe = tuple[int, int]
 
@@ -67,9 +68,13 @@ def test_the_end_does_not_wait_for_a_reader_either(pipe: Pipe, monkeypatch: pyte
     writer.close()
     assert writer._thread.is_alive()  # it still waits, and nobody waits for it
     os.set_blocking(pipe[0], False)
-    while writer._thread.is_alive():
+
+    def has_ended() -> bool:
         with suppress(BlockingIOError):
             os.read(pipe[0], 65_536)
+        return not writer._thread.is_alive()
+
+    wait_until(has_ended, pause=0)
 
 
 def test_nobody_there_is_no_error(pipe: Pipe) -> None:

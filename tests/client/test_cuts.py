@@ -18,6 +18,7 @@ from curier.broker.options import Options
 from curier.client.dial import DialSettings
 from curier.client.urls import ServerUrl
 from tests.client.stage import Stage, virtual
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -137,8 +138,7 @@ async def converse(stage: Stage, version: int, qos: int, pause: float) -> list[b
             receipts = [client.publish_nowait("a", str(begin + number), qos=qos) for number in range(3)]
             for receipt in receipts:
                 await receipt
-        while b"5" not in found:
-            await asyncio.sleep(1)
+        await until(lambda: b"5" in found, pause=1, patience=10_000)
         await asyncio.sleep(100)  # whatever comes twice has come by then
         await stream.close()
         await reading

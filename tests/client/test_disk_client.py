@@ -13,6 +13,7 @@ import curier
 from curier.client.client import Client
 from curier.session.session import Session as SessionState
 from tests.store.faults import FullDisk
+from tests.waiting import until
 
 RECONNECT = curier.Reconnect(first=0.01, longest=0.1)
 
@@ -36,12 +37,6 @@ async def left_by_a_kill(path: Path, to: Path) -> SessionState:
     state = await session.open("me")
     await session.close()
     return state
-
-
-async def until_disconnected(client: Client) -> None:
-    async with asyncio.timeout(10):
-        while client.is_connected:
-            await asyncio.sleep(0)
 
 
 async def test_what_one_life_accepted_the_next_delivers(broker: curier.Broker, tmp_path: Path) -> None:
@@ -90,11 +85,9 @@ async def test_a_message_that_is_taken_without_a_connection_does_not_come_again(
         async with lasting, lasting.subscribe("t", qos=2) as stream:
             for number in range(3):
                 await other.publish("t", b"%d" % number, qos=2)
-            async with asyncio.timeout(10):
-                while len(stream) < 3:
-                    await asyncio.sleep(0.005)
+            await until(lambda: len(stream) == 3)
             lasting._link.abort()
-            await until_disconnected(lasting)
+            await until(lambda: not lasting.is_connected, pause=0)
             assert (await stream.get()).payload == b"0"
             kept = await left_by_a_kill(tmp_path / "a", tmp_path / "b")
             assert len(kept.incoming.identifiers) == 1

@@ -34,6 +34,7 @@ from curier.codec.packets import (
 from tests.client.hostile import Peer, hostile
 from tests.client.servers import on_every_loop
 from tests.client.stage import Watch
+from tests.waiting import until
 
 QUICK = curier.Reconnect(first=0.01, longest=0.02)
 MEGABYTE = b"x" * 2**20
@@ -126,8 +127,7 @@ async def test_a_server_that_has_us_answer_and_reads_no_answer(
         Watch(client) as watch,
     ):
         go.set()
-        while "Connected" not in watch.kinds():
-            await asyncio.sleep(0.01)
+        await until(lambda: "Connected" in watch.kinds())
         assert "does not read" in str(watch.events[0])
 
 
@@ -186,7 +186,8 @@ async def test_byte_by_byte(version: int) -> None:
 @on_every_loop
 async def test_leaving_a_server_that_answers_nothing(reads: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """No UNSUBACK, no PUBACK, and nothing is read: leaving ends, and leaves no task behind."""
-    monkeypatch.setattr(client_module, "GOODBYE", 0.05)
+    # Who reads hears all there is to say, however long the megabytes before it take.
+    monkeypatch.setattr(client_module, "GOODBYE", 30.0 if reads else 0.05)
     left = asyncio.Event()
     seen: list[object] = []
 
@@ -208,8 +209,7 @@ async def test_leaving_a_server_that_answers_nothing(reads: bool, monkeypatch: p
         assert not [task for task in asyncio.all_tasks() - servers if "curier" in task.get_name()]
         left.set()
         if reads:
-            while not any(isinstance(packet, Disconnect) for packet in seen):
-                await asyncio.sleep(0.01)
+            await until(lambda: any(isinstance(packet, Disconnect) for packet in seen))
             assert any(isinstance(packet, Unsubscribe) for packet in seen)
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before

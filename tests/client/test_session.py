@@ -26,6 +26,7 @@ from curier.session.session import Session as SessionState
 from curier.store import frames
 from curier.store.log import LogStore
 from tests.store.faults import FullDisk, the_file
+from tests.waiting import until
 
 NOW = 1_700_000_000.0
 
@@ -149,9 +150,7 @@ async def test_qos_2_leaves_when_it_is_durable(tmp_path: Path) -> None:
         assert connection.take_output() == b""
         connection.release(session.write(), NOW)
         assert connection.take_output() == b""  # written, and not yet synced
-        async with asyncio.timeout(30):
-            while not connection.output:
-                await asyncio.sleep(0.001)
+        await until(lambda: bool(connection.output))
         assert connection.take_output().startswith(b"\x34")
 
 
@@ -260,9 +259,7 @@ async def test_a_message_that_cannot_be_kept_is_not_accepted(
         with pytest.raises(StoreError, match="the disk is full"):
             session.note(Outgoing(message(b"refused as well"), 2, False))
         disk.is_full = False
-        async with asyncio.timeout(30):
-            while session.trouble:
-                await asyncio.sleep(0.01)
+        await until(lambda: not session.trouble)
         assert troubles[1:] == [""]
         say(session, state, b"after")
         noted = Outgoing(message(b"noted"), 2, False)

@@ -12,6 +12,7 @@ from curier.broker.options import Options
 from tests.client.any_server import overlapping_streams_each_get_a_message_once
 from tests.client.servers import on_every_loop
 from tests.client.stage import Watch
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -146,11 +147,14 @@ async def test_shared_subscriptions_divide_the_work() -> None:
     ):
         await client.publish_many((("job", str(number)) for number in range(100)), qos=1)
         found: Counter[bytes] = Counter()
-        while sum(found.values()) < 100:
+
+        def all_came() -> bool:
             for stream in (one, two):
                 while (message := stream.get_nowait()) is not None:
                     found[message.payload] += 1
-            await asyncio.sleep(0.01)
+            return sum(found.values()) >= 100
+
+        await until(all_came)
         assert set(found.values()) == {1}
 
 
@@ -182,8 +186,7 @@ async def test_two_clients_of_one_name() -> None:
     async with curier.Broker(listen=ANYWHERE) as broker:
         first = curier.connect(url_of(broker), client_id="me")
         living = asyncio.ensure_future(live(first))
-        while not first.is_connected:
-            await asyncio.sleep(0.01)
+        await until(lambda: first.is_connected)
         async with curier.connect(url_of(broker), client_id="me") as second:
             with pytest.raises(curier.ConnectionLost, match="0x8E"):
                 async with first.subscribe("a") as stream:

@@ -16,6 +16,7 @@ from random import Random
 
 from tests.crash.rounds import BrokerProcess, Caller
 from tests.store.peer import Peer
+from tests.waiting import comes_to_rest, until
 
 SECONDS_TO_SETTLE = 90.0
 
@@ -123,18 +124,14 @@ class ClientRounds:
             watching.result()
         accepted = set(self.accepted)
         await self._until(lambda: accepted <= {int(payload) for _, payload in self.witness.got}, "rest")
-        taken = -1
-        while taken != (taken := len(self.taker.lines())):
-            await asyncio.sleep(2.0)
+        await until(comes_to_rest(lambda: len(self.taker.lines())), 2.0, SECONDS_TO_SETTLE)
         (self.directory / "stop-taking").touch()
         await asyncio.to_thread(self.taker.finish)
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
         try:
-            async with asyncio.timeout(SECONDS_TO_SETTLE):
-                while not condition():
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
+            await until(condition, 0.02, SECONDS_TO_SETTLE)
+        except AssertionError:
             raise AssertionError(f"no {what} within {SECONDS_TO_SETTLE:g} seconds") from None
 
     @property

@@ -19,6 +19,7 @@ from random import Random
 import psutil
 
 from tests.store.peer import Peer, check_pair, check_retained
+from tests.waiting import comes_to_rest, until
 
 LISTENING = re.compile(r"listening on tcp://127\.0\.0\.1:(\d+)\n")
 SECONDS_TO_SETTLE = 40.0
@@ -206,17 +207,14 @@ class Rounds:
         for caller in self.callers:
             caller.speaks = caller.breaks_off = False
         await self._wait_for(lambda: not any(peer.unfinished for peer in self.senders), "acknowledgements")
-        got = -1
-        while got != (got := sum(len(peer.got) for peer in self.receivers)):
-            await asyncio.sleep(1.0)
+        all_got = comes_to_rest(lambda: sum(len(peer.got) for peer in self.receivers))
+        await until(all_got, 1.0, SECONDS_TO_SETTLE)
         await self._wait_for(lambda: not any(peer.identifiers for peer in self.receivers), "PUBREL")
 
     async def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
         try:
-            async with asyncio.timeout(SECONDS_TO_SETTLE):
-                while not condition():
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
+            await until(condition, 0.02, SECONDS_TO_SETTLE)
+        except AssertionError:
             log = self.broker.log.read_text()[-3000:]
             raise AssertionError(f"no {what} within {SECONDS_TO_SETTLE:g} seconds:\n{log}") from None
 

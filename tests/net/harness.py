@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
@@ -337,9 +337,3 @@ def connection_of(broker: curier.Broker, client_id: str) -> BrokerConnection:
     connection = broker.core.sessions[client_id].connection
     assert connection is not None
     return connection
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what no event tells of. The test's time limit ends it otherwise."""
-    while not condition():
-        await asyncio.sleep(0.005)

@@ -21,7 +21,8 @@ from curier.codec.packets import (
     Suback,
     Subscribe,
 )
-from tests.net.harness import Peer, options, running, until
+from tests.net.harness import Peer, options, running
+from tests.waiting import until
 
 
 class Gate(Authenticator):

@@ -10,7 +10,8 @@ from curier.codec.packets import Connect, Disconnect, Pingreq, Pingresp, Puback,
 from curier.net.reactor import SocketWire
 from curier.net.transports import TransportWire
 from curier.net.wire import TURN_BYTES
-from tests.net.harness import Exchange, Peer, connection_of, options, running, until
+from tests.net.harness import Exchange, Peer, connection_of, options, running
+from tests.waiting import until
 
 KIB = 1024
 

@@ -14,7 +14,8 @@ import curier
 from curier.broker.hooks import Hook
 from curier.codec.encode import encode
 from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Pingresp, Publish, Subscribe
-from tests.net.harness import ANYWHERE, Peer, options, running, until
+from tests.net.harness import ANYWHERE, Peer, options, running
+from tests.waiting import until
 
 statement = pytest.mark.statement
 

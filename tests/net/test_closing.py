@@ -8,7 +8,8 @@ import pytest
 
 from curier.auth.base import Authenticator, Credentials, Verdict
 from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Puback, Publish
-from tests.net.harness import Peer, connection_of, options, running, until
+from tests.net.harness import Peer, connection_of, options, running
+from tests.waiting import until
 
 MEGABYTE = bytes(1_000_000)
 

@@ -10,7 +10,8 @@ from curier.broker.connection import BrokerConnection
 from curier.broker.hooks import Hook
 from curier.codec.packets import Disconnect, Puback, Publish, Will
 from curier.session.message import ApplicationMessage
-from tests.net.harness import Exchange, Peer, options, running, until
+from tests.net.harness import Exchange, Peer, options, running
+from tests.waiting import until
 
 
 class Broken(Hook):

@@ -32,7 +32,8 @@ from curier.codec.packets import (
     Will,
 )
 from tests.net.conftest import WIRES
-from tests.net.harness import ChildBroker, Exchange, Peer, until
+from tests.net.harness import ChildBroker, Exchange, Peer
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

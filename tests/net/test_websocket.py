@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from curier.errors import ConnectionLost
 from curier.net import websocket
 from curier.net.websocket import ClientWebSocket, ServerWebSocket, WebSocketTransport
+from tests.waiting import until
 
 MASK = b"\0\0\0\0"
 REQUEST = (
@@ -350,8 +351,7 @@ async def test_a_close_that_gets_no_answer(by: str, monkeypatch: pytest.MonkeyPa
     else:
         end.socket.data_received(frame(CLOSE))
     end.wire.calls.clear()
-    while not end.wire.calls:
-        await asyncio.sleep(0)
+    await until(lambda: bool(end.wire.calls), pause=0)
     assert end.wire.calls == ["close"]
     assert end.end() == ""
 
@@ -503,8 +503,7 @@ async def test_a_client_that_never_opens() -> None:
     wire = Wire()
     server.connection_made(wire)
     server.data_received(REQUEST[:30])
-    while not wire.calls:
-        await asyncio.sleep(0)
+    await until(lambda: bool(wire.calls), pause=0)
     assert wire.calls == ["abort"]
     server.connection_lost(None)
 
@@ -514,7 +513,7 @@ async def test_a_handshake_without_end() -> None:
     wire = Wire()
     client.connection_made(wire)
     client.data_received(b"HTTP/1.1 404 x\r\nContent-Length: 1000000\r\n\r\n")
-    while not wire.calls:
+    for _ in range(websocket.HANDSHAKE_BYTES // 10_000 + 1):
         client.data_received(b"x" * 10_000)
     client.data_received(b"x" * 10_000)
     assert wire.calls == ["abort"]

@@ -21,6 +21,7 @@ from curier.store.frames import FRAME, HEADER, MAGIC
 from curier.store.log import LogStore
 from curier.testing.stores import StoreContract
 from tests.store.faults import BadDisk, FullDisk, SlowDisk, the_file
+from tests.waiting import until
 
 
 class TestFsync(StoreContract):
@@ -66,11 +67,6 @@ class Life:
     def commit(self, *batches: int) -> None:
         for number in batches:
             self.store.commit(Batch(number, [record(number)]))
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
-            while not condition():
-                await asyncio.sleep(0.001)
 
 
 async def found(directory: Path) -> list[int]:
@@ -164,8 +160,8 @@ async def test_a_log_that_has_grown_goes_on_in_a_new_file(tmp_path: Path, durabi
         life.store.snapshot = lambda: Batch(newest, [record(1000)])
         for newest in range(1, 101):
             life.commit(newest)
-        await life.until(lambda: life.told[-1:] == [100])
-        await life.until(lambda: len(names(tmp_path)) == 2)
+        await until(lambda: life.told[-1:] == [100])
+        await until(lambda: len(names(tmp_path)) == 2)
     path = the_file(tmp_path)
     assert names(tmp_path) == [path.name, "lock"]
     assert int(path.stem) > 2
@@ -205,7 +201,7 @@ async def test_a_full_disk_keeps_nothing_by_halves_and_goes_on_when_there_is_roo
 ) -> None:
     async with Life(tmp_path) as life:
         life.commit(1)
-        await life.until(lambda: life.told == [1])
+        await until(lambda: life.told == [1])
         disk = FullDisk(monkeypatch)
         with pytest.raises(StoreError, match=f"{tmp_path}: the disk is full; make room"):
             life.store.append(Batch(2, [record(2)]))
@@ -221,7 +217,7 @@ async def test_a_full_disk_keeps_nothing_by_halves_and_goes_on_when_there_is_roo
         await asyncio.sleep(0.05)
         assert life.told == [1]
         disk.is_full = False
-        await life.until(lambda: life.told == [1, 4])
+        await until(lambda: life.told == [1, 4])
         assert life.troubles[1:] == [""]
         assert life.store.trouble == ""
     assert await found(tmp_path) == [1, 3, 4]
@@ -249,7 +245,7 @@ async def test_no_room_for_a_new_file_is_no_trouble(tmp_path: Path, monkeypatch:
 
         monkeypatch.setattr(frames.Log, "begin", full)
         life.commit(*range(1, 11))
-        await life.until(lambda: life.told[-1:] == [10])
+        await until(lambda: life.told[-1:] == [10])
         assert not life.troubles
         monkeypatch.setattr(frames.Log, "begin", begin)
     assert await found(tmp_path) == list(range(1, 11))
@@ -262,18 +258,18 @@ async def test_what_could_not_be_synced_is_written_anew(
     async with Life(tmp_path) as life:
         life.store.snapshot = lambda: Batch(3, [record(1), record(2), record(3)])
         life.commit(1)
-        await life.until(lambda: life.told == [1])
+        await until(lambda: life.told == [1])
         disk = BadDisk(monkeypatch)
         life.commit(2)
-        await life.until(lambda: bool(life.troubles))
+        await until(lambda: bool(life.troubles))
         assert "cannot be written (Input/output error)" in life.troubles[0]
         with pytest.raises(StoreError):
             life.store.append(Batch(9, [record(9)]))
         life.commit(3)
-        await life.until(lambda: disk.calls > 3)
+        await until(lambda: disk.calls > 3)
         assert life.told == [1]  # nothing is promised meanwhile
         disk.is_bad = False
-        await life.until(lambda: life.told == [1, 3])
+        await until(lambda: life.told == [1, 3])
         assert life.troubles[-1] == ""
     assert int(the_file(tmp_path).stem) > 1  # the files that were not whole are gone
     assert await found(tmp_path) == [1, 2, 3]

@@ -15,6 +15,7 @@ from curier.session.records import Batch, Subscribed
 from curier.store.base import Store
 from curier.store.sqlite import SqliteStore
 from curier.testing.stores import SESSION, StoreContract, look, restore
+from tests.waiting import until
 
 
 class TestFsync(StoreContract):
@@ -36,12 +37,6 @@ def pid_of(store: SqliteStore) -> int:
 
 async def found(directory: Path) -> BrokerCore:
     return await asyncio.to_thread(look, lambda: SqliteStore(directory))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_killed_process_is_started_again_and_gets_the_open_batch(tmp_path: Path) -> None:

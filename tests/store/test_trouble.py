@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -21,6 +21,7 @@ from curier.errors import StoreError
 from curier.server import Broker
 from curier.store.database import FILE_NAME
 from curier.store.sqlite import SqliteStore
+from tests.waiting import until
 
 
 class Client:
@@ -81,12 +82,6 @@ def store_of(broker: Broker) -> SqliteStore:
     store = broker._store
     assert isinstance(store, SqliteStore)
     return store
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

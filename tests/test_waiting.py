@@ -1,0 +1,79 @@
+"""A test that hangs ends, on every loop, and the others go on; a wait that is in vain says so."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.client.servers import LOOPS
+from tests.waiting import until, wait_until
+
+HERE = Path(__file__).parent
+
+HANGING = """
+import asyncio, pytest, time
+from tests.client.servers import on_every_loop
+
+async def hang():
+    while True:
+        await asyncio.sleep(0)
+
+@on_every_loop
+async def test_itself():
+    await hang()
+
+@on_every_loop
+async def test_a_task():
+    await asyncio.create_task(hang())
+
+@on_every_loop
+async def test_a_callback():
+    asyncio.get_running_loop().call_soon(lambda: time.sleep(1000))
+    await asyncio.sleep(1000)
+
+async def test_on_the_loop_of_the_plugin():
+    await hang()
+
+def test_without_a_loop():
+    time.sleep(1000)
+
+@pytest.fixture
+def slow_to_leave():
+    yield
+    time.sleep(1000)
+
+def test_a_fixture_that_hangs(slow_to_leave):
+    assert not "this fails"
+
+def test_the_next():
+    assert True
+"""
+
+
+@pytest.mark.slow
+def test_a_test_that_hangs_ends_on_every_loop(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.waiting import *\n")
+    (tmp_path / "test_hanging.py").write_text(HANGING)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=0.5"]
+    command += ["-c", "pyproject.toml", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=50, cwd=HERE.parent)
+    hung = 3 * len(LOOPS) + 2
+    assert f"{hung + 1} failed, 1 passed, 1 error" in ran.stdout, ran.stdout + ran.stderr
+    assert ran.stdout.count("longer than 0.5 seconds\n") == hung + 1
+
+
+async def test_a_wait_in_vain() -> None:
+    tries = []
+
+    def never() -> bool:
+        tries.append(1)
+        return False
+
+    with pytest.raises(AssertionError, match=r"not within 0\.02 seconds"):
+        await until(never, patience=0.02)
+    with pytest.raises(AssertionError, match=r"not within 0\.02 seconds"):
+        wait_until(never, patience=0.02)
+    assert len(tries) > 2
+    await until(lambda: True)
+    wait_until(lambda: True)

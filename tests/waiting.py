@@ -1,0 +1,107 @@
+"""Waiting in tests: for what no event tells of, with an end; and the time limit of every test.
+
+A loop that polls waits for ever when what it waits for does not come. So all tests wait with ``until`` and
+``wait_until``; ruff's ASYNC110 finds loops that only sleep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+import pytest
+
+PATIENCE: Final = 40.0  # seconds; under the time limit of a test, so that the message says what it waited for
+AGAIN: Final = 5.0  # seconds a test that is over time has for cleaning up, before that is ended as well
+
+
+async def until(condition: Callable[[], bool], pause: float = 0.005, patience: float = PATIENCE) -> None:
+    """Wait until ``condition`` holds, in the time of the running loop; ``AssertionError`` if it does not."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + patience
+    while not condition():
+        assert loop.time() < end, f"not within {patience:g} seconds"
+        await asyncio.sleep(pause)
+
+
+def wait_until(condition: Callable[[], bool], pause: float = 0.005, patience: float = PATIENCE) -> None:
+    """``until`` without a loop."""
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, f"not within {patience:g} seconds"
+        time.sleep(pause)
+
+
+def comes_to_rest(count: Callable[[], int]) -> Callable[[], bool]:
+    """A condition: ``count`` says what it said at the last look."""
+    last = -1
+
+    def is_at_rest() -> bool:
+        nonlocal last
+        before, last = last, count()
+        return last == before
+
+    return is_at_rest
+
+
+class TimeIsUp(SystemExit):
+    """Ends a test.
+
+    A loop hands every other exception to what runs at that moment, and goes on: asyncio's if that is a
+    callback or a task, uvloop's always.
+    """
+
+
+class TimeLimit:
+    """Ends a test on every loop, which pytest-timeout's own signal handler does not."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        self.why = f"{name} took longer than {seconds:g} seconds"
+        self.seconds = seconds
+        self.has_passed = False
+
+    def set(self) -> None:
+        self.has_passed = False
+        signal.signal(signal.SIGALRM, self._reached)
+        signal.setitimer(signal.ITIMER_REAL, self.seconds, AGAIN)
+
+    def cancel(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    def _reached(self, number: int, frame: FrameType | None) -> None:
+        """Leave a running loop between two callbacks, so that it still can cancel its tasks; if it does not
+        come to that, at any point.
+        """
+        if not self.has_passed:
+            self.has_passed = True
+            with contextlib.suppress(RuntimeError):
+                asyncio.get_running_loop().call_soon_threadsafe(self._end)
+                return
+        self._end()
+
+    def _end(self) -> NoReturn:
+        raise TimeIsUp(self.why)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: Any, settings: Any) -> bool | None:
+    """In conftest.py; pytest-timeout calls it when a test begins, and ``item.cancel_timeout``."""
+    if settings.method != "signal":
+        return None
+    item.time_limit = TimeLimit(item.nodeid, settings.timeout)
+    item.cancel_timeout = item.time_limit.cancel
+    item.time_limit.set()
+    return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: Any) -> None:
+    """In conftest.py. pytest-timeout cancels when a test fails; its fixtures may hang all the same."""
+    if hasattr(item, "time_limit"):
+        item.time_limit.set()
