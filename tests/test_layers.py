@@ -56,7 +56,7 @@ FLOORS: dict[str, list[str]] = {
         # behaviour
         *("dial", "link", "keeper", "outbox", "router", "subscriptions", "streams"),
         # the face
-        *("publishing", "requests", "client", "sync", "__init__"),
+        *("life", "publishing", "requests", "client", "sync", "__init__"),
     ],
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NewType, TypeAlias
+from typing import Final, NewType, TypeAlias
 
 Seconds = NewType("Seconds", float)
 """A point or span of time in seconds. Points are seconds since the epoch on a clock that never jumps."""
@@ -16,6 +16,8 @@ Seconds = NewType("Seconds", float)
 PacketId = NewType("PacketId", int)
 """A Packet Identifier, 1 to 65535 (5.0 section 2.2.1)."""
 
+VERSION_NAMES: Final = {3: "3.1", 4: "3.1.1", 5: "5.0"}
+"""What people call a Protocol Version."""
 
 Payload: TypeAlias = bytes | bytearray | memoryview | str | None
 """What can be published; text is sent as UTF-8, None as no bytes at all."""

@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar, cast
 from curier.client import keeper
 from curier.client.client import Client
 from curier.client.dial import DialSettings
+from curier.client.life import Life
 from curier.client.settings import ClientSettings
 from curier.client.urls import ServerUrl
 from curier.codec.constants import MQTT_50
@@ -356,6 +357,12 @@ def make_properties(**values: Any) -> Properties:
     for name, value in values.items():
         setattr(made, name, value)
     return made
+
+
+def life_of(client: Client) -> Life:
+    """What is behind the face of a client that was connected."""
+    assert client._life is not None
+    return client._life
 
 
 async def settle() -> None:

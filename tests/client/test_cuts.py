@@ -17,7 +17,7 @@ from curier.broker.effects import Close
 from curier.broker.options import Options
 from curier.client.dial import DialSettings
 from curier.client.urls import ServerUrl
-from tests.client.stage import Stage, virtual
+from tests.client.stage import Stage, life_of, virtual
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -190,7 +190,7 @@ async def publish_only(stage: Stage, qos: int) -> None:
         results = [await receipt for receipt in receipts]
         assert {result.reason_code for result in results} <= {0, 0x10}
         assert client.statistics.unfinished == 0
-        assert not client._link.connection.client_session.outgoing.unfinished()
+        assert not life_of(client).link.connection.client_session.outgoing.unfinished()
 
 
 @virtual

@@ -12,6 +12,7 @@ import pytest
 import curier
 from curier.client.client import Client
 from curier.session.session import Session as SessionState
+from tests.client.stage import life_of
 from tests.store.faults import FullDisk
 from tests.waiting import until
 
@@ -86,7 +87,7 @@ async def test_a_message_that_is_taken_without_a_connection_does_not_come_again(
             for number in range(3):
                 await other.publish("t", b"%d" % number, qos=2)
             await until(lambda: len(stream) == 3)
-            lasting._link.abort()
+            life_of(lasting).link.abort()
             await until(lambda: not lasting.is_connected, pause=0)
             assert (await stream.get()).payload == b"0"
             kept = await left_by_a_kill(tmp_path / "a", tmp_path / "b")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import curier
-from curier.client import client as client_module
+from curier.client import life
 from curier.client import link as link_module
 from curier.client.sync import LoopThread
 from curier.codec.encode import encode
@@ -33,7 +33,7 @@ from curier.codec.packets import (
 )
 from tests.client.hostile import Peer, hostile
 from tests.client.servers import on_every_loop
-from tests.client.stage import Watch
+from tests.client.stage import Watch, life_of
 from tests.waiting import until
 
 QUICK = curier.Reconnect(first=0.01, longest=0.02)
@@ -187,7 +187,7 @@ async def test_byte_by_byte(version: int) -> None:
 async def test_leaving_a_server_that_answers_nothing(reads: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """No UNSUBACK, no PUBACK, and nothing is read: leaving ends, and leaves no task behind."""
     # Who reads hears all there is to say, however long the megabytes before it take.
-    monkeypatch.setattr(client_module, "GOODBYE", 30.0 if reads else 0.05)
+    monkeypatch.setattr(life, "GOODBYE", 30.0 if reads else 0.05)
     left = asyncio.Event()
     seen: list[object] = []
 
@@ -240,7 +240,7 @@ async def test_leaving_is_cancelled_at_every_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However early: no socket stays open, and the session on disk can be opened again."""
-    monkeypatch.setattr(client_module, "GOODBYE", 3600.0)
+    monkeypatch.setattr(life, "GOODBYE", 3600.0)
     monkeypatch.setattr(link_module, "GOODBYE", 0.05)
     stop = asyncio.Event()
 
@@ -262,7 +262,7 @@ async def test_leaving_is_cancelled_at_every_step(
             leaving.cancel()
             await asyncio.wait([leaving])
             assert leaving.cancelled()
-            await client._link.closed
+            await life_of(client).link.closed
         stop.set()
     assert not caplog.records  # asyncio would tell of what nobody has caught
 

@@ -25,7 +25,7 @@ from curier.codec.packets import (
     Pubrel,
     Subscribe,
 )
-from tests.client.stage import Stage, Watch, make_properties, settle, virtual
+from tests.client.stage import Stage, Watch, life_of, make_properties, settle, virtual
 
 SESSION = {"client_id": "me", "session_expiry": 1000}
 WAITED_FOR = [0x00, 0x80, 0x83, 0x89, 0x8B, 0x8D, 0x93, 0x96, 0x97, 0x9C, 0x9F, 0xA0]
@@ -58,22 +58,17 @@ async def test_a_disconnect_that_passes(stage: Stage, code: int) -> None:
 @virtual
 async def test_a_disconnect_for_good(stage: Stage, code: int) -> None:
     """The client does not come back; everybody who waits is told why, once and for all."""
-
-    async def live() -> None:
-        async with stage.connect(**SESSION) as (client, wire):
-            receipt = client.publish_nowait("a", qos=1)
-            await wire.receive(Publish)
-            reading = asyncio.ensure_future(client.subscribe("b").__anext__())
-            await wire.subscribed()
-            wire.send(Disconnect(code, make_properties(reason_string="never")))
-            for waiting in (receipt, reading):
-                with pytest.raises(curier.ConnectionLost, match="never") as caught:
-                    await waiting
-                assert caught.value.reason_code == code
-            await asyncio.sleep(10_000)
-
-    with pytest.raises(curier.ConnectionLost):
-        await live()
+    async with stage.connect(**SESSION) as (client, wire):
+        receipt = client.publish_nowait("a", qos=1)
+        await wire.receive(Publish)
+        reading = asyncio.ensure_future(client.subscribe("b").__anext__())
+        await wire.subscribed()
+        wire.send(Disconnect(code, make_properties(reason_string="never")))
+        for waiting in (receipt, reading):
+            with pytest.raises(curier.ConnectionLost, match="never") as caught:
+                await waiting
+            assert caught.value.reason_code == code
+        await asyncio.sleep(10_000)
     assert len(stage.dialled) == 1
 
 
@@ -97,21 +92,17 @@ async def test_a_refusal_that_passes(stage: Stage, code: int) -> None:
 @pytest.mark.parametrize("code", REFUSED_FOR_GOOD)
 @virtual
 async def test_a_refusal_for_good(stage: Stage, code: int) -> None:
-    async def live() -> None:
-        async with stage.connect(**SESSION) as (client, wire):
-            receipt = client.publish_nowait("a", qos=1)
-            await settle()
-            wire.cut()
-            refusing = await stage.wire()
-            await refusing.receive(Connect)
-            refusing.send(Connack(False, code, make_properties(reason_string="never")))
-            with pytest.raises(curier.ConnectRefused, match="never") as caught:
-                await receipt
-            assert caught.value.reason_code == code
-            await asyncio.sleep(10_000)
-
-    with pytest.raises(curier.ConnectRefused):
-        await live()
+    async with stage.connect(**SESSION) as (client, wire):
+        receipt = client.publish_nowait("a", qos=1)
+        await settle()
+        wire.cut()
+        refusing = await stage.wire()
+        await refusing.receive(Connect)
+        refusing.send(Connack(False, code, make_properties(reason_string="never")))
+        with pytest.raises(curier.ConnectRefused, match="never") as caught:
+            await receipt
+        assert caught.value.reason_code == code
+        await asyncio.sleep(10_000)
     assert len(stage.dialled) == 2
 
 
@@ -410,7 +401,7 @@ async def test_a_server_that_does_not_wait_for_its_answer(stage: Stage) -> None:
     await wire.receive(Connect)
     wire.send(Auth(0x18, method), Connack(False, 0, method))
     await entering
-    task = client._link._answering
+    task = life_of(client).link._answering
     assert task is not None
     await asyncio.wait([task])
     assert task.exception() is None
@@ -427,7 +418,7 @@ async def test_an_authentication_that_cannot_begin_again_ends_the_client(stage: 
     wire = await stage.wire()
     await wire.accept(authentication_method="slow")
     await entering
-    task = client._task
+    task = life_of(client)._task
     assert task is not None
     wire.cut()
     await asyncio.wait([task])

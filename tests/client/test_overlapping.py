@@ -12,7 +12,7 @@ import curier
 from curier.client.arguments import OWN
 from curier.client.naming import MOST_KNOWN, Names
 from curier.codec.packets import Publish, Subscribe
-from tests.client.stage import Stage, Watch, Wire, make_properties, settle, virtual
+from tests.client.stage import Stage, Watch, Wire, life_of, make_properties, settle, virtual
 from tests.client.test_receiving import acks, open_stream
 
 
@@ -334,7 +334,7 @@ async def test_many_sets_of_identifiers_do_not_pile_up(stage: Stage) -> None:
         for number in range(1000):
             wire.send(publish("job/1", b"x", [identifier_of(renamed)] * (number + 1)))
         assert len(one) == 1000
-        assert all(len(route.chosen) <= 100 for route in client._router._routes.values())
+        assert all(len(route.chosen) <= 100 for route in life_of(client).router._routes.values())
 
 
 def test_names() -> None:

@@ -11,7 +11,7 @@ import pytest
 import curier
 from curier.codec.packets import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel
 from curier.types import to_bytes
-from tests.client.stage import Stage, Watch, make_properties, settle, virtual
+from tests.client.stage import Stage, Watch, life_of, make_properties, settle, virtual
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -302,7 +302,7 @@ async def test_offline_wait_waits_for_room_as_well(stage: Stage) -> None:
         for number in range(6):
             await settle()
             assert len(wire.packets) == 1
-            assert len(client._link.connection.client_session.outgoing.queue) <= 1
+            assert len(life_of(client).link.connection.client_session.outgoing.queue) <= 1
             assert (await wire.published()).topic == f"a/{number}"
         await asyncio.gather(*waiting)
 
@@ -321,7 +321,7 @@ async def test_what_waits_ends_with_the_client(stage: Stage) -> None:
 @virtual
 async def test_a_slow_network_makes_publish_wait(stage: Stage) -> None:
     async with stage.connect(offline_bytes=1000) as (client, wire):
-        client._link.pause_writing()
+        life_of(client).link.pause_writing()
         wire.stuck_bytes = 900
         waiting = asyncio.ensure_future(client.publish("a", b"x"))
         await settle()
@@ -330,7 +330,7 @@ async def test_a_slow_network_makes_publish_wait(stage: Stage) -> None:
         with pytest.raises(curier.QueueFull):
             client.publish_nowait("a", b"y" * 200)
         wire.stuck_bytes = 0
-        client._link.resume_writing()
+        life_of(client).link.resume_writing()
         await waiting
 
 
@@ -521,13 +521,13 @@ async def test_where_nothing_may_wait_what_need_not_is_sent(stage: Stage, offlin
             publishing = asyncio.ensure_future(client.publish("a", b"x", qos=qos))
             await wire.published()
             await publishing
-        client._link.pause_writing()
+        life_of(client).link.pause_writing()
         waiting = [asyncio.ensure_future(client.publish("a", str(number))) for number in range(3)]
         await settle()
         assert not any(one.done() for one in waiting)
         waiting.pop(0).cancel()
         await settle()
-        client._link.resume_writing()
+        life_of(client).link.resume_writing()
         await asyncio.gather(*waiting)
         assert [(await wire.receive(Publish)).payload for _ in range(2)] == [b"1", b"2"]
 
@@ -568,9 +568,9 @@ async def test_nothing_is_sent_again_while_the_network_takes_nothing(stage: Stag
     async with stage.connect(version=4, retry_interval=20, keep_alive=0) as (client, wire):
         receipt = client.publish_nowait("a", qos=1)
         await wire.receive(Publish)
-        client._link.pause_writing()
+        life_of(client).link.pause_writing()
         await asyncio.sleep(1000)
         assert wire.packets == []
-        client._link.resume_writing()
+        life_of(client).link.resume_writing()
         assert (await wire.published()).dup
         await receipt

@@ -9,12 +9,13 @@ is a connection, ``outbox`` has what is published, ``router`` and ``streams`` ha
 
 from __future__ import annotations
 
-import asyncio
+import os
 import weakref
+from asyncio.events import _get_running_loop as running_loop
 from collections.abc import Sequence
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from curier.client.arguments import (
     Acknowledge,
@@ -24,43 +25,29 @@ from curier.client.arguments import (
     check_stream,
     make_subscriptions,
 )
-from curier.client.events import (
-    Closed,
-    Connected,
-    Event,
-    EventReader,
-    MessagesDropped,
-    SessionLost,
-    Statistics,
-    StorageTrouble,
-)
-from curier.client.keeper import Keeper
-from curier.client.link import GOODBYE, Link, Owner, make_clock
-from curier.client.outbox import Outbox
-from curier.client.publishing import Publisher
+from curier.client.events import Event, EventReader, Statistics
+from curier.client.life import Life
+from curier.client.publishing import FORKED, NOWHERE, Publisher
 from curier.client.received import ReceivedMessage
 from curier.client.requests import Requester, Service
-from curier.client.router import Router
-from curier.client.session import Session
 from curier.client.settings import ClientSettings
 from curier.client.streams import Stream
-from curier.client.subscriptions import Subscriptions
 from curier.codec.constants import MQTT_50, PROTOCOL_ERROR
 from curier.codec.properties import Properties
-from curier.errors import ConnectionLost, LocalProtocolError, MqttError
-from curier.protocol import events as core_events
-from curier.protocol.client import ClientConnection
-from curier.protocol.connection import Traffic
-from curier.types import Payload, RetainHandling, Subscription
+from curier.errors import LocalProtocolError, MqttError
+from curier.types import VERSION_NAMES, Payload, RetainHandling, Subscription
+
+ENTERED: Final = "the client is connected already: close it first, or make one more"
 
 
-class Client(Publisher, Owner):
-    """One client. Use it as an async context manager; made by ``connect``.
+class Client(Publisher):
+    """One client. Use it as an async context manager, or ``connect`` and ``close`` it; made by ``connect``.
 
     Leaving the context waits up to ``linger`` seconds for what is published and not complete (not where the
     body raised), sends DISCONNECT and ends every task. Everything that waits when the client fails for good
     raises the one error that ended it; so does leaving, where nobody has met it. All methods belong to the
-    event loop the client was entered in.
+    event loop the client was connected in, and raise ``MqttError`` in any other, in another thread and in the
+    child of a fork. A client that has ended may be connected again; its streams are new ones then.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -69,117 +56,109 @@ class Client(Publisher, Owner):
         self.settings = settings
         self.random: Random = SystemRandom()
         self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()
-        self._subscriptions: Subscriptions | None = None
-        self._keeper: Keeper | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._error: MqttError | None = None
-        self._is_closing = False
-        self._shut_down = asyncio.Event()
-        self._is_over = False
-        self._claim_timer: asyncio.TimerHandle | None = None
-        self._server_properties: Properties | None = None
-        self._traffic = Traffic()
+        self._life: Life | None = None
+
+    def __repr__(self) -> str:
+        life = self._life
+        name = f" {self.client_id!r}" if self.client_id else ""
+        urls = self.settings.shown_urls()
+        if life is None or not life.is_open:
+            state = "not connected yet"
+        elif life.link.is_connected:
+            return f"<curier.Client{name}: connected to {life.link.name}, MQTT {VERSION_NAMES[self.version]}>"
+        elif life.error is not None:
+            state = f"ended: {life.error}"
+        elif life.is_closing:
+            state = "closed"
+        else:
+            state = "reconnecting" if life.keeper.connections else "connecting"
+        return f"<curier.Client{name} for {urls}: {state}>"
 
     # ---- the context ----
 
     async def __aenter__(self) -> Self:
-        """Connect. Raises ``ConnectRefused`` or ``ConnectionLost`` where the first attempt fails (unless
-        ``retry_first_connect``), ``StoreError`` where the session on disk cannot be used, ``ConfigError`` for
-        a URL, a proxy or a file that cannot be. Cancelling closes what was opened.
-        """
-        if self._outbox is not None:
-            raise RuntimeError("a client is entered once; make a new one with connect()")
-        settings = self.settings
-        self._loop = asyncio.get_running_loop()
-        self._clock = make_clock(self._loop)
-        session = self._session = settings.session if settings.session is not None else Session.memory()
-        session.on_committed = self._committed
-        session.on_trouble = self._troubled
-        state = await session.open(settings.client_id)
-        self._is_durable = state.journal is not None
-        disk = session if self._is_durable else None
-        self._router = Router(self._unclaimed, disk)
-        self._outbox = Outbox(settings, disk)
-        # Until there is a connection, one that never was takes what is published.
-        self._link = self._outbox.link = self.make_link(ClientConnection(state, requeues=True), "")
-        self._subscriptions = Subscriptions(self._link, self._router, self.tell, self._hold, settings.linger)
-        self._requester = Requester(self, self._subscriptions, settings.response_prefix)
-        try:
-            self._keeper = Keeper(self, state, session.server, self.random)
-            self._task = self._loop.create_task(self._keeper.run(), name=f"curier {settings.client_id}")
-            await asyncio.shield(self._keeper.first)
-        except BaseException:
-            await self._shut(0, None)
-            raise
-        return self
+        return await self.connect()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._is_forked:  # where it would not be ours to say goodbye
+            await self._close(lingers=error is None)
+
+    async def connect(self) -> Self:
+        """Connect, as entering the context does; ``close`` ends it.
+
+        Raises ``ConnectRefused`` or ``ConnectionLost`` where the first attempt fails (unless
+        ``retry_first_connect``), ``StoreError`` where the session on disk cannot be used, ``ConfigError`` for
+        a URL, a proxy or a file that cannot be, ``MqttError`` where it is connected already. Cancelling
+        closes what was opened. May be called again when the client has ended.
+        """
+        before = self._life
+        if self._is_forked:
+            self._elsewhere()
+        if before is not None and not before.has_ended:
+            if before.error is None and not before.is_closing:
+                raise MqttError(ENTERED)
+            await before.shut(0, None)
+        life = self._life = Life(self.settings, self.random, self._told)
+        await life.open()
+        self._loop = life.loop
+        self._clock = life.clock
+        self._outbox = life.outbox
+        for reader in self._readers:
+            reader.loop = life.loop
+        _connected.add(self)
+        self._requester = Requester(self, life.subscriptions, self.settings.response_prefix)
         try:
-            if error is None and self.is_connected and self._outbox is not None:
-                async with asyncio.timeout(self.settings.linger):
-                    await self._outbox.idle()
-        except TimeoutError:
-            pass
+            await life.connect()
+        except BaseException:
+            await life.shut(0, None)
+            raise
+        return self
+
+    async def close(self) -> None:
+        """End the client as leaving the context does: after up to ``linger`` seconds for what is published.
+
+        Raises what has ended the client before, where nobody has met it. Twice, or where it was never
+        connected, it does nothing.
+        """
+        await self._close(lingers=True)
+
+    async def _close(self, lingers: bool) -> None:
+        life = self._life
+        if life is None:
+            return
+        self._here()
+        try:
+            if lingers:
+                await life.linger()
         finally:
-            await self._shut(0, None)
-        if error is None and self._error is not None:
-            raise self._error
+            await life.shut(0, None)
+        if lingers and life.error is not None and life.error.__traceback__ is None:  # never raised so far
+            raise life.error
 
     async def disconnect(self, reason_code: int = 0, session_expiry: int | None = None) -> None:
         """End the connection and the client: DISCONNECT with this Reason Code; 0x04 has the will published.
 
         ``session_expiry`` (5.0, seconds) replaces that of CONNECT. Who waits for anything gets
-        ``ConnectionLost``.
+        ``ConnectionLost``. Before the client is connected, and after it has ended, it does nothing.
         """
-        await self._shut(reason_code, session_expiry)
+        life = self._life
+        if life is not None:
+            self._here()
+            await life.shut(reason_code, session_expiry)
 
-    async def _shut(self, reason_code: int, session_expiry: int | None) -> None:
-        """End everything, once; who comes second waits for the first."""
-        if self._is_closing:
-            await self._shut_down.wait()
-            return
-        self._is_closing = True
-        if self._claim_timer is not None:
-            self._claim_timer.cancel()
-        keeper = self._keeper
-        try:
-            if self._task is not None:
-                self._task.cancel()
-                await asyncio.wait([self._task])
-            link = self._link
-            if link.is_connected and keeper is not None:
-                if session_expiry is None and keeper.ends_session() and link.connection.session_expiry:
-                    session_expiry = 0
-                link.disconnect(reason_code, session_expiry)
-            if link.transport is not None:
-                async with asyncio.timeout(GOODBYE):
-                    await asyncio.shield(link.closed)
-        except TimeoutError:
-            pass
-        finally:
-            self._link.abort()
-            self._is_durable = False  # what is left of the connection has nothing to say to the disk
-            if self._error is None:
-                self._end(ConnectionLost("the client is closed"))
-                self.tell(Closed(None))
-            try:
-                await self._session.close()
-            finally:
-                self._shut_down.set()
+    def _here(self) -> None:
+        """Raise ``MqttError`` where the client is used outside of its event loop."""
+        if running_loop() is not self._loop:
+            self._elsewhere()
 
-    def on_failure(self, error: MqttError) -> None:
-        """The keeper has given up."""
-        if not self._is_closing:
-            self._error = error
-            self._end(error)
-            self.tell(Closed(error))
-
-    def _end(self, error: MqttError) -> None:
-        if self._outbox is not None and self._subscriptions is not None:
-            self._outbox.close(error)
-            self._subscriptions.end(error)
+    def _forked(self) -> None:
+        """This process is a fork of the one that the client belongs to."""
+        self._is_forked = True
+        self._loop = NOWHERE
+        if self._life is not None:
+            self._life.forked(MqttError(FORKED))
 
     # ---- subscribing ----
 
@@ -209,13 +188,19 @@ class Client(Publisher, Owner):
         outlives the program. Raises ``LocalProtocolError`` for what is no Topic Filter or no QoS,
         ``ConfigError`` for options that cannot be, ``TypeError`` for arguments of another type.
         """
-        subscriptions = self._subscriptions or self._not_entered()
+        life = self._entered()
         made = make_subscriptions(filters, qos, no_local, retain_as_published, retain_handling)
         check_stream(buffer, overflow, ack)
         if keep is None:
-            keep = self._keeper is not None and not self._keeper.ends_session()
+            keep = not life.keeper.ends_session()
         return Stream(
-            subscriptions, made, buffer, overflow, ack, check_pairs("user_properties", user_properties), keep
+            life.subscriptions,
+            made,
+            buffer,
+            overflow,
+            ack,
+            check_pairs("user_properties", user_properties),
+            keep,
         )
 
     async def unsubscribe(self, *filters: str) -> None:
@@ -224,8 +209,8 @@ class Client(Publisher, Owner):
         It is no error where there are none. Raises ``SubscribeRefused`` where the server keeps one, and
         ``LocalProtocolError`` for a filter of a stream: close that. Cancelling stops the waiting only.
         """
-        subscriptions = self._subscriptions or self._not_entered()
-        await subscriptions.unsubscribe(tuple([check_filter(one) for one in filters]))
+        life = self._entered()
+        await life.subscriptions.unsubscribe(tuple([check_filter(one) for one in filters]))
 
     # ---- request and response ----
 
@@ -247,8 +232,7 @@ class Client(Publisher, Owner):
         0x10 where the server says that nobody subscribes to ``topic``, and ``LocalProtocolError`` before 5.0,
         which has no Response Topic.
         """
-        keeper = self._keeper or self._not_entered()
-        if keeper.version != MQTT_50:
+        if self._entered().keeper.version != MQTT_50:
             raise LocalProtocolError(
                 PROTOCOL_ERROR, "request needs MQTT 5.0: before, no Response Topic exists"
             )
@@ -275,144 +259,76 @@ class Client(Publisher, Owner):
         Each reader has its own; one that lags more than 100 events behind loses the oldest. To see the first
         ``Connected``, call it before the context is entered.
         """
-        reader = EventReader(self._is_over)
+        reader = EventReader(self._life is not None and self._life.is_over)
+        reader.loop = self._life.loop if self._life is not None else None
         self._readers.add(reader)
         return reader
+
+    def _told(self, event: Event) -> None:
+        for reader in self._readers:
+            reader.put(event)
 
     @property
     def is_connected(self) -> bool:
         """Is there a connection with a CONNACK?"""
-        return self._outbox is not None and self._link.is_connected
+        life = self._life
+        return life is not None and life.is_open and life.link.is_connected
 
     @property
     def client_id(self) -> str:
         """The Client Identifier, also where the server assigned it; "" where there is none yet."""
-        if self._keeper is None:
-            return self.settings.client_id
-        return self._keeper.state.client_id or self.settings.client_id
+        return self._life.client_id if self._life is not None else self.settings.client_id
 
     @property
     def version(self) -> int:
         """The Protocol Version in use: 5, 4 (3.1.1) or 3 (3.1)."""
-        return self._keeper.version if self._keeper is not None else self.settings.version or MQTT_50
+        life = self._life
+        return life.keeper.version if life is not None and life.is_open else self.settings.version or MQTT_50
 
     @property
     def server_properties(self) -> Properties:
         """What the server said of itself in its last CONNACK (5.0 section 3.2.2.3): its limits, for one."""
-        return self._server_properties or Properties()
+        said = self._life.server_properties if self._life is not None else None
+        return said or Properties()
 
     @property
     def statistics(self) -> Statistics:
-        """Numbers of what passed so far. Raises ``MqttError`` before the client is entered."""
-        outbox = self._outbox or self._not_entered()
-        traffic = self._traffic
+        """Numbers of what passed so far, since ``connect``. Raises ``MqttError`` before."""
+        life = self._life
+        if life is None or not life.is_open:
+            self._elsewhere()
+        traffic = life.traffic
         return Statistics(
-            self._keeper.connections if self._keeper is not None else 0,
+            life.keeper.connections,
             traffic.publishes_sent,
             traffic.publishes_received,
             traffic.bytes_sent,
             traffic.bytes_received,
-            self._router.unclaimed_dropped,
-            len(outbox.waiters),
+            life.router.unclaimed_dropped,
+            len(life.outbox.waiters),
         )
 
     async def reauthenticate(self) -> None:
         """Authenticate anew (5.0 section 4.12.1). Raises ``ConnectionLost`` where the server does not
         accept.
         """
-        self._outbox or self._not_entered()
-        await self._link.reauthenticate()
+        await self._entered().link.reauthenticate()
 
-    # ---- what keeper and link tell ----
+    def _entered(self) -> Life:
+        """The life there is. Raises ``MqttError`` where there is none, or not here."""
+        if self._life is None or running_loop() is not self._loop:
+            self._elsewhere()
+        return self._life
 
-    def make_link(self, connection: ClientConnection, name: str) -> Link:
-        """A link for the keeper to dial."""
-        assert self._outbox is not None
-        connection.traffic = self._traffic
-        return Link(
-            self,
-            connection,
-            self._clock,
-            self._loop,
-            self._router.message_received,
-            self._outbox.published,
-            self.settings.authentication,
-            name,
-            self.settings.offline_bytes,
-        )
 
-    def tell(self, event: Event) -> None:
-        """An event happened."""
-        if isinstance(event, Closed):
-            self._is_over = True
-        for reader in self._readers:
-            reader.put(event)
+_connected: Final[weakref.WeakSet[Client]] = weakref.WeakSet()
+"""Every client that was ever connected in this process."""
 
-    def on_connected(self, link: Link, event: core_events.Connected) -> None:
-        """CONNACK; see ``Owner``. The subscriptions go first, so that answers to what is published find
-        them.
-        """
-        assert self._keeper is not None
-        assert self._outbox is not None
-        assert self._subscriptions is not None
-        is_first = not self._keeper.connections
-        self._session.met(link.server)
-        self._link = self._outbox.link = link
-        self._server_properties = event.connack.properties
-        self._router.connected(event.session_present)
-        if event.session_present and is_first:
-            self._hold()
-        self._subscriptions.connected(link, event.session_present)
-        version = link.connection.version
-        self.tell(Connected(link.name, self.client_id, event.session_present, version))
-        if not event.session_present and not (is_first and not event.lost):
-            self.tell(SessionLost(len(event.lost)))
 
-    def on_lost(self, link: Link, error: ConnectionLost) -> None:
-        """An accepted connection is over."""
-        self._router.lost()
-        if self._subscriptions is not None:
-            self._subscriptions.lost()
-        if not self._is_closing:
-            self.tell(error)
+def _forked() -> None:
+    for client in list(_connected):
+        client._forked()
 
-    def on_answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:
-        """SUBACK or UNSUBACK."""
-        if self._subscriptions is not None:
-            self._subscriptions.answered(event)
 
-    def on_room(self, link: Link) -> None:
-        """A turn is over."""
-        if self._outbox is not None:
-            self._outbox.room_changed()
-
-    # ---- the session's store ----
-
-    def on_turn(self, link: Link) -> None:
-        """Everything that has changed goes to the disk before anything leaves."""
-        if self._is_durable:
-            number = self._session.write()
-            if link.connection.held:
-                link.connection.release(number, link.now)
-
-    def _committed(self, number: int) -> None:
-        link = self._link
-        if link.connection.held:
-            link.connection.release(number, link.clock())
-            link.schedule()
-
-    def _troubled(self, why: str) -> None:
-        if why:
-            self.tell(StorageTrouble(why))
-
-    # ---- messages that nobody has subscribed to yet ----
-
-    def _hold(self) -> None:
-        """Messages without a stream wait, for a while: the program may be about to subscribe."""
-        self._router.holds = True
-        if self._claim_timer is not None:
-            self._claim_timer.cancel()
-        self._claim_timer = self._loop.call_later(self.settings.claim_timeout, self._router.drop_unclaimed)
-
-    def _unclaimed(self, count: int) -> None:
-        self.tell(MessagesDropped((), count))
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forked)

@@ -104,9 +104,12 @@ class EventReader:
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._waiting: asyncio.Future[None] | None = None
         self._is_over = is_over
+        self.loop: asyncio.AbstractEventLoop | None = None  # that of the client, once it has one
 
     def put(self, event: Event) -> None:
-        """An event happened."""
+        """An event happened; behind ``Closed`` there is nothing more to tell."""
+        if self._is_over:
+            return
         self._events.append(event)
         if isinstance(event, Closed):
             self._is_over = True
@@ -120,7 +123,10 @@ class EventReader:
         while not self._events:
             if self._is_over:
                 raise StopAsyncIteration
-            self._waiting = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            if self.loop not in (None, loop):
+                raise MqttError("the events are read in another event loop than that of the client")
+            self._waiting = loop.create_future()
             await self._waiting
         return self._events.popleft()
 

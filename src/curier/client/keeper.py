@@ -314,7 +314,7 @@ class Keeper:
         if not self.connections:
             if self._settings.clean_start is not None:
                 return self._settings.clean_start
-            return not (self.is_durable and self.server) and not (self.version != MQTT_50 and expiry)
+            return not self.server and not (self.version != MQTT_50 and expiry)
         return not expiry
 
     def _client_id(self) -> str:

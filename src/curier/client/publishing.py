@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio.events import _get_running_loop as running_loop  # which costs a tenth of what asking loudly does
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import Final, NoReturn
 
@@ -24,14 +25,21 @@ from curier.types import Message, Payload
 BURST: Final = 100
 """QoS 0 messages after which ``publish`` lets others run, and the network take them."""
 
+FORKED: Final = "this client belongs to the process that this one is a fork of: make a new one here"
+
+NOWHERE: Final = object()
+"""The event loop of a client that is not connected: no loop is this one."""
+
 
 class Publisher:
-    """Publishes by an outbox, once there is one: when the client is entered."""
+    """Publishes by an outbox, once there is one: when the client is connected."""
 
     _clock: Callable[[], float]
+    _outbox: Outbox
 
     def __init__(self) -> None:
-        self._outbox: Outbox | None = None
+        self._loop: object = NOWHERE
+        self._is_forked = False
         self._burst = 0
 
     async def publish(
@@ -56,7 +64,9 @@ class Publisher:
         ``LocalProtocolError`` or ``TypeError`` for what is no message; ``StoreError`` where a session on disk
         cannot keep it; and what has ended the client. Cancelling stops the waiting, not the delivery.
         """
-        outbox = self._outbox or self._not_entered()
+        if running_loop() is not self._loop:
+            self._elsewhere()
+        outbox = self._outbox
         properties = b""
         if content_type or response_topic or correlation_data or user_properties or payload_is_text:
             properties = encode_message_properties(
@@ -95,7 +105,9 @@ class Publisher:
         Raises ``QueueFull`` where no more may wait, ``ConnectionLost`` where ``offline="raise"`` and there is
         no connection, ``PublishRefused`` for more than the server takes, and what ``publish`` raises.
         """
-        outbox = self._outbox or self._not_entered()
+        if running_loop() is not self._loop:
+            self._elsewhere()
+        outbox = self._outbox
         properties = b""
         if content_type or response_topic or correlation_data or user_properties or payload_is_text:
             properties = encode_message_properties(
@@ -135,7 +147,9 @@ class Publisher:
         retain: bool,
     ) -> int:
         """Publish all of ``source`` as there is room in the window, and return when the last is accepted."""
-        outbox = self._outbox or self._not_entered()
+        if running_loop() is not self._loop:
+            self._elsewhere()
+        outbox = self._outbox
         count = 0
         if isinstance(source, AsyncIterable):
             async for item in source:
@@ -187,5 +201,16 @@ class Publisher:
     def _expires_at(self, message_expiry: float) -> float:
         return self._clock() + check_expiry(message_expiry)
 
-    def _not_entered(self) -> NoReturn:
-        raise MqttError("the client is not connected yet: use it within `async with`")
+    def _elsewhere(self) -> NoReturn:
+        """Say why the client cannot be used here, where its event loop is not the one that runs."""
+        if self._is_forked:
+            raise MqttError(FORKED)
+        if self._loop is NOWHERE:
+            raise MqttError(
+                "the client is not connected yet: use it within `async with`, or behind connect()"
+            )
+        where = "where no event loop runs" if running_loop() is None else "in another event loop"
+        raise MqttError(
+            f"the client is called {where}, but it belongs to the one it was connected in: hand the call "
+            "over with asyncio.run_coroutine_threadsafe, or use connect_sync"
+        )

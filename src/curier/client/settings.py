@@ -234,6 +234,10 @@ class ClientSettings:
         check_pairs("will: user_properties", message.user_properties)
         check_texts(message.content_type, None, message.correlation_data)
 
+    def shown_urls(self) -> str:
+        """The servers, without passwords."""
+        return ", ".join(str(parse_server_url(url)) for url in self.urls())
+
     def urls(self) -> list[str]:
         """The servers, in the order they are tried."""
         urls: object = [self.url] if isinstance(self.url, str) else self.url

@@ -121,7 +121,10 @@ class Stream(Receiver):
                 raise self.error
             if self.is_closed:
                 return
-            future = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            if loop is not self._subscriptions.link.loop:
+                raise MqttError("the stream is read in another event loop than that of its client")
+            future = loop.create_future()
             self._readers.append(future)
             try:
                 await future

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from curier.client.arguments import check_window
-from curier.client.client import Client
+from curier.client.client import ENTERED, Client
 from curier.client.events import Event, EventReader, Statistics
 from curier.client.outbox import PublishResult, Receipt, Window
+from curier.client.publishing import FORKED
 from curier.client.received import Delivery, ReceivedMessage
 from curier.client.requests import Request, Service
 from curier.client.settings import ClientSettings
@@ -38,7 +40,8 @@ class LoopThread:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self._lock = threading.Lock()  # nothing new comes behind the last turn of the loop
-        self._is_stopped = False
+        self.is_stopped = False
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._main, name="curier", daemon=True)
         self._thread.start()
 
@@ -53,13 +56,21 @@ class LoopThread:
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
 
+    @property
+    def is_forked(self) -> bool:
+        """Is this process a fork? Then the thread is not in it, nor whoever would free the lock."""
+        return self._pid != os.getpid()
+
     def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """What ``work`` returns or raises. Raises ``TimeoutError`` after ``timeout`` seconds."""
         if threading.current_thread() is self._thread:
             work.close()
             raise MqttError("the client is called from its own thread, which would wait for itself")
+        if self.is_forked:
+            work.close()
+            raise MqttError(FORKED)
         with self._lock:
-            if self._is_stopped:
+            if self.is_stopped:
                 work.close()
                 raise MqttError("the client is closed")
             future = asyncio.run_coroutine_threadsafe(work, self.loop)
@@ -73,9 +84,11 @@ class LoopThread:
 
     def stop(self) -> None:
         """Stop the loop, and wait for the thread. What other threads wait for is cancelled."""
+        if self.is_forked:
+            return
         with self._lock:
-            if not self._is_stopped:
-                self._is_stopped = True
+            if not self.is_stopped:
+                self.is_stopped = True
                 self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
 
@@ -294,28 +307,48 @@ class SyncClient:
         self.client = Client(settings)
         self._thread: LoopThread | None = None
 
+    def __repr__(self) -> str:
+        return repr(self.client).replace("curier.Client", "curier.SyncClient", 1)
+
     def __enter__(self) -> Self:
-        """Connect; see ``Client``."""
-        thread = self._thread = LoopThread()
+        return self.connect()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is not None and not self._thread.is_forked:
+            self._end(lambda: self.client.__aexit__(kind, error, trace))
+
+    def connect(self) -> Self:
+        """As ``Client.connect``."""
+        thread = self._thread
+        if thread is None or thread.is_stopped:
+            thread = self._thread = LoopThread()
+        elif self.client.is_connected:
+            raise MqttError(ENTERED)
         try:
-            thread.run(self.client.__aenter__())
+            thread.run(self.client.connect())
         except BaseException:
             thread.stop()
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        thread = self._running()
+    def close(self) -> None:
+        """As ``Client.close``."""
+        self._end(self.client.close)
+
+    def _end(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        thread = self._thread
+        if thread is None or thread.is_stopped:
+            return
         try:
-            thread.run(self.client.__aexit__(kind, error, trace))
+            thread.run(close())
         finally:
             thread.stop()
 
     def _running(self) -> LoopThread:
         if self._thread is None:
-            raise MqttError("the client is not connected yet: use it within `with`")
+            raise MqttError("the client is not connected yet: use it within `with`, or behind connect()")
         return self._thread
 
     def publish(self, topic: str, payload: Payload = b"", *, qos: int = 0, **more: Any) -> PublishResult:
@@ -353,7 +386,12 @@ class SyncClient:
 
     def subscribe(self, *filters: str | Subscription, qos: int = 0, **more: Any) -> SyncStream:
         """As ``Client.subscribe``, which lists what ``more`` may be."""
-        return SyncStream(self._running(), self.client.subscribe(*filters, qos=qos, **more))
+        thread = self._running()
+
+        async def subscribe() -> Stream:
+            return self.client.subscribe(*filters, qos=qos, **more)
+
+        return SyncStream(thread, thread.run(subscribe()))
 
     def unsubscribe(self, *filters: str) -> None:
         """As ``Client.unsubscribe``."""
@@ -367,7 +405,12 @@ class SyncClient:
 
     def serve(self, *filters: str | Subscription, qos: int = 1, buffer: int = 1000) -> SyncService:
         """As ``Client.serve``."""
-        return SyncService(self._running(), self.client.serve(*filters, qos=qos, buffer=buffer))
+        thread = self._running()
+
+        async def serve() -> Service:
+            return self.client.serve(*filters, qos=qos, buffer=buffer)
+
+        return SyncService(thread, thread.run(serve()))
 
     def events(self) -> SyncEventReader:
         """What happens from now on, as ``Client.events``."""
@@ -384,7 +427,8 @@ class SyncClient:
 
     def disconnect(self, reason_code: int = 0, session_expiry: int | None = None) -> None:
         """As ``Client.disconnect``."""
-        self._running().run(self.client.disconnect(reason_code, session_expiry))
+        if self._thread is not None and not self._thread.is_stopped:
+            self._thread.run(self.client.disconnect(reason_code, session_expiry))
 
     @property
     def is_connected(self) -> bool:

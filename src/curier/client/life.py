@@ -1,0 +1,259 @@
+"""One life of a client: from connecting until everything it began has ended.
+
+A client that is used again begins another one. Each has its session, link, keeper, outbox and subscriptions
+to itself, so that nothing of an earlier life can reach into a later one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+from curier.client.events import Closed, Connected, Event, MessagesDropped, SessionLost, StorageTrouble
+from curier.client.keeper import Keeper
+from curier.client.link import GOODBYE, Link, Owner, make_clock
+from curier.client.outbox import Outbox
+from curier.client.router import Router
+from curier.client.session import Session
+from curier.client.settings import ClientSettings
+from curier.client.subscriptions import Subscriptions
+from curier.codec.properties import Properties
+from curier.errors import ConnectionLost, MqttError
+from curier.protocol import events as core_events
+from curier.protocol.client import ClientConnection
+from curier.protocol.connection import Traffic
+
+
+class Life(Owner):
+    """Made and begun within the event loop it belongs to; ``told`` gets its events."""
+
+    outbox: Outbox
+    subscriptions: Subscriptions
+    router: Router
+    keeper: Keeper
+    link: Link
+    """The connection there is, or was last; before the first one that never was."""
+
+    def __init__(self, settings: ClientSettings, random: Random, told: Callable[[Event], None]) -> None:
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        self.clock = make_clock(self.loop)
+        self.session = settings.session if settings.session is not None else Session.memory()
+        self.server_properties: Properties | None = None
+        self.traffic = Traffic()
+        self.error: MqttError | None = None  # what has ended it, where the program has not
+        self.is_open = False  # is the rest of the attributes there?
+        self.is_closing = False
+        self._random = random
+        self._told = told
+        self._task: asyncio.Task[None] | None = None
+        self._shut_down = asyncio.Event()
+        self._is_durable = False
+        self._claim_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def client_id(self) -> str:
+        """The Client Identifier, also where the server assigned it; "" where there is none yet."""
+        state_id = self.keeper.state.client_id if self.is_open else ""
+        return state_id or self.settings.client_id
+
+    @property
+    def is_over(self) -> bool:
+        """Will nothing happen any more?"""
+        return self.error is not None or self.has_ended
+
+    @property
+    def has_ended(self) -> bool:
+        """Is everything over, closed and released?"""
+        return self._shut_down.is_set()
+
+    # ---- it begins ----
+
+    async def open(self) -> None:
+        """Open the session, and make what accepts publishes and subscriptions. Raises ``StoreError``."""
+        settings = self.settings
+        session = self.session
+        session.on_committed = self._committed
+        session.on_trouble = self._troubled
+        try:
+            state = await session.open(settings.client_id)
+        except BaseException:
+            self.is_closing = True
+            self._shut_down.set()
+            raise
+        self._is_durable = state.journal is not None
+        disk = session if self._is_durable else None
+        self.router = Router(self._unclaimed, disk)
+        self.outbox = Outbox(settings, disk)
+        # Until there is a connection, one that never was takes what is published.
+        self.link = self.outbox.link = self.make_link(ClientConnection(state, requeues=True), "")
+        self.subscriptions = Subscriptions(self.link, self.router, self.tell, self._hold, settings.linger)
+        self.keeper = Keeper(self, state, session.server, self._random)
+        self.is_open = True
+
+    async def connect(self) -> None:
+        """Connect, and stay connected from then on. Raises what the first attempt does."""
+        if self.is_closing:  # while it was opened
+            self.is_closing = False
+            await self.shut(0, None)
+        else:
+            self._task = self.loop.create_task(self.keeper.run(), name=f"curier {self.settings.client_id}")
+        await asyncio.shield(self.keeper.first)
+
+    # ---- it ends ----
+
+    async def linger(self) -> None:
+        """Wait up to ``linger`` seconds for what is published and not complete, if there is a connection."""
+        if not self.is_open or not self.link.is_connected:
+            return
+        try:
+            async with asyncio.timeout(self.settings.linger):
+                await self.outbox.idle()
+        except TimeoutError:
+            pass
+
+    async def shut(self, reason_code: int, session_expiry: int | None) -> None:
+        """End everything, once; who comes second waits for the first."""
+        if self.is_closing or not self.is_open:
+            self.is_closing = True
+            await self._shut_down.wait()
+            return
+        self.is_closing = True
+        if self._claim_timer is not None:
+            self._claim_timer.cancel()
+        keeper = self.keeper
+        link = self.link
+        try:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait([self._task])
+            link = self.link
+            if link.is_connected:
+                if session_expiry is None and keeper.ends_session() and link.connection.session_expiry:
+                    session_expiry = 0
+                link.disconnect(reason_code, session_expiry)
+            if link.transport is not None:
+                async with asyncio.timeout(GOODBYE):
+                    await asyncio.shield(link.closed)
+        except TimeoutError:
+            pass
+        finally:
+            link.abort()
+            self._is_durable = False  # what is left of the connection has nothing to say to the disk
+            if self.error is None:
+                self._end(ConnectionLost("the client is closed"))
+                self.tell(Closed(None))
+            try:
+                await self.session.close()
+            finally:
+                self._shut_down.set()
+
+    def on_failure(self, error: MqttError) -> None:
+        """The keeper has given up."""
+        if not self.is_closing:
+            self.error = error
+            error.__traceback__ = None  # that it has one says from now on that somebody has met it
+            self._end(error)
+            self.tell(Closed(error))
+
+    def _end(self, error: MqttError) -> None:
+        """Whoever waits, and comes from now on, gets ``error``."""
+        if not self.keeper.first.done():
+            self.keeper.first.set_exception(error)
+        self.outbox.close(error)
+        self.subscriptions.end(error)
+
+    def forked(self, error: MqttError) -> None:
+        """This process is a fork: nothing of it belongs here, and what waits would wait for ever."""
+        self._is_durable = False
+        self._shut_down.set()
+        self.is_closing = True
+        if self.is_open and self.error is None:
+            self.error = error
+            self._end(error)
+            self.tell(Closed(error))
+
+    # ---- what keeper and link tell ----
+
+    def make_link(self, connection: ClientConnection, name: str) -> Link:
+        """A link for the keeper to dial."""
+        connection.traffic = self.traffic
+        return Link(
+            self,
+            connection,
+            self.clock,
+            self.loop,
+            self.router.message_received,
+            self.outbox.published,
+            self.settings.authentication,
+            name,
+            self.settings.offline_bytes,
+        )
+
+    def tell(self, event: Event) -> None:
+        """An event happened."""
+        self._told(event)
+
+    def on_connected(self, link: Link, event: core_events.Connected) -> None:
+        """CONNACK; see ``Owner``. The subscriptions go first, so that answers to what is published find
+        them.
+        """
+        is_first = not self.keeper.connections
+        self.session.met(link.server)
+        self.link = self.outbox.link = link
+        self.server_properties = event.connack.properties
+        self.router.connected(event.session_present)
+        if event.session_present and is_first:
+            self._hold()
+        self.subscriptions.connected(link, event.session_present)
+        version = link.connection.version
+        self.tell(Connected(link.name, self.client_id, event.session_present, version))
+        if not event.session_present and not (is_first and not event.lost):
+            self.tell(SessionLost(len(event.lost)))
+
+    def on_lost(self, link: Link, error: ConnectionLost) -> None:
+        """An accepted connection is over."""
+        self.router.lost()
+        self.subscriptions.lost()
+        if not self.is_closing:
+            self.tell(error)
+
+    def on_answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:
+        """SUBACK or UNSUBACK."""
+        self.subscriptions.answered(event)
+
+    def on_room(self, link: Link) -> None:
+        """A turn is over."""
+        self.outbox.room_changed()
+
+    # ---- the session's store ----
+
+    def on_turn(self, link: Link) -> None:
+        """Everything that has changed goes to the disk before anything leaves."""
+        if self._is_durable:
+            number = self.session.write()
+            if link.connection.held:
+                link.connection.release(number, link.now)
+
+    def _committed(self, number: int) -> None:
+        link = self.link
+        if link.connection.held:
+            link.connection.release(number, link.clock())
+            link.schedule()
+
+    def _troubled(self, why: str) -> None:
+        if why:
+            self.tell(StorageTrouble(why))
+
+    # ---- messages that nobody has subscribed to yet ----
+
+    def _hold(self) -> None:
+        """Messages without a stream wait, for a while: the program may be about to subscribe."""
+        self.router.holds = True
+        if self._claim_timer is not None:
+            self._claim_timer.cancel()
+        self._claim_timer = self.loop.call_later(self.settings.claim_timeout, self.router.drop_unclaimed)
+
+    def _unclaimed(self, count: int) -> None:
+        self.tell(MessagesDropped((), count))
