@@ -12,13 +12,14 @@ import logging
 import secrets
 import socket
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
 from curier.auth.base import Action, AllowAnonymous, Authenticator, Authorizer, Credentials, Verdict
 from curier.broker.core import BrokerCore
-from curier.broker.effects import Answer, Authenticate, Authorize, Commit, Effect
+from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
 from curier.broker.hooks import Hook
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
@@ -105,7 +106,7 @@ class Broker:
         self.urls: list[str] = []
         self._hooks = list(hooks)
         self._use_reactor = use_reactor
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[int, set[asyncio.Task[None]]] = {}  # open questions, by number of the connection
         self._stopped: asyncio.Event | None = None
         self._core: BrokerCore | None = None
         self._turn: Turn | None = None
@@ -263,8 +264,8 @@ class Broker:
             await self._store.close()
 
     def _close_now(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
+        for number in list(self._tasks):
+            self._cancel(number)
         if self.authorizer is not None and self._core is not None:
             self.authorizer.unwatch(self._core.permissions_changed)
         if self._turn is not None:
@@ -288,16 +289,30 @@ class Broker:
 
     def _on_effect(self, effect: Effect) -> None:
         if isinstance(effect, Authenticate):
-            self._start(self._authenticate(effect))
+            self._start(effect.connection.number, self._authenticate(effect))
         elif isinstance(effect, Authorize):
-            self._start(self._authorize(effect))
+            self._start(effect.connection.number, self._authorize(effect))
+        elif isinstance(effect, Close):
+            self._cancel(effect.connection.number)  # nobody is there to hear the answer
         elif isinstance(effect, Commit) and self._store is not None:
             self._store.commit(effect.batch)
 
-    def _start(self, work: Coroutine[object, object, None]) -> None:
+    def _start(self, number: int, work: Coroutine[object, object, None]) -> None:
+        """Answer a question about a connection; it is called off when the connection ends."""
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.setdefault(number, set()).add(task)
+        task.add_done_callback(partial(self._ended, number))
+
+    def _ended(self, number: int, task: asyncio.Task[None]) -> None:
+        tasks = self._tasks.get(number)
+        if tasks is not None:
+            tasks.discard(task)
+            if not tasks:
+                del self._tasks[number]
+
+    def _cancel(self, number: int) -> None:
+        for task in self._tasks.pop(number, ()):
+            task.cancel()
 
     async def _authenticate(self, effect: Authenticate) -> None:
         assert self.authenticator is not None

@@ -14,12 +14,14 @@ from curier.auth.base import ACCEPT, Action, Authenticator, Authorizer, Credenti
 from curier.codec.packets import (
     Connack,
     Connect,
+    Disconnect,
     Pingreq,
     Pingresp,
     Puback,
     Publish,
     Suback,
     Subscribe,
+    Will,
 )
 from tests.net.harness import Peer, options, running
 from tests.waiting import until
@@ -111,9 +113,71 @@ async def test_a_client_that_leaves_before_the_answer(use_reactor: bool) -> None
         hasty.reset()
         async with await Peer.connect(broker.port, "trusted") as other:
             await other.publish("t", b"x", 1)
-            gate.waiting["hasty"].set_result(Verdict(ACCEPT))
-            await until(lambda: list(broker.core.sessions) == ["trusted"])
+            await until(gate.waiting["hasty"].cancelled)
             await other.publish("t", b"x", 1)
+            assert list(broker.core.sessions) == ["trusted"]
+
+
+@pytest.mark.parametrize("how", ["reset", "end"])
+@pytest.mark.parametrize("version", [4, 5])
+async def test_nobody_decides_on_who_has_gone(use_reactor: bool, how: str, version: int) -> None:
+    gate = Gate()
+    async with running(use_reactor, authenticator=gate) as broker:
+        hasty = [await Peer.open(broker.port, version) for _ in range(10)]
+        for number, peer in enumerate(hasty):
+            await peer.send(Connect(version, f"c{number}", True, 0, "user", b"word"))
+        await until(lambda: len(gate.waiting) == 10)
+        for peer in hasty[1:]:
+            if how == "reset":
+                peer.reset()
+            else:
+                peer.writer.write_eof()
+        await until(lambda: sum(question.cancelled() for question in gate.waiting.values()) == 9)
+        gate.waiting["c0"].set_result(Verdict(ACCEPT))
+        await hasty[0].expect(Connack)
+        await until(lambda: not broker._tasks)
+        assert list(broker.core.sessions) == ["c0"]
+
+
+async def test_nobody_asks_for_who_has_gone_what_it_may_do(use_reactor: bool) -> None:
+    asked: list[asyncio.Future[Verdict]] = []
+
+    class Slow(Authorizer):
+        async def authorize(
+            self, identity: str | None, client_id: str, action: Action, topic: str, qos: int, retain: bool
+        ) -> Verdict:
+            asked.append(asyncio.get_running_loop().create_future())
+            return await asked[-1]
+
+    async with running(use_reactor, authorizer=Slow()) as broker:
+        will = Will("w", b"gone", 0, False, None)
+        hasty = await Peer.open(broker.port)
+        await hasty.send(Connect(4, "hasty", True, 0, None, None, will))
+        await until(lambda: bool(asked))
+        hasty.reset()
+        await until(lambda: asked[0].cancelled())
+        assert not broker.core.sessions
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_what_a_client_says_before_it_hangs_up_counts(use_reactor: bool, size: int) -> None:
+    gate = Gate()
+    async with (
+        running(use_reactor, authenticator=gate) as broker,
+        await Peer.connect(broker.port, "trusted") as reader,
+    ):
+        await reader.subscribe("t", 0)
+        hasty = await Peer.open(broker.port)
+        await hasty.send(Connect(4, "hasty"), Publish("t", bytes(size)), Disconnect())
+        hasty.writer.write_eof()
+        await until(lambda: "hasty" in gate.waiting)
+        await asyncio.sleep(0.05)
+        assert not gate.waiting["hasty"].done()
+        gate.waiting["hasty"].set_result(Verdict(ACCEPT))
+        assert (await reader.message()).payload == bytes(size)
+        await hasty.expect(Connack)
+        await hasty.ended()
+        await until(lambda: len(broker.core.connections) == 1)
 
 
 async def test_a_stranger_that_sends_much_before_the_answer_is_not_read_from(use_reactor: bool) -> None:
@@ -160,7 +224,7 @@ async def test_an_authenticator_that_takes_too_long(use_reactor: bool) -> None:
         peer = await Peer.open(broker.port)
         await peer.send(Connect(4, "slow"))
         await peer.ended()
-        gate.waiting["slow"].set_result(Verdict(ACCEPT))
+        assert gate.waiting["slow"].cancelled()
         assert not broker.core.sessions
 
 

@@ -61,9 +61,11 @@ class SocketWire(Wire):
         except (BlockingIOError, InterruptedError):
             return b""
         except OSError:
-            data = b""
-        if not data:
             self.reactor.drop(self)
+            return b""
+        if not data:
+            if self.is_closing or self.reactor.turn.ended(self):
+                self.reactor.drop(self)
         elif len(data) == size:
             if size < CHUNK_BYTES:
                 self.read_size = size * 8 if size * 8 < CHUNK_BYTES else CHUNK_BYTES

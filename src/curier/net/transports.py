@@ -46,7 +46,7 @@ class TransportWire(Wire, asyncio.Protocol):
             self._report()
 
     def eof_received(self) -> bool:
-        return False
+        return not self.is_closing and not self.turn.ended(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_timer(None)
@@ -79,7 +79,10 @@ class TransportWire(Wire, asyncio.Protocol):
         self.is_reading = wanted
         if self.transport.is_closing():
             return
-        if wanted:
+        if wanted and self.has_ended:  # there is nothing to be read; close behind what this turn writes
+            self.turn.schedule()
+            self.turn.loop.call_soon(self.transport.close)
+        elif wanted:
             self.transport.resume_reading()
         else:
             self.transport.pause_reading()

@@ -31,13 +31,17 @@ NO_DEADLINE: Final = math.inf
 POSTPONED_SECONDS: Final = 0.003  # at most, and only while there is more to be read
 POSTPONED_BYTES: Final = 8192  # what is worth a write of its own
 
+EARLY_BYTES: Final = 4096
+"""What a client may have sent behind its CONNECT before it is no longer read from; as long as it is, one sees
+at once that it has gone, and need not find out who it was."""
+
 MAX_HELD: Final = 4096
 """Answers that may wait for the disk before their client is no longer read from."""
 
 
 @final
 class Turn:
-    """Drives one ``BrokerCore`` in one event loop. ``on_effect`` gets every effect but ``Close``."""
+    """Drives one ``BrokerCore`` in one event loop. ``on_effect`` gets every effect, ``Close`` as news."""
 
     def __init__(
         self,
@@ -74,6 +78,17 @@ class Turn:
             self._give_up(connection)
         if wire.is_reading and (connection.paused or self._waits_for_disk(connection)):
             self.update_reading(wire)
+
+    def ended(self, wire: Wire) -> bool:
+        """The client has ended its direction. True: so it is lost; False: first what it said before is due,
+        for which it is not read from meanwhile.
+        """
+        connection = wire.connection
+        if not connection.paused or not connection.waiting_bytes():
+            return True
+        wire.has_ended = True
+        self.update_reading(wire)
+        return False
 
     def lost(self, wire: Wire) -> None:
         """The network has closed the connection."""
@@ -119,9 +134,10 @@ class Turn:
         while core.effects or core.dirty or core.journal is not None:
             if core.effects or core.journal is not None:
                 for effect in core.take_effects():
+                    self.on_effect(effect)
                     if not isinstance(effect, Close):
-                        self.on_effect(effect)
-                    elif closing is None:
+                        continue
+                    if closing is None:
                         is_busy = False  # last bytes go before the end
                         closing = [effect.connection]
                     else:
@@ -171,7 +187,11 @@ class Turn:
     def update_reading(self, wire: Wire) -> None:
         """A client is not read from while it is paused or does not take what it is sent."""
         connection = wire.connection
-        wanted = not connection.paused and connection.written_unsent <= self.core.options.output_soft_limit
+        wanted = not connection.paused or (
+            connection.is_authenticating() and not wire.has_ended and connection.waiting_bytes() < EARLY_BYTES
+        )
+        if connection.written_unsent > self.core.options.output_soft_limit:
+            wanted = False
         if wanted and connection.held and self._waits_for_disk(connection):
             wanted = False
             self._throttled.add(wire)

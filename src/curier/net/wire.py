@@ -59,6 +59,7 @@ class Wire:
     def __init__(self, connection: BrokerConnection) -> None:
         self.connection: BrokerConnection = connection
         self.is_reading: bool = True
+        self.has_ended: bool = False  # the client's direction, before its last bytes could be worked on
 
     def write(self, data: bytes) -> int:
         """Take ``data`` for sending; returns how many bytes now wait unsent, all earlier ones included."""

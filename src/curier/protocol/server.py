@@ -88,6 +88,10 @@ class ServerConnection(Connection):
         self.aliases: dict[int, bytes] = {}  # set by this client; gone with the connection [MQTT-3.3.2-7]
         self.why: str = ""  # Reason String that goes with the Reason Code just decided
 
+    def is_authenticating(self) -> bool:
+        """Has it sent CONNECT, and waits for CONNACK?"""
+        return self.state == AUTHENTICATING
+
     # ---- what a broker decides ----
 
     def accept_connect(self, packet: Connect, now: float) -> None:
