@@ -1,12 +1,12 @@
-"""The password file: who gets in, what it costs, how it changes, what is said of a malformed one."""
+"""Authentication by a password file: who gets in, what it costs, how it changes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import argon2
@@ -15,12 +15,18 @@ from argon2.exceptions import VerificationError
 
 import curier.auth.password_file as module
 from curier.auth import Authenticator, Credentials, PasswordFile, Verdict
-from curier.auth.password_file import delete_user, read_password_file, set_password
-from curier.errors import ConfigError
+from curier.auth.line import MOST_OF_ADDRESS
+from curier.auth.user_file import read_password_file
 from curier.testing.seams import AuthenticatorContract, credentials
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 ANA = f"ana:{CHEAP.hash('right', salt=b'of-salt-of-salt-')}"
+MOSQUITTO = (
+    "$7$101$ZDDu5iddS9fhOOxA$3ai/PKjgZedWQhqy8W6uHPu6h5Xardp55c0klwWCLiZoFgFqiblw0Q+lf0GR4/RpziMTxtTIz0"
+    "bRT7yGcXShwA=="
+)
+"""By mosquitto_passwd; the password is x."""
+
 BOB = f"bob:{CHEAP.hash('other', salt=b'of-salt-of-salt2')}"
 
 
@@ -151,12 +157,33 @@ def test_in_an_empty_file_unknown_users_cost_the_default(
     )
 
 
-def test_a_password_that_was_right_is_recognised_for_a_while(
-    path: Path, checks: list[str], clock: Clock
-) -> None:
+def test_where_costs_differ_each_is_as_frequent_among_unknown_names(path: Path, checks: list[str]) -> None:
+    dear = argon2.PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash("x")
+    path.write_text("".join(f"dear{n}:{dear}\n" for n in range(3)) + f"{ANA}\nmosquitto:{MOSQUITTO}\n")
+    users = PasswordFile(path)
+    for number in range(200):
+        ask(users, f"unknown {number}", b"guess")
+    passes = [argon2.extract_parameters(encoded).time_cost for encoded in checks]
+    assert 80 < passes.count(2) < 160  # of 200, three fifths
+    assert 15 < passes.count(1) < 75
+    assert 15 < 200 - len(passes) < 75  # Mosquitto's
+    before = len(checks)
+    ask(users, "unknown 0", b"another guess")
+    assert checks[before:] == [encoded for encoded in checks[:1] if len(checks) > before]
+
+
+def test_users_of_mosquitto_get_in(path: Path) -> None:
+    path.write_text(f"{ANA}\ncarl:{MOSQUITTO}\n")
+    users = PasswordFile(path)
+    assert ask(users, "carl", b"x").identity == "carl"
+    assert ask(users, "ana", b"right").accepted
+    assert not ask(users, "carl", b"y").accepted
+
+
+def test_a_password_that_was_right_is_known_for_a_while(path: Path, checks: list[str], clock: Clock) -> None:
     users = PasswordFile(path, clock=clock)
     assert ask(users, "ana", b"right").accepted
-    clock.now += module.REMEMBER_SECONDS - 1
+    clock.now += module.RIGHT_SECONDS - 1
     assert ask(users, "ana", b"right").accepted
     assert len(checks) == 1
     clock.now += 1
@@ -164,11 +191,27 @@ def test_a_password_that_was_right_is_recognised_for_a_while(
     assert len(checks) == 2
 
 
-def test_a_password_that_was_wrong_is_never_recognised(path: Path, checks: list[str]) -> None:
-    users = PasswordFile(path)
-    for _ in range(2):
-        assert not ask(users, "ana", b"wrong").accepted
+@pytest.mark.parametrize("username", ["ana", "nobody"])
+def test_a_password_that_was_wrong_is_known_for_a_while(
+    path: Path, checks: list[str], clock: Clock, username: str
+) -> None:
+    users = PasswordFile(path, clock=clock)
+    for seconds in (0, module.WRONG_SECONDS - 1, 1):
+        clock.now += seconds
+        assert ask(users, username, b"wrong").reason_code == 0x86
     assert len(checks) == 2
+    assert not ask(users, username, b"wronger").accepted
+    assert len(checks) == 3
+
+
+def test_what_was_wrong_is_right_as_soon_as_the_file_says_so(path: Path, clock: Clock) -> None:
+    users = PasswordFile(path, clock=clock)
+    for username in ("ana", "carl"):
+        assert not ask(users, username, b"new").accepted
+    path.write_text("".join(f"{username}:{CHEAP.hash('new')}\n" for username in ("ana", "carl")))
+    clock.now += module.LOOK_INTERVAL
+    for username in ("ana", "carl"):
+        assert ask(users, username, b"new").accepted
 
 
 def test_recognising_one_user_lets_nobody_else_in(path: Path) -> None:
@@ -178,59 +221,82 @@ def test_recognising_one_user_lets_nobody_else_in(path: Path) -> None:
         assert not ask(users, username, password).accepted
 
 
-def test_what_is_recognised_is_bounded(
-    path: Path, checks: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "REMEMBER_CLIENTS", 1)
+def test_what_is_known_is_bounded(path: Path, checks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_RIGHT", 1)
+    monkeypatch.setattr(module, "MOST_WRONG", 1)
     users = PasswordFile(path)
     for username, password in (("ana", b"right"), ("bob", b"other"), ("ana", b"right")):
         assert ask(users, username, password).accepted
     assert len(checks) == 3
+    for password in (b"a", b"b", b"a"):
+        assert not ask(users, "ana", password).accepted
+    assert len(checks) == 6
 
 
-def test_no_more_checks_at_once_than_cores_and_none_on_the_loop(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    lock = threading.Lock()
-    both_at_work = threading.Barrier(2)
-    at_work, most, threads = 0, 0, set()
+def test_no_check_is_done_on_the_loop(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set()
 
-    def slow(*_: object) -> bool:
-        nonlocal at_work, most
-        with lock:
-            at_work += 1
-            most = max(most, at_work)
-            threads.add(threading.current_thread())
-        both_at_work.wait(30)
-        with lock:
-            at_work -= 1
+    def verify(*_: object) -> bool:
+        threads.add(threading.current_thread())
         return True
 
-    monkeypatch.setattr(argon2.PasswordHasher, "verify", slow)
-    users = PasswordFile(path)
-
-    async def storm() -> list[Verdict]:
-        return await asyncio.gather(
-            *(users.authenticate(credentials("ana", b"%d" % number)) for number in range(8))
-        )
-
-    assert all(verdict.accepted for verdict in asyncio.run(storm()))
-    assert most == 2
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", verify)
+    assert ask(PasswordFile(path), "ana", b"right").accepted
+    assert threads
     assert threading.main_thread() not in threads
 
 
-def test_a_reconnect_storm_of_one_user_costs_a_check_per_core_at_most(
-    path: Path, checks: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("word", "reason_code"), [(b"right", 0), (b"wrong", 0x86)])
+def test_a_storm_of_one_user_costs_one_check(
+    path: Path, checks: list[str], monkeypatch: pytest.MonkeyPatch, word: bytes, reason_code: int
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     users = PasswordFile(path)
 
     async def storm() -> list[Verdict]:
-        return await asyncio.gather(*(users.authenticate(credentials("ana", b"right")) for _ in range(50)))
+        return await asyncio.gather(*(users.authenticate(credentials("ana", word)) for _ in range(50)))
 
-    assert all(verdict.accepted for verdict in asyncio.run(storm()))
+    assert {verdict.reason_code for verdict in asyncio.run(storm())} == {reason_code}
     assert len(checks) == 1
+
+
+def test_more_than_can_be_checked_are_told_that_the_server_is_busy(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    may_end = threading.Event()
+    verify = argon2.PasswordHasher.verify
+
+    checked = []
+
+    def slow(self: argon2.PasswordHasher, encoded: str, password: bytes) -> bool:
+        assert may_end.wait(30)
+        checked.append(password)
+        return verify(self, encoded, password)
+
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", slow)
+    users = PasswordFile(path)
+
+    async def storm() -> list[Verdict]:
+        guesses = [
+            asyncio.create_task(users.authenticate(credentials("ana", b"%d" % number)))
+            for number in range(500)
+        ]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert any(guess.done() for guess in guesses)
+        elsewhere = replace(credentials("ana", b"right"), address="192.0.2.1:1")
+        good = asyncio.create_task(users.authenticate(elsewhere))
+        await asyncio.sleep(0)
+        may_end.set()
+        return await asyncio.gather(good, *guesses)
+
+    good, *guesses = asyncio.run(storm())
+    assert good.accepted
+    assert checked.index(b"right") == 1  # it did not wait for the others
+    busy = Verdict(0x89, "too many logins are waiting")
+    assert guesses.count(busy) >= 500 - MOST_OF_ADDRESS - 1
+    assert set(guesses) == {busy, Verdict(0x86, "bad user name or password")}
 
 
 # -- how it changes --
@@ -285,127 +351,3 @@ def test_a_file_readable_by_all_is_warned_of(path: Path, caplog: pytest.LogCaptu
     path.chmod(0o644)
     PasswordFile(path)
     assert "chmod 600" in caplog.text
-
-
-# -- what is said of a malformed one --
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("secret", "line 3: expected user:argon2id-hash"),
-        (":secret", "line 3: expected user:argon2id-hash"),
-        ("carl:", "line 3: expected an Argon2id hash"),
-        ("carl:secret", "line 3: expected an Argon2id hash"),
-        ("carl:$6$salt$secret", "line 3: expected an Argon2id hash"),
-        ("carl:$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$c2VjcmV0c2VjcmV0", "line 3: expected an Argon2id hash"),
-        ("carl:$argon2id$v=19$m=8,t=0,p=1$c2FsdHNhbHQ$c2VjcmV0c2VjcmV0", "line 3: expected an Argon2id hash"),
-        ("carl:$argon2id$v=19$m=7,t=1,p=1$c2FsdHNhbHQ$c2VjcmV0c2VjcmV0", "line 3: expected an Argon2id hash"),
-        ("carl:$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$c2VjcmV0c", "line 3: expected an Argon2id hash"),
-        ("carl:$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ", "line 3: expected an Argon2id hash"),
-        (ANA, "line 3: user 'ana' is there twice"),
-    ],
-)
-def test_a_malformed_line_is_named_but_not_quoted(path: Path, line: str, expected: str) -> None:
-    path.write_text(f"# users\n{ANA}\n{line}\n{BOB}\n")
-    with pytest.raises(ConfigError) as caught:
-        PasswordFile(path)
-    assert str(caught.value).startswith(f"{path}, {expected}")
-    assert "secret" not in str(caught.value)
-    assert "c2FsdHNhbHQ" not in str(caught.value)
-
-
-def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"there is no such file; make it with: curier passwd .*users USER"):
-        PasswordFile(tmp_path / "users")
-
-
-def test_a_directory_and_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        PasswordFile(tmp_path)
-    (tmp_path / "users").write_bytes(b"ana:\xff\n")
-    with pytest.raises(ConfigError, match="expected UTF-8 text"):
-        PasswordFile(tmp_path / "users")
-
-
-# -- writing it --
-
-
-def test_a_file_is_made_for_its_owner_only(tmp_path: Path) -> None:
-    path = tmp_path / "users"
-    assert set_password(path, "ana", b"right") is True
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
-    encoded = read_password_file(path)["ana"]
-    argon2.PasswordHasher().verify(encoded, b"right")
-    assert argon2.extract_parameters(encoded).memory_cost == 64 * 1024  # KiB
-
-
-def test_a_change_keeps_mode_comments_order_and_the_other_users(path: Path) -> None:
-    path.chmod(0o640)
-    assert set_password(path, "ana", b"new") is False
-    assert set_password(path, "carl", b"third") is True
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    lines = path.read_text().splitlines()
-    assert lines[:2] == ["# who may connect", ""]
-    assert [line.split(":")[0] for line in lines[2:]] == ["ana", "bob", "carl"]
-    assert lines[2] != ANA
-    assert lines[3] == BOB
-
-
-def test_a_change_goes_behind_a_symbolic_link(path: Path, tmp_path: Path) -> None:
-    link = tmp_path / "link"
-    link.symlink_to(path)
-    delete_user(link, "ana")
-    assert link.is_symlink()
-    assert list(read_password_file(path)) == ["bob"]
-
-
-def test_deleting_takes_one_user_away(path: Path) -> None:
-    delete_user(path, "ana")
-    assert path.read_text() == f"# who may connect\n\n{BOB}\n"
-    with pytest.raises(ConfigError, match="there is no user 'ana'"):
-        delete_user(path, "ana")
-
-
-@pytest.mark.parametrize("user", ["", "a:b", "#a", " a", "a\n", "a\x00b", "x" * 65_536])
-def test_names_that_cannot_stand_in_the_file_are_refused(path: Path, user: str) -> None:
-    before = path.read_text()
-    with pytest.raises(ConfigError, match="user name"):
-        set_password(path, user, b"word")
-    assert path.read_text() == before
-
-
-@pytest.mark.parametrize("password", [b"", b"x" * 65_536])
-def test_passwords_that_cannot_be_sent_are_refused(path: Path, password: bytes) -> None:
-    with pytest.raises(ConfigError, match="the password is"):
-        set_password(path, "ana", password)
-
-
-def test_a_malformed_file_is_left_as_it_is(path: Path) -> None:
-    path.write_text("ana\n")
-    with pytest.raises(ConfigError, match="line 1"):
-        set_password(path, "bob", b"word")
-    with pytest.raises(ConfigError, match="line 1"):
-        delete_user(path, "ana")
-    assert path.read_text() == "ana\n"
-
-
-def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be written: No such file or directory"):
-        set_password(tmp_path / "no" / "users", "ana", b"word")
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = path.read_text()
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ConfigError, match="cannot be written: No space left on device"):
-        set_password(path, "ana", b"new")
-    assert path.read_text() == before
-    assert list(tmp_path.iterdir()) == [path]

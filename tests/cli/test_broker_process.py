@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from curier.auth.password_file import set_password
+from curier.auth.user_file import set_password
 
 Start = Callable[..., "Process"]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from curier.auth.password_file import set_password
+from curier.auth.user_file import set_password
 from tests.cli.conftest import BrokerThread, Curier
 from tests.interop.process import BrokerProcess
 from tests.waiting import wait_until

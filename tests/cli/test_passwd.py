@@ -9,7 +9,7 @@ import argon2
 import pytest
 from click.testing import CliRunner, Result
 
-from curier.auth.password_file import read_password_file
+from curier.auth.user_file import read_password_file
 from curier.cli import main
 
 

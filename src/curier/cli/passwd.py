@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from curier.auth.password_file import check_user_name, delete_user, set_password
+from curier.auth.user_file import check_user_name, delete_user, set_password
 
 
 @click.command()

@@ -1,0 +1,250 @@
+"""Who waits in the line, who is next, who has to go."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+
+from curier.auth import line as module
+from curier.auth.line import (
+    FEWEST_OF_ADDRESS,
+    FORGET_SECONDS,
+    LANES,
+    MOST_OF_ADDRESS,
+    MOST_WAITING,
+    Full,
+    Line,
+    Place,
+    place_of,
+)
+
+
+def join(line: Line[int], address: str, user: str = "u", work: int = 0, now: float = 0.0) -> Place[int]:
+    place = Place(address, user, work)
+    assert line.join(place, now) is None
+    return place
+
+
+def order(line: Line[int]) -> list[tuple[str, str, int]]:
+    found = []
+    while (place := line.take()) is not None:
+        found.append((place.address, place.user, place.work))
+    return found
+
+
+def test_nobody_is_next_in_an_empty_line() -> None:
+    assert Line[int]().take() is None
+
+
+def test_addresses_take_turns_and_users_of_an_address_do() -> None:
+    line = Line[int]()
+    for work in range(3):
+        join(line, "a", "x", work)
+    join(line, "a", "y", 3)
+    join(line, "b", "z", 4)
+    join(line, "b", "z", 5)
+    assert order(line) == [
+        ("a", "x", 0),
+        ("b", "z", 4),
+        ("a", "y", 3),
+        ("b", "z", 5),
+        ("a", "x", 1),
+        ("a", "x", 2),
+    ]
+    assert line.length == 0
+
+
+def test_who_comes_last_from_a_new_address_waits_for_one_of_each_other() -> None:
+    line = Line[int]()
+    for address in ("a", "b", "c"):
+        for _ in range(100):
+            join(line, address)
+    join(line, "d")
+    assert [line.take().address for _ in range(4)] == ["a", "b", "c", "d"]  # type: ignore[union-attr]
+
+
+def test_who_leaves_is_never_next() -> None:
+    line = Line[int]()
+    first, second = join(line, "a", work=1), join(line, "a", work=2)
+    line.leave(first)
+    line.leave(first)
+    assert not first.is_waiting
+    assert line.take() is second
+    line.leave(second)
+    assert line.length == 0
+
+
+def test_an_address_that_has_failed_waits_behind_the_others_but_not_for_ever() -> None:
+    line = Line[int]()
+    line.failed("bad", "x", 0.0)
+    join(line, "bad", "x")  # a user that has failed, and one that has not
+    join(line, "bad", "y")
+    for work in range(20):
+        join(line, "good", "g", work)
+    asked = [user for _, user, _ in order(line)]
+    assert asked.index("y") == 3  # every fourth
+    assert asked.index("x") in range(4, 16)  # every fourth, too, as there is nobody else before it
+    assert len(asked) == 22
+
+
+def test_users_that_have_failed_are_last_but_not_for_ever() -> None:
+    line = Line[int]()
+    line.failed("bad", "x", 0.0)
+    join(line, "bad", "x")
+    for work in range(50):
+        join(line, "good", "g", work)
+        join(line, "bad", "y", work)
+    asked = [user for _, user, _ in order(line)]
+    assert asked.index("x") == 15
+
+
+def test_who_waits_already_goes_behind_when_its_address_fails() -> None:
+    line = Line[int]()
+    for user in ("x", "x", "y"):
+        join(line, "bad", user)
+    join(line, "good", "g")
+    taken = line.take()
+    assert taken is not None
+    assert taken.user == "x"
+    line.failed("bad", "x", 0.0)
+    assert line.length == 3
+    assert [user for _, user, _ in order(line)] == ["g", "y", "x"]
+
+
+def test_failures_are_forgotten() -> None:
+    line = Line[int]()
+    line.failed("bad", "x", 0.0)
+    join(line, "bad", now=FORGET_SECONDS)
+    join(line, "good", now=FORGET_SECONDS)
+    assert [address for address, _, _ in order(line)] == ["bad", "good"]
+
+
+def test_an_address_has_so_much_room_and_less_with_each_failure() -> None:
+    line = Line[int]()
+    for _ in range(MOST_OF_ADDRESS):
+        join(line, "a")
+    with pytest.raises(Full, match="too many logins of a are waiting"):
+        join(line, "a")
+    join(line, "b")
+    rooms = []
+    for number in range(10):
+        line.failed("c", f"user {number}", 0.0)
+        places: list[Place[int]] = []
+        with suppress(Full):
+            while len(places) < MOST_OF_ADDRESS:
+                places.append(join(line, "c", "d"))
+        rooms.append(len(places))
+        for place in places:
+            line.leave(place)
+    assert rooms == [64, 32, 16, 8, 4, 4, 4, 4, 4, 4]
+    assert rooms[-1] == FEWEST_OF_ADDRESS
+
+
+def test_in_a_full_line_whoever_has_most_gives_up_its_last_place() -> None:
+    line = Line[int]()
+    count = MOST_WAITING // MOST_OF_ADDRESS
+    for number in range(count):
+        for work in range(MOST_OF_ADDRESS):
+            join(line, f"a{number}", f"u{work % 3}", work)
+    newcomer = Place("b", "u", 0)
+    leaving = line.join(newcomer, 0.0)
+    assert leaving is not None
+    assert (leaving.address, leaving.is_waiting) == ("a0", False)
+    assert leaving.work >= MOST_OF_ADDRESS - 3
+    assert newcomer.is_waiting
+    assert line.length == MOST_WAITING
+
+
+def test_a_full_line_in_which_each_has_one_place_takes_nobody_but_for_who_has_failed() -> None:
+    line = Line[int]()
+    for number in range(MOST_WAITING - 1):
+        join(line, f"a{number}")
+    line.failed("bad", "x", 0.0)
+    join(line, "bad", "x")
+    leaving = line.join(Place("new", "u", 0), 0.0)
+    assert leaving is not None
+    assert leaving.address == "bad"
+    with pytest.raises(Full, match="too many logins are waiting"):
+        line.join(Place("newer", "u", 0), 0.0)
+    with pytest.raises(Full):
+        line.join(Place("bad", "x", 0), 0.0)
+    assert line.length == MOST_WAITING
+
+
+def test_what_is_remembered_of_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_FAILURES", 4)
+    line = Line[int]()
+    for number in range(100):
+        line.failed(f"a{number}", "u", 0.0)
+    assert len(line._failures._entries) == 4
+    join(line, "a0")
+    join(line, "a99")
+    assert [address for address, _, _ in order(line)] == ["a0", "a99"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_everybody_is_served_or_told_once(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING", 20)
+    monkeypatch.setattr(module, "MOST_OF_ADDRESS", 8)
+    chance = random.Random(seed)
+    line = Line[int]()
+    waiting: set[Place[int]] = set()
+    served = 0
+    for now in range(2000):
+        event = chance.random()
+        if event < 0.55:
+            place = Place(chance.choice("abcdef"), chance.choice("uvw"), now)
+            try:
+                leaving = line.join(place, float(now))
+            except Full:
+                assert not place.is_waiting
+            else:
+                waiting.add(place)
+                if leaving is not None:
+                    waiting.remove(leaving)
+        elif event < 0.8:
+            taken = line.take()
+            assert (taken is None) == (not waiting)
+            if taken is not None:
+                waiting.remove(taken)
+                served += 1
+                if chance.random() < 0.5:
+                    line.failed(taken.address, taken.user, float(now))
+        elif waiting:
+            place = chance.choice(sorted(waiting, key=lambda place: place.work))
+            line.leave(place)
+            waiting.remove(place)
+        assert line.length == len(waiting) <= 20
+        assert all(place.is_waiting and place.lane < LANES for place in waiting)
+        of_address = Counter(place.address for place in waiting)
+        assert of_address == line._of_address
+        assert max(of_address.values(), default=0) <= 8
+    while (taken := line.take()) is not None:
+        waiting.remove(taken)
+    assert not waiting
+    assert served > 100
+    assert line._lanes == [{}, {}, {}]
+    assert line._of_address == {}
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("192.0.2.1:1883", "192.0.2.1"),
+        ("[2001:db8:1:2:3:4:5:6]:1883", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::7]:1883", "2001:db8:1:2::/64"),
+        ("[::ffff:192.0.2.1]:1", "192.0.2.1"),
+        ("[::1]:1", "::/64"),
+        ("[fe80::1%eth0]:1", "fe80::/64"),
+        ("[no:address]:1", "no:address"),
+        ("memory", ""),
+        ("", ""),
+    ],
+)
+def test_a_network_of_ipv6_is_one_place(address: str, place: str) -> None:
+    assert place_of(address) == place
