@@ -68,7 +68,15 @@ class Refused(MqttError):
 
 
 class ConnectRefused(Refused):
-    """The server refused the connection (5.0 section 3.2.2.2)."""
+    """The server refused the connection (5.0 section 3.2.2.2).
+
+    ``return_code`` is the number in its CONNACK: 1 to 5 before 5.0 (3.1.1 section 3.2.2.3), else the Reason
+    Code; 0 where it was not the server who refused.
+    """
+
+    def __init__(self, reason_code: int, reason_string: str = "", return_code: int = 0) -> None:
+        super().__init__(reason_code, reason_string)
+        self.return_code = return_code
 
 
 class SubscribeRefused(Refused):
@@ -92,12 +100,16 @@ class ConnectionLost(MqttError):
     """The Network Connection ended before the operation was complete, or could not be opened.
 
     ``reason_code`` is that of the server's DISCONNECT where ``by_server``, 0x80 where nobody said one.
+    ``was_open``: was there a connection that carries MQTT?
     """
 
-    def __init__(self, why: str = "", reason_code: int = 0x80, by_server: bool = False) -> None:
+    def __init__(
+        self, why: str = "", reason_code: int = 0x80, by_server: bool = False, was_open: bool = True
+    ) -> None:
         super().__init__(why)
         self.reason_code = reason_code
         self.by_server = by_server
+        self.was_open = was_open
 
 
 class QueueFull(MqttError):

@@ -118,6 +118,23 @@ async def test_the_time_limit_covers_the_connection(full_port: int) -> None:
 
 
 @on_every_loop
+async def test_a_connection_comes_from_where_it_should() -> None:
+    async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(len("127.0.0.1"))
+        writer.write(str(writer.get_extra_info("peername")[0]).encode())
+        await echo(reader, writer)
+
+    async with serving(tell) as port:
+        for local in ("127.0.0.1", "127.0.0.7"):
+            user = await call(f"mqtt://127.0.0.1:{port}", local_address=local)
+            assert await user.ask(b"?" * len(local)) == local.encode()
+            await user.close()
+        with pytest.raises(ConnectionLost, match=r"cannot connect to .* from 192\.0\.2\.1: ") as raised:
+            await call(f"mqtt://127.0.0.1:{port}", local_address="192.0.2.1")
+        assert not raised.value.was_open
+
+
+@on_every_loop
 async def test_the_time_limit_covers_the_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def look_up(host: str, port: int) -> list[tcp.Address]:
         await asyncio.Event().wait()
@@ -157,9 +174,9 @@ async def test_a_silent_address_does_not_hold_up_the_next(
         async def look_up(host: str, _: int) -> list[tcp.Address]:
             return [(socket.AF_INET, "127.0.0.9"), (socket.AF_INET, "127.0.0.1")]
 
-        async def attempt(address: tcp.Address, _: int, make: Any) -> Any:
+        async def attempt(address: tcp.Address, _: int, make: Any, local: str | None) -> Any:
             silent = address[1] == "127.0.0.9"
-            return await real_try((socket.AF_INET, "127.0.0.1"), full_port if silent else port, make)
+            return await real_try((socket.AF_INET, "127.0.0.1"), full_port if silent else port, make, local)
 
         monkeypatch.setattr(tcp, "look_up", look_up)
         monkeypatch.setattr(tcp, "_try", attempt)
@@ -216,7 +233,7 @@ async def test_two_addresses_at_once_leave_one_connection(
     async def look_up(host: str, port: int) -> list[tcp.Address]:
         return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "127.0.0.2")]
 
-    async def attempt(address: tcp.Address, port: int, make: Any) -> Any:
+    async def attempt(address: tcp.Address, port: int, make: Any, local: str | None) -> Any:
         try:
             await (asyncio.Event().wait() if late and address[1] == "127.0.0.2" else go.wait())
         except asyncio.CancelledError:

@@ -38,11 +38,12 @@ class DialSettings:
     """How to connect, whatever the server.
 
     ``timeout``: seconds for everything together, from the look-up of the name to the WebSocket handshake.
-    ``tls``: for ``mqtts://`` and ``wss://``; ``None``: ``TlsSettings()``; a context of your own is used as it
-    is. ``proxy``: ``http://`` or ``socks5://``, with user and password if need be; for all but ``unix://``.
-    ``websocket_headers``: names and values added to the handshake. ``max_frame_bytes``: the largest WebSocket
-    frame taken. ``happy_eyeballs_delay``: seconds after which the next address of a host is tried beside the
-    one before (RFC 8305); ``None``: only when that has failed.
+    ``tls``: for ``mqtts://`` and ``wss://``; ``None``: ``TlsSettings()``; a context of your own is used as
+    it is. ``proxy``: ``http://`` or ``socks5://``, with user and password if need be; for all but
+    ``unix://``. ``websocket_headers``: names and values added to the handshake. ``max_frame_bytes``: the
+    largest WebSocket frame taken. ``local_address``: where connections of TCP come from.
+    ``happy_eyeballs_delay``: seconds after which the next address of a host is tried beside the one before
+    (RFC 8305); ``None``: only when that has failed.
     """
 
     timeout: float = 10.0
@@ -50,6 +51,7 @@ class DialSettings:
     proxy: str | None = field(default=None, repr=False)
     websocket_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     max_frame_bytes: int = MAX_FRAME_BYTES
+    local_address: str | None = None
     happy_eyeballs_delay: float | None = 0.25
 
     def __post_init__(self) -> None:
@@ -88,9 +90,10 @@ async def dial(url: ServerUrl, settings: DialSettings, make: Callable[[], P]) ->
     except BaseException as error:
         attempt.abort()
         if isinstance(error, TimeoutError) and limit.expired():
-            raise ConnectionLost(
-                f"no connection to {url} within {settings.timeout:g} seconds: {attempt.step}"
-            ) from error
+            why = f"no connection to {url} within {settings.timeout:g} seconds: {attempt.step}"
+            raise ConnectionLost(why, was_open=False) from error
+        if isinstance(error, ConnectionLost):
+            error.was_open = False
         raise
 
 
@@ -135,12 +138,19 @@ class _Attempt:
         target = self.proxy or self.url
         what = f"the proxy {target}" if self.proxy else str(target)
         self.step = f"nothing came back from {target.host}"
+        settings = self.settings
         try:
             return await connect_tcp(
-                target.host, target.port, self.settings.happy_eyeballs_delay, partial(Talk, what)
+                target.host,
+                target.port,
+                settings.happy_eyeballs_delay,
+                partial(Talk, what),
+                settings.local_address,
             )
         except (OSError, BaseExceptionGroup, UnicodeError) as error:
-            raise ConnectionLost(f"cannot connect to {what}: {_plain(error, target.host)}") from error
+            where = f" from {settings.local_address}" if settings.local_address is not None else ""
+            why = _plain(error, target.host)
+            raise ConnectionLost(f"cannot connect to {what}{where}: {why}") from error
 
     async def _connect_unix(self) -> tuple[asyncio.Transport, Talk]:
         loop = asyncio.get_running_loop()

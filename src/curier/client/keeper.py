@@ -114,6 +114,7 @@ class Keeper:
             tls=settings.tls,
             proxy=settings.proxy,
             websocket_headers=tuple(settings.websocket_headers),
+            local_address=settings.local_address,
         )
         self._at = 0  # index of the server in use
         self._random_id = ""
@@ -199,7 +200,9 @@ class Keeper:
             raise errors[-1]
         if len(errors) == 1 or isinstance(errors[-1], ConnectRefused):
             raise errors[-1]
-        raise ConnectionLost(f"no server could be reached: {'; '.join(map(str, errors))}") from errors[-1]
+        raise ConnectionLost(
+            f"no server could be reached: {'; '.join(map(str, errors))}", was_open=False
+        ) from errors[-1]
 
     async def _connect_to(self, url: ServerUrl) -> Link:
         """Connect, with an older version where the server does not know this one."""

@@ -22,10 +22,11 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from curier.client.settings import Authentication
+from curier.codec.constants import MQTT_50
 from curier.codec.packets import Connect, Publish
 from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, ConnectRefused, LocalProtocolError, MqttError
-from curier.protocol.client import ClientConnection
+from curier.protocol.client import REASON_CODES, ClientConnection
 from curier.protocol.connection import CLOSED, CONNECTED
 from curier.protocol.events import (
     AuthContinue,
@@ -322,7 +323,9 @@ class Link(asyncio.Protocol):
         elif isinstance(event, ConnectWasRefused):
             if not self.accepted.done():
                 why = _with_reference(event.reason_string, event.properties)
-                self.accepted.set_exception(ConnectRefused(event.reason_code, why))
+                code = event.reason_code
+                number = code if self.connection.version == MQTT_50 else REASON_CODES.index(code)
+                self.accepted.set_exception(ConnectRefused(code, why, number))
         elif isinstance(event, Disconnected):
             said = f"the server ended the connection with Reason Code 0x{event.reason_code:02X}"
             reason = _with_reference(event.why, event.properties)

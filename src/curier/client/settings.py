@@ -109,6 +109,9 @@ class ClientSettings:
     proxy: str | None = None
     """``http://`` or ``socks5://``, with user:password@ if need be."""
 
+    local_address: str | None = None
+    """The address, or the name of one, of this machine that TCP connections come from; None: any."""
+
     websocket_headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
     """Names and values added to the WebSocket handshake; never shown."""
 
@@ -253,6 +256,7 @@ _KINDS: Final[tuple[tuple[str, tuple[type, ...], str], ...]] = (
     ("client_id", (str,), "text"),
     ("username", _TEXT, "text or None"),
     ("password", (str, bytes, type(None)), "text, bytes or None"),
+    ("local_address", _TEXT, "text or None"),
     ("clean_start", (bool, type(None)), "True, False or None"),
     ("will", (Will, type(None)), "a curier.Will or None"),
     ("session", (Session, type(None)), "curier.Session.disk(path), curier.Session.memory() or None"),

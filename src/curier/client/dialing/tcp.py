@@ -19,12 +19,12 @@ Address = tuple[socket.AddressFamily, str]
 
 
 async def connect_tcp(
-    host: str, port: int, delay: float | None, make: Callable[[], P]
+    host: str, port: int, delay: float | None, make: Callable[[], P], local: str | None = None
 ) -> tuple[asyncio.Transport, P]:
     """Connect; raises ``OSError``, or an ``ExceptionGroup`` of them where not just one address failed.
 
     ``delay`` is how many seconds an address has before the next is tried beside it; ``None``: they are tried
-    one after the other. Cancelling closes every socket.
+    one after the other. ``local`` is the address to connect from. Cancelling closes every socket.
     """
     addresses = await look_up(host, port)
     waiting = iter(addresses)
@@ -35,7 +35,7 @@ async def connect_tcp(
         while left or running:
             if left:
                 left -= 1
-                running.add(asyncio.create_task(_try(next(waiting), port, make)))
+                running.add(asyncio.create_task(_try(next(waiting), port, make, local)))
             done, running = await asyncio.wait(
                 running, timeout=delay if left else None, return_when=asyncio.FIRST_COMPLETED
             )
@@ -72,9 +72,13 @@ def interleaved(families: Sequence[Sequence[Address]]) -> list[Address]:
     return [address for address in chain.from_iterable(zip_longest(*families)) if address is not None]
 
 
-async def _try(address: Address, port: int, make: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+async def _try(
+    address: Address, port: int, make: Callable[[], P], local: str | None
+) -> tuple[asyncio.Transport, P]:
     family, host = address
-    return await asyncio.get_running_loop().create_connection(make, host, port, family=family)
+    source = None if local is None else (local, 0)
+    loop = asyncio.get_running_loop()
+    return await loop.create_connection(make, host, port, family=family, local_addr=source)
 
 
 async def _end(tasks: set[asyncio.Task[tuple[asyncio.Transport, P]]]) -> None:
