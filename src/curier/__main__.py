@@ -1,6 +1,16 @@
-"""``python -m curier``: the command line."""
+"""``python -m curier``, and ``curier``: the command line."""
 
-from curier.cli import main
+import signal
+
+
+def run(name: str | None = None) -> None:
+    """Run the command line of this process, and exit. Ctrl-C while it is imported needs no traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from curier.cli import main, streams
+
+    streams.prepare()
+    main(prog_name=name)
+
 
 if __name__ == "__main__":
-    main(prog_name="python -m curier")
+    run("python -m curier")

@@ -10,8 +10,9 @@ from typing import BinaryIO
 
 import pytest
 
-from curier.cli.output import GATHERED_BYTES, CannotWrite, Output
+from curier.cli.output import GATHERED_BYTES, Output
 from curier.cli.progress import Progress
+from curier.cli.streams import CannotWrite
 
 LARGE = bytes(range(256)) * 2000
 """More than a pipe takes."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+import signal
+import sys
+from collections.abc import Iterator, MutableMapping, Sequence
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
+from curier.cli.streams import CannotWrite, NobodyTakes
 from curier.errors import ConfigError, MqttError
 
 COMMANDS: Final = ("bench", "broker", "passwd", "pub", "rr", "store", "sub")
@@ -53,14 +56,43 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command. What curier raises on purpose becomes a line: 2 for settings, 1 for the rest."""
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # of __main__, until here
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except ConfigError as error:
             raise WrongSetting(str(error)) from error
         except MqttError as error:
             raise click.ClickException(str(error)) from error
+        except NobodyTakes:
+            raise
+        except BrokenPipeError:  # the reader has what it wanted, as with head
+            ctx.exit(0)
+
+    def main(  # type: ignore[override]  # what it returns depends on standalone_mode: Any is all of it
+        self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **how: Any
+    ) -> Any:
+        """Run, and exit with the code that says what has happened, whatever the standard streams are."""
+        if not standalone_mode:
+            return super().main(args, standalone_mode=False, **how)
+        try:
+            code = super().main(args, standalone_mode=False, **how)
+            sys.stdout.flush()
+        except click.ClickException as error:
+            code = _fail(error)
+        except NobodyTakes as error:
+            code = _fail(CannotWrite(error.strerror))
         except KeyboardInterrupt:
-            ctx.exit(INTERRUPTED)
+            code = INTERRUPTED
+        except click.Abort as error:  # of a prompt: Ctrl-C, or the end of the input
+            is_ctrl_c = isinstance(error.__context__, KeyboardInterrupt)
+            code = INTERRUPTED if is_ctrl_c else _fail(click.ClickException("there is no answer"))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(error: click.ClickException) -> int:
+    error.show()
+    return error.exit_code
 
 
 def _tell_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:

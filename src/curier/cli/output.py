@@ -14,17 +14,13 @@ import stat
 import sys
 from typing import BinaryIO, Final
 
-import click
+from curier.cli.streams import CannotWrite, give_up
 
 GATHERED_BYTES: Final = 64 * 1024
 """From so much on ``is_full`` says that it is time to ``flush``."""
 
 PIECE_BYTES: Final = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 512
 """A pipe that says it can be written to takes so much without blocking."""
-
-
-class CannotWrite(click.ClickException):
-    """Standard output takes nothing: one line for the user, and exit code 1."""
 
 
 class Output:
@@ -64,7 +60,7 @@ class Output:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise CannotWrite(f"standard output cannot be written to: {error.strerror}") from error
+            raise CannotWrite(error.strerror) from error
 
     async def _write_some(self) -> int:
         if self._descriptor is None:
@@ -81,9 +77,7 @@ class Output:
         """Let what is written from now on vanish, as the reader has: also what Python flushes at its end."""
         self._left = memoryview(b"")
         if self._descriptor is not None:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._descriptor)
-            os.close(nowhere)
+            give_up(self._descriptor)
 
 
 def _descriptor_of(stream: BinaryIO) -> int | None:

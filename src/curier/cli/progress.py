@@ -45,8 +45,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._shown:
-            self._stream.write("\r" + " " * self._shown + "\r")
-            self._stream.flush()
+            self._write("\r" + " " * self._shown + "\r")
 
     def advance(self) -> None:
         """One more message."""
@@ -63,6 +62,9 @@ class Progress:
         if share is not None:
             filled = round(WIDTH * min(share, 1.0))
             text = f"[{'#' * filled}{' ' * (WIDTH - filled)}] {text}"
-        self._stream.write("\r" + text.ljust(self._shown))
-        self._stream.flush()
+        self._write("\r" + text.ljust(self._shown))
         self._shown = len(text)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()

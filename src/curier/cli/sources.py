@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Final, Literal
 import click
 
 from curier.cli.payloads import BadPayload, Encode, encoder, json_of
+from curier.cli.streams import CannotRead
 from curier.errors import ConfigError
 from curier.types import Message, QoS
 
@@ -158,7 +159,12 @@ async def _chunks(file: BinaryIO, tell: Callable[[int], None] | None = None) -> 
     while True:
         if waits:
             waits = await _readable(descriptor)
-        chunk = os.read(descriptor, READ_BYTES)
+        try:
+            chunk = os.read(descriptor, READ_BYTES)
+        except OSError as error:
+            if file is sys.stdin.buffer:
+                raise CannotRead(error.strerror) from error
+            raise ConfigError(f"{file.name}: {error.strerror}") from error
         if not chunk:
             return
         done += len(chunk)
