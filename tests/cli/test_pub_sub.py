@@ -256,6 +256,17 @@ def test_no_server_is_told(curier: Curier, topic: str, command: list[str]) -> No
         (["sub", "-t", "a", "-C", "1", "-E"], "-C and -E cannot both be"),
         (["sub", "-t", "a", "-W", "0"], "expected more than 0 seconds"),
         (["rr", "-t", "a"], "what to send? -m TEXT, -f FILE, -s"),
+        (["rr", "-t", "a", "-m", "x", "-e", "a/#"], "--response-topic 'a/#': a Topic Name must not contain"),
+        (["pub", "-t", "a", "-m", "x", "-m", "y"], "-m is there 2 times"),
+        (["pub", "-t", "a", "-f", __file__, "-f", __file__], "-f is there 2 times"),
+        (["pub", "-t", "a", "-t", "b", "-m", "x"], "-t is there 2 times"),
+        (["pub", "-t", "", "-m", "x"], "-t '': a Topic Name must be at least one character long"),
+        (["pub", "-t", "a\udcff", "-m", "x"], "-t: a topic is written in UTF-8"),
+        (["pub", "-t", "a", "-m", "x", "-D", "publish", "response-topic", "+"], "--response-topic '+'"),
+        (["pub", "-t", "a", "-m", "x", "--will-topic", "#"], "--will-topic '#'"),
+        (["sub", "-t", "a", "-T", "a#"], "-T 'a#': a wildcard character must occupy an entire level"),
+        (["sub", "-U", "#/a"], "-U '#/a': '#' must be the last"),
+        (["sub", "-t", "$share//a"], "-t '$share//a': the ShareName"),
     ],
 )
 def test_what_cannot_be_is_told_with_exit_code_2(curier: Curier, words: list[str], said: str) -> None:
@@ -265,9 +276,26 @@ def test_what_cannot_be_is_told_with_exit_code_2(curier: Curier, words: list[str
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("command", ["sub", "rr"])
+def test_the_time_covers_connecting(curier: Curier, command: str) -> None:
+    """To a server that takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        more = ["-m", "x", "-e", "b"] if command == "rr" else []
+        result = curier(command, "-t", "a", *more, "-h", "127.0.0.1", "-p", port, "-W", "0.2")
+    assert (result.exit_code, result.stdout, result.stderr) == (27, "", "Timed out\n")
+
+
+def test_a_connection_comes_from_where_it_should(curier: Curier) -> None:
+    assert curier("pub", "-t", "a", "-m", "x", "-q", 1, "-A", "127.0.0.1").exit_code == 0
+    result = curier("pub", "-t", "a", "-m", "x", "-A", "192.0.2.1")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert " from 192.0.2.1: " in result.stderr
+    assert curier("pub", "-t", "a", "-m", "x", "-h", "x", "--unix", "x", "-A", "127.0.0.1").exit_code == 2
+
+
 def test_a_topic_that_cannot_be_is_told(curier: Curier) -> None:
     for words in (["pub", "-t", "a/#", "-m", "x"], ["sub", "-t", "a/#/b"]):
         result = curier(*words)
-        assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.startswith("Error: ")
-        assert "a/#" in result.stderr
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "Error: -t 'a/#" in result.stderr

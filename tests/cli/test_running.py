@@ -12,7 +12,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from curier.cli.running import Voice, explain, run
+from curier.cli.running import Voice, exit_code, explain, run
+from curier.cli.wording import in_options
 from curier.client.events import (
     Closed,
     Connected,
@@ -26,8 +27,10 @@ from curier.errors import (
     ConfigError,
     ConnectionLost,
     ConnectRefused,
+    LocalProtocolError,
     MqttError,
     PublishRefused,
+    StoreError,
     SubscribeRefused,
 )
 
@@ -62,7 +65,7 @@ async def closed_pipe() -> int:
         (nothing, 0, ""),
         (code_27, 27, ""),
         (closed_pipe, 0, ""),
-        (refused, 1, "Error: refused with Reason Code 0x87: not \\x1b[2J yours (Not authorized)\n"),
+        (refused, 0x87, "Error: refused with Reason Code 0x87: not \\x1b[2J yours (Not authorized)\n"),
     ],
 )
 def test_the_end_of_a_command(main: Callable[[], Coroutine[Any, Any, int]], code: int, said: str) -> None:
@@ -156,3 +159,46 @@ def test_what_happens_is_said_on_stderr(
     Voice(quiet, debug).tell(event)
     is_said = (kind == "note" and debug) or (kind == "warn" and not quiet)
     assert capsys.readouterr() == ("", f"{said}\n" if is_said else "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConnectionLost("nobody listens", was_open=False), 1),
+        (ConnectionLost("gone"), 7),
+        (ConnectionLost("DISCONNECT", 0x98, True), 7),
+        (ConnectRefused(0x87, "", 5), 5),
+        (ConnectRefused(0x87, "", 0x87), 0x87),
+        (ConnectRefused(0x87, "not by the server"), 0x87),
+        (SubscribeRefused(0x80), 0x80),
+        (PublishRefused(0x97), 0x97),
+        (PublishRefused(0x42), 1),
+        (LocalProtocolError(0x90, "no Topic Name"), 2),
+        (StoreError("full"), 1),
+    ],
+)
+def test_each_cause_has_its_exit_code(error: MqttError, code: int) -> None:
+    async def main() -> int:
+        raise error
+
+    assert (exit_code(error), running(main).exit_code) == (code, code)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("ca_file /x: No such file", "--cafile /x: No such file"),
+        ("certificate /x: there is no such file", "--cert /x: there is no such file"),
+        ("certificate a, key b: the key is not that", "--cert a, --key b: the key is not that"),
+        ("key b: there is no such file", "--key b: there is no such file"),
+        ("a TLS key needs its certificate: give both, certificate and key", "--key needs --cert: give both"),
+        ("x: no CONNACK within 10 seconds (connect_timeout)", "x: no CONNACK within 10 seconds"),
+        (
+            "it has no TLS version that minimum_version allows",
+            "it has no TLS version that --tls-version allows",
+        ),
+        ("will: 'a/#' is no Topic Name", "--will-topic: 'a/#' is no Topic Name"),
+    ],
+)
+def test_settings_of_the_library_are_said_as_options(said: str, shown: str) -> None:
+    assert in_options(said) == shown

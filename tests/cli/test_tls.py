@@ -98,7 +98,9 @@ def test_another_name_is_refused_unless_nobody_is_to_look(
 def test_a_certificate_of_the_client(curier: Curier, listen: Listen, certificates: Certificates) -> None:
     port = listen(certificates.server(client=True))
     words = ("--cafile", certificates.ca)
-    assert publish(curier, port, *words)[0] == 1
+    code, said = publish(curier, port, *words)  # before TLS 1.3 within the handshake, since then behind it
+    assert code in (1, 7)
+    assert said != ""
     both = ("--cert", certificates.directory / "client.crt", "--key", certificates.directory / "client.key")
     assert publish(curier, port, *words, *both) == (0, "")
     assert publish(curier, port, *words, "--cert", certificates.directory / "client.pem") == (0, "")

@@ -16,6 +16,8 @@ from curier.cli.options import NEVER, PORT, QOS, Decorated, expiry, option, prot
 from curier.cli.profiles import KEYS, load_profile
 from curier.cli.properties import PropertyOptions, parse_properties
 from curier.cli.tls_options import TLS_OPTIONS, TlsOptions
+from curier.cli.topics import check_name
+from curier.cli.wording import in_options
 from curier.errors import ConfigError
 from curier.types import Message, QoS, Will
 
@@ -58,6 +60,12 @@ _OPTIONS: Final = (
         "Given again: a server to turn to when one fails.",
     ),
     option("--unix", metavar="PATH", section=_SERVER, help="A Unix socket in place of -h and -p."),
+    option(
+        *("-A", "local_address"),
+        metavar="ADDRESS",
+        section=_SERVER,
+        help="Connect from this address of this machine.",
+    ),
     option("--proxy", metavar="URL", section=_SERVER, help="A proxy on the way: http://... or socks5://..."),
     option("-u", "--username", metavar="NAME", section=_SERVER, help="Who you are."),
     option(
@@ -163,6 +171,7 @@ class Connection(TlsOptions):
     host: str | None = None
     port: int | None = None
     unix: str | None = None
+    local_address: str | None = None
     proxy: str | None = None
     username: str | None = None
     password: str | None = None
@@ -231,6 +240,10 @@ class Connection(TlsOptions):
             self.will_payload is not None or self.will_qos is not None or self.will_retain
         ):
             raise click.UsageError("a will needs --will-topic")
+        check_name("--will-topic", self.will_topic)
+        check_name("-D will response-topic", self.properties.of("will").get("response_topic"))
+        if self.unix is not None and self.local_address is not None:
+            raise click.UsageError("-A is for TCP: a Unix socket has no address")
         if self.will_topic is None and self.properties.of("will"):
             raise click.UsageError("-D will needs --will-topic")
         if self.properties and self.protocol_version not in (None, 5):
@@ -276,13 +289,17 @@ class Connection(TlsOptions):
             will=self.will(),
             tls=tls,
             proxy=self.proxy,
+            local_address=self.local_address,
             retry_first_connect=self.retry_connect,
             reconnect=None if retries == 0 else Reconnect(attempts=retries),
             max_inflight=self.max_inflight,
             authentication=None if method is None else _authentication(method, data),
             **own,
         )
-        settings.check()
+        try:
+            settings.check()
+        except ConfigError as error:
+            raise ConfigError(in_options(str(error))) from error
         return settings
 
     def urls(self, encrypted: bool) -> list[str]:
@@ -337,7 +354,7 @@ class Connection(TlsOptions):
         return client_context(self)
 
 
-_MORE: Final = ("retry_connect", "debug", "quiet")
+_MORE: Final = ("local_address", "retry_connect", "debug", "quiet")
 """Options of a connection that no profile has."""
 
 

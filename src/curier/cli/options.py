@@ -65,6 +65,13 @@ def positive_seconds(text: str) -> float:
     return seconds
 
 
+def only_once(ctx: click.Context, param: click.Parameter, values: tuple[Any, ...]) -> Any:
+    """The one value of an option that is ``multiple`` only so that none of several is lost in silence."""
+    if len(values) > 1:
+        raise click.UsageError(f"{param.opts[0]} is there {len(values)} times: one message has one")
+    return values[0] if values else None
+
+
 class Option(click.Option):
     """An option with its place in the help."""
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from curier.cli.connecting import Connection, connection_options
-from curier.cli.options import QOS, ClientCommand, Decorated, option
+from curier.cli.options import QOS, ClientCommand, Decorated, only_once, option
 from curier.cli.parameters import seconds
 from curier.cli.payloads import KINDS
 from curier.cli.progress import Progress
 from curier.cli.running import EXIT_CODES, Voice, connected, run
 from curier.cli.sources import Kind, Pace, Sent, Source, check_sources, has_properties
+from curier.cli.topics import check_name
 from curier.types import Message, QoS
 
 if TYPE_CHECKING:
@@ -47,50 +48,67 @@ Options, formats and profiles at length: docs/command-line.md.
 """
 
 
+_OPTIONS: Final = (
+    option(
+        *("-t", "--topic"),
+        metavar="TOPIC",
+        multiple=True,
+        callback=only_once,
+        section=_MESSAGE,
+        help="Where to publish.",
+    ),
+    option(
+        *("-m", "--message"),
+        metavar="TEXT",
+        multiple=True,
+        callback=only_once,
+        section=_MESSAGE,
+        help="The payload.",
+    ),
+    option(
+        *("-f", "--file"),
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        multiple=True,
+        callback=only_once,
+        section=_MESSAGE,
+        help="The payload is what the file holds.",
+    ),
+    option("-s", "--stdin-file", is_flag=True, section=_MESSAGE, help="It is all of standard input."),
+    option("-n", "--null-message", is_flag=True, section=_MESSAGE, help="It is empty."),
+    option(
+        "--encode",
+        type=click.Choice(KINDS),
+        section=_MESSAGE,
+        help="What the payload is written in; cbor and msgpack are made from JSON.",
+    ),
+    option("-q", "--qos", type=QOS, metavar="0|1|2", section=_MESSAGE, help="QoS.  [default: 0]"),
+    option("-r", "--retain", is_flag=True, section=_MESSAGE, help="The server keeps it for later."),
+    option(
+        "--user-property",
+        "user_properties",
+        metavar="NAME VALUE",
+        nargs=2,
+        multiple=True,
+        section=_PROPERTIES,
+        help="A User Property; may be given again.",
+    ),
+    option("--content-type", metavar="TEXT", section=_PROPERTIES, help="What the payload is."),
+    option("--correlation-data", metavar="TEXT", section=_PROPERTIES, help="What an answer repeats."),
+    option(
+        "--message-expiry",
+        metavar="SECONDS",
+        type=click.IntRange(0, 0xFFFFFFFF),
+        section=_PROPERTIES,
+        help="After so long nobody wants it any more.",
+    ),
+    option("--text", is_flag=True, section=_PROPERTIES, help="The payload is UTF-8 text."),
+)
+
+
 def message_options(command: Decorated) -> Decorated:
     """What pub and rr have in common: the message and its properties."""
-    for one in reversed(
-        (
-            option("-t", "--topic", metavar="TOPIC", section=_MESSAGE, help="Where to publish."),
-            option("-m", "--message", metavar="TEXT", section=_MESSAGE, help="The payload."),
-            option(
-                *("-f", "--file"),
-                metavar="FILE",
-                type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                section=_MESSAGE,
-                help="The payload is what the file holds.",
-            ),
-            option("-s", "--stdin-file", is_flag=True, section=_MESSAGE, help="It is all of standard input."),
-            option("-n", "--null-message", is_flag=True, section=_MESSAGE, help="It is empty."),
-            option(
-                "--encode",
-                type=click.Choice(KINDS),
-                section=_MESSAGE,
-                help="What the payload is written in; cbor and msgpack are made from JSON.",
-            ),
-            option("-q", "--qos", type=QOS, metavar="0|1|2", section=_MESSAGE, help="QoS.  [default: 0]"),
-            option("-r", "--retain", is_flag=True, section=_MESSAGE, help="The server keeps it for later."),
-            option(
-                "--user-property",
-                "user_properties",
-                metavar="NAME VALUE",
-                nargs=2,
-                multiple=True,
-                section=_PROPERTIES,
-                help="A User Property; may be given again.",
-            ),
-            option("--content-type", metavar="TEXT", section=_PROPERTIES, help="What the payload is."),
-            option("--correlation-data", metavar="TEXT", section=_PROPERTIES, help="What an answer repeats."),
-            option(
-                "--message-expiry",
-                metavar="SECONDS",
-                type=click.IntRange(0, 0xFFFFFFFF),
-                section=_PROPERTIES,
-                help="After so long nobody wants it any more.",
-            ),
-            option("--text", is_flag=True, section=_PROPERTIES, help="The payload is UTF-8 text."),
-        )
-    ):
+    for one in reversed(_OPTIONS):
         command = one(command)
     return command
 
@@ -182,6 +200,7 @@ def source_of(connection: Connection, options: dict[str, Any]) -> Source:
     if topic is not None and connection.topic is not None:
         raise click.UsageError("-t and the URL both name a topic; choose one of them")
     topic = topic if topic is not None else connection.topic
+    check_name("-t", topic)
     json_lines = options.get("json_lines", False)
     if topic is None and not json_lines:
         raise click.UsageError("where to? Give a topic: -t TOPIC, or mqtt://host/TOPIC")
@@ -202,11 +221,13 @@ def source_of(connection: Connection, options: dict[str, Any]) -> Source:
     if json_lines and options["encode"] is not None:
         raise click.UsageError("--json says what the payload is; --encode has no use beside it")
     kinds: dict[str, Kind] = {"-m": "message", "-f": "file", "-l": "lines", "-s": "stdin", "-n": "null"}
+    properties = _properties(connection, options)
+    check_name("--response-topic", properties.get("response_topic"))
     pattern = Message(
         topic or "",
         qos=QoS(connection.qos or 0),
         retain=options["retain"],
-        **_properties(connection, options),
+        **properties,
     )
     return Source(
         kinds[given], pattern, options["message"] or "", options["file"], options["encode"], json_lines

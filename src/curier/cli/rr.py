@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,7 @@ from curier.cli.output import Output
 from curier.cli.payloads import BadPayload
 from curier.cli.printing import printing_options, take_printer
 from curier.cli.pub import ATTEMPTS, message_options, publish_one, source_of
-from curier.cli.running import EXIT_CODES, TIMED_OUT, Voice, connected, run
+from curier.cli.running import EXIT_CODES, Voice, connected, in_time, or_timed_out, run
 from curier.cli.sources import has_properties
 from curier.types import Message, QoS, Subscription
 
@@ -72,13 +73,11 @@ def rr(ctx: click.Context, /, **options: Any) -> None:
     async def main() -> int:
         request = await source.one()
         output = Output()
-        async with connected(settings, voice, expiry) as client:
-            try:
-                async with asyncio.timeout(options["timeout"]):
-                    response = await respond_to(client, request, options["no_retained"], voice)
-            except TimeoutError:
-                voice.warn("Timed out")
-                return TIMED_OUT
+        timeout = options["timeout"]
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        async with contextlib.AsyncExitStack() as stack, in_time(deadline):
+            client = await stack.enter_async_context(connected(settings, voice, expiry))
+            response = await respond_to(client, request, options["no_retained"], voice)
         try:
             output.write(show(response))
         except BadPayload as error:
@@ -90,7 +89,7 @@ def rr(ctx: click.Context, /, **options: Any) -> None:
             raise
         return 0
 
-    run(main)
+    run(lambda: or_timed_out(main, voice))
 
 
 async def respond_to(client: Client, request: Message, fresh_only: bool, voice: Voice) -> Message:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from curier.errors import ConfigError, ConnectionLost, MqttError
+from curier.cli.wording import in_options
+from curier.errors import (
+    ConfigError,
+    ConnectionLost,
+    ConnectRefused,
+    LocalProtocolError,
+    MqttError,
+    Refused,
+)
 from curier.types import ReasonCode
 
 if TYPE_CHECKING:
@@ -24,6 +32,8 @@ if TYPE_CHECKING:
     from curier.client.settings import ClientSettings
 
 FAILED: Final = 1
+WRONG: Final = 2
+LOST: Final = 7
 TIMED_OUT: Final = 27
 SIGNALLED: Final = 128
 """And the number of the signal: 130 after Ctrl-C, 143 after SIGTERM."""
@@ -32,10 +42,12 @@ EXIT_CODES: Final = f"""
 \b
 Exit codes:
   0    done
-  1    refused, not connected, connection lost for good, or a message that could not be read
+  1    no connection, or a message that could not be read or written
   2    an option, a profile or a file is wrong
+  {LOST}    the connection was lost for good
   {TIMED_OUT}   the time of -W is over
   130  Ctrl-C (143: SIGTERM), after a proper goodbye to the server
+  1-5, 128-162  refused by the server: its Return Code (3.1.1) or Reason Code (5.0)
 """
 
 VERSIONS: Final = {3: "3.1", 4: "3.1.1", 5: "5.0"}
@@ -46,9 +58,34 @@ def printable(text: str) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
+class Ended(click.ClickException):
+    """The end of a command that failed: one line for the user, and this exit code."""
+
+    def __init__(self, error: MqttError, exit_code: int) -> None:
+        super().__init__(explain(error))
+        self.exit_code = exit_code  # type: ignore[misc]  # each has its own
+
+
+class TimeIsUp(Exception):
+    """The time of ``-W`` is over."""
+
+
+def exit_code(error: MqttError) -> int:
+    """What an error is for scripts: the numbers of mosquitto_pub and its kin where the cause is the same."""
+    if isinstance(error, ConnectRefused) and error.return_code:
+        return error.return_code
+    if isinstance(error, Refused) and error.reason_code >= ReasonCode.UNSPECIFIED_ERROR:
+        return error.reason_code
+    if isinstance(error, ConnectionLost) and error.was_open:
+        return LOST
+    return WRONG if isinstance(error, LocalProtocolError) else FAILED
+
+
 def explain(error: MqttError) -> str:
     """One line for people, with the name of the Reason Code."""
     text = printable(str(error))
+    if isinstance(error, ConnectionLost) and not error.by_server:
+        text = in_options(text)
     code = getattr(error, "reason_code", None)
     if isinstance(error, ConnectionLost) and not error.by_server:
         return text
@@ -74,10 +111,10 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> None:
         code = SIGNALLED + stopped_by[0]
     except KeyboardInterrupt:  # where the loop takes no signal handlers
         code = SIGNALLED + signal.SIGINT
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        raise ConfigError(in_options(str(error))) from error
     except MqttError as error:
-        raise click.ClickException(explain(error)) from error
+        raise Ended(error, exit_code(error)) from error
     except BrokenPipeError:
         code = 0  # the reader has what it wanted, as with head
     if code:
@@ -132,9 +169,8 @@ class Voice:
             self._say(text)
 
     def _say(self, text: str) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            sys.stderr.write(f"{printable(text)}\n")
-            sys.stderr.flush()
+        sys.stderr.write(f"{printable(text)}\n")
+        sys.stderr.flush()
 
     def tell(self, event: Event) -> None:
         """Say what has happened to a client."""
@@ -160,11 +196,33 @@ class Voice:
                 pass
 
 
+async def or_timed_out(main: Callable[[], Coroutine[Any, Any, int]], voice: Voice) -> int:
+    """The exit code of ``main``, or that which says that its time was up."""
+    try:
+        return await main()
+    except TimeIsUp:
+        voice.warn("Timed out")
+        return TIMED_OUT
+
+
+@contextlib.asynccontextmanager
+async def in_time(deadline: float | None) -> AsyncIterator[None]:
+    """What has to be done by ``deadline``, on the loop's clock. Raises ``TimeIsUp``."""
+    try:
+        async with asyncio.timeout_at(deadline) as limit:
+            yield
+    except TimeoutError:
+        if limit.expired():
+            raise TimeIsUp from None
+        raise
+
+
 @contextlib.asynccontextmanager
 async def connected(
     settings: ClientSettings, voice: Voice, session_expiry: int | None = None
 ) -> AsyncIterator[Client]:
-    """A client that is connected, and tells what happens to it.
+    """A client that is connected, and tells what happens to it. Raises ``Ended`` for a connection that is
+    lost for good, ``ConnectionLost`` where there was none.
 
     ``session_expiry`` is for the DISCONNECT at its end, in seconds; None leaves what CONNECT said.
     """
@@ -178,6 +236,10 @@ async def connected(
             yield client
             if session_expiry is not None:
                 await client.disconnect(session_expiry=session_expiry)
+    except ConnectionLost as error:  # also of an attempt to connect again
+        if client.statistics.connections:
+            raise Ended(error, LOST) from error
+        raise
     finally:
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from curier.cli.options import QOS, ClientCommand, option, positive_seconds
 from curier.cli.output import Output
 from curier.cli.payloads import BadPayload
 from curier.cli.printing import printing_options, take_printer
-from curier.cli.running import EXIT_CODES, FAILED, TIMED_OUT, Voice, connected, run
+from curier.cli.running import EXIT_CODES, FAILED, Voice, connected, in_time, or_timed_out, run
+from curier.cli.topics import check_filters
 from curier.topics.filters import matches
 from curier.types import QoS, Subscription
 
@@ -144,29 +146,34 @@ def sub(ctx: click.Context, /, **options: Any) -> None:
     voice = Voice(connection.quiet, connection.debug)
 
     async def main() -> int:
-        async with connected(settings, voice, expiry) as client:
-            if not subscriptions:
-                await client.unsubscribe(*wish.unsubscribe)
+        deadline = None if wish.timeout is None else asyncio.get_running_loop().time() + wish.timeout
+        async with contextlib.AsyncExitStack() as stack:
+            async with in_time(deadline):
+                client = await stack.enter_async_context(connected(settings, voice, expiry))
+                stream = None
+                if subscriptions:
+                    stream = client.subscribe(
+                        *subscriptions,
+                        buffer=BUFFER_MESSAGES,
+                        ack="manual" if wish.qos else "auto",
+                        user_properties=own.get("user_properties", ()),
+                    )
+                    await stream.open()
+                if wish.unsubscribe:
+                    await client.unsubscribe(*wish.unsubscribe)
+            if stream is None or wish.only_subscribe:
                 return 0
-            stream = client.subscribe(
-                *subscriptions,
-                buffer=BUFFER_MESSAGES,
-                ack="manual" if wish.qos else "auto",
-                user_properties=own.get("user_properties", ()),
-            )
-            await stream.open()
-            if wish.unsubscribe:
-                await client.unsubscribe(*wish.unsubscribe)
-            if wish.only_subscribe:
-                return 0
-            return await Reading(client, stream, show, wish, voice).run()
+            return await Reading(client, stream, show, wish, voice).run(deadline)
 
-    run(main)
+    run(lambda: or_timed_out(main, voice))
 
 
 def wish_of(connection: Connection, options: dict[str, Any]) -> Wish:
     """What is wanted, out of the options. Raises ``click.UsageError``."""
     filters = (*options["topic"], *((connection.topic,) if connection.topic else ()))
+    check_filters("-t", filters)
+    check_filters("-T", options["filter_out"])
+    check_filters("-U", options["unsubscribe"])
     if not filters and not options["unsubscribe"]:
         raise click.UsageError("to what? Give a Topic Filter: -t FILTER, or mqtt://host/FILTER")
     both = set(filters).intersection(options["unsubscribe"])
@@ -179,7 +186,7 @@ def wish_of(connection: Connection, options: dict[str, Any]) -> Wish:
     return Wish(
         filters,
         options["unsubscribe"],
-        tuple(one.encode(errors="surrogateescape") for one in options["filter_out"]),
+        tuple(one.encode() for one in options["filter_out"]),
         connection.qos or 0,
         options["count"],
         options["timeout"],
@@ -215,29 +222,20 @@ class Reading:
         self._removals: deque[Receipt] = deque()
         self._removed: set[str] = set()  # topics whose removal has not come back yet
 
-    async def run(self) -> int:
-        """The exit code."""
+    async def run(self, deadline: float | None = None) -> int:
+        """Until there is nothing more to read, or that time on the loop's clock. Returns the exit code."""
         try:
-            code = await self._read_until_time_is_up()
+            try:
+                async with in_time(deadline):
+                    await self._read()
+            finally:
+                await self._flush()
         except BrokenPipeError:
             self._output.abandon()
             raise
         while self._removals:
             await self._removals.popleft()
-        return code or (FAILED if self._unread else 0)
-
-    async def _read_until_time_is_up(self) -> int:
-        try:
-            async with asyncio.timeout(self._wish.timeout) as limit:
-                await self._read()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            self._voice.warn("Timed out")
-            return TIMED_OUT
-        finally:
-            await self._flush()
-        return 0
+        return FAILED if self._unread else 0
 
     async def _read(self) -> None:
         stream = self._stream

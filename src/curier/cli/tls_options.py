@@ -28,7 +28,8 @@ TLS_OPTIONS: Final = (
         "--insecure",
         is_flag=True,
         section=_TLS,
-        help="Do not compare the name in the certificate with the host's: anybody's certificate will do.",
+        help="Do not compare the name in the certificate with the host's. It has still to be signed by "
+        "somebody who is trusted; anybody who has such a one can listen.",
     ),
 )
 
