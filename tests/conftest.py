@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from curier.broker.routing import NO_GROUPS, NO_RECEIVERS
 from curier.broker.sessions import NO_SENDS
+from curier.loglines import bounds
 from curier.protocol.connection import NO_HELD
 from curier.session import incoming, outgoing
 from curier.session.outgoing import NO_BURSTS, NO_ENTRIES
@@ -124,6 +125,12 @@ def leave_the_home_directory_alone(tmp_path_factory: pytest.TempPathFactory) -> 
         for variable in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
             monkeypatch.setenv(variable, str(tmp_path_factory.mktemp(variable.lower())))
         yield
+
+
+@pytest.fixture(autouse=True)
+def the_log_begins_anew() -> None:
+    """Lines of one kind are bounded: those of other tests count no more."""
+    bounds.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -9,14 +9,14 @@ import pytest
 from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.options import Options
-from curier.logs import QUIET_SECONDS, REFUSALS_SHOWN, LogHook
+from curier.logs import MOST_OF_REASON, QUIET_SECONDS, LogHook
 from curier.session.message import ApplicationMessage
 
 
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr("curier.logs.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("curier.logs.time.monotonic", lambda: self.now)  # of every module
 
 
 @pytest.fixture
@@ -67,13 +67,38 @@ def test_a_flood_of_refusals_is_summed_up(
     for _ in range(1000):
         hook.on_refuse(connection, 0x87, "no")
         hook.on_subscribe(connection, b"t", 0x87)
-    assert len(caplog.records) == REFUSALS_SHOWN
+    assert len(caplog.records) == 40  # 20 of each kind
     clock.now += QUIET_SECONDS
-    hook.on_refuse(connection, 0x87, "no")
-    assert [record.getMessage() for record in caplog.records[REFUSALS_SHOWN:]] == [
-        f"{2000 - REFUSALS_SHOWN} more refusals were not shown",
-        "c (127.0.0.1:5) refused: no (0x87)",
+    hook.on_connect(connection, False)
+    assert [
+        record.getMessage() for record in sorted(caplog.records[40:], key=lambda record: record.levelno)
+    ] == [
+        "c connected from 127.0.0.1:5, MQTT 5.0, with a new session",
+        "980 more lines were left out like: ... refused: ... (0x...)",
+        "980 more lines were left out like: ... may not subscribe to ... (0x...)",
     ]
+
+
+def test_nobody_makes_long_lines(
+    connection: BrokerConnection, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = LogHook()
+    for character in ("x", "\x01", "\U0001f511", "é"):
+        name = character * 65_535
+        connection.client_id = name[: 65_535 // len(character.encode())]
+        hook.on_connect(connection, False)
+        hook.on_refuse(connection, 0x87, name)
+        hook.on_disconnect(connection, 0x87, name)
+        hook.on_session_end(name, "no")
+        hook.on_subscribe(connection, name.encode(), 0)
+        hook.on_subscribe(connection, name.encode(), 0x87)
+        hook.on_unsubscribe(connection, name.encode())
+        hook.on_drop(name, ApplicationMessage(name.encode(), b"", 0, False), "why")
+        clock.now += QUIET_SECONDS
+    assert len(caplog.records) == 4 * 8
+    for record in caplog.records:
+        assert len(record.getMessage()) < 200 + MOST_OF_REASON + 200
+        assert " characters)" in record.getMessage()
 
 
 def test_a_flood_of_dropped_messages_is_summed_up(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import secrets
 import socket
 from collections.abc import Coroutine, Sequence
@@ -27,6 +26,7 @@ from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
 from curier.config import Listen, parse_listen
 from curier.errors import ConfigError, StoreError
+from curier.loglines import logger, printable, tell_left_out
 from curier.logs import LogHook
 from curier.net import reactor
 from curier.net.clock import Clock
@@ -39,7 +39,7 @@ from curier.store.base import Durability, Store
 from curier.store.sqlite import SqliteStore
 from curier.types import Message, ReasonCode
 
-log = logging.getLogger("curier.server")
+log = logger("curier.server")
 
 DEFAULT_LISTEN = ("tcp://127.0.0.1:1883",)
 MANY_RECORDS = 100_000
@@ -247,6 +247,7 @@ class Broker:
         finally:
             await self._close_store()
             self._close_now()
+            tell_left_out()
             self._stopped.set()
 
     async def _close_store(self) -> None:
@@ -334,7 +335,7 @@ class Broker:
             else:
                 verdict = await self.authenticator.authenticate(credentials)
         except Exception:
-            log.exception("the authenticator failed; %r is refused", connect.client_id)
+            log.exception("the authenticator failed; %s is refused", printable(connect.client_id))
             verdict = Verdict(ReasonCode.SERVER_UNAVAILABLE, "authentication is not available")
         identity = verdict.identity if verdict.identity is not None else connect.username
         self._answer(
@@ -362,9 +363,8 @@ class Broker:
                 effect.retain,
             )
         except Exception:
-            log.exception(
-                "the authorizer failed; %r may not %s %r", connection.client_id, effect.action, topic
-            )
+            who, what = printable(connection.client_id), printable(topic)
+            log.exception("the authorizer failed; %s may not %s %s", who, effect.action, what)
             verdict = Verdict(ReasonCode.NOT_AUTHORIZED, "authorization is not available")
         self._answer(effect, Answer(verdict.reason_code, verdict.reason_string))
 

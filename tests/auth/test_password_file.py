@@ -128,7 +128,7 @@ def test_a_check_that_cannot_be_made_refuses_and_is_logged(
 
     monkeypatch.setattr(argon2.PasswordHasher, "verify", no_memory)
     assert ask(PasswordFile(path), "ana", b"right").reason_code == 0x88
-    assert "user 'ana' could not be checked: Memory allocation error" in caplog.text
+    assert "password of ana could not be checked: Memory allocation error" in caplog.text
 
 
 # -- what it costs --

@@ -10,7 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from curier.cli.log_writer import LogWriter, write_if_it_can_be
+from curier.cli.log_writer import LogWriter, PlainFormatter, write_if_it_can_be
+from curier.loglines import logger
 from tests.waiting import wait_until
 
 Pipe = tuple[int, int]
@@ -103,3 +104,44 @@ def test_last_words_are_said_only_where_they_can_be(pipe: Pipe) -> None:
     os.write(pipe[1], bytes(4096))
     write_if_it_can_be(pipe[1], "goodbye\n")
     assert os.read(pipe[0], 8192) == bytes(4096)
+
+
+def test_nothing_that_is_logged_makes_long_lines_or_lines_of_somebody_else() -> None:
+    formatter = PlainFormatter()
+    text = formatter.format(record("%s", "a\n2026-01-01 00:00:00 info: all is well" + "x" * 100_000))
+    assert text.isprintable()
+    assert len(text) < 2100
+
+    def deep(number: int) -> None:
+        if not number:
+            raise ValueError("a\n2026-01-01 00:00:00 info: all is well\x1b[2J" + "x" * 100_000)
+        deep(number - 1)
+
+    try:
+        deep(500)
+    except ValueError as error:
+        failed = record("failed")
+        failed.exc_info = (type(error), error, error.__traceback__)
+    lines = formatter.format(failed).split("\n")
+    assert lines[0].endswith("info: failed")
+    assert all(line.startswith("  ") and line.isprintable() and len(line) < 2100 for line in lines[1:])
+    assert len(lines) < 70
+    assert any("ValueError: a" in line for line in lines)
+
+
+def test_what_was_left_out_is_told_though_nothing_more_happens(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curier.cli.log_writer.QUIET_SECONDS", 0.01)
+    writer = LogWriter(pipe[1])
+    log = logger("curier.test_log_writer")
+    log.addHandler(writer)
+    try:
+        for _ in range(100):
+            log.warning("x")
+        heard = b""
+        while b"80 more lines were left out like: x\n" not in heard:
+            heard += os.read(pipe[0], 65_536)
+    finally:
+        log.removeHandler(writer)
+        writer.close()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import os
 import secrets
 import threading
@@ -29,9 +28,10 @@ from curier.auth.hashes import CheckError, cost_of, default_cost, fits, hash_of_
 from curier.auth.line import Full, place_of
 from curier.auth.user_file import read_password_file
 from curier.errors import ConfigError
+from curier.loglines import logger, printable
 from curier.types import ReasonCode
 
-_log = logging.getLogger(__name__)
+_log = logger("curier.auth")
 
 LOOK_INTERVAL: Final = 1.0
 """Seconds between two looks at the file's time of change."""
@@ -100,7 +100,7 @@ class PasswordFile(Authenticator):
             except Full:
                 return _BUSY
             except CheckError as error:
-                _log.error("the password of user %.200r could not be checked: %s", username, error)
+                _log.error("the password of %s could not be checked: %s", printable(username), error)
                 return Verdict(ReasonCode.SERVER_UNAVAILABLE, "the password cannot be checked now")
         return Verdict(ACCEPT, identity=username) if right else _REFUSED
 

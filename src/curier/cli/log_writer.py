@@ -14,6 +14,8 @@ import time
 from collections import deque
 from typing import Final
 
+from curier.loglines import QUIET_SECONDS, printable, tell_left_out
+
 MOST_LINES: Final = 10_000
 """That wait to be written; more are lost."""
 
@@ -21,6 +23,11 @@ CLOSE_SECONDS: Final = 1.0
 """How long the last lines may take when the program ends."""
 
 LINES_AT_ONCE: Final = 256
+
+MOST_OF_LINE: Final = 2000
+"""Characters. What strangers say is shortened where lines are made; this is for what nobody thought of."""
+
+MOST_LINES_OF_TRACE: Final = 60
 
 BUNDLE_SECONDS: Final = 0.05
 """How long a line waits for others."""
@@ -74,7 +81,8 @@ class LogWriter(logging.Handler):
     def _run(self) -> None:
         lines = self._lines
         while lines or not self._is_closing:
-            self._something.wait()
+            if not self._something.wait(QUIET_SECONDS):
+                tell_left_out(QUIET_SECONDS)
             self._something.clear()
             self._at_once.wait(BUNDLE_SECONDS)
             self._at_once.clear()
@@ -84,7 +92,11 @@ class LogWriter(logging.Handler):
 
 
 class PlainFormatter(logging.Formatter):
-    """``2026-01-31 12:00:00 info: words``; the time is made once a second."""
+    """``2026-01-31 12:00:00 info: words``; the time is made once a second.
+
+    A traceback follows in lines of its own, which begin with blanks. Whatever is logged, no line is longer
+    than ``MOST_OF_LINE`` characters, and none has control characters: nobody can forge lines.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(message)s")
@@ -96,7 +108,19 @@ class PlainFormatter(logging.Formatter):
         if second != self._second:
             self._second = second
             self._time = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-        return f"{self._time} {record.levelname.lower()}: {super().format(record)}"
+        text = f"{self._time} {record.levelname.lower()}: {printable(record.getMessage(), MOST_OF_LINE)}"
+        if record.exc_info:
+            text += _indented(self.formatException(record.exc_info))
+        return text
+
+
+def _indented(trace: str) -> str:
+    """The lines of a traceback, behind a line of the log; of a long one the beginning and the end."""
+    lines = trace.splitlines()
+    if len(lines) > MOST_LINES_OF_TRACE:
+        half = MOST_LINES_OF_TRACE // 2
+        lines = [*lines[:half], f"... ({len(lines)} lines)", *lines[-half:]]
+    return "".join(f"\n  {printable(line, MOST_OF_LINE)}" for line in lines)
 
 
 def write_all(target: int, text: str) -> None:

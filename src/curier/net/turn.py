@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable
 from typing import Final, final
@@ -21,10 +20,11 @@ from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Effect
 from curier.codec.constants import IMPLEMENTATION_SPECIFIC_ERROR
+from curier.loglines import logger, printable
 from curier.net.clock import Clock
 from curier.net.wire import Wire
 
-log = logging.getLogger("curier.net")
+log = logger("curier.net")
 
 NO_DEADLINE: Final = math.inf
 
@@ -99,7 +99,7 @@ class Turn:
     def _give_up(self, connection: BrokerConnection) -> None:
         """An error of ours, or of a hook, costs its client the connection and nobody else [MQTT-4.13.1-1]."""
         name = connection.client_id or connection.address
-        log.exception("an error while serving %r, which is disconnected", name)
+        log.exception("an error while serving %s, which is disconnected", printable(name))
         why = "the server has met an error"
         connection.send_disconnect(IMPLEMENTATION_SPECIFIC_ERROR, why, None)
         connection.end(IMPLEMENTATION_SPECIFIC_ERROR, why, self.clock.now())

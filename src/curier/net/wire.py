@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 from typing import Final
 
 from mypy_extensions import mypyc_attr
 
 from curier.broker.connection import BrokerConnection
+from curier.loglines import logger
 
-log = logging.getLogger("curier.net")
+log = logger("curier.net")
 
 LINGER_SECONDS: Final = 2.0
 """How long a closed connection may take to read the last packet before it is cut.

@@ -1,0 +1,128 @@
+"""What keeps a log readable: ``printable`` for what strangers say, ``logger`` for how often they say it.
+
+Lines of one kind, that is, with one text but for what is filled in, come at a bounded rate. Those over it are
+left out, and counted; the count is told with a later line of any kind, and by ``tell_left_out``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import threading
+import time
+from typing import Final
+
+MOST_CHARACTERS: Final = 200
+"""Of what a stranger says, in one place of a line."""
+
+QUIET_SECONDS: Final = 10.0
+"""So often at most is it told how many lines of a kind were left out."""
+
+MOST_KINDS: Final = 1000
+"""Each is a line of the source, but a program of somebody else's might fill in its texts before."""
+
+_RATES: Final = ((logging.WARNING, 20.0, 2.0), (logging.INFO, 1000.0, 50.0), (logging.NOTSET, 5000.0, 500.0))
+"""From level; lines at once; lines a second in the long run."""
+
+_FILLED_IN: Final = re.compile(r"%[-+ #0-9.]*[a-zA-Z]")
+
+
+def printable(text: str, most: int = MOST_CHARACTERS) -> str:
+    """``text`` for one line of a log: control characters escaped, shortened, with its length if it was."""
+    head = text[:most]
+    shown = head if head.isprintable() else head.encode("unicode_escape").decode()
+    if len(text) <= most and len(shown) <= most:
+        return shown
+    return f"{shown[:most]}... ({len(text)} characters)"
+
+
+class Kind:
+    """A token bucket, for lines of one kind."""
+
+    __slots__ = ("at", "lacking_since", "left_out", "level", "most", "rate", "tokens", "where", "words")
+
+    def __init__(self, record: logging.LogRecord, now: float) -> None:
+        self.where = record.name
+        self.level = record.levelno
+        self.words = printable(_FILLED_IN.sub("...", str(record.msg)))
+        self.most, self.rate = next(rate for level, *rate in _RATES if record.levelno >= level)
+        self.tokens = self.most
+        self.at = now
+        self.left_out = 0
+        self.lacking_since = now  # when the first of them was left out
+
+    def take(self, now: float) -> bool:
+        """Is there room for one more line?"""
+        self.tokens = min(self.most, self.tokens + (now - self.at) * self.rate)
+        self.at = now
+        if self.tokens < 1.0:
+            if not self.left_out:
+                self.lacking_since = now
+            self.left_out += 1
+            return False
+        self.tokens -= 1.0
+        return True
+
+
+class Bounds(logging.Filter):
+    """Lets so many lines of each kind pass. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: dict[tuple[str, int, object], Kind] = {}
+        self._lacking: dict[Kind, None] = {}  # those with lines left out
+        self._lock = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        with self._lock:
+            key = (record.name, record.levelno, str(record.msg))
+            kind = self._kinds.get(key)
+            if kind is None:
+                if len(self._kinds) >= MOST_KINDS:
+                    self._kinds.clear()
+                kind = self._kinds[key] = Kind(record, now)
+            passes = kind.take(now)
+            if not passes:
+                self._lacking[kind] = None
+            elif not self._lacking:
+                return True
+        self.tell(now - QUIET_SECONDS)
+        return passes
+
+    def tell(self, since: float = math.inf) -> None:
+        """Say how many lines are left out, of each kind that lacks some since then, or longer."""
+        due: list[tuple[Kind, int]] = []
+        with self._lock:
+            for kind in list(self._lacking):
+                if kind.lacking_since <= since:
+                    due.append((kind, kind.left_out))
+                    kind.left_out = 0
+                    del self._lacking[kind]
+        for kind, count in due:
+            words = f"{count} more lines were left out like: {kind.words}"
+            logging.getLogger(kind.where).callHandlers(
+                logging.LogRecord(kind.where, kind.level, "", 0, words, None, None)
+            )
+
+    def clear(self) -> None:
+        """Begin anew, as if nothing had been logged yet."""
+        with self._lock:
+            self._kinds.clear()
+            self._lacking.clear()
+
+
+bounds: Final = Bounds()
+
+
+def logger(name: str) -> logging.Logger:
+    """The logger ``name``, with bounds on how many lines it logs."""
+    found = logging.getLogger(name)
+    found.addFilter(bounds)
+    return found
+
+
+def tell_left_out(seconds: float = 0.0) -> None:
+    """Say how many lines have been left out, of each kind that lacks some for so long."""
+    bounds.tell(time.monotonic() - seconds)
