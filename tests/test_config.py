@@ -35,7 +35,7 @@ def load_text(tmp_path: Path, text: str) -> Config:
 def test_an_empty_file_leaves_every_default(tmp_path: Path) -> None:
     config = load_text(tmp_path, "")
     defaults = Options()
-    assert config.listen == ("tcp://127.0.0.1:1883",)
+    assert config.listen == ("tcp://127.0.0.1:1883", "tcp://[::1]:1883")
     assert (config.data, config.memory, config.durability) == (None, False, None)
     assert (config.allow_anonymous, config.password_file, config.log_level) == (None, None, "info")
     for name in limit_takers(defaults):

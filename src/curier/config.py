@@ -42,7 +42,10 @@ from curier.strict_toml import (
 Durability = Literal["fsync", "os", "memory"]
 DURABILITIES: Final = ("fsync", "os", "memory")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-DEFAULT_LISTEN: Final = "tcp://127.0.0.1:1883"
+A_LISTENER: Final = "tcp://127.0.0.1:1883"
+DEFAULT_LISTEN: Final = (A_LISTENER, "tcp://[::1]:1883")
+"""This machine only. Where it has no IPv6, the second one is left out."""
+
 DEFAULT_PORT: Final = 1883
 
 _LATER_SCHEMES: Final = ("tls", "mqtts", "ssl", "ws", "wss", "unix")
@@ -96,7 +99,7 @@ class Config:
     the core's limits.
     """
 
-    listen: tuple[str, ...] = (DEFAULT_LISTEN,)
+    listen: tuple[str, ...] = DEFAULT_LISTEN
     data: str | None = None
     memory: bool = False
     durability: Durability | None = None
@@ -154,12 +157,14 @@ def default_directory() -> str:
 def parse_listen(url: str) -> Listen:
     """Parse a listener's URL, such as ``tcp://127.0.0.1:1883``, ``tcp://[::1]`` or ``tcp://0.0.0.0:0``.
 
-    Without a port it is 1883; port 0 is any free port. Raises ``ConfigError``.
+    Without a port it is 1883; port 0 is any free port. Raises ``ConfigError``, and ``TypeError`` for no text.
     """
+    if not isinstance(url, str):
+        raise TypeError(f"listen: expected URLs such as {A_LISTENER!r}, got {url!r:.100}")
     scheme, separator, _ = url.partition("://")
     scheme = scheme.lower()
     if not separator:
-        raise ConfigError(f"{url!r}: expected a URL such as {DEFAULT_LISTEN} or tcp://[::1]:1883")
+        raise ConfigError(f"{url!r}: expected a URL such as {A_LISTENER} or tcp://[::1]:1883")
     if scheme in _LATER_SCHEMES:
         raise ConfigError(f"{url!r}: {scheme} listeners are not in this release; use tcp://")
     if scheme != "tcp":
@@ -179,7 +184,7 @@ def parse_listen(url: str) -> Listen:
             f"{url!r}: expected a host: 127.0.0.1 for this machine only, 0.0.0.0 for every address"
         )
     if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ConfigError(f"{url!r}: expected nothing but host and port, as in {DEFAULT_LISTEN}")
+        raise ConfigError(f"{url!r}: expected nothing but host and port, as in {A_LISTENER}")
     return Listen("tcp", host, DEFAULT_PORT if port is None else port)
 
 
@@ -268,7 +273,7 @@ def _table(value: object) -> dict[str, object]:
 
 def _urls(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(url, str) for url in value):
-        raise ValueError(f'expected a list of URLs, such as ["{DEFAULT_LISTEN}"], got {shown(value)}')
+        raise ValueError(f'expected a list of URLs, such as ["{A_LISTENER}"], got {shown(value)}')
     for url in value:
         parse_listen(url)
     return tuple(value)

@@ -10,10 +10,10 @@ import asyncio
 import gc
 import secrets
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Self, cast
 
 from curier.auth.base import Action, AllowAnonymous, Authenticator, Authorizer, Credentials, Verdict
@@ -24,15 +24,15 @@ from curier.broker.options import Options
 from curier.broker.restoring import Restorer
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
-from curier.config import Listen, parse_listen
+from curier.config import A_LISTENER, DEFAULT_LISTEN, Listen, parse_listen
 from curier.errors import ConfigError, StoreError
 from curier.loglines import logger, printable, tell_left_out
 from curier.logs import LogHook
 from curier.net import reactor
 from curier.net.clock import Clock
+from curier.net.listening import bind
 from curier.net.transports import TransportServer
 from curier.net.turn import Turn
-from curier.net.wire import BACKLOG
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 from curier.store.base import Durability, Store
@@ -41,7 +41,6 @@ from curier.types import Message, ReasonCode
 
 log = logger("curier.server")
 
-DEFAULT_LISTEN = ("tcp://127.0.0.1:1883",)
 MANY_RECORDS = 100_000
 """Of a store; from so many on the garbage collector need not look at what they became."""
 
@@ -55,21 +54,23 @@ STOP_SECONDS = 1.0
 class Broker:
     """An MQTT broker in the running event loop.
 
-    ``listen`` are URLs such as ``tcp://127.0.0.1:1883``; port 0 takes a free one, see ``port`` and ``urls``.
+    ``listen`` is a URL such as ``tcp://127.0.0.1:1883``, or several of them; port 0 takes a free one, see
+    ``port`` and ``urls``. By default it is port 1883 of this machine only, by IPv4 and, if it has that, IPv6.
     Without an ``authenticator`` everybody may connect, which is possible on loopback addresses only: to let
     everybody in from elsewhere, pass ``AllowAnonymous()``. ``authorizer`` decides on topics; without one
     every client may use all of them. ``data`` is a directory for sessions, messages and retained state, with
     ``durability`` ``"fsync"`` (survives a loss of power) or ``"os"`` (survives the death of the process);
     without it, or with ``"memory"``, nothing is kept.
 
-    ``start`` raises ``ConfigError`` for settings that cannot be, ``OSError`` for an address that cannot be
-    listened on, ``StoreError`` for a directory that cannot be used. A broker starts and stops once.
+    Raises ``TypeError`` for arguments of a wrong type, ``ConfigError`` for settings that cannot be. ``start``
+    raises ``OSError`` for an address that cannot be listened on, ``StoreError`` for a directory that cannot
+    be used. A broker starts and stops once.
     Cancelling ``start`` or ``stop`` leaves nothing listening.
     """
 
     def __init__(
         self,
-        listen: Sequence[str] = DEFAULT_LISTEN,
+        listen: str | Sequence[str] = DEFAULT_LISTEN,
         *,
         options: Options | None = None,
         authenticator: Authenticator | None = None,
@@ -79,6 +80,10 @@ class Broker:
         hooks: Sequence[Hook] = (),
         use_reactor: bool = reactor.IS_AVAILABLE,
     ) -> None:
+        _expect("options", options, Options, "None, or curier.Options() with attributes set")
+        _expect("authenticator", authenticator, Authenticator, "None, or a curier.auth.Authenticator")
+        _expect("authorizer", authorizer, Authorizer, "None, or a curier.auth.Authorizer")
+        _expect("data", data, (str, Path), "None, or the path of a directory")
         self.options = options if options is not None else Options()
         try:
             self.options.check()
@@ -89,11 +94,8 @@ class Broker:
         self._store: Store | None = None
         if data is not None and durability != "memory":
             self._store = SqliteStore(Path(data), cast(Durability, durability))
-        self._listen = [parse_listen(url) for url in listen]
-        if not self._listen:
-            raise ConfigError(
-                "a broker needs at least one address to listen on, such as tcp://127.0.0.1:1883"
-            )
+        self._listen = _listeners(listen)
+        self._is_default = self._listen == _listeners(DEFAULT_LISTEN)
         if authenticator is None:
             for address in self._listen:
                 if not address.is_loopback:
@@ -104,7 +106,7 @@ class Broker:
         self.authenticator = authenticator
         self.authorizer = authorizer
         self.urls: list[str] = []
-        self._hooks = list(hooks)
+        self._hooks = _hooks(hooks)
         self._use_reactor = use_reactor
         self._tasks: dict[int, set[asyncio.Task[None]]] = {}  # open questions, by number of the connection
         self._stopped: asyncio.Event | None = None
@@ -206,7 +208,13 @@ class Broker:
 
     async def _open(self, address: Listen) -> None:
         assert self._turn is not None
-        for sock in await _bind(address):
+        may_lack_ipv6 = self._is_default or address.host == "localhost"
+        try:
+            sockets = await bind(address.host, address.port, may_lack_ipv6=may_lack_ipv6)
+        except OSError as error:
+            kind = socket.gaierror if isinstance(error, socket.gaierror) else OSError
+            raise kind(error.errno, f"cannot listen on {address}: {error.strerror}") from error
+        for sock in sockets:
             port = sock.getsockname()[1]
             url = str(Listen(address.scheme, address.host, port, address.path))
             if url not in self.urls:
@@ -334,6 +342,7 @@ class Broker:
                 verdict = await self.authenticator.exchange(credentials, effect.state)
             else:
                 verdict = await self.authenticator.authenticate(credentials)
+            _check(verdict)
         except Exception:
             log.exception("the authenticator failed; %s is refused", printable(connect.client_id))
             verdict = Verdict(ReasonCode.SERVER_UNAVAILABLE, "authentication is not available")
@@ -362,6 +371,7 @@ class Broker:
                 effect.qos,
                 effect.retain,
             )
+            _check(verdict)
         except Exception:
             who, what = printable(connection.client_id), printable(topic)
             log.exception("the authorizer failed; %s may not %s %s", who, effect.action, what)
@@ -373,30 +383,51 @@ class Broker:
         self._turn.resume(effect, answer)
 
 
-async def _bind(address: Listen) -> list[socket.socket]:
-    """Listening sockets for every address a host name has; all or none."""
-    loop = asyncio.get_running_loop()
-    infos = await loop.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE if address.host else 0
-    )
-    sockets: list[socket.socket] = []
-    port = address.port
-    try:
-        for family, kind, protocol, _, where in dict.fromkeys(infos):
-            sock = socket.socket(family, kind, protocol)
-            sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((where[0], port, *where[2:]))
-            sock.listen(BACKLOG)
-            sock.setblocking(False)
-            port = sock.getsockname()[1]  # with port 0, the same for every address
-    except OSError as error:
-        for sock in sockets:
-            sock.close()
-        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from error
-    return sockets
+def _expect(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+    """Raise ``TypeError`` for an argument that is neither of this kind nor None."""
+    if value is None or isinstance(value, kind):
+        return
+    got = f"the class {value.__name__}, not an object of it" if isinstance(value, type) else f"{value!r:.100}"
+    raise TypeError(f"{name}: expected {expected}; got {got}")
+
+
+def _listeners(listen: object) -> list[Listen]:
+    urls = [listen] if isinstance(listen, str | bytes) else listen
+    if not isinstance(urls, Iterable):
+        raise TypeError(f"listen: expected a URL, or several, such as {A_LISTENER!r}; got {urls!r:.100}")
+    found = [parse_listen(url) for url in urls]
+    if not found:
+        raise ConfigError(f"a broker needs at least one address to listen on, such as {A_LISTENER}")
+    for number, address in enumerate(found):
+        if address.port and address in found[:number]:
+            raise ConfigError(f"{address} is to be listened on twice: leave one of them out")
+    return found
+
+
+def _check(verdict: Verdict) -> None:
+    """Raise ``TypeError`` for an answer that is none; what it says instead may be a secret."""
+    if not isinstance(verdict, Verdict):
+        raise TypeError(f"expected a Verdict as the answer, got an object of type {type(verdict).__name__}")
+    for name, kind in (
+        ("reason_code", int),
+        ("reason_string", str),
+        ("identity", (str, NoneType)),
+        ("authentication_data", (bytes, NoneType)),
+    ):
+        value = getattr(verdict, name)
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} of the Verdict is of type {type(value).__name__}")
+
+
+def _hooks(hooks: object) -> list[Hook]:
+    if isinstance(hooks, Hook) or not isinstance(hooks, Iterable):
+        raise TypeError(f"hooks: expected a list of curier.Hook objects; got {hooks!r:.100}")
+    found = list(hooks)
+    for hook in found:
+        if hook is None:
+            raise TypeError("hooks: expected curier.Hook objects; got None")
+        _expect("hooks", hook, Hook, "curier.Hook objects")
+    return found
 
 
 def _application_message(message: Message, now: float) -> ApplicationMessage:

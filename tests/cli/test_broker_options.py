@@ -73,7 +73,7 @@ def test_without_options_it_is_this_machine_only_and_keeps_its_state(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     config = run()
     assert config.directory == str(tmp_path / "curier")
-    assert config.listen == ("tcp://127.0.0.1:1883",)
+    assert config.listen == ("tcp://127.0.0.1:1883", "tcp://[::1]:1883")
     assert (config.data, config.allow_anonymous, config.password_file) == (None, None, None)
     assert config.log_level == "info"
 

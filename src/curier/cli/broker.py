@@ -20,7 +20,7 @@ from curier.config import DEFAULT_LISTEN, DURABILITIES, LOG_LEVELS, Config, Dura
     "--listen",
     metavar="URL",
     multiple=True,
-    help=f"Where to listen; may be given again.  [default: {DEFAULT_LISTEN}]",
+    help=f"Where to listen; may be given again.  [default: {' and '.join(DEFAULT_LISTEN)}]",
 )
 @click.option(
     "--data",

@@ -1,0 +1,75 @@
+"""Listening sockets for what a host name stands for."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from typing import Any, Final, TypeAlias
+
+from curier.net.wire import BACKLOG
+
+PORT_TRIES: Final = 20
+"""To find a port that is free on every address."""
+
+_NO_SUCH_ADDRESS: Final = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT))
+
+_Place: TypeAlias = tuple[int, int, int, tuple[Any, ...]]  # family, type, protocol, address
+
+
+async def bind(host: str, port: int, *, may_lack_ipv6: bool = False) -> list[socket.socket]:
+    """Listen on every address of ``host``, at one port; 0 takes one that is free on all of them.
+
+    All or none; but with ``may_lack_ipv6`` addresses of IPv6 are left out where this system has none. Raises
+    ``OSError``.
+    """
+    infos = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    places: list[_Place] = []
+    for family, kind, protocol, _, where in infos:
+        if (family, kind, protocol, where) not in places:
+            places.append((family, kind, protocol, where))
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return _bind_all(places, port, may_lack_ipv6)
+        except OSError as error:
+            if port or error.errno != errno.EADDRINUSE or tries == PORT_TRIES:
+                raise
+
+
+def _bind_all(places: list[_Place], port: int, may_lack_ipv6: bool) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    try:
+        for place in places:
+            try:
+                sock = _bind(place, port)
+            except OSError as error:
+                if may_lack_ipv6 and place[0] == socket.AF_INET6 and error.errno in _NO_SUCH_ADDRESS:
+                    continue
+                raise
+            sockets.append(sock)
+            port = sock.getsockname()[1]
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _bind(place: _Place, port: int) -> socket.socket:
+    family, kind, protocol, where = place
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((where[0], port, *where[2:]))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
