@@ -153,7 +153,7 @@ async def test_answers_byte_by_byte() -> None:
 @on_every_loop
 async def test_nothing_in_the_clear_gets_behind_tls(certificates: Certificates) -> None:
     async with serving(saying(b"HTTP/1.1 200 OK\r\n\r\ninjected", mute)) as at:
-        with pytest.raises(ConnectionLost, match="8 bytes that nobody asked for"):
+        with pytest.raises(ConnectionLost, match="speaks before it is asked: not MQTT"):
             await call(
                 "mqtts://broker.test",
                 proxy=f"http://127.0.0.1:{at}",

@@ -98,18 +98,41 @@ async def test_acknowledgements_of_what_nobody_sent(stage: Stage, version: int) 
 
 
 @pytest.mark.parametrize("version", [4, 5])
-@pytest.mark.parametrize(("qos", "answer"), [(1, Pubrec), (2, Puback)])
 @virtual
-async def test_an_acknowledgement_of_the_wrong_kind(
-    stage: Stage, version: int, qos: int, answer: type[Puback | Pubrec]
-) -> None:
+async def test_pubrec_for_qos_1(stage: Stage, version: int) -> None:
     async with stage.connect(version=version, **SESSION) as (client, wire):
-        receipt = client.publish_nowait("a", b"x", qos=qos)
-        wire.send(answer((await wire.receive(Publish)).packet_id))
+        receipt = client.publish_nowait("a", b"x", qos=1)
+        wire.send(Pubrec((await wire.receive(Publish)).packet_id))
         again = await comes_back(stage, wire)
         assert not receipt.done()
         assert (await again.published()).dup
         await receipt
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@virtual
+async def test_puback_for_qos_2(stage: Stage, version: int, caplog: pytest.LogCaptureFixture) -> None:
+    """As RabbitMQ does: the delivery is over, once, with one line in the log."""
+    async with stage.connect(version=version, max_inflight=2, **SESSION) as (client, wire):
+        receipts = [client.publish_nowait("a", str(number), qos=2) for number in range(4)]
+        for number in range(4):
+            publish = await wire.receive(Publish)
+            assert publish.payload == str(number).encode()
+            wire.send(Puback(publish.packet_id))
+            assert await receipts[number] == curier.PublishResult()
+        assert client.statistics.tolerated == 4
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "QoS 2 with PUBACK" in caplog.text
+        if version == 5:
+            refused = client.publish_nowait("a", qos=2)
+            wire.send(Puback((await wire.receive(Publish)).packet_id, 0x87))
+            with pytest.raises(curier.PublishRefused):
+                await refused
+        wire.cut()
+        again = await stage.wire()
+        await again.accept(session_present=True)
+        await settle()
+        assert again.packets == []  # nothing is sent again
 
 
 @pytest.mark.parametrize("kind", [Puback, Pubrec])

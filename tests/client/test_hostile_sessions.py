@@ -238,28 +238,47 @@ async def test_31_cannot_say_whether_it_has_the_session(stage: Stage) -> None:
 
 @pytest.mark.parametrize("qos", [1, 2])
 @virtual
-async def test_more_than_receive_maximum(stage: Stage, qos: int) -> None:
+async def test_more_than_receive_maximum(stage: Stage, qos: int, caplog: pytest.LogCaptureFixture) -> None:
+    """As Mosquitto sends retained messages: what fits is taken, in order, and told once."""
     async with stage.connect(receive_maximum=2, **SESSION) as (client, wire):
         opening = asyncio.ensure_future(client.subscribe("a", qos=qos, keep=True).open())
         await wire.subscribed()
         stream = await opening
-        for number in range(1, 4):
+        for number in range(1, 101):
             wire.send(Publish("a", str(number).encode(), qos, False, False, number))
+        assert len(stream) == 100
+        kind: type[Puback | Pubrec] = Puback if qos == 1 else Pubrec
+        for number in range(1, 101):
+            assert (await stream.get()).payload == str(number).encode()
+            assert (await wire.receive(kind)).packet_id == number
+            if qos == 2:
+                wire.send(Pubrel(number))
+                assert (await wire.receive(Pubcomp)).packet_id == number
+        assert client.statistics.tolerated == 98
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "Receive Maximum" in caplog.text
+        for number in range(1, 3):  # what is acknowledged makes room
+            wire.send(Publish("a", b"more", qos, False, False, number))
+        assert client.statistics.tolerated == 98
+
+
+@virtual
+async def test_far_more_than_receive_maximum(stage: Stage) -> None:
+    """Bounded all the same: over the bytes that are taken it is the error it is, and loses nothing."""
+    async with stage.connect(receive_maximum=1, **SESSION) as (client, wire):
+        opening = asyncio.ensure_future(client.subscribe("a", qos=1, keep=True).open())
+        await wire.subscribed()
+        stream = await opening
+        life_of(client).link.connection.tolerance = 1000
+        for number in range(1, 5):
+            wire.send(Publish("a", b"x" * 400, 1, False, False, number))
         assert (await wire.receive(Disconnect)).reason_code == 0x93
         again = await stage.wire()
         await again.accept(session_present=True)
-        for number in (1, 2):  # once more, as the session has it
-            again.send(Publish("a", str(number).encode(), qos, True, False, number))
-        assert [(await stream.get()).payload for _ in range(2)] == [b"1", b"2"]
-        kind: type[Puback | Pubrec] = Puback if qos == 1 else Pubrec
-        assert [(await again.receive(kind)).packet_id for _ in range(2)] == [1, 2]
-        again.send(Publish("a", b"3", qos, False, False, 3))
-        if qos == 2:  # only PUBCOMP gives back what PUBLISH took
-            assert (await again.receive(Disconnect)).reason_code == 0x93
-            third = await stage.wire()
-            await third.accept(session_present=True)
-            return
-        assert (await stream.get()).payload == b"3"
+        for number in range(1, 5):
+            again.send(Publish("a", b"x" * 400, 1, number < 4, False, number))
+            await stream.get()
+            assert (await again.receive(Puback)).packet_id == number
 
 
 @virtual

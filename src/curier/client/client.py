@@ -305,6 +305,7 @@ class Client(Publisher):
             traffic.bytes_sent,
             traffic.bytes_received,
             life.router.unclaimed_dropped,
+            traffic.tolerated,
             len(life.outbox.waiters),
         )
 

@@ -152,5 +152,7 @@ class Statistics:
     bytes_received: int
     unclaimed: int
     """Messages received that no stream wanted."""
+    tolerated: int
+    """Packets by which a server broke a rule, and that were taken all the same."""
     unfinished: int
     """Messages published that are not complete."""

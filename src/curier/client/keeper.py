@@ -21,10 +21,16 @@ from curier.codec.properties import Properties
 from curier.errors import ConfigError, ConnectionLost, ConnectRefused, MqttError
 from curier.protocol.client import ClientConnection
 from curier.session.session import Session as SessionState
-from curier.types import ReasonCode, Will
+from curier.types import VERSION_NAMES, ReasonCode, Will
 
 FOREVER: Final = 0xFFFFFFFF  # Session Expiry Interval: it does not expire
 WHILE_RECONNECTING: Final = 300  # seconds; how long a session without a wish for more outlives a connection
+
+OLDER: Final = {MQTT_50: MQTT_311, MQTT_311: MQTT_31}
+TLS_SCHEMES: Final = {"mqtt": "mqtts", "ws": "wss"}
+
+TOLERANCE: Final = 64 * 2**20
+"""Bytes of messages over Receive Maximum that are taken all the same, until they are acknowledged."""
 
 SHORTEST_ALIASED: Final = 24
 """Bytes of a Topic Name; for shorter ones a Topic Alias costs more time than its bytes are worth."""
@@ -118,6 +124,9 @@ class Keeper:
         )
         self._at = 0  # index of the server in use
         self._random_id = ""
+        self._is_unanswered = False  # did the last attempt end with no answer to CONNECT?
+        self._is_silent = False  # and with nothing else either?
+        self._versions: dict[str, int] = {}  # by URL, those that were understood
         self._lived = False  # was there a connection in the last attempt?
 
     async def run(self) -> None:
@@ -205,20 +214,53 @@ class Keeper:
         ) from errors[-1]
 
     async def _connect_to(self, url: ServerUrl) -> Link:
-        """Connect, with an older version where the server does not know this one."""
+        """Connect, with an older version where the server does not know this one.
+
+        It may say so (0x84), or be one that cannot: which closes behind CONNECT (and again: once may be the
+        network), or is silent. Then 3.1.1 is tried once, unless 5.0 has been understood there before.
+        """
+        self.version = self._settings.version or self._versions.get(str(url), MQTT_50)
+        unanswered: list[ConnectionLost] = []
         while True:
             try:
-                return await self._open(url)
+                link = await self._open(url)
             except ConnectRefused as error:
-                older = {MQTT_50: MQTT_311, MQTT_311: MQTT_31}.get(self.version)
-                if (
-                    error.reason_code != ReasonCode.UNSUPPORTED_PROTOCOL_VERSION
-                    or self._settings.version is not None
-                    or self._settings.authentication is not None
-                    or older is None
-                ):
-                    raise
+                is_version = error.reason_code == ReasonCode.UNSUPPORTED_PROTOCOL_VERSION
+                older = OLDER.get(self.version) if is_version and self._may_fall_back() else None
+                if older is None:
+                    if not is_version:  # it has understood what was asked
+                        self._versions[str(url)] = self.version
+                        raise
+                    said = error.reason_string or "it does not speak that"
+                    why = f"MQTT {VERSION_NAMES[self.version]}: {said}"
+                    raise ConnectRefused(error.reason_code, why) from error
                 self.version = older
+            except ConnectionLost as error:
+                is_known = str(url) in self._versions
+                if not unanswered and (is_known or not self._is_unanswered):
+                    raise
+                if self.version != MQTT_50 or not self._may_fall_back():
+                    raise self._no_answer(url, [*unanswered[:1], error]) from error
+                unanswered.append(error)
+                if self._is_silent or len(unanswered) > 1:
+                    self.version = MQTT_311
+            else:
+                self._versions[str(url)] = self.version
+                return link
+
+    def _may_fall_back(self) -> bool:
+        return self._settings.version is None and self._settings.authentication is None
+
+    def _no_answer(self, url: ServerUrl, errors: list[ConnectionLost]) -> ConnectionLost:
+        """No version was understood; the error of 5.0 comes first where there are two."""
+        said = [str(error).removeprefix(f"{url}: ") for error in errors]
+        why = f"{said[0]}, with MQTT {VERSION_NAMES[self.version]}"
+        if len(said) == 2:
+            same = f"{said[0]}, with MQTT 5.0 and with 3.1.1"
+            why = same if said[0] == said[1] else f"with MQTT 5.0: {said[0]}; with 3.1.1: {said[1]}"
+        if url.scheme in TLS_SCHEMES:
+            why += f"; does it want TLS there, as {TLS_SCHEMES[url.scheme]}://?"
+        return ConnectionLost(f"{url}: {why}", errors[-1].reason_code)
 
     async def _open(self, url: ServerUrl) -> Link:
         settings = self._settings
@@ -233,23 +275,28 @@ class Keeper:
             starts=False,
             requeues=True,
             tells_sent=False,
+            tolerance=TOLERANCE,
         )
         connection.shortest_aliased = SHORTEST_ALIASED
         link = self.client.make_link(connection, str(url))
         link.server = self.label(url)
         until = asyncio.get_running_loop().time() + settings.connect_timeout
+        self._is_unanswered = self._is_silent = False
         try:
             await dial(url, self._dial, lambda: link)
             async with asyncio.timeout_at(until):
                 link.begin(self.connect_packet(url))
+                self._is_unanswered = True  # as far as we know
                 await asyncio.shield(link.accepted)
         except TimeoutError:
             link.abort()
+            self._is_silent = True
             raise ConnectionLost(
                 f"{url}: no CONNACK within {settings.connect_timeout:g} seconds (connect_timeout)"
             ) from None
         except BaseException:
             link.abort()
+            self._is_unanswered = self._is_unanswered and not link.is_stranger
             raise
         self.connections += 1
         self.server = link.server

@@ -7,6 +7,7 @@ to itself, so that nothing of an earlier life can reach into a later one.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from random import Random
 
@@ -23,6 +24,8 @@ from curier.errors import ConnectionLost, MqttError
 from curier.protocol import events as core_events
 from curier.protocol.client import ClientConnection
 from curier.protocol.connection import Traffic
+
+log = logging.getLogger("curier.client")
 
 
 class Life(Owner):
@@ -50,6 +53,7 @@ class Life(Owner):
         self._task: asyncio.Task[None] | None = None
         self._shut_down = asyncio.Event()
         self._is_durable = False
+        self._tolerated: set[tuple[str, str]] = set()  # servers and the rules they break
         self._claim_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -218,6 +222,12 @@ class Life(Owner):
         self.subscriptions.lost()
         if not self.is_closing:
             self.tell(error)
+
+    def on_tolerated(self, link: Link, event: core_events.Tolerated) -> None:
+        """The server breaks a rule, and no harm comes of it: said once for each rule and server."""
+        if (link.server, event.statement) not in self._tolerated:
+            self._tolerated.add((link.server, event.statement))
+            log.warning("%s: %s [%s]; it is taken so", link.name, event.message, event.statement)
 
     def on_answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:
         """SUBACK or UNSUBACK."""

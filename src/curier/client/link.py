@@ -21,12 +21,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from curier.client.dialing.strangers import is_mqtt, who_speaks
 from curier.client.settings import Authentication
 from curier.codec.constants import MQTT_50
 from curier.codec.packets import Connect, Publish
 from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, ConnectRefused, LocalProtocolError, MqttError
-from curier.protocol.client import REASON_CODES, ClientConnection
+from curier.protocol.client import ClientConnection
 from curier.protocol.connection import CLOSED, CONNECTED
 from curier.protocol.events import (
     AuthContinue,
@@ -37,9 +38,11 @@ from curier.protocol.events import (
     MessageReceived,
     Published,
     SubscribeDone,
+    Tolerated,
     UnsubscribeDone,
 )
 from curier.protocol.events import ConnectRefused as ConnectWasRefused
+from curier.protocol.older import REASON_CODES
 from curier.session.outgoing import Outgoing
 
 HIGH_WATER: Final = 256 * 1024
@@ -90,6 +93,9 @@ class Owner:
     def on_room(self, link: Link) -> None:
         """The turn is over, or the network takes more again."""
 
+    def on_tolerated(self, link: Link, event: Tolerated) -> None:
+        """The server breaks a rule, and no harm comes of it."""
+
     def on_lost(self, link: Link, error: ConnectionLost) -> None:
         """An accepted connection is over."""
 
@@ -129,6 +135,8 @@ class Link(asyncio.Protocol):
         self.accepted.add_done_callback(note)  # nobody may be there to hear how it failed
         self.closed: asyncio.Future[None] = loop.create_future()
         self.error: ConnectionLost | None = None  # why it ended
+        self.is_stranger = False  # did something come that no MQTT server says?
+        self._is_met = False  # has the server said its first word?
         self._authentication = authentication
         self._answering: asyncio.Task[None] | None = None
         self._reauthenticated: asyncio.Future[None] | None = None
@@ -155,10 +163,23 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A chunk came."""
+        if not self._is_met and not self._meet(data):
+            return
         self.now = now = self.clock()
         self.connection.receive(data, now)
         self._tell()
         self.schedule()
+
+    def _meet(self, data: bytes) -> bool:
+        """The first bytes came: are they those of an MQTT server that has got CONNECT?"""
+        is_asked = self.connection.connect_packet is not None
+        self._is_met = is_asked and is_mqtt(data)
+        if not self._is_met and self.error is None:
+            self.is_stranger = True
+            said = "what answers there is" if is_asked else "the server speaks before it has got CONNECT:"
+            self._end(f"{said} {who_speaks(data)}", None)
+            self.abort()
+        return self._is_met
 
     def pause_writing(self) -> None:
         """The network takes no more for now. What may be published meanwhile is bounded elsewhere."""
@@ -178,7 +199,8 @@ class Link(asyncio.Protocol):
         self.is_paused = False
         self.now = self.clock()
         if self.connection.connect_packet is None or self.connection.state != CLOSED:
-            self._end(f"the server closed the connection{f': {exc}' if exc is not None else ''}", exc)
+            when = " behind CONNECT" if not self.accepted.done() else ""
+            self._end(f"the server closed the connection{when}{f': {exc}' if exc is not None else ''}", exc)
         self.connection.detach(self.now)
         self.turn()
         self._end("the connection is over", exc)  # if nobody has said why
@@ -192,7 +214,9 @@ class Link(asyncio.Protocol):
     # ---- the client's side ----
 
     def begin(self, packet: Connect) -> None:
-        """Send CONNECT."""
+        """Send CONNECT. Raises ``ConnectionLost`` where the connection is over already."""
+        if self.error is not None:
+            raise self.error
         self.connection.connect(packet, self.clock())
         self.turn()
 
@@ -331,6 +355,8 @@ class Link(asyncio.Protocol):
             reason = _with_reference(event.why, event.properties)
             why = (f"{said}: {reason}" if reason else said) if event.by_server else event.why
             self._end(why, None, event.reason_code, event.by_server)
+        elif isinstance(event, Tolerated):
+            self.owner.on_tolerated(self, event)
         elif isinstance(event, AuthContinue):
             self._answer(event.data)
         elif isinstance(event, AuthDone):

@@ -46,6 +46,11 @@ _TOKEN: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+", re.ASCII)
 _VALUE: Final = re.compile(r"[\x20-\x7e\x80-\xff\t]*")
 _OWN_HEADERS: Final = re.compile(r"host|upgrade|connection|content-length|transfer-encoding|sec-websocket-.*")
 
+_CLOSED: Final = (
+    "the server closed the connection during the WebSocket handshake; does it speak WebSocket there, and "
+    "with TLS (wss://) or without (ws://)?"
+)
+
 # The package logs headers and frames, where passwords are. This logger has no parent and no handler.
 _SILENT: Final = logging.Logger("curier.net.websocket", logging.CRITICAL + 1)
 
@@ -397,7 +402,7 @@ class ClientWebSocket(WebSocketTransport):
         if self._why is not None:
             raise self._why
         if not self._is_open or self._is_closing:
-            raise ConnectionLost("the server closed the connection during the WebSocket handshake")
+            raise ConnectionLost(_CLOSED)
 
     def start(self, protocol: asyncio.Protocol) -> None:
         """Make ``protocol`` the user of the open WebSocket; what already came goes to it."""
@@ -529,7 +534,7 @@ def _refusal(error: Exception, path: str) -> str:
         return f"the server refused the WebSocket at {path}: {words}{hint}"
     if isinstance(error, InvalidMessage):
         if isinstance(error.__cause__, EOFError):
-            return "the server closed the connection during the WebSocket handshake"
+            return _CLOSED
         why = shown(str(error.__cause__))
         return f"the server did not answer in HTTP: {why}; does it speak WebSocket there?"
     return f"the server's WebSocket handshake is wrong: {shown(str(error))}; does it speak WebSocket there?"

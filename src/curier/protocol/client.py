@@ -88,6 +88,7 @@ from curier.protocol.events import (
     UnsubscribeDone,
     reason_string,
 )
+from curier.protocol.older import REASON_CODES, knows_no_50, why_no_50
 from curier.session.outgoing import MAXIMUM_PACKET_ID, Outgoing
 from curier.session.session import Session
 
@@ -96,12 +97,8 @@ MOST_REQUESTS: Final = 535
 
 PINGREQ_PACKET: Final = b"\xc0\x00"
 DISCONNECT_PACKET: Final = b"\xe0\x00"  # before 5.0
-REFUSED_BY_311: Final = b"\x20\x02\x00\x01"  # how a server that knows no 5.0 refuses its CONNECT
 
 NEVER_FROM_SERVER: Final = (CONNECT, SUBSCRIBE, UNSUBSCRIBE, PINGREQ)
-
-# 5.0 Reason Codes for the return codes of 3.1 and 3.1.1 (3.1.1: table 3.1)
-REASON_CODES: Final = (0x00, 0x84, 0x85, 0x88, 0x86, 0x87)
 
 # Reason Codes of DISCONNECT that a client may send (table 3-10)
 CLIENT_REASONS: Final = frozenset(b"\x00\x04\x80\x81\x82\x83\x90\x93\x94\x95\x96\x97\x98\x99")
@@ -122,6 +119,9 @@ class ClientConnection(ClientAlive):
     ``ping_timeout``: seconds of silence after a PINGREQ that mean the server is dead.
     ``retry_interval``: seconds after which what is unanswered is sent again, 0: never; only to 3.1 and 3.1.1
     servers, in 5.0 that is forbidden [MQTT-4.4.0-1].
+    ``tolerance``: 0 ends the connection with a server that breaks a rule. Otherwise some breaches that do no
+    harm are taken, told as ``Tolerated``: messages over Receive Maximum up to so many bytes, and PUBACK
+    for QoS 2.
     ``starts``: what waits in the session is sent when CONNACK comes; False: when ``start`` is called, which
     lets a driver subscribe anew first.
     """
@@ -139,11 +139,13 @@ class ClientConnection(ClientAlive):
         starts: bool = True,
         requeues: bool = False,
         tells_sent: bool = True,
+        tolerance: int = 0,
     ) -> None:
         super().__init__(session)
         self.manual_acks = manual_acks
         self.requeues = requeues
         self.tells_sent = tells_sent
+        self.tolerance = tolerance
         self.resumes: bool = resumes
         self.max_inflight: int = max_inflight
         self.topic_alias_limit: int = topic_aliases
@@ -428,8 +430,10 @@ class ClientConnection(ClientAlive):
             raise RemoteProtocolError(
                 PROTOCOL_ERROR, f"a server must not send packet type {kind} now (section 2.1.2)"
             )
-        if kind == CONNACK and data[pos:stop] == REFUSED_BY_311:
-            self._refused(UNSUPPORTED_PROTOCOL_VERSION, None)
+        if kind == CONNACK and self.version == MQTT_50 and knows_no_50(data, pos, stop):
+            properties = Properties()
+            properties.reason_string = why_no_50(data[pos + 3])
+            self._refused(UNSUPPORTED_PROTOCOL_VERSION, properties)
             return True
         packet = decode(data, pos, stop, self.version)
         if kind == PUBLISH and isinstance(packet, Publish):

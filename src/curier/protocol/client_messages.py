@@ -30,7 +30,7 @@ from curier.codec.properties import Properties
 from curier.codec.publish import Layout, encode_expiry, encode_topic_alias, publish_layout
 from curier.errors import LocalProtocolError, RemoteProtocolError
 from curier.protocol.connection import CONNECTED, Connection, Traffic
-from curier.protocol.events import Event, MessageReceived, Published
+from curier.protocol.events import Event, MessageReceived, Published, Tolerated
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.outgoing import Outgoing
 from curier.session.session import Session
@@ -44,12 +44,13 @@ NOT_SET: Final = float("inf")  # a deadline that does not come
 class PendingAck:
     """A received QoS 1 or 2 message that its reader has not acknowledged, or not yet in its turn."""
 
-    __slots__ = ("batch", "data", "packet_id", "qos", "reason_code")
+    __slots__ = ("batch", "data", "excess", "packet_id", "qos", "reason_code")
 
     def __init__(self, packet_id: int, qos: int) -> None:
         self.packet_id = packet_id
         self.qos = qos
         self.reason_code: int = 0
+        self.excess: int = 0  # its bytes, where it came over Receive Maximum
         self.batch: int = 0  # of the journal, that says that it was taken
         self.data: bytes | None = None  # the PUBACK or PUBREC, once its reader has acknowledged
 
@@ -65,6 +66,9 @@ class ClientMessages(Connection):
         self.manual_acks: bool = False
         self.tells_sent: bool = True
         self.requeues: bool = False
+        self.tolerance: int = 0
+        self.excess: int = 0  # bytes that wait over Receive Maximum
+        self.tolerated: set[str] = set()  # statements that the server has broken
         self.retry_interval: float = 0.0
         self.retry_at: float = NOT_SET
         self.is_stuck: bool = False  # the network takes nothing more; whoever drives this says so
@@ -367,25 +371,51 @@ class ClientMessages(Connection):
         packet_id = publish.packet_id
         if packet_id in self.pending_acks:
             return  # sent again while its reader is still at it
+        excess = 0
         if self.version == MQTT_50:  # before, there is no Receive Maximum
-            if self.receive_quota <= 0:
-                raise RemoteProtocolError(
-                    RECEIVE_MAXIMUM_EXCEEDED,
-                    f"more than {self.receive_quota_maximum} unfinished QoS 1 and 2 messages",
-                    "MQTT-3.3.4-9",
-                )
-            self.receive_quota -= 1
+            if self.receive_quota > 0:
+                self.receive_quota -= 1
+            else:
+                excess = self._take_excess(len(publish.payload) + len(publish.topic) + 1)
         if publish.qos == 2 and self.client_session.incoming.is_duplicate(packet_id):  # [MQTT-4.3.3-10]
+            self.excess -= excess
             self.answer(encode_ack(PUBREC, packet_id, 0, None, self.version), self.journal_length())
             return
         self.events.append(MessageReceived(publish))
         pending = PendingAck(packet_id, publish.qos)
+        pending.excess = excess
         if self.manual_acks:
             self.pending_acks[packet_id] = pending
             self.acks_in_order.append(pending)
         else:
             self._take(pending)
             self._acknowledge(pending, self._encode_ack(pending, ""))
+
+    def _take_excess(self, size: int) -> int:
+        """A message came over Receive Maximum; ``size`` if it is taken."""
+        why = f"more than {self.receive_quota_maximum} unfinished QoS 1 and 2 messages"
+        if self.excess + size > self.tolerance:
+            raise RemoteProtocolError(RECEIVE_MAXIMUM_EXCEEDED, why, "MQTT-3.3.4-9")
+        self.excess += size
+        self.tolerate(f"it sends {why} (Receive Maximum)", "MQTT-3.3.4-9")
+        return size
+
+    def tolerate(self, message: str, statement: str) -> None:
+        """The server broke a rule, and no harm comes of it."""
+        self.traffic.tolerated += 1
+        if statement not in self.tolerated:
+            self.tolerated.add(statement)
+            self.events.append(Tolerated(message, statement))
+
+    def puback_for_qos_2(self, packet_id: int, reason_code: int, now: float) -> None:
+        """Some servers take a message with QoS 2 at QoS 1: the delivery is over, and was not exactly once."""
+        entry = self.client_session.outgoing.refused(packet_id) if self.tolerance else None
+        if entry is None:
+            super().puback_for_qos_2(packet_id, reason_code, now)
+        else:
+            self.tolerate("it answers QoS 2 with PUBACK, as if it were QoS 1", "MQTT-4.3.3-4")
+            self.finished(entry, reason_code, now)
+            self.pump(now)
 
     def _resolve_alias(self, publish: Publish, alias: int) -> None:
         """Topic Alias (3.3.2.3.4): set a mapping or use one [MQTT-3.3.2-10]."""
@@ -451,6 +481,9 @@ class ClientMessages(Connection):
 
     def _acknowledge(self, pending: PendingAck, data: bytes) -> None:
         credit = 1 if pending.qos == 1 or pending.reason_code >= 0x80 else 0
+        if pending.excess:  # it has taken none
+            self.excess -= pending.excess
+            credit = 0
         journal = self.client_session.journal
         if journal is not None and pending.batch > journal.durable:
             self.send_after(pending.batch, data, credit)

@@ -52,6 +52,7 @@ class Traffic:
         self.publish_bytes_sent: int = 0
         self.bytes_received: int = 0
         self.bytes_sent: int = 0
+        self.tolerated: int = 0  # packets of a peer that broke a rule, and were taken
 
 
 class Tap:
@@ -222,6 +223,12 @@ class Connection:
     def pump(self, now: float) -> None:
         """There may be room to send what waits in the session."""
 
+    def puback_for_qos_2(self, packet_id: int, reason_code: int, now: float) -> None:
+        """PUBACK came where a message with QoS 2 waits for PUBREC, or for PUBCOMP."""
+        raise RemoteProtocolError(
+            PROTOCOL_ERROR, f"PUBACK for QoS 2 Packet Identifier {packet_id}", "MQTT-4.3.3-4"
+        )
+
     # ---- bytes out ----
 
     def send(self, packet: bytes) -> None:
@@ -300,9 +307,7 @@ class Connection:
             self.finished(entry, reason_code, now)
             self.pump(now)
         elif packet_id in session.outgoing.inflight or packet_id in session.outgoing.releasing:
-            raise RemoteProtocolError(
-                PROTOCOL_ERROR, f"PUBACK for QoS 2 Packet Identifier {packet_id}", "MQTT-4.3.3-4"
-            )
+            self.puback_for_qos_2(packet_id, reason_code, now)
 
     def on_pubrec(self, packet_id: int, reason_code: int, now: float) -> None:
         """PUBREC: answered with PUBREL [MQTT-4.3.3-4], or the end of the delivery if it refuses."""

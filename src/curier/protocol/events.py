@@ -124,6 +124,20 @@ class AuthDone(Event):
 
 
 @final
+class Tolerated(Event):
+    """The server broke a rule, and it was taken all the same. Told once for each rule on a connection.
+
+    ``message`` is what it does, in plain words, ``statement`` what it breaks.
+    """
+
+    __slots__ = ("message", "statement")
+
+    def __init__(self, message: str, statement: str) -> None:
+        self.message = message
+        self.statement = statement
+
+
+@final
 class PingAnswered(Event):
     """PINGRESP came, ``elapsed`` seconds after PINGREQ."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, cast
 
+from curier.client.dialing.strangers import who_speaks
 from curier.errors import ConnectionLost
 
 LIMIT_BYTES: Final = 65_536
@@ -83,7 +84,8 @@ class Talk(asyncio.Protocol):
         Before TLS this is more than manners: what came in the clear must not be taken for what is secret.
         """
         if self._buffer:
-            raise ConnectionLost(f"{self.peer} sent {len(self._buffer)} bytes that nobody asked for")
+            who = who_speaks(bytes(self._buffer))
+            raise ConnectionLost(f"{self.peer} speaks before it is asked: {who}")
 
     def hand_over(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
         """Make ``protocol`` the one that ``transport`` serves; what already came goes to it."""

@@ -123,14 +123,15 @@ def explain(error: Exception, name: str, address: str) -> str:
         reason = (error.reason or str(error)).replace("_", " ").lower()
         return f"TLS with {address} failed: {reason}{_HINTS.get(error.reason or '', '')}"
     return (
-        f"{address} closed the connection during the TLS handshake; is that port for TLS, "
-        "or does it want a client certificate or another version of TLS?"
+        f"{address} closed the connection during the TLS handshake; is that a port without TLS, for mqtt:// "
+        "(ws://)? Or it wants a client certificate, or another version of TLS"
     )
 
 
+_NO_TLS: Final = "; it does not speak TLS there: is the port right, or should it be mqtt:// (ws://)?"
 _HINTS: Final = {
-    "WRONG_VERSION_NUMBER": "; it does not seem to speak TLS there: is the port right, or is it mqtt:// (ws://)?",
-    "RECORD_LAYER_FAILURE": "; it does not seem to speak TLS there: is the port right, or is it mqtt:// (ws://)?",
+    "WRONG_VERSION_NUMBER": _NO_TLS,
+    "RECORD_LAYER_FAILURE": _NO_TLS,
     "TLSV1_ALERT_PROTOCOL_VERSION": "; it has no TLS version that minimum_version allows",
     "UNSUPPORTED_PROTOCOL": "; it has no TLS version that minimum_version allows",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "; it may want a client certificate",
