@@ -12,8 +12,8 @@ import argparse
 import time
 
 import curier
-from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
+from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.codec.encode import encode
 from curier.codec.packets import Connect, Publish, Subscribe

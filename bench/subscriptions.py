@@ -20,8 +20,8 @@ import tracemalloc
 from collections.abc import Callable
 
 import curier
-from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
+from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.cli.collector import looking_once
 from curier.codec.encode import encode

@@ -12,8 +12,8 @@ from contextlib import suppress
 from datetime import datetime
 
 import curier
-from curier.broker.connection import BrokerConnection
 from curier.broker.hooks import Hook
+from curier.broker.model import BrokerConnection
 from curier.session.message import ApplicationMessage
 
 

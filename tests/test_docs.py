@@ -15,7 +15,7 @@ from curier.cli import main
 from curier.cli.formats import BadFormat, Look, printer
 from curier.cli.profiles import KEYS, load_profile
 from curier.config import Config, limit_takers, load
-from tests.test_layers import ALLOWED
+from tests.test_layers import ALLOWED, FLOORS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -171,6 +171,14 @@ def test_the_layers() -> None:
         for layer, allowed in ALLOWED.items()
         if exists(layer) and layer != "__main__"
     }
+
+
+def test_the_floors_of_the_broker() -> None:
+    """Its table has the files in the order that is enforced."""
+    found: list[str] = []
+    for _, files, _ in rows((ROOT / "docs" / "architecture.md").read_text(), "## The floors of the broker"):
+        found += re.findall(r"`(\w+)`", files)
+    assert [*found, "__init__"] == FLOORS["broker"]
 
 
 def exists(layer: str) -> bool:

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
+from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.logs import MOST_OF_REASON, QUIET_SECONDS, LogHook
 from curier.session.message import ApplicationMessage

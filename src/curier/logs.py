@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import time
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.hooks import Hook
+from curier.broker.model import BrokerConnection
 from curier.loglines import logger, printable
 from curier.session.message import ApplicationMessage
 

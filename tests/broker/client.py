@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from curier.broker.connection import BrokerConnection
+from curier.broker.model import BrokerConnection
 from curier.codec import packets as p
 from curier.codec.constants import MQTT_50
 from curier.codec.decode import decode

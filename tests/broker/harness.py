@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
+from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.codec import packets as p
 from curier.codec.constants import MQTT_50

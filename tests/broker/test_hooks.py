@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.effects import Answer
 from curier.broker.hooks import Hook
+from curier.broker.model import BrokerConnection
 from curier.codec import packets as p
 from curier.codec.decode import decode
 from tests.broker.conftest import Make

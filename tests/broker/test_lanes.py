@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authorize, Close
+from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.codec import packets as p
 from curier.codec.constants import MQTT_50

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curier.broker.effects import Answer
+from curier.broker.model import ServerSession, Subscription
 from curier.broker.routing import MOST_LOOKS, Router
-from curier.broker.sessions import ServerSession, Subscription
 from curier.topics.filters import matches
 from tests.broker.harness import Net, quiet
 from tests.topics.strategies import topic_filters, topic_names

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from curier.broker import keeping
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer
 from curier.codec import packets as p
@@ -308,8 +309,8 @@ def test_the_list_of_sessions_is_that_of_those_there_are() -> None:
         name = f"s{dice.randrange(40)}"
         session = core.sessions.get(name)
         if session is None:
-            core.new_session(name, False)
+            keeping.new_session(core, name, False)
         else:
-            core.end_session(session, "it is over", 0.0)
+            keeping.end_session(core, session, "it is over", 0.0)
         assert {one.client_id for one in core.session_list} == set(core.sessions)
         assert [one.place for one in core.session_list] == list(range(len(core.sessions)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from curier.broker.sessions import ServerSession
-from curier.broker.upkeep import COUNTED_PER_STEP
+from curier.broker import keeping
+from curier.broker.model import ServerSession
+from curier.broker.sys_topics import COUNTED_PER_STEP
 from curier.codec import packets as p
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Outgoing
@@ -107,7 +108,7 @@ def test_the_messages_of_many_sessions_are_counted_bit_by_bit(told: Net) -> None
     for number in range(COUNTED_PER_STEP + 1):
         session = ServerSession(f"s{number}", -number, None)
         session.outgoing.append(Outgoing(ApplicationMessage(b"t", b"", 1, False), 1, False))
-        told.core.add_session(session)
+        keeping.add_session(told.core, session)
     told.now += 10
     told.core.deadline_reached(told.now)
     stored = told.core.retained.get(b"$SYS/broker/messages/stored")

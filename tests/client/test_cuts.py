@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Close
+from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.client.dial import DialSettings
 from curier.client.urls import ServerUrl

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import psutil
 
 import curier
-from curier.broker.connection import BrokerConnection
+from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.codec.decode import decode
 from curier.codec.encode import encode

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.hooks import Hook
+from curier.broker.model import BrokerConnection
 from curier.codec.packets import Disconnect, Puback, Publish, Will
 from curier.session.message import ApplicationMessage
 from tests.net.harness import Exchange, Peer, options, running

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.hooks import Hook
+from curier.broker.model import BrokerConnection
 from curier.codec import packets as p
 from curier.codec.properties import Properties
 from curier.protocol.events import (

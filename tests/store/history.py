@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from random import Random
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Close, Commit
+from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
-from curier.broker.sessions import ServerSession
 from curier.codec import packets as p
 from curier.codec.decode import decode
 from curier.codec.encode import encode

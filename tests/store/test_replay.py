@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from curier.broker import keeping, retaining
 from curier.errors import StoreError
 from curier.session.message import ApplicationMessage
 from curier.session.records import (
@@ -111,9 +112,9 @@ def test_nothing_is_left_behind(seed: int) -> None:
     core = restored([decode(data) for data in history.batches], history.now)
     history.core = core
     for session in list(core.sessions.values()):
-        core.end_session(session, "the test ends", history.now)
+        keeping.end_session(core, session, "the test ends", history.now)
     for topic in (b"a", b"a/b", b"a/b/c", "č".encode()):
-        core.retain(ApplicationMessage(topic, b"", 0, True))
+        retaining.retain(core, ApplicationMessage(topic, b"", 0, True))
     history.turn()
     with tempfile.TemporaryDirectory() as name:
         database = Database(Path(name), "os")

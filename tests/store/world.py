@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from random import Random
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Close, Commit
+from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
 from curier.session.journal import Journal

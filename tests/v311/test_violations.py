@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.hooks import Hook
+from curier.broker.model import BrokerConnection
 from curier.codec.packets import Connect, Publish, Will
 from tests.v311.harness import Network
 

@@ -1,6 +1,6 @@
 """Many sessions: who receives what, when, and what the broker asks of the world around it.
 
-``core`` is the whole, seen from outside. ``connection`` is one client's end of it; ``connecting``,
-``subscribing`` and ``delivery`` are what a client can do, ``upkeep`` what the broker does by itself.
-``routing`` finds receivers, ``sessions`` keeps them, ``deadlines`` watches the clock it is given.
+``core`` is the whole, seen from outside, and ``connection`` one client's end of it. At the bottom, ``model``
+and ``state`` say what there is; the files between say what is done with it: ``connecting``, ``subscribing``,
+``publishing``, ``delivery`` and others. docs/architecture.md has them floor by floor.
 """

@@ -7,10 +7,13 @@ CONNECT ─ begin ─▶ (Authenticate) ─ decided ─▶ (Authorize the will) 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticate
-from curier.broker.sessions import ServerSession
+from curier.broker import keeping, permissions, telling, watches
+from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticate, Close
+from curier.broker.lanes import set_lanes
+from curier.broker.model import BrokerConnection, ServerSession
+from curier.broker.state import Arrival, BrokerState
 from curier.codec.constants import (
     BAD_AUTHENTICATION_METHOD,
     CLIENT_IDENTIFIER_NOT_VALID,
@@ -40,56 +43,51 @@ from curier.codec.publish import forwarded_properties
 from curier.errors import RemoteProtocolError
 from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED
 from curier.session.message import ApplicationMessage
-from curier.session.records import WillRemoved
 from curier.topics.filters import check_topic_name
-
-if TYPE_CHECKING:
-    from curier.broker.connection import BrokerConnection
-    from curier.broker.core import BrokerCore
 
 MAX_CONNECT_SIZE: Final = 1024 * 1024  # of packets before CONNACK: strangers get less room than clients
 
 
-def begin(core: BrokerCore, connection: BrokerConnection, packet: Connect, now: float) -> None:
+def begin(broker: BrokerState, connection: BrokerConnection, packet: Connect, now: float) -> None:
     """A well-formed CONNECT: check what can be checked, then ask who it is."""
-    reason_code, why = _check(core, packet)
+    reason_code, why = _check(broker, packet)
     if reason_code:
-        core.refuse(connection, reason_code, why)
+        telling.refused(broker, connection, reason_code, why)
         connection.refuse_connect(reason_code, why, None, now)
         return
     if not packet.client_id:  # [MQTT-3.1.3-6]
-        packet.client_id = core.new_client_id()
+        packet.client_id = _new_client_id(broker)
         connection.client_id = packet.client_id
         connection.assigned_client_id = True
     connection.connect = packet
     connection.state = AUTHENTICATING
-    if not core.asks_authentication:
-        decided(core, connection, Answer(0, identity=packet.username), now)
+    if not broker.asks_authentication:
+        decided(broker, connection, Answer(0, identity=packet.username), now)
         return
     data = packet.properties.authentication_data if packet.properties is not None else None
     connection.paused = True
-    core.effects.append(Authenticate(connection, packet, False, data, None))
+    broker.effects.append(Authenticate(connection, packet, False, data, None))
 
 
-def _check(core: BrokerCore, packet: Connect) -> tuple[int, str]:
+def _check(broker: BrokerState, packet: Connect) -> tuple[int, str]:
     """Reason Code and plain words for a CONNECT that cannot be, or (0, "")."""
-    options = core.options
-    session = core.sessions.get(packet.client_id)
+    options = broker.options
+    session = broker.sessions.get(packet.client_id)
     takes_over = session is not None and session.connection is not None  # one comes, one goes
-    if core.statistics.connected >= options.max_connections and not takes_over:
+    if broker.statistics.connected >= options.max_connections and not takes_over:
         return SERVER_BUSY, f"all {options.max_connections} connections are in use"
-    if core.store_trouble and _expiry_interval(core, packet):
-        return SERVER_UNAVAILABLE, core.store_trouble  # its session could not be kept
+    if broker.store_trouble and _expiry_interval(broker, packet):
+        return SERVER_UNAVAILABLE, broker.store_trouble  # its session could not be kept
     if not packet.client_id:
         if packet.version == MQTT_31:
             return CLIENT_IDENTIFIER_NOT_VALID, "MQTT 3.1 needs a Client Identifier"
         if packet.version != MQTT_50 and not packet.clean_start:  # [3.1.1: MQTT-3.1.3-8]
             return CLIENT_IDENTIFIER_NOT_VALID, "an empty Client Identifier needs Clean Session 1"
-    if session is None and len(core.sessions) >= options.max_sessions:
+    if session is None and len(broker.sessions) >= options.max_sessions:
         return QUOTA_EXCEEDED, f"all {options.max_sessions} sessions are in use"
     properties = packet.properties
     if properties is not None and properties.authentication_method is not None:
-        if properties.authentication_method not in core.authentication_methods:  # [MQTT-4.12.0-1]
+        if properties.authentication_method not in broker.authentication_methods:  # [MQTT-4.12.0-1]
             return BAD_AUTHENTICATION_METHOD, "this Authentication Method is not supported here"
     will = packet.will
     if will is None:
@@ -116,44 +114,53 @@ def _check(core: BrokerCore, packet: Connect) -> tuple[int, str]:
     return 0, ""
 
 
-def exchange(core: BrokerCore, connection: BrokerConnection, packet: Auth, now: float) -> None:
+def _new_client_id(broker: BrokerState) -> str:
+    """A Client Identifier that no session has [MQTT-3.2.2-16]."""
+    while True:
+        broker.last_client += 1
+        client_id = f"{broker.id_prefix}{broker.last_client}"
+        if client_id not in broker.sessions:
+            return client_id
+
+
+def exchange(broker: BrokerState, connection: BrokerConnection, packet: Auth, now: float) -> None:
     """An AUTH packet in an exchange, before CONNACK or in a re-authentication (4.12)."""
     connect = connection.connect
     assert connect is not None
     connection.paused = True
     data = packet.properties.authentication_data if packet.properties is not None else None
-    core.effects.append(Authenticate(connection, connect, True, data, connection.authentication_state))
+    broker.effects.append(Authenticate(connection, connect, True, data, connection.authentication_state))
 
 
-def decided(core: BrokerCore, connection: BrokerConnection, answer: Answer, now: float) -> None:
+def decided(broker: BrokerState, connection: BrokerConnection, answer: Answer, now: float) -> None:
     """The answer to ``Authenticate``."""
     connection.authentication_state = answer.state
     if answer.reason_code == CONTINUE_AUTHENTICATION and connection.authentication_method is not None:
-        _send_auth(core, connection, CONTINUE_AUTHENTICATION, answer.data, now)  # [MQTT-4.12.0-2]
+        _send_auth(broker, connection, CONTINUE_AUTHENTICATION, answer.data, now)  # [MQTT-4.12.0-2]
         return
     if connection.is_reauthenticating:
         connection.is_reauthenticating = False
         if answer.reason_code == 0:
             connection.identity = answer.identity
-            connection.forget_verdicts()
-            _send_auth(core, connection, 0, answer.data, now)
+            permissions.forget(broker, connection)
+            _send_auth(broker, connection, 0, answer.data, now)
         else:  # [MQTT-4.12.1-2]
-            core.refuse(connection, answer.reason_code, answer.reason_string)
+            telling.refused(broker, connection, answer.reason_code, answer.reason_string)
             connection.send_disconnect(answer.reason_code, answer.reason_string, answer.server_reference)
             connection.end(answer.reason_code, answer.reason_string, now)
         return
     if answer.reason_code != 0:
-        core.refuse(connection, answer.reason_code, answer.reason_string)
+        telling.refused(broker, connection, answer.reason_code, answer.reason_string)
         connection.refuse_connect(answer.reason_code, answer.reason_string, answer.server_reference, now)
         return
     connection.identity = answer.identity
     if connection.authentication_method is not None:  # [MQTT-4.12.0-6]
         connection.authentication_data = answer.data
-    admit(core, connection, now)
+    admit(broker, connection, now)
 
 
 def _send_auth(
-    core: BrokerCore, connection: BrokerConnection, reason_code: int, data: bytes | None, now: float
+    broker: BrokerState, connection: BrokerConnection, reason_code: int, data: bytes | None, now: float
 ) -> None:
     properties = Properties()
     properties.authentication_method = connection.authentication_method  # [MQTT-4.12.0-5]
@@ -163,7 +170,7 @@ def _send_auth(
         connection.send(packet)
         return
     why = "AUTH is larger than the client's Maximum Packet Size [MQTT-3.1.2-24]"
-    core.refuse(connection, PACKET_TOO_LARGE, why)
+    telling.refused(broker, connection, PACKET_TOO_LARGE, why)
     if connection.state == CONNECTED:
         connection.send_disconnect(PACKET_TOO_LARGE, why, None)
         connection.end(PACKET_TOO_LARGE, why, now)
@@ -171,74 +178,74 @@ def _send_auth(
         connection.refuse_connect(IMPLEMENTATION_SPECIFIC_ERROR, why, None, now)
 
 
-def admit(core: BrokerCore, connection: BrokerConnection, now: float) -> None:
+def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None:
     """The client may come in, with its will: find or make its session; CONNACK goes when that is durable."""
     packet = connection.connect
     assert packet is not None
-    if core.asks_authorization and packet.will is not None:
+    if broker.asks_authorization and packet.will is not None:
         will = packet.will
-        verdict = connection.verdict(PUBLISH_ACTION, will.topic.encode(), will.qos, will.retain)
+        verdict = permissions.verdict(
+            broker, connection, PUBLISH_ACTION, will.topic.encode(), will.qos, will.retain
+        )
         if verdict == UNDECIDED:
             return  # and comes back here with the answer
         if verdict >= 0x80:  # [MQTT-3.1.4-2]
             why = "not authorized to publish to the Will Topic"
-            core.refuse(connection, verdict, why)
+            telling.refused(broker, connection, verdict, why)
             connection.refuse_connect(verdict, why, None, now)
             return
-    if not _takes_connack(core, connection, packet):
+    if not _takes_connack(broker, connection, packet):
         why = "CONNACK is larger than the client's Maximum Packet Size [MQTT-3.1.2-24]"
-        core.refuse(connection, IMPLEMENTATION_SPECIFIC_ERROR, why)
+        telling.refused(broker, connection, IMPLEMENTATION_SPECIFIC_ERROR, why)
         connection.refuse_connect(IMPLEMENTATION_SPECIFIC_ERROR, why, None, now)
         return
-    before = core.journal.length if core.journal is not None else 0
-    session = core.sessions.get(packet.client_id)
+    before = broker.journal.length if broker.journal is not None else 0
+    session = broker.sessions.get(packet.client_id)
     if session is not None:
         other = session.connection if session.connection is not None else session.arriving
         if other is not None:  # [MQTT-3.1.4-3] [3.1.1: MQTT-3.1.4-2]
             why = "another connection uses this Client Identifier [MQTT-3.1.4-3]"
             other.send_disconnect(SESSION_TAKEN_OVER, why, None)
             other.end(SESSION_TAKEN_OVER, why, now)
-            session = core.sessions.get(packet.client_id)  # it may have ended with its connection
+            session = broker.sessions.get(packet.client_id)  # it may have ended with its connection
     if session is not None and packet.clean_start:  # [MQTT-3.1.2-4]
-        core.end_session(session, "Clean Start", now)
+        keeping.end_session(broker, session, "Clean Start", now)
         session = None
-    expiry_interval = _expiry_interval(core, packet)
+    expiry_interval = _expiry_interval(broker, packet)
     is_present = session is not None
     if session is None:  # [MQTT-3.1.2-6]
-        session = core.new_session(packet.client_id, expiry_interval > 0)
+        session = keeping.new_session(broker, packet.client_id, expiry_interval > 0)
     session.version = packet.version
     session.expiry_interval = expiry_interval
     session.ends_at = 0.0
     session.will_due_at = 0.0  # a new connection in time: the will of the last one is not sent [MQTT-3.1.3-9]
-    core.save_session(session)
-    _set_will(core, session, packet)
+    keeping.save_session(session)
+    _set_will(broker, session, packet)
     session.arriving = connection
     connection.server_session = session
     connection.session = session
-    if core.journal is not None and core.journal.length != before:
+    if broker.journal is not None and broker.journal.length != before:
         connection.paused = True
-        core.await_commit(connection, is_present)
+        broker.arrivals.append(Arrival(broker.journal.number, connection, is_present))
     else:
-        welcome(core, connection, is_present, now)
+        welcome(broker, connection, is_present, now)
 
 
-def _expiry_interval(core: BrokerCore, packet: Connect) -> int:
+def _expiry_interval(broker: BrokerState, packet: Connect) -> int:
     """Session Expiry Interval in force (3.1.2.11.2); 3.x: Clean Session 0 means it does not end by itself."""
     if packet.version == MQTT_50:
         properties = packet.properties
         asked = (properties.session_expiry_interval or 0) if properties is not None else 0
     else:
         asked = 0 if packet.clean_start else SESSION_NEVER_EXPIRES
-    return min(asked, core.options.session_expiry_maximum)
+    return min(asked, broker.options.session_expiry_maximum)
 
 
-def _set_will(core: BrokerCore, session: ServerSession, packet: Connect) -> None:
+def _set_will(broker: BrokerState, session: ServerSession, packet: Connect) -> None:
     """Keep the Will Message with the session [MQTT-3.1.2-7]."""
     will = packet.will
     if will is None:
-        if session.will is not None and session.journal is not None:
-            session.journal.add(WillRemoved(session.number))
-        session.will = None
+        keeping.forget_will(session)
         return
     properties = will.properties
     session.will_delay = (properties.will_delay_interval or 0) if properties is not None else 0
@@ -248,7 +255,7 @@ def _set_will(core: BrokerCore, session: ServerSession, packet: Connect) -> None
     session.will = ApplicationMessage(
         will.topic.encode(), will.payload, will.qos, will.retain, _will_properties(properties)
     )
-    core.save_will(session)
+    keeping.save_will(session)
 
 
 def _will_properties(properties: Properties | None) -> bytes:
@@ -256,13 +263,13 @@ def _will_properties(properties: Properties | None) -> bytes:
     return forwarded_properties(properties) if properties is not None else b""
 
 
-def welcome(core: BrokerCore, connection: BrokerConnection, is_present: bool, now: float) -> None:
+def welcome(broker: BrokerState, connection: BrokerConnection, is_present: bool, now: float) -> None:
     """The session is in order, and durable: CONNACK, then what waits in it."""
     session = connection.server_session
     packet = connection.connect
     if connection.state == CLOSED or session is None or packet is None:
         return
-    options = core.options
+    options = broker.options
     session.arriving = None
     session.connection = connection
     connection.state = CONNECTED
@@ -280,48 +287,48 @@ def welcome(core: BrokerCore, connection: BrokerConnection, is_present: bool, no
             if maximum:
                 connection.outgoing_alias_maximum = maximum
                 connection.topic_aliases = {}
-    connection.keep_alive = _keep_alive(core, packet) * 1.5
-    connection.send(encode(_connack(core, connection, packet, is_present), packet.version))
+    connection.keep_alive = _keep_alive(broker, packet) * 1.5
+    connection.send(encode(_connack(broker, connection, packet, is_present), packet.version))
     if connection.authentication_method is None:
         connection.connect = None  # re-authentication is the only thing that needs it again
-    core.attached(connection, now)
+    statistics = broker.statistics
+    statistics.connected += 1
+    statistics.connected_maximum = max(statistics.connected_maximum, statistics.connected)
+    watches.keep_alive(broker, connection, now)
     session.outgoing.open(min(client_quota, options.max_inflight), options.max_inflight_bytes)
     for entry in session.outgoing.releasing.values():  # [MQTT-4.4.0-1]
         entry.sent_at = now
         connection.send(b"\x62\x02" + PACKET_IDS[entry.packet_id])
-    connection.set_lanes()
-    hooks = core.hooks.connect
-    if hooks is not None:
-        for hook in hooks:
-            hook.on_connect(connection, is_present)
+    set_lanes(broker, connection)
+    telling.connected(broker, connection, is_present)
     connection.pump(now)
 
 
-def _keep_alive(core: BrokerCore, packet: Connect) -> int:
+def _keep_alive(broker: BrokerState, packet: Connect) -> int:
     """Keep Alive in force: the client's, or a shorter one it is told (3.2.2.3.14) [MQTT-3.2.2-22]."""
     asked = packet.keep_alive
-    maximum = core.options.keep_alive_maximum
+    maximum = broker.options.keep_alive_maximum
     if packet.version == MQTT_50 and maximum and (not asked or asked > maximum):  # 3.x cannot be told
         return maximum
     return asked
 
 
-def _takes_connack(core: BrokerCore, connection: BrokerConnection, packet: Connect) -> bool:
+def _takes_connack(broker: BrokerState, connection: BrokerConnection, packet: Connect) -> bool:
     """Is CONNACK within the client's Maximum Packet Size [MQTT-3.1.2-24]?"""
     if not connection.peer_max_packet_size:
         return True
-    return connection.fits(encode(_connack(core, connection, packet, False), packet.version))
+    return connection.fits(encode(_connack(broker, connection, packet, False), packet.version))
 
 
-def _connack(core: BrokerCore, connection: BrokerConnection, packet: Connect, is_present: bool) -> Connack:
+def _connack(broker: BrokerState, connection: BrokerConnection, packet: Connect, is_present: bool) -> Connack:
     """CONNACK with all the client has to know (3.2.2.3); only what differs from the default is said."""
     if packet.version != MQTT_50:
         # Session Present is a flag of 3.1.1 [3.1.1: MQTT-3.2.2-2]; in 3.1 the byte is reserved.
         return Connack(is_present and packet.version != MQTT_31, 0, None)
-    options = core.options
+    options = broker.options
     properties = Properties()
     asked = (packet.properties.session_expiry_interval or 0) if packet.properties is not None else 0
-    expiry_interval = _expiry_interval(core, packet)
+    expiry_interval = _expiry_interval(broker, packet)
     if asked != expiry_interval:
         properties.session_expiry_interval = expiry_interval
     properties.receive_maximum = options.receive_maximum
@@ -341,7 +348,7 @@ def _connack(core: BrokerCore, connection: BrokerConnection, packet: Connect, is
         properties.subscription_identifier_available = 0
     if not options.shared_subscription_available:
         properties.shared_subscription_available = 0
-    keep_alive = _keep_alive(core, packet)
+    keep_alive = _keep_alive(broker, packet)
     if keep_alive != packet.keep_alive:
         properties.server_keep_alive = keep_alive
     if (
@@ -357,14 +364,14 @@ def _connack(core: BrokerCore, connection: BrokerConnection, packet: Connect, is
     return Connack(is_present, 0, properties)
 
 
-def disconnect(core: BrokerCore, connection: BrokerConnection, packet: Disconnect, now: float) -> None:
+def disconnect(broker: BrokerState, connection: BrokerConnection, packet: Disconnect, now: float) -> None:
     """DISCONNECT from the client (3.14.4)."""
     session = connection.server_session
     if session is not None:
         properties = packet.properties
         if properties is not None and properties.session_expiry_interval is not None:
             interval = properties.session_expiry_interval
-            maximum = core.options.session_expiry_maximum
+            maximum = broker.options.session_expiry_maximum
             if interval and maximum and not session.expiry_interval:  # with maximum 0 all are 0, asked or not
                 raise RemoteProtocolError(
                     PROTOCOL_ERROR,
@@ -377,28 +384,21 @@ def disconnect(core: BrokerCore, connection: BrokerConnection, packet: Disconnec
     connection.end(packet.reason_code, "the client disconnected", now)
 
 
-def leave(core: BrokerCore, session: ServerSession, connection: BrokerConnection, now: float) -> None:
-    """A connection of ``session`` has ended; the session stays for its Session Expiry Interval, or ends."""
-    if session.connection is not connection and session.arriving is not connection:
-        return
-    session.connection = None
-    session.arriving = None
-    session.lane = 0
-    session.outgoing.close()
-    if connection.discard_will and session.will is not None:
-        session.will = None  # [MQTT-3.1.2-10]
-        if session.journal is not None:
-            session.journal.add(WillRemoved(session.number))
-    if not session.expiry_interval:
-        core.end_session(session, "its connection ended", now)
-        return
-    if session.expiry_interval != SESSION_NEVER_EXPIRES:
-        session.ends_at = now + session.expiry_interval
-    core.save_session(session)
-    if session.will is not None:
-        if session.will_delay:
-            session.will_due_at = now + session.will_delay
-            core.save_will(session)
-        else:
-            core.publish_will(session, now)
-    core.watch(session)
+def ended(
+    broker: BrokerState,
+    connection: BrokerConnection,
+    was_connected: bool,
+    reason_code: int,
+    why: str,
+    now: float,
+) -> None:
+    """The Network Connection is over, whoever ended it: session and will get their due."""
+    broker.effects.append(Close(connection))
+    broker.connections.pop(connection.number, None)
+    watches.stop(broker, connection)
+    session = connection.server_session
+    if session is not None:
+        keeping.leave(broker, session, connection, now)
+    if was_connected:
+        broker.statistics.connected -= 1
+        telling.disconnected(broker, connection, reason_code, why)

@@ -6,13 +6,11 @@ the effect itself is the answer. ``Commit`` is answered with ``BrokerCore.commit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
+from curier.broker.model import BrokerConnection
+from curier.codec.packets import Connect
 from curier.session.records import Batch
-
-if TYPE_CHECKING:
-    from curier.broker.connection import BrokerConnection
-    from curier.codec.packets import Connect
 
 PUBLISH_ACTION: Final = "publish"
 SUBSCRIBE_ACTION: Final = "subscribe"

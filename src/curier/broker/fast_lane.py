@@ -1,7 +1,7 @@
 """The fast lane: plain packets from one publisher to all receivers, unseen.
 
 Hot file. It repeats flat, for plain packets only, what ``protocol.connection``, ``protocol.server``,
-``codec.publish``, ``connection.accept_publish`` and ``delivery`` do for all; ``tests/broker/test_lanes.py``
+``codec.publish``, ``publishing.accept`` and ``delivery`` do for all; ``tests/broker/test_lanes.py``
 feeds both lanes the same bytes and compares output and state. ``bench/broker.py`` shows what it saves.
 
 Plain is: a whole PUBLISH without DUP, RETAIN and Properties on a topic whose route is known and in no
@@ -15,36 +15,34 @@ QoS 0 one slice of the chunk for every receiver, at QoS 1 one ``Burst`` each. Nu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from librt.strings import BytesWriter, read_i16_be, read_i32_be, read_i64_le, write_i32_be
 from mypy_extensions import i32, i64, u8
 
-from curier.broker.delivery import deliver_member, deliver_receiver, deliver_shared
-from curier.broker.routing import Receiver, Route
-from curier.broker.sessions import ServerSession
+from curier.broker import permissions, telling
+from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared
+from curier.broker.model import BrokerConnection, Receiver, Route, ServerSession
+from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50
 from curier.codec.primitives import PACKET_IDS
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Burst, Outgoing
 
-if TYPE_CHECKING:
-    from curier.broker.connection import BrokerConnection
-    from curier.broker.core import BrokerCore
-
 PUBACKS: Final = [b"\x40\x02" + packet_id for packet_id in PACKET_IDS]
 PUBRECS: Final = [b"\x50\x02" + packet_id for packet_id in PACKET_IDS]
 
 
-def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now: float) -> int:
+def fast_lane(
+    broker: BrokerState, connection: BrokerConnection, data: bytes, pos: int, end: int, now: float
+) -> int:
     """Work on plain packets from ``pos`` until one is not; returns where that one begins."""
     session = connection.server_session
     if session is None or not connection.is_fast:
         return pos
-    core = connection.core
     lane = MQTT_50 if connection.version == MQTT_50 else 4
-    if connection.has_permissions and connection.generation != core.router.cache.generation:
-        connection.forget_routes()
+    if connection.has_permissions and connection.generation != broker.router.cache.generation:
+        permissions.forget_routes(broker, connection)
     limit: i64 = connection.max_packet_size
     at: i64 = pos
     all_end: i64 = end
@@ -92,7 +90,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
             if not qos:
                 if route.takes_runs and at + size < all_end:
                     count = count_same(data, at, size, payload_at - at, 0, all_end, False)
-                forward_qos_0(core, session, lane, route, data, at, size, payload_at - at, count, now)
+                forward_qos_0(broker, session, lane, route, data, at, size, payload_at - at, count, now)
             else:
                 packet_id: i64 = two_bytes(data, topic_end)
                 if not packet_id or connection.receive_quota <= 0 or connection.held:
@@ -105,7 +103,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                         if count > 1 and session.subscriptions and route.has(session):
                             count = 1  # its acknowledgements go between its messages
                     forward_qos_1(
-                        core,
+                        broker,
                         session,
                         lane,
                         route,
@@ -123,7 +121,7 @@ def fast_lane(connection: BrokerConnection, data: bytes, pos: int, end: int, now
                         break
                     session.incoming.take(packet_id)
                     connection.receive_quota -= 1
-                    forward_qos_2(core, session, lane, route, data, at, stop, topic_end, payload_at, now)
+                    forward_qos_2(broker, session, lane, route, data, at, stop, topic_end, payload_at, now)
                     answer = PUBRECS[packet_id]
                 connection.output.append(answer)
                 if not connection.is_dirty:
@@ -233,7 +231,7 @@ def pubacks(data: bytes, id_at: i64, size: i64, count: i64) -> bytes:
 
 
 def forward_qos_0(
-    core: BrokerCore,
+    broker: BrokerState,
     session: ServerSession,
     lane: int,
     route: Route,
@@ -262,7 +260,7 @@ def forward_qos_0(
         else:
             others.append(receiver)
     if sent:
-        _count_sent(core, sent * count, sent * count * (size - payload_at))
+        _count_sent(broker, sent * count, sent * count * (size - payload_at))
     if others is None and not route.groups:
         return
     for index in range(count):
@@ -271,9 +269,9 @@ def forward_qos_0(
         if others is not None:
             message = ApplicationMessage(route.topic, frames[start + payload_at : start + size], 0, False)
             for receiver in others:
-                deliver_receiver(core, route, message, session, now, receiver)
+                deliver_receiver(broker, route, message, session, now, receiver)
         for group in route.groups:
-            member = group.choose(0, core.options.max_queued_messages)
+            member = choose(group, 0, broker.options.max_queued_messages)
             if member is not None and member.session.lane == lane and not member.identifier:
                 other = member.session.connection
                 if other is not None:
@@ -281,18 +279,18 @@ def forward_qos_0(
                     if not other.is_dirty:
                         other.is_dirty = True
                         other.dirty.append(other)
-                    _count_sent(core, 1, size - payload_at)
+                    _count_sent(broker, 1, size - payload_at)
                     continue
             if message is None:
                 message = ApplicationMessage(route.topic, frames[start + payload_at : start + size], 0, False)
             if member is None:
-                core.dropped_shared(group, message)
+                telling.dropped_shared(broker, group, message)
             else:
-                deliver_member(core, member, group.topic_filter, message, now)
+                deliver_member(broker, member, group.topic_filter, message, now)
 
 
 def forward_qos_1(
-    core: BrokerCore,
+    broker: BrokerState,
     session: ServerSession,
     lane: int,
     route: Route,
@@ -338,7 +336,7 @@ def forward_qos_1(
                 if not other.is_dirty:
                     other.is_dirty = True
                     other.dirty.append(other)
-                _count_sent(core, done, done * (size - payload_at))
+                _count_sent(broker, done, done * (size - payload_at))
                 if done == count:
                     continue
         if others is None:
@@ -354,9 +352,9 @@ def forward_qos_1(
             message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
             for number, receiver in enumerate(others):
                 if index >= skips[number]:
-                    deliver_receiver(core, route, message, session, now, receiver)
+                    deliver_receiver(broker, route, message, session, now, receiver)
         for group in route.groups:
-            member = group.choose(1, core.options.max_queued_messages)
+            member = choose(group, 1, broker.options.max_queued_messages)
             if (
                 member is not None
                 and member.session.lane == lane
@@ -375,14 +373,14 @@ def forward_qos_1(
                     if not other.is_dirty:
                         other.is_dirty = True
                         other.dirty.append(other)
-                    _count_sent(core, 1, size - payload_at)
+                    _count_sent(broker, 1, size - payload_at)
                     continue
             if message is None:
                 message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
             if member is None:
-                core.dropped_shared(group, message)
+                telling.dropped_shared(broker, group, message)
             else:
-                deliver_member(core, member, group.topic_filter, message, now)
+                deliver_member(broker, member, group.topic_filter, message, now)
 
 
 def with_ids(block: bytes, skip: i64, count: i64, size: i64, id_at: i64, first_id: i64) -> bytes:
@@ -402,7 +400,7 @@ def with_ids(block: bytes, skip: i64, count: i64, size: i64, id_at: i64, first_i
 
 
 def forward_qos_2(
-    core: BrokerCore,
+    broker: BrokerState,
     session: ServerSession,
     lane: int,
     route: Route,
@@ -436,15 +434,15 @@ def forward_qos_2(
             if not other.is_dirty:
                 other.is_dirty = True
                 other.dirty.append(other)
-            _count_sent(core, 1, stop - payload_at)
+            _count_sent(broker, 1, stop - payload_at)
         else:
-            deliver_receiver(core, route, message, session, now, receiver)
+            deliver_receiver(broker, route, message, session, now, receiver)
     if route.groups:
-        deliver_shared(core, route, message, now)
+        deliver_shared(broker, route, message, now)
 
 
-def _count_sent(core: BrokerCore, count: i64, payload_bytes: i64) -> None:
-    traffic = core.traffic
+def _count_sent(broker: BrokerState, count: i64, payload_bytes: i64) -> None:
+    traffic = broker.traffic
     traffic.packets_sent += count
     traffic.publishes_sent += count
     traffic.publish_bytes_sent += payload_bytes

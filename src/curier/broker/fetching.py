@@ -11,20 +11,18 @@ QoS 1 packets cost one ``Burst`` together. ``tests/broker/test_lanes.py`` holds 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from librt.strings import BytesWriter
 from mypy_extensions import i64, u8
 
 from curier.broker.delivery import deliver_to
-from curier.broker.sessions import ServerSession, Subscription
+from curier.broker.model import BrokerConnection, ServerSession, Subscription
+from curier.broker.output import send_block
+from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Burst
-
-if TYPE_CHECKING:
-    from curier.broker.connection import BrokerConnection
-    from curier.broker.core import BrokerCore
 
 FETCHED_PER_TURN: Final = 8192
 """Work for all clients together in one turn: messages sent, KiB sent, and eight nodes looked at count 1."""
@@ -34,45 +32,47 @@ STEP: Final = 256  # messages taken from a walk together
 MOST_BLOCK_BYTES: Final = 512 * 1024  # of messages that are worth copying into one block
 
 
-def send_retained(core: BrokerCore, session: ServerSession, connection: BrokerConnection, now: float) -> None:
+def send_retained(
+    broker: BrokerState, session: ServerSession, connection: BrokerConnection, now: float
+) -> None:
     """Send some of the retained messages that new subscriptions of the session ask for."""
     outgoing = session.outgoing
     budget = FETCHED_AT_ONCE
     while session.retained_sends and session.connection is connection:
         if connection.is_congested or not outgoing.has_room() or outgoing.queue or outgoing.resend:
             return  # whatever ends this pumps again
-        if budget <= 0 or core.fetch_budget <= 0:
-            core.continue_later(connection)
+        if budget <= 0 or broker.fetch_budget <= 0:
+            broker.continue_later(connection)
             return
         send = session.retained_sends[0]
         if send.pending:
-            messages = _still_retained(core, send.pending)
+            messages = _still_retained(broker, send.pending)
             send.pending = []
         else:
             messages = send.walk.next(outgoing.quota if outgoing.quota < STEP else STEP)
         cost = STEP // 8
         if messages:
-            before = core.traffic.publish_bytes_sent
-            send.pending = _send(core, session, connection, send.subscription, messages, now)
-            cost = len(messages) + ((core.traffic.publish_bytes_sent - before) >> 10)
+            before = broker.traffic.publish_bytes_sent
+            send.pending = _send(broker, session, connection, send.subscription, messages, now)
+            cost = len(messages) + ((broker.traffic.publish_bytes_sent - before) >> 10)
         budget -= cost
-        core.fetch_budget -= cost
+        broker.fetch_budget -= cost
         if send.walk.done and not send.pending:
             session.retained_sends.popleft()
 
 
-def _still_retained(core: BrokerCore, messages: list[ApplicationMessage]) -> list[ApplicationMessage]:
+def _still_retained(broker: BrokerState, messages: list[ApplicationMessage]) -> list[ApplicationMessage]:
     """What is retained now on the topics of messages that were met earlier and not sent."""
     found: list[ApplicationMessage] = []
     for message in messages:
-        present = core.retained.get(message.topic)
+        present = broker.retained.get(message.topic)
         if present is not None:
             found.append(present)
     return found
 
 
 def _send(
-    core: BrokerCore,
+    broker: BrokerState,
     session: ServerSession,
     connection: BrokerConnection,
     subscription: Subscription,
@@ -82,14 +82,14 @@ def _send(
     """Send messages, at most as many as there is quota; returns those that the output has no room for."""
     start = 0
     if session.lane and _is_plain(messages, subscription.qos):
-        start = _send_blocks(core, session, connection, subscription, messages, now)
+        start = _send_blocks(broker, session, connection, subscription, messages, now)
     for index in range(start, len(messages)):
         if connection.is_congested or not session.outgoing.has_room():
             return messages[index:]
         message = messages[index]
         if not message.is_expired(now):
             qos = message.qos if message.qos < subscription.qos else subscription.qos
-            deliver_to(core, session, message, qos, True, subscription.identifier, b"", now)
+            deliver_to(broker, session, message, qos, True, subscription.identifier, b"", now)
     return []
 
 
@@ -104,7 +104,7 @@ def _is_plain(messages: list[ApplicationMessage], most_qos: int) -> bool:
 
 
 def _send_blocks(
-    core: BrokerCore,
+    broker: BrokerState,
     session: ServerSession,
     connection: BrokerConnection,
     subscription: Subscription,
@@ -123,12 +123,12 @@ def _send_blocks(
                 break
         part = messages[start : start + room] if start or room < len(messages) else messages
         start += room
-        _send_block(core, session, connection, subscription, part, now)
+        _send_block(broker, session, connection, subscription, part, now)
     return start
 
 
 def _send_block(
-    core: BrokerCore,
+    broker: BrokerState,
     session: ServerSession,
     connection: BrokerConnection,
     subscription: Subscription,
@@ -151,7 +151,7 @@ def _send_block(
         qos = 1 if message.qos and subscription.qos else 0
         topic = message.topic
         payload = message.payload
-        properties = core.layouts.properties(message, identifiers, now) if is_50 else b""
+        properties = broker.layouts.properties(message, identifiers, now) if is_50 else b""
         remaining: i64 = 2 + len(topic) + len(payload) + len(properties)
         if qos:
             remaining += 2
@@ -178,11 +178,11 @@ def _send_block(
     if in_burst:
         count = packet_id - first_id
         outgoing.add_burst(Burst(b"", b"", 0, 0, first_id, count, b"", now, in_burst, identifiers))
-    traffic = core.traffic
+    traffic = broker.traffic
     traffic.packets_sent += sent
     traffic.publishes_sent += sent
     traffic.publish_bytes_sent += payload_bytes
-    connection.send_block(writer.getvalue())
+    send_block(broker, connection, writer.getvalue())
 
 
 def _write_varint(writer: BytesWriter, value: i64) -> None:

@@ -7,13 +7,13 @@ not block. An exception in a hook is the hook's fault and goes to whoever drives
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from mypy_extensions import mypyc_attr
 
-if TYPE_CHECKING:
-    from curier.broker.connection import BrokerConnection
-    from curier.session.message import ApplicationMessage
+from curier.broker.model import BrokerConnection
+from curier.protocol.connection import Connection, Tap
+from curier.session.message import ApplicationMessage
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -90,3 +90,17 @@ class Hooks:
         own = getattr(Hook, event)
         hooks = [hook for hook in self.all if getattr(type(hook), event) is not own]
         return tuple(hooks) if hooks else None
+
+
+@final
+class HookTap(Tap):
+    """Shows every packet to the hooks that want packets."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        self.hooks: Hooks = hooks
+
+    def packet(self, connection: Connection, is_outgoing: bool, data: bytes, now: float) -> None:
+        hooks = self.hooks.packet
+        if hooks is not None and isinstance(connection, BrokerConnection):
+            for hook in hooks:
+                hook.on_packet(connection, is_outgoing, data, now)

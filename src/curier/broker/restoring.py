@@ -7,10 +7,12 @@ ended, so expiry counts and wills become due.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
+from curier.broker import keeping, retaining
 from curier.broker.deadlines import Deadline
-from curier.broker.sessions import Member, ServerSession
+from curier.broker.model import Member, ServerSession
+from curier.broker.state import BrokerState
 from curier.broker.subscribing import attach, detach
 from curier.codec.constants import SESSION_NEVER_EXPIRES
 from curier.session.records import (
@@ -26,9 +28,6 @@ from curier.session.records import (
 )
 from curier.session.restoring import FlowRestorer
 
-if TYPE_CHECKING:
-    from curier.broker.core import BrokerCore
-
 SAVED_PER_STEP: Final = 1000  # sessions
 SAVE_PAUSE: Final = 0.01  # seconds, which is time enough for the disk
 
@@ -37,20 +36,20 @@ SAVE_PAUSE: Final = 0.01  # seconds, which is time enough for the disk
 class Restorer(FlowRestorer):
     """Replays records into a new ``BrokerCore`` that has a journal and no connections yet.
 
-    The journal of the core goes on behind ``highest``.
+    The journal of the broker goes on behind ``highest``.
     """
 
-    def __init__(self, core: BrokerCore) -> None:
+    def __init__(self, broker: BrokerState) -> None:
         super().__init__()
-        self.core: BrokerCore = core
+        self.broker: BrokerState = broker
 
     def _replay_session(self, record: Record) -> None:
-        core = self.core
+        broker = self.broker
         if isinstance(record, SessionSaved):
-            session = core.sessions_by_number.get(record.session)
+            session = broker.sessions_by_number.get(record.session)
             if session is None:
-                session = ServerSession(record.client_id, record.session, core.journal)
-                core.add_session(session)
+                session = ServerSession(record.client_id, record.session, broker.journal)
+                keeping.add_session(broker, session)
                 self._seen(record.session)
             session.version = record.version
             session.expiry_interval = record.expiry_interval
@@ -58,16 +57,18 @@ class Restorer(FlowRestorer):
         elif isinstance(record, SessionEnded):
             session = self._session(record.session)
             for topic_filter, subscription in session.subscriptions.items():
-                detach(core, session, topic_filter, subscription)
-            core.remove_session(session)
+                detach(broker, session, topic_filter, subscription)
+            keeping.remove_session(broker, session)
         elif isinstance(record, Subscribed):
             session = self._session(record.session)
-            attach(core, session, record.topic_filter, record.options, record.options & 3, record.identifier)
+            attach(
+                broker, session, record.topic_filter, record.options, record.options & 3, record.identifier
+            )
         elif isinstance(record, Unsubscribed):
             session = self._session(record.session)
             removed = session.subscriptions.pop(record.topic_filter, None)
             if removed is not None:
-                detach(core, session, record.topic_filter, removed)
+                detach(broker, session, record.topic_filter, removed)
         elif isinstance(record, WillSaved):
             session = self._session(record.session)
             session.will = record.message
@@ -82,50 +83,50 @@ class Restorer(FlowRestorer):
             self._retain(record)
 
     def _session(self, number: int) -> ServerSession:
-        session = self.core.sessions_by_number.get(number)
+        session = self.broker.sessions_by_number.get(number)
         if session is None:
             raise KeyError(f"session {number}")
         return session
 
     def _retain(self, record: Retained) -> None:
-        core = self.core
-        previous = core.retained.remove(record.topic)
+        broker = self.broker
+        previous = broker.retained.remove(record.topic)
         if previous is not None:
             previous.references -= 1
-            core.statistics.retained_bytes -= previous.size()
+            broker.statistics.retained_bytes -= previous.size()
         if record.message:
             message = self._messages[record.message]
             message.references += 1
-            core.retained.set(record.topic, message)
-            core.statistics.retained_bytes += message.size()
+            broker.retained.set(record.topic, message)
+            broker.statistics.retained_bytes += message.size()
             if message.expires_at:
-                core.sweep.wake(message.expires_at)
+                retaining.wake_sweep(broker, message.expires_at)
 
     def finish(self, now: float) -> None:
         """All records are replayed: put deliveries in their places and start the clocks."""
-        core = self.core
+        broker = self.broker
         self._place()
-        if core.journal is not None:
-            core.journal.continue_after(self.highest)
+        if broker.journal is not None:
+            broker.journal.continue_after(self.highest)
             for message in self._messages.values():
                 if not message.references:  # a crash came between its two records
-                    core.journal.add(MessageRemoved(message.number))
+                    broker.journal.add(MessageRemoved(message.number))
                     message.number = 0
         self._messages = {}
-        for group in core.groups.values():  # however the store has sorted its subscriptions
+        for group in broker.groups.values():  # however the store has sorted its subscriptions
             group.members.sort(key=_number)
         left: list[ServerSession] = []
-        for session in list(core.sessions.values()):
-            core.statistics.queued_bytes += session.outgoing.queued_bytes
+        for session in list(broker.sessions.values()):
+            broker.statistics.queued_bytes += session.outgoing.queued_bytes
             if self._leave(session, now):
                 left.append(session)
-        LeftSessions(core, left).start(now)
+        LeftSessions(broker, left).start(now)
 
     def _leave(self, session: ServerSession, now: float) -> bool:
         """Whoever was connected is so no more: like any lost connection, as of now. Must that be saved?"""
-        core = self.core
+        broker = self.broker
         if not session.expiry_interval:
-            core.end_session(session, "the broker was restarted", now)
+            keeping.end_session(broker, session, "the broker was restarted", now)
             return False
         has_changed = False
         if not session.ends_at and session.expiry_interval != SESSION_NEVER_EXPIRES:
@@ -134,7 +135,7 @@ class Restorer(FlowRestorer):
         if session.will is not None and not session.will_due_at:
             session.will_due_at = now + session.will_delay
             has_changed = True
-        core.watch(session)
+        keeping.watch(broker, session)
         return has_changed
 
 
@@ -150,22 +151,22 @@ class LeftSessions(Deadline):
     Those not yet saved when the next crash comes begin their Session Expiry Interval anew.
     """
 
-    def __init__(self, core: BrokerCore, sessions: list[ServerSession]) -> None:
+    def __init__(self, broker: BrokerState, sessions: list[ServerSession]) -> None:
         super().__init__()
-        self.core: BrokerCore = core
+        self.broker: BrokerState = broker
         self._sessions: list[ServerSession] = sessions
 
     def start(self, now: float) -> None:
         again = self.fire(now)
         if again:
-            self.core.deadlines.add(self, again)
+            self.broker.deadlines.add(self, again)
 
     def fire(self, now: float) -> float:
-        core = self.core
+        broker = self.broker
         for session in self._sessions[-SAVED_PER_STEP:]:
-            if core.sessions.get(session.client_id) is session:
-                core.save_session(session)
+            if broker.sessions.get(session.client_id) is session:
+                keeping.save_session(session)
                 if session.will_due_at:
-                    core.save_will(session)
+                    keeping.save_will(session)
         del self._sessions[-SAVED_PER_STEP:]
         return now + SAVE_PAUSE if self._sessions else 0.0

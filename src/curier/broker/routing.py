@@ -10,7 +10,7 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
-from curier.broker.sessions import ServerSession, SharedGroup, Subscription
+from curier.broker.model import Receiver, Route, ServerSession, SharedGroup, Subscription
 from curier.topics.filters import has_wildcard, matches
 from curier.topics.routes import RouteCache
 from curier.topics.table import SubscriptionTable
@@ -20,69 +20,6 @@ LONGEST_CACHED: Final = 1024  # bytes of a Topic Name: the cache is bounded by t
 MOST_LOOKS: Final = 1024  # at topics in the cache because of one subscription
 LOOKS_PER_ROUTE: Final = 128  # that cost less time than to make a route
 LOOKS_PER_MATCH: Final = 8  # that cost as much as to match a filter with a topic
-
-
-@final
-class Receiver:
-    """What one session gets of the messages on one topic."""
-
-    __slots__ = ("has_no_local", "identifiers", "is_plain", "own", "qos", "retain_as_published", "session")
-
-    def __init__(self, session: ServerSession) -> None:
-        self.session = session
-        self.qos: int = 0
-        self.identifiers: bytes = b""
-        self.retain_as_published: bool = False
-        self.has_no_local: bool = False
-        self.own: Receiver | None = None  # what it gets of its own messages, where has_no_local
-        self.is_plain: bool = True  # gets the publisher's bytes but for the Packet Identifier
-
-    def add(self, subscription: Subscription) -> None:
-        """Merge one more matching subscription."""
-        if subscription.qos > self.qos:
-            self.qos = subscription.qos
-        if subscription.identifier:
-            self.identifiers += subscription.identifier
-        if subscription.retain_as_published:
-            self.retain_as_published = True
-        if subscription.no_local:
-            self.has_no_local = True
-        self.is_plain = not self.identifiers and not self.has_no_local
-
-
-NO_RECEIVERS: Final[list[Receiver]] = []  # of all routes that have none; never filled
-NO_GROUPS: Final[list[SharedGroup]] = []
-
-
-@final
-class Route:
-    """All receivers of one Topic Name."""
-
-    __slots__ = ("groups", "is_durable", "is_empty", "is_fast", "receivers", "takes_runs", "topic")
-
-    def __init__(
-        self, topic: bytes, receivers: list[Receiver], groups: list[SharedGroup], is_durable: bool
-    ) -> None:
-        self.topic = topic
-        self.receivers = receivers if receivers else NO_RECEIVERS
-        self.groups = groups if groups else NO_GROUPS
-        self.is_empty: bool = not receivers and not groups
-        # With more than one way to a session, messages go one by one, so that it gets them in one order.
-        self.takes_runs: bool = not groups or (not receivers and len(groups) == 1)
-        self.is_durable = is_durable  # somebody's session is in the journal
-        # Clients may not publish to $ topics (4.7.2), which is found out on the general way.
-        self.is_fast: bool = not is_durable and not topic.startswith(b"$")
-
-    def has(self, session: ServerSession) -> bool:
-        """Does ``session`` receive what is published here?"""
-        for receiver in self.receivers:
-            if receiver.session is session:
-                return True
-        for group in self.groups:
-            for member in group.members:
-                if member.session is session:
-                    return True
-        return False
 
 
 @final

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
+from curier.broker import permissions, telling
 from curier.broker.effects import SUBSCRIBE_ACTION
-from curier.broker.sessions import NO_SENDS, Member, RetainedSend, ServerSession, Subscription
+from curier.broker.model import (
+    NO_SENDS,
+    BrokerConnection,
+    Member,
+    RetainedSend,
+    ServerSession,
+    SharedGroup,
+    Subscription,
+)
+from curier.broker.state import BrokerState
 from curier.codec.constants import (
     MQTT_50,
     NO_SUBSCRIPTION_EXISTED,
+    PACKET_TOO_LARGE,
     QUOTA_EXCEEDED,
     SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
     SUBACK,
@@ -18,6 +28,7 @@ from curier.codec.constants import (
     UNSPECIFIED_ERROR,
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
 )
+from curier.codec.encode import encode
 from curier.codec.packets import Suback, Subscribe, Unsuback, Unsubscribe
 from curier.codec.publish import encode_subscription_identifier
 from curier.codec.reasons import sendable
@@ -26,17 +37,13 @@ from curier.errors import RemoteProtocolError
 from curier.session.records import Subscribed, Unsubscribed
 from curier.topics.filters import check_topic_filter, has_wildcard, is_shared, split_shared
 
-if TYPE_CHECKING:
-    from curier.broker.connection import BrokerConnection
-    from curier.broker.core import BrokerCore
 
-
-def plain(core: BrokerCore, packet: Subscribe) -> PlainSubscribe:
+def plain(broker: BrokerState, packet: Subscribe) -> PlainSubscribe:
     """A decoded SUBSCRIBE as ``subscribe`` takes it."""
     identifier = 0
     if packet.properties is not None and packet.properties.subscription_identifiers:
         identifier = packet.properties.subscription_identifiers[0]
-        if not core.options.subscription_identifiers_available:
+        if not broker.options.subscription_identifiers_available:
             raise RemoteProtocolError(
                 SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
                 "Subscription Identifiers are not supported here (3.2.2.3.12)",
@@ -46,43 +53,42 @@ def plain(core: BrokerCore, packet: Subscribe) -> PlainSubscribe:
     return PlainSubscribe(packet.packet_id, filters, options, identifier)
 
 
-def subscribe(core: BrokerCore, connection: BrokerConnection, packet: PlainSubscribe, now: float) -> bool:
+def subscribe(broker: BrokerState, connection: BrokerConnection, packet: PlainSubscribe, now: float) -> bool:
     """Make the subscriptions of one SUBSCRIBE and answer with one SUBACK [MQTT-3.8.4-5].
 
     False where a permission must be asked for first: nothing has happened yet.
     """
     session = connection.server_session
     assert session is not None
-    if core.asks_authorization:
+    if broker.asks_authorization:
         for index, topic_filter in enumerate(packet.filters):
-            if not check_topic_filter(topic_filter, core.options.max_topic_levels):
-                connection.verdict(SUBSCRIBE_ACTION, topic_filter, packet.options[index] & 3, False)
+            if not check_topic_filter(topic_filter, broker.options.max_topic_levels):
+                permissions.verdict(
+                    broker, connection, SUBSCRIBE_ACTION, topic_filter, packet.options[index] & 3, False
+                )
         if connection.paused:
             return False
 
     before = connection.journal_length()
-    hooks = core.hooks.subscribe
     reason_codes: list[int] = []
     why = ""
     for index, topic_filter in enumerate(packet.filters):
         options = packet.options[index]
-        reason_code, text = _check(core, connection, session, topic_filter, options)
+        reason_code, text = _check(broker, connection, session, topic_filter, options)
         if reason_code >= 0x80:
             reason_code = sendable(SUBACK, reason_code)
             why = text
-            core.statistics.refused += 1
+            broker.statistics.refused += 1
         else:
-            reason_code = min(options & 3, core.options.maximum_qos)
-            _add(core, session, topic_filter, options, reason_code, packet.identifier)
+            reason_code = min(options & 3, broker.options.maximum_qos)
+            _add(broker, session, topic_filter, options, reason_code, packet.identifier)
         reason_codes.append(reason_code)
-        if hooks is not None:
-            for hook in hooks:
-                hook.on_subscribe(connection, topic_filter, reason_code)
+        telling.subscribed(broker, connection, topic_filter, reason_code)
     if connection.version != MQTT_50:  # one code for every failure [3.1.1: MQTT-3.9.3-2]
         reason_codes = [code if code < 0x80 else UNSPECIFIED_ERROR for code in reason_codes]
     if why or connection.peer_max_packet_size:
         suback = Suback(packet.packet_id, reason_codes, connection.problem(why))
-        connection.answer(connection.encode_within(suback), before)
+        connection.answer(_encode_within(connection, suback), before)
     else:
         connection.answer(plain_suback(packet.packet_id, reason_codes, connection.version), before)
     if session.retained_sends:
@@ -91,10 +97,14 @@ def subscribe(core: BrokerCore, connection: BrokerConnection, packet: PlainSubsc
 
 
 def _check(
-    core: BrokerCore, connection: BrokerConnection, session: ServerSession, topic_filter: bytes, options: int
+    broker: BrokerState,
+    connection: BrokerConnection,
+    session: ServerSession,
+    topic_filter: bytes,
+    options: int,
 ) -> tuple[int, str]:
     """Reason Code of 0x80 or more and plain words for a subscription that cannot be, or (0, "")."""
-    limits = core.options
+    limits = broker.options
     why = check_topic_filter(topic_filter, limits.max_topic_levels)
     if why:
         return TOPIC_FILTER_INVALID, why
@@ -111,8 +121,8 @@ def _check(
         return QUOTA_EXCEEDED, f"a session may have {most} subscriptions"
     if session.retained_sends and len(session.retained_sends) >= most:  # again and again, unsent
         return QUOTA_EXCEEDED, "too many subscriptions wait for their retained messages"
-    if core.asks_authorization:
-        verdict = connection.verdict(SUBSCRIBE_ACTION, topic_filter, options & 3, False)
+    if broker.asks_authorization:
+        verdict = permissions.verdict(broker, connection, SUBSCRIBE_ACTION, topic_filter, options & 3, False)
         if verdict >= 0x80:
             return verdict, "not authorized to subscribe to this Topic Filter"
     return 0, ""
@@ -128,11 +138,11 @@ def _not_available(connection: BrokerConnection, reason_code: int, why: str) -> 
 
 
 def _add(
-    core: BrokerCore, session: ServerSession, topic_filter: bytes, options: int, qos: int, identifier: int
+    broker: BrokerState, session: ServerSession, topic_filter: bytes, options: int, qos: int, identifier: int
 ) -> None:
     """Make or replace one subscription [MQTT-3.8.4-3], and have retained messages sent as it asks."""
     known = len(session.subscriptions)
-    subscription = attach(core, session, topic_filter, options, qos, identifier)
+    subscription = attach(broker, session, topic_filter, options, qos, identifier)
     if session.journal is not None:
         session.journal.add(Subscribed(session.number, topic_filter, (options & ~3) | qos, identifier))
     handling = (options >> 4) & 3
@@ -140,26 +150,26 @@ def _add(
     if not isinstance(subscription, Member) and (
         handling == 0 or (handling == 1 and is_new)
     ):  # [MQTT-3.3.1-9 to -11]
-        if core.retained.may_match(topic_filter):
+        if broker.retained.may_match(topic_filter):
             if session.retained_sends is NO_SENDS:
                 session.retained_sends = deque()
-            walk = core.retained.walk(topic_filter)
+            walk = broker.retained.walk(topic_filter)
             session.retained_sends.append(RetainedSend(topic_filter, walk, subscription))
 
 
 def attach(
-    core: BrokerCore, session: ServerSession, topic_filter: bytes, options: int, qos: int, identifier: int
+    broker: BrokerState, session: ServerSession, topic_filter: bytes, options: int, qos: int, identifier: int
 ) -> Subscription:
     """Put a subscription into session and tree, in place of the one with the same Topic Filter."""
     no_local = (options & 4) != 0
     as_published = (options & 8) != 0
     encoded = encode_subscription_identifier(identifier) if identifier else b""
     if is_shared(topic_filter):
-        group = core.group(topic_filter)
+        group = _group(broker, topic_filter)
         member = Member(session, group, qos, as_published, encoded)
         group.put(member)
         subscription: Subscription = member
-        core.router.add(split_shared(topic_filter)[1], group)
+        broker.router.add(split_shared(topic_filter)[1], group)
     else:
         last = session.last_subscription
         if last is not None and last.is_like(qos, no_local, as_published, encoded):
@@ -167,14 +177,23 @@ def attach(
         else:
             subscription = Subscription(session.number, qos, no_local, as_published, encoded)
             session.last_subscription = subscription
-        core.router.add(topic_filter, subscription)
+        broker.router.add(topic_filter, subscription)
     before = len(session.subscriptions)
     session.subscriptions[topic_filter] = subscription
-    core.statistics.subscriptions += len(session.subscriptions) - before
+    broker.statistics.subscriptions += len(session.subscriptions) - before
     return subscription
 
 
-def unsubscribe(core: BrokerCore, connection: BrokerConnection, packet: Unsubscribe, now: float) -> None:
+def _group(broker: BrokerState, topic_filter: bytes) -> SharedGroup:
+    """The Shared Subscription with this Topic Filter, made where there is none."""
+    group = broker.groups.get(topic_filter)
+    if group is None:
+        broker.last_group -= 1
+        group = broker.groups[topic_filter] = SharedGroup(broker.last_group, topic_filter)
+    return group
+
+
+def unsubscribe(broker: BrokerState, connection: BrokerConnection, packet: Unsubscribe, now: float) -> None:
     """Remove subscriptions and answer [MQTT-3.10.4-4]; messages on their way still arrive [MQTT-3.10.4-3]."""
     session = connection.server_session
     assert session is not None
@@ -186,7 +205,7 @@ def unsubscribe(core: BrokerCore, connection: BrokerConnection, packet: Unsubscr
         if subscription is None:
             reason_codes.append(NO_SUBSCRIPTION_EXISTED)
             continue
-        detach(core, session, topic_filter, subscription)
+        detach(broker, session, topic_filter, subscription)
         if session.retained_sends:  # [MQTT-3.10.4-2]
             session.retained_sends = deque(
                 [send for send in session.retained_sends if send.topic_filter != topic_filter]
@@ -194,29 +213,43 @@ def unsubscribe(core: BrokerCore, connection: BrokerConnection, packet: Unsubscr
         if session.journal is not None:
             session.journal.add(Unsubscribed(session.number, topic_filter))
         reason_codes.append(0)
-        hooks = core.hooks.unsubscribe
-        if hooks is not None:
-            for hook in hooks:
-                hook.on_unsubscribe(connection, topic_filter)
+        telling.unsubscribed(broker, connection, topic_filter)
     if connection.version != MQTT_50:
         reason_codes = []
     unsuback = Unsuback(packet.packet_id, reason_codes, None)
-    connection.answer(connection.encode_within(unsuback), before)
+    connection.answer(_encode_within(connection, unsuback), before)
 
 
-def detach(core: BrokerCore, session: ServerSession, topic_filter: bytes, subscription: Subscription) -> None:
+def detach(
+    broker: BrokerState, session: ServerSession, topic_filter: bytes, subscription: Subscription
+) -> None:
     """Take a subscription that is out of its session out of the table too; a Shared Subscription goes with
     its last member (4.8.2).
     """
-    core.statistics.subscriptions -= 1
+    broker.statistics.subscriptions -= 1
     if not isinstance(subscription, Member):
-        core.router.remove(topic_filter, session.number)
+        broker.router.remove(topic_filter, session.number)
         return
     group = subscription.group
     group.remove(session)
     shared = split_shared(topic_filter)[1]
     if group.members:
-        core.router.changed(shared)
+        broker.router.changed(shared)
     else:
-        core.router.remove(shared, group.key)
-        core.forget_group(group)
+        broker.router.remove(shared, group.key)
+        broker.groups.pop(group.topic_filter, None)
+
+
+def _encode_within(connection: BrokerConnection, packet: Suback | Unsuback) -> bytes:
+    """Encode, without its Reason String where that makes it larger than the client takes [MQTT-3.9.2-1].
+
+    Raises ``RemoteProtocolError`` where it is too large all the same: the client could wait for ever.
+    """
+    data = encode(packet, connection.version)
+    if not connection.fits(data) and packet.properties is not None:
+        packet.properties = None
+        data = encode(packet, connection.version)
+    if not connection.fits(data):
+        why = "the answer is larger than the client's Maximum Packet Size"
+        raise RemoteProtocolError(PACKET_TOO_LARGE, why, "MQTT-3.1.2-24")
+    return data

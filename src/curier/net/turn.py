@@ -16,9 +16,9 @@ import math
 from collections.abc import Callable
 from typing import Final, final
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Effect
+from curier.broker.model import BrokerConnection
 from curier.codec.constants import IMPLEMENTATION_SPECIFIC_ERROR
 from curier.loglines import logger, printable
 from curier.net.clock import Clock

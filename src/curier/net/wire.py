@@ -8,7 +8,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from curier.broker.connection import BrokerConnection
+from curier.broker.model import BrokerConnection
 from curier.loglines import logger
 
 log = logger("curier.net")

@@ -1,6 +1,6 @@
 """Session State that both roles hold (5.0 section 4.1): a Client Identifier and the two flows.
 
-The server's session adds subscriptions, will and expiry (``broker.sessions``); the client's is this one.
+The server's session adds subscriptions, will and expiry (``broker.model``); the client's is this one.
 """
 
 from __future__ import annotations

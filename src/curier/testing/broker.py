@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from curier.broker.connection import BrokerConnection
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit
+from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
 from curier.session.journal import Journal

@@ -1,0 +1,186 @@
+"""Sessions: begun, saved, left by their connections, ended (4.1)."""
+
+from __future__ import annotations
+
+from typing import final
+
+from curier.broker import subscribing, telling
+from curier.broker.deadlines import Deadline
+from curier.broker.delivery import choose, deliver_member
+from curier.broker.model import BrokerConnection, ServerSession
+from curier.broker.publishing import publish_will
+from curier.broker.state import BrokerState
+from curier.codec.constants import SESSION_NEVER_EXPIRES
+from curier.session.records import SessionEnded, SessionSaved, WillRemoved, WillSaved
+
+
+def new_session(broker: BrokerState, client_id: str, is_durable: bool) -> ServerSession:
+    """Begin a Session, which ``is_durable`` if it may outlive its connection."""
+    journal = broker.journal
+    number = journal.next_number() if journal is not None else broker.next_number()
+    session = ServerSession(client_id, number, journal if is_durable else None)
+    add_session(broker, session)
+    return session
+
+
+def add_session(broker: BrokerState, session: ServerSession) -> None:
+    """Have ``session`` found by Client Identifier, by number, and on a walk over all."""
+    broker.sessions[session.client_id] = session
+    broker.sessions_by_number[session.number] = session
+    session.place = len(broker.session_list)
+    broker.session_list.append(session)
+
+
+def remove_session(broker: BrokerState, session: ServerSession) -> None:
+    """Undo ``add_session``."""
+    del broker.sessions[session.client_id]
+    del broker.sessions_by_number[session.number]
+    last = broker.session_list.pop()
+    if last is not session:
+        last.place = session.place
+        broker.session_list[last.place] = last
+
+
+def save_session(session: ServerSession) -> None:
+    """Have the journal know the session as it is now."""
+    if session.journal is not None:
+        session.journal.add(
+            SessionSaved(
+                session.number,
+                session.client_id,
+                session.version,
+                session.expiry_interval,
+                session.ends_at,
+            )
+        )
+
+
+def save_will(session: ServerSession) -> None:
+    """Have the journal know the will of the session as it is now."""
+    if session.journal is not None and session.will is not None:
+        session.journal.add(
+            WillSaved(
+                session.number,
+                session.will,
+                session.will_delay,
+                session.will_expiry,
+                session.will_due_at,
+            )
+        )
+
+
+def forget_will(session: ServerSession) -> None:
+    """The session has no will any more, and it is not published [MQTT-3.1.2-10]."""
+    if session.will is not None and session.journal is not None:
+        session.journal.add(WillRemoved(session.number))
+    session.will = None
+
+
+def leave(broker: BrokerState, session: ServerSession, connection: BrokerConnection, now: float) -> None:
+    """A connection of ``session`` has ended; the session stays for its Session Expiry Interval, or ends."""
+    if session.connection is not connection and session.arriving is not connection:
+        return
+    session.connection = None
+    session.arriving = None
+    session.lane = 0
+    session.outgoing.close()
+    if connection.discard_will:
+        forget_will(session)
+    if not session.expiry_interval:
+        end_session(broker, session, "its connection ended", now)
+        return
+    if session.expiry_interval != SESSION_NEVER_EXPIRES:
+        session.ends_at = now + session.expiry_interval
+    save_session(session)
+    if session.will is not None:
+        if session.will_delay:
+            session.will_due_at = now + session.will_delay
+            save_will(session)
+        else:
+            publish_will(broker, session, now)
+    watch(broker, session)
+
+
+def end_session(broker: BrokerState, session: ServerSession, why: str, now: float) -> None:
+    """Discard Session State [MQTT-4.1.0-2]: its will is published now, shared messages go to other
+    members.
+    """
+    if broker.sessions.get(session.client_id) is not session:
+        return
+    remove_session(broker, session)
+    for topic_filter, subscription in session.subscriptions.items():
+        subscribing.detach(broker, session, topic_filter, subscription)
+    session.subscriptions = {}
+    session.last_subscription = None
+    session.retained_sends.clear()
+    publish_will(broker, session, now)
+    _hand_over(broker, session, now)
+    if session.journal is not None:
+        for entry in session.outgoing.unfinished():
+            session.outgoing.forget(entry)
+        session.journal.add(SessionEnded(session.number))
+    broker.statistics.queued_bytes -= session.outgoing.queued_bytes
+    session.clear()
+    if session.watch is not None:
+        broker.deadlines.cancel(session.watch)
+        session.watch = None
+    telling.session_ended(broker, session, why)
+
+
+def _hand_over(broker: BrokerState, session: ServerSession, now: float) -> None:
+    """Messages of Shared Subscriptions go to other members, but never a QoS 2 one in delivery
+    [MQTT-4.8.2-5].
+    """
+    if not broker.groups:
+        return
+    for entry in session.outgoing.unfinished():
+        group = broker.groups.get(entry.group)
+        if group is None or (entry.qos == 2 and entry.packet_id):
+            continue
+        if entry.message.is_expired(now):  # [MQTT-3.3.2-5]: to another member it was not sent before
+            telling.expired(broker, session, entry.message)
+            continue
+        member = choose(group, entry.message.qos, broker.options.max_queued_messages)
+        if member is not None:
+            deliver_member(broker, member, group.topic_filter, entry.message, now)
+
+
+def watch(broker: BrokerState, session: ServerSession) -> None:
+    """See that a session that is away gets its will published and its end in time."""
+    when = session.will_due_at if session.will_due_at else session.ends_at
+    if session.will_due_at and session.ends_at:
+        when = min(session.will_due_at, session.ends_at)
+    present = session.watch
+    if when and (present is None or when < present.when):
+        if present is not None:
+            broker.deadlines.move(present, when)
+        else:
+            session.watch = SessionWatch(broker, session)
+            broker.deadlines.add(session.watch, when)
+
+
+@final
+class SessionWatch(Deadline):
+    """The delayed will and the end of a session whose client is away."""
+
+    def __init__(self, broker: BrokerState, session: ServerSession) -> None:
+        super().__init__()
+        self.broker: BrokerState = broker
+        self.session: ServerSession = session
+
+    def fire(self, now: float) -> float:
+        session = self.session
+        if session.connection is None and session.arriving is None:
+            if session.ends_at and session.ends_at <= now:
+                session.watch = None
+                self.broker.statistics.expired_sessions += 1
+                end_session(self.broker, session, "its Session Expiry Interval has passed", now)
+                return 0.0
+            if session.will_due_at and session.will_due_at <= now:
+                publish_will(self.broker, session, now)
+        when = session.ends_at
+        if session.will_due_at and (not when or session.will_due_at < when):
+            when = session.will_due_at
+        if not when:
+            session.watch = None
+        return when

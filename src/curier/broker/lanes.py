@@ -1,0 +1,39 @@
+"""Which packets of a client may pass unseen, in and out (``fast_lane``): decided here only."""
+
+from __future__ import annotations
+
+from curier.broker.model import BrokerConnection
+from curier.broker.state import BrokerState
+from curier.codec.constants import MQTT_50
+from curier.protocol.connection import CONNECTED
+
+
+def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
+    """Decide anew: in (``connection.is_fast``) and out (``session.lane``). Called when anything of this
+    changes.
+    """
+    hooks = broker.hooks
+    connection.tap = broker.tap if hooks.packet is not None else None
+    connection.is_owed = True
+    is_seen = connection.tap is not None or broker.slow_lane_only
+    connected = connection.state == CONNECTED
+    connection.is_fast = (
+        connected
+        and not is_seen
+        and hooks.publish is None
+        and hooks.delivered is None
+        and broker.options.maximum_qos == 2
+        and not broker.options.check_payload_format
+    )
+    session = connection.server_session
+    if session is not None and session.connection is connection:
+        plain = (
+            connected
+            and not is_seen
+            and not connection.is_congested
+            and connection.topic_aliases is None
+            and not connection.peer_max_packet_size
+            and session.journal is None
+            and not broker.options.queue_qos0
+        )
+        session.lane = 0 if not plain else MQTT_50 if connection.version == MQTT_50 else 4

@@ -1,0 +1,275 @@
+"""What a broker knows of its clients: sessions with subscriptions and wills (4.1), connections, and who
+receives what is published on a topic.
+
+Plain data. These things know each other, so they are in one file: a session has a connection, a connection
+has a session and the routes it may publish to, a route leads to sessions. What is done with them is in the
+files above this one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, final
+
+from curier.broker.deadlines import Deadline
+from curier.codec.packets import Connect
+from curier.protocol.connection import CLOSED, Connection, Traffic
+from curier.protocol.server import ServerConnection
+from curier.session.journal import MAX_PENDING_BYTES, Journal
+from curier.session.message import ApplicationMessage
+from curier.session.session import Session
+from curier.topics.retained import RetainedWalk
+from curier.topics.tree import Subscriber
+
+
+class Subscription(Subscriber):
+    """How one session subscribes (3.8.3.1), with any number of filters; ``key`` is the session's number.
+
+    It names no filter, so that a session with a thousand subscriptions that are all alike has one of these.
+    """
+
+    __slots__ = ("identifier", "no_local", "qos", "retain_as_published")
+
+    def __init__(
+        self, key: int, qos: int, no_local: bool, retain_as_published: bool, identifier: bytes
+    ) -> None:
+        super().__init__(key)
+        self.qos = qos  # granted
+        self.no_local = no_local
+        self.retain_as_published = retain_as_published
+        self.identifier = identifier  # the encoded property, or b""
+
+    def is_like(self, qos: int, no_local: bool, retain_as_published: bool, identifier: bytes) -> bool:
+        """Can one more filter of the session have this one?"""
+        return (
+            self.qos == qos
+            and self.no_local == no_local
+            and self.retain_as_published == retain_as_published
+            and self.identifier == identifier
+        )
+
+
+@final
+class Member(Subscription):
+    """How one session takes part in a Shared Subscription."""
+
+    __slots__ = ("group", "session")
+
+    def __init__(
+        self,
+        session: ServerSession,
+        group: SharedGroup,
+        qos: int,
+        retain_as_published: bool,
+        identifier: bytes,
+    ) -> None:
+        super().__init__(session.number, qos, False, retain_as_published, identifier)
+        self.session = session
+        self.group = group
+
+
+@final
+class SharedGroup(Subscriber):
+    """A Shared Subscription: its members take turns (``delivery.choose``)."""
+
+    def __init__(self, number: int, topic_filter: bytes) -> None:
+        super().__init__(number)
+        self.topic_filter: bytes = topic_filter  # with $share/ShareName/
+        self.members: list[Member] = []
+        self.turn: int = 0  # whose it is next
+
+    def put(self, new: Member) -> None:
+        """Add a member, or replace the same session's membership (it counts once, 4.8.2)."""
+        for index, member in enumerate(self.members):
+            if member.session is new.session:
+                self.members[index] = new
+                return
+        self.members.append(new)
+
+    def remove(self, session: ServerSession) -> None:
+        self.members = [member for member in self.members if member.session is not session]
+
+
+@final
+class RetainedSend:
+    """Retained messages that are being sent because of a new subscription, piece by piece."""
+
+    __slots__ = ("pending", "subscription", "topic_filter", "walk")
+
+    def __init__(
+        self, topic_filter: bytes, walk: RetainedWalk[ApplicationMessage], subscription: Subscription
+    ) -> None:
+        self.topic_filter = topic_filter
+        self.walk = walk
+        self.pending: list[ApplicationMessage] = []  # met by the walk, and the output had no room for them
+        self.subscription = subscription
+
+
+NO_SENDS: Final[deque[RetainedSend]] = deque()  # of a session that rests; see ``session.outgoing``
+
+
+@final
+class Receiver:
+    """What one session gets of the messages on one topic."""
+
+    __slots__ = ("has_no_local", "identifiers", "is_plain", "own", "qos", "retain_as_published", "session")
+
+    def __init__(self, session: ServerSession) -> None:
+        self.session = session
+        self.qos: int = 0
+        self.identifiers: bytes = b""
+        self.retain_as_published: bool = False
+        self.has_no_local: bool = False
+        self.own: Receiver | None = None  # what it gets of its own messages, where has_no_local
+        self.is_plain: bool = True  # gets the publisher's bytes but for the Packet Identifier
+
+    def add(self, subscription: Subscription) -> None:
+        """Merge one more matching subscription."""
+        if subscription.qos > self.qos:
+            self.qos = subscription.qos
+        if subscription.identifier:
+            self.identifiers += subscription.identifier
+        if subscription.retain_as_published:
+            self.retain_as_published = True
+        if subscription.no_local:
+            self.has_no_local = True
+        self.is_plain = not self.identifiers and not self.has_no_local
+
+
+NO_RECEIVERS: Final[list[Receiver]] = []  # of all routes that have none; never filled
+NO_GROUPS: Final[list[SharedGroup]] = []
+
+
+@final
+class Route:
+    """All receivers of one Topic Name."""
+
+    __slots__ = ("groups", "is_durable", "is_empty", "is_fast", "receivers", "takes_runs", "topic")
+
+    def __init__(
+        self, topic: bytes, receivers: list[Receiver], groups: list[SharedGroup], is_durable: bool
+    ) -> None:
+        self.topic = topic
+        self.receivers = receivers if receivers else NO_RECEIVERS
+        self.groups = groups if groups else NO_GROUPS
+        self.is_empty: bool = not receivers and not groups
+        # With more than one way to a session, messages go one by one, so that it gets them in one order.
+        self.takes_runs: bool = not groups or (not receivers and len(groups) == 1)
+        self.is_durable = is_durable  # somebody's session is in the journal
+        # Clients may not publish to $ topics (4.7.2), which is found out on the general way.
+        self.is_fast: bool = not is_durable and not topic.startswith(b"$")
+
+    def has(self, session: ServerSession) -> bool:
+        """Does ``session`` receive what is published here?"""
+        for receiver in self.receivers:
+            if receiver.session is session:
+                return True
+        for group in self.groups:
+            for member in group.members:
+                if member.session is session:
+                    return True
+        return False
+
+
+@final
+class ServerSession(Session):
+    """Session State in the server. ``connection`` is the Network Connection it has now, if any."""
+
+    def __init__(self, client_id: str, number: int, journal: Journal | None) -> None:
+        super().__init__(client_id, number, journal)
+        self.connection: BrokerConnection | None = None
+        self.arriving: BrokerConnection | None = None  # its CONNACK waits for the journal
+        self.lane: int = 0  # MQTT_311 or MQTT_50: takes plain packets of that version unseen; 0: look first
+        self.version: int = 0
+        self.subscriptions: dict[bytes, Subscription] = {}  # by Topic Filter, with $share/... where shared
+        self.last_subscription: Subscription | None = None  # which the next is mostly like
+        self.retained_sends: deque[RetainedSend] = NO_SENDS
+        self.expiry_interval: int = 0  # seconds; 0 ends it with the connection (3.1.2.11.2)
+        self.ends_at: float = 0.0  # while away: when it ends; 0: not by itself
+        self.will: ApplicationMessage | None = None
+        self.will_delay: int = 0
+        self.will_expiry: int = -1  # Message Expiry Interval of the will, counted from its publication
+        self.will_due_at: float = 0.0  # while away: when the will is published; 0: no will waits
+        self.watch: Deadline | None = None
+        self.place: int = 0  # in the broker's list
+
+
+NO_ROUTES: Final[list[dict[bytes, Route]]] = []  # before it is known which; never filled
+
+
+class BrokerConnection(ServerConnection):
+    """What is known of one client's Network Connection. ``address`` and ``listener`` are for people, hooks
+    and authentication.
+
+    ``connection.ServedConnection`` adds what its packets do; every connection of a broker is one of those.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        max_packet_size: int,
+        dirty: list[Connection],
+        traffic: Traffic,
+        address: str,
+        listener: str,
+        now: float,
+    ) -> None:
+        super().__init__(number, max_packet_size, dirty, traffic)
+        self.address: str = address
+        self.listener: str = listener
+        self.attached_at: float = now
+        self.received_at = now
+        self.watch: Deadline | None = None
+        # -- who it is --
+        self.server_session: ServerSession | None = None
+        self.identity: str | None = None
+        self.connect: Connect | None = None  # while it waits for its CONNACK or re-authentication
+        self.assigned_client_id: bool = False
+        self.authentication_data: bytes | None = None  # to go with CONNACK
+        self.authentication_state: object = None
+        self.keep_alive: float = 0.0  # seconds without a packet after which it is closed on; 0: never
+        self.has_left: bool = False  # with DISCONNECT
+        self.discard_will: bool = False
+        # -- what it may do --
+        self.has_permissions: bool = False  # of its own?
+        # Routes it may publish to, by QoS: shared by all where nobody decides permissions.
+        self.routes: list[dict[bytes, Route]] = NO_ROUTES
+        self.generation: int = 0  # of the route cache that these routes are from
+        self.verdicts: dict[bytes, int] = {}
+        self.questions: int = 0  # Authorize effects that are not answered
+        # -- how it is sent to --
+        self.is_fast: bool = False  # may its packets take the fast lane?
+        self.is_congested: bool = False  # more output is waiting than the soft limit allows
+        self.unsent: int = 0  # bytes of output not yet taken by the network, those of this turn included
+        self.written_unsent: int = 0  # those the network had not taken when it was written last
+        self.is_owed: bool = True  # an answer? If not, all that has come lately were acknowledgements.
+        self.is_continued: bool = False  # is it on the broker's list of those that have more to be sent?
+        self.is_kept: bool = False  # is it on the broker's list of those with held output?
+        self.topic_aliases: dict[bytes, int] | None = None  # chosen for this client; None: it takes none
+        self.outgoing_alias_maximum: int = 0
+
+    def is_closed(self) -> bool:
+        """Is the core done with this connection?"""
+        return self.state == CLOSED
+
+    def disk_is_behind(self) -> bool:
+        """Does so much wait for the disk that a QoS 0 message is better not retained (3.3.1.3: it MAY be)?"""
+        return self.journal is not None and self.journal.pending_bytes > MAX_PENDING_BYTES
+
+    def can_wait(self, size: int) -> bool:
+        """Is the output nothing but messages, fewer than ``size`` bytes of them, for a client that could take
+        as many again before it acknowledges any?
+        """
+        session = self.server_session
+        if self.is_owed or session is None or session.retained_sends:
+            return False
+        outgoing = session.outgoing
+        if 2 * outgoing.quota < outgoing.quota_maximum:
+            return False
+        for piece in self.output:
+            size -= len(piece)
+        return size > 0
+
+    def take_output(self) -> bytes:
+        """Everything to be written now, as one piece; the connection is clean afterwards."""
+        return b""

@@ -1,0 +1,113 @@
+"""Messages on their way in: from clients, wills, and the broker itself (3.3.4, 3.1.2.5)."""
+
+from __future__ import annotations
+
+from curier.broker import permissions, retaining, telling
+from curier.broker.delivery import deliver
+from curier.broker.effects import PUBLISH_ACTION, UNDECIDED
+from curier.broker.model import BrokerConnection, ServerSession
+from curier.broker.state import BrokerState
+from curier.codec.constants import (
+    IMPLEMENTATION_SPECIFIC_ERROR,
+    MQTT_50,
+    NO_MATCHING_SUBSCRIBERS,
+    NOT_AUTHORIZED,
+    PAYLOAD_FORMAT_INVALID,
+    QUOTA_EXCEEDED,
+    TOPIC_NAME_INVALID,
+)
+from curier.codec.publish import IncomingPublish
+from curier.protocol.server import PAUSED
+from curier.session.message import NEVER, ApplicationMessage
+from curier.session.records import WillRemoved
+from curier.topics.filters import check_topic_name
+
+
+def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingPublish, now: float) -> int:
+    """Take ownership of a client's message, or refuse it (3.3.4, 4.5): the Reason Code, or ``PAUSED``."""
+    topic = publish.topic
+    why = check_topic_name(topic, broker.options.max_topic_levels)
+    if why:
+        return _refuse(broker, connection, TOPIC_NAME_INVALID, why)
+    if topic.startswith(b"$"):  # 4.7.2: not for clients to exchange messages
+        return _refuse(broker, connection, NOT_AUTHORIZED, "topics that begin with $ belong to the server")
+    if broker.asks_authorization:
+        verdict = permissions.verdict(broker, connection, PUBLISH_ACTION, topic, publish.qos, publish.retain)
+        if verdict == UNDECIDED:
+            return PAUSED
+        if verdict >= 0x80:
+            return _refuse(broker, connection, verdict, "not authorized to publish to this topic")
+    if publish.is_text and broker.options.check_payload_format and not _is_text(publish.payload):
+        why = "the payload is not the UTF-8 it claims to be"
+        return _refuse(broker, connection, PAYLOAD_FORMAT_INVALID, why)
+    expires_at = now + publish.expiry_interval if publish.expiry_interval >= 0 else NEVER
+    message = ApplicationMessage(
+        topic, publish.payload, publish.qos, publish.retain, publish.properties, expires_at
+    )
+    if broker.store_trouble and publish.qos and _must_be_durable(broker, connection, publish):
+        return _refuse(broker, connection, IMPLEMENTATION_SPECIFIC_ERROR, broker.store_trouble)
+    reason_code = telling.published(broker, connection, message)
+    if reason_code >= 0x80:
+        return _refuse(broker, connection, reason_code, "refused by a hook")
+    if publish.retain and (publish.qos or not connection.disk_is_behind()):
+        why = retaining.retain(broker, message)
+        if why:
+            return _refuse(broker, connection, QUOTA_EXCEEDED, why)
+    route = broker.router.route(topic)
+    if connection.has_permissions:
+        if connection.generation != broker.router.cache.generation:
+            permissions.forget_routes(broker, connection)
+        if not publish.retain:
+            connection.routes[publish.qos][topic] = route
+    deliver(broker, route, message, connection.server_session, now)
+    return NO_MATCHING_SUBSCRIBERS if route.is_empty and connection.version == MQTT_50 else 0
+
+
+def _refuse(broker: BrokerState, connection: BrokerConnection, reason_code: int, why: str) -> int:
+    connection.why = why
+    telling.refused(broker, connection, reason_code, why)
+    return reason_code
+
+
+def _must_be_durable(broker: BrokerState, connection: BrokerConnection, publish: IncomingPublish) -> bool:
+    """Would the acknowledgement of this message promise something that has to be on disk?"""
+    if publish.retain or broker.router.route(publish.topic).is_durable:
+        return True
+    session = connection.session
+    return publish.qos == 2 and session is not None and session.journal is not None
+
+
+def _is_text(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def publish(
+    broker: BrokerState, message: ApplicationMessage, sender: ServerSession | None, now: float
+) -> str:
+    """Publish ``message`` as the broker, or as the will of ``sender``; plain words where that cannot be."""
+    why = check_topic_name(message.topic, broker.options.max_topic_levels)
+    if not why and message.retain:
+        why = retaining.retain(broker, message)
+    if why:
+        return why
+    deliver(broker, broker.router.route(message.topic), message, sender, now)
+    return ""
+
+
+def publish_will(broker: BrokerState, session: ServerSession, now: float) -> None:
+    """Publish the Will Message of ``session`` and forget it [MQTT-3.1.2-8] [MQTT-3.1.2-10]."""
+    will = session.will
+    session.will = None
+    session.will_due_at = 0.0
+    if will is None:
+        return
+    if session.journal is not None:
+        session.journal.add(WillRemoved(session.number))
+    expires_at = now + session.will_expiry if session.will_expiry >= 0 else NEVER
+    message = ApplicationMessage(will.topic, will.payload, will.qos, will.retain, will.properties, expires_at)
+    if telling.published(broker, None, message) < 0x80:
+        publish(broker, message, session, now)

@@ -1,0 +1,116 @@
+"""Retained messages (3.3.1.3): kept, replaced, removed, and looked through for those that have expired."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from curier.broker.deadlines import Deadline
+from curier.broker.state import BrokerState, Sweep
+from curier.session.message import NEVER, ApplicationMessage
+from curier.session.records import Retained
+
+LEVELS_PER_RETAINED: Final = 8  # that retained topics may have on average: each costs memory of its own
+SWEEP_PER_STEP: Final = 2000  # retained messages looked at before others have their turn
+SWEEP_INTERVAL: Final = 10.0
+STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
+
+
+def retain(broker: BrokerState, message: ApplicationMessage) -> str:
+    """Make ``message`` the retained message of its topic, or remove that (3.3.1.3); plain words if it is
+    full.
+    """
+    topic = message.topic
+    statistics = broker.statistics
+    if not message.payload:  # [MQTT-3.3.1-6] [MQTT-3.3.1-7]
+        removed = broker.retained.remove(topic)
+        if removed is not None:
+            statistics.retained_bytes -= removed.size()
+            _forget(broker, removed)
+        return ""
+    previous = broker.retained.get(topic)
+    size = message.size() - (previous.size() if previous is not None else 0)
+    most = broker.options.max_retained_messages
+    if previous is None and len(broker.retained) >= most:
+        return f"all {most} retained messages are in use"
+    if previous is None and broker.retained.nodes >= LEVELS_PER_RETAINED * most:
+        return f"retained topics have {LEVELS_PER_RETAINED * most} levels in all, and no more are kept"
+    if size > 0 and statistics.retained_bytes + size > broker.options.max_retained_bytes:
+        return f"retained messages fill their {broker.options.max_retained_bytes} bytes"
+    broker.retained.set(topic, message)  # [MQTT-3.3.1-5]
+    statistics.retained_bytes += size
+    if broker.journal is not None and not topic.startswith(b"$"):
+        broker.journal.add(Retained(topic, broker.journal.add_message(message)))
+        if previous is not None:
+            broker.journal.drop_message(previous)
+    if message.expires_at != NEVER:
+        wake_sweep(broker, message.expires_at)
+    return ""
+
+
+def _forget(broker: BrokerState, message: ApplicationMessage) -> None:
+    """The journal's part of removing a retained message."""
+    if broker.journal is not None and message.number:
+        broker.journal.add(Retained(message.topic, 0))
+        broker.journal.drop_message(message)
+
+
+def expire(broker: BrokerState, message: ApplicationMessage) -> None:
+    """Remove a retained message whose Message Expiry Interval has passed (3.3.1.3)."""
+    broker.retained.remove(message.topic)
+    broker.statistics.retained_bytes -= message.size()
+    broker.statistics.expired_messages += 1
+    _forget(broker, message)
+
+
+def wake_sweep(broker: BrokerState, when: float) -> None:
+    """There is a retained message that expires at ``when``."""
+    sweep = broker.sweep
+    if sweep.walk is not None:  # which may have passed it
+        _meet(sweep, when)
+        return
+    when = max(when, sweep.not_before)
+    if sweep.watch is None:
+        sweep.watch = RetainedSweep(broker)
+        broker.deadlines.add(sweep.watch, when)
+    elif when < sweep.watch.when:
+        broker.deadlines.move(sweep.watch, when)
+
+
+def _meet(sweep: Sweep, when: float) -> None:
+    if not sweep.next_expiry or when < sweep.next_expiry:
+        sweep.next_expiry = when
+
+
+@final
+class RetainedSweep(Deadline):
+    """Looks for expired retained messages from time to time, a piece at a time.
+
+    A message that has expired is never sent even before the sweep finds it; this only frees its memory.
+    """
+
+    def __init__(self, broker: BrokerState) -> None:
+        super().__init__()
+        self.broker: BrokerState = broker
+
+    def fire(self, now: float) -> float:
+        broker = self.broker
+        sweep = broker.sweep
+        walk = sweep.walk
+        if walk is None:
+            walk = sweep.walk = broker.retained.walk(b"#")
+            sweep.next_expiry = 0.0
+        for message in walk.next(SWEEP_PER_STEP):
+            if message.expires_at == NEVER:
+                continue
+            if not message.is_expired(now):
+                _meet(sweep, message.expires_at)
+            elif broker.retained.get(message.topic) is message:
+                expire(broker, message)
+        if not walk.done:
+            return now + STEP_PAUSE
+        sweep.walk = None
+        sweep.not_before = now + SWEEP_INTERVAL
+        if sweep.next_expiry:
+            return max(sweep.next_expiry, sweep.not_before)
+        sweep.watch = None
+        return 0.0

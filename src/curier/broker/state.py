@@ -1,0 +1,134 @@
+"""What a broker has: sessions, routes, retained messages, deadlines, connections, the journal, counters.
+
+Plain data, which all functions of the broker work on, each on its part. ``core.BrokerCore`` is this with the
+face that a driver sees.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from curier.broker.deadlines import Deadline, Deadlines
+from curier.broker.effects import Effect
+from curier.broker.hooks import Hooks, HookTap
+from curier.broker.layouts import Layouts
+from curier.broker.model import BrokerConnection, Route, ServerSession, SharedGroup
+from curier.broker.options import MIB, Options
+from curier.broker.routing import Router
+from curier.protocol.connection import Connection, Traffic
+from curier.session.journal import Journal
+from curier.session.message import ApplicationMessage
+from curier.topics.retained import RetainedTree, RetainedWalk
+
+
+@final
+class Statistics:
+    """Counters of a broker's life; ``protocol.connection.Traffic`` counts packets and bytes."""
+
+    def __init__(self) -> None:
+        self.accepted: int = 0  # Network Connections
+        self.connected: int = 0  # clients with a CONNACK, now
+        self.connected_maximum: int = 0
+        self.refused: int = 0  # connections, subscriptions and messages refused within the rules
+        self.protocol_errors: int = 0
+        self.dropped: int = 0  # messages that will not reach a client
+        self.expired_messages: int = 0
+        self.expired_sessions: int = 0
+        self.retained_bytes: int = 0
+        self.subscriptions: int = 0  # of all sessions
+        self.queued_bytes: int = 0  # of messages that wait in the queues of all sessions
+        self.longest_turn: float = (
+            0.0  # seconds others had to wait, at most, since $SYS told of it; the driver's
+        )
+
+
+@final
+class Arrival:
+    """A client whose CONNACK waits for a batch of the journal."""
+
+    __slots__ = ("batch", "connection", "is_present")
+
+    def __init__(self, batch: int, connection: BrokerConnection, is_present: bool) -> None:
+        self.batch = batch
+        self.connection = connection
+        self.is_present = is_present
+
+
+@final
+class Sweep:
+    """How far the search for expired retained messages is (``retaining.RetainedSweep``)."""
+
+    def __init__(self) -> None:
+        self.walk: RetainedWalk[ApplicationMessage] | None = None  # the one that is going on
+        self.next_expiry: float = 0.0  # the first it has met; 0: none
+        self.not_before: float = 0.0  # so that short expiries do not make it sweep all the time
+        self.watch: Deadline | None = None
+
+
+class BrokerState:
+    """All state of a broker. ``id_prefix`` begins the Client Identifiers it assigns; make it unguessable."""
+
+    def __init__(
+        self,
+        options: Options,
+        now: float,
+        id_prefix: str = "auto-",
+        journal: Journal | None = None,
+        asks_authentication: bool = False,
+        authentication_methods: frozenset[str] = frozenset(),
+        asks_authorization: bool = False,
+    ) -> None:
+        self.options: Options = options
+        self.id_prefix: str = id_prefix
+        self.journal: Journal | None = journal
+        self.asks_authentication: bool = asks_authentication
+        self.authentication_methods: frozenset[str] = authentication_methods
+        self.asks_authorization: bool = asks_authorization
+        self.slow_lane_only: bool = False  # for comparing the lanes
+        # Whoever was below the soft limit may always be sent one more packet, however large.
+        self.output_hard_limit: int = max(
+            options.output_hard_limit, options.output_soft_limit + options.max_packet_size + MIB
+        )
+        self.started_at: float = now
+        # -- counters, deadlines, hooks --
+        self.traffic: Traffic = Traffic()
+        self.statistics: Statistics = Statistics()
+        self.deadlines: Deadlines = Deadlines()
+        self.hooks: Hooks = Hooks()
+        self.tap: HookTap = HookTap(self.hooks)
+        # -- sessions, and what is published --
+        self.sessions: dict[str, ServerSession] = {}
+        self.sessions_by_number: dict[int, ServerSession] = {}
+        self.session_list: list[ServerSession] = []  # for a walk in pieces, whatever comes and goes meanwhile
+        self.groups: dict[bytes, SharedGroup] = {}
+        self.router: Router = Router(options.route_cache_size, self.sessions_by_number)
+        self.open_routes: list[dict[bytes, Route]] = [self.router.cache.table] * 3  # where all may publish
+        self.layouts: Layouts = Layouts()
+        self.retained: RetainedTree[ApplicationMessage] = RetainedTree()
+        self.sweep: Sweep = Sweep()
+        # -- connections, and what waits --
+        self.connections: dict[int, BrokerConnection] = {}
+        self.dirty: list[Connection] = []
+        self.effects: list[Effect] = []
+        self.holding: list[BrokerConnection] = []  # with output that waits for the journal
+        self.arrivals: list[Arrival] = []
+        self.welcomed: list[BrokerConnection] = []
+        self.continued: list[BrokerConnection] = []  # with retained messages left to send
+        self.fetch_budget: int = 0  # how much more of retained messages may be sent in this turn
+        self.is_committing: bool = False
+        self.store_trouble: str = ""  # why the disk takes nothing at the moment
+        # -- numbers --
+        self.last_number: int = 0  # of connections, and of sessions where there is no journal
+        self.last_client: int = 0
+        self.last_group: int = 0  # goes down, so that no group has the number of a session
+
+    def next_number(self) -> int:
+        """A fresh number for a connection, or for a session where there is no journal."""
+        self.last_number += 1
+        return self.last_number
+
+    def continue_later(self, connection: BrokerConnection) -> None:
+        """Let others have their turn before ``connection`` goes on."""
+        if not connection.is_continued:
+            connection.is_continued = True
+            self.continued.append(connection)

@@ -1,0 +1,100 @@
+"""The clocks of one connection: connect timeout, Keep Alive, timed re-sending."""
+
+from __future__ import annotations
+
+from typing import final
+
+from curier.broker import telling
+from curier.broker.deadlines import Deadline
+from curier.broker.model import BrokerConnection
+from curier.broker.output import send_entry
+from curier.broker.state import BrokerState
+from curier.codec.constants import KEEP_ALIVE_TIMEOUT, MQTT_50, UNSPECIFIED_ERROR
+from curier.codec.primitives import PACKET_IDS
+from curier.protocol.connection import CONNECTED
+
+
+def await_connect(broker: BrokerState, connection: BrokerConnection, now: float) -> None:
+    """Give a new connection its time to get as far as CONNACK."""
+    connection.watch = ConnectionWatch(broker, connection)
+    broker.deadlines.add(connection.watch, now + broker.options.connect_timeout)
+
+
+def keep_alive(broker: BrokerState, connection: BrokerConnection, now: float) -> None:
+    """A connection has its CONNACK: begin with Keep Alive, and with timed re-sending where that is wanted."""
+    watch = connection.watch
+    limit = now + connection.keep_alive
+    if connection.keep_alive and watch is not None and limit < watch.when:
+        broker.deadlines.move(watch, limit)
+    if broker.options.retry_interval and connection.version != MQTT_50:
+        broker.deadlines.add(RetryWatch(broker, connection), now + broker.options.retry_interval)
+
+
+def stop(broker: BrokerState, connection: BrokerConnection) -> None:
+    """The connection has ended."""
+    if connection.watch is not None:
+        broker.deadlines.cancel(connection.watch)
+        connection.watch = None
+
+
+@final
+class ConnectionWatch(Deadline):
+    """Connect timeout, then Keep Alive [MQTT-3.1.2-22], of one connection."""
+
+    def __init__(self, broker: BrokerState, connection: BrokerConnection) -> None:
+        super().__init__()
+        self.broker: BrokerState = broker
+        self.connection: BrokerConnection = connection
+
+    def fire(self, now: float) -> float:
+        connection = self.connection
+        if connection.state == CONNECTED and connection.keep_alive:
+            if connection.paused:  # it is not read from meanwhile: the silence is ours
+                return now + connection.keep_alive
+            limit = connection.received_at + connection.keep_alive
+            if now < limit:
+                return limit
+        connection.watch = None
+        if connection.state != CONNECTED:
+            why = "no complete CONNECT in time"
+            telling.refused(self.broker, connection, UNSPECIFIED_ERROR, why)
+            connection.end(UNSPECIFIED_ERROR, why, now)
+            return 0.0
+        if not connection.keep_alive:
+            return 0.0
+        why = f"no packet for {connection.keep_alive:g} seconds, 1.5 times the Keep Alive [MQTT-3.1.2-22]"
+        connection.send_disconnect(KEEP_ALIVE_TIMEOUT, why, None)
+        connection.end(KEEP_ALIVE_TIMEOUT, why, now)
+        return 0.0
+
+
+@final
+class RetryWatch(Deadline):
+    """Timed re-sending to a 3.1 or 3.1.1 client (3.1.1: 4.4); never to a 5.0 one [MQTT-4.4.0-1]."""
+
+    def __init__(self, broker: BrokerState, connection: BrokerConnection) -> None:
+        super().__init__()
+        self.broker: BrokerState = broker
+        self.connection: BrokerConnection = connection
+
+    def fire(self, now: float) -> float:
+        connection = self.connection
+        session = connection.server_session
+        if connection.state != CONNECTED or session is None or session.connection is not connection:
+            return 0.0
+        interval = self.broker.options.retry_interval
+        oldest = now
+        outgoing = session.outgoing
+        outgoing.settle()
+        for entry in [*outgoing.inflight.values(), *outgoing.releasing.values()]:
+            if connection.is_congested:
+                break  # it has not even taken what was sent
+            if now - entry.sent_at < interval:
+                oldest = min(oldest, entry.sent_at)
+            elif entry.packet_id in outgoing.releasing:
+                entry.sent_at = now
+                connection.answer(b"\x62\x02" + PACKET_IDS[entry.packet_id], connection.journal_length())
+            elif entry.on_wire:
+                entry.sent_at = now
+                send_entry(self.broker, connection, entry, True, now, 0)
+        return oldest + interval
