@@ -79,7 +79,7 @@ async def curier_receive(port: int, qos: int, messages: int, **settings: Any) ->
     clock = Clock(messages)
     async with (
         curier.connect(f"mqtt://127.0.0.1:{port}", client_id="bench", **settings) as client,
-        client.subscribe(TOPIC, qos=qos, buffer=1_000_000) as stream,
+        client.subscribe(TOPIC, qos=qos) as stream,
     ):
         ready()
         async for _ in stream:

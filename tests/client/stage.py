@@ -125,6 +125,15 @@ class MemoryTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.is_over
 
+    def pause_reading(self) -> None:
+        assert self.wire.is_read
+        self.wire.is_read = False
+
+    def resume_reading(self) -> None:
+        assert not self.wire.is_read
+        self.wire.is_read = True
+        asyncio.get_running_loop().call_soon(self.wire.deliver)
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.is_over
         self.writes.append(bytes(data))
@@ -159,6 +168,8 @@ class Wire:
         self.log: list[Packet] = []  # that came
         self.is_closed = False  # by the client, or cut
         self.stuck_bytes = 0
+        self.is_read = True  # by the client
+        self.unread: list[bytes] = []  # chunks
         self._rest = b""
         self._waiting: asyncio.Future[None] | None = None
 
@@ -214,8 +225,12 @@ class Wire:
         self.send_bytes(b"".join([encode(packet, self.version) for packet in packets]))
 
     def send_bytes(self, data: bytes) -> None:
-        if not self.is_closed:
-            self.protocol.data_received(data)
+        self.unread.append(data)
+        self.deliver()
+
+    def deliver(self) -> None:
+        while self.unread and self.is_read and not self.is_closed:
+            self.protocol.data_received(self.unread.pop(0))
 
     def cut(self, error: Exception | None = None) -> None:
         """The network ends the connection."""

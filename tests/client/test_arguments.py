@@ -107,11 +107,17 @@ def test_messages_have_bytes() -> None:
 
 
 SUBSCRIBING: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
-    (("a",), {"ack": "maunal"}, curier.ConfigError, "ack: 'auto' or 'manual', not 'maunal'"),
-    (("a",), {"overflow": "block"}, curier.ConfigError, "overflow: 'drop_oldest' or 'drop_newest'"),
-    (("a",), {"buffer": -1}, curier.ConfigError, "buffer: a whole number of messages, 0 or more, not -1"),
+    (("a",), {"ack": "maunal"}, curier.ConfigError, "ack: 'auto' or 'received' or 'manual', not 'maunal'"),
+    (("a",), {"overflow": "drop"}, curier.ConfigError, "overflow: 'block' or 'drop_oldest' or 'drop_newest'"),
+    (
+        ("a",),
+        {"buffer": 0},
+        curier.ConfigError,
+        "buffer: a whole number of messages, 1 or more, or None, not 0",
+    ),
+    (("a",), {"buffer": -1, "overflow": "drop_newest"}, curier.ConfigError, "messages, 0 or more"),
     (("a",), {"buffer": "10"}, curier.ConfigError, "buffer: "),
-    (("a",), {"buffer": None}, curier.ConfigError, "buffer: "),
+    (("a",), {"buffer": True}, curier.ConfigError, "buffer: "),
     ((["a", "b"],), {}, TypeError, 'write them one by one: subscribe("a", "b")'),
     ((("a", "b"),), {}, TypeError, "write them one by one"),
     ((("a", 1),), {}, TypeError, 'curier.Subscription("a/b", curier.QoS(1))'),

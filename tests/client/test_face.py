@@ -13,7 +13,17 @@ import curier
 
 OTHERS = {"AsyncIterable", "Callable", "Iterable", "None", "Self", "Sequence", "Any"}
 OF_THE_HOUSE = {
-    *("make_link", "on_answered", "on_connected", "on_lost", "on_turn", "on_room", "publish_within", "put"),
+    *(
+        "make_link",
+        "on_answered",
+        "on_connected",
+        "on_lost",
+        "on_turn",
+        "on_room",
+        "publish_within",
+        "put",
+        "holds",
+    ),
 }
 GIVEN = (
     *("Client", "SyncClient", "Stream", "SyncStream", "Service", "SyncService", "Receipt", "SyncReceipt"),

@@ -148,10 +148,11 @@ async def test_a_flood_of_qos_0_is_dropped_counted_and_hides_nothing() -> None:
             peer.send(Puback(publish.packet_id))
 
     async with hostile(script) as url, curier.connect(url, linger=0.0) as client:
-        stream = await client.subscribe("a", buffer=10).open()
+        stream = await client.subscribe("a", buffer=10, overflow="drop_oldest").open()
         for _ in range(5):
             await client.publish("b", qos=1)
-            assert len(stream) == 10
+            await asyncio.sleep(0)  # what the loop has read at one go counts behind the readers only
+            assert len(stream) < 40_000
         assert stream.dropped + len(stream) == client.statistics.messages_received
         assert stream.dropped >= 80_000
 

@@ -193,3 +193,73 @@ async def test_it_restarts_with_its_sessions(tmp_path: Path, version: int) -> No
 async def test_streams_that_overlap_each_get_a_message_once(tmp_path: Path) -> None:
     async with mosquitto(tmp_path, free_port()) as url:
         await overlapping_streams_each_get_a_message_once(url)
+
+
+async def held_up(watch: Watch) -> curier.HeldUp:
+    """The first such event."""
+    for _ in range(400):
+        for event in watch.events:
+            if isinstance(event, curier.HeldUp):
+                return event
+        await asyncio.sleep(0.05)
+    raise AssertionError("nothing is held up")
+
+
+async def test_a_ready_reader_loses_nothing(tmp_path: Path) -> None:
+    """More comes with one chunk of the network than anybody could take in between."""
+    async with (
+        mosquitto(tmp_path, free_port()) as url,
+        curier.connect(url) as one,
+        curier.connect(url) as two,
+    ):
+        await one.publish_many(
+            [curier.Message(f"retained/{number}", b"x", curier.QoS(1), True) for number in range(5000)]
+        )
+        async with two.subscribe("retained/#") as retained:
+            for _ in range(5000):
+                await retained.get(timeout=20)
+        async with two.subscribe("flood") as stream:
+            sending = asyncio.ensure_future(
+                one.publish_many(("flood", f"{number:016}") for number in range(20_001))
+            )
+            for number in range(20_001):
+                assert int((await stream.get(timeout=20)).payload) == number
+            await sending
+        assert two.statistics.dropped == {}
+
+
+async def test_what_is_full_is_not_read_and_loses_nothing(tmp_path: Path) -> None:
+    async with (
+        mosquitto(tmp_path, free_port()) as url,
+        curier.connect(url) as one,
+        curier.connect(url, version=4, buffer_bytes=20_000, keep_alive=1) as two,
+        Watch(two) as watch,
+        two.subscribe("a", qos=1, ack="received") as stream,
+    ):
+        for number in range(5000):
+            one.publish_nowait("a", f"{number:0100}", qos=1)
+        await held_up(watch)
+        await asyncio.sleep(2)  # longer than Mosquitto has patience with a client that says nothing
+        assert len(stream) < 1000
+        for number in range(5000):
+            assert int((await stream.get(timeout=20)).payload) == number
+        assert two.statistics.connections == 1
+
+
+async def test_a_stream_that_nobody_reads_is_named(tmp_path: Path) -> None:
+    async with (
+        mosquitto(tmp_path, free_port()) as url,
+        curier.connect(url) as one,
+        curier.connect(url, version=4) as two,
+        Watch(two) as watch,
+        two.subscribe("unread", qos=1) as unread,
+        two.subscribe("other", qos=1) as other,
+    ):
+        await one.publish_many([("unread", "x")] * 25, qos=1)
+        await one.publish("other", "y", qos=1)
+        event = await held_up(watch)
+        assert (event.topic_filters, event.waiting) == (("unread",), 20)
+        assert len(other) == 0
+        for _ in range(25):
+            await unread.get(timeout=20)
+        assert (await other.get(timeout=20)).payload == b"y"

@@ -10,8 +10,8 @@ from curier.errors import ConfigError, LocalProtocolError
 from curier.topics.filters import check_topic_filter
 from curier.types import QoS, RetainHandling, Subscription
 
-Overflow: TypeAlias = Literal["drop_oldest", "drop_newest"]
-Acknowledge: TypeAlias = Literal["auto", "manual"]
+Overflow: TypeAlias = Literal["block", "drop_oldest", "drop_newest"]
+Acknowledge: TypeAlias = Literal["auto", "received", "manual"]
 
 OWN: Final = 0x0F00_0000
 """From here to the largest, 0x0FFFFFFF, Subscription Identifiers are those that the client chooses."""
@@ -131,9 +131,10 @@ def _checked(subscription: Subscription) -> Subscription:
 
 def check_stream(buffer: object, overflow: object, ack: object) -> None:
     """What a stream does with its messages. Raises ``ConfigError``."""
-    if not isinstance(buffer, int) or isinstance(buffer, bool) or buffer < 0:
-        raise ConfigError(f"buffer: a whole number of messages, 0 or more, not {buffer!r}")
     _check_word("overflow", overflow, get_args(Overflow))
+    least = 1 if overflow == "block" else 0
+    if buffer is not None and (not isinstance(buffer, int) or isinstance(buffer, bool) or buffer < least):
+        raise ConfigError(f"buffer: a whole number of messages, {least} or more, or None, not {buffer!r}")
     _check_word("ack", ack, get_args(Acknowledge))
 
 

@@ -169,19 +169,24 @@ class Client(Publisher):
         no_local: bool = False,
         retain_as_published: bool = False,
         retain_handling: RetainHandling = RetainHandling.SEND,
-        buffer: int = 1000,
-        overflow: Overflow = "drop_oldest",
+        buffer: int | None = None,
+        overflow: Overflow = "block",
         ack: Acknowledge = "auto",
         keep: bool | None = None,
         user_properties: Sequence[tuple[str, str]] = (),
     ) -> Stream:
         """A stream of the messages that match; a context manager, which subscribes, and an async iterator.
 
-        ``qos`` and the options are those of the filters given as text. Of messages with QoS 0, ``buffer``
-        wait at most, then ``overflow`` says which is dropped, and they are counted. Messages with QoS 1 and
-        2 are never dropped: they are acknowledged when they are taken (``ack="manual"``: by
-        ``message.ack()``), so that the server stops sending at ``receive_maximum``. They are acknowledged in
-        the order of receiving, so a stream that nobody reads holds up all others in the end: read every one.
+        ``qos`` and the options are those of the filters given as text. Messages wait here until they are
+        read, ``buffer`` of them (None: any number) and ``buffer_bytes`` of all streams together. Where more
+        come, ``overflow`` says what happens: with ``"block"`` the client reads nothing more from the network,
+        no answer either, until half of that is free again; ``"drop_oldest"`` and ``"drop_newest"`` drop those
+        with QoS 0, and count them. Nothing is dropped before the reader had its turn.
+
+        Messages with QoS 1 and 2 are never dropped. They are acknowledged when they are taken
+        (``ack="auto"``), by ``message.ack()`` (``"manual"``), or when they are in the buffer (``"received"``:
+        what is there when the program dies is lost then), in the order of receiving: in the end a stream that
+        nobody reads holds up all others, as the event ``HeldUp`` tells. Read every one.
 
         Leaving the stream unsubscribes, and acknowledges what was not taken. With ``keep`` it does neither:
         the next stream, or the next program with the same session, goes on. By default so where the session
@@ -247,7 +252,7 @@ class Client(Publisher):
             payload_is_text=payload_is_text,
         )
 
-    def serve(self, *filters: str | Subscription, qos: int = 1, buffer: int = 1000) -> Service:
+    def serve(self, *filters: str | Subscription, qos: int = 1, buffer: int | None = None) -> Service:
         """A stream of requests, used like that of ``subscribe``; answer with ``await request.reply(...)``."""
         return Service(self, self.subscribe(*filters, qos=qos, buffer=buffer))
 
@@ -307,6 +312,7 @@ class Client(Publisher):
             life.router.unclaimed_dropped,
             traffic.tolerated,
             len(life.outbox.waiters),
+            life.subscriptions.dropped(),
         )
 
     async def reauthenticate(self) -> None:

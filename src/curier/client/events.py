@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self, TypeAlias
 
 from curier.errors import ConnectionLost, MqttError
@@ -70,6 +70,19 @@ class MessagesDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldUp:
+    """For a second now a stream that is not read has held up the whole client. Told once, until that is over.
+
+    ``topic_filters`` are the stream's; without any: messages of a resumed session, which no stream has
+    claimed yet. ``waiting`` messages wait there; ``why`` says what that holds up.
+    """
+
+    topic_filters: tuple[str, ...]
+    waiting: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class StorageTrouble:
     """The disk of a ``Session.disk`` takes nothing; meanwhile QoS 1 and 2 publishes raise ``StoreError``."""
 
@@ -90,6 +103,7 @@ Event: TypeAlias = (
     | Reconnecting
     | SubscriptionLost
     | MessagesDropped
+    | HeldUp
     | StorageTrouble
     | Closed
 )
@@ -155,4 +169,6 @@ class Statistics:
     tolerated: int
     """Packets by which a server broke a rule, and that were taken all the same."""
     unfinished: int
-    """Messages published that are not complete."""
+    """Messages published that are not complete, those of an earlier life of the session as well."""
+    dropped: dict[tuple[str, ...], int] = field(default_factory=dict, hash=False)
+    """Messages that the streams there are have dropped, by their Topic Filters: of those that did."""

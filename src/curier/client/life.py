@@ -11,7 +11,16 @@ import logging
 from collections.abc import Callable
 from random import Random
 
-from curier.client.events import Closed, Connected, Event, MessagesDropped, SessionLost, StorageTrouble
+from curier.client.buffers import Buffer, Intake
+from curier.client.events import (
+    Closed,
+    Connected,
+    Event,
+    HeldUp,
+    MessagesDropped,
+    SessionLost,
+    StorageTrouble,
+)
 from curier.client.keeper import Keeper
 from curier.client.link import GOODBYE, Link, Owner, make_clock
 from curier.client.outbox import Outbox
@@ -19,6 +28,7 @@ from curier.client.router import Router
 from curier.client.session import Session
 from curier.client.settings import ClientSettings
 from curier.client.subscriptions import Subscriptions
+from curier.client.watch import Watch
 from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, MqttError
 from curier.protocol import events as core_events
@@ -33,6 +43,8 @@ class Life(Owner):
 
     outbox: Outbox
     subscriptions: Subscriptions
+    intake: Intake
+    watch: Watch
     router: Router
     keeper: Keeper
     link: Link
@@ -92,7 +104,11 @@ class Life(Owner):
         self.outbox = Outbox(settings, disk)
         # Until there is a connection, one that never was takes what is published.
         self.link = self.outbox.link = self.make_link(ClientConnection(state, requeues=True), "")
-        self.subscriptions = Subscriptions(self.link, self.router, self.tell, self._hold, settings.linger)
+        self.intake = Intake(self.link, settings.buffer_bytes, self._overflowed)
+        self.watch = Watch(self.intake, self.router, self._held_up)
+        self.subscriptions = Subscriptions(
+            self.link, self.router, self.intake, self.tell, self._hold, settings.linger
+        )
         self.keeper = Keeper(self, state, session.server, self._random)
         self.is_open = True
 
@@ -126,6 +142,7 @@ class Life(Owner):
         self.is_closing = True
         if self._claim_timer is not None:
             self._claim_timer.cancel()
+        self.watch.stop()
         keeper = self.keeper
         link = self.link
         try:
@@ -206,6 +223,7 @@ class Life(Owner):
         is_first = not self.keeper.connections
         self.session.met(link.server)
         self.link = self.outbox.link = link
+        self.intake.connected(link)
         self.server_properties = event.connack.properties
         self.router.connected(event.session_present)
         if event.session_present and is_first:
@@ -236,6 +254,25 @@ class Life(Owner):
     def on_room(self, link: Link) -> None:
         """A turn is over."""
         self.outbox.room_changed()
+
+    def on_taken(self, link: Link) -> None:
+        """The readers have had their turn."""
+        self.intake.settle()
+        self.watch.look()
+
+    def _overflowed(self, buffer: Buffer) -> None:
+        self.tell(MessagesDropped(buffer.topic_filters, buffer.dropped))
+        log.warning(
+            "the stream of %s drops messages: %d wait to be read already (buffer, buffer_bytes)",
+            ", ".join(buffer.topic_filters),
+            len(buffer),
+        )
+
+    def _held_up(self, event: HeldUp) -> None:
+        self.tell(event)
+        filters = ", ".join(event.topic_filters)
+        name = f"the stream of {filters} is read too slowly" if filters else "no stream claims what came"
+        log.warning("%s, and that holds up the client: %s", name, event.why)
 
     # ---- the session's store ----
 

@@ -96,6 +96,9 @@ class Owner:
     def on_tolerated(self, link: Link, event: Tolerated) -> None:
         """The server breaks a rule, and no harm comes of it."""
 
+    def on_taken(self, link: Link) -> None:
+        """Who was woken by what has come has had a turn since, to take it."""
+
     def on_lost(self, link: Link, error: ConnectionLost) -> None:
         """An accepted connection is over."""
 
@@ -141,6 +144,7 @@ class Link(asyncio.Protocol):
         self._answering: asyncio.Task[None] | None = None
         self._reauthenticated: asyncio.Future[None] | None = None
         self.is_scheduled = False
+        self._chunks = 0  # came, and their readers have had no turn since
         self.unwritten = 0  # bytes published since the last turn, about
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -168,7 +172,9 @@ class Link(asyncio.Protocol):
         self.now = now = self.clock()
         self.connection.receive(data, now)
         self._tell()
-        self.schedule()
+        self._chunks += 1
+        self.is_scheduled = True
+        self.loop.call_soon(self._turn_behind)
 
     def _meet(self, data: bytes) -> bool:
         """The first bytes came: are they those of an MQTT server that has got CONNECT?"""
@@ -226,6 +232,18 @@ class Link(asyncio.Protocol):
         if not self.is_scheduled:
             self.schedule()
 
+    def hold(self, is_held: bool) -> None:
+        """Read nothing from the network any more, or read again."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        self.connection.reads(not is_held, self.clock())
+        if is_held:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+        self.schedule()  # the deadlines are others
+
     def disconnect(self, reason_code: int, session_expiry: int | None) -> None:
         """Send DISCONNECT and close behind it."""
         self.now = self.clock()
@@ -254,6 +272,14 @@ class Link(asyncio.Protocol):
             self.loop.call_soon(self.turn)
 
     # ---- the turn ----
+
+    def _turn_behind(self) -> None:
+        """Have the turn that a chunk has made necessary, behind the readers which it has woken."""
+        if self.is_scheduled:
+            self.turn()
+        self._chunks -= 1
+        if not self._chunks:
+            self.owner.on_taken(self)
 
     def turn(self) -> None:
         """See the top of this file."""

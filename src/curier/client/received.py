@@ -174,6 +174,17 @@ class Receiver:
         self.error = self.error or error
         self.is_closed = True
 
+    def __len__(self) -> int:
+        """Messages that wait to be taken."""
+        return 0
+
+    def __bool__(self) -> bool:
+        return True
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Has it this message, and nobody has taken it yet?"""
+        return False
+
     def leave_unacknowledged(self) -> None:
         """What the server sends again, to the next life of the program, is not for this one any more."""
 

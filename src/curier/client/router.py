@@ -155,6 +155,14 @@ class Router:
                 self.unclaimed_dropped += 1
                 delivery.taken()
 
+    def holders(self, packet_id: int) -> list[Receiver]:
+        """Who has not taken a message yet; those that it was for, where they have and do not acknowledge."""
+        delivery = self.deliveries.get(packet_id)
+        if delivery is None or any(waiting is delivery for _, waiting in self.unclaimed):
+            return []
+        receivers = list(self._find(delivery.topic).receivers)
+        return [receiver for receiver in receivers if receiver.holds(delivery)] or receivers
+
     def _find(self, topic: str) -> Route:
         route = Route(self._tree.match(topic.encode()))
         if len(topic) <= LONGEST_ROUTE:

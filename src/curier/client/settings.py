@@ -143,6 +143,11 @@ class ClientSettings:
     a client that has more.
     """
 
+    buffer_bytes: int = 64 * 2**20
+    """As much of what was received waits in all streams together (topics, payloads, and 400 bytes for each
+    message), then ``overflow`` of the streams says what happens. The chunk that was read last comes on top.
+    """
+
     receive_maximum: int = 1024
     """QoS 1 and 2 messages the server may send before one is acknowledged (5.0), 1 to 65535."""
 
@@ -276,6 +281,7 @@ _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
     ("offline_messages", 0, _FOREVER),
     ("offline_bytes", 0, 2**63),
     ("max_inflight", 1, 65000),
+    ("buffer_bytes", 1, 2**63),
     ("receive_maximum", 1, 65535),
     ("maximum_packet_size", 16, 268435460),
     ("topic_alias_maximum", 0, 65535),

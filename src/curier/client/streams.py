@@ -1,4 +1,4 @@
-"""Streams of received messages: the buffer between the router and whoever reads."""
+"""Streams of received messages: the reader's side of a buffer."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from types import TracebackType
 from typing import Self
 
 from curier.client.arguments import Acknowledge, Overflow
-from curier.client.received import Delivery, ReceivedMessage, Receiver
+from curier.client.buffers import Buffer
+from curier.client.received import Delivery, ReceivedMessage
 from curier.client.subscriptions import Subscriptions
 from curier.codec.packets import Publish
 from curier.errors import ConnectionLost, MqttError
 from curier.types import Subscription
 
 
-class Stream(Receiver):
+class Stream(Buffer):
     """The messages of one ``Client.subscribe``: a context manager and an async iterator.
 
     It ends (``StopAsyncIteration``) when it is closed; where the client has failed it raises what ended it,
@@ -26,21 +27,16 @@ class Stream(Receiver):
         self,
         subscriptions: Subscriptions,
         filters: tuple[Subscription, ...],
-        buffer: int = 1000,
-        overflow: Overflow = "drop_oldest",
+        buffer: int | None = None,
+        overflow: Overflow = "block",
         ack: Acknowledge = "auto",
         user_properties: list[tuple[str, str]] | None = None,
         keep: bool = False,
     ) -> None:
-        super().__init__(filters, user_properties)
+        super().__init__(subscriptions.intake, filters, buffer, overflow, ack, user_properties)
         self.keep = keep
         self._subscriptions = subscriptions
-        self._buffer = buffer
-        self._drops_newest = overflow == "drop_newest"
-        self._is_auto = ack == "auto"
-        self._messages: deque[ReceivedMessage] = deque()
         self._readers: deque[asyncio.Future[None]] = deque()
-        self._is_overflowing = False
 
     # ---- the reader's side ----
 
@@ -76,7 +72,7 @@ class Stream(Receiver):
             await self._message()
             if not self._messages:
                 raise StopAsyncIteration
-        return self._take()
+        return self.take()
 
     async def get(self, timeout: float | None = None) -> ReceivedMessage:
         """The next message. Raises ``TimeoutError`` after ``timeout`` seconds (None: never),
@@ -87,30 +83,11 @@ class Stream(Receiver):
                 await self._message()
             if not self._messages:
                 raise ConnectionLost("the stream is closed")
-        return self._take()
+        return self.take()
 
     def get_nowait(self) -> ReceivedMessage | None:
         """The next message, if one is there."""
-        return self._take() if self._messages else None
-
-    def __len__(self) -> int:
-        """Messages that wait to be taken."""
-        return len(self._messages)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def _take(self) -> ReceivedMessage:
-        messages = self._messages
-        message = messages.popleft()
-        if self._is_auto:
-            delivery = message._delivery
-            if delivery is not None:
-                message._delivery = None
-                delivery.taken()
-        if self._is_overflowing and not messages:
-            self._is_overflowing = False
-        return message
+        return self.take() if self._messages else None
 
     async def _message(self) -> None:
         """Wait until there is a message, or none will come."""
@@ -136,26 +113,9 @@ class Stream(Receiver):
     # ---- the router's side ----
 
     def put(self, packet: Publish, delivery: Delivery | None) -> None:
-        """A message came."""
-        if delivery is None and len(self._messages) >= self._buffer and not self._make_room():
-            return
-        self._messages.append(ReceivedMessage(packet, delivery))
+        super().put(packet, delivery)
         if self._readers:
             self._wake()
-
-    def _make_room(self) -> bool:
-        """The buffer is full: drop the oldest or newest message with QoS 0. True: the new one may come in."""
-        self.dropped += 1
-        if not self._is_overflowing:
-            self._is_overflowing = True
-            self._subscriptions.overflowed(self)
-        if self._drops_newest or not self._buffer:
-            return False
-        for index, message in enumerate(self._messages):
-            if message._delivery is None:
-                del self._messages[index]
-                return True
-        return False
 
     def _wake(self) -> None:
         while self._readers:
@@ -171,13 +131,3 @@ class Stream(Receiver):
             if not future.done():
                 future.set_result(None)
         self._readers.clear()
-
-    def leave_unacknowledged(self) -> None:
-        """What the server sends again, to the next life of the program, is not for this one any more."""
-        self._messages = deque(message for message in self._messages if message._delivery is None)
-
-    def leave(self) -> list[ReceivedMessage]:
-        """What was not taken, to be disposed of."""
-        messages = list(self._messages)
-        self._messages.clear()
-        return messages

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Final
 
 from curier.client.arguments import OWN
-from curier.client.events import Event, MessagesDropped, SubscriptionLost
+from curier.client.buffers import Intake
+from curier.client.events import Event, SubscriptionLost
 from curier.client.link import Link, note
 from curier.client.overlaps import Overlaps
 from curier.client.received import Receiver
@@ -59,11 +60,13 @@ class Subscriptions:
         self,
         link: Link,
         router: Router,
+        intake: Intake,
         tell: Callable[[Event], None],
         hold: Callable[[], None],
         patience: float,
     ) -> None:
         self.link = link
+        self.intake = intake
         self.error: MqttError | None = None  # the client is over
         self._router = router
         self._tell = tell
@@ -197,9 +200,14 @@ class Subscriptions:
             if code >= 0x80:
                 raise SubscribeRefused(code, "", topic_filter)
 
-    def overflowed(self, receiver: Receiver) -> None:
-        """``receiver`` has begun to drop messages."""
-        self._tell(MessagesDropped(receiver.topic_filters, receiver.dropped))
+    def dropped(self) -> dict[tuple[str, ...], int]:
+        """How many messages the streams that are here have dropped, where they have, by their filters."""
+        counts: dict[tuple[str, ...], int] = {}
+        for receiver in self._receivers:
+            if receiver.dropped:
+                filters = receiver.topic_filters
+                counts[filters] = counts.get(filters, 0) + receiver.dropped
+        return counts
 
     # ---- the connection's side ----
 

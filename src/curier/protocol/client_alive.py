@@ -1,7 +1,8 @@
 """Keep Alive, the client's side (3.1.2.10, 3.12): when a PINGREQ is due, and when its server is dead.
 
 A busy server is not a dead one: whatever comes from it is a sign of life, and so is that it takes what had
-waited for the network. Nor does it take a busy client for dead, which sends something every Keep Alive.
+waited for the network. Nor does it take a busy client for dead, which sends something every Keep Alive. And a
+server that this client does not read, because its buffers are full, may say what it likes.
 """
 
 from __future__ import annotations
@@ -26,9 +27,14 @@ class ClientAlive(ClientMessages):
         """
         self.received_at = now
 
+    def reads(self, is_reading: bool, now: float) -> None:
+        """Whether what the server sends is read from now on. Until it is again, its silence means nothing."""
+        self.is_reading = is_reading
+        self.received_at = now
+
     def dead_at(self) -> float:
         """When the server is to be taken for dead, where a PINGREQ has no answer; else never."""
-        if self.ping_at == NOT_SET:
+        if self.ping_at == NOT_SET or not self.is_reading:
             return NOT_SET
         return max(self.ping_at, self.received_at) + self.ping_timeout
 
@@ -39,5 +45,5 @@ class ClientAlive(ClientMessages):
         """
         if not self.keep_alive:
             return NOT_SET
-        since = self.sent_at if self.ping_at != NOT_SET else min(self.sent_at, self.received_at)
-        return since + self.keep_alive
+        is_owed = self.ping_at != NOT_SET or not self.is_reading
+        return (self.sent_at if is_owed else min(self.sent_at, self.received_at)) + self.keep_alive

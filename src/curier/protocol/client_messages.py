@@ -72,6 +72,7 @@ class ClientMessages(Connection):
         self.retry_interval: float = 0.0
         self.retry_at: float = NOT_SET
         self.is_stuck: bool = False  # the network takes nothing more; whoever drives this says so
+        self.is_reading: bool = True  # is what the server sends read at all?
         self.topic_alias_maximum: int = 0  # what the server may use
         self.incoming_aliases: dict[int, str] = {}  # gone with the connection [MQTT-3.3.2-7]
         self.outgoing_alias_maximum: int = 0
@@ -340,7 +341,8 @@ class ClientMessages(Connection):
         """Send again, in order, what has had no answer for ``retry_interval`` seconds."""
         outgoing = self.client_session.outgoing
         oldest = now
-        if self.held or self.is_stuck:  # some of it is still here: disk or network are slow, not the server
+        # Some of it is still here, or its answer is: disk, network or this program are slow, not the server.
+        if self.held or self.is_stuck or not self.is_reading:
             self.retry_at = now + self.retry_interval
             return
         for entry in [*outgoing.releasing.values(), *outgoing.inflight.values()]:
