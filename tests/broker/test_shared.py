@@ -9,6 +9,7 @@ import pytest
 
 from curier.broker.hooks import Hook
 from curier.codec import packets as p
+from curier.codec.encode import encode
 from tests.broker.client import Client
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
@@ -408,3 +409,36 @@ def test_the_turn_goes_on_whoever_comes_and_goes(net: Net, sender: Client) -> No
             client.finish(*messages)
             count[index] += len(messages)
     assert [count[index] for index in range(4)] == [11, 7, 11, 11]
+
+
+# ---- those who take no packet so large ----
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize(
+    "values", [{}, {"user_properties": [("k", "v" * 20)]}, {"message_expiry_interval": 9}]
+)
+def test_a_member_is_skipped_exactly_where_a_message_is_too_large(
+    net: Net, sender: Client, qos: int, values: dict[str, Any]
+) -> None:
+    whole = p.Publish(
+        "t", b"x" * 100, qos, False, False, 1 if qos else 0, properties(**values) if values else None
+    )
+    size = len(encode(whole, 5))
+    for maximum, expected in ((size, [2, 2]), (size - 1, [0, 4])):
+        small = net.connect("small", maximum_packet_size=maximum)
+        large = net.connect("large")
+        for client in (small, large):
+            client.subscribe(SHARE)
+        for _ in range(4):
+            sender.publish("t", b"x" * 100, qos, **values)
+        assert [len(small.payloads()), len(large.payloads())] == expected
+        assert net.core.statistics.dropped == 0
+
+
+def test_where_no_member_takes_a_packet_so_large_it_is_dropped(net: Net, sender: Client) -> None:
+    clients = members(net, 2, maximum_packet_size=50)
+    publish(sender, 4)
+    sender.publish("t", b"x" * 50, 1)
+    assert [len(client.payloads()) for client in clients] == [2, 2]
+    assert net.core.statistics.dropped == 1

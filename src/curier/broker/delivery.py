@@ -12,10 +12,13 @@ from curier.broker.model import BrokerConnection, Member, Receiver, Route, Serve
 from curier.broker.output import send_entry, send_publish, touch
 from curier.broker.queueing import enqueue, take
 from curier.broker.state import BrokerState
-from curier.session.message import ApplicationMessage
+from curier.codec.constants import MQTT_50
+from curier.codec.publish import publish_size
+from curier.session.message import NEVER, ApplicationMessage
 from curier.session.outgoing import Outgoing
 
 TOO_LARGE: Final = "larger than the client's Maximum Packet Size"
+EXPIRY_SIZE: Final = 5  # bytes of the Message Expiry Interval among the Properties
 
 
 def deliver(
@@ -49,19 +52,29 @@ def deliver_receiver(
 def deliver_shared(broker: BrokerState, route: Route, message: ApplicationMessage, now: float) -> None:
     """Give ``message`` to one member of each Shared Subscription (4.8.2)."""
     for group in route.groups:
-        member = choose(group, message.qos, broker.options.max_queued_messages)
+        member = choose_for(broker, group, message)
         if member is None:
             telling.dropped_shared(broker, group, message)
         else:
             deliver_member(broker, member, group.topic_filter, message, now)
 
 
-def choose(group: SharedGroup, qos: int, max_queued: int) -> Member | None:
-    """The member that gets the next message published at ``qos``; None where nobody can.
+def choose_for(broker: BrokerState, group: SharedGroup, message: ApplicationMessage) -> Member | None:
+    """The member that gets ``message``; None where nobody can."""
+    content = len(message.topic) + len(message.payload)
+    properties = len(message.properties) + (EXPIRY_SIZE if message.expires_at != NEVER else 0)
+    return choose(broker, group, message.qos, content, properties)
+
+
+def choose(broker: BrokerState, group: SharedGroup, qos: int, content: int, properties: int) -> Member | None:
+    """The member that gets the next message, published at ``qos``, whose Topic Name and payload have
+    ``content`` bytes, and the Properties that go with it ``properties``; None where nobody can.
 
     Fair by rotation. A member that cannot take a message now (away, slow, its Receive Maximum used up) is
-    skipped for one that can; if none can, a member that can at least keep it gets it.
+    skipped for one that can; if none can, a member that can at least keep it gets it. Who takes no packet so
+    large is skipped altogether: the server may choose one that does (3.1.2.11.4).
     """
+    max_queued = broker.options.max_queued_messages
     members = group.members
     count = len(members)
     turn = group.turn
@@ -74,6 +87,9 @@ def choose(group: SharedGroup, qos: int, max_queued: int) -> Member | None:
         member = members[index]
         session = member.session
         connection = session.connection
+        if connection is not None and connection.peer_max_packet_size:
+            if not _takes(connection, member, qos, content, properties):
+                continue
         if connection is not None and not connection.is_congested:
             if not qos or not member.qos or session.outgoing.has_room():
                 group.turn = index + 1 if index + 1 < count else 0
@@ -87,6 +103,15 @@ def choose(group: SharedGroup, qos: int, max_queued: int) -> Member | None:
         return None
     group.turn = index + 1 if index + 1 < count else 0
     return members[index]
+
+
+def _takes(connection: BrokerConnection, member: Member, qos: int, content: int, properties: int) -> bool:
+    """Is the PUBLISH within the Maximum Packet Size of this member's connection [MQTT-3.1.2-24]?"""
+    if connection.version == MQTT_50:
+        properties += len(member.identifier)
+    else:
+        properties = -1
+    return publish_size(content, min(qos, member.qos), properties) <= connection.peer_max_packet_size
 
 
 def deliver_member(

@@ -271,7 +271,7 @@ def forward_qos_0(
             for receiver in others:
                 deliver_receiver(broker, route, message, session, now, receiver)
         for group in route.groups:
-            member = choose(group, 0, broker.options.max_queued_messages)
+            member = choose(broker, group, 0, len(route.topic) + size - payload_at, 0)
             if member is not None and member.session.lane == lane and not member.identifier:
                 other = member.session.connection
                 if other is not None:
@@ -354,7 +354,7 @@ def forward_qos_1(
                 if index >= skips[number]:
                     deliver_receiver(broker, route, message, session, now, receiver)
         for group in route.groups:
-            member = choose(group, 1, broker.options.max_queued_messages)
+            member = choose(broker, group, 1, message_size, 0)
             if (
                 member is not None
                 and member.session.lane == lane

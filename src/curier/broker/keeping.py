@@ -6,7 +6,7 @@ from typing import final
 
 from curier.broker import subscribing, telling
 from curier.broker.deadlines import Deadline
-from curier.broker.delivery import choose, deliver_member
+from curier.broker.delivery import choose_for, deliver_member
 from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.publishing import publish_will
 from curier.broker.state import BrokerState
@@ -140,7 +140,7 @@ def _hand_over(broker: BrokerState, session: ServerSession, now: float) -> None:
         if entry.message.is_expired(now):  # [MQTT-3.3.2-5]: to another member it was not sent before
             telling.expired(broker, session, entry.message)
             continue
-        member = choose(group, entry.message.qos, broker.options.max_queued_messages)
+        member = choose_for(broker, group, entry.message)
         if member is not None:
             deliver_member(broker, member, group.topic_filter, entry.message, now)
 

@@ -313,6 +313,20 @@ def publish_layout(
     return Layout(head, tail, len(head) + (2 if qos else 0) + len(tail))
 
 
+def publish_size(content: int, qos: int, properties: int) -> int:
+    """Bytes of the PUBLISH whose Topic Name and payload have ``content`` bytes together, as Maximum Packet
+    Size counts them (2.1.4); ``properties`` are their encoded bytes, without length, or -1 before 5.0.
+    """
+    remaining = 2 + content + (2 if qos else 0)
+    if properties >= 0:
+        remaining += _varint_size(properties) + properties
+    return 1 + _varint_size(remaining) + remaining
+
+
+def _varint_size(value: int) -> int:
+    return 1 if value < 1 << 7 else 2 if value < 1 << 14 else 3 if value < 1 << 21 else 4
+
+
 def encode_publish(
     topic: bytes, payload: bytes, qos: int, dup: bool, retain: bool, packet_id: int, properties: bytes | None
 ) -> bytes:
