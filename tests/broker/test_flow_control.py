@@ -76,7 +76,7 @@ def test_a_refused_qos_2_message_is_finished(make: Make) -> None:
     net = make(quiet(receive_maximum=1))
     client = net.connect("c")
     for packet_id in range(1, 10):
-        client.send(publish(packet_id, topic="$no"))
+        client.send(publish(packet_id, topic="$SYS/no"))
     assert {packet.reason_code for packet in client.take() if isinstance(packet, p.Pubrec)} == {0x87}
     client.send(publish(1))
     client.send(publish(2))

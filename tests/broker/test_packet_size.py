@@ -183,10 +183,10 @@ def test_who_cannot_take_connack_is_not_let_in(net: Net, maximum: int) -> None:
 def test_puback_and_pubrec_leave_their_reason_string_out(
     net: Net, missing: int, told: bool, qos: int
 ) -> None:
-    why = properties(reason_string="topics that begin with $ belong to the server")
+    why = properties(reason_string="topics below $SYS belong to the server")
     whole = p.Puback(3, 0x87, why) if qos == 1 else p.Pubrec(3, 0x87, why)
     client = net.connect("c", maximum_packet_size=len(encode(whole, 5)) - missing)
-    client.send(p.Publish("$x", b"", qos, False, False, 3))
+    client.send(p.Publish("$SYS/x", b"", qos, False, False, 3))
     short = p.Puback(3, 0x87) if qos == 1 else p.Pubrec(3, 0x87)
     assert client.take() == [whole if told else short]
 

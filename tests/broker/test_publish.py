@@ -17,6 +17,15 @@ from tests.codec.cases import properties
 
 statement = pytest.mark.statement
 
+RESERVED = [
+    "$SYS/broker/uptime",
+    "$SYS",
+    "$SYS/broker/connection/state",
+    "$share/g/t",
+    "$queue/t",
+    "$curier/t",
+]
+
 NOBODY = 0x10  # No matching subscribers
 
 
@@ -210,16 +219,40 @@ def test_a_hook_may_refuse_a_message(net: Net, qos: int, reason_code: int) -> No
 
 @statement("5.0/MQTT-4.7.2-1")
 @pytest.mark.parametrize("qos", [0, 1, 2])
-@pytest.mark.parametrize("topic", ["$SYS/broker/uptime", "$x", "$share/g/t"])
-def test_topics_that_begin_with_a_dollar_are_not_for_clients(net: Net, qos: int, topic: str) -> None:
+@pytest.mark.parametrize("topic", RESERVED)
+def test_topics_of_the_server_are_not_for_clients(net: Net, qos: int, topic: str) -> None:
     watch, client = net.connect("watch"), net.connect("c")
-    watch.subscribe("$SYS/#", "$x", "#")
+    watch.subscribe("$SYS/#", "#")
     for _ in range(2):
         code = client.publish(topic, b"x", qos)
         assert code == (0x87 if qos else 0)
     client.publish(topic, b"x", qos, True)
     assert watch.messages() == []
     assert len(net.core.retained) == 0
+
+
+@pytest.mark.parametrize("topic", [*RESERVED, "$queue/#", "$curier/+", "$share/g/$queue/t"])
+def test_nor_may_anybody_wait_for_what_cannot_come(net: Net, topic: str) -> None:
+    heard = topic.startswith("$SYS") or topic == "$share/g/t"
+    assert net.connect("c").subscribe(topic, "t") == [2 if heard else 0x8F, 2]
+
+
+@statement("5.0/MQTT-4.7.2-1")
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("topic", ["$aws/things/a/shadow", "$x", "$SYStem/a", "$", "$shared/a", "$queued"])
+def test_other_topics_that_begin_with_a_dollar_are_like_any_other(net: Net, qos: int, topic: str) -> None:
+    exact, all_of_it, client = net.connect("exact"), net.connect("all"), net.connect("c")
+    exact.subscribe(topic, topic + "/#")
+    all_of_it.subscribe("#", "+/#", "+")
+    for _ in range(3):  # the third finds a route that is known
+        assert client.publish(topic, b"x", qos) == 0
+    assert exact.payloads() == [b"x"] * 3
+    client.publish(topic, b"kept", qos, True)
+    assert exact.payloads() == [b"kept"]
+    late = net.connect("late")
+    late.subscribe(topic, "#")
+    assert [(message.topic, message.payload) for message in late.messages()] == [(topic, b"kept")]
+    assert all_of_it.messages() == []
 
 
 @statement("5.0/MQTT-4.7.2-1")

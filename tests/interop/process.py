@@ -9,17 +9,17 @@ LISTENING = re.compile(r"listening on tcp://127\.0\.0\.1:(\d+)\n")
 
 
 class BrokerProcess:
-    """A broker on a free port of this machine.
+    """A broker on ``port`` of this machine, or on a free one.
 
     In ``folder`` are its log and, unless it keeps everything in memory, its data; so one that is started in
     the folder of another goes on where that stopped.
     """
 
-    def __init__(self, folder: Path, *arguments: str, memory: bool = False) -> None:
+    def __init__(self, folder: Path, *arguments: str, memory: bool = False, port: int = 0) -> None:
         folder.mkdir(exist_ok=True)
         log = folder / "log"
         command = [sys.executable, "-W", "default", "-m", "curier", "broker"]
-        command += ["--listen", "tcp://127.0.0.1:0", "--log-level", "debug", *arguments]
+        command += ["--listen", f"tcp://127.0.0.1:{port}", "--log-level", "debug", *arguments]
         command += ["--memory"] if memory else ["--data", str(folder / "data")]
         self.log = log
         with log.open("w") as stderr:

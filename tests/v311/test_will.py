@@ -126,7 +126,7 @@ def test_a_will_reaches_the_session_it_comes_from(net: Network) -> None:
 
 
 @statement("3.1.1/MQTT-4.7.2-1")
-@pytest.mark.parametrize("topic", ["$SYS/broker/version", "$x"])
+@pytest.mark.parametrize("topic", ["$SYS/broker/version", "$queue/x"])
 def test_a_will_on_a_topic_of_the_server_is_not_authorized(net: Network, topic: str) -> None:
     client = net.open()
     client.send(Connect(4, "c", True, 0, None, None, Will(topic, b"")))

@@ -44,6 +44,7 @@ from curier.errors import RemoteProtocolError
 from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED
 from curier.session.message import ApplicationMessage
 from curier.topics.filters import check_topic_name
+from curier.topics.reserved import why_not_published
 
 MAX_CONNECT_SIZE: Final = 1024 * 1024  # of packets before CONNACK: strangers get less room than clients
 
@@ -100,8 +101,9 @@ def _check(broker: BrokerState, packet: Connect) -> tuple[int, str]:
     why = check_topic_name(topic, options.max_topic_levels)
     if why:
         return TOPIC_NAME_INVALID, f"Will Topic: {why}"
-    if topic.startswith(b"$"):
-        return NOT_AUTHORIZED, "Will Topic: topics that begin with $ belong to the server"
+    why = why_not_published(topic)
+    if why:
+        return NOT_AUTHORIZED, f"Will Topic: {why}"
     if (
         options.check_payload_format
         and will.properties is not None

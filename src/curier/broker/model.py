@@ -18,6 +18,7 @@ from curier.protocol.server import ServerConnection
 from curier.session.journal import MAX_PENDING_BYTES, Journal
 from curier.session.message import ApplicationMessage
 from curier.session.session import Session
+from curier.topics.reserved import why_not_published
 from curier.topics.retained import RetainedWalk
 from curier.topics.tree import Subscriber
 
@@ -156,8 +157,8 @@ class Route:
         # With more than one way to a session, messages go one by one, so that it gets them in one order.
         self.takes_runs: bool = not groups or (not receivers and len(groups) == 1)
         self.is_durable = is_durable  # somebody's session is in the journal
-        # Clients may not publish to $ topics (4.7.2), which is found out on the general way.
-        self.is_fast: bool = not is_durable and not topic.startswith(b"$")
+        # Some $ topics are not for clients to publish to, which is found out on the general way.
+        self.is_fast: bool = not is_durable and not why_not_published(topic)
 
     def has(self, session: ServerSession) -> bool:
         """Does ``session`` receive what is published here?"""

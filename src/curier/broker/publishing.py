@@ -21,6 +21,7 @@ from curier.protocol.server import PAUSED
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.records import WillRemoved
 from curier.topics.filters import check_topic_name
+from curier.topics.reserved import why_not_published
 
 
 def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingPublish, now: float) -> int:
@@ -29,8 +30,9 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
     why = check_topic_name(topic, broker.options.max_topic_levels)
     if why:
         return _refuse(broker, connection, TOPIC_NAME_INVALID, why)
-    if topic.startswith(b"$"):  # 4.7.2: not for clients to exchange messages
-        return _refuse(broker, connection, NOT_AUTHORIZED, "topics that begin with $ belong to the server")
+    why = why_not_published(topic)  # 4.7.2: not for clients to exchange messages
+    if why:
+        return _refuse(broker, connection, NOT_AUTHORIZED, why)
     if broker.asks_authorization:
         verdict = permissions.verdict(broker, connection, PUBLISH_ACTION, topic, publish.qos, publish.retain)
         if verdict == UNDECIDED:

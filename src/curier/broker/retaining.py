@@ -8,6 +8,7 @@ from curier.broker.deadlines import Deadline
 from curier.broker.state import BrokerState, Sweep
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.records import Retained
+from curier.topics.reserved import is_told_by_server
 
 LEVELS_PER_RETAINED: Final = 8  # that retained topics may have on average: each costs memory of its own
 SWEEP_PER_STEP: Final = 2000  # retained messages looked at before others have their turn
@@ -38,7 +39,7 @@ def retain(broker: BrokerState, message: ApplicationMessage) -> str:
         return f"retained messages fill their {broker.options.max_retained_bytes} bytes"
     broker.retained.set(topic, message)  # [MQTT-3.3.1-5]
     statistics.retained_bytes += size
-    if broker.journal is not None and not topic.startswith(b"$"):
+    if broker.journal is not None and not is_told_by_server(topic):
         broker.journal.add(Retained(topic, broker.journal.add_message(message)))
         if previous is not None:
             broker.journal.drop_message(previous)

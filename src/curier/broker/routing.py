@@ -12,6 +12,7 @@ from mypy_extensions import i64
 
 from curier.broker.model import Receiver, Route, ServerSession, SharedGroup, Subscription
 from curier.topics.filters import has_wildcard, matches
+from curier.topics.reserved import is_told_by_server
 from curier.topics.routes import RouteCache
 from curier.topics.table import SubscriptionTable
 from curier.topics.tree import Subscriber
@@ -75,7 +76,7 @@ class Router:
         route = self.cache.table.get(topic)
         if route is None:
             route = self._make(topic)
-            if len(topic) <= LONGEST_CACHED and not topic.startswith(b"$"):  # few of those, and seldom
+            if len(topic) <= LONGEST_CACHED and not is_told_by_server(topic):  # few of those, and seldom
                 for old in self.cache.remember(topic, route):
                     old.is_fast = False
                 if self._credit < LOOKS_PER_ROUTE * MOST_LOOKS:

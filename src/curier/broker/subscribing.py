@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from curier.broker import permissions, telling
 from curier.broker.effects import SUBSCRIBE_ACTION
@@ -36,6 +37,10 @@ from curier.codec.subscribe import PlainSubscribe, plain_suback
 from curier.errors import RemoteProtocolError
 from curier.session.records import Subscribed, Unsubscribed
 from curier.topics.filters import check_topic_filter, has_wildcard, is_shared, split_shared
+from curier.topics.reserved import why_not_subscribed
+
+BRIDGE_OPTIONS: Final = 0x0C
+"""No Local and Retain As Published (3.8.3.1): a bridge before 5.0 cannot ask for them, and means them."""
 
 
 def plain(broker: BrokerState, packet: Subscribe) -> PlainSubscribe:
@@ -74,6 +79,8 @@ def subscribe(broker: BrokerState, connection: BrokerConnection, packet: PlainSu
     why = ""
     for index, topic_filter in enumerate(packet.filters):
         options = packet.options[index]
+        if connection.is_bridge:
+            options |= BRIDGE_OPTIONS
         reason_code, text = _check(broker, connection, session, topic_filter, options)
         if reason_code >= 0x80:
             reason_code = sendable(SUBACK, reason_code)
@@ -106,6 +113,8 @@ def _check(
     """Reason Code of 0x80 or more and plain words for a subscription that cannot be, or (0, "")."""
     limits = broker.options
     why = check_topic_filter(topic_filter, limits.max_topic_levels)
+    if not why:
+        why = why_not_subscribed(split_shared(topic_filter)[1] if is_shared(topic_filter) else topic_filter)
     if why:
         return TOPIC_FILTER_INVALID, why
     if not limits.shared_subscription_available and is_shared(topic_filter):

@@ -12,6 +12,9 @@ from typing import Final
 MQTT_31: Final = 3
 MQTT_311: Final = 4
 MQTT_50: Final = 5
+BRIDGE_BIT: Final = (
+    0x80  # in that byte, before 5.0: "I am a bridge", as Mosquitto's say; not of the specification
+)
 
 # Control Packet types, the high four bits of the first byte (2.1.2)
 CONNECT: Final = 1

@@ -15,6 +15,7 @@ from typing import Final
 
 from curier.codec.constants import (
     AUTH,
+    BRIDGE_BIT,
     CONNACK,
     CONNECT,
     DISCONNECT,
@@ -166,7 +167,8 @@ def _require_method(reader: Reader, properties: Properties | None) -> None:
 
 def _connect(reader: Reader) -> Connect:
     """CONNECT (3.1)."""
-    version = _protocol_version(reader)
+    level = _protocol_version(reader)
+    version = level & ~BRIDGE_BIT
     at = reader.pos
     flags = reader.byte("Connect Flags")
     _check_connect_flags(reader, at, flags, version)
@@ -185,10 +187,21 @@ def _connect(reader: Reader) -> Connect:
     username = reader.utf8("User Name") if flags & _USER_NAME else None
     password = reader.binary("Password") if flags & _PASSWORD else None
     clean_start = flags & _CLEAN_START != 0
-    return Connect(version, client_id, clean_start, keep_alive, username, password, will, properties)
+    return Connect(
+        version,
+        client_id,
+        clean_start,
+        keep_alive,
+        username,
+        password,
+        will,
+        properties,
+        is_bridge=level != version,
+    )
 
 
 def _protocol_version(reader: Reader) -> int:
+    """The Protocol Version as it is on the wire: of a bridge, with its high bit."""
     start = reader.pos
     name = reader.binary("Protocol Name")
     if name != b"MQTT" and name != b"MQIsdp":
@@ -196,11 +209,14 @@ def _protocol_version(reader: Reader) -> int:
             "Protocol Name", start, reader.pos, "is not MQTT", "MQTT-3.1.2-1"
         )  # [MQTT-3.1.2-1]
     level = reader.byte("Protocol Version")
-    if (name == b"MQIsdp" and level == MQTT_31) or (
-        name == b"MQTT" and (level == MQTT_311 or level == MQTT_50)
+    version = level & ~BRIDGE_BIT
+    if (
+        (name == b"MQIsdp" and version == MQTT_31)
+        or (name == b"MQTT" and version == MQTT_311)
+        or (name == b"MQTT" and level == MQTT_50)
     ):
         return level
-    # [MQTT-3.1.2-2]; the high bit, by which some bridges make themselves known, is no version either
+    # [MQTT-3.1.2-2]
     why = f"Protocol Version {level} of {name.decode()} is not supported"
     raise MalformedPacket(why, "MQTT-3.1.2-2", UNSUPPORTED_PROTOCOL_VERSION)
 

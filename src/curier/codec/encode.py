@@ -12,6 +12,7 @@ from typing import Final
 
 from curier.codec.constants import (
     AUTH,
+    BRIDGE_BIT,
     CONNACK,
     CONNECT,
     DISCONNECT,
@@ -168,6 +169,11 @@ def _connect(packet: Connect) -> bytes:
         name = b"MQTT"  # [MQTT-3.1.2-1]
     else:
         raise _forbidden(f"there is no MQTT version {version}", "MQTT-3.1.2-2", UNSUPPORTED_PROTOCOL_VERSION)
+    level = version
+    if packet.is_bridge:
+        if version == MQTT_50:
+            raise _forbidden("5.0 has no bridge bit: it has No Local and Retain As Published", "MQTT-3.1.2-2")
+        level |= BRIDGE_BIT
     if packet.keep_alive < 0 or packet.keep_alive > 65535:
         raise _forbidden(f"a Keep Alive of {packet.keep_alive} seconds is not in 0 to 65535")
     if version != MQTT_50 and packet.password is not None and packet.username is None:
@@ -189,7 +195,7 @@ def _connect(packet: Connect) -> bytes:
     if packet.password is not None:
         flags |= 0x40
         payload.append(encode_binary(packet.password))
-    head = encode_binary(name) + bytes([version, flags]) + PACKET_IDS[packet.keep_alive]
+    head = encode_binary(name) + bytes([level, flags]) + PACKET_IDS[packet.keep_alive]
     return _packet(CONNECT, 0, [head, _properties(packet.properties, CONNECT, version), *payload])
 
 

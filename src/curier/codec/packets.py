@@ -81,7 +81,12 @@ class Will(Packet):
 
 @final
 class Connect(Packet):
-    """CONNECT (3.1). ``clean_start`` is Clean Session in 3.1.1, ``keep_alive`` is in seconds."""
+    """CONNECT (3.1). ``clean_start`` is Clean Session in 3.1.1, ``keep_alive`` is in seconds.
+
+    ``is_bridge``: a bridge of 3.1 or 3.1.1 has made itself known by the high bit of its Protocol Version.
+    That is no part of the specification; Mosquitto's bridges begin with it, and 5.0 has Subscription Options
+    for what it asks.
+    """
 
     packet_type: int = CONNECT
     fields: ClassVar[tuple[str, ...]] = (
@@ -93,6 +98,7 @@ class Connect(Packet):
         "password",
         "will",
         "properties",
+        "is_bridge",
     )
 
     def __init__(
@@ -105,6 +111,7 @@ class Connect(Packet):
         password: bytes | None = None,
         will: Will | None = None,
         properties: Properties | None = None,
+        is_bridge: bool = False,
     ) -> None:
         self.version = version
         self.client_id = client_id
@@ -114,6 +121,7 @@ class Connect(Packet):
         self.password = password
         self.will = will
         self.properties = properties
+        self.is_bridge = is_bridge
 
 
 @final

@@ -79,6 +79,7 @@ class ServerConnection(Connection):
     def __init__(self, number: int, max_packet_size: int, dirty: list[Connection], traffic: Traffic) -> None:
         super().__init__(number, max_packet_size, dirty, traffic)
         self.client_id: str = ""
+        self.is_bridge: bool = False  # of 3.1 or 3.1.1, and has said so
         self.authentication_method: str | None = None
         self.is_reauthenticating: bool = False
         self.maximum_qos: int = 2
@@ -175,6 +176,7 @@ class ServerConnection(Connection):
     def _connect(self, packet: Connect, now: float) -> None:
         self.version = packet.version
         self.client_id = packet.client_id
+        self.is_bridge = packet.is_bridge
         properties = packet.properties
         if properties is not None:
             self.authentication_method = properties.authentication_method
