@@ -130,7 +130,10 @@ def test_the_profiles_load(tmp_path: Path) -> None:
 
 def test_every_key_of_the_file_is_described() -> None:
     assert [row[0].strip("`") for row in rows(CONFIGURATION, "## The configuration file")] == [*config._KEYS]
-    for row in rows(CONFIGURATION, "## curier broker")[1:]:
+    for row in rows(CONFIGURATION, "## curier broker"):
+        if row[0] in ("`--config`", "`--accept-loss`"):  # of one start
+            assert not row[1]
+            continue
         table, _, key = row[1].strip("`").rpartition(".")
         assert key in (limit_takers(Options()) if table else config._KEYS)
 

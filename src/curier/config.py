@@ -95,14 +95,15 @@ class Config:
     """Settings of ``curier broker``.
 
     ``allow_anonymous`` ``None`` means: on loopback only, and not at all beside a password file.
-    ``data`` ``None`` means ``default_directory()``, ``durability`` ``None`` means ``fsync``. ``options`` are
-    the core's limits.
+    ``data`` ``None`` means ``default_directory()``, ``durability`` ``None`` means ``fsync``. ``accept_loss``
+    is for one start, and so no setting of a file. ``options`` are the core's limits.
     """
 
     listen: tuple[str, ...] = DEFAULT_LISTEN
     data: str | None = None
     memory: bool = False
     durability: Durability | None = None
+    accept_loss: bool = False
     allow_anonymous: bool | None = None
     password_file: str | None = None
     log_level: str = "info"

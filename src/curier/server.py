@@ -60,7 +60,8 @@ class Broker:
     everybody in from elsewhere, pass ``AllowAnonymous()``. ``authorizer`` decides on topics; without one
     every client may use all of them. ``data`` is a directory for sessions, messages and retained state, with
     ``durability`` ``"fsync"`` (survives a loss of power) or ``"os"`` (survives the death of the process);
-    without it, or with ``"memory"``, nothing is kept.
+    without it, or with ``"memory"``, nothing is kept. ``accept_loss`` goes on with what is there, where
+    something that was acknowledged is missing from it.
 
     Raises ``TypeError`` for arguments of a wrong type, ``ConfigError`` for settings that cannot be. ``start``
     raises ``OSError`` for an address that cannot be listened on, ``StoreError`` for a directory that cannot
@@ -77,6 +78,7 @@ class Broker:
         authorizer: Authorizer | None = None,
         data: str | Path | None = None,
         durability: str = "fsync",
+        accept_loss: bool = False,
         hooks: Sequence[Hook] = (),
         use_reactor: bool = reactor.IS_AVAILABLE,
     ) -> None:
@@ -93,7 +95,7 @@ class Broker:
             raise ConfigError(f"durability is fsync, os or memory, not {durability!r}")
         self._store: Store | None = None
         if data is not None and durability != "memory":
-            self._store = SqliteStore(Path(data), cast(Durability, durability))
+            self._store = SqliteStore(Path(data), cast(Durability, durability), accept_loss=accept_loss)
         self._listen = _listeners(listen)
         self._is_default = self._listen == _listeners(DEFAULT_LISTEN)
         if authenticator is None:

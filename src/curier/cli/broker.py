@@ -33,6 +33,11 @@ from curier.config import DEFAULT_LISTEN, DURABILITIES, LOG_LEVELS, Config, Dura
     type=click.Choice(DURABILITIES),
     help="What an acknowledgement waits for: the disk, the operating system, nothing.  [default: fsync]",
 )
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Start though something that was acknowledged is missing from the directory.",
+)
 @click.option("--allow-anonymous", is_flag=True, help="Let clients in that send no user name, from anywhere.")
 @click.option("--password-file", metavar="FILE", help="Let in the users of this file; see curier passwd.")
 @click.option(
@@ -51,6 +56,7 @@ def broker(
     data: str | None,
     memory: bool,
     durability: str | None,
+    accept_loss: bool,
     allow_anonymous: bool,
     password_file: str | None,
     log_level: str | None,
@@ -89,16 +95,13 @@ def broker(
     config = replace(
         config,
         listen=listen or config.listen,
+        accept_loss=accept_loss,
         allow_anonymous=allow_anonymous or config.allow_anonymous,
         password_file=password_file or config.password_file,
         log_level=log_level or config.log_level,
     )
-    given = {
-        "max_packet_size": max_packet_size,
-        "sys_interval": sys_interval,
-        "retry_interval": retry_interval,
-    }
-    for name, value in given.items():
+    limits = (("max_packet_size", max_packet_size), ("sys_interval", sys_interval))
+    for name, value in (*limits, ("retry_interval", retry_interval)):
         if value is not None:
             setattr(config.options, name, value)
     config.check()

@@ -62,6 +62,7 @@ async def serve(config: Config) -> None:
         authenticator=authenticator_of(config),
         data=config.directory,
         durability=config.durability or "fsync",
+        accept_loss=config.accept_loss,
     )
     told_to_stop = asyncio.Event()
     with _signals(told_to_stop.set):

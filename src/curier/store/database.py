@@ -8,7 +8,7 @@ so a batch whose answer was lost is simply sent again.
 from __future__ import annotations
 
 import contextlib
-import os
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -39,11 +39,14 @@ from curier.session.records import (
     WillSaved,
     one_by_one,
 )
+from curier.store.frames import sync_directory
+from curier.store.progress import Progress, new_life, read_progress, uptime, write_progress
 
 FILE_NAME: Final = "curier.db"
 FORMAT: Final = 1
 APPLICATION_ID: Final = 0x43555249  # "CURI"
 PIECE: Final = 5000  # records loaded at a time
+WAY_OUT: Final = "restore a backup in its place, or move it away and begin with nothing (--accept-loss)"
 
 _SCHEMA: Final = """
 CREATE TABLE sessions (number INTEGER PRIMARY KEY, client_id TEXT, version INTEGER, expiry INTEGER,
@@ -68,10 +71,19 @@ class Database:
     """One connection to the database of a data directory. Not for several threads."""
 
     def __init__(
-        self, directory: Path, durability: str = "fsync", *, read_only: bool = False, max_bytes: int = 0
+        self,
+        directory: Path,
+        durability: str = "fsync",
+        *,
+        read_only: bool = False,
+        max_bytes: int = 0,
+        name: str = FILE_NAME,
     ) -> None:
         """``max_bytes`` keeps the file from growing beyond (0: no limit); then it is full, as a disk is."""
-        self.path = directory / FILE_NAME
+        self.path = directory / name
+        self.life = ""  # in whose name it is written, "": in nobody's, as in an import
+        self.batches = 0
+        self._clock_offset = 0.0  # from the system's monotonic clock to the broker's
         flags = (
             apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         )
@@ -97,10 +109,7 @@ class Database:
         if isinstance(error, apsw.FullError):
             return StoreError(f"{self.path}: the disk is full; make room and service resumes by itself")
         if isinstance(error, apsw.NotADBError | apsw.CorruptError):
-            return StoreError(
-                f"{self.path}: the file is damaged or no database ({error}); restore a backup in its place, "
-                "or move it away to begin with nothing"
-            )
+            return StoreError(f"{self.path}: the file is damaged or no database ({error}); {WAY_OUT}")
         if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError):
             return StoreError(
                 f"{self.path}: cannot be opened for writing ({error}); make directory and file writable, "
@@ -130,7 +139,7 @@ class Database:
                 run(f"PRAGMA application_id={APPLICATION_ID}")
                 run(f"PRAGMA user_version={FORMAT}")
             if durability == "fsync":
-                _sync_directory(self.path.parent)
+                sync_directory(self.path.parent)
         elif run("PRAGMA application_id").get != APPLICATION_ID:
             raise StoreError(
                 f"{self.path}: not a database of curier; choose another directory with --data DIR"
@@ -144,10 +153,69 @@ class Database:
     def close(self) -> None:
         self.connection.close()
 
+    def close_untouched(self) -> None:
+        """Close without folding the WAL into the file: whatever is wrong stays as it was found."""
+        self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self.connection.close()
+
+    # ---- lives ----
+
+    def progress(self) -> Progress:
+        """How far it has come. Raises ``StoreError``."""
+        try:
+            return read_progress(self.connection)
+        except apsw.Error as error:
+            raise self.explain(error) from None
+
+    def begin_life(self, life: str, boot: str, clock_jump: float) -> None:
+        """From now on it is written in the name of ``life``. Points in time move by ``clock_jump`` seconds,
+        as the clock by which they are meant did. All of this, and what was there, is on the disk on return,
+        at every durability. Raises ``apsw.Error``.
+        """
+        run = self.connection.execute
+        synchronous = cast(int, run("PRAGMA synchronous").get)
+        run("PRAGMA synchronous=FULL")
+        with self.connection:
+            if clock_jump:
+                run("UPDATE messages SET expires_at = expires_at + ? WHERE expires_at != 0", (clock_jump,))
+                run("UPDATE sessions SET ends_at = ends_at + ? WHERE ends_at != 0", (clock_jump,))
+                run("UPDATE wills SET due_at = due_at + ? WHERE due_at != 0", (clock_jump,))
+            batches = read_progress(self.connection).batches
+            write_progress(self.connection, Progress(life, True, batches, time.time(), boot, uptime()))
+        run(f"PRAGMA synchronous={synchronous}")
+
+    def go_on(self, life: str, clock_offset: float) -> None:
+        """Write in the name of ``life``, which has begun; the broker's clock is ``clock_offset`` seconds from
+        the monotonic one. Raises ``StoreError`` where another life has begun since, or another database lies
+        here.
+        """
+        progress = self.progress()
+        if progress.life != life:
+            raise self._lost_life()
+        self.life = life
+        self.batches = progress.batches
+        self._clock_offset = clock_offset
+
+    def _lost_life(self) -> StoreError:
+        return StoreError(
+            f"{self.path}: another broker has begun to use it, or another file was put in its place; this "
+            "broker acknowledges nothing more: stop it, and see to it that one only uses this database"
+        )
+
+    def be_a_copy(self) -> None:
+        """It was copied or imported: it begins without a mark, and no mark of another database fits it.
+        Raises ``apsw.Error``.
+        """
+        with self.connection:
+            old = read_progress(self.connection)
+            write_progress(self.connection, old._replace(life=new_life(), is_marked=False))
+
     # ---- writing ----
 
     def apply(self, records: list[Record]) -> None:
-        """Apply one batch, all or nothing; durable on return. Raises ``apsw.Error``."""
+        """Apply one batch, all or nothing; durable on return. Raises ``apsw.Error``, and ``StoreError`` where
+        another life has begun.
+        """
         changes = _Changes()
         for record in records:
             changes.add(record)
@@ -156,11 +224,24 @@ class Database:
         try:
             for sql, rows in changes.statements():
                 connection.executemany(sql, rows)
+            if self.life:
+                self._count(connection)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:  # a full disk has ended it already
                 connection.execute("ROLLBACK")
             raise
+
+        if self.life:
+            self.batches += 1
+
+    def _count(self, connection: apsw.Connection) -> None:
+        connection.execute(
+            "UPDATE progress SET batches = ?, written_at = ?, uptime = ? WHERE life = ?",
+            (self.batches + 1, time.monotonic() + self._clock_offset, uptime(), self.life),
+        )
+        if not connection.changes():
+            raise self._lost_life()
 
     # ---- reading ----
 
@@ -173,10 +254,7 @@ class Database:
         except apsw.Error as error:
             raise self.explain(error) from None
         except (TypeError, ValueError) as error:
-            raise StoreError(
-                f"{self.path}: the file is damaged ({error}); restore a backup in its place, "
-                "or move it away to begin with nothing"
-            ) from None
+            raise StoreError(f"{self.path}: the file is damaged ({error}); {WAY_OUT}") from None
         finally:
             if self.connection.in_transaction:
                 run("ROLLBACK")
@@ -188,6 +266,7 @@ class Database:
             try:
                 with copy.backup("main", self.connection, "main") as backup:
                     backup.step()
+                copy.execute("PRAGMA journal_mode=DELETE")  # one file, that needs none beside it
             finally:
                 copy.close()
         except apsw.Error as error:
@@ -229,15 +308,6 @@ class Database:
     def count(self, table: str) -> int:
         """Rows of one of the tables."""
         return cast(int, self.connection.execute(f"SELECT count(*) FROM {table}").get)
-
-
-def _sync_directory(path: Path) -> None:
-    """Make sure that a new file is found again after a loss of power."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 class _Changes:

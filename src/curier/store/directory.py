@@ -1,8 +1,7 @@
 """A data directory and its lock: one broker at a time, and whoever comes second is told who is first.
 
-The lock is an ``flock`` on the file ``lock``, held through one open file that the store's process inherits.
-So it lasts until both are gone: a broker that is killed leaves a store that finishes what it has, and the
-next broker waits for that.
+The lock is held through one open file that the store's process inherits. So it lasts until both are gone: a
+broker that is killed leaves a store that finishes what it has, and the next broker waits for that.
 """
 
 from __future__ import annotations
@@ -13,9 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from curier.errors import StoreError
-from curier.store.locking import holder, open_lock, sign, try_lock
+from curier.store.locking import holder, open_lock, try_lock
 
-LOCK_NAME: Final = "lock"
 WAIT_SECONDS: Final = 5.0
 """How long a new broker waits for the store of one that was killed to finish."""
 
@@ -35,13 +33,12 @@ def lock(path: Path) -> int:
 
     Waits a few seconds for a lock to come free. Raises ``StoreError`` naming the process that holds it.
     """
-    name = path / LOCK_NAME
     try:
-        fd = open_lock(name)
+        fd = open_lock(path)
     except OSError as error:
         raise StoreError(
-            f"{name}: cannot be opened for writing ({error.strerror}); "
-            "make the directory writable, choose another with --data DIR, or keep nothing with --memory"
+            f"{path}: cannot be opened ({error.strerror}); make it a directory of this user, choose another "
+            "with --data DIR, or keep nothing with --memory"
         ) from None
     until = time.monotonic() + WAIT_SECONDS
     while not try_lock(fd):
@@ -50,11 +47,10 @@ def lock(path: Path) -> int:
         if time.monotonic() > until or (who.isdigit() and _is_alive(int(who))):
             os.close(fd)
             raise StoreError(
-                f"{path}: in use by process {who or 'unknown'}; stop that broker, "
+                f"{path}: in use by {f'process {who}' if who else 'another process'}; stop that broker, "
                 "or choose another directory with --data DIR"
             )
         time.sleep(0.05)
-    sign(fd)
     return fd
 
 

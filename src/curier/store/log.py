@@ -25,7 +25,7 @@ from curier.errors import StoreError
 from curier.session.records import Batch, Record, encode
 from curier.store.base import Durability, SessionStore
 from curier.store.frames import Found, Log, newest, sync_directory, sync_file
-from curier.store.locking import holder, open_lock, sign, try_lock
+from curier.store.locking import holder, open_lock, try_lock
 
 log = logging.getLogger("curier.store")
 
@@ -77,7 +77,7 @@ class LogStore(SessionStore):
             return
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = open_lock(self.directory / "lock")
+            fd = open_lock(self.directory)
         except OSError as error:
             raise StoreError(
                 f"{self.where}: cannot be used ({error.strerror}); it is to be a directory that only this "
@@ -86,11 +86,8 @@ class LogStore(SessionStore):
         if not try_lock(fd):
             who = holder(fd)
             os.close(fd)
-            raise StoreError(
-                f"{self.where}: in use by process {who or 'unknown'}; stop that program, "
-                "or choose another path"
-            )
-        sign(fd)
+            whom = f"process {who}" if who else "another process"
+            raise StoreError(f"{self.where}: in use by {whom}; stop that program, or choose another path")
         self._lock = fd
 
     async def open(self) -> None:

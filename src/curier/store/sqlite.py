@@ -20,9 +20,10 @@ from typing import Final, cast
 from curier.errors import StoreError
 from curier.session.records import Batch, Record, encode
 from curier.store.base import Durability, Store
+from curier.store.beginning import Life, begin
 from curier.store.database import Database
 from curier.store.directory import lock, prepare
-from curier.store.process import ANSWER, DONE, FATAL, REQUEST
+from curier.store.process import ANSWER, DONE, FATAL, REQUEST, TROUBLE
 
 log = logging.getLogger("curier.store")
 
@@ -35,16 +36,27 @@ PIECE: Final = 5000  # records encoded before others have their turn: two to fou
 class SqliteStore(Store):
     """Durable state in ``directory``. Holds the directory's lock from ``load`` to ``close``."""
 
-    def __init__(self, directory: Path, durability: Durability = "fsync", *, max_bytes: int = 0) -> None:
-        """``max_bytes`` limits the size of the database file; 0: the disk does."""
+    def __init__(
+        self,
+        directory: Path,
+        durability: Durability = "fsync",
+        *,
+        max_bytes: int = 0,
+        accept_loss: bool = False,
+    ) -> None:
+        """``max_bytes`` limits the size of the database file; 0: the disk does. ``accept_loss`` goes on with
+        what is there, where something that was acknowledged is missing.
+        """
         self.directory = directory
         self.where = str(directory)
         self.max_bytes = max_bytes
+        self.accept_loss = accept_loss
         self.durability: Durability = durability
         self.on_committed: Callable[[int], None] = _ignore_number
         self.on_trouble: Callable[[str], None] = _ignore_text
         self.process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
+        self._life: Life | None = None
         self._link: _Link | None = None
         self._open_batch: bytes = b""  # as sent, until it is answered
         self._is_closing = False
@@ -55,12 +67,17 @@ class SqliteStore(Store):
         self._idle.set()
 
     def load(self) -> Iterator[list[Record]]:
-        self._take_lock()
-        database = Database(self.directory, self.durability)
+        database = self._begin()
         try:
             yield from database.records()
         finally:
             database.close()
+
+    def _begin(self) -> Database:
+        """Take the lock and begin a life. Raises ``StoreError``."""
+        self._take_lock()
+        database, self._life = begin(self.directory, self.durability, self.accept_loss)
+        return database
 
     def _take_lock(self) -> None:
         if self._lock is None:
@@ -68,8 +85,9 @@ class SqliteStore(Store):
             self._lock = lock(self.directory)
 
     async def open(self) -> None:
-        self._take_lock()
         try:
+            if self._life is None:
+                self._begin().close()
             await self._start()
         except BaseException:
             await self.close()
@@ -111,6 +129,7 @@ class SqliteStore(Store):
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+        self._life = None
 
     # ---- the process ----
 
@@ -130,9 +149,10 @@ class SqliteStore(Store):
         """Start the process and wait until it can write. Raises ``StoreError``."""
         ours, theirs = socket.socketpair()
         assert self._lock is not None
+        assert self._life is not None
         try:
             arguments = [str(theirs.fileno()), str(self._lock), str(self.directory), self.durability]
-            arguments.append(str(self.max_bytes))
+            arguments += [str(self.max_bytes), *map(str, self._life)]
             self.process = subprocess.Popen(  # noqa: ASYNC220 - it does not wait for the child
                 [sys.executable, "-m", "curier.store.process", *arguments],
                 pass_fds=(theirs.fileno(), self._lock),
@@ -165,7 +185,14 @@ class SqliteStore(Store):
             self.on_trouble("")
 
     def answered(self, status: int, number: int, message: str) -> None:
-        """The process has answered the open batch."""
+        """The process has answered the open batch, or tells of trouble by itself."""
+        if status == TROUBLE:
+            if message:
+                self._complain(message)
+            elif not self._open_batch:
+                self._recovered()
+                self.on_trouble("")
+            return
         if status == DONE:
             self._open_batch = b""
             self._idle.set()

@@ -1,0 +1,141 @@
+"""A new life of the store begins: is all there that was acknowledged, and does the clock still mean the same?
+
+What is missing is told, with the way out, and everything is left as it was found. Only who says so goes on
+with what is there.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import apsw
+
+from curier.errors import StoreError
+from curier.store.database import FILE_NAME, WAY_OUT, Database
+from curier.store.mark import FILE_NAME as MARK_NAME
+from curier.store.mark import Mark, MarkFile, boot_id, read_mark
+from curier.store.progress import Progress, clock_jump, new_life, uptime, what_is_missing
+
+log = logging.getLogger("curier.store")
+
+
+class Life(NamedTuple):
+    """``clock_offset`` is what the broker's clock is ahead of the system's monotonic one, in seconds."""
+
+    name: str
+    previous: str
+    clock_offset: float
+
+
+def begin(directory: Path, durability: str, accept_loss: bool) -> tuple[Database, Life]:
+    """The database of a locked data directory, made where there is none, in a new life.
+
+    ``accept_loss``: what is missing is missed from now on. Raises ``StoreError``.
+    """
+    mark = _mark(directory, accept_loss)
+    boot = boot_id()
+    path = directory / FILE_NAME
+    if not has_database(directory):
+        missing = what_is_missing(mark, None, boot)
+        if not missing and _size(path.with_name(FILE_NAME + "-wal")):
+            missing = "the database is missing, and its WAL is there"
+        _decide(path, missing, accept_loss)
+    database = Database(directory, durability)
+    try:
+        progress = database.progress()
+        missing = what_is_missing(mark, progress, boot)
+        _decide(path, missing, accept_loss)
+        if missing:
+            _check_whole(database)
+        elif mark is not None and progress.batches < mark.batches:
+            count = mark.batches - progress.batches
+            log.warning(
+                "%s: the system crashed, and %d batches that were acknowledged last are lost, as they may be "
+                'with durability "os"',
+                path,
+                count,
+            )
+        life = _begin(database, progress, boot)
+    except apsw.Error as error:
+        database.close_untouched()
+        raise database.explain(error) from None
+    except BaseException:
+        database.close_untouched()
+        raise
+    return database, life
+
+
+def has_database(directory: Path) -> bool:
+    """Is there one? An empty file is none; SQLite would remove its WAL if it opened it."""
+    return bool(_size(directory / FILE_NAME))
+
+
+def missing_from(directory: Path, database: Database, mark: Mark | None) -> str:
+    """Plain words where a database that is only looked at lacks something. ``mark`` was read before it."""
+    return what_is_missing(mark, database.progress(), boot_id())
+
+
+def _mark(directory: Path, accept_loss: bool) -> Mark | None:
+    try:
+        return read_mark(directory)
+    except StoreError as error:
+        _decide(
+            None, f"{error}, so that it cannot be known whether what was acknowledged is there", accept_loss
+        )
+        (directory / MARK_NAME).unlink()
+        return None
+
+
+def _decide(path: Path | None, missing: str, accept_loss: bool) -> None:
+    if not missing:
+        return
+    said = f"{path}: {missing}" if path is not None else missing
+    if not accept_loss:
+        raise StoreError(
+            f"{said}. Restore a backup (moving curier.mark away with the rest), or start once with "
+            "--accept-loss to go on with what is there"
+        )
+    log.warning("%s; this was accepted, and the broker goes on with what is there", said)
+
+
+def _check_whole(database: Database) -> None:
+    """A WAL that ends too early may leave pages that do not go together."""
+    found = cast(str, database.connection.execute("PRAGMA integrity_check(1)").get)
+    if found != "ok":
+        raise StoreError(f"{database.path}: what is left is damaged ({found}); {WAY_OUT}")
+
+
+def _begin(database: Database, progress: Progress, boot: str) -> Life:
+    """First the mark, which names both lives, then the row: a crash between them harms nothing."""
+    now = time.time()
+    jump = clock_jump(progress, now, boot, uptime())
+    if jump:
+        way = "forward" if jump > 0 else "back"
+        log.warning("the clock was set %s by %.0f seconds while the broker did not run: what expires does so "
+                    "as if it had not been", way, abs(jump))  # fmt: skip
+    life = Life(new_life(), progress.life, now - time.monotonic())
+    mark = Mark(life.name, life.previous, progress.batches, progress.batches, boot)
+    try:
+        file = MarkFile(database.path.parent, mark)
+        try:
+            file.write(mark)
+            file.sync()
+        finally:
+            file.close()
+    except OSError as error:
+        raise StoreError(
+            f"{database.path.parent / MARK_NAME}: cannot be written ({error.strerror}); make directory and "
+            "files writable, choose another with --data DIR, or keep nothing with --memory"
+        ) from None
+    database.begin_life(life.name, boot, jump)
+    return life
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
