@@ -72,7 +72,18 @@ FLOORS: dict[str, list[str]] = {
         # plain data, and the tools of dialling
         *("urls", "dialing", "arguments", "session", "settings", "events", "received", "overlaps", "naming"),
         # behaviour
-        *("dial", "link", "keeper", "outbox", "router", "buffers", "watch", "subscriptions", "streams"),
+        *(
+            "dial",
+            "link",
+            "connecting",
+            "keeper",
+            "outbox",
+            "router",
+            "buffers",
+            "watch",
+            "subscriptions",
+            "streams",
+        ),
         # the face
         *("life", "publishing", "requests", "client", "sync", "__init__"),
     ],

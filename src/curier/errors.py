@@ -68,7 +68,8 @@ class Refused(MqttError):
 
 
 class ConnectRefused(Refused):
-    """The server refused the connection (5.0 section 3.2.2.2).
+    """The server refused the connection (5.0 section 3.2.2.2); ``server_reference`` is where it wants us
+    to go, as it says it (4.11), or "".
 
     ``return_code`` is the number in its CONNACK: 1 to 5 before 5.0 (3.1.1 section 3.2.2.3), else the Reason
     Code; 0 where it was not the server who refused.
@@ -77,6 +78,7 @@ class ConnectRefused(Refused):
     def __init__(self, reason_code: int, reason_string: str = "", return_code: int = 0) -> None:
         super().__init__(reason_code, reason_string)
         self.return_code = return_code
+        self.server_reference = ""
 
 
 class SubscribeRefused(Refused):
@@ -100,7 +102,8 @@ class ConnectionLost(MqttError):
     """The Network Connection ended before the operation was complete, or could not be opened.
 
     ``reason_code`` is that of the server's DISCONNECT where ``by_server``, 0x80 where nobody said one.
-    ``was_open``: was there a connection that carries MQTT?
+    ``was_open``: was there a connection that carries MQTT? ``server_reference`` is where the server wants us
+    to go instead, as it says it (4.11), or "".
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class ConnectionLost(MqttError):
         self.reason_code = reason_code
         self.by_server = by_server
         self.was_open = was_open
+        self.server_reference = ""
 
 
 class QueueFull(MqttError):

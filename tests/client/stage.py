@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, Self, TypeVar, cast
 
-from curier.client import keeper
+from curier.client import connecting
 from curier.client.client import Client
 from curier.client.dial import DialSettings
 from curier.client.life import Life
@@ -86,7 +86,7 @@ def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(lambda _, context: noticed.append(context))
             stage = Stage()
-            monkeypatch.setattr(keeper, "dial", stage.dial)
+            monkeypatch.setattr(connecting, "dial", stage.dial)
             await asyncio.wait_for(test(*args, stage=stage, **kwargs), PATIENCE)
             left = asyncio.all_tasks() - {asyncio.current_task()}
             assert not left, "the client has left a task behind"
@@ -307,7 +307,7 @@ class Stage:
         self.wires.put_nowait(wire)
         return wire.transport, protocol
 
-    def client(self, url: str | list[str] = "mqtt://server", **settings: Any) -> Client:
+    def client(self, url: Any = "mqtt://server", **settings: Any) -> Client:
         """A client that is not entered; its random numbers are always the same."""
         client = Client(ClientSettings(url, **settings))
         client.random = Random(7)

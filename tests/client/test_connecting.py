@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import curier
-from curier.client.keeper import delay_before, is_terminal
+from curier.client.keeper import ENDS, LATER, SOON, delay_after_refusal, delay_before, outlook
 from curier.client.settings import ClientSettings
 from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Pingresp, Publish
 from tests.client.stage import Stage, Watch, make_properties, settle, virtual
@@ -219,19 +219,45 @@ async def test_no_reconnection_if_none_is_wanted(stage: Stage) -> None:
     assert len(stage.dialled) == 1
 
 
-@pytest.mark.parametrize("code", [0x80, 0x88, 0x89, 0x97, 0x9F])
-def test_what_passes(code: int) -> None:
-    assert not is_terminal(curier.ConnectRefused(code))
+CODES = [int(code) for code in curier.ReasonCode if code >= 0x80]
+PASSING = [0x80, 0x83, 0x88, 0x89, 0x8B, 0x8D, 0x93, 0x96, 0x97, 0x98, 0x9C, 0x9F, 0xA0]
+FOR_GOOD = [0x8E, 0x9D]
 
 
-@pytest.mark.parametrize("code", [0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x95, 0x9D])
-def test_what_does_not(code: int) -> None:
-    assert is_terminal(curier.ConnectRefused(code))
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("by", ["CONNACK", "DISCONNECT"])
+def test_what_a_reason_code_means_for_the_next_attempt(code: int, by: str) -> None:
+    error: curier.MqttError = curier.ConnectRefused(code)
+    if by == "DISCONNECT":
+        error = curier.ConnectionLost("", code, by_server=True)
+    passes = code in PASSING
+    assert outlook(error, False, "retry") == (SOON if passes else ENDS)
+    assert outlook(error, True, "retry") == (SOON if passes else ENDS if code in FOR_GOOD else LATER)
+    assert outlook(error, True, "stop") == (SOON if passes else ENDS)
+    for was_connected in (True, False):
+        assert outlook(error, was_connected, {code: "stop"}) == ENDS
+        assert outlook(error, was_connected, {code: "retry"}) == (SOON if passes else LATER)
+    assert outlook(error, True, {0x01: "stop"}) == outlook(error, True, "retry")
+
+
+def test_what_other_errors_mean() -> None:
+    assert outlook(curier.ConnectionLost("cut", 0x87), False, "stop") == SOON
+    assert outlook(curier.StoreError("full"), True, "retry") == ENDS
+    assert outlook(curier.ConfigError("no such file"), False, "retry") == ENDS
+    assert outlook(curier.ConfigError("no such file"), True, "retry") == LATER
+
+
+def test_long_backoff() -> None:
+    reconnect = curier.Reconnect()
+    for refusal, most in ((1, 10.0), (2, 20.0), (5, 160.0), (6, 300.0), (10_000, 300.0)):
+        drawn = [delay_after_refusal(refusal, reconnect, Random(seed)) for seed in range(300)]
+        assert most / 2 <= min(drawn) <= 0.6 * most
+        assert 0.9 * most <= max(drawn) <= most
 
 
 @virtual
-async def test_a_refusal_for_good_ends_the_client(stage: Stage) -> None:
-    async with stage.connect() as (client, wire), Watch(client) as watch:
+async def test_a_refusal_ends_the_client_where_that_is_wanted(stage: Stage) -> None:
+    async with stage.connect(on_refused="stop") as (client, wire), Watch(client) as watch:
         receipt = client.publish_nowait("a", qos=1)
         wire.cut()
         second = await stage.wire()
@@ -243,6 +269,68 @@ async def test_a_refusal_for_good_ends_the_client(stage: Stage) -> None:
         assert watch.kinds()[-1] == "Closed"
         await asyncio.sleep(1000)
         assert len(stage.dialled) == 2
+
+
+@virtual
+async def test_a_refused_reconnection_is_tried_again_after_a_while(stage: Stage) -> None:
+    """An auth service restarts; a token has expired. Nothing is lost meanwhile, and nobody is hurried."""
+    async with stage.connect(client_id="me") as (client, wire), Watch(client) as watch:
+        receipt = client.publish_nowait("a", qos=1)
+        await wire.receive(Publish)
+        wire.cut()
+        for _ in range(8):
+            wire = await stage.wire()
+            await wire.receive(Connect)
+            wire.send(Connack(False, 0x87))
+        wire = await stage.wire()
+        await wire.accept(session_present=True)
+        await wire.published()
+        await receipt
+        pauses = [event for event in watch.events if isinstance(event, curier.Reconnecting)]
+        delays = [pause.delay for pause in pauses[1:]]
+        assert all(isinstance(pause.error, curier.ConnectRefused) for pause in pauses[1:])
+        for delay, most in zip(delays, [10, 20, 40, 80, 160, 300, 300, 300], strict=True):
+            assert most / 2 <= delay <= most
+
+
+@virtual
+async def test_an_administrators_disconnect_passes(stage: Stage) -> None:
+    async with stage.connect() as (client, wire):
+        wire.send(Disconnect(0x98))
+        began = stage.now
+        await (await stage.wire()).accept()
+        assert stage.now - began < 2
+        await settle()
+        assert client.is_connected
+
+
+@virtual
+async def test_the_first_connection_may_be_refused_for_a_while(stage: Stage) -> None:
+    """Where the program says so, code by code."""
+    client = stage.client(retry_first_connect=True, on_refused={0x87: "retry"})
+    connecting = asyncio.ensure_future(client.connect())
+    wire = await stage.wire()
+    await wire.receive(Connect)
+    wire.send(Connack(False, 0x87))
+    await connecting
+    await (await stage.wire()).accept()
+    await settle()
+    assert client.is_connected
+    await client.close()
+
+
+@virtual
+async def test_another_server_is_asked_where_one_refuses(stage: Stage) -> None:
+    async with stage.connect(url=["mqtt://one", "mqtt://two"]) as (client, wire):
+        wire.cut()
+        wire = await stage.wire()
+        assert wire.url.host == "one"
+        wire.send(Connack(False, 0x87))
+        wire = await stage.wire()
+        assert wire.url.host == "two"
+        await wire.accept()
+        await settle()
+        assert client.is_connected
 
 
 @virtual
@@ -472,3 +560,166 @@ def test_settings_that_cannot_be(settings: dict[str, Any], said: str) -> None:
 def test_the_settings_are_the_parameters() -> None:
     for function in (curier.connect, curier.connect_sync):
         assert list(inspect.signature(function).parameters) == [*ClientSettings.__dataclass_fields__]
+
+
+# ---- settings that are asked for, and servers that send on ----
+
+
+@virtual
+async def test_what_changes_is_asked_for_at_each_attempt(stage: Stage) -> None:
+    count = 0
+
+    def username() -> str:
+        return f"user{count}"
+
+    async def password() -> bytes:
+        nonlocal count
+        await asyncio.sleep(1)
+        count += 1
+        return b"token%d" % count
+
+    async def url() -> list[str]:
+        return ["mqtt://one"] if count < 2 else ["mqtt://two"]
+
+    client = stage.client(url=url, username=username, password=password, client_id="me")
+    assert "function" in repr(client)
+    connecting = asyncio.ensure_future(client.connect())
+    seen = []
+    for _ in range(4):
+        wire = await stage.wire()
+        connect = await wire.accept()
+        seen.append((wire.url.host, connect.username, connect.password))
+        await settle()
+        wire.cut()
+    await connecting
+    await client.close()
+    assert seen == [
+        ("one", "user0", b"token1"),
+        ("one", "user1", b"token2"),
+        ("two", "user2", b"token3"),
+        ("two", "user3", b"token4"),
+    ]
+
+
+@virtual
+async def test_headers_and_tls_are_asked_for(stage: Stage) -> None:
+    contexts = [curier.TlsSettings(alpn=(name,)) for name in ("a", "b")]
+    headers = [[("Authorization", name)] for name in ("one", "two")]
+    client = stage.client(
+        "wss://server", tls=iter(contexts).__next__, websocket_headers=iter(headers).__next__
+    )
+    connecting = asyncio.ensure_future(client.connect())
+    for number in range(2):
+        wire = await stage.wire()
+        await wire.accept()
+        await settle()
+        assert stage.settings[number].tls is contexts[number]
+        assert stage.settings[number].websocket_headers == tuple(headers[number])
+        if not number:
+            wire.cut()
+    await connecting
+    await client.close()
+
+
+@virtual
+async def test_a_function_that_fails_is_a_failed_connection(stage: Stage) -> None:
+    """The service that gives tokens is down: at first that is told at once, later it is waited for."""
+    answers: list[Any] = [RuntimeError("key=hunter2"), "good", OSError("down"), OSError("down"), "good"]
+
+    async def password() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    client = stage.client(username="me", password=password)
+    with pytest.raises(curier.ConnectionLost, match="password: its function has failed with") as caught:
+        await client.connect()
+    assert "hunter2" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    connecting = asyncio.ensure_future(client.connect())
+    wire = await stage.wire()
+    await wire.accept()
+    await connecting
+    wire.cut()
+    await (await stage.wire()).accept()
+    await settle()
+    assert client.is_connected
+    await client.close()
+
+
+@virtual
+async def test_a_function_that_never_answers(stage: Stage) -> None:
+    client = stage.client(username="me", password=lambda: asyncio.Event().wait(), connect_timeout=3)
+    began = stage.now
+    with pytest.raises(curier.ConnectionLost, match="password"):
+        await client.connect()
+    assert stage.now - began == pytest.approx(3)
+
+
+@virtual
+async def test_a_function_that_returns_something_else(stage: Stage) -> None:
+    with pytest.raises(TypeError, match="password: its function is to return text, bytes or None, not int"):
+        await stage.client(username="me", password=lambda: 7).connect()
+    with pytest.raises(curier.ConfigError, match="no server"):
+        await stage.client(url=list).connect()
+
+
+SENT_ON = [0x9C, 0x9D]
+
+
+@pytest.mark.parametrize("code", SENT_ON)
+@virtual
+async def test_the_server_reference_of_connack_is_followed(stage: Stage, code: int) -> None:
+    client = stage.client("mqtt://one:1884", username="ana", follow_server_reference=True)
+    connecting = asyncio.ensure_future(client.connect())
+    wire = await stage.wire()
+    await wire.receive(Connect)
+    wire.send(Connack(False, code, make_properties(server_reference="[::1]:1885 :x two")))
+    wire = await stage.wire()
+    assert str(wire.url) == "mqtt://[::1]:1885"
+    assert (await wire.accept()).username == "ana"
+    await connecting
+    assert "[::1]:1885" in repr(client)
+    wire.cut()
+    wire = await stage.wire()
+    assert str(wire.url) == ("mqtt://one:1884" if code == 0x9C else "mqtt://[::1]:1885")
+    await wire.accept()
+    await settle()
+    await client.close()
+
+
+@pytest.mark.parametrize("code", SENT_ON)
+@virtual
+async def test_the_server_reference_of_disconnect_is_followed(stage: Stage, code: int) -> None:
+    async with stage.connect(follow_server_reference=True) as (client, wire):
+        wire.send(Disconnect(code, make_properties(server_reference="two")))
+        wire = await stage.wire()
+        assert str(wire.url) == "mqtt://two:1883"
+        assert (await wire.accept()).clean_start  # it has no session of ours
+        await settle()
+        assert client.is_connected
+
+
+@virtual
+async def test_servers_that_send_in_a_circle(stage: Stage) -> None:
+    client = stage.client("mqtt://one", follow_server_reference=True)
+    connecting = asyncio.ensure_future(client.connect())
+    for other in ("two", "one"):
+        wire = await stage.wire()
+        await wire.receive(Connect)
+        wire.send(Connack(False, 0x9C, make_properties(server_reference=other)))
+    with pytest.raises(curier.ConnectRefused, match="use the server one"):
+        await connecting
+
+
+@virtual
+async def test_servers_that_send_on_for_ever(stage: Stage) -> None:
+    client = stage.client("mqtt://a0", follow_server_reference=True)
+    connecting = asyncio.ensure_future(client.connect())
+    for number in range(6):
+        wire = await stage.wire()
+        await wire.receive(Connect)
+        wire.send(Connack(False, 0x9C, make_properties(server_reference=f"a{number + 1}")))
+    with pytest.raises(curier.ConnectRefused, match="use the server a6"):
+        await connecting

@@ -28,8 +28,8 @@ from curier.codec.packets import (
 from tests.client.stage import Stage, Watch, life_of, make_properties, settle, virtual
 
 SESSION = {"client_id": "me", "session_expiry": 1000}
-WAITED_FOR = [0x00, 0x80, 0x83, 0x89, 0x8B, 0x8D, 0x93, 0x96, 0x97, 0x9C, 0x9F, 0xA0]
-FOR_GOOD = [0x81, 0x82, 0x87, 0x8E, 0x8F, 0x90, 0x94, 0x95, 0x98, 0x99, 0x9A, 0x9B, 0x9D, 0x9E, 0xA1, 0xA2]
+WAITED_FOR = [0x00, 0x80, 0x83, 0x89, 0x8B, 0x8D, 0x93, 0x96, 0x97, 0x98, 0x9C, 0x9F, 0xA0]
+FOR_GOOD = [0x81, 0x82, 0x87, 0x8E, 0x8F, 0x90, 0x94, 0x95, 0x99, 0x9A, 0x9B, 0x9D, 0x9E, 0xA1, 0xA2]
 REFUSED_FOR_NOW = [0x80, 0x83, 0x88, 0x89, 0x97, 0x9C, 0x9F]
 REFUSED_FOR_GOOD = [0x81, 0x82, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x95, 0x99, 0x9A, 0x9B, 0x9D]
 
@@ -57,8 +57,8 @@ async def test_a_disconnect_that_passes(stage: Stage, code: int) -> None:
 @pytest.mark.parametrize("code", FOR_GOOD)
 @virtual
 async def test_a_disconnect_for_good(stage: Stage, code: int) -> None:
-    """The client does not come back; everybody who waits is told why, once and for all."""
-    async with stage.connect(**SESSION) as (client, wire):
+    """With this policy the client does not come back; everybody who waits is told why, once and for all."""
+    async with stage.connect(on_refused="stop", **SESSION) as (client, wire):
         receipt = client.publish_nowait("a", qos=1)
         await wire.receive(Publish)
         reading = asyncio.ensure_future(client.subscribe("b").__anext__())
@@ -92,7 +92,7 @@ async def test_a_refusal_that_passes(stage: Stage, code: int) -> None:
 @pytest.mark.parametrize("code", REFUSED_FOR_GOOD)
 @virtual
 async def test_a_refusal_for_good(stage: Stage, code: int) -> None:
-    async with stage.connect(**SESSION) as (client, wire):
+    async with stage.connect(on_refused="stop", **SESSION) as (client, wire):
         receipt = client.publish_nowait("a", qos=1)
         await settle()
         wire.cut()

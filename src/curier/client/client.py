@@ -71,7 +71,7 @@ class Client(Publisher):
         elif life.is_closing:
             state = "closed"
         else:
-            state = "reconnecting" if life.keeper.connections else "connecting"
+            state = "reconnecting" if life.connector.connections else "connecting"
         return f"<curier.Client{name} for {urls}: {state}>"
 
     # ---- the context ----
@@ -197,7 +197,7 @@ class Client(Publisher):
         made = make_subscriptions(filters, qos, no_local, retain_as_published, retain_handling)
         check_stream(buffer, overflow, ack)
         if keep is None:
-            keep = not life.keeper.ends_session()
+            keep = not life.connector.ends_session()
         return Stream(
             life.subscriptions,
             made,
@@ -237,7 +237,7 @@ class Client(Publisher):
         0x10 where the server says that nobody subscribes to ``topic``, and ``LocalProtocolError`` before 5.0,
         which has no Response Topic.
         """
-        if self._entered().keeper.version != MQTT_50:
+        if self._entered().connector.version != MQTT_50:
             raise LocalProtocolError(
                 PROTOCOL_ERROR, "request needs MQTT 5.0: before, no Response Topic exists"
             )
@@ -288,7 +288,9 @@ class Client(Publisher):
     def version(self) -> int:
         """The Protocol Version in use: 5, 4 (3.1.1) or 3 (3.1)."""
         life = self._life
-        return life.keeper.version if life is not None and life.is_open else self.settings.version or MQTT_50
+        return (
+            life.connector.version if life is not None and life.is_open else self.settings.version or MQTT_50
+        )
 
     @property
     def server_properties(self) -> Properties:
@@ -304,7 +306,7 @@ class Client(Publisher):
             self._elsewhere()
         traffic = life.traffic
         return Statistics(
-            life.keeper.connections,
+            life.connector.connections,
             traffic.publishes_sent,
             traffic.publishes_received,
             traffic.bytes_sent,

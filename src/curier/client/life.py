@@ -12,6 +12,7 @@ from collections.abc import Callable
 from random import Random
 
 from curier.client.buffers import Buffer, Intake
+from curier.client.connecting import Connector
 from curier.client.events import (
     Closed,
     Connected,
@@ -46,6 +47,7 @@ class Life(Owner):
     intake: Intake
     watch: Watch
     router: Router
+    connector: Connector
     keeper: Keeper
     link: Link
     """The connection there is, or was last; before the first one that never was."""
@@ -71,7 +73,7 @@ class Life(Owner):
     @property
     def client_id(self) -> str:
         """The Client Identifier, also where the server assigned it; "" where there is none yet."""
-        state_id = self.keeper.state.client_id if self.is_open else ""
+        state_id = self.connector.state.client_id if self.is_open else ""
         return state_id or self.settings.client_id
 
     @property
@@ -109,7 +111,8 @@ class Life(Owner):
         self.subscriptions = Subscriptions(
             self.link, self.router, self.intake, self.tell, self._hold, settings.linger
         )
-        self.keeper = Keeper(self, state, session.server, self._random)
+        self.connector = Connector(self, state, session.server, self._random)
+        self.keeper = Keeper(self, self.connector, self._random)
         self.is_open = True
 
     async def connect(self) -> None:
@@ -143,7 +146,6 @@ class Life(Owner):
         if self._claim_timer is not None:
             self._claim_timer.cancel()
         self.watch.stop()
-        keeper = self.keeper
         link = self.link
         try:
             if self._task is not None:
@@ -151,7 +153,11 @@ class Life(Owner):
                 await asyncio.wait([self._task])
             link = self.link
             if link.is_connected:
-                if session_expiry is None and keeper.ends_session() and link.connection.session_expiry:
+                if (
+                    session_expiry is None
+                    and self.connector.ends_session()
+                    and link.connection.session_expiry
+                ):
                     session_expiry = 0
                 link.disconnect(reason_code, session_expiry)
             if link.transport is not None:
@@ -220,7 +226,7 @@ class Life(Owner):
         """CONNACK; see ``Owner``. The subscriptions go first, so that answers to what is published find
         them.
         """
-        is_first = not self.keeper.connections
+        is_first = not self.connector.connections
         self.session.met(link.server)
         self.link = self.outbox.link = link
         self.intake.connected(link)

@@ -71,11 +71,15 @@ def note(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
+def _reference(properties: Properties | None) -> str:
+    """The server that is to be used instead (4.11), or ""."""
+    return (properties.server_reference or "") if properties is not None else ""
+
+
 def _with_reference(why: str, properties: Properties | None) -> str:
-    """What the server says, and which it wants to be used instead of it (4.11): the user may, we do not."""
-    if properties is None or properties.server_reference is None:
-        return why
-    return f"{why}{'; ' if why else ''}use the server {properties.server_reference}"
+    """What the server says, and where it wants us to go; only with ``follow_server_reference`` we do."""
+    reference = _reference(properties)
+    return f"{why}{'; ' if why else ''}use the server {reference}" if reference else why
 
 
 class Owner:
@@ -375,12 +379,16 @@ class Link(asyncio.Protocol):
                 why = _with_reference(event.reason_string, event.properties)
                 code = event.reason_code
                 number = code if self.connection.version == MQTT_50 else REASON_CODES.index(code)
-                self.accepted.set_exception(ConnectRefused(code, why, number))
+                refused = ConnectRefused(code, why, number)
+                refused.server_reference = _reference(event.properties)
+                self.accepted.set_exception(refused)
         elif isinstance(event, Disconnected):
             said = f"the server ended the connection with Reason Code 0x{event.reason_code:02X}"
             reason = _with_reference(event.why, event.properties)
             why = (f"{said}: {reason}" if reason else said) if event.by_server else event.why
             self._end(why, None, event.reason_code, event.by_server)
+            if self.error is not None:
+                self.error.server_reference = _reference(event.properties)
         elif isinstance(event, Tolerated):
             self.owner.on_tolerated(self, event)
         elif isinstance(event, AuthContinue):

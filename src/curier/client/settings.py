@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
 from curier.client.arguments import check_pairs, check_texts
 from curier.client.dialing.tls import TlsSettings
@@ -16,7 +16,12 @@ from curier.codec.primitives import encode_topic
 from curier.errors import ConfigError, LocalProtocolError
 from curier.types import Message, Will
 
+T = TypeVar("T")
+Asked: TypeAlias = Callable[[], T | Awaitable[T]]
+"""A function, or an async one, that gives a setting when it is needed: at each attempt to connect."""
+
 Offline: TypeAlias = Literal["queue", "wait", "raise"]
+OnRefused: TypeAlias = Literal["retry", "stop"]
 
 MOST_BYTES: Final = 65535
 """Of a will's payload (3.1.3.4)."""
@@ -27,14 +32,16 @@ class Reconnect:
     """How a lost connection is opened again: exponential backoff with full jitter.
 
     Before attempt n the client waits a random time between 0 and ``min(first * 2**(n-1), longest)`` seconds.
-    ``attempts`` in a row may fail before the client gives up; None: it never does. A list of servers is tried
-    once through in each attempt. What cannot get better by waiting is never tried again: see
-    ``keeper.is_terminal``.
+    Where the server refuses, it waits longer: ``min(first_refused * 2**(n-1), longest_refused)`` seconds
+    after the n-th refusal in a row, or down to half of that. ``attempts`` in a row may fail before the client
+    gives up; None: it never does. A list of servers is tried once through in each attempt.
     """
 
     first: float = 1.0
     longest: float = 60.0
     attempts: int | None = None
+    first_refused: float = 10.0
+    longest_refused: float = 300.0
 
 
 class Authentication:
@@ -62,9 +69,14 @@ class Authentication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """All settings of a client. Times are in seconds. ``check`` raises ``ConfigError``."""
+    """All settings of a client. Times are in seconds. ``check`` raises ``ConfigError``, or ``TypeError``.
 
-    url: str | Sequence[str] = field(default="mqtt://localhost", kw_only=False)
+    ``url``, ``username``, ``password``, ``tls`` and ``websocket_headers`` may be functions, or async ones,
+    without parameters: they are asked at each attempt to connect, within the event loop of the client. What
+    they raise counts as a connection that failed.
+    """
+
+    url: str | Sequence[str] | Asked[str | Sequence[str]] = field(default="mqtt://localhost", kw_only=False)
     """``mqtt://``, ``mqtts://``, ``ws://``, ``wss://`` or ``unix://``; of several the next takes over when
     one fails.
     """
@@ -72,10 +84,10 @@ class ClientSettings:
     client_id: str = ""
     """Client Identifier; "": the server assigns one, or before 5.0 a random one is made."""
 
-    username: str | None = None
+    username: str | Asked[str | None] | None = None
     """User Name; overrides that of the URL."""
 
-    password: str | bytes | None = field(default=None, repr=False)
+    password: str | bytes | Asked[str | bytes | None] | None = field(default=None, repr=False)
     """Password; overrides that of the URL. Never shown."""
 
     version: int | None = None
@@ -103,7 +115,7 @@ class ClientSettings:
     session: Session | None = None
     """``Session.memory()``, the default, or ``Session.disk(path)``."""
 
-    tls: ssl.SSLContext | TlsSettings | None = None
+    tls: ssl.SSLContext | TlsSettings | Asked[ssl.SSLContext | TlsSettings | None] | None = None
     """For ``mqtts://`` and ``wss://``; None: the system's certificate authorities, host name checked."""
 
     proxy: str | None = None
@@ -112,7 +124,9 @@ class ClientSettings:
     local_address: str | None = None
     """The address, or the name of one, of this machine that TCP connections come from; None: any."""
 
-    websocket_headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    websocket_headers: Sequence[tuple[str, str]] | Asked[Sequence[tuple[str, str]]] = field(
+        default=(), repr=False
+    )
     """Names and values added to the WebSocket handshake; never shown."""
 
     connect_timeout: float = 10.0
@@ -126,6 +140,19 @@ class ClientSettings:
 
     reconnect: Reconnect | None = Reconnect()
     """How to come back after a connection is lost; None: the client ends with it."""
+
+    on_refused: OnRefused | Mapping[int, OnRefused] = "retry"
+    """What to do when the server refuses a client that it has accepted before: try again, after a longer
+    while, or stop. A mapping has Reason Codes, those that it does not have are tried again. A client that was
+    taken over by one of the same name (0x8E), or whose server has moved for good (0x9D), stops unless the
+    mapping says otherwise. A refusal of the first connection stops, unless the mapping says otherwise and
+    ``retry_first_connect`` is set.
+    """
+
+    follow_server_reference: bool = False
+    """Go where the server sends us (5.0 section 4.11)? With user name and password: only with servers that
+    are trusted to choose who gets them.
+    """
 
     offline: Offline = "queue"
     """A publish while not connected is queued, waits, or raises ``ConnectionLost``."""
@@ -184,9 +211,13 @@ class ClientSettings:
     """A resumed session may bring messages nobody subscribes to yet: so long they wait, unacknowledged."""
 
     def check(self) -> None:
-        """Raise ``ConfigError`` for the first setting that cannot be."""
+        """Raise ``ConfigError`` for the first setting that cannot be, ``TypeError`` for a wrong type."""
+        for name, (kinds, expected) in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) and not (name in CHANGING and callable(value)):
+                raise TypeError(f"{name}: {expected}, not {type(value).__name__}")
         urls = self.urls()
-        if not urls:
+        if not urls and not callable(self.url):
             raise ConfigError("url: at least one is needed, such as mqtt://localhost")
         for url in urls:
             parse_server_url(url)
@@ -196,23 +227,13 @@ class ClientSettings:
             raise ConfigError(f"version: 5, 4 (for 3.1.1), 3 (for 3.1) or None, not {self.version!r}")
         if self.offline not in get_args(Offline):
             raise ConfigError(f'offline: "queue", "wait" or "raise", not {self.offline!r}')
-        for name, kinds, expected in _KINDS:
-            if not isinstance(getattr(self, name), kinds):
-                raise ConfigError(f"{name}: {expected}, not {type(getattr(self, name)).__name__}")
         for name, least, most in _RANGES:
             _check_number(name, getattr(self, name), least, most)
-        try:
-            check_pairs("user_properties", self.user_properties)
+        check_pairs("user_properties", self.user_properties)
+        if not callable(self.websocket_headers):
             check_pairs("websocket_headers", self.websocket_headers)
-            self._check_topics()
-        except TypeError as error:
-            raise ConfigError(str(error)) from None
-        if self.reconnect is not None:
-            _check_number("reconnect: first", self.reconnect.first, 0.0, 1e9)
-            _check_number("reconnect: longest", self.reconnect.longest, 0.0, 1e9)
-            _check_number("reconnect: attempts", self.reconnect.attempts, 0, _FOREVER)
-            if self.reconnect.first > self.reconnect.longest:
-                raise ConfigError("reconnect: 0 <= first <= longest")
+        self._check_topics()
+        self._check_reconnect()
         if self.authentication is not None:
             if not self.authentication.method:
                 raise ConfigError("authentication: its method has no name")
@@ -221,6 +242,26 @@ class ClientSettings:
         if self.clean_start is False and not self.client_id and self.session is None:
             raise ConfigError("clean_start: False needs a client_id: under which session should it go on?")
 
+    def _check_reconnect(self) -> None:
+        words = self.on_refused.values() if isinstance(self.on_refused, Mapping) else [self.on_refused]
+        for word in words:
+            if word not in get_args(OnRefused):
+                raise ConfigError(f'on_refused: "retry" or "stop", or a mapping to them, not {word!r}')
+        if isinstance(self.on_refused, Mapping) and not all(
+            isinstance(code, int) for code in self.on_refused
+        ):
+            raise TypeError("on_refused: the keys are Reason Codes, such as 0x87")
+        given = self.reconnect
+        if given is None:
+            return
+        for name in ("first", "longest", "first_refused", "longest_refused"):
+            _check_number(f"reconnect: {name}", getattr(given, name), 0.0, 1e9)
+        _check_number("reconnect: attempts", given.attempts, 0, _FOREVER)
+        if given.first > given.longest:
+            raise ConfigError("reconnect: 0 <= first <= longest")
+        if given.first_refused > given.longest_refused:
+            raise ConfigError("reconnect: 0 <= first_refused <= longest_refused")
+
     def _check_topics(self) -> None:
         """The will, and where responses come."""
         _check_topic("response_prefix", self.response_prefix)
@@ -228,7 +269,7 @@ class ClientSettings:
             return
         given: object = self.will.message
         if not isinstance(given, Message):
-            raise ConfigError("will: a curier.Will(curier.Message(topic, payload))")
+            raise TypeError("will: a curier.Will(curier.Message(topic, payload))")
         message = given
         _check_topic("will", message.topic)
         if message.response_topic is not None:
@@ -244,34 +285,50 @@ class ClientSettings:
 
     def shown_urls(self) -> str:
         """The servers, without passwords."""
+        if callable(self.url):
+            return "servers that a function names"
         return ", ".join(str(parse_server_url(url)) for url in self.urls())
 
     def urls(self) -> list[str]:
-        """The servers, in the order they are tried."""
+        """The servers, in the order they are tried; none where a function is to be asked for them."""
+        if callable(self.url):
+            return []
         urls: object = [self.url] if isinstance(self.url, str) else self.url
         if isinstance(urls, (list, tuple)) and all(isinstance(url, str) for url in urls):
             return list(urls)
-        raise ConfigError(f"url: text, or a list of texts, not {type(urls).__name__}")
+        raise TypeError("url: text, or a list of texts")
 
 
 _FOREVER: Final = 0xFFFFFFFF
 _TEXT: Final = (str, type(None))
 _FLAG: Final = "True or False"
-_KINDS: Final[tuple[tuple[str, tuple[type, ...], str], ...]] = (
-    ("client_id", (str,), "text"),
-    ("username", _TEXT, "text or None"),
-    ("password", (str, bytes, type(None)), "text, bytes or None"),
-    ("local_address", _TEXT, "text or None"),
-    ("clean_start", (bool, type(None)), "True, False or None"),
-    ("will", (Will, type(None)), "a curier.Will or None"),
-    ("session", (Session, type(None)), "curier.Session.disk(path), curier.Session.memory() or None"),
-    ("tls", (TlsSettings, ssl.SSLContext, type(None)), "a curier.TlsSettings, an ssl.SSLContext or None"),
-    ("retry_first_connect", (bool,), _FLAG),
-    ("reconnect", (Reconnect, type(None)), "a curier.Reconnect, or None for never"),
-    ("authentication", (Authentication, type(None)), "an object of a subclass of curier.Authentication"),
-    ("response_prefix", (str,), "text"),
-    ("shared_sessions", (bool,), _FLAG),
-)
+CHANGING: Final[dict[str, tuple[tuple[type, ...], str]]] = {
+    "url": ((str, list, tuple), "text, or a list of texts"),
+    "username": (_TEXT, "text or None"),
+    "password": ((str, bytes, type(None)), "text, bytes or None"),
+    "tls": ((TlsSettings, ssl.SSLContext, type(None)), "a curier.TlsSettings, an ssl.SSLContext or None"),
+    "websocket_headers": ((list, tuple), "a list of pairs of text"),
+}
+"""Settings that may be functions, with the types of what they return."""
+
+_KINDS: Final[dict[str, tuple[tuple[type, ...], str]]] = {
+    **CHANGING,
+    "client_id": ((str,), "text"),
+    "proxy": (_TEXT, "text or None"),
+    "local_address": (_TEXT, "text or None"),
+    "version": ((int, type(None)), "5, 4 (for 3.1.1), 3 (for 3.1) or None"),
+    "clean_start": ((bool, type(None)), "True, False or None"),
+    "will": ((Will, type(None)), "a curier.Will or None"),
+    "session": ((Session, type(None)), "curier.Session.disk(path), curier.Session.memory() or None"),
+    "retry_first_connect": ((bool,), _FLAG),
+    "reconnect": ((Reconnect, type(None)), "a curier.Reconnect, or None for never"),
+    "on_refused": ((str, Mapping), '"retry" or "stop", or a mapping of Reason Codes to them'),
+    "follow_server_reference": ((bool,), _FLAG),
+    "offline": ((str,), '"queue", "wait" or "raise"'),
+    "authentication": ((Authentication, type(None)), "an object of a subclass of curier.Authentication"),
+    "response_prefix": ((str,), "text"),
+    "shared_sessions": ((bool,), _FLAG),
+}
 # Where a bound is a float, seconds may have fractions.
 _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
     ("session_expiry", 0, _FOREVER),
@@ -310,11 +367,13 @@ def _check_number(name: str, value: object, least: float, most: float) -> None:
         what = "a whole number, "
     elif least <= value <= most:
         return
-    raise ConfigError(f"{name}: {what}{least} to {most}, not {value!r}")
+    raise (TypeError if what else ConfigError)(f"{name}: {what}{least} to {most}, not {value!r}")
 
 
 def _check_topic(name: str, topic: str) -> None:
     try:
         encode_topic(topic)
-    except (LocalProtocolError, TypeError, AttributeError, UnicodeEncodeError) as error:
+    except (TypeError, AttributeError):
+        raise TypeError(f"{name}: a Topic Name is text, not {type(topic).__name__}") from None
+    except (LocalProtocolError, UnicodeEncodeError) as error:
         raise ConfigError(f"{name}: {topic!r} is no Topic Name: {error}") from None

@@ -13,7 +13,7 @@ User, password and a Unix path are percent-encoded UTF-8 (RFC 3986). What a URL 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
@@ -132,6 +132,25 @@ def parse_proxy_url(url: str) -> ProxyUrl:
     scheme = "http" if parts.scheme == "http" else "socks5"
     port = _port(parts, shown, _PROXY_PORTS[parts.scheme])
     return ProxyUrl(scheme, _host(parts, shown), port, username, password)
+
+
+def parse_references(reference: str, url: ServerUrl) -> list[ServerUrl]:
+    """The servers of a Server Reference (4.11): hosts with or without ports, with spaces between.
+
+    They are reached as ``url`` is, by its scheme and path, and by its port where they have none. What cannot
+    be read is left out: it is a stranger's.
+    """
+    found = []
+    for one in reference.split():
+        host, port = one, ""
+        if not one.endswith("]") and ":" in one:
+            host, _, port = one.rpartition(":")
+        try:
+            there = parse_server_url(f"{url.scheme}://{host}:{port or url.port}")
+        except ConfigError:
+            continue
+        found.append(replace(url, host=there.host, port=there.port))
+    return found if url.scheme != "unix" else []
 
 
 def _split(url: str, schemes: dict[str, int], meant: dict[str, str], usual: str) -> tuple[SplitResult, str]:
