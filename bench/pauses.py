@@ -56,7 +56,7 @@ def measure(load: list[str] | None) -> float:
                     subprocess.run([*CURIER, "bench", *load, url], check=True, capture_output=True)
                 time.sleep(1.0)
                 while len(told):
-                    longest = max(longest, float(told.get().payload.split()[0]))
+                    longest = max(longest, float(told.get().payload))
         finally:
             broker.terminate()
     return longest

@@ -94,7 +94,7 @@ def measure(directory: Path) -> tuple[float, float, int, float]:
         ):
             until = time.monotonic() + SECONDS_AFTER
             while time.monotonic() < until:
-                longest = max(longest, float(told.get().payload.split()[0]))
+                longest = max(longest, float(told.get().payload))
     finally:
         broker.terminate()
         _, log = broker.communicate()

@@ -30,6 +30,7 @@ from curier.loglines import logger, printable, tell_left_out
 from curier.logs import LogHook
 from curier.net import reactor
 from curier.net.clock import Clock
+from curier.net.host import Process
 from curier.net.listening import bind
 from curier.net.transports import TransportServer
 from curier.net.turn import Turn
@@ -157,6 +158,7 @@ class Broker:
             authentication_methods=authenticator.methods if authenticator is not None else frozenset(),
             asks_authorization=self.authorizer is not None,
         )
+        core.host = Process()
         for hook in (LogHook(), *self._hooks):
             core.add_hook(hook)
         if self.authorizer is not None:

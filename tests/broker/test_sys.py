@@ -6,6 +6,7 @@ import pytest
 
 from curier.broker import keeping
 from curier.broker.model import ServerSession
+from curier.broker.state import Host
 from curier.broker.sys_topics import COUNTED_PER_STEP
 from curier.codec import packets as p
 from curier.session.message import ApplicationMessage
@@ -162,10 +163,56 @@ def test_the_numbers_are_right(told: Net) -> None:
         "publish/messages/dropped": "0",
         "retained messages/count": str(retained),
         "messages/stored": str(retained + 2),
-        "subscriptions/count": "2",
+        "subscriptions/count": "1",
         "shared_subscriptions/count": "1",
         "messages/received": str(3 + 1 + 4),
     }.items() <= values.items()
+
+
+def test_what_is_stored_counts_by_its_payload(told: Net) -> None:
+    base = told.core.statistics.stored_payload
+    reader = told.connect("reader", expiry=1000)
+    reader.subscribe("long/topic", "$share/g/long/topic")
+    told.connect("other").subscribe("$share/g/long/topic", "$share/h/long/topic")
+    sender = told.connect("sender")
+    reader.drop()
+    sender.publish("long/topic", b"12345", 1, user_properties=[("k", "v")])
+    sender.publish("kept", b"123", 1, True)
+    sender.publish("kept", b"12", 1, True)
+    assert told.core.statistics.stored_payload == base + 5 + 2
+    told.advance(10)
+    values = now(told)
+    assert (values["subscriptions/count"], values["shared_subscriptions/count"]) == ("1", "3")
+    told.connect("reader").drop()
+    sender.publish("kept", b"", 1, True)
+    told.core.retained.remove(b"")
+    base = sum(len(payload) for payload in now(told).values())
+    assert told.core.statistics.stored_payload == base
+
+
+def test_connections_and_connects_are_told_apart(told: Net) -> None:
+    for _ in range(5):
+        told.open()
+    told.connect("c")
+    told.advance(10)
+    values = now(told)
+    assert float(values["load/sockets/1min"]) > 5 * float(values["load/connections/1min"]) > 0
+
+
+def test_memory_is_told_where_it_is_known(told: Net) -> None:
+    class Process(Host):
+        size = 3000
+
+        def memory(self) -> int:
+            return self.size
+
+    told.advance(10)
+    assert "heap/current" not in now(told)
+    told.core.host = process = Process()
+    told.advance(10)
+    process.size = 2000
+    told.advance(10)
+    assert (now(told)["heap/current"], now(told)["heap/maximum"]) == ("2000", "3000")
 
 
 def test_bytes_are_counted_as_they_come_and_go(told: Net) -> None:
@@ -195,6 +242,6 @@ def test_load_averages_follow_the_rate(told: Net) -> None:
 def test_the_longest_turn_is_told_once(told: Net) -> None:
     told.core.statistics.longest_turn = 0.0123
     told.advance(10)
-    assert now(told)["turn/longest"] == "12.3 ms"
+    assert now(told)["turn/longest"] == "12.3"
     told.advance(10)
-    assert now(told)["turn/longest"] == "0.0 ms"
+    assert now(told)["turn/longest"] == "0.0"

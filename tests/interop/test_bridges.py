@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,7 +10,7 @@ from typing import Any
 import pytest
 
 import curier
-from tests.conftest import require_peer
+from tests.interop.mosquitto_process import MosquittoProcess, free_port
 from tests.interop.process import BrokerProcess
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
@@ -27,56 +23,20 @@ VERSIONS = pytest.mark.parametrize("version", ["mqttv31", "mqttv311", "mqttv50",
 """What ``bridge_protocol_version`` says; the last has everything by default."""
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-class Mosquitto:
-    """A Mosquitto with a bridge to the broker at ``remote``; it can be killed and started again."""
-
-    def __init__(self, folder: Path, remote: int, version: str) -> None:
-        self.port = free_port()
-        self.config = folder / "mosquitto.conf"
-        self.config.write_text(
-            "\n".join(
-                [
-                    f"listener {self.port} 127.0.0.1",
-                    "allow_anonymous true",
-                    "connection hall",
-                    f"address 127.0.0.1:{remote}",
-                    "remote_clientid hall",
-                    "cleansession false",
-                    "restart_timeout 1",
-                    "topic out/# out 1",
-                    "topic in/# in 1",
-                    "topic both/# both 1",
-                    *([f"bridge_protocol_version {version}"] if version else []),
-                ]
-            )
-            + "\n"
-        )
-        self.start()
-
-    def start(self) -> None:
-        command = [require_peer("mosquitto"), "-c", str(self.config)]
-        self.popen = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + TIMEOUT
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert time.monotonic() < deadline, "Mosquitto does not listen"
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        self.popen.send_signal(signal.SIGKILL)
-        self.popen.wait(TIMEOUT)
-
-    def close(self) -> None:
-        if self.popen.poll() is None:
-            self.kill()
+def bridge(folder: Path, remote: int, version: str) -> MosquittoProcess:
+    """A Mosquitto with a bridge to the broker at ``remote``."""
+    return MosquittoProcess(
+        folder,
+        "connection hall",
+        f"address 127.0.0.1:{remote}",
+        "remote_clientid hall",
+        "cleansession false",
+        "restart_timeout 1",
+        "topic out/# out 1",
+        "topic in/# in 1",
+        "topic both/# both 1",
+        *([f"bridge_protocol_version {version}"] if version else []),
+    )
 
 
 def kill(broker: BrokerProcess) -> None:
@@ -130,7 +90,7 @@ def payloads(stream: curier.SyncStream, last: bytes) -> list[bytes]:
 @VERSIONS
 def test_a_bridge_carries_messages_in_out_and_both_ways_once(tmp_path: Path, version: str) -> None:
     broker = BrokerProcess(tmp_path, memory=True)
-    with closing(broker), closing(Mosquitto(tmp_path, broker.port, version)) as mosquitto:
+    with closing(broker), closing(bridge(tmp_path, broker.port, version)) as mosquitto:
         wait_for_bridge(broker.port)
         with (
             watching(broker.port, "out/#", "both/#") as (here, (out, both_here)),
@@ -170,7 +130,7 @@ def test_nothing_is_lost_when_the_broker_is_killed(
 ) -> None:
     broker = start()
     stays: dict[str, Any] = {"client_id": "watch", "session_expiry": 3600, "clean_start": False}
-    with closing(Mosquitto(tmp_path, broker.port, version)) as mosquitto:
+    with closing(bridge(tmp_path, broker.port, version)) as mosquitto:
         wait_for_bridge(broker.port)
         with (
             watching(broker.port, "out/#", **stays) as (_, (out,)),
@@ -191,7 +151,7 @@ def test_nothing_is_lost_when_both_sides_are_killed(
     is kept for them while they are away [MQTT-3.1.2-23].
     """
     broker = start()
-    with closing(Mosquitto(tmp_path, broker.port, "mqttv311")) as mosquitto:
+    with closing(bridge(tmp_path, broker.port, "mqttv311")) as mosquitto:
         wait_for_bridge(broker.port)
         mosquitto.kill()
         with watching(broker.port) as (here, _):

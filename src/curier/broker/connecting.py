@@ -51,6 +51,7 @@ MAX_CONNECT_SIZE: Final = 1024 * 1024  # of packets before CONNACK: strangers ge
 
 def begin(broker: BrokerState, connection: BrokerConnection, packet: Connect, now: float) -> None:
     """A well-formed CONNECT: check what can be checked, then ask who it is."""
+    broker.statistics.connects += 1
     reason_code, why = _check(broker, packet)
     if reason_code:
         telling.refused(broker, connection, reason_code, why)

@@ -120,6 +120,7 @@ def end_session(broker: BrokerState, session: ServerSession, why: str, now: floa
             session.outgoing.forget(entry)
         session.journal.add(SessionEnded(session.number))
     broker.statistics.queued_bytes -= session.outgoing.queued_bytes
+    broker.statistics.stored_payload -= session.outgoing.queued_payload()
     session.clear()
     if session.watch is not None:
         broker.deadlines.cancel(session.watch)

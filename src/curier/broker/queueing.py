@@ -47,12 +47,14 @@ def put(broker: BrokerState, outgoing: OutgoingFlow, entry: Outgoing) -> None:
     """Put ``entry`` at the end of a queue."""
     outgoing.append(entry)
     broker.statistics.queued_bytes += entry.message.size()
+    broker.statistics.stored_payload += len(entry.message.payload)
 
 
 def take(broker: BrokerState, outgoing: OutgoingFlow) -> Outgoing:
     """Take the first entry from a queue that has one."""
     entry = outgoing.pop()
     broker.statistics.queued_bytes -= entry.message.size()
+    broker.statistics.stored_payload -= len(entry.message.payload)
     return entry
 
 

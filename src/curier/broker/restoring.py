@@ -93,12 +93,12 @@ class Restorer(FlowRestorer):
         previous = broker.retained.remove(record.topic)
         if previous is not None:
             previous.references -= 1
-            broker.statistics.retained_bytes -= previous.size()
+            retaining.count(broker, previous, -1)
         if record.message:
             message = self._messages[record.message]
             message.references += 1
             broker.retained.set(record.topic, message)
-            broker.statistics.retained_bytes += message.size()
+            retaining.count(broker, message, 1)
             if message.expires_at:
                 retaining.wake_sweep(broker, message.expires_at)
 
@@ -118,6 +118,7 @@ class Restorer(FlowRestorer):
         left: list[ServerSession] = []
         for session in list(broker.sessions.values()):
             broker.statistics.queued_bytes += session.outgoing.queued_bytes
+            broker.statistics.stored_payload += session.outgoing.queued_payload()
             if self._leave(session, now):
                 left.append(session)
         LeftSessions(broker, left).start(now)

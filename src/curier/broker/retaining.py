@@ -25,7 +25,7 @@ def retain(broker: BrokerState, message: ApplicationMessage) -> str:
     if not message.payload:  # [MQTT-3.3.1-6] [MQTT-3.3.1-7]
         removed = broker.retained.remove(topic)
         if removed is not None:
-            statistics.retained_bytes -= removed.size()
+            count(broker, removed, -1)
             _forget(broker, removed)
         return ""
     previous = broker.retained.get(topic)
@@ -38,7 +38,9 @@ def retain(broker: BrokerState, message: ApplicationMessage) -> str:
     if size > 0 and statistics.retained_bytes + size > broker.options.max_retained_bytes:
         return f"retained messages fill their {broker.options.max_retained_bytes} bytes"
     broker.retained.set(topic, message)  # [MQTT-3.3.1-5]
-    statistics.retained_bytes += size
+    count(broker, message, 1)
+    if previous is not None:
+        count(broker, previous, -1)
     if broker.journal is not None and not is_told_by_server(topic):
         broker.journal.add(Retained(topic, broker.journal.add_message(message)))
         if previous is not None:
@@ -46,6 +48,12 @@ def retain(broker: BrokerState, message: ApplicationMessage) -> str:
     if message.expires_at != NEVER:
         wake_sweep(broker, message.expires_at)
     return ""
+
+
+def count(broker: BrokerState, message: ApplicationMessage, change: int) -> None:
+    """A message is retained (``change`` 1), or is no more (-1)."""
+    broker.statistics.retained_bytes += change * message.size()
+    broker.statistics.stored_payload += change * len(message.payload)
 
 
 def _forget(broker: BrokerState, message: ApplicationMessage) -> None:
@@ -58,7 +66,7 @@ def _forget(broker: BrokerState, message: ApplicationMessage) -> None:
 def expire(broker: BrokerState, message: ApplicationMessage) -> None:
     """Remove a retained message whose Message Expiry Interval has passed (3.3.1.3)."""
     broker.retained.remove(message.topic)
-    broker.statistics.retained_bytes -= message.size()
+    count(broker, message, -1)
     broker.statistics.expired_messages += 1
     _forget(broker, message)
 

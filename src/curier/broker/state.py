@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import final
 
+from mypy_extensions import mypyc_attr
+
 from curier.broker.deadlines import Deadline, Deadlines
 from curier.broker.effects import Effect
 from curier.broker.hooks import Hooks, HookTap
@@ -21,12 +23,22 @@ from curier.session.message import ApplicationMessage
 from curier.topics.retained import RetainedTree, RetainedWalk
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Host:
+    """What a broker cannot know of the process it runs in; whoever drives it may."""
+
+    def memory(self) -> int:
+        """Bytes that the process has in memory; 0: not known."""
+        return 0
+
+
 @final
 class Statistics:
     """Counters of a broker's life; ``protocol.connection.Traffic`` counts packets and bytes."""
 
     def __init__(self) -> None:
         self.accepted: int = 0  # Network Connections
+        self.connects: int = 0  # CONNECT packets
         self.connected: int = 0  # clients with a CONNACK, now
         self.connected_maximum: int = 0
         self.refused: int = 0  # connections, subscriptions and messages refused within the rules
@@ -35,8 +47,10 @@ class Statistics:
         self.expired_messages: int = 0
         self.expired_sessions: int = 0
         self.retained_bytes: int = 0
-        self.subscriptions: int = 0  # of all sessions
+        self.subscriptions: int = 0  # of all sessions, but for shared ones
+        self.shared_subscriptions: int = 0  # of all sessions
         self.queued_bytes: int = 0  # of messages that wait in the queues of all sessions
+        self.stored_payload: int = 0  # bytes of payload of both
         self.longest_turn: float = (
             0.0  # seconds others had to wait, at most, since $SYS told of it; the driver's
         )
@@ -90,6 +104,7 @@ class BrokerState:
             options.output_hard_limit, options.output_soft_limit + options.max_packet_size + MIB
         )
         self.started_at: float = now
+        self.host: Host = Host()
         # -- counters, deadlines, hooks --
         self.traffic: Traffic = Traffic()
         self.statistics: Statistics = Statistics()

@@ -189,8 +189,15 @@ def attach(
         broker.router.add(topic_filter, subscription)
     before = len(session.subscriptions)
     session.subscriptions[topic_filter] = subscription
-    broker.statistics.subscriptions += len(session.subscriptions) - before
+    _count(broker, subscription, len(session.subscriptions) - before)
     return subscription
+
+
+def _count(broker: BrokerState, subscription: Subscription, change: int) -> None:
+    if isinstance(subscription, Member):
+        broker.statistics.shared_subscriptions += change
+    else:
+        broker.statistics.subscriptions += change
 
 
 def _group(broker: BrokerState, topic_filter: bytes) -> SharedGroup:
@@ -235,7 +242,7 @@ def detach(
     """Take a subscription that is out of its session out of the table too; a Shared Subscription goes with
     its last member (4.8.2).
     """
-    broker.statistics.subscriptions -= 1
+    _count(broker, subscription, -1)
     if not isinstance(subscription, Member):
         broker.router.remove(topic_filter, session.number)
         return

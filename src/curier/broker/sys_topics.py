@@ -1,6 +1,7 @@
 """How the broker is, told under ``$SYS/broker``.
 
-The names are the ones people's dashboards read already, Mosquitto's; each value is text.
+The names are the ones people's dashboards read already, Mosquitto's, and mean the same; each value is text, a
+bare number but for ``version`` and ``uptime``, which are as Mosquitto has them.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class SysPublisher(Deadline):
         self._loads: dict[str, LoadAverage] = {}
         self._fired_at: float = broker.started_at
         self._place: int = 0  # of the first session that is not counted yet
+        self._heap_maximum: int = 0
         self._counted: int = 0  # messages that the sessions counted so far have in their queues and inflight
 
     def fire(self, now: float) -> float:
@@ -67,7 +69,7 @@ class SysPublisher(Deadline):
         statistics = broker.statistics
         away = len(broker.sessions) - statistics.connected
         queued = self._counted
-        return {
+        values = {
             "version": VERSION,
             "uptime": f"{int(now - broker.started_at)} seconds",
             "clients/total": str(len(broker.sessions)),
@@ -81,7 +83,7 @@ class SysPublisher(Deadline):
             "messages/sent": str(traffic.packets_sent),
             "messages/stored": str(queued + len(broker.retained)),
             "store/messages/count": str(queued + len(broker.retained)),
-            "store/messages/bytes": str(statistics.queued_bytes + statistics.retained_bytes),
+            "store/messages/bytes": str(statistics.stored_payload),
             "publish/messages/received": str(traffic.publishes_received),
             "publish/messages/sent": str(traffic.publishes_sent),
             "publish/messages/dropped": str(statistics.dropped),
@@ -91,9 +93,15 @@ class SysPublisher(Deadline):
             "bytes/sent": str(traffic.bytes_sent),
             "retained messages/count": str(len(broker.retained)),
             "subscriptions/count": str(statistics.subscriptions),
-            "shared_subscriptions/count": str(len(broker.groups)),
-            "turn/longest": f"{statistics.longest_turn * 1000:.1f} ms",
+            "shared_subscriptions/count": str(statistics.shared_subscriptions),
+            "turn/longest": f"{statistics.longest_turn * 1000:.1f}",  # milliseconds
         }
+        heap = broker.host.memory()
+        if heap:
+            self._heap_maximum = max(self._heap_maximum, heap)
+            values["heap/current"] = str(heap)
+            values["heap/maximum"] = str(self._heap_maximum)
+        return values
 
     def _add_loads(self, values: dict[str, str], elapsed: float) -> None:
         """Averages per minute over about 1, 5 and 15 minutes, as ``load/.../1min`` and so on."""
@@ -108,7 +116,7 @@ class SysPublisher(Deadline):
             ("bytes/received", traffic.bytes_received),
             ("bytes/sent", traffic.bytes_sent),
             ("sockets", broker.statistics.accepted),
-            ("connections", broker.statistics.accepted),
+            ("connections", broker.statistics.connects),
         ):
             load = self._loads.get(name)
             if load is None:

@@ -238,6 +238,10 @@ class OutgoingFlow:
         self.queued_bytes -= entry.message.size()
         return entry
 
+    def queued_payload(self) -> int:
+        """Bytes of payload that wait in the queue."""
+        return sum([len(entry.message.payload) for entry in self.queue])
+
     def next_packet_id(self) -> int:
         """An unused, non-zero Packet Identifier [MQTT-2.2.1-3] [MQTT-2.2.1-4].
 
