@@ -72,18 +72,8 @@ FLOORS: dict[str, list[str]] = {
         # plain data, and the tools of dialling
         *("urls", "dialing", "arguments", "session", "settings", "events", "received", "overlaps", "naming"),
         # behaviour
-        *(
-            "dial",
-            "link",
-            "connecting",
-            "keeper",
-            "outbox",
-            "router",
-            "buffers",
-            "watch",
-            "subscriptions",
-            "streams",
-        ),
+        *("dial", "link", "connecting", "keeper", "outbox", "suspicion"),
+        *("router", "buffers", "watch", "subscriptions", "streams"),
         # the face
         *("life", "publishing", "requests", "client", "sync", "__init__"),
     ],

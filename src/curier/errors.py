@@ -11,6 +11,7 @@
     │   └── PublishRefused       to a message: PUBACK, PUBREC, or a limit the server had announced
     ├── ConnectionLost                                   the Network Connection ended
     ├── QueueFull                                        as many messages wait as may
+    ├── PublishWithdrawn                                 the program has withdrawn the message
     ├── StoreError                                       durable state cannot be read or written
     └── ConfigError                                      a setting is wrong; says where, and what was expected
 
@@ -118,6 +119,10 @@ class ConnectionLost(MqttError):
 
 class QueueFull(MqttError):
     """As many messages, or bytes of them, wait to be sent as may; the message names the setting."""
+
+
+class PublishWithdrawn(MqttError):
+    """The program has withdrawn the message, before anything of it was sent."""
 
 
 class StoreError(MqttError):

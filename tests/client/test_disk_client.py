@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,3 +148,54 @@ async def test_another_client_identifier_is_told_whose_it_is(broker: curier.Brok
             await connect(broker, tmp_path, "one").__aenter__()
     with pytest.raises(curier.StoreError, match="of client 'one', not of 'two'"):
         await connect(broker, tmp_path, "two").__aenter__()
+
+
+def offline(path: Path, **settings: Any) -> Client:
+    """A client that never finds a server."""
+    session = curier.Session.disk(path, "os")
+    return curier.connect(
+        "mqtt://127.0.0.1:1", client_id="me", session=session, retry_first_connect=True, **settings
+    )
+
+
+def fill(client: Client) -> None:
+    """Publish until something is raised."""
+    while True:
+        client.publish_nowait("t", b"x" * 100, qos=1)
+
+
+async def test_the_outbox_is_bounded_by_what_it_takes_on_the_disk(tmp_path: Path) -> None:
+    async with offline(tmp_path / "a") as client:
+        for number in range(12_000):  # more than may wait in memory
+            client.publish_nowait("t", b"%d" % number, qos=1)
+        assert client.statistics.unfinished == 12_000
+    most = 100_000
+    async with offline(tmp_path / "b", offline_bytes=most) as client:
+        with pytest.raises(curier.QueueFull, match="offline_bytes"):
+            fill(client)
+    size = sum(file.stat().st_size for file in (tmp_path / "b").glob("*.log"))
+    assert 0.8 * most < size < most
+
+
+async def test_what_earlier_lives_left_is_counted(broker: curier.Broker, tmp_path: Path) -> None:
+    counts = []
+    async with offline(tmp_path) as client:
+        for qos in (1, 2, 1, 2, 1):
+            client.publish_nowait("t", qos=qos)
+        counts.append(client.statistics.unfinished)
+    async with offline(tmp_path) as client:
+        counts.append(client.statistics.unfinished)
+        for _ in range(3):
+            client.publish_nowait("t", qos=1)
+        counts.append(client.statistics.unfinished)
+    assert counts == [5, 5, 8]
+    async with connect(broker, tmp_path) as client:
+        await until(lambda: client.statistics.unfinished == 0)
+
+
+async def test_what_was_withdrawn_is_not_there_in_the_next_life(tmp_path: Path) -> None:
+    async with offline(tmp_path) as client:
+        receipts = [client.publish_nowait("t", b"%d" % number, qos=1 + number % 2) for number in range(4)]
+        assert [receipt.withdraw() for receipt in receipts[1:3]] == [True, True]
+    async with offline(tmp_path) as client:
+        assert client.statistics.unfinished == 2

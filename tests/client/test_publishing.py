@@ -250,8 +250,78 @@ async def test_the_queue_is_bounded_in_messages(stage: Stage) -> None:
         client.publish_nowait("a", qos=0)
         with pytest.raises(curier.QueueFull, match="offline_messages"):
             client.publish_nowait("a", qos=1)
-        with pytest.raises(curier.QueueFull, match="offline_messages"):
-            await client.publish("a")
+        waiting = asyncio.ensure_future(client.publish("a/3"))  # which is patient
+        second = await stage.wire()
+        assert not waiting.done()
+        await second.accept()
+        await second.published()
+        await second.published()
+        assert (await second.published()).topic == "a/3"
+        await waiting
+
+
+@virtual
+async def test_who_awaits_waits_for_room_in_order(stage: Stage) -> None:
+    settings: dict[str, Any] = {"offline_messages": 3, "connack": {"receive_maximum": 2}}
+    async with stage.connect(**settings) as (client, wire):
+        waiting = [asyncio.ensure_future(client.publish(f"a/{number}", qos=1)) for number in range(50)]
+        await settle()
+        assert len(life_of(client).link.connection.client_session.outgoing.queue) == 3
+        waiting[20].cancel()
+        late = asyncio.ensure_future(client.publish("late", qos=1))
+        seen = [(await wire.published()).topic for _ in range(50)]
+        assert seen == [*(f"a/{number}" for number in range(50) if number != 20), "late"]
+        assert (await late).reason_code == 0
+        waiting.pop(20)
+        assert {(await one).reason_code for one in waiting} == {0}
+
+
+@virtual
+async def test_more_than_ever_fits_waits_until_nothing_else_does(stage: Stage) -> None:
+    async with stage.connect(offline_bytes=100, connack={"receive_maximum": 1}) as (client, wire):
+        client.publish_nowait("a", b"x" * 50, qos=1)
+        client.publish_nowait("a", b"x" * 50, qos=1)
+        large = asyncio.ensure_future(client.publish("b", b"x" * 500, qos=1))
+        assert [(await wire.published()).topic for _ in range(3)] == ["a", "a", "b"]
+        await large
+
+
+@virtual
+async def test_a_message_is_withdrawn_while_it_has_not_begun(stage: Stage) -> None:
+    settings: dict[str, Any] = {"connack": {"receive_maximum": 1}, "offline_messages": 3}
+    async with stage.connect(**settings) as (client, wire):
+        under_way, next_one, last = [client.publish_nowait(f"a/{n}", qos=1) for n in range(3)]
+        waiting = [asyncio.ensure_future(client.publish(f"b/{n}", qos=1)) for n in range(2)]
+        await settle()
+        assert client.statistics.unfinished == 4
+        assert not under_way.withdraw()
+        assert next_one.withdraw()
+        assert not next_one.withdraw()
+        with pytest.raises(curier.PublishWithdrawn):
+            await next_one
+        assert client.statistics.unfinished == 3
+        await settle()
+        assert client.statistics.unfinished == 4  # there was room for another
+        assert [(await wire.published()).topic for _ in range(4)] == ["a/0", "a/2", "b/0", "b/1"]
+        await asyncio.gather(last, *waiting)
+        assert not last.withdraw()
+        assert client.statistics.unfinished == 0
+        assert not client.publish_nowait("c").withdraw()
+
+
+@virtual
+async def test_what_waits_again_for_a_new_session_has_begun(stage: Stage) -> None:
+    async with stage.connect() as (client, wire):
+        sent = client.publish_nowait("a", qos=1)
+        await wire.receive(Publish)
+        wire.cut()
+        await settle()
+        waits = client.publish_nowait("b", qos=0)
+        assert (sent.withdraw(), waits.withdraw()) == (False, True)
+        second = await stage.wire()
+        await second.accept(session_present=False)
+        assert (await second.published()).topic == "a"
+        await sent
 
 
 @virtual

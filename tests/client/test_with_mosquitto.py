@@ -263,3 +263,24 @@ async def test_a_stream_that_nobody_reads_is_named(tmp_path: Path) -> None:
         for _ in range(25):
             await unread.get(timeout=20)
         assert (await other.get(timeout=20)).payload == b"y"
+
+
+@pytest.mark.parametrize("version", [4, None])
+async def test_a_message_that_the_server_does_not_bear_is_given_up(
+    tmp_path: Path, version: int | None
+) -> None:
+    """3.1.1 has no word for what is too large: Mosquitto closes. 5.0 has, and nothing is sent."""
+    async with (
+        mosquitto(tmp_path, free_port(), "max_packet_size 1000") as url,
+        curier.connect(url) as other,
+        curier.connect(url, version=version, reconnect=QUICK, linger=0) as client,
+        Watch(client) as watch,
+        other.subscribe("#", qos=2) as stream,
+    ):
+        with pytest.raises(curier.PublishRefused, match="connections in a row" if version else "0x95"):
+            await asyncio.gather(
+                client.publish("a", b"x" * 5000, qos=1), *[client.publish("b", qos=2) for _ in range(3)]
+            )
+        for _ in range(3):
+            assert (await stream.get(timeout=10)).topic == "b"
+        assert watch.kinds().count("PublishGivenUp") == (1 if version else 0)

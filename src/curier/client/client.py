@@ -313,7 +313,7 @@ class Client(Publisher):
             traffic.bytes_received,
             life.router.unclaimed_dropped,
             traffic.tolerated,
-            len(life.outbox.waiters),
+            life.outbox.unfinished(),
             life.subscriptions.dropped(),
         )
 

@@ -83,6 +83,19 @@ class HeldUp:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishGivenUp:
+    """Servers have ended ``refuse_after`` connections in a row on which this message was sent first.
+
+    ``size`` is that of its payload in bytes. Its receipt fails with ``PublishRefused``, what waited behind it
+    goes on.
+    """
+
+    topic: str
+    size: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class StorageTrouble:
     """The disk of a ``Session.disk`` takes nothing; meanwhile QoS 1 and 2 publishes raise ``StoreError``."""
 
@@ -104,6 +117,7 @@ Event: TypeAlias = (
     | SubscriptionLost
     | MessagesDropped
     | HeldUp
+    | PublishGivenUp
     | StorageTrouble
     | Closed
 )

@@ -19,6 +19,7 @@ from curier.client.events import (
     Event,
     HeldUp,
     MessagesDropped,
+    PublishGivenUp,
     SessionLost,
     StorageTrouble,
 )
@@ -29,12 +30,14 @@ from curier.client.router import Router
 from curier.client.session import Session
 from curier.client.settings import ClientSettings
 from curier.client.subscriptions import Subscriptions
+from curier.client.suspicion import Suspicion
 from curier.client.watch import Watch
 from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, MqttError
 from curier.protocol import events as core_events
 from curier.protocol.client import ClientConnection
 from curier.protocol.connection import Traffic
+from curier.session.outgoing import Outgoing, OutgoingFlow
 
 log = logging.getLogger("curier.client")
 
@@ -46,6 +49,7 @@ class Life(Owner):
     subscriptions: Subscriptions
     intake: Intake
     watch: Watch
+    suspicion: Suspicion
     router: Router
     connector: Connector
     keeper: Keeper
@@ -104,6 +108,7 @@ class Life(Owner):
         disk = session if self._is_durable else None
         self.router = Router(self._unclaimed, disk)
         self.outbox = Outbox(settings, disk)
+        self.suspicion = Suspicion(settings.refuse_after)
         # Until there is a connection, one that never was takes what is published.
         self.link = self.outbox.link = self.make_link(ClientConnection(state, requeues=True), "")
         self.intake = Intake(self.link, settings.buffer_bytes, self._overflowed)
@@ -229,6 +234,8 @@ class Life(Owner):
         is_first = not self.connector.connections
         self.session.met(link.server)
         self.link = self.outbox.link = link
+        if self.suspicion.begin(link.connection.client_session.outgoing):
+            link.on_published = self._published_alone
         self.intake.connected(link)
         self.server_properties = event.connack.properties
         self.router.connected(event.session_present)
@@ -244,6 +251,10 @@ class Life(Owner):
         """An accepted connection is over."""
         self.router.lost()
         self.subscriptions.lost()
+        outgoing = link.connection.client_session.outgoing
+        guilty = self.suspicion.end(outgoing, error)
+        if guilty is not None:
+            self._give_up(outgoing, guilty, error)
         if not self.is_closing:
             self.tell(error)
 
@@ -252,6 +263,29 @@ class Life(Owner):
         if (link.server, event.statement) not in self._tolerated:
             self._tolerated.add((link.server, event.statement))
             log.warning("%s: %s [%s]; it is taken so", link.name, event.message, event.statement)
+
+    def _give_up(self, outgoing: OutgoingFlow, entry: Outgoing, error: ConnectionLost) -> None:
+        """The server ends the connection for ``entry``, again and again."""
+        if not outgoing.withdraw(entry):
+            outgoing.abandon(entry)
+        topic = entry.message.topic.decode()
+        size = len(entry.message.payload)
+        why = (
+            f"{self.settings.refuse_after} connections in a row ended when this message to {topic!r} with "
+            f"{size} bytes was sent (refuse_after), the last of them so: {error}"
+        )
+        self.outbox.published(entry, error.reason_code, why)
+        self.tell(PublishGivenUp(topic, size, why))
+        log.warning("a message is given up: %s", why)
+
+    def _published_alone(self, entry: Outgoing, reason_code: int, reason_string: str) -> None:
+        """A message is complete, or refused, while one is suspected."""
+        self.outbox.published(entry, reason_code, reason_string)
+        link = self.link
+        if entry is self.suspicion.entry:
+            link.on_published = self.outbox.published
+            self.suspicion.clear(link.connection.client_session.outgoing)
+            link.connection.pump(link.now)
 
     def on_answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:
         """SUBACK or UNSUBACK."""

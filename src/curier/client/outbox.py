@@ -24,7 +24,14 @@ from curier.codec.constants import (
 )
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
-from curier.errors import ConnectionLost, LocalProtocolError, MqttError, PublishRefused, QueueFull
+from curier.errors import (
+    ConnectionLost,
+    LocalProtocolError,
+    MqttError,
+    PublishRefused,
+    PublishWithdrawn,
+    QueueFull,
+)
 from curier.protocol.connection import CONNECTED
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.outgoing import Outgoing
@@ -32,6 +39,17 @@ from curier.types import Payload, to_bytes
 
 OVERHEAD: Final = 64
 """Bytes that a message takes besides its payload, about."""
+
+MOST_IN_MEMORY: Final = 10_000
+"""Messages that may wait, where ``offline_messages`` does not say and they are not on a disk."""
+
+UNBOUNDED: Final = 1 << 62
+
+KEPT: Final = 96
+"""Bytes that a message takes on a disk besides its topic, payload and Properties, about."""
+
+MOST_WOKEN: Final = 1000
+"""Of those who wait for room, at a time."""
 
 LIMITS_OF_SERVERS: Final = (PACKET_TOO_LARGE, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED)
 
@@ -65,9 +83,16 @@ class Receipt(Waiter):
     Cancelling who awaits it does not touch the delivery.
     """
 
-    __slots__ = ("_outcome", "_waiting")
+    __slots__ = ("_entry", "_outbox", "_outcome", "_waiting")
 
-    def __init__(self, outcome: PublishResult | None = None) -> None:
+    def __init__(
+        self,
+        outcome: PublishResult | None = None,
+        outbox: Outbox | None = None,
+        entry: Outgoing | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._entry = entry
         self._outcome: PublishResult | MqttError | None = outcome
         self._waiting: list[asyncio.Future[None]] | None = None
 
@@ -83,6 +108,13 @@ class Receipt(Waiter):
         if isinstance(outcome, PublishResult):
             return outcome
         raise outcome
+
+    def withdraw(self) -> bool:
+        """Have the message not sent, while nothing of it was; then who awaits it gets ``PublishWithdrawn``.
+
+        False, and nothing happens, where it is over or under way: that can no more be undone.
+        """
+        return self._outbox is not None and self._entry is not None and self._outbox.withdraw(self._entry)
 
     def __await__(self) -> Generator[Any, None, PublishResult]:
         if self._outcome is None:
@@ -157,9 +189,12 @@ class Outbox:
 
     def __init__(self, settings: ClientSettings, disk: Session | None) -> None:
         self.mode = settings.offline
-        self.waits = self.mode == "wait"
         self._disk = disk
-        self.most_messages = settings.offline_messages
+        self._overhead = 0 if disk is None else KEPT
+        most = settings.offline_messages
+        if most is None:
+            most = MOST_IN_MEMORY if disk is None else UNBOUNDED
+        self.most_messages = most
         self.most_bytes = settings.offline_bytes
         self.error: MqttError | None = None  # nothing is accepted any more
         self.waiters: dict[Outgoing, Waiter] = {}
@@ -210,7 +245,7 @@ class Outbox:
             if self.mode == "wait":
                 raise QueueFull('there is no connection, and offline="wait" queues nothing: await publish')
         outgoing = link.connection.client_session.outgoing
-        unsent = outgoing.queued_bytes + message.size()
+        unsent = outgoing.queued_bytes + message.size() + self._overhead * (len(outgoing.queue) + 1)
         if link.is_paused and link.transport is not None:
             unsent += link.transport.get_write_buffer_size()
         if len(outgoing.queue) >= self.most_messages:
@@ -220,10 +255,10 @@ class Outbox:
 
     def has_room(self, message: ApplicationMessage) -> bool:
         """May ``message`` be accepted now, and without piling up before a slow network?"""
+        if self.is_free():
+            return True
         if self.link.is_paused:
             return False
-        if self._is_free():
-            return True
         try:
             self._check_room(message)
         except QueueFull:
@@ -231,30 +266,35 @@ class Outbox:
         return True
 
     async def room(self, message: ApplicationMessage) -> None:
-        """Wait until the network takes more, and with ``offline="wait"`` until there is room.
+        """Wait until ``message`` may be accepted, behind those who wait already.
 
-        Raises ``QueueFull`` at once where waiting is not wanted. Those who wait are served in order.
+        Raises ``ConnectionLost`` where there is no connection and ``offline="raise"``.
         """
-        while not self.has_room(message):
-            if not self.link.is_paused and self.mode != "wait":
-                self._check_room(message)
+        has_waited = False
+        while (self._for_room and not has_waited) or not self.has_room(message):
             future = self.link.loop.create_future()
-            self._for_room.append(future)
+            if has_waited:
+                self._for_room.appendleft(future)
+            else:
+                self._for_room.append(future)
+            has_waited = True
             try:
                 await future
             except asyncio.CancelledError:
-                if future.done() and not future.cancelled():
-                    self.room_changed()
+                if future in self._for_room:
+                    self._for_room.remove(future)
+                else:
+                    self.room_changed()  # there is room for another
                 raise
 
     def room_changed(self) -> None:
         """A turn is over: as many as there is room for look again, in order."""
         if self._for_room and self._is_open():
             outgoing = self.link.connection.client_session.outgoing
-            most = max(1, self.most_messages - len(outgoing.queue))
+            most = max(1, min(self.most_messages - len(outgoing.queue), MOST_WOKEN))
             while self._for_room and most:
                 future = self._for_room.popleft()
-                if not future.done():  # else it has given up
+                if not future.done():  # else it is being cancelled
                     future.set_result(None)
                     most -= 1
         if self._for_idle and (self.error is not None or self._is_idle()):
@@ -272,16 +312,39 @@ class Outbox:
         if self.link.is_paused:
             return False
         outgoing = self.link.connection.client_session.outgoing
-        return self._is_free() or (
-            (self.mode == "queue" or self.link.connection.state == CONNECTED)
+        return self.is_free() or (
+            (self.mode != "wait" or self.link.connection.state == CONNECTED)
             and len(outgoing.queue) < self.most_messages
-            and outgoing.queued_bytes < self.most_bytes
+            and outgoing.queued_bytes + self._overhead * len(outgoing.queue) < self.most_bytes
         )
 
-    def _is_free(self) -> bool:
+    def is_free(self) -> bool:
         """Is there a connection, and does nothing wait for it?"""
-        connection = self.link.connection
-        return connection.state == CONNECTED and not connection.client_session.outgoing.queue
+        link = self.link
+        connection = link.connection
+        return (
+            connection.state == CONNECTED
+            and not link.is_paused
+            and not connection.client_session.outgoing.queue
+        )
+
+    def unfinished(self) -> int:
+        """How many messages are accepted and not over, those of an earlier life of the session as well."""
+        outgoing = self.link.connection.client_session.outgoing
+        return len(outgoing.inflight) + len(outgoing.releasing) + len(outgoing.queue)
+
+    def withdraw(self, entry: Outgoing) -> bool:
+        """See ``Receipt.withdraw``. What was sent once has begun, though it waits again in a new session."""
+        outgoing = self.link.connection.client_session.outgoing
+        if self.error is not None or entry.sent_at or not outgoing.withdraw(entry):
+            return False
+        if self._disk is not None:
+            self._disk.write()
+        waiter = self.waiters.pop(entry, None)
+        if waiter is not None:
+            waiter.fail(PublishWithdrawn("the message was withdrawn before it was sent"))
+        self.room_changed()
+        return True
 
     def published(self, entry: Outgoing, reason_code: int, reason_string: str) -> None:
         """The connection says that a message is over."""

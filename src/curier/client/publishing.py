@@ -59,8 +59,9 @@ class Publisher:
         """Publish, and return when the flow is complete: PUBACK for QoS 1, PUBCOMP for QoS 2; for QoS 0, when
         it is given to the network.
 
-        ``message_expiry`` is in seconds. Before 5.0 there are no Properties, they are left out. Raises
-        ``PublishRefused``; ``QueueFull``, ``ConnectionLost``, or waits, as ``offline`` has it;
+        Where as many messages wait as may, this waits for room. ``message_expiry`` is in seconds. Before 5.0
+        there are no Properties, they are left out. Raises ``PublishRefused``; ``ConnectionLost`` where there
+        is no connection and ``offline="raise"``;
         ``LocalProtocolError`` or ``TypeError`` for what is no message; ``StoreError`` where a session on disk
         cannot keep it; and what has ended the client. Cancelling stops the waiting, not the delivery.
         """
@@ -74,7 +75,7 @@ class Publisher:
             )
         expires_at = NEVER if message_expiry is None else self._expires_at(message_expiry)
         message = application_message(topic, payload, qos, retain, properties, expires_at)
-        if outbox.link.is_paused or outbox.waits:
+        if not outbox.is_free():
             await outbox.room(message)
         entry = outbox.send(message)
         if entry is None:
@@ -117,7 +118,7 @@ class Publisher:
         entry = outbox.send(application_message(topic, payload, qos, retain, properties, expires_at))
         if entry is None:
             return SENT
-        receipt = outbox.waiters[entry] = Receipt()
+        receipt = outbox.waiters[entry] = Receipt(None, outbox, entry)
         return receipt
 
     async def publish_many(
@@ -172,7 +173,7 @@ class Publisher:
             message = application_message(topic, payload, qos, retain)
         if window.unfinished >= window.size or window.error is not None:
             await window.fewer_than(window.size)
-        if outbox.link.is_paused or outbox.waits:
+        if not outbox.is_free():
             await outbox.room(message)
         entry = outbox.send(message, True)
         if entry is not None:

@@ -157,11 +157,20 @@ class ClientSettings:
     offline: Offline = "queue"
     """A publish while not connected is queued, waits, or raises ``ConnectionLost``."""
 
-    offline_messages: int = 10_000
-    """As many messages wait at most, for a connection or the server's Receive Maximum; else ``QueueFull``."""
+    offline_messages: int | None = None
+    """As many messages wait at most, for a connection or the server's Receive Maximum.
+
+    Then ``publish`` waits for room, and ``publish_nowait`` raises ``QueueFull``. None: 10 000, and any number
+    where ``session`` is on disk.
+    """
 
     offline_bytes: int = 64 * 2**20
-    """As many bytes of topics and payloads wait at most."""
+    """As many bytes of them wait at most: topics, payloads and Properties; on a disk, all that they take."""
+
+    refuse_after: int | None = 5
+    """So many connections in a row that the server ends may have had the same message sent first and not
+    acknowledged; then it is given up: ``PublishRefused``. None: never.
+    """
 
     max_inflight: int | None = None
     """Unfinished QoS 1 and 2 publishes at a time, 1 to 65000, within the server's Receive Maximum.
@@ -336,6 +345,7 @@ _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
     ("connect_timeout", 0.001, 86400.0),
     ("ping_timeout", 0.001, 86400.0),
     ("offline_messages", 0, _FOREVER),
+    ("refuse_after", 3, _FOREVER),
     ("offline_bytes", 0, 2**63),
     ("max_inflight", 1, 65000),
     ("buffer_bytes", 1, 2**63),
@@ -350,6 +360,8 @@ _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
 _OPTIONAL: Final = (
     "session_expiry",
     "max_inflight",
+    "offline_messages",
+    "refuse_after",
     "maximum_packet_size",
     "will: message_expiry",
     "reconnect: attempts",

@@ -242,6 +242,15 @@ class OutgoingFlow:
         """Bytes of payload that wait in the queue."""
         return sum([len(entry.message.payload) for entry in self.queue])
 
+    def withdraw(self, entry: Outgoing) -> bool:
+        """Take ``entry`` out of the queue, as if it had never come. False where it is not there."""
+        if entry not in self.queue:
+            return False
+        self.queue.remove(entry)
+        self.queued_bytes -= entry.message.size()
+        self.forget(entry)
+        return True
+
     def next_packet_id(self) -> int:
         """An unused, non-zero Packet Identifier [MQTT-2.2.1-3] [MQTT-2.2.1-4].
 
