@@ -47,6 +47,8 @@ id_prefix = "p"
 [profile.socket]
 unix = "/run/curier.sock"
 password = "geheim"
+psk = "00ff"
+psk_identity = "dev"
 """
 
 

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,3 +121,27 @@ def test_a_server_without_tls_is_told(
     code, said = publish(curier, broker.port, "--cafile", certificates.ca)
     assert code == 1
     assert "TLS" in said
+
+
+@pytest.mark.parametrize("key", ["00c0ffee", "00c0ffef", "0x00", "c0ffe"])
+def test_a_key_that_both_sides_know(curier: Curier, listen: Listen, key: str) -> None:
+    """Where Python has it, which is said plainly where it has not."""
+    words = ("--psk", key, "--psk-identity", "dev")
+    context: Any = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if not hasattr(context, "set_psk_server_callback"):
+        code, said = publish(curier, 1, *words)
+        assert (code, "--psk needs Python 3.13 or newer, and this is 3." in said) == (2, True)
+        return
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("PSK")
+    context.set_psk_server_callback(lambda name: bytes.fromhex("00c0ffee") if name == "dev" else b"")
+    code, said = publish(curier, listen(context), *words)
+    if len(key) != 8:
+        assert (code, "--psk: expected pairs of the digits" in said) == (2, True)
+    else:
+        assert code == (0 if key == "00c0ffee" else 1)
+
+
+def test_a_key_is_of_tls_1_2(curier: Curier) -> None:
+    words = ("--psk", "00", "--psk-identity", "dev", "--tls-version", "tlsv1.3")
+    assert publish(curier, 1, *words)[0] == 2

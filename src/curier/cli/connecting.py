@@ -12,7 +12,7 @@ from urllib.parse import quote
 import click
 from click.core import ParameterSource
 
-from curier.cli.options import NEVER, PORT, QOS, Decorated, expiry, option, protocol_version
+from curier.cli.options import NEVER, PORT, QOS, Decorated, expiry, not_offered, option, protocol_version
 from curier.cli.profiles import KEYS, load_profile
 from curier.cli.properties import PropertyOptions, parse_properties
 from curier.cli.tls_options import TLS_OPTIONS, TlsOptions
@@ -152,6 +152,9 @@ _OPTIONS: Final = (
     ),
     option("-d", "--debug", is_flag=True, help="Say on stderr what happens."),
     option("--quiet", is_flag=True, help="Say nothing of what can go on; only what ends the command."),
+    not_offered(
+        "-S", "look the server up with `host -t SRV _mqtt._tcp.NAME`, and give -h and -p", is_flag=True
+    ),
     option("--nodelay", is_flag=True, hidden=True, help="For mosquitto's sake: curier never delays."),
 )
 
@@ -230,6 +233,7 @@ class Connection(TlsOptions):
 
     def check(self) -> None:
         """Raise ``click.UsageError`` for what does not go together."""
+        self.check_tls()
         if self.port is not None and (self.url or self.unix):
             raise click.UsageError("-p goes with -h; in a URL the port stands behind the host")
         if sum((bool(self.url), self.host is not None, self.unix is not None)) > 1:
@@ -354,7 +358,7 @@ class Connection(TlsOptions):
         return client_context(self)
 
 
-_MORE: Final = ("local_address", "retry_connect", "debug", "quiet")
+_MORE: Final = ("local_address", "keyform", "retry_connect", "debug", "quiet")
 """Options of a connection that no profile has."""
 
 

@@ -89,6 +89,17 @@ def option(*names: str, section: str = "Options", **how: Any) -> Callable[[Decor
     return click.option(*names, cls=Option, section=section, **how)
 
 
+def not_offered(name: str, why: str, is_flag: bool = False) -> Callable[[Decorated], Decorated]:
+    """An option of mosquitto_pub that is refused with the reason, and not as a slip of the pen."""
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: object) -> None:
+        if value:
+            raise click.UsageError(f"{name} is not offered: {why}")
+
+    how: dict[str, Any] = {"is_flag": is_flag, "hidden": True, "expose_value": False, "callback": refuse}
+    return option(name, help=f"Not offered: {why}.", **how)
+
+
 class ClientCommand(click.Command):
     """A command that is a client: ``-D`` takes as many words as its property has, help comes in sections."""
 

@@ -75,11 +75,12 @@ def _check_profile(toml: TomlFile, name: str) -> None:
         if key not in KEYS:
             raise toml.unknown(("profile", name, key), [*KEYS])
         toml.value(("profile", name, key), KEYS[key])
-    if "password" in table and os.name == "posix" and toml.path.stat().st_mode & 0o077:
-        raise toml.wrong(
-            ("profile", name, "password"),
-            f"other users may read this file: chmod 600 {toml.path}, or keep the password in a password_file",
-        )
+    secrets = [key for key in ("password", "psk") if key in table]
+    if secrets and os.name == "posix" and toml.path.stat().st_mode & 0o077:
+        way_out = f"chmod 600 {toml.path}"
+        if secrets[0] == "password":
+            way_out += ", or keep the password in a password_file"
+        raise toml.wrong(("profile", name, secrets[0]), f"other users may read this file: {way_out}")
 
 
 def _read_profile(toml: TomlFile, name: str) -> dict[str, object]:
@@ -160,6 +161,8 @@ KEYS: Final[dict[str, Callable[[object], object]]] = {
     "capath": take_path,
     "cert": take_path,
     "key": take_path,
+    "psk": take_string,
+    "psk_identity": take_string,
     "ciphers": take_string,
     "tls_version": take_one_of(TLS_VERSIONS),
     "tls_alpn": _words,

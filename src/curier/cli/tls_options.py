@@ -7,11 +7,20 @@ from typing import Final
 
 import click
 
-from curier.cli.options import option
+from curier.cli.options import not_offered, option
 
 TLS_VERSIONS: Final = ("tlsv1.2", "tlsv1.3")
 
 _TLS: Final = "TLS"
+
+_NO_ENGINES: Final = "Python's TLS has no engines"
+
+
+def _key_form(text: str) -> str:
+    if text != "pem":
+        raise click.BadParameter(f"keys are PEM files: {_NO_ENGINES}")
+    return text
+
 
 TLS_OPTIONS: Final = (
     option("--cafile", metavar="FILE", section=_TLS, help="Certificates of those who may sign the server's."),
@@ -20,6 +29,19 @@ TLS_OPTIONS: Final = (
     ),
     option("--cert", metavar="FILE", section=_TLS, help="This client's certificate."),
     option("--key", metavar="FILE", section=_TLS, help="The key of --cert, if it is not in the same file."),
+    option(
+        "--keyform",
+        metavar="pem",
+        type=_key_form,
+        section=_TLS,
+        help="The form of --key: pem is all there is.",
+    ),
+    option(
+        "--psk", metavar="HEX", section=_TLS, help="No certificates: a key both sides know (Python 3.13)."
+    ),
+    option("--psk-identity", metavar="TEXT", section=_TLS, help="The name of that key."),
+    not_offered("--tls-engine", _NO_ENGINES),
+    not_offered("--tls-engine-kpass-sha1", _NO_ENGINES),
     option("--ciphers", metavar="LIST", section=_TLS, help="Ciphers as OpenSSL lists them, up to TLS 1.2."),
     option("--tls-version", type=click.Choice(TLS_VERSIONS), section=_TLS, help="The oldest that will do."),
     option("--tls-alpn", metavar="NAME", multiple=True, section=_TLS, help="Protocol to offer (ALPN)."),
@@ -42,6 +64,9 @@ class TlsOptions:
     capath: str | None = None
     cert: str | None = None
     key: str | None = None
+    keyform: str | None = None
+    psk: str | None = None
+    psk_identity: str | None = None
     ciphers: str | None = None
     tls_version: str | None = None
     tls_alpn: tuple[str, ...] = ()
@@ -51,5 +76,17 @@ class TlsOptions:
     @property
     def ask_for_tls(self) -> bool:
         """Is there any of them?"""
-        asked = (self.cafile, self.capath, self.cert, self.key, self.ciphers, self.tls_version)
+        asked = (self.cafile, self.capath, self.cert, self.key, self.psk, self.ciphers, self.tls_version)
         return any((*asked, self.tls_alpn, self.tls_use_os_certs, self.insecure))
+
+    def check_tls(self) -> None:
+        """Raise ``click.UsageError`` for what does not go together."""
+        if (self.psk is None) != (self.psk_identity is None):
+            raise click.UsageError("--psk and --psk-identity go together: a key, and its name")
+        if self.keyform is not None and self.key is None:
+            raise click.UsageError("--keyform is of --key")
+        if self.psk is None:
+            return
+        others = (self.cafile, self.capath, self.cert, self.key, self.tls_use_os_certs, self.insecure)
+        if any(others):
+            raise click.UsageError("--psk is in place of certificates: leave the options for those out")
