@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,14 @@ from curier.types import Message, QoS
 NOW = 1_795_676_026_008_671_605
 """A time in nanoseconds: 2026-11-26 06:53:46 UTC."""
 
-FULL = Message(
+
+class Delivered(Message):
+    """As it is received: with a Packet Identifier."""
+
+    packet_id = 9
+
+
+FULL = Delivered(
     "x/one",
     b'{"a":1}',
     QoS(1),
@@ -87,14 +95,20 @@ def test_a_terminal_gets_no_commands_out_of_messages() -> None:
         ("%t|%10t|%-10t|%3.3t|%.3t|%010t", "x/one|     x/one|x/one     |x/o|x/o|     x/one", None),
         ("%A|%5A|%05A", "|     |00000", "|     |00000"),
         ("%C|%8C|%3.3C|%12C|", "text/plain|text/plain|tex|  text/plain|", "|        |   |            |"),
-        ("%D|%5D", "cd|cd", "|"),
+        ("%D|%5D|%-5D|", "cd|   cd|cd   |", "|     |     |"),
         ("%E|%5E|%05E", "60|   60|00060", "|     |00000"),
         ("%F|%5F", "1|    1", "|     "),
-        ("%P|%5P", "k:v k:w|k:v k:w", "|"),
+        ("%P|%9P|%-9P|", "k:v k:w|  k:v k:w|k:v k:w  |", "|         |         |"),
         ("%R|%6.2R", "re/x|    re", "|      "),
         ("%S|%5S", "7|    7", "|     "),
-        ("%q|%5q|%r", "1|1|1", "0|0|0"),
+        ("%q|%5q|%05q|%r|%-3r|", "1|    1|00001|1|1  |", "0|    0|00000|0|0  |"),
+        ("%m|%5m|%-5m|%05m", "9|    9|9    |00009", "0|    0|0    |00000"),
         ("%I|%U|@Y-@m-@d @N", *["2026-11-26T06:53:46+0000|1795676026.008671605|2026-11-26 008671605"] * 2),
+        (
+            "%30I|%-30I|%.10I|%12.4I",
+            *["      2026-11-26T06:53:46+0000|2026-11-26T06:53:46+0000      |2026-11-26|        2026"] * 2,
+        ),
+        ("%25U|%-25U|", *["     1795676026.008671605|1795676026.008671605     |"] * 2),
         (r"%%|@@|\\|\0|\a|\e|\n|\r|\t|\v", *["%|@|\\|\0|\a|\x1b|\n|\r|\t|\v"] * 2),
     ],
 )
@@ -116,7 +130,6 @@ def test_widths_are_of_characters() -> None:
         ("a\\", "the format ends with '\\\\'"),
         ("%-05", "there is no sequence %"),
         ("%z", "there is no sequence %z; there are %% %A "),
-        ("%m", "there is no sequence %m (Packet Identifiers belong to the connection)"),
         ("\\q", "there is no sequence \\q; there are \\\\ \\0 "),
         ("%99999t", "a width may be 10000 at most"),
     ],
@@ -141,22 +154,40 @@ def test_a_format_prints_or_is_refused(text: str) -> None:
 
 def test_a_message_as_json() -> None:
     assert json.loads(show(FULL, json_lines=True)) == {
-        "tst": "2026-11-26T06:53:46.008672+00:00",
+        "tst": "2026-11-26T06:53:46.008671+0000",
         "topic": "x/one",
         "qos": 1,
         "retain": 1,
         "payloadlen": 7,
+        "mid": 9,
         "properties": {
             "payload-format-indicator": 1,
             "message-expiry-interval": 60,
             "content-type": "text/plain",
             "response-topic": "re/x",
             "correlation-data": "cd",
-            "subscription-identifiers": [7],
-            "user-properties": [["k", "v"], ["k", "w"]],
+            "subscription-identifier": 7,
+            "user-properties": {"k": "w"},
         },
         "payload": '{"a":1}',
     }
+
+
+@pytest.mark.parametrize("pretty", [False, True])
+def test_json_loses_no_property_that_is_there_more_than_once(pretty: bool) -> None:
+    message = replace(FULL, subscription_identifiers=(7, 8))
+    pairs = json.loads(show(message, json_lines=True, pretty=pretty), object_pairs_hook=list)
+    properties = dict(pairs)["properties"]
+    assert [value for name, value in properties if name == "subscription-identifier"] == [7, 8]
+    assert dict(properties)["user-properties"] == [("k", "v"), ("k", "w")]
+    assert "mid" not in json.loads(show(BARE, json_lines=True))
+
+
+def test_times_are_of_this_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    assert json.loads(show(BARE, json_lines=True))["tst"] == "2026-11-26T12:23:46.008671+0530"
+    assert show(BARE, format="%I") == b"2026-11-26T12:23:46+0530\n"
 
 
 def test_json_says_bytes_that_are_no_text_in_base64() -> None:

@@ -74,6 +74,7 @@ def test_msgpack_that_json_cannot_say_becomes_what_it_can() -> None:
     [
         ("json", b"{", "is not JSON: "),
         ("json", b"NaN", "is not JSON: NaN is not a value of JSON"),
+        ("json", b"[1, -1e400]", "is not JSON: the number -1e400 is larger than can be shown"),
         ("json", b"\xff", "is not JSON: "),
         ("json", b"[" * 100_000, "nested too deeply"),
         ("cbor", b"", "is not CBOR: "),

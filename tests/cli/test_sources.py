@@ -216,7 +216,8 @@ def test_what_json_leaves_out_is_as_the_options_say() -> None:
         ('{"topic": "a", "playload": ""}', "playload: there is no such key; there are: topic, "),
         ('{"topic": "a", "payload-base64": "?"}', "payload-base64: "),
         ('{"topic": "a", "properties": {"colour": 1}}', "colour: there is no such property"),
-        ('{"topic": "a", "properties": {"user-properties": [["a"]]}}', "expected a list of pairs"),
+        ('{"topic": "a", "properties": {"user-properties": [["a", "b"]]}}', "expected an object"),
+        ('{"topic": "a", "properties": {"user-properties": {"a": 1}}}', "user-properties: expected texts"),
         ('{"topic": "a", "properties": {"content-type": 1}}', "content-type: expected text"),
     ],
 )

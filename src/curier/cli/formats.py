@@ -12,10 +12,9 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
-from curier.cli.payloads import BadPayload, Decode, coloured, decoder, is_structured, json_of
+from curier.cli.payloads import BadPayload, Decode, Pairs, coloured, decoder, is_structured, json_of
 from curier.types import Message
 
 Print = Callable[[Message], bytes]
@@ -163,9 +162,10 @@ def _part(found: re.Match[str], look: Look, shown: Callable[[Message], bytes]) -
     name = found["part"]
     if name == "%":
         return _constant(b"%")
-    if name in _HELPERS:
-        return _HELPERS[name](look)
     width = _Width(found["flags"], int(found["width"] or 0), int(found["most"]) if found["most"] else None)
+    if name in _HELPERS:
+        part, most = _HELPERS[name](look), width.most if name == "I" else None
+        return lambda message, now: width.pad(part(message, now)[:most], False)
     return _message_part(name, width, look, shown)
 
 
@@ -221,6 +221,9 @@ def _message_part(name: str, width: _Width, look: Look, shown: Callable[[Message
         "F": lambda message: 1 if message.payload_is_text else None,
         "S": lambda message: " ".join(map(str, message.subscription_identifiers)),
         "l": lambda message: len(message.payload),
+        "m": _packet_id,
+        "q": lambda message: int(message.qos),
+        "r": lambda message: int(message.retain),
         "x": lambda message: message.payload.hex(),
         "X": lambda message: message.payload.hex().upper(),
     }
@@ -233,18 +236,20 @@ def _message_part(name: str, width: _Width, look: Look, shown: Callable[[Message
 
         return show_number
     others: dict[str, Callable[[Message], bytes]] = {
-        "p": lambda message: width.pad(shown(message), True),
-        "q": lambda message: b"%d" % message.qos,
-        "r": lambda message: b"%d" % message.retain,
+        "p": shown,
         "D": lambda message: _binary(message.correlation_data or b"", look),
         "P": lambda message: b" ".join(words(f"{key}:{value}") for key, value in message.user_properties),
     }
     if name not in others:
         every = " ".join(f"%{one}" for one in sorted([*texts, *numbers, *others, *_HELPERS], key=str.lower))
-        more = " (Packet Identifiers belong to the connection)" if name == "m" else ""
-        raise BadFormat(f"there is no sequence %{name}{more}; there are %% {every}")
-    other = others[name]
-    return lambda message, now: other(message)
+        raise BadFormat(f"there is no sequence %{name}; there are %% {every}")
+    other, zeros = others[name], name == "p"
+    return lambda message, now: width.pad(other(message), zeros)
+
+
+def _packet_id(message: Message) -> int:
+    """That of the delivery; 0 at QoS 0."""
+    return getattr(message, "packet_id", 0)
 
 
 def _binary(data: bytes, look: Look) -> bytes:
@@ -294,12 +299,14 @@ def _json_payload_part(look: Look) -> Part:
 def _told(message: Message, now: int) -> dict[str, object]:
     """What JSON says of a message, without its payload."""
     told: dict[str, object] = {
-        "tst": datetime.fromtimestamp(now / 10**9, UTC).isoformat(timespec="microseconds"),
+        "tst": time.strftime(f"%Y-%m-%dT%H:%M:%S.{now // 1000 % 10**6:06d}%z", time.localtime(now // 10**9)),
         "topic": message.topic,
         "qos": int(message.qos),
         "retain": int(message.retain),
         "payloadlen": len(message.payload),
     }
+    if message.qos:
+        told["mid"] = _packet_id(message)
     properties: dict[str, object] = {}
     if message.payload_is_text:
         properties["payload-format-indicator"] = 1
@@ -312,12 +319,11 @@ def _told(message: Message, now: int) -> dict[str, object]:
             properties[name] = value
     if message.correlation_data is not None:
         _tell_bytes(properties, "correlation-data", message.correlation_data)
-    if message.subscription_identifiers:
-        properties["subscription-identifiers"] = message.subscription_identifiers
     if message.user_properties:
-        properties["user-properties"] = message.user_properties
-    if properties:
-        told["properties"] = properties
+        properties["user-properties"] = Pairs(message.user_properties)
+    if properties or message.subscription_identifiers:
+        identifiers = [("subscription-identifier", one) for one in message.subscription_identifiers]
+        told["properties"] = Pairs([*properties.items(), *identifiers])
     return told
 
 

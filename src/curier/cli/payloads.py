@@ -11,7 +11,7 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, Final
 
@@ -30,6 +30,18 @@ _PACKAGES: Final = {"cbor": "cbor2", "msgpack": "msgpack"}
 
 class BadPayload(ValueError):
     """A payload that is not what it should be; the message says why, in a part of a line."""
+
+
+class Pairs(dict[str, object]):
+    """An object of JSON in which a key may stand more than once, as User Properties may."""
+
+    def __init__(self, pairs: Iterable[tuple[str, object]]) -> None:
+        self.pairs = list(pairs)
+        super().__init__(self.pairs)
+
+    def items(self) -> Any:
+        """All of them, in order: this is what ``json`` writes."""
+        return self.pairs
 
 
 def decoder(kind: str) -> Decode:
@@ -168,7 +180,14 @@ def _guarded(name: str, load: Callable[[bytes], object]) -> Decode:
 
 
 def _json_loads(data: bytes) -> object:
-    return json.loads(data.decode(), parse_constant=_no_such_constant)
+    return json.loads(data.decode(), parse_constant=_no_such_constant, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):  # JSON may say so, and we cannot say it after it
+        raise ValueError(f"the number {text} is larger than can be shown")
+    return value
 
 
 def _no_such_constant(name: str) -> object:
@@ -183,7 +202,10 @@ def _from_json(text: str) -> object:
 
 
 def _checked_json(text: str) -> bytes:
-    _from_json(text)
+    try:
+        json.loads(text, parse_constant=_no_such_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadPayload(f"is not JSON: {error}") from None
     return text.encode()
 
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Final, Literal
 
 import click
 
-from curier.cli.payloads import BadPayload, Encode, encoder, json_of
+from curier.cli.payloads import BadPayload, Encode, Pairs, encoder, json_of
 from curier.cli.streams import CannotRead
 from curier.errors import ConfigError
 from curier.types import Message, QoS
@@ -209,7 +209,7 @@ def message_of_json(line: bytes, pattern: Message, where: str) -> Message:
     Raises ``ConfigError`` with ``where`` at its beginning.
     """
     try:
-        told = json.loads(line)
+        told = json.loads(line, object_pairs_hook=Pairs)
         if not isinstance(told, dict):
             raise ValueError("expected an object, as curier sub --json writes it")
         _refuse_others(told, (*_KNOWN, *_IGNORED), "key")
@@ -263,7 +263,7 @@ def _from_base64(told: Mapping[str, Any], name: str) -> bytes:
 
 
 def _properties(told: Mapping[str, Any]) -> dict[str, Any]:
-    _refuse_others(told, (*_PROPERTIES, "subscription-identifiers"), "property")
+    _refuse_others(told, (*_PROPERTIES, "subscription-identifier"), "property")
     found: dict[str, Any] = {}
     for name, ours in _TEXTS.items():
         if name in told:
@@ -277,11 +277,10 @@ def _properties(told: Mapping[str, Any]) -> dict[str, Any]:
     elif "correlation-data" in told:
         found["correlation_data"] = _kind_of(told, "correlation-data", str, "").encode()
     if "user-properties" in told:
-        pairs = _kind_of(told, "user-properties", list, [])
-        for pair in pairs:
-            if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
-                raise ValueError('user-properties: expected a list of pairs, such as [["name", "value"]]')
-        found["user_properties"] = tuple((name, value) for name, value in pairs)
+        pairs = _kind_of(told, "user-properties", dict, {}).items()
+        if not all(isinstance(value, str) for _, value in pairs):
+            raise ValueError('user-properties: expected texts, such as {"name": "value"}')
+        found["user_properties"] = tuple(pairs)
     return found
 
 

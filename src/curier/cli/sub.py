@@ -181,8 +181,6 @@ def wish_of(connection: Connection, options: dict[str, Any]) -> Wish:
         raise click.UsageError(f"-t and -U both name {both.pop()}; choose one of them")
     if options["retained_only"] and options["no_retained"]:
         raise click.UsageError("--retained-only and -R cannot both be: nothing would be left")
-    if options["count"] is not None and options["exit_when_subscribed"]:
-        raise click.UsageError("-C and -E cannot both be: -E waits for no message")
     return Wish(
         filters,
         options["unsubscribe"],
@@ -216,7 +214,7 @@ class Reading:
         self._wish = wish
         self._voice = voice
         self._output = output if output is not None else Output()
-        self._printed = 0
+        self._counted = 0  # those that could not be read, too
         self._unread = 0
         self._taken: list[ReceivedMessage] = []  # with QoS 1 and 2, not acknowledged yet
         self._removals: deque[Receipt] = deque()
@@ -281,9 +279,8 @@ class Reading:
         except BadPayload as error:
             self._unread += 1
             self._voice.warn(f"Error: the message on {message.topic} {error}")
-            return False
-        self._printed += 1
-        return self._printed == wish.count
+        self._counted += 1
+        return self._counted == wish.count
 
     def _is_left_out(self, topic: bytes) -> bool:
         return any(matches(one, topic) for one in self._wish.filter_out)

@@ -68,6 +68,11 @@ class ReceivedMessage(Message):
         return self._packet.dup
 
     @property
+    def packet_id(self) -> int:
+        """The Packet Identifier of this delivery (2.2.1), 0 at QoS 0."""
+        return self._packet.packet_id
+
+    @property
     def properties(self) -> Properties:
         """All Properties of the packet."""
         return self._packet.properties or NO_PROPERTIES
