@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import require_peer
+from tests.interop.commands import Commands
 from tests.interop.peer import VERSIONS, Connect, Peer, PeerClient
 from tests.interop.process import BrokerProcess
 
@@ -83,6 +84,18 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
         yield process
     finally:
         process.stop()
+
+
+@pytest.fixture(scope="session")
+def mosquitto_tools() -> None:
+    for name in ("mosquitto_sub", "mosquitto_pub", "mosquitto_rr"):
+        require_peer(name)
+
+
+@pytest.fixture
+def commands(broker: BrokerProcess, mosquitto_tools: None) -> Commands:
+    """Both families of commands, to the broker."""
+    return Commands(broker.port)
 
 
 @pytest.fixture(scope="session")

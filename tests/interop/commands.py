@@ -1,0 +1,95 @@
+"""Both families of commands, side by side, and a server that says what a test wants."""
+
+import contextlib
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+
+
+class Commands:
+    """Runs a command of either family with the same words."""
+
+    def __init__(self, port: int, environment: Mapping[str, str] | None = None) -> None:
+        self.port = port
+        self.environment = {**os.environ, **(environment or {})}
+        self.server = ["-h", "127.0.0.1", "-p", str(port)]
+
+    def both(self, name: str, *words: str) -> "list[subprocess.CompletedProcess[bytes]]":
+        """What curier's says, and what mosquitto's does."""
+        return [self.curier(name, *words), self.mosquitto(name, *words)]
+
+    def codes(self, name: str, *words: str) -> tuple[int, int]:
+        """The exit codes of both."""
+        ours, theirs = self.both(name, *words)
+        return ours.returncode, theirs.returncode
+
+    def start(self, family: str, name: str, *words: str) -> "subprocess.Popen[bytes]":
+        """One that goes on; it is in the background when the broker has its subscription."""
+        command = [f"mosquitto_{name}"] if family == "mosquitto" else [sys.executable, "-m", "curier", name]
+        return subprocess.Popen(
+            [*command, *self.server, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def mosquitto(self, name: str, *words: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+        return self._run([f"mosquitto_{name}"], words, stdin)
+
+    def curier(self, name: str, *words: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+        return self._run([sys.executable, "-m", "curier", name], words, stdin)
+
+    def _run(
+        self, command: list[str], words: tuple[str, ...], stdin: bytes
+    ) -> "subprocess.CompletedProcess[bytes]":
+        return subprocess.run(
+            [*command, *self.server, *words],
+            input=stdin,
+            capture_output=True,
+            timeout=30,
+            env=self.environment,
+        )
+
+
+class ScriptedServer:
+    """Takes connections, and answers what comes first, second and so on with these bytes; then closes.
+
+    ``{id}`` is the Packet Identifier of what is answered. None: it says nothing more, and closes nothing.
+    ``context``: it speaks TLS.
+    """
+
+    def __init__(self, *answers: bytes | None, context: ssl.SSLContext | None = None) -> None:
+        self._answers = answers
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def commands(self) -> Commands:
+        """Both families of commands, to this server."""
+        return Commands(self.port)
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection = self._listener.accept()[0]
+                self._open.append(connection)
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if self._context is not None:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            for answer in self._answers:
+                packet = connection.recv(65536)
+                if answer is None:
+                    return
+                connection.sendall(answer.replace(b"{id}", packet[2:4]))
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        for one in (self._listener, *self._open):
+            one.close()
