@@ -36,7 +36,7 @@ from curier.net.transports import TransportServer
 from curier.net.turn import Turn
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
-from curier.store.base import Durability, Store
+from curier.store.base import Durability, Store, described
 from curier.store.sqlite import SqliteStore
 from curier.types import Message, ReasonCode
 
@@ -45,11 +45,14 @@ log = logger("curier.server")
 MANY_RECORDS = 100_000
 """Of a store; from so many on the garbage collector need not look at what they became."""
 
-STORE_SECONDS = 30.0
-"""How long ``stop`` waits for the store to take the last changes."""
+STOP_SECONDS = 8.0
+"""How long ``stop`` may take, with a disk that takes the last changes slowly or not at all."""
 
-STOP_SECONDS = 1.0
-"""How long ``stop`` waits for clients to take their last bytes."""
+CLIENT_SECONDS = 1.0
+"""How long of that it waits for clients to take their last bytes."""
+
+LAST_SECONDS = 2.0
+"""How long of that the store has at least to end."""
 
 
 class Broker:
@@ -239,9 +242,14 @@ class Broker:
         await self._stopped.wait()
 
     async def stop(self) -> None:
-        """Stop listening, tell 5.0 clients (0x8B), send what is left for at most a few seconds, close."""
+        """Stop listening, tell 5.0 clients (0x8B), send and store what is left, close.
+
+        It takes 8 seconds at most. Raises ``StoreError`` where the last changes, which are acknowledged to
+        nobody, could not be stored; the broker has stopped all the same.
+        """
         if self._turn is None or self._core is None or self._stopped is None or self._stopped.is_set():
             return
+        until = asyncio.get_running_loop().time() + STOP_SECONDS
         if self._reactor is not None:
             self._reactor.stop_listening()
         if self._transports is not None:
@@ -249,7 +257,7 @@ class Broker:
         self._core.shut_down(self._turn.clock.now())
         self._turn.finish(self._turn.clock.now())
         try:
-            async with asyncio.timeout(STOP_SECONDS):
+            async with asyncio.timeout(CLIENT_SECONDS):
                 while (self._reactor and self._reactor.wires) or (
                     self._transports and self._transports.wires
                 ):
@@ -257,24 +265,34 @@ class Broker:
         except TimeoutError:
             pass
         finally:
-            await self._close_store()
-            self._close_now()
-            tell_left_out()
-            self._stopped.set()
+            try:
+                await self._close_store(until)
+            finally:
+                self._close_now()
+                tell_left_out()
+                self._stopped.set()
 
-    async def _close_store(self) -> None:
-        """Have the last changes written, then let go of the directory."""
-        if self._store is None:
+    async def _close_store(self, until: float) -> None:
+        """Have the last changes written, then let go of the directory. Raises ``StoreError``."""
+        store = self._store
+        if store is None:
             return
         core = self.core
         try:
-            async with asyncio.timeout(STORE_SECONDS):
+            async with asyncio.timeout_at(until - LAST_SECONDS):
                 while core.is_committing and not core.store_trouble:
                     await asyncio.sleep(0.005)
         except TimeoutError:
-            log.error("the store is too slow; the last changes may be lost")
+            pass
         finally:
-            await self._store.close()
+            await store.close(max(LAST_SECONDS, until - asyncio.get_running_loop().time()))
+        later = core.journal.take() if core.journal is not None else None
+        lost = [*store.unwritten, *(later.records if later is not None else ())]
+        if lost:
+            raise StoreError(
+                f"{store.where}: the last changes could not be written ({described(lost)}); none of them was "
+                f"acknowledged{f': {core.store_trouble}' if core.store_trouble else ''}"
+            )
 
     def _close_now(self) -> None:
         for number in list(self._tasks):

@@ -58,7 +58,7 @@ class DiskStore(SessionStore):
     async def open(self) -> None:
         self.disk.synced = len(self.disk.pieces)
 
-    async def close(self) -> None:
+    async def close(self, seconds: float = 0.0) -> None:
         self.is_dead = True
 
     def commit(self, batch: Batch) -> None:

@@ -165,7 +165,7 @@ async def test_stopping_tells_5_0_clients_and_closes(use_reactor: bool) -> None:
 async def test_stopping_does_not_wait_for_clients_that_do_not_read(
     use_reactor: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curier.server.STOP_SECONDS", 0.1)
+    monkeypatch.setattr("curier.server.CLIENT_SECONDS", 0.1)
     async with running(use_reactor) as broker:
         deaf = await Peer.connect(broker.port, "deaf", receive_buffer=4096)
         await deaf.subscribe("t")

@@ -207,8 +207,13 @@ async def test_a_session_that_could_not_be_kept_is_refused(tmp_path: Path) -> No
 
 
 async def test_a_stop_in_trouble_does_not_hang_and_loses_nothing_promised(tmp_path: Path) -> None:
-    async with in_trouble(tmp_path):
-        pass
+    with pytest.raises(
+        StoreError, match=r"the last changes could not be written \(1 message, .* disk reports"
+    ):
+        async with in_trouble(tmp_path) as (broker, _, _):
+            pass
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", broker.port)
     async with running(tmp_path) as broker:
         assert list(broker.core.sessions) == ["receiver"]
         assert not broker.core.sessions["receiver"].outgoing.unfinished()

@@ -71,8 +71,9 @@ def broker(
     know who may connect: --password-file, or --allow-anonymous.
 
     It says "listening on URL" on standard output when it is ready, a line for each listener; port 0 takes
-    a free port. Ctrl-C (or SIGTERM) finishes what is being written and stops; a second one stops at once.
-    It exits with 0 when stopped so, with 2 when a setting is wrong or a port is in use, else with 1.
+    a free port. Ctrl-C, SIGTERM or the end of its terminal finish what is being written and stop it; a second
+    signal stops it at once. SIGHUP has it read the password file again. It exits with 0 when stopped so, with
+    2 when a setting is wrong or a port is in use, else with 1.
 
     \b
     Examples:

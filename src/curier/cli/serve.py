@@ -12,27 +12,26 @@ import logging
 import os
 import shlex
 import shutil
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Final
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 
 import click
 
 from curier.auth import AllowAnonymous, Authenticator, PasswordFile
 from curier.cli.collector import looking_once
 from curier.cli.host import allow_files, keep_freed_memory
-from curier.cli.log_writer import LogWriter, PlainFormatter, write_if_it_can_be
+from curier.cli.log_writer import LogWriter, PlainFormatter
+from curier.cli.signals import signals
 from curier.config import Config, parse_listen
+from curier.errors import ConfigError
 from curier.net import reactor
 from curier.net.loop import Loop
 from curier.server import Broker
 
 _log = logging.getLogger("curier.cli")
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class CannotListen(click.ClickException):
@@ -51,21 +50,23 @@ def run(config: Config) -> None:
 
 
 async def serve(config: Config) -> None:
-    """Run a broker until SIGINT or SIGTERM.
+    """Run a broker until SIGINT or SIGTERM, or until its terminal is gone.
 
-    Raises ``ConfigError``, ``StoreError``, or ``CannotListen`` for an address that cannot be had.
+    Raises ``ConfigError``, ``StoreError`` (for last changes that could not be written, too), or
+    ``CannotListen`` for an address that cannot be had.
     """
     start_logging(config.log_level)
+    authenticator = authenticator_of(config)
     broker = Broker(
         config.listen,
         options=config.options,
-        authenticator=authenticator_of(config),
+        authenticator=authenticator,
         data=config.directory,
         durability=config.durability or "fsync",
         accept_loss=config.accept_loss,
     )
     told_to_stop = asyncio.Event()
-    with _signals(told_to_stop.set):
+    with signals(told_to_stop.set, partial(_reload, authenticator)):
         try:
             await broker.start()
         except OSError as error:
@@ -105,28 +106,19 @@ async def _until(broker: Broker, told_to_stop: asyncio.Event) -> None:
         await asyncio.gather(serving, waiting, return_exceptions=True)
 
 
-@contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` at the first signal, and end the process at the second."""
-    loop = asyncio.get_running_loop()
-    received = 0
-
-    def on_signal() -> None:
-        nonlocal received
-        received += 1
-        if received > 1:
-            write_if_it_can_be(sys.stderr.fileno(), "stopped at once: what was being written may be lost\n")
-            os._exit(1)
-        _log.info("stopping: finishing what is being written (Ctrl-C again stops at once)")
-        stop()
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, on_signal)
+def _reload(authenticator: Authenticator) -> None:
+    """Read again what can be; whatever is wrong with it is logged, and it stays as it was."""
+    if not isinstance(authenticator, PasswordFile):
+        _log.info(
+            "SIGHUP: there is no password file to be read again; settings are read when the broker starts"
+        )
+        return
     try:
-        yield
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+        authenticator.reload()
+    except ConfigError as error:
+        _log.error("SIGHUP: %s; the users before this change stay valid", error)
+    else:
+        _log.info("SIGHUP: the password file was read again; other settings are read when the broker starts")
 
 
 def authenticator_of(config: Config) -> Authenticator:

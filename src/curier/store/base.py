@@ -7,13 +7,16 @@ records when the next life begins. ``curier.testing.stores`` holds the tests tha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal
 
-from curier.session.records import Batch, Record
+from curier.session.records import Batch, MessageSaved, Record, SessionSaved, Subscribed
 
 Durability = Literal["fsync", "os"]
 """``fsync``: survives a loss of power. ``os``: survives the death of every process, not of the system."""
+
+
+CLOSE_SECONDS: Final = 8.0
 
 
 class Store(ABC):
@@ -28,6 +31,8 @@ class Store(ABC):
     """What people call the place where it keeps things, for messages."""
     on_committed: Callable[[int], None]
     on_trouble: Callable[[str], None]
+    unwritten: Sequence[Record] = ()
+    """What ``close`` could not write."""
 
     @abstractmethod
     def load(self) -> Iterator[list[Record]]:
@@ -42,8 +47,8 @@ class Store(ABC):
         """Make ``batch`` durable; returns at once."""
 
     @abstractmethod
-    async def close(self) -> None:
-        """Finish the open batch, if it can be, and let go of everything."""
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Finish what is open, if it can be, and let go of everything, within about so many ``seconds``."""
 
 
 class SessionStore(Store):
@@ -67,3 +72,11 @@ class SessionStore(Store):
     @abstractmethod
     def sync(self) -> None:
         """Make all that was written durable, soon."""
+
+
+def described(records: Sequence[Record]) -> str:
+    """How many changes of which kind these are, in plain words."""
+    kinds = ((MessageSaved, "message"), (SessionSaved, "session"), (Subscribed, "subscription"))
+    counts = [(sum(isinstance(record, kind) for record in records), name) for kind, name in kinds]
+    counts.append((len(records) - sum(count for count, _ in counts), "other change"))
+    return ", ".join(f"{count} {name}{'s' if count > 1 else ''}" for count, name in counts if count)

@@ -23,13 +23,14 @@ from typing import Final
 
 from curier.errors import StoreError
 from curier.session.records import Batch, Record, encode
-from curier.store.base import Durability, SessionStore
+from curier.store.base import CLOSE_SECONDS, Durability, SessionStore
 from curier.store.frames import Found, Log, newest, sync_directory, sync_file
 from curier.store.locking import holder, open_lock, try_lock
 
 log = logging.getLogger("curier.store")
 
 RETRY_SECONDS: Final = 1.0
+JOIN_SECONDS: Final = 1.0  # for a sync that was going on when the program did not want to wait any longer
 COMPACT_BYTES: Final = 8 * 1024 * 1024  # a smaller log is not worth a new file
 
 
@@ -119,19 +120,19 @@ class LogStore(SessionStore):
             sync_directory(self.directory)
             opened.durable = opened.number
 
-    async def close(self) -> None:
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         try:
             if self._syncer is not None:
-                await self._finish(self._syncer)
+                await self._finish(self._syncer, seconds)
         finally:
             if self._retry is not None:
                 self._retry.cancel()
                 self._retry = None
-            if self._syncer is not None:
-                self._syncer.close()
-                self._syncer = None
+            hangs = self._syncer is not None and not self._syncer.close()
+            self._syncer = None
             for one in [*self._old, *([self._log] if self._log is not None else [])]:
-                one.file.close()
+                if not hangs:
+                    one.file.close()
             self._log = self._found = None
             self._old = []
             self._waiting = []
@@ -141,13 +142,15 @@ class LogStore(SessionStore):
                 os.close(self._lock)
                 self._lock = None
 
-    async def _finish(self, syncer: _Syncer) -> None:
+    async def _finish(self, syncer: _Syncer, seconds: float) -> None:
         """Write and sync what can be."""
         if self.trouble:
             self._try_again()
         self.sync()
-        await syncer.idle.wait()
-        if self.trouble:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await syncer.idle.wait()
+        if self.trouble or syncer.is_busy:
             log.error("%s: the last changes could not be written", self.where)
 
     # ---- writing ----
@@ -306,11 +309,12 @@ class _Syncer:
         self.idle.clear()
         self._asked.put(sync)
 
-    def close(self) -> None:
-        """Wait for what is going on, of which nobody hears any more, and end the thread."""
+    def close(self) -> bool:
+        """End the thread; nobody hears of what is going on any more. False: the disk does not let it end."""
         self.is_closed = True
         self._asked.put(None)
-        self._thread.join()
+        self._thread.join(JOIN_SECONDS)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (sync := self._asked.get()) is not None:

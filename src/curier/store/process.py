@@ -4,7 +4,7 @@
 
 Writing SQLite in a thread would take the interpreter's lock from the event loop at every row; in a process of
 its own it costs the loop one packed write. The process ends when its socket does, after what it had received
-whole; it ignores SIGINT and SIGTERM, which are for the broker.
+whole; it ignores SIGINT, SIGTERM and SIGHUP, which are for the broker.
 
 To it: length of the records (8 bytes), batch number (8), records (``session.records``). From it: status (1),
 batch number (8), length of a message for people (4), message. Little-endian. While it is idle it looks at the
@@ -50,6 +50,7 @@ def main(arguments: list[str]) -> int:
     """Serve until the socket ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sock = socket.socket(fileno=int(arguments[0]))
     # LOCK_FD only has to stay open: the lock on the directory lasts as long as we do.
     try:

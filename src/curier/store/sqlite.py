@@ -19,7 +19,7 @@ from typing import Final, cast
 
 from curier.errors import StoreError
 from curier.session.records import Batch, Record, encode
-from curier.store.base import Durability, Store
+from curier.store.base import CLOSE_SECONDS, Durability, Store
 from curier.store.beginning import Life, begin
 from curier.store.database import Database
 from curier.store.directory import lock, prepare
@@ -29,7 +29,7 @@ log = logging.getLogger("curier.store")
 
 RETRY_SECONDS: Final = 1.0
 START_SECONDS: Final = 30.0
-CLOSE_SECONDS: Final = 10.0
+KILL_SECONDS: Final = 0.5  # of the time to close, for a process that does not end by itself
 PIECE: Final = 5000  # records encoded before others have their turn: two to four milliseconds
 
 
@@ -59,6 +59,7 @@ class SqliteStore(Store):
         self._life: Life | None = None
         self._link: _Link | None = None
         self._open_batch: bytes = b""  # as sent, until it is answered
+        self._open_records: list[Record] = []
         self._is_closing = False
         self._trouble = ""  # what was logged last of a batch that cannot be written
         self._retry: asyncio.TimerHandle | None = None
@@ -95,6 +96,7 @@ class SqliteStore(Store):
 
     def commit(self, batch: Batch) -> None:
         self._idle.clear()
+        self._open_records = batch.records
         self._encode(batch, [])
 
     def _encode(self, batch: Batch, parts: list[bytes]) -> None:
@@ -109,13 +111,15 @@ class SqliteStore(Store):
         if self._link is not None:
             self._link.send(self._open_batch)
 
-    async def close(self) -> None:
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
         if not self._idle.is_set() and self._link is not None:
+            left = seconds - 2 * KILL_SECONDS
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS if not self._trouble else 2 * RETRY_SECONDS):
+                async with asyncio.timeout(min(left, 2 * RETRY_SECONDS) if self._trouble else left):
                     await self._idle.wait()
-            if not self._idle.is_set():
-                log.error("%s: the last changes could not be written", self.directory)
+        self.unwritten = self._open_records
         self._is_closing = True
         if self._retry is not None:
             self._retry.cancel()
@@ -125,7 +129,7 @@ class SqliteStore(Store):
                 await self._restart
         if self._link is not None:
             self._link.close()
-        await self._reap()
+        await self._reap(until - loop.time())
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -133,17 +137,15 @@ class SqliteStore(Store):
 
     # ---- the process ----
 
-    async def _reap(self) -> None:
+    async def _reap(self, seconds: float = CLOSE_SECONDS) -> None:
         """Wait until the process has ended, whose socket is closed; one that hangs is killed."""
         process = self.process
         self.process = None
-        if process is None:
+        if process is None or await _has_ended(process, seconds - KILL_SECONDS):
             return
-        try:
-            await asyncio.to_thread(process.wait, CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            await asyncio.to_thread(process.wait)
+        process.kill()
+        if not await _has_ended(process, KILL_SECONDS):
+            log.error("%s: the store's process hangs in the system and does not end", self.directory)
 
     async def _start(self) -> None:
         """Start the process and wait until it can write. Raises ``StoreError``."""
@@ -195,6 +197,7 @@ class SqliteStore(Store):
             return
         if status == DONE:
             self._open_batch = b""
+            self._open_records = []
             self._idle.set()
             if self._trouble:
                 self._recovered()
@@ -281,6 +284,17 @@ class _Link(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_exception(StoreError("the store's process ended before it was ready"))
         self.store.lost(self)
+
+
+async def _has_ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait so long at most; without a thread, whose end the program would have to wait for."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while process.poll() is None:
+        if loop.time() > until:
+            return False
+        await asyncio.sleep(0.01)
+    return True
 
 
 def _ignore_number(number: int) -> None:
