@@ -10,6 +10,7 @@ import pytest
 
 from curier.auth import line as module
 from curier.auth.line import (
+    FEW,
     FEWEST_OF_ADDRESS,
     FORGET_SECONDS,
     LANES,
@@ -28,15 +29,20 @@ def join(line: Line[int], address: str, user: str = "u", work: int = 0, now: flo
     return place
 
 
+def take(line: Line[int]) -> Place[int] | None:
+    """Who is next in the first lane, or else in the others."""
+    return line.take_first() or line.take_other()
+
+
 def order(line: Line[int]) -> list[tuple[str, str, int]]:
     found = []
-    while (place := line.take()) is not None:
+    while (place := take(line)) is not None:
         found.append((place.address, place.user, place.work))
     return found
 
 
 def test_nobody_is_next_in_an_empty_line() -> None:
-    assert Line[int]().take() is None
+    assert take(Line[int]()) is None
 
 
 def test_addresses_take_turns_and_users_of_an_address_do() -> None:
@@ -57,13 +63,32 @@ def test_addresses_take_turns_and_users_of_an_address_do() -> None:
     assert line.length == 0
 
 
-def test_who_comes_last_from_a_new_address_waits_for_one_of_each_other() -> None:
+def test_so_do_those_with_many() -> None:
     line = Line[int]()
     for address in ("a", "b", "c"):
-        for _ in range(100):
-            join(line, address)
-    join(line, "d")
-    assert [line.take().address for _ in range(4)] == ["a", "b", "c", "d"]  # type: ignore[union-attr]
+        for work in range(100):
+            join(line, address, f"u{work % 2}", work)
+    assert line.take_first() is None
+    found = order(line)
+    assert [address for address, _, _ in found[:7]] == ["a", "b", "c", "a", "b", "c", "a"]
+    assert [user for address, user, _ in found if address == "a"] == ["u0", "u1"] * 50
+    assert len(found) == 300
+
+
+def test_a_few_from_an_address_have_a_lane_of_their_own_until_they_are_many() -> None:
+    line = Line[int]()
+    for work in range(FEW):
+        join(line, "a", "x", work)
+    for _ in range(100):
+        join(line, "flood")
+    assert [line.take_first(), line.take_first()][0] is not None
+    join(line, "a", "x", FEW)
+    join(line, "a", "x", FEW + 1)
+    assert line.take_first() is not None  # there are few again
+    join(line, "a", "x", FEW + 2)
+    join(line, "a", "x", FEW + 3)
+    assert line.take_first() is None
+    assert line.take_other() is not None
 
 
 def test_who_leaves_is_never_next() -> None:
@@ -72,33 +97,24 @@ def test_who_leaves_is_never_next() -> None:
     line.leave(first)
     line.leave(first)
     assert not first.is_waiting
-    assert line.take() is second
+    assert take(line) is second
     line.leave(second)
     assert line.length == 0
 
 
-def test_an_address_that_has_failed_waits_behind_the_others_but_not_for_ever() -> None:
+def test_who_has_failed_is_not_in_the_first_lane_and_users_that_have_are_last_but_not_for_ever() -> None:
     line = Line[int]()
     line.failed("bad", "x", 0.0)
-    join(line, "bad", "x")  # a user that has failed, and one that has not
-    join(line, "bad", "y")
+    for _ in range(2):
+        join(line, "bad", "x")
     for work in range(20):
-        join(line, "good", "g", work)
-    asked = [user for _, user, _ in order(line)]
-    assert asked.index("y") == 3  # every fourth
-    assert asked.index("x") in range(4, 16)  # every fourth, too, as there is nobody else before it
-    assert len(asked) == 22
-
-
-def test_users_that_have_failed_are_last_but_not_for_ever() -> None:
-    line = Line[int]()
-    line.failed("bad", "x", 0.0)
-    join(line, "bad", "x")
-    for work in range(50):
-        join(line, "good", "g", work)
         join(line, "bad", "y", work)
+    join(line, "good")
+    assert line.take_first() is not None
+    assert line.take_first() is None
     asked = [user for _, user, _ in order(line)]
-    assert asked.index("x") == 15
+    assert [number for number, user in enumerate(asked) if user == "x"] == [3, 7]  # every fourth
+    assert len(asked) == 22
 
 
 def test_who_waits_already_goes_behind_when_its_address_fails() -> None:
@@ -106,7 +122,7 @@ def test_who_waits_already_goes_behind_when_its_address_fails() -> None:
     for user in ("x", "x", "y"):
         join(line, "bad", user)
     join(line, "good", "g")
-    taken = line.take()
+    taken = take(line)
     assert taken is not None
     assert taken.user == "x"
     line.failed("bad", "x", 0.0)
@@ -117,9 +133,10 @@ def test_who_waits_already_goes_behind_when_its_address_fails() -> None:
 def test_failures_are_forgotten() -> None:
     line = Line[int]()
     line.failed("bad", "x", 0.0)
+    join(line, "bad", now=FORGET_SECONDS - 1)
+    assert line.take_first() is None
     join(line, "bad", now=FORGET_SECONDS)
-    join(line, "good", now=FORGET_SECONDS)
-    assert [address for address, _, _ in order(line)] == ["bad", "good"]
+    assert line.take_first() is not None
 
 
 def test_an_address_has_so_much_room_and_less_with_each_failure() -> None:
@@ -180,9 +197,10 @@ def test_what_is_remembered_of_failures_is_bounded(monkeypatch: pytest.MonkeyPat
     for number in range(100):
         line.failed(f"a{number}", "u", 0.0)
     assert len(line._failures._entries) == 4
-    join(line, "a0")
     join(line, "a99")
-    assert [address for address, _, _ in order(line)] == ["a0", "a99"]
+    assert line.take_first() is None
+    join(line, "a0")
+    assert line.take_first() is not None
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -208,7 +226,7 @@ def test_whatever_happens_everybody_is_served_or_told_once(
                 if leaving is not None:
                     waiting.remove(leaving)
         elif event < 0.8:
-            taken = line.take()
+            taken = take(line)
             assert (taken is None) == (not waiting)
             if taken is not None:
                 waiting.remove(taken)
@@ -224,7 +242,7 @@ def test_whatever_happens_everybody_is_served_or_told_once(
         of_address = Counter(place.address for place in waiting)
         assert of_address == line._of_address
         assert max(of_address.values(), default=0) <= 8
-    while (taken := line.take()) is not None:
+    while (taken := take(line)) is not None:
         waiting.remove(taken)
     assert not waiting
     assert served > 100

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import argon2
@@ -14,7 +15,9 @@ import pytest
 from argon2.exceptions import VerificationError
 
 import curier.auth.password_file as module
-from curier.auth import Authenticator, Credentials, PasswordFile, Verdict
+from curier.auth import Authenticator, Credentials, PasswordFile, Verdict, hashes
+from curier.auth.checks import Checks
+from curier.auth.hashes import cost_of, default_cost
 from curier.auth.line import MOST_OF_ADDRESS
 from curier.auth.user_file import read_password_file
 from curier.testing.seams import AuthenticatorContract, credentials
@@ -38,6 +41,25 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class InThread:
+    """Checks in the thread that asks, so that tests can look at it."""
+
+    def __init__(self, niceness: int) -> None:
+        pass
+
+    def fits(self, encoded: str, password: bytes) -> bool:
+        return hashes.fits(encoded, password)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What processes do is for test_hash_process.py."""
+    monkeypatch.setattr(module, "Checks", partial(Checks, make_hasher=InThread))
 
 
 @pytest.fixture
@@ -148,13 +170,7 @@ def test_in_an_empty_file_unknown_users_cost_the_default(
 ) -> None:
     path.write_text("")
     ask(PasswordFile(path), "nobody", b"guess")
-    ours = argon2.PasswordHasher()
-    asked = argon2.extract_parameters(checks[0])
-    assert (asked.memory_cost, asked.time_cost, asked.parallelism) == (
-        ours.memory_cost,
-        ours.time_cost,
-        ours.parallelism,
-    )
+    assert cost_of(checks[0]) == default_cost()
 
 
 def test_where_costs_differ_each_is_as_frequent_among_unknown_names(path: Path, checks: list[str]) -> None:
@@ -293,7 +309,7 @@ def test_more_than_can_be_checked_are_told_that_the_server_is_busy(
 
     good, *guesses = asyncio.run(storm())
     assert good.accepted
-    assert checked.index(b"right") == 1  # it did not wait for the others
+    assert checked.index(b"right") <= 2  # it did not wait for the others
     busy = Verdict(0x89, "too many logins are waiting")
     assert guesses.count(busy) >= 500 - MOST_OF_ADDRESS - 1
     assert set(guesses) == {busy, Verdict(0x86, "bad user name or password")}

@@ -1,26 +1,41 @@
-"""Costly checks in a few threads of low priority, for who is still there, in the order of ``line``."""
+"""Costly checks in a few processes of low priority, for who is still there, in the order of ``line``.
+
+Each process belongs to one side of the line: the first lane, or the others. Who is in the first lane is
+checked while a flood is, too, and at a higher priority.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
+from curier.auth.hash_process import HashProcess
 from curier.auth.line import Full, Line, Place
 
-NICENESS: Final = 10
-"""A tenth of the share of the event loop where both want a core. At 19 a machine that is busy with something
-else would let nobody in."""
+NICENESS: Final = (4, 15)
+"""Steps down, for the first lane and the others: to two fifths and a thirtieth of the share of the event loop
+where both want a core. At 19 a machine that is busy with something else would let nobody in."""
 
-MOST_THREADS: Final = 4
-"""One Argon2id check with four lanes keeps four cores busy, and 64 MiB of memory."""
+MOST_AT_ONCE: Final = 4
+"""On each side: a check takes 19 MiB of memory, or 64 MiB, and the process has 15."""
 
-IDLE_SECONDS: Final = 10.0
-"""After so long without work a thread ends; the next check starts another."""
+IDLE_SECONDS: Final = 60.0
+"""After so long without work a process ends; the next check starts another."""
+
+
+class Hasher(Protocol):
+    """Checks one password after another; ``HashProcess`` is one."""
+
+    def fits(self, encoded: str, password: bytes) -> bool:
+        """Whether this is the password. Blocks."""
+
+    def close(self) -> None:
+        """It is not needed for now."""
 
 
 class _Check:
@@ -28,7 +43,7 @@ class _Check:
 
     __slots__ = ("future", "loop", "run")
 
-    def __init__(self, run: Callable[[], bool]) -> None:
+    def __init__(self, run: Callable[[Hasher], bool]) -> None:
         self.run = run
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[bool] = self.loop.create_future()
@@ -50,72 +65,119 @@ class _Check:
 _Waiting: TypeAlias = Place[_Check]
 
 
-class Checks:
-    """Runs checks, never more of them at once than half of the cores, and four. Safe to use from many threads
-    and event loops.
-    """
+class _Side:
+    """One side of the line, and the threads that wait for the processes that work on it."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._most_threads = max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
-        self._line: Line[_Check] = Line()
-        self._something = threading.Condition()  # is in the line, which it guards
-        self._threads = 0
-        self._idle = 0
+    def __init__(self, work: _Work, take: Callable[[], _Waiting | None], niceness: int) -> None:
+        self.work = work
+        self.take = take
+        self.niceness = niceness
+        self.threads = 0
+        self.bells: list[threading.Lock] = []  # of those that sleep: to release one is to wake it
 
-    async def run(self, address: str, user: str, check: Callable[[], bool]) -> bool:
-        """Call ``check`` in a thread when it is the turn of ``user`` at ``address``. False is a failure of
-        theirs, which they are remembered by.
+    def wake(self) -> None:
+        """There is something to be done; called with the lock."""
+        if self.bells:
+            self.bells.pop().release()
+        elif self.threads < self.work.most_at_once:
+            self.threads += 1
+            threading.Thread(target=self._run, name="curier-password", daemon=True).start()
 
-        Raises ``Full`` where too many wait, at once or later; and what ``check`` raises. To cancel it is to
-        leave the line.
-        """
-        place = Place(address, user, _Check(check))
-        with self._something:
-            leaving = self._line.join(place, self._clock())
-            if leaving is not None:
-                leaving.work.answer(Full("too many logins are waiting"))
-            if self._idle:
-                self._something.notify()
-            elif self._threads < self._most_threads:
-                self._threads += 1
-                threading.Thread(target=self._work, name="curier-password", daemon=True).start()
-        try:
-            return await place.work.future
-        except asyncio.CancelledError:
-            with self._something:
-                self._line.leave(place)
-            raise
-
-    def _work(self) -> None:
+    def _run(self) -> None:
         """One thread: check after check, until nobody has come for a while."""
-        lower_priority()
+        hasher = self.work.make_hasher(self.niceness)
         while (place := self._next()) is not None:
             check = place.work
             try:
-                right = check.run()
+                right = check.run(hasher)
             except Exception as error:
                 check.answer(error)
                 continue
             if not right:
-                with self._something:
-                    self._line.failed(place.address, place.user, self._clock())
+                self.work.failed(place)
             check.answer(right)
+        hasher.close()
 
     def _next(self) -> _Waiting | None:
-        with self._something:
-            while (place := self._line.take()) is None:
-                self._idle += 1
-                notified = self._something.wait(IDLE_SECONDS)
-                self._idle -= 1
-                if not notified and not self._line.length:
-                    self._threads -= 1
+        while True:
+            with self.work.lock:
+                if (place := self.take()) is not None:
+                    return place
+                if self.work.is_closed:
+                    self.threads -= 1
                     return None
-            return place
+                bell = threading.Lock()
+                bell.acquire()
+                self.bells.append(bell)
+            bell.acquire(timeout=IDLE_SECONDS)
+            with self.work.lock:
+                if bell in self.bells:  # nobody has released it
+                    self.bells.remove(bell)
+                    self.threads -= 1
+                    return None
 
 
-def lower_priority() -> None:
-    """Let this thread, and those it starts, have what others leave: on Linux, which knows that of threads."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+class _Work:
+    """The line and both its sides: what threads know, so that ``Checks`` can go while they sleep."""
+
+    def __init__(self, clock: Callable[[], float], make_hasher: Callable[[int], Hasher]) -> None:
+        self.clock = clock
+        self.make_hasher = make_hasher
+        self.most_at_once = max(1, min(MOST_AT_ONCE, (os.cpu_count() or 1) // 2))
+        self.lock = threading.Lock()  # for all that follows
+        self.line: Line[_Check] = Line()
+        self.sides = (
+            _Side(self, self.line.take_first, NICENESS[0]),
+            _Side(self, self.line.take_other, NICENESS[1]),
+        )
+        self.is_closed = False
+
+    def join(self, place: _Waiting) -> None:
+        with self.lock:
+            leaving = self.line.join(place, self.clock())
+            self.sides[place.lane > 0].wake()
+        if leaving is not None:
+            leaving.work.answer(Full("too many logins are waiting"))
+
+    def leave(self, place: _Waiting) -> None:
+        with self.lock:
+            self.line.leave(place)
+
+    def failed(self, place: _Waiting) -> None:
+        with self.lock:
+            self.line.failed(place.address, place.user, self.clock())
+            self.sides[1].wake()  # where others of the address are now
+
+    def close(self) -> None:
+        """Nobody will join any more: let the threads end."""
+        with self.lock:
+            self.is_closed = True
+            for side in self.sides:
+                while side.bells:
+                    side.bells.pop().release()
+
+
+class Checks:
+    """Runs checks, on each side of the line never more at once than half of the cores, and four. Safe to use
+    from many threads and event loops.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], make_hasher: Callable[[int], Hasher] = HashProcess
+    ) -> None:
+        self._work = _Work(clock, make_hasher)
+        weakref.finalize(self, self._work.close)
+
+    async def run(self, address: str, user: str, check: Callable[[Hasher], bool]) -> bool:
+        """Call ``check`` in a thread, with a ``Hasher``, when it is the turn of ``user`` at ``address``.
+
+        False is a failure of theirs, which they are remembered by. Raises ``Full`` where too many wait, now
+        or later; and what ``check`` raises. To cancel it is to leave the line.
+        """
+        place = Place(address, user, _Check(check))
+        self._work.join(place)
+        try:
+            return await place.work.future
+        except asyncio.CancelledError:
+            self._work.leave(place)
+            raise

@@ -1,11 +1,11 @@
 """The line of those whose password waits to be checked: who is next, and who has to go where it is full.
 
-A check costs a good part of a second of a core, by design, and whoever asks for one is a stranger yet. So
+A check costs tens of milliseconds of a core, by design, and whoever asks for one is a stranger yet. So
 
 - addresses take turns, and at each address the user names do: a thousand guesses from one place stand in
   each other's way, not in that of a single client elsewhere;
-- an address with a wrong password a short while ago waits behind those without, and a user name that was
-  wrong there behind others; not for ever: each fourth, and each sixteenth check is theirs;
+- an address from which only a few wait, and no wrong password came of late, is in a lane of its own, with
+  threads of its own; the others share theirs, and of them users that were wrong have each fourth check;
 - the line is bounded, for each address and in all. An address that goes on failing has ever less room. Where
   there is none in all, whoever has the most places gives one of them up, the worst first.
 
@@ -23,14 +23,17 @@ MOST_OF_ADDRESS: Final = 128
 FEWEST_OF_ADDRESS: Final = 4
 """Room that an address has, however often it fails."""
 
-FORGET_SECONDS: Final = 60.0
+FEW: Final = 4
+"""With more waiting from an address, they are no single client's: a flood, or a thousand behind a router."""
+
+FORGET_SECONDS: Final = 300.0
 """So long after its last wrong password an address is like any other."""
 
 MOST_FAILURES: Final = 10_000
 """Addresses, and users at addresses, whose failures are remembered; the oldest go first."""
 
 LANES: Final = 3
-"""Without failures; of an address with some; of a user that has failed there."""
+"""A few of an address without failures; other addresses; users that have failed there."""
 
 Work = TypeVar("Work")
 
@@ -92,6 +95,9 @@ class Line(Generic[Work]):
         lane = 0
         if failures:
             lane = 2 if self._failures.count((address, place.user), now) else 1
+        elif here >= FEW:
+            lane = 1
+            self._move(address, 0, 1)
         leaving = None
         if self.length >= MOST_WAITING:
             leaving = self._find_one_to_leave(lane, here)
@@ -118,11 +124,17 @@ class Line(Generic[Work]):
             return next(reversed(users[next(reversed(users))]))
         return None
 
-    def take(self) -> Place[Work] | None:
-        """Whose turn is it? None: nobody waits."""
+    def take_first(self) -> Place[Work] | None:
+        """Whose turn is it in the first lane? None: nobody waits there."""
+        return self._take(0)
+
+    def take_other(self) -> Place[Work] | None:
+        """Whose turn is it in the other lanes?"""
         self._turns += 1
-        first = 2 if self._turns % 16 == 0 else 1 if self._turns % 4 == 0 else 0
-        for number in (first, 0, 1, 2):
+        return self._take(2, 1) if self._turns % 4 == 0 else self._take(1, 2)
+
+    def _take(self, *lanes: int) -> Place[Work] | None:
+        for number in lanes:
             addresses = self._lanes[number]
             if addresses:
                 address = next(iter(addresses))
@@ -160,13 +172,16 @@ class Line(Generic[Work]):
         """A password was wrong: who waits there goes into a lane behind."""
         self._failures.add(address, now)
         self._failures.add((address, user), now)
-        for number in (0, 1):
-            users = self._lanes[number].get(address, {})
-            for name in list(users):
-                if number == 0 or name == user:
-                    for place in list(users[name]):
-                        self.leave(place)
-                        self._add(place, 2 if name == user else 1)
+        self._move(address, 0, 1)
+        self._move(address, 1, 2, user)
+
+    def _move(self, address: str, lane: int, to: int, user: str | None = None) -> None:
+        """Everybody of an address, or a user there, in that lane."""
+        for name, places in list(self._lanes[lane].get(address, {}).items()):
+            if user is None or name == user:
+                for place in list(places):
+                    self.leave(place)
+                    self._add(place, to)
 
     def _add(self, place: Place[Work], lane: int) -> None:
         users = self._lanes[lane].setdefault(place.address, {})

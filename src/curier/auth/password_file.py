@@ -1,9 +1,9 @@
 """Authentication by a password file.
 
-Argon2id makes a stolen file slow to guess from: each check costs about 64 MiB of memory and a good part of a
-second of a core, by design. So checks run in a few threads of low priority, and ``line`` says who is next;
-an unknown user costs as much as a known one, which keeps the names in the file secret; and what was right or
-wrong a while ago is known without the cost, which makes a hundred thousand clients that reconnect cheap.
+Argon2id makes a stolen file slow to guess from: each check costs much memory and tens of milliseconds of a
+core, by design. So checks run in a few processes of low priority, and ``line`` says who is next; an unknown
+user costs as much as a known one, which keeps the names in the file secret; and what was right or wrong a
+while ago is known without the cost, which makes a hundred thousand clients that reconnect cheap.
 
 The file is read again when it changes.
 """
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from curier.auth.base import ACCEPT, Authenticator, Credentials, Verdict
-from curier.auth.checks import Checks
-from curier.auth.hashes import CheckError, cost_of, default_cost, fits, hash_of_nobody
+from curier.auth.checks import Checks, Hasher
+from curier.auth.hashes import CheckError, cost_of, default_cost, hash_of_nobody
 from curier.auth.line import Full, place_of
 from curier.auth.user_file import read_password_file
 from curier.errors import ConfigError
@@ -96,7 +96,9 @@ class PasswordFile(Authenticator):
         if right is None:
             address = place_of(credentials.address)
             try:
-                right = await self._checks.run(address, username, lambda: self._check(encoded, password, key))
+                right = await self._checks.run(
+                    address, username, lambda hasher: self._check(hasher, encoded, password, key)
+                )
             except Full:
                 return _BUSY
             except CheckError as error:
@@ -140,12 +142,12 @@ class PasswordFile(Authenticator):
         """
         return self._nobodies[self._costs[self._known.number(username) % len(self._costs)]]
 
-    def _check(self, encoded: str, password: bytes, key: bytes) -> bool:
+    def _check(self, hasher: Hasher, encoded: str, password: bytes, key: bytes) -> bool:
         """Whether the password fits the hash; runs in a thread."""
         known = self._known.look_up(key)  # the same client, or one like it, was ahead in the line
         if known is not None:
             return known
-        right = fits(encoded, password)
+        right = hasher.fits(encoded, password)
         self._known.add(key, right)
         return right
 
