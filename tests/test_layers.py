@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "session": {"codec"},
     "protocol": {"session", "codec"},
     "broker": {"protocol", "session", "topics", "codec"},
-    "store": {"session.records", "session.message"},
+    "store": {"session.records", "session.message", "topics.filters", "codec"},
     "auth": {"loglines", "session.message", "broker.hooks"},
     "net": {"loglines", "broker", "codec"},
     "client": {"protocol", "session", "topics", "codec", "store", "net.websocket"},

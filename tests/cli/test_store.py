@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import resource
+import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from curier.cli import main
+from curier.errors import StoreError
 from curier.server import Broker
 from curier.session.message import ApplicationMessage
 from curier.session.records import (
@@ -27,6 +34,8 @@ from curier.session.records import (
     WillSaved,
 )
 from curier.store.database import FILE_NAME, Database
+from curier.store.mark import FILE_NAME as MARK_NAME
+from curier.store.portable import to_lines
 from curier.types import Message
 from tests.store.history import START, History, restored, state
 from tests.waiting import PATIENCE
@@ -233,16 +242,117 @@ SESSION = (
         (HEADER + '{"is": "retained", "topic": "a", "message": 3}\n', "line 2: there is no message 3 above"),
         (
             HEADER + SESSION + '{"is": "sent", "session": 1, "delivery": 3, "packet_id": 1}\n',
-            "no delivery 3 above",
+            "no delivery 3 of session 1 above",
         ),
         (HEADER + '{"is": "retained", "topic_base64": "?", "message": 3}\n', "line 2: "),
         (HEADER + "[" * 100_000 + "\n", "line 2: "),
+        (HEADER + '{"is": []}\n', 'line 2: "is": expected one of session, subscription'),
+        (HEADER + '{"is": "session", "is": "session"}\n', 'line 2: "is" is there twice'),
+        (HEADER + SESSION + SESSION.replace('"a"', '"b"'), "line 3: session 1 is there twice"),
+        (
+            HEADER + SESSION + SESSION.replace('"session": 1', '"session": 2'),
+            "line 3: client_id 'a' is there",
+        ),
+        (HEADER + SESSION.replace('"session": 1', '"session": 0'), 'line 2: "session": 0 is not in 1 to'),
+        (HEADER + SESSION.replace('"a"', '""'), 'line 2: "client_id": is empty'),
+        (HEADER + SESSION.replace('"a"', '"\\u0000"'), "line 2: U+0000 cannot be sent"),
+        (HEADER + SESSION.replace('"a"', '"\\ud800"'), "line 2: a surrogate at character 0 cannot be sent"),
+        (HEADER + SESSION.replace(": 5", ": 6"), 'line 2: "version": 6 is not in 3 to 5'),
+        (HEADER + SESSION.replace(": 9", ": -1"), 'line 2: "expiry_interval": -1 is not in 0 to 4294967295'),
+        (HEADER + SESSION.replace("0.0", "1e400"), 'line 2: "ends_at": inf is no point in time'),
+        (HEADER + SESSION.replace("0.0", "NaN"), "line 2: NaN is no JSON"),
+        (HEADER + SESSION.replace("0.0", "-1"), 'line 2: "ends_at": -1.0 is no point in time'),
     ],
 )
 def test_an_import_names_the_line_and_leaves_nothing(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal("import", tmp_path / "new", typed=text)
-    assert not list((tmp_path / "new").glob(f"{FILE_NAME}*"))
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "new").mkdir()
+    assert said in refusal("import", tmp_path / "new", typed=text)
+    assert list((tmp_path / "new").iterdir()) == []
     assert run("import", tmp_path / "new", typed=HEADER + SESSION).exit_code == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [FILE_NAME]
+
+
+def without(record: str, **values: object) -> str:
+    """One line of ``RECORDS`` with other values."""
+    lines = [json.loads(line) for line in to_lines([RECORDS])]
+    line = next(line for line in lines if line.get("is") == record)
+    return json.dumps({name: value for name, value in {**line, **values}.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("subscription", {"topic_filter": "a#"}, "a wildcard character must occupy an entire level"),
+        ("subscription", {"topic_filter": "$share/g"}, "must be followed by '/' and a Topic Filter"),
+        ("subscription", {"topic_filter": "\0"}, "U+0000 cannot be sent"),
+        ("subscription", {"options": 3}, '"options": 3 are no Subscription Options'),
+        ("subscription", {"options": 64}, '"options": 64 is not in 0 to 63'),
+        ("subscription", {"identifier": 1 << 28}, '"identifier": 268435456 is not in 0 to 268435455'),
+        ("subscription", {}, "subscription 't/#' of 1 is there twice"),
+        ("message", {}, "message 10 is there twice"),
+        ("message", {"number": 99, "qos": 3}, '"qos": 3 is not in 0 to 2'),
+        ("message", {"number": 99, "topic": "a/+"}, "the Topic Name 'a/+' has a wildcard"),
+        ("message", {"number": 99, "topic": ""}, "a Topic Name must not be empty"),
+        ("message", {"number": 99, "properties": "\x01"}, "Payload Format Indicator"),
+        (
+            "message",
+            {"number": 99, "properties": "\x0b\x01"},
+            '"properties": has Properties that have no place',
+        ),
+        ("message", {"number": 1 << 47}, '"number": 140737488355328 is not in 1 to'),
+        ("delivery", {}, "delivery 20 is there twice"),
+        ("delivery", {"delivery": 99, "qos": 3}, '"qos": 3 is not in 0 to 2'),
+        ("delivery", {"delivery": 99, "message": 98}, "there is no message 98 above"),
+        (
+            "delivery",
+            {"delivery": 99, "identifiers": "\x01\x01"},
+            '"identifiers": has Properties that have no',
+        ),
+        ("delivery", {"delivery": 99, "group": "t/#"}, "expected the Topic Filter of a Shared Subscription"),
+        ("sent", {}, "sent 20 is there twice"),
+        ("sent", {"packet_id": 0}, '"packet_id": 0 is not in 1 to 65535'),
+        ("sent", {"packet_id": 65536}, '"packet_id": 65536 is not in 1 to 65535'),
+        ("sent", {"packet_id": 1 << 40}, f'"packet_id": {1 << 40} is not in 1 to 65535'),
+        ("sent", {"delivery": 22, "packet_id": 5}, "packet_id 5 of 1 is there twice"),
+        (
+            "sent",
+            {"session": 2, "delivery": 22, "packet_id": 9},
+            "there is no delivery 22 of session 2 above",
+        ),
+        ("received", {}, "received 20 is there twice"),
+        ("received", {"delivery": 22, "order": 99}, "delivery 22 was not sent at QoS 2"),
+        ("received", {"delivery": 21}, "order 30 is there twice"),
+        ("identifier", {}, "identifier 65535 of 2 is there twice"),
+        ("identifier", {"packet_id": 65536}, '"packet_id": 65536 is not in 1 to 65535'),
+        ("retained", {}, "retained 'č' is there twice"),
+        ("retained", {"topic": "other"}, "message 12 has another topic"),
+        ("will", {}, "will of session 1 is there twice"),
+        ("will", {"session": 2, "delay": -1}, '"delay": -1 is not in 0 to 4294967295'),
+        ("will", {"session": 2, "expiry": -2}, '"expiry": -2 is not in -1 to 4294967295'),
+    ],
+)
+def test_an_import_takes_nothing_that_no_broker_writes(
+    tmp_path: Path, name: str, values: dict[str, object], said: str
+) -> None:
+    lines = "".join(f"{line}\n" for line in to_lines([RECORDS]))
+    typed = lines + without(name, **values) + "\n"
+    assert run("import", tmp_path / "good", typed=lines).exit_code == 0
+    heard = refusal("import", tmp_path / "new", typed=typed)
+    assert said in heard
+    assert heard.startswith(f"standard input, line {len(RECORDS) + 2}: ")
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_import_into_what_is_left_of_another_broker_is_refused(data: Path, tmp_path: Path) -> None:
+    lines = run("export", data).stdout_bytes
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / MARK_NAME).touch()
+    said = refusal("import", tmp_path / "old", typed=lines)
+    assert (
+        said == f"{tmp_path / 'old' / MARK_NAME}: is there already; choose another directory, or move it away"
+    )
 
 
 def test_an_import_of_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -270,9 +380,119 @@ def test_a_backup_overwrites_nothing(data: Path, tmp_path: Path) -> None:
     assert "cannot be written" in refusal("backup", data, tmp_path / "nowhere" / "copy")
 
 
-async def test_all_may_be_used_while_the_broker_runs(tmp_path: Path) -> None:
-    import asyncio
+# ---- when something is missing, and other accidents ----
 
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A directory of a broker, whose database is put back to what it was before the last changes."""
+    directory = tmp_path / "damaged"
+
+    async def live() -> None:
+        async with Broker(["tcp://127.0.0.1:0"], data=directory) as broker:
+            broker.publish(Message("t", b"one", retain=True))
+
+    asyncio.run(live())
+    shutil.copy(directory / FILE_NAME, tmp_path / "old.db")
+    asyncio.run(live())
+    shutil.copy(tmp_path / "old.db", directory / FILE_NAME)
+    return directory
+
+
+def test_what_is_missing_is_told(damaged: Path, tmp_path: Path) -> None:
+    told = run("inspect", damaged)
+    assert told.exit_code == 0
+    assert "1 retained messages" in told.stdout
+    said = (
+        f"{damaged / FILE_NAME}: this is another database than the broker wrote last, or an older copy of it"
+    )
+    assert told.stderr == f"Warning: {said}\n"
+    assert json.loads(run("inspect", damaged, "--json").stdout)["missing"] in said
+    for command in ("export", "backup"):
+        file = tmp_path / command
+        assert refusal(command, damaged, file) == f"{said}; --accept-loss takes what is there"
+        assert not file.exists()
+        assert run(command, damaged, file, "--accept-loss").exit_code == 0
+        assert file.exists()
+
+
+def test_a_database_that_is_gone_is_missing(damaged: Path) -> None:
+    (damaged / FILE_NAME).unlink()
+    assert "the database is missing, and 2 batches of changes" in refusal("inspect", damaged)
+
+
+async def test_a_backup_needs_no_mark_and_takes_no_other(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "copy.db"
+    for payload in (b"one", b"two"):
+        async with Broker(["tcp://127.0.0.1:0"], data=data) as broker:
+            broker.publish(Message("t", payload, retain=True))
+        if payload == b"one":
+            assert run("backup", data, file).exit_code == 0
+    for path in data.glob(f"{FILE_NAME}*"):
+        path.unlink()
+    shutil.copy(file, data / FILE_NAME)
+    with pytest.raises(StoreError, match="another database than the broker wrote last"):
+        await Broker(["tcp://127.0.0.1:0"], data=data).start()
+    (data / MARK_NAME).unlink()
+    async with Broker(["tcp://127.0.0.1:0"], data=data) as broker:
+        assert len(broker.core.retained) == 1
+    (data / MARK_NAME).unlink()  # it is no copy any more
+    with pytest.raises(StoreError, match=r"curier\.mark is missing"):
+        await Broker(["tcp://127.0.0.1:0"], data=data).start()
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "curier", "store", *map(str, arguments)]
+
+
+def test_an_import_that_is_killed_leaves_nothing_a_broker_would_take(data: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    lines = run("export", data).stdout_bytes
+    with subprocess.Popen(command("import", new), stdin=subprocess.PIPE) as killed:
+        assert killed.stdin is not None
+        killed.stdin.write(lines + b" " * 5_000_000)
+        killed.stdin.flush()
+        while not list(new.glob("curier-import*")):
+            time.sleep(0.01)
+        second = subprocess.run(command("import", new), input=lines, capture_output=True, check=False)
+        assert second.returncode == 2
+        assert f"in use by process {killed.pid}".encode() in second.stderr
+        killed.kill()
+    assert not (new / FILE_NAME).exists()
+    assert run("import", new, typed=lines).exit_code == 0
+    assert [path.name for path in new.iterdir()] == [FILE_NAME]
+    assert read(new) == read(data)
+
+
+def on_a_full_disk() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))  # as much as SQLite's shared memory takes
+
+
+@pytest.mark.parametrize("what", ["export", "backup", "import"])
+def test_a_full_disk_is_told_and_nothing_is_left(data: Path, tmp_path: Path, what: str) -> None:
+    write(data, [message(number, b"x" * 5000) for number in range(100, 120)])
+    whole = tmp_path / "whole.jsonl"
+    assert run("export", data, whole).exit_code == 0
+    target = tmp_path / "target"
+    arguments = (target, whole) if what == "import" else (data, target)
+    result = subprocess.run(
+        command(what, *arguments), preexec_fn=on_a_full_disk, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith(f"Error: {target}"), result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not target.exists()
+
+
+def test_standard_output_that_takes_nothing_is_told(data: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(command("export", data), stdout=full, stderr=subprocess.PIPE, check=False)
+    assert result.returncode != 0
+    assert b"Traceback" not in result.stderr
+    assert b"No space left on device" in result.stderr
+
+
+async def test_all_may_be_used_while_the_broker_runs(tmp_path: Path) -> None:
     data = tmp_path / "data"
 
     async def told(*arguments: Any) -> Result:

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -20,6 +20,14 @@ from curier.store.database import FILE_NAME, Database
 MODE: Final = 0o600
 NEVER: Final = 0xFFFFFFFF
 
+IMPORT_NAME: Final = "curier-import.db"
+"""What an import is called until it is whole."""
+
+_ACCEPT_LOSS = click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Take what is there, though something that was acknowledged is missing.",
+)
 _DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 
 
@@ -72,10 +80,12 @@ def inspect(directory: Path, limit: int, as_json: bool) -> None:
     """
     from curier.store.summary import summarize
 
-    with _opened(directory) as database:
+    with _opened(directory) as (database, missing):
         summary = summarize(database)
+    if missing:
+        click.echo(f"Warning: {summary.path}: {missing}", err=True)
     if as_json:
-        click.echo(json.dumps(asdict(summary), ensure_ascii=False))
+        click.echo(json.dumps({**asdict(summary), "missing": missing}, ensure_ascii=False))
         return
     rows = summary.rows
     click.echo(f"{summary.path}: {_size(summary.file_bytes)}")
@@ -101,7 +111,8 @@ def inspect(directory: Path, limit: int, as_json: bool) -> None:
 @store.command()
 @_DIRECTORY
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
-def export(directory: Path, file: Path | None) -> None:
+@_ACCEPT_LOSS
+def export(directory: Path, file: Path | None, accept_loss: bool) -> None:
     """Write what is stored in DIR as JSON, one record a line, to FILE or standard output.
 
     Payloads that are not UTF-8 stand as base64. FILE must not exist; it is made readable by its owner only.
@@ -118,7 +129,8 @@ def export(directory: Path, file: Path | None) -> None:
             out.write(line.encode() + b"\n")
         out.flush()
 
-    with _opened(directory) as database:
+    with _opened(directory) as (database, missing):
+        _decide(database, missing, accept_loss)
         if file is None or str(file) == "-":
             write(sys.stdout.buffer)
         else:
@@ -139,61 +151,88 @@ def import_(directory: Path, file: Path | None) -> None:
     """
     from curier.store.directory import lock, prepare
 
+    is_new = not directory.exists()
     prepare(directory)
-    held = lock(directory)
     try:
-        path = directory / FILE_NAME
-        if path.exists():
-            raise StoreFailure(f"{path}: is there already; choose another directory, or move it away")
-        if file is None or str(file) == "-":
-            count = _import(directory, sys.stdin.buffer, "standard input")
-        else:
-            try:
-                with file.open("rb") as lines:
-                    count = _import(directory, lines, str(file))
-            except OSError as error:
-                raise StoreFailure(f"{file}: cannot be read: {error.strerror}") from error
-    finally:
-        os.close(held)
-    click.echo(f"{count} records are in {path}")
+        held = lock(directory)
+        try:
+            count = _import_from(directory, file)
+        finally:
+            os.close(held)
+    except BaseException:
+        if is_new:
+            with suppress(OSError):
+                directory.rmdir()
+        raise
+    click.echo(f"{count} records are in {directory / FILE_NAME}")
+
+
+def _import_from(directory: Path, file: Path | None) -> int:
+    from curier.store.mark import FILE_NAME as MARK_NAME
+
+    for name in (FILE_NAME, f"{FILE_NAME}-wal", MARK_NAME):
+        if (directory / name).exists():
+            raise StoreFailure(
+                f"{directory / name}: is there already; choose another directory, or move it away"
+            )
+    if file is None or str(file) == "-":
+        return _import(directory, sys.stdin.buffer, "standard input")
+    try:
+        with file.open("rb") as lines:
+            return _import(directory, lines, str(file))
+    except OSError as error:
+        raise StoreFailure(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def _import(directory: Path, lines: BinaryIO, name: str) -> int:
+    """Import under another name first: a process that is killed leaves nothing that a broker would take."""
     import apsw
 
+    from curier.store.frames import sync_directory
     from curier.store.portable import from_lines
 
-    database = Database(directory)
+    _remove_import(directory)  # of a process that was killed
     try:
-        count = 0
-        for records in from_lines(lines, name):
-            try:
+        database = Database(directory, name=IMPORT_NAME)
+        try:
+            count = 0
+            for records in from_lines(lines, name):
                 database.apply(records)
-            except apsw.Error as error:
-                raise database.explain(error) from None
-            count += len(records)
-        database.close()
+                count += len(records)
+            database.finish_import()
+        except apsw.Error as error:
+            raise database.explain(error) from None
+        finally:
+            database.close()
+        (directory / IMPORT_NAME).rename(directory / FILE_NAME)
+        sync_directory(directory)
     except BaseException:
-        database.close()
-        (directory / FILE_NAME).unlink()
+        _remove_import(directory)
         raise
     return count
+
+
+def _remove_import(directory: Path) -> None:
+    for path in directory.glob(f"{IMPORT_NAME}*"):
+        path.unlink()
 
 
 @store.command()
 @_DIRECTORY
 @click.argument("file", type=click.Path(path_type=Path))
-def backup(directory: Path, file: Path) -> None:
+@_ACCEPT_LOSS
+def backup(directory: Path, file: Path, accept_loss: bool) -> None:
     """Copy what is stored in DIR to FILE, as it is at one moment, while the broker goes on.
 
     FILE must not exist; it is made readable by its owner only. To go back to it: stop the broker, move
-    curier.db, curier.db-wal and curier.db-shm away, and put FILE in their place as curier.db.
+    curier.db, curier.db-wal, curier.db-shm and curier.mark away, and put FILE in their place as curier.db.
 
     \b
     Example:
       curier store backup /var/lib/curier /backup/curier-$(date +%F).db
     """
-    with _opened(directory) as database:
+    with _opened(directory) as (database, missing):
+        _decide(database, missing, accept_loss)
         _claim(file)
         try:
             database.copy_to(file)
@@ -207,16 +246,21 @@ def backup(directory: Path, file: Path) -> None:
 
 
 @contextmanager
-def _opened(directory: Path) -> Iterator[Database]:
-    """The database of a data directory, for reading only."""
-    path = directory / FILE_NAME
-    if not path.exists():
-        raise StoreFailure(f"{path}: there is no such file; DIR is what curier broker was given with --data")
-    database = Database(directory, read_only=True)
+def _opened(directory: Path) -> Iterator[tuple[Database, str]]:
+    """The database of a data directory, for reading only, and what is missing from it."""
+    from curier.store.beginning import look
+
+    database, missing = look(directory)
     try:
-        yield database
+        yield database, missing
     finally:
         database.close()
+
+
+def _decide(database: Database, missing: str, accept_loss: bool) -> None:
+    """A copy from which something is missing must not take the place of a good one unnoticed."""
+    if missing and not accept_loss:
+        raise StoreFailure(f"{database.path}: {missing}; --accept-loss takes what is there")
 
 
 def _claim(file: Path) -> None:

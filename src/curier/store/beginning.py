@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import apsw
 
@@ -20,6 +20,8 @@ from curier.store.mark import Mark, MarkFile, boot_id, read_mark
 from curier.store.progress import Progress, clock_jump, new_life, uptime, what_is_missing
 
 log = logging.getLogger("curier.store")
+
+LOOKS: Final = 3  # a broker may begin a life between mark and database
 
 
 class Life(NamedTuple):
@@ -74,8 +76,34 @@ def has_database(directory: Path) -> bool:
 
 
 def missing_from(directory: Path, database: Database, mark: Mark | None) -> str:
-    """Plain words where a database that is only looked at lacks something. ``mark`` was read before it."""
+    """Plain words where a database has not all that was acknowledged. ``mark`` was read before it."""
     return what_is_missing(mark, database.progress(), boot_id())
+
+
+def look(directory: Path) -> tuple[Database, str]:
+    """The database of a data directory, for reading only, while a broker may use it; and plain words of what
+    is missing from it. Raises ``StoreError``.
+    """
+    if not has_database(directory):
+        path = directory / FILE_NAME
+        missing = what_is_missing(read_mark(directory), None, boot_id())
+        raise StoreError(
+            f"{path}: {missing or 'there is no such file; DIR is what curier broker was given with --data'}"
+        )
+    database = Database(directory, read_only=True)
+    try:
+        for _ in range(LOOKS):
+            try:
+                missing = missing_from(directory, database, read_mark(directory))
+            except StoreError as error:  # the mark is damaged, or just being replaced
+                missing = str(error)
+            if not missing:
+                break
+            time.sleep(0.1)
+    except BaseException:
+        database.close()
+        raise
+    return database, missing
 
 
 def _mark(directory: Path, accept_loss: bool) -> Mark | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final, cast
+from urllib.parse import quote
 
 import apsw
 
@@ -84,11 +85,12 @@ class Database:
         self.life = ""  # in whose name it is written, "": in nobody's, as in an import
         self.batches = 0
         self._clock_offset = 0.0  # from the system's monotonic clock to the broker's
-        flags = (
-            apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        )
+        self._read_only = read_only
         try:
-            self.connection = apsw.Connection(str(self.path), flags=flags)
+            if read_only:
+                self.connection = _opened_to_read(self.path)
+            else:
+                self.connection = apsw.Connection(str(self.path))
         except apsw.Error as error:
             raise self.explain(error) from None
         try:
@@ -110,6 +112,11 @@ class Database:
             return StoreError(f"{self.path}: the disk is full; make room and service resumes by itself")
         if isinstance(error, apsw.NotADBError | apsw.CorruptError):
             return StoreError(f"{self.path}: the file is damaged or no database ({error}); {WAY_OUT}")
+        if self._read_only and isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError):
+            return StoreError(
+                f"{self.path}: cannot be read ({error}); where its directory cannot be written to, copy that "
+                "to a place where it can be, and look there"
+            )
         if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError):
             return StoreError(
                 f"{self.path}: cannot be opened for writing ({error}); make directory and file writable, "
@@ -202,13 +209,9 @@ class Database:
             "broker acknowledges nothing more: stop it, and see to it that one only uses this database"
         )
 
-    def be_a_copy(self) -> None:
-        """It was copied or imported: it begins without a mark, and no mark of another database fits it.
-        Raises ``apsw.Error``.
-        """
-        with self.connection:
-            old = read_progress(self.connection)
-            write_progress(self.connection, old._replace(life=new_life(), is_marked=False))
+    def finish_import(self) -> None:
+        """All is in it: it becomes one file, that begins without a mark. Raises ``apsw.Error``."""
+        _be_a_copy(self.connection)
 
     # ---- writing ----
 
@@ -259,14 +262,20 @@ class Database:
             if self.connection.in_transaction:
                 run("ROLLBACK")
 
-    def copy_to(self, file: Path) -> None:
-        """Copy everything into ``file``, which is empty, as it is at one moment. Raises ``StoreError``."""
+    def copy_to(self, file: Path, *, is_rescue: bool = False) -> None:
+        """Copy everything into ``file``, which is empty, as it is at one moment. Raises ``StoreError``.
+
+        ``is_rescue``: it takes the place of this one, and its mark with it.
+        """
         try:
             copy = apsw.Connection(str(file))
             try:
                 with copy.backup("main", self.connection, "main") as backup:
                     backup.step()
-                copy.execute("PRAGMA journal_mode=DELETE")  # one file, that needs none beside it
+                if is_rescue:
+                    copy.execute(_ONE_FILE)
+                else:
+                    _be_a_copy(copy)
             finally:
                 copy.close()
         except apsw.Error as error:
@@ -308,6 +317,36 @@ class Database:
     def count(self, table: str) -> int:
         """Rows of one of the tables."""
         return cast(int, self.connection.execute(f"SELECT count(*) FROM {table}").get)
+
+
+_ONE_FILE: Final = "PRAGMA journal_mode=DELETE"  # without a WAL beside it
+
+
+def _be_a_copy(connection: apsw.Connection) -> None:
+    """It begins without a mark, and no mark of another database fits it. Raises ``apsw.Error``."""
+    with connection:
+        old = read_progress(connection)
+        write_progress(connection, old._replace(life=new_life(), is_marked=False))
+    connection.execute(_ONE_FILE)
+
+
+def _opened_to_read(path: Path) -> apsw.Connection:
+    """A connection that only reads; where the directory cannot be written to, for as long as there is no WAL
+    to be taken into account. Raises ``apsw.Error``.
+    """
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        connection.execute("PRAGMA user_version").get  # noqa: B018 - the first statement opens the file
+    except (apsw.CantOpenError, apsw.ReadOnlyError):
+        connection.close()
+        wal = path.with_name(path.name + "-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        return apsw.Connection(f"file:{quote(str(path.absolute()))}?immutable=1", flags=flags)
+    except apsw.Error:
+        pass  # whoever asks again is told
+    return connection
 
 
 class _Changes:

@@ -33,6 +33,7 @@ from curier.session.records import (
     WillSaved,
     one_by_one,
 )
+from curier.store.checking import Checker
 
 FORMAT: Final = 1
 HEADER: Final = {"curier": "store", "format": FORMAT}
@@ -136,7 +137,7 @@ def from_lines(lines: Iterable[str | bytes], name: str) -> Iterator[list[Record]
     number = 0
     for number, line in enumerate(lines, 1):
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=_object, parse_constant=_refuse)
             if number == 1:
                 _check_header(value)
                 continue
@@ -160,20 +161,32 @@ def _check_header(value: object) -> None:
         )
 
 
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object, whose names are there once each."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'"{twice}" is there twice')
+    return made
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")
+
+
 class _Reader:
-    """Makes records of lines, and sees that what they name has been there before."""
+    """Makes records of lines, and sees that they are such as a broker writes."""
 
     def __init__(self) -> None:
-        self._sessions: set[int] = set()
-        self._messages: set[int] = set()
-        self._deliveries: set[int] = set()
+        self._checker = Checker()
 
     def record(self, line: object) -> Record:
         if not isinstance(line, dict):
             raise ValueError("expected a JSON object")
         name = line.pop("is", None)
-        if name not in _BY_NAME:
-            raise ValueError(f'"is": expected one of {", ".join(_BY_NAME)}, got {name!r}')
+        if not isinstance(name, str) or name not in _BY_NAME:
+            raise ValueError(f'"is": expected one of {", ".join(_BY_NAME)}, got {name!r:.100}')
         record, fields = _BY_NAME[name]
         values = [
             _message(line) if kind is ApplicationMessage else _get(line, field, kind)
@@ -182,28 +195,10 @@ class _Reader:
         if line:
             raise ValueError(f"unknown: {', '.join(sorted(line))}")
         made = record(*values)
-        self._check(made)
+        self._checker.check(made)
+        if isinstance(made, MessageSaved):
+            made.message.number = made.number
         return made
-
-    def _check(self, record: Record) -> None:
-        if isinstance(record, SessionSaved):
-            self._sessions.add(record.session)
-            return
-        if isinstance(record, MessageSaved):
-            record.message.number = record.number
-            self._messages.add(record.number)
-            return
-        if isinstance(record, Retained | Queued) and record.message not in self._messages:
-            raise ValueError(f"there is no message {record.message} above")
-        if isinstance(record, Retained):
-            return
-        session: int = getattr(record, "session")  # noqa: B009 - every other record has one
-        if session not in self._sessions:
-            raise ValueError(f"there is no session {session} above")
-        if isinstance(record, Queued):
-            self._deliveries.add(record.delivery)
-        elif isinstance(record, Sent | Received) and record.delivery not in self._deliveries:
-            raise ValueError(f"there is no delivery {record.delivery} above")
 
 
 def _message(line: dict[str, object]) -> ApplicationMessage:
@@ -223,9 +218,7 @@ def _get(line: dict[str, object], field: str, kind: type) -> Any:
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not wanted:
-        raise ValueError(f'"{field}": expected {_NAMES[wanted]}, got {value!r}')
-    if kind is int and not -1 <= int(str(value)) < 1 << 47:
-        raise ValueError(f'"{field}": {value} is out of range')
+        raise ValueError(f'"{field}": expected {_NAMES[wanted]}, got {value!r:.100}')
     return str(value).encode() if kind is bytes else value
 
 

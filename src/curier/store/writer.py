@@ -104,7 +104,7 @@ class Writer:
         file = self._directory / RESCUED_NAME
         try:
             os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            self.database.copy_to(file)
+            self.database.copy_to(file, is_rescue=True)
             sync_directory(self._directory)
         except (OSError, StoreError) as error:
             return f"nothing more is acknowledged, and what it held could not be saved as {file} ({error})"
