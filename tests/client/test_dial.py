@@ -198,13 +198,13 @@ async def test_addresses_alternate_between_families(monkeypatch: pytest.MonkeyPa
         (four, "192.0.2.3", None),
     ]
 
-    async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+    def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
         return [
             (family, socket.SOCK_STREAM, 6, "", (address, port) if zone is None else (address, port, 0, zone))
             for family, address, zone in found
         ]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     assert await tcp.look_up("broker.test", 1883) == [
         (six, "2001:db8::1"),
         (four, "192.0.2.1"),

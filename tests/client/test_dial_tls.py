@@ -8,10 +8,12 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import curier
 from curier.client.dial import DialSettings, TlsSettings, dial
 from curier.client.urls import parse_server_url
 from curier.errors import ConfigError, ConnectionLost
@@ -280,3 +282,12 @@ def test_settings_that_cannot_be(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         TlsSettings(**settings)
     assert said in str(caught.value)
+
+
+async def test_a_wrong_file_is_told_without_a_server(tmp_path: Path) -> None:
+    """And not as a server that cannot be reached."""
+    tls = TlsSettings(ca_file=tmp_path / "ca.pem")
+    with pytest.raises(ConfigError, match=r"ca_file .*ca\.pem: No such file"):
+        await curier.connect("mqtts://127.0.0.1:1", tls=tls).connect()
+    with pytest.raises(ConfigError, match=r"ca_file .*ca\.pem: No such file"):
+        await curier.connect("mqtts://127.0.0.1:1", tls=tls, retry_first_connect=True).connect()

@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from curier.client.dialing.proxy import open_tunnel
 from curier.client.dialing.talk import Talk
 from curier.client.dialing.tcp import connect_tcp
+from curier.client.dialing.threads import in_thread
 from curier.client.dialing.tls import TlsSettings, explain, make_context
 from curier.client.urls import ProxyUrl, ServerUrl, parse_proxy_url
 from curier.errors import ConfigError, ConnectionLost
@@ -116,6 +117,7 @@ class _Attempt:
 
     async def run(self, make: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         url = self.url
+        context = await self._context() if url.is_tls else None
         if url.scheme == "unix":
             transport, talk = await self._connect_unix()
         else:
@@ -125,8 +127,8 @@ class _Attempt:
             self.step = f"waiting for the proxy {self.proxy}"
             await open_tunnel(transport, talk, self.proxy, url.host, url.port)
         talk.peer = "the server"
-        if url.is_tls:
-            transport, talk = await self._secure(transport, talk)
+        if context is not None:
+            transport, talk = await self._secure(transport, talk, context)
         if url.is_websocket:
             return await self._open_websocket(transport, talk, make())
         protocol = make()
@@ -162,18 +164,22 @@ class _Attempt:
         except OSError as error:
             raise ConnectionLost(f"cannot connect to {self.url}: {_plain(error, '')}") from error
 
-    async def _secure(self, transport: asyncio.Transport, talk: Talk) -> tuple[asyncio.Transport, Talk]:
+    async def _context(self) -> ssl.SSLContext:
+        """What TLS needs; before anything is opened, so that a wrong file is told without a server."""
+        tls = self.settings.tls if self.settings.tls is not None else TlsSettings()
+        if isinstance(tls, ssl.SSLContext):
+            return tls
+        self.step = "reading certificates"
+        return await in_thread(partial(make_context, tls))
+
+    async def _secure(
+        self, transport: asyncio.Transport, talk: Talk, context: ssl.SSLContext
+    ) -> tuple[asyncio.Transport, Talk]:
         talk.check()
         talk.check_nothing_left()
-        tls = self.settings.tls if self.settings.tls is not None else TlsSettings()
         name = self.url.host
-        if isinstance(tls, ssl.SSLContext):
-            context = tls
-        else:
-            name = tls.server_name or name
-            self.step = "reading certificates"
-            context = await asyncio.to_thread(make_context, tls)
-            talk.check_nothing_left()
+        if isinstance(self.settings.tls, TlsSettings):
+            name = self.settings.tls.server_name or name
         if context.verify_mode == ssl.CERT_NONE:
             log.warning("%s: insecure: the server's certificate is not verified", self.url)
         self.step = "the server did not finish the TLS handshake"

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
 from typing import Any, TypeVar, cast
 
+from curier.client.dialing.threads import in_thread
+
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 Address = tuple[socket.AddressFamily, str]
@@ -54,9 +56,16 @@ async def connect_tcp(
 
 async def look_up(host: str, port: int) -> list[Address]:
     """Return the addresses of a host, families alternating (RFC 8305 section 4), none twice."""
-    loop = asyncio.get_running_loop()
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except OSError:
+            continue
+        return [(family, host)]
     by_family: dict[socket.AddressFamily, list[Address]] = {}
-    for family, _, _, _, found in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for family, _, _, _, found in await in_thread(
+        lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ):
         where: tuple[Any, ...] = cast(Any, found)
         address = str(where[0])
         if family == socket.AF_INET6 and where[3] and "%" not in address:  # an IPv6 zone
