@@ -14,6 +14,7 @@ import curier
 from curier.client.dialing import threads
 from curier.client.dialing.tcp import look_up
 from curier.client.dialing.threads import MOST_THREADS, Threads, in_thread
+from tests.waiting import until
 
 PROGRAM = """
 import asyncio, sys, threading
@@ -80,8 +81,7 @@ async def test_there_are_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await in_thread(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         await in_thread(lambda: 1 // 0)
-    while threading.active_count() > before:
-        await asyncio.sleep(0.01)
+    await until(lambda: threading.active_count() <= before)
     assert await in_thread(lambda: 8) == 8
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from curier.client.dialing.strangers import is_mqtt, who_speaks
+from curier.client.dialing.unsent import unsent_bytes
 from curier.client.settings import Authentication
 from curier.codec.constants import MQTT_50
 from curier.codec.packets import Connect, Publish
@@ -53,6 +54,9 @@ MOST_ANSWERS: Final = 16 * 2**20
 
 GOODBYE: Final = 2.0
 """Seconds a server may take to take the last bytes; then the connection is cut."""
+
+SMALL: Final = 16 * 1024
+"""Bytes; where more wait for the network, it is the network that is slow, and not the server."""
 
 BUSY: Final = 1.0
 """Seconds a timer may be late before the loop is taken to have been busy, and what has come is read first."""
@@ -340,6 +344,7 @@ class Link(asyncio.Protocol):
             return
         if self._is_read():
             self.connection.heard(now)
+        self.connection.is_stuck = self.is_paused or self._waited > SMALL
         self.connection.deadline_reached(now)
         self.turn()
 
@@ -347,7 +352,7 @@ class Link(asyncio.Protocol):
         """Has the network taken some of what waited the last time? Then the server reads, however slowly."""
         if self.transport is None:
             return False
-        waiting = self.transport.get_write_buffer_size()
+        waiting = unsent_bytes(self.transport)
         taken = self.connection.traffic.bytes_sent - waiting
         is_read = self._waited > 0 and taken > self._taken
         self._waited, self._taken = waiting, taken

@@ -71,7 +71,7 @@ class ClientMessages(Connection):
         self.tolerated: set[str] = set()  # statements that the server has broken
         self.retry_interval: float = 0.0
         self.retry_at: float = NOT_SET
-        self.is_stuck: bool = False  # the network takes nothing more; whoever drives this says so
+        self.is_stuck: bool = False  # what was sent waits for the network; whoever drives this says so
         self.is_reading: bool = True  # is what the server sends read at all?
         self.topic_alias_maximum: int = 0  # what the server may use
         self.incoming_aliases: dict[int, str] = {}  # gone with the connection [MQTT-3.3.2-7]
@@ -343,7 +343,9 @@ class ClientMessages(Connection):
         oldest = now
         # Some of it is still here, or its answer is: disk, network or this program are slow, not the server.
         if self.held or self.is_stuck or not self.is_reading:
-            self.retry_at = now + self.retry_interval
+            for entry in [*outgoing.releasing.values(), *outgoing.inflight.values()]:
+                entry.sent_at = now  # it is still being sent
+            self.retry_at = now + self.retry_interval / 4
             return
         for entry in [*outgoing.releasing.values(), *outgoing.inflight.values()]:
             is_released = entry.packet_id in outgoing.releasing

@@ -1,0 +1,85 @@
+"""A slow line is not a dead server: while bytes leave, however slowly, the connection lives."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+import curier
+from curier.client.dialing.unsent import unsent_bytes
+from curier.codec.packets import Pingreq, Pingresp, Puback, Publish
+from tests.client.hostile import Peer, hostile
+from tests.client.servers import on_every_loop, serving
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform not in ("linux", "darwin"), reason="the kernel does not tell there"),
+]
+
+MESSAGE = b"x" * 2_000_000
+RATE = 800_000  # bytes in a second
+
+
+def slow_down(peer: Peer) -> None:
+    """From now on so many bytes come in a second."""
+    original = peer.reader.read
+
+    async def read(n: int = -1) -> bytes:
+        chunk = await original(20_000)
+        await asyncio.sleep(len(chunk) / RATE)
+        return chunk
+
+    peer.reader.read = read  # type: ignore[method-assign]
+
+
+def server(seen: list[Publish]) -> Callable[[Peer], Awaitable[None]]:
+    async def script(peer: Peer) -> None:
+        line = peer.writer.get_extra_info("socket")
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # else the whole message is here at once
+        await peer.accept()
+        slow_down(peer)
+        while True:
+            packet = await peer.packet()
+            if isinstance(packet, Pingreq):
+                peer.send(Pingresp())
+            if isinstance(packet, Publish):
+                seen.append(packet)
+                peer.send(Puback(packet.packet_id))
+
+    return script
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@on_every_loop
+async def test_a_large_message_on_a_slow_line(version: int) -> None:
+    """It takes longer than Keep Alive, ``ping_timeout`` and ``retry_interval`` together, and comes once."""
+    seen: list[Publish] = []
+    async with (
+        hostile(server(seen)) as url,
+        curier.connect(
+            url, version=version, keep_alive=1, ping_timeout=0.5, retry_interval=0.5, linger=0
+        ) as client,
+    ):
+        await client.publish("a", MESSAGE, qos=1)
+        assert client.statistics.connections == 1
+    assert [publish.dup for publish in seen] == [False]
+
+
+@on_every_loop
+async def test_what_the_kernel_has_counts() -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(60)
+
+    async with serving(deaf) as port:
+        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, "127.0.0.1", port)
+        transport.write(MESSAGE * 8)
+        await asyncio.sleep(0.1)
+        assert unsent_bytes(transport) > transport.get_write_buffer_size()
+        transport.abort()
+        await asyncio.sleep(0)
+        assert unsent_bytes(transport) >= 0
