@@ -279,7 +279,8 @@ class Database:
             finally:
                 copy.close()
         except apsw.Error as error:
-            raise StoreError(f"{file}: cannot be written ({error})") from None
+            why = "the disk is full" if isinstance(error, apsw.FullError) else error
+            raise StoreError(f"{file}: cannot be written ({why})") from None
 
     def _records(self) -> Iterator[list[Record]]:
         run = self.connection.execute
