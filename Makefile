@@ -80,7 +80,8 @@ distclean: clean ## remove .venv and .peers too
 
 # -- the virtual environment, in steps that are done once --
 
-# One list of requirements out of pyproject.toml, one quoted requirement a line.
+# One list of requirements out of pyproject.toml, one quoted requirement a line. What is fetched is compiled to
+# bytecode when it is first imported: most of it never is.
 REQUIREMENTS = $(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
 	print(*map(repr, $(1)), sep="\n")'
 
@@ -95,18 +96,21 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.builders: pyproject.toml $(VENV)/.created
-	@echo "fetching what curier needs to be built and to run ..."
-	@$(call REQUIREMENTS,p["build-system"]["requires"] + p["project"]["dependencies"]) | xargs $(PIP_INSTALL)
+	@echo "fetching what curier needs to be built and to run: a compiler for typed Python, SQLite and four small packages ..."
+	@$(call REQUIREMENTS,p["build-system"]["requires"] + p["project"]["dependencies"]) | xargs $(PIP_INSTALL) --no-compile
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.builders
 	@echo "fetching the tools for checks and tests ..."
-	@$(call REQUIREMENTS,p["project"]["optional-dependencies"]["dev"]) | xargs $(PIP_INSTALL)
+	@$(call REQUIREMENTS,p["project"]["optional-dependencies"]["dev"]) | xargs $(PIP_INSTALL) --no-compile
 	@touch $@
 
 $(BUILT): $(SOURCES) setup.py $(VENV)/.builders
-	@echo "building curier (about a minute where the core is compiled) ..."
-	@$(PIP_INSTALL) --no-deps --force-reinstall --no-build-isolation .
+	@echo "building curier ..."
+	@rm -rf build/wheel && mkdir -p build/wheel
+	@$(PY) -W ignore -c 'import logging; logging.disable(logging.WARNING); \
+		from setuptools.build_meta import build_wheel; build_wheel("build/wheel")'
+	@$(PIP_INSTALL) --no-deps --force-reinstall build/wheel/*.whl
 	@rm -f $(VENV)/.built-*
 	@$(PY) -c 'import curier; print("compiled" if curier.COMPILED else "pure")' >$(VENV)/.form
 	@if [ $(FORM) = native ] && [ $$(cat $(VENV)/.form) = pure ]; then \

@@ -1,15 +1,18 @@
 """Compile the five core folders, and the turn that drives them, with mypyc, where a C compiler is at hand.
 
 The same sources run compiled and interpreted. `CURIER_PURE=1` asks for the interpreted form; a machine
-that cannot build C extensions gets it too, and is told so in one line.
+that cannot build C extensions gets it too, and is told so in one line. What is being done is said on standard
+error.
 """
 
 import os
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import rmtree
-from typing import cast
+from typing import Any, cast
 
 from setuptools import Extension, setup
 from setuptools.command.build import build
@@ -18,7 +21,41 @@ from setuptools.dist import Distribution
 
 CORE_FOLDERS = ("codec", "topics", "session", "protocol", "broker")
 TURN_FILES = ("net/clock.py", "net/wire.py", "net/turn.py", "net/selector.py", "net/reactor.py")
+# What is done for a connection, a subscription or an hour rather than for each message. It is a C file of its
+# own, optimized less, and compiled while the other one is: that one is better left whole, since a function is
+# inlined only within its file.
+SELDOM = (
+    "broker/connecting.py",
+    "broker/effects.py",
+    "broker/hooks.py",
+    "broker/options.py",
+    "broker/restoring.py",
+    "broker/subscribing.py",
+    "broker/upkeep.py",
+    "codec/constants.py",
+    "codec/reasons.py",
+    "codec/subscribe.py",
+    "protocol/client.py",
+    "protocol/client_alive.py",
+    "protocol/events.py",
+    "session/restoring.py",
+    "topics/filters.py",
+)
+OFTEN_FILE, SELDOM_FILE = "often", "seldom"
 TRIAL = "#include <Python.h>\nPyMODINIT_FUNC PyInit_trial(void) { return PyLong_FromLong(0); }\n"
+
+
+BEGAN = time.monotonic()
+
+
+def say(what: str) -> None:
+    """Say what is being done, and when it began."""
+    print(f"curier: {time.monotonic() - BEGAN:4.0f} s: {what}", file=sys.stderr, flush=True)
+
+
+def count_jobs() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class CleanBuild(build):
@@ -27,6 +64,30 @@ class CleanBuild(build):
     def run(self) -> None:
         rmtree(self.build_lib, ignore_errors=True)
         super().run()
+
+
+class ParallelBuild(build_ext):
+    """A build that keeps all processors busy: of several extensions, and of the files of one."""
+
+    def build_extensions(self) -> None:
+        """Build, saying what."""
+        jobs = self.parallel = count_jobs()
+        one_after_the_other = self.compiler.compile
+
+        def compile_at_once(sources: list[str], **options: Any) -> list[str]:
+            def compile_one(source: str) -> list[str]:
+                more = ["-O2"] if Path(source).stem == SELDOM_FILE else []
+                postargs = [*(options["extra_postargs"] or []), *more]
+                return list(one_after_the_other([source], **{**options, "extra_postargs": postargs}))
+
+            with ThreadPoolExecutor(jobs) as pool:
+                return [made for objects in pool.map(compile_one, sources) for made in objects]
+
+        self.compiler.compile = compile_at_once
+        if self.extensions:
+            say(f"compiling C, {jobs} jobs at once; this takes most of the time ...")
+        super().build_extensions()
+        say("compiled")
 
 
 def can_compile() -> bool:
@@ -53,6 +114,23 @@ def can_compile() -> bool:
     return True
 
 
+def join_files(extension: Extension) -> None:
+    """Make two C files of mypyc's one for each module."""
+    groups: dict[str, list[str]] = {OFTEN_FILE: [], SELDOM_FILE: []}
+    seldom = {f"__native_curier___{name[:-3].replace('/', '___')}.c" for name in SELDOM}
+    paths = [Path(source) for source in extension.sources]
+    folder = paths[0].parent
+    for path in paths:
+        groups[SELDOM_FILE if path.name in seldom else OFTEN_FILE].append(path.relative_to(folder).as_posix())
+    # mypyc's own runtime first: its functions are inlined too.
+    groups[OFTEN_FILE].sort(key=lambda name: name.startswith("__native"))
+    if missing := seldom - set(groups[SELDOM_FILE]):
+        raise SystemExit(f"setup.py: SELDOM names what is not compiled: {', '.join(sorted(missing))}")
+    for stem, names in groups.items():
+        (folder / f"{stem}.c").write_text("".join(f'#include "{name}"\n' for name in names))
+    extension.sources = [str(folder / f"{stem}.c") for stem in groups]
+
+
 def core_extensions() -> list[Extension]:
     """Return the core and its turn as one mypyc group, or nothing for the interpreted form."""
     if os.environ.get("CURIER_PURE") == "1":
@@ -64,6 +142,7 @@ def core_extensions() -> list[Extension]:
             file=sys.stderr,
         )
         return []
+    say("translating the core to C ...")
     from mypyc.build import mypycify
 
     sources = sorted(
@@ -76,8 +155,14 @@ def core_extensions() -> list[Extension]:
     # Of what the core does not use, nothing need be installed to build it, and nothing is checked here.
     quietly = ["--follow-imports=silent", "--ignore-missing-imports"]
     extensions = mypycify(
-        [*quietly, *sources], opt_level="3", debug_level="0", strict_dunder_typing=True, group_name="curier"
+        [*quietly, *sources],
+        opt_level="3",
+        debug_level="0",
+        strict_dunder_typing=True,
+        group_name="curier",
+        multi_file=True,
     )
+    join_files(cast("Extension", extensions[0]))
     for extension in extensions:
         # Nobody edits generated C to please a compiler, and nobody but the core calls its functions: what
         # is hidden from others can be inlined.
@@ -88,6 +173,6 @@ def core_extensions() -> list[Extension]:
 # Metadata alone is asked for far more often than a build, and needs no extensions.
 BUILDS = {"build", "build_ext", "bdist_wheel", "editable_wheel", "install", "develop"}
 setup(
-    cmdclass={"build": CleanBuild},
+    cmdclass={"build": CleanBuild, "build_ext": ParallelBuild},
     ext_modules=core_extensions() if BUILDS & set(sys.argv) else [],
 )
