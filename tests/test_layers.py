@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "loglines": set(),
     "codec": set(),
-    "topics": set(),
+    "topics": {"codec"},
     "session": {"codec"},
     "protocol": {"session", "codec"},
     "broker": {"protocol", "session", "topics", "codec"},

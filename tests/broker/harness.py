@@ -153,6 +153,9 @@ class Net:
         self.now = until
 
 
+TOO_DEEP = "/".join("x" * 129)  # a Topic Filter of more levels than are taken
+
+
 def quiet(**settings: Any) -> Options:
     """Options with these settings, without $SYS messages unless asked for."""
     options = Options()

@@ -63,6 +63,16 @@ def test_a_first_packet_other_than_connect_closes_without_a_word(net: Net, packe
     assert client.take() == []
 
 
+@statement("5.0/MQTT-3.1.0-1", "3.1.1/MQTT-3.1.0-1")
+@pytest.mark.parametrize("more", [b"", b"\xff\xff", b"\xff\xff\xff\x7f"])
+def test_a_first_byte_that_cannot_be_connect_closes_at_once(net: Net, more: bytes) -> None:
+    for first in range(256):
+        client = net.open()
+        client.send(bytes([first]) + more)
+        assert client.closed == (first >> 4 != 1 or more == b"\xff\xff\xff\x7f"), hex(first)
+        assert client.take() == []
+
+
 @statement("5.0/MQTT-3.1.0-2", "5.0/MQTT-3.2.0-2", "5.0/MQTT-4.13.1-1")
 def test_a_second_connect_is_a_protocol_error(net: Net) -> None:
     client = net.connect("c")

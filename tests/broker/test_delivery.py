@@ -190,7 +190,8 @@ def test_pubrec_for_an_unknown_packet_identifier_is_answered_0x92(net: Net) -> N
 
 @statement("5.0/MQTT-4.3.2-3", "5.0/MQTT-4.3.3-3", "5.0/MQTT-4.13.1-1")
 @pytest.mark.parametrize(
-    ("qos", "wrong"), [(1, p.Pubrec(1)), (2, p.Puback(1))], ids=["PUBREC for QoS 1", "PUBACK for QoS 2"]
+    ("qos", "wrong"),
+    [(1, p.Pubrec(1)), (1, p.Pubrec(1, 0x80)), (1, p.Pubcomp(1)), (2, p.Puback(1)), (2, p.Pubcomp(1))],
 )
 def test_the_wrong_answer_is_a_protocol_error(net: Net, sender: Client, qos: int, wrong: p.Packet) -> None:
     client = net.connect("c", expiry=60)

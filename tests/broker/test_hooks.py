@@ -12,7 +12,7 @@ from curier.broker.model import BrokerConnection
 from curier.codec import packets as p
 from curier.codec.decode import decode
 from tests.broker.conftest import Make
-from tests.broker.harness import Net, quiet
+from tests.broker.harness import TOO_DEEP, Net, quiet
 
 
 class Recorder(Hook):
@@ -124,11 +124,11 @@ def test_refusals(make: Make) -> None:
 
 def test_subscriptions(net: Net, hook: Recorder) -> None:
     client = net.connect("c")
-    client.subscribe(("a", 1), "b#", "$share/g/c")
+    client.subscribe(("a", 1), TOO_DEEP, "$share/g/c")
     client.unsubscribe("a", "nothing", "$share/g/c")
     assert hook.take()[1:] == [
         ("subscribe", "c", b"a", 1),
-        ("subscribe", "c", b"b#", 0x8F),
+        ("subscribe", "c", TOO_DEEP.encode(), 0x8F),
         ("subscribe", "c", b"$share/g/c", 2),
         ("unsubscribe", "c", b"a"),
         ("unsubscribe", "c", b"$share/g/c"),

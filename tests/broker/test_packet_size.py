@@ -11,7 +11,7 @@ from curier.broker.hooks import Hook
 from curier.codec import packets as p
 from curier.codec.encode import encode
 from tests.broker.conftest import Make
-from tests.broker.harness import Net, quiet
+from tests.broker.harness import TOO_DEEP, Net, quiet
 from tests.codec.cases import properties
 
 statement = pytest.mark.statement
@@ -207,7 +207,7 @@ def test_pubrel_and_pubcomp_have_nothing_to_leave_out(net: Net, maximum: int | N
 @pytest.mark.parametrize(("maximum", "told"), [(100, True), (20, False)])
 def test_suback_leaves_its_reason_string_out(net: Net, maximum: int, told: bool) -> None:
     client = net.connect("c", maximum_packet_size=maximum)
-    client.send(p.Subscribe(1, [("a#", 0)]))
+    client.send(p.Subscribe(1, [(TOO_DEEP, 0)]))
     suback = client.expect(p.Suback)
     assert suback.reason_codes == [0x8F]
     assert (suback.properties is not None) is told

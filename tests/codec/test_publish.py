@@ -10,7 +10,7 @@ from curier.codec.constants import MESSAGE_EXPIRY_INTERVAL, PUBLISH
 from curier.codec.decode import decode
 from curier.codec.encode import encode
 from curier.codec.packets import Publish
-from curier.codec.primitives import Reader
+from curier.codec.primitives import Reader, packet_end
 from curier.codec.properties import Properties, decode_properties
 from curier.codec.publish import (
     NO_EXPIRY,
@@ -51,6 +51,7 @@ def compare(raw: bytes, version: int) -> None:
         readable = error.reason_code
     flat: object
     try:
+        packet_end(raw, 0, version)  # what it relies on
         flat = parse_publish(b"\xc0\x00" + raw + b"\xc0\x00", 2, 2 + len(raw), version)
     except ProtocolError as error:
         flat = error.reason_code

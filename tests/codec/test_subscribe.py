@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from curier.codec.constants import SUBSCRIBE
 from curier.codec.decode import decode
 from curier.codec.encode import encode
+from curier.codec.filters import SOUND, filter_fault
 from curier.codec.packets import Suback, Subscribe
 from curier.codec.primitives import encode_varint, packet_end
 from curier.codec.subscribe import parse_subscribe, plain_suback
@@ -45,7 +46,9 @@ def test_every_subscribe_without_properties_is_plain(
         data = encode(Subscribe(1, subscriptions), version)
     except ProtocolError:
         return
-    assert check(data, version)
+    assert check(data, version) == all(
+        filter_fault(topic_filter.encode(), version) == SOUND for topic_filter, _ in subscriptions
+    )
 
 
 @given(
@@ -69,7 +72,7 @@ def test_nothing_with_a_fault_is_plain(
 
 @pytest.mark.parametrize(("case", "raw", "version"), parameters([*WIRES, *BADS]))
 def test_the_cases_of_the_wire(case: Wire | Bad, raw: bytes, version: int) -> None:
-    if len(raw) > 1 and raw[0] >> 4 == SUBSCRIBE and packet_end(raw, 0) == len(raw):
+    if len(raw) > 1 and raw[0] >> 4 == SUBSCRIBE and packet_end(raw, 0, version) == len(raw):
         assert not (check(raw, version) and isinstance(case, Bad))
 
 

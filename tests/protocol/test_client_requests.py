@@ -200,7 +200,7 @@ def test_problem_information_comes_only_where_it_is_wanted(kind: Any, what: dict
         stage.client.reauthenticate(None, stage.now)
         if kind is Unsuback:
             stage.client.unsubscribe(["a"], stage.now)
-        else:
+        elif kind is Suback:
             stage.client.subscribe([("a", 0)], stage.now)
         stage.sent()
         stage.serve(kind(*codes.get(kind, (1, 0)), properties(**method, **said)))
@@ -209,3 +209,23 @@ def test_problem_information_comes_only_where_it_is_wanted(kind: Any, what: dict
     assert stage_after(1, what).client.state == CONNECTED
     assert stage_after(0, {}).client.state == CONNECTED
     refusal(stage_after(0, what), 0x82, "MQTT-3.1.2-29")
+
+
+@pytest.mark.statement("5.0/MQTT-2.2.1-5", "5.0/MQTT-2.2.1-6", "5.0/MQTT-4.13.1-1")
+@pytest.mark.parametrize("version", [3, 4, 5])
+@pytest.mark.parametrize("asks", ["subscribe", "unsubscribe", "publish"])
+@pytest.mark.parametrize("kind", [Puback, Pubrec, Pubcomp, Suback, Unsuback])
+def test_an_answer_of_the_wrong_kind_ends_the_connection(version: int, asks: str, kind: Any) -> None:
+    stage = Stage.connected(version)
+    if asks == "publish":
+        stage.publish(1)
+    elif asks == "subscribe":
+        stage.client.subscribe([("a", 0)], stage.now)
+    else:
+        stage.client.unsubscribe(["a"], stage.now)
+    stage.sent()
+    is_right = kind is {"publish": Puback, "subscribe": Suback, "unsubscribe": Unsuback}[asks]
+    stage.serve(
+        kind(1, [0] if version == 5 or kind is Suback else []) if kind in (Suback, Unsuback) else kind(1)
+    )
+    assert stage.is_closed is not is_right

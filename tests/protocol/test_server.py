@@ -11,6 +11,8 @@ from curier.codec.primitives import packet_end
 from curier.protocol.connection import CONNECTED, Traffic
 from curier.protocol.server import LONGEST_REASON, ServerConnection
 from curier.session.journal import Journal
+from curier.session.message import ApplicationMessage
+from curier.session.outgoing import Burst, Outgoing
 from curier.session.records import SessionEnded
 from curier.session.session import Session
 from tests.codec.cases import properties
@@ -196,3 +198,54 @@ def test_credit_never_exceeds_the_maximum() -> None:
     connection.receive_quota = connection.receive_quota_maximum = 5
     connection.return_credit(3)
     assert connection.receive_quota == 5
+
+
+# ---- acknowledgements of the wrong kind ----
+
+
+@statement(
+    "5.0/MQTT-2.2.1-5", "5.0/MQTT-4.3.2-3", "5.0/MQTT-4.3.3-3", "5.0/MQTT-4.13.1-1", "3.1.1/MQTT-4.8.0-1"
+)
+@pytest.mark.parametrize("version", [3, 4, 5])
+@pytest.mark.parametrize("is_burst", [False, True])
+@pytest.mark.parametrize(
+    ("qos", "answer"),
+    [
+        (1, p.Pubrec(1)),
+        (1, p.Pubrec(1, 0x80)),
+        (1, p.Pubcomp(1)),
+        (2, p.Puback(1)),
+        (2, p.Pubcomp(1)),
+        (3, p.Puback(1)),
+    ],
+)
+def test_an_acknowledgement_of_the_wrong_kind_ends_the_connection(
+    version: int, is_burst: bool, qos: int, answer: p.Packet
+) -> None:
+    if version != 5 and answer == p.Pubrec(1, 0x80):
+        return  # there is no Reason Code
+    connection = made(version)
+    assert connection.session is not None
+    outgoing = connection.session.outgoing
+    outgoing.open(10)
+    if is_burst and qos == 1:
+        outgoing.add_burst(Burst(b"t", b"\x32\x05\x00\x01t\x00\x01", 7, 7, 1, 1, b"", NOW))
+    else:
+        outgoing.start(Outgoing(ApplicationMessage(b"t", b"", 2, False), min(qos, 2), False), NOW)
+    if qos == 3:  # PUBREC has come already
+        outgoing.received(1, NOW)
+    connection.receive(encode(answer, version), NOW)
+    if version == 5:
+        assert reason_codes(said(connection)) == [0x82]
+    else:
+        assert connection.output == []
+    assert len(outgoing.unfinished()) == 1  # it is not taken for an answer
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_an_acknowledgement_of_nothing_does_no_harm(version: int) -> None:
+    connection = made(version)
+    for packet in (p.Puback(7), p.Pubrec(7), p.Pubcomp(7), p.Pubrel(7)):
+        connection.receive(encode(packet, version), NOW)
+    assert [type(packet) for packet in said(connection, version)] == [p.Pubrel, p.Pubcomp]
+    assert connection.state == CONNECTED

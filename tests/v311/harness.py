@@ -252,6 +252,9 @@ class Network:
         self.now = until
 
 
+TOO_DEEP = "/".join("x" * 129)  # a Topic Filter of more levels than are taken
+
+
 def quiet() -> Options:
     """Options without $SYS messages, which no test of something else wants to meet."""
     options = Options()

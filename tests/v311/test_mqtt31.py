@@ -46,8 +46,12 @@ def test_an_empty_client_identifier_is_rejected(net: Network, flags: int) -> Non
     assert not net.core.sessions
 
 
+def test_bits_of_connect_that_3_1_does_not_use(net: Network) -> None:
+    assert answer_to(net, connect(0x03, name=NAME, level=3)) == (b"\x20\x02\x00\x00", False)
+    assert answer_to(net, b"\x1f" + connect(0x3A, name=NAME, level=3)[1:]) == (b"\x20\x02\x00\x00", False)
+
+
 def test_an_ill_formed_connect_is_closed_on(net: Network) -> None:
-    assert answer_to(net, connect(0x03, name=NAME, level=3)) == (b"", True)
     assert answer_to(net, connect(0x06, text("c"), NAME, 3)) == (b"", True)
 
 
@@ -67,7 +71,7 @@ def test_marks_of_packets_sent_again_are_tolerated(net: Network) -> None:
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_messages_both_ways(net: Network, qos: int) -> None:
     watch = net.connect("watch", 3)
-    assert watch.subscribe(("t", 2), ("w", 2), ("a#", 0)) == [2, 2, 0x80]
+    assert watch.subscribe(("t", 2), ("w", 2), ("$share/a", 0)) == [2, 2, 0x80]
     client = net.connect("c", 3, will=Will("w", b"gone", qos))
     client.publish("t", b"x", qos)
     client.drop()

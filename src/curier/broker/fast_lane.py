@@ -162,6 +162,8 @@ def fast_lane(
                 connection.on_pubrel(packet_id, now)
                 is_owed = True
             elif first == 0x70:
+                if packet_id not in outgoing.releasing:
+                    break  # unknown, or the wrong kind of acknowledgement
                 connection.on_pubcomp(packet_id, 0, now)
             else:
                 break

@@ -66,6 +66,7 @@ _ACKNOWLEDGED_FLAGS: Final = 0b0010  # of PUBREL, SUBSCRIBE and UNSUBSCRIBE (2.1
 _RESERVED: Final = 0x01
 _CLEAN_START: Final = 0x02
 _WILL_FLAG: Final = 0x04
+_WILL_QOS: Final = 0x18
 _WILL_RETAIN: Final = 0x20
 _PASSWORD: Final = 0x40
 _USER_NAME: Final = 0x80
@@ -83,14 +84,28 @@ def decode(data: bytes, start: int, end: int, version: int) -> Packet:
     reader = Reader(data, start, end)
     first = reader.byte("Fixed Header")
     packet_type = first >> 4
+    if packet_type == CONNECT:
+        version = claimed_version(data, start, end)
     _check_flags(reader, packet_type, first & 0x0F, version)
-    length = reader.varint("Remaining Length")
+    length = reader.varint("Remaining Length", version != MQTT_50)
     if length != reader.remaining():
         why = f"is {length}, but {reader.remaining()} bytes follow"
         raise reader.malformed("Remaining Length", start + 1, reader.pos, why)
     packet = _decode_body(reader, packet_type, first & 0x0F, version)
     reader.expect_end()
     return packet
+
+
+def claimed_version(data: bytes, start: int, end: int) -> int:
+    """The version that the CONNECT at ``start`` claims, as far as that has come; ``MQTT_311`` for others."""
+    at = start + 1
+    while at < end and data[at] > 127:
+        at += 1
+    if data[at + 1 : at + 8] == b"\x00\x04MQTT\x05":
+        return MQTT_50
+    if data[at + 1 : at + 10] in (b"\x00\x06MQIsdp\x03", b"\x00\x06MQIsdp\x83"):  # a bridge says 0x83
+        return MQTT_31
+    return MQTT_311
 
 
 def _check_flags(reader: Reader, packet_type: int, flags: int, version: int) -> None:
@@ -104,8 +119,10 @@ def _check_flags(reader: Reader, packet_type: int, flags: int, version: int) -> 
     expected = 0
     if packet_type == PUBREL or packet_type == SUBSCRIBE or packet_type == UNSUBSCRIBE:
         expected = _ACKNOWLEDGED_FLAGS  # [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1]
-        if version == MQTT_31:
-            flags &= ~_DUP  # MQTT 3.1 marks these as well when they are sent again
+    if version == MQTT_31:
+        # Its text reserves none of these bits: it marks repetitions (DUP), gives these three QoS 1, and
+        # calls all others "not used".
+        flags &= expected
     if flags != expected:
         # [MQTT-2.1.3-1] [MQTT-3.14.1-1] [MQTT-3.15.1-1], 3.1.1: [MQTT-2.2.2-1] [MQTT-2.2.2-2]
         why = f"has the flags {flags:04b}, not {expected:04b}"
@@ -224,6 +241,8 @@ def _protocol_version(reader: Reader) -> int:
 def _check_connect_flags(reader: Reader, at: int, flags: int, version: int) -> None:
     """The rules of section 3.1.2.3 and its neighbours."""
     why = statement = ""
+    if version == MQTT_31:  # has no use for the lowest bit, nor for Will QoS and Retain without Will Flag
+        flags &= ~_RESERVED if flags & _WILL_FLAG else ~(_RESERVED | _WILL_QOS | _WILL_RETAIN)
     if flags & _RESERVED:
         why, statement = "has the reserved flag", "MQTT-3.1.2-3"  # [MQTT-3.1.2-3]
     elif flags >> 3 & 3 == 3:
@@ -242,7 +261,7 @@ def _connack(reader: Reader, version: int) -> Connack:
     """CONNACK (3.2)."""
     start = reader.pos
     flags = reader.byte("Connect Acknowledge Flags")
-    if flags > 1:
+    if flags > 1 and version != MQTT_31:  # which does not use this byte
         # [MQTT-3.2.2-1]
         raise reader.malformed(
             "Connect Acknowledge Flags", start, reader.pos, "has reserved flags", "MQTT-3.2.2-1"
@@ -260,7 +279,7 @@ def _connack(reader: Reader, version: int) -> Connack:
 def _publish(reader: Reader, flags: int, version: int) -> Publish:
     """PUBLISH (3.3)."""
     qos = flags >> 1 & 3
-    dup = flags & _DUP != 0
+    dup = flags & _DUP != 0 and (qos != 0 or version != MQTT_31)  # where it means nothing then
     if qos == 3:
         raise reader.malformed("Fixed Header", reader.start, reader.start + 1, "has QoS 3", "MQTT-3.3.1-4")
     if dup and not qos:
@@ -308,9 +327,11 @@ def _subscribe(reader: Reader, version: int) -> Subscribe:
         )  # [MQTT-3.8.3-2]
     subscriptions = []
     while reader.remaining():
-        topic_filter = reader.nonempty(reader.utf8("Topic Filter"), "Topic Filter")  # [MQTT-3.8.3-1]
+        topic_filter = reader.topic_filter(version)  # [MQTT-3.8.3-1]
         at = reader.pos
         options = reader.byte("Subscription Options")
+        if version == MQTT_31:
+            options &= 3  # it does not use the others
         _check_subscription_options(reader, at, topic_filter, options, version)
         subscriptions.append((topic_filter, options))
     return Subscribe(packet_id, subscriptions, properties)
@@ -351,7 +372,7 @@ def _unsubscribe(reader: Reader, version: int) -> Unsubscribe:
         raise reader.protocol_error("UNSUBSCRIBE", reader.pos, "has no Topic Filter", "MQTT-3.10.3-2")
     topic_filters = []
     while reader.remaining():
-        topic_filters.append(reader.nonempty(reader.utf8("Topic Filter"), "Topic Filter"))  # [MQTT-3.10.3-1]
+        topic_filters.append(reader.topic_filter(version))  # [MQTT-3.10.3-1]
     return Unsubscribe(packet_id, topic_filters, properties)
 
 

@@ -14,10 +14,12 @@ from typing import Final, final
 from curier.codec.constants import (
     MALFORMED_PACKET,
     MAXIMUM_REMAINING_LENGTH,
+    MQTT_50,
     PACKET_TOO_LARGE,
     PROTOCOL_ERROR,
     TOPIC_NAME_INVALID,
 )
+from curier.codec.filters import filter_fault
 from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolError
 
 _MOST_BYTES_SHOWN: Final = 8
@@ -70,8 +72,8 @@ class Reader:
         data = self.data
         return data[pos] << 24 | data[pos + 1] << 16 | data[pos + 2] << 8 | data[pos + 3]
 
-    def varint(self, what: str) -> int:
-        """A Variable Byte Integer of one to four bytes (1.5.5)."""
+    def varint(self, what: str, may_be_long: bool = False) -> int:
+        """A Variable Byte Integer of one to four bytes (1.5.5): as few as can be, or ``may_be_long``."""
         start = self.pos
         value = 0
         for size in range(4):
@@ -81,7 +83,7 @@ class Reader:
             byte = self.data[pos]
             value |= (byte & 0x7F) << (7 * size)
             if byte < 0x80:
-                if byte == 0 and size:
+                if byte == 0 and size and not may_be_long:
                     # [MQTT-1.5.5-1]
                     raise self.malformed(
                         what, start, pos + 1, "is longer than it needs to be", "MQTT-1.5.5-1"
@@ -114,6 +116,15 @@ class Reader:
             # [MQTT-3.3.2-2] [MQTT-3.3.2-14] [MQTT-4.7.0-1]
             raise self.malformed(what, start, self.pos, "is a Topic Name with a wildcard", statement)
         return name
+
+    def topic_filter(self, version: int) -> str:
+        """A Topic Filter (4.7, 4.8.2)."""
+        start = self.pos
+        text = self.nonempty(self.utf8("Topic Filter"), "Topic Filter")
+        why, statement = filter_fault(self.data[start + 2 : self.pos], version)
+        if why:
+            raise self.malformed("Topic Filter", start, self.pos, f"is none: {why}", statement)
+        return text
 
     def nonempty(self, text: str, what: str) -> str:
         """``text``, a Topic Name or Topic Filter just read, which must have at least one character."""
@@ -175,11 +186,12 @@ class Reader:
         return f"{what} at byte {start - self.start} {why}: {shown or 'nothing'}{dots}"
 
 
-def packet_end(data: bytes, pos: int) -> int:
+def packet_end(data: bytes, pos: int, version: int = MQTT_50) -> int:
     """The index after the Control Packet that begins at ``pos``; -1 while its Fixed Header is incomplete.
 
     It may lie beyond ``len(data)``: the packet is then still arriving. Raises :class:`MalformedPacket`
-    for a Remaining Length of more than four bytes or one that is not as short as it can be (2.1.4).
+    for a Remaining Length of more than four bytes and, in 5.0, for one that is not as short as it can be
+    (2.1.4); 3.1 and 3.1.1 have no such rule.
     """
     start = pos + 1
     have = len(data) - start
@@ -190,7 +202,7 @@ def packet_end(data: bytes, pos: int) -> int:
         byte = data[start + size]
         value |= (byte & 0x7F) << (7 * size)
         if byte < 0x80:
-            if byte == 0 and size:
+            if byte == 0 and size and version == MQTT_50:
                 break
             return start + size + 1 + value
     reader = Reader(data, pos, len(data))

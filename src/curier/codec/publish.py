@@ -21,6 +21,7 @@ from curier.codec.constants import (
     CORRELATION_DATA,
     MAXIMUM_REMAINING_LENGTH,
     MESSAGE_EXPIRY_INTERVAL,
+    MQTT_31,
     MQTT_50,
     PAYLOAD_FORMAT_INDICATOR,
     PROTOCOL_ERROR,
@@ -90,7 +91,10 @@ def parse_publish(data: bytes, start: int, stop: int, version: int) -> IncomingP
     if publish.qos == 3:
         raise MalformedPacket("PUBLISH has both QoS bits set", "MQTT-3.3.1-4")
     if publish.qos == 0 and publish.dup:
-        raise MalformedPacket("PUBLISH with QoS 0 has DUP set", "MQTT-3.3.1-2")
+        if version == MQTT_31:  # where it means nothing then
+            publish.dup = False
+        else:
+            raise MalformedPacket("PUBLISH with QoS 0 has DUP set", "MQTT-3.3.1-2")
     pos = start + 1
     while data[pos] > 127:  # the Remaining Length was checked when the packet was framed
         pos += 1

@@ -11,6 +11,7 @@ from typing import Final, final
 from mypy_extensions import i64
 
 from curier.codec.constants import MQTT_50
+from curier.codec.filters import filter_fault
 from curier.codec.primitives import PACKET_IDS, encode_varint
 
 _PLAIN_CODES: Final = (b"\x00", b"\x01", b"\x02")
@@ -63,7 +64,7 @@ def parse_subscribe(data: bytes, start: int, end: int, version: int) -> PlainSub
         topic_filter = data[begin:at]
         option: i64 = data[at]
         at += 1
-        if not _is_text(topic_filter):
+        if not _is_text(topic_filter) or filter_fault(topic_filter, version)[0]:
             return None
         if option > 2 and (not is_50 or not _are_options(option, topic_filter)):
             return None

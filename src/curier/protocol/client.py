@@ -97,7 +97,6 @@ MOST_REQUESTS: Final = 535
 
 PINGREQ_PACKET: Final = b"\xc0\x00"
 DISCONNECT_PACKET: Final = b"\xe0\x00"  # before 5.0
-
 NEVER_FROM_SERVER: Final = (CONNECT, SUBSCRIBE, UNSUBSCRIBE, PINGREQ)
 
 # Reason Codes of DISCONNECT that a client may send (table 3-10)
@@ -421,15 +420,19 @@ class ClientConnection(ClientAlive):
 
     # ---- packets in ----
 
-    def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
-        """Work on one whole packet; a client is never paused."""
+    def begins(self, data: bytes, pos: int) -> None:
+        """Refuse what a server may not send now; CONNACK or AUTH is the first packet [MQTT-3.2.0-1]."""
         kind = data[pos] >> 4
         if self.state == CONNECTING and ((kind != CONNACK and kind != AUTH) or self.connect_packet is None):
             raise RemoteProtocolError(PROTOCOL_ERROR, f"packet type {kind} before CONNACK", "MQTT-3.2.0-1")
         if kind in NEVER_FROM_SERVER or (kind == CONNACK and self.state == CONNECTED):
-            raise RemoteProtocolError(
-                PROTOCOL_ERROR, f"a server must not send packet type {kind} now (section 2.1.2)"
-            )
+            why = f"a server must not send packet type {kind} now (section 2.1.2)"
+            raise RemoteProtocolError(PROTOCOL_ERROR, why)
+
+    def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
+        """Work on one whole packet; a client is never paused."""
+        self.begins(data, pos)
+        kind = data[pos] >> 4
         if kind == CONNACK and self.version == MQTT_50 and knows_no_50(data, pos, stop):
             properties = Properties()
             properties.reason_string = why_no_50(data[pos + 3])

@@ -177,7 +177,9 @@ class Connection:
             pos = self.fast_lane(data, pos, end, now)
             if pos >= end:
                 break
-            stop = packet_end(data, pos)
+            stop = packet_end(data, pos, self.version)
+            if stop < 0 or stop > end or stop - pos > self.max_packet_size:
+                self.begins(data, pos)
             if stop < 0:
                 break
             if stop - pos > self.max_packet_size:
@@ -209,6 +211,9 @@ class Connection:
         stopped.
         """
         return pos
+
+    def begins(self, data: bytes, pos: int) -> None:
+        """What has come of a packet that is not complete, or too large: is it worth waiting for the rest?"""
 
     def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
         """Work on the packet that fills ``data[pos:stop]``. False: paused, give it to me again."""
@@ -308,6 +313,8 @@ class Connection:
             self.pump(now)
         elif packet_id in session.outgoing.inflight or packet_id in session.outgoing.releasing:
             self.puback_for_qos_2(packet_id, reason_code, now)
+        else:
+            self.check_not_reserved("PUBACK", packet_id)
 
     def on_pubrec(self, packet_id: int, reason_code: int, now: float) -> None:
         """PUBREC: answered with PUBREL [MQTT-4.3.3-4], or the end of the delivery if it refuses."""
@@ -319,17 +326,16 @@ class Connection:
             if refused is not None:
                 self.finished(refused, reason_code, now)
                 self.pump(now)
+                return
+            self.check_not_qos_1("PUBREC", packet_id)
             return
         before = self.journal_length()
         entry = outgoing.received(packet_id, now)
         if entry is not None:
             # PUBREL says that PUBREC was seen, which must be durable first.
             self.answer(b"\x62\x02" + PACKET_IDS[packet_id], before)
-        elif packet_id in outgoing.inflight:
-            raise RemoteProtocolError(
-                PROTOCOL_ERROR, f"PUBREC for QoS 1 Packet Identifier {packet_id}", "MQTT-4.3.2-3"
-            )
         else:
+            self.check_not_qos_1("PUBREC", packet_id)
             self.answer(
                 encode_ack(PUBREL, packet_id, PACKET_IDENTIFIER_NOT_FOUND, None, self.version), before
             )
@@ -350,10 +356,38 @@ class Connection:
         """PUBCOMP: the delivery is over."""
         session = self.session
         assert session is not None
-        entry = session.outgoing.completed(packet_id)
+        outgoing = session.outgoing
+        entry = outgoing.completed(packet_id)
         if entry is not None:
             self.finished(entry, reason_code, now)
             self.pump(now)
+            return
+        self.check_not_qos_1("PUBCOMP", packet_id)
+        if packet_id in outgoing.inflight:
+            raise RemoteProtocolError(
+                PROTOCOL_ERROR, f"PUBCOMP for Packet Identifier {packet_id} before PUBREC", "MQTT-4.3.3-3"
+            )
+
+    def check_not_qos_1(self, answer: str, packet_id: int) -> None:
+        """Refuse an answer of QoS 2 to a message of QoS 1, or to a request. One to nothing is a leftover of
+        an earlier connection and does no harm.
+        """
+        session = self.session
+        assert session is not None
+        entry = session.outgoing.find(packet_id)
+        if entry is not None and entry.qos == 1:
+            raise RemoteProtocolError(
+                PROTOCOL_ERROR, f"{answer} for QoS 1 Packet Identifier {packet_id}", "MQTT-4.3.2-3"
+            )
+        self.check_not_reserved(answer, packet_id)
+
+    def check_not_reserved(self, answer: str, packet_id: int) -> None:
+        """Refuse an answer to a message where SUBSCRIBE or UNSUBSCRIBE waits for one [MQTT-2.2.1-5]."""
+        session = self.session
+        assert session is not None
+        if packet_id in session.outgoing.reserved:
+            why = f"{answer} for Packet Identifier {packet_id} of a SUBSCRIBE or UNSUBSCRIBE"
+            raise RemoteProtocolError(PROTOCOL_ERROR, why, "MQTT-2.2.1-5")
 
     def is_50(self) -> bool:
         return self.version == MQTT_50

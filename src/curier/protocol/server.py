@@ -40,7 +40,7 @@ from curier.codec.constants import (
     UNSUBSCRIBE,
     UNSUPPORTED_PROTOCOL_VERSION,
 )
-from curier.codec.decode import decode
+from curier.codec.decode import claimed_version, decode
 from curier.codec.encode import encode, encode_ack
 from curier.codec.packets import (
     Auth,
@@ -120,15 +120,22 @@ class ServerConnection(Connection):
 
     # ---- packets in ----
 
+    def begins(self, data: bytes, pos: int) -> None:
+        """The first packet is CONNECT or nothing [MQTT-3.1.0-1]: its first byte says it. Errors of CONNECT
+        are answered as its version has it.
+        """
+        if self.state == CONNECTING:
+            if data[pos] >> 4 != CONNECT:
+                raise RemoteProtocolError(PROTOCOL_ERROR, "the first packet is not CONNECT", "MQTT-3.1.0-1")
+            self.version = claimed_version(data, pos, len(data))
+
     def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
         """Work on one whole packet. False: paused, give it to me again."""
         kind = data[pos] >> 4
         if self.state == CONNECTED and kind == PUBLISH:
             return self._publish(parse_publish(data, pos, stop, self.version), now)
         if self.state == CONNECTING:
-            if kind != CONNECT:  # [MQTT-3.1.0-1]
-                raise RemoteProtocolError(PROTOCOL_ERROR, "the first packet is not CONNECT", "MQTT-3.1.0-1")
-            self.version = _peek_version(data, pos, stop)
+            self.begins(data, pos)
         packet = decode(data, pos, stop, self.version)
         if self.state == CONNECTED:
             return self._dispatch(kind, packet, now)
@@ -361,17 +368,6 @@ class ServerConnection(Connection):
         if not self.fits(packet):  # [MQTT-3.14.2-3]
             packet = encode(Disconnect(reason_code, None), MQTT_50)
         self.send(packet)
-
-
-def _peek_version(data: bytes, pos: int, stop: int) -> int:
-    """The version a CONNECT claims, as far as needed to answer one that is malformed."""
-    pos += 1
-    while pos < stop and data[pos] > 127:
-        pos += 1
-    body = data[pos + 1 : pos + 8]
-    if body == b"\x00\x04MQTT\x05":
-        return MQTT_50
-    return 4
 
 
 def _return_code(reason_code: int) -> int:
