@@ -1,5 +1,6 @@
 """The form under test is the form that was asked for: the core compiled, or interpreted."""
 
+import ast
 import importlib
 import os
 import pkgutil
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import curier
 
+ROOT = Path(__file__).parent.parent
 CORE_FOLDERS = ("codec", "topics", "session", "protocol", "broker")
 TURN_MODULES = ["curier.net.wire", "curier.net.turn", "curier.net.selector", "curier.net.reactor"]
 
@@ -27,6 +29,18 @@ def test_the_whole_core_has_one_form_the_expected_one() -> None:
     assert [name for name, file in files.items() if not file.endswith(suffix)] == []
     if expected := os.environ.get("CURIER_EXPECT"):
         assert expected == ("compiled" if curier.COMPILED else "pure")
+
+
+def test_setup_names_files_that_exist() -> None:
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    lists = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"SELDOM", "TURN_FILES"}
+    ]
+    names = [name for names in lists for name in names]
+    assert len(names) > 10
+    assert [name for name in names if not (ROOT / "src" / "curier" / name).is_file()] == []
 
 
 def test_the_package_says_that_it_is_typed() -> None:
