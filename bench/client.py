@@ -88,6 +88,37 @@ async def curier_receive(port: int, qos: int, messages: int, **settings: Any) ->
         clock.report()
 
 
+def blocking_publish(port: int, qos: int, messages: int, **settings: Any) -> None:
+    with curier.connect_sync(f"mqtt://127.0.0.1:{port}", client_id="bench", **settings) as client:
+        pairs = [(TOPIC, PAYLOAD)]
+        client.publish_many(pairs * WARM_UP, qos=qos, window=WINDOW)
+        began = time.process_time()
+        if qos:
+            client.publish_many((pairs[0] for _ in range(messages)), qos=qos, window=WINDOW)
+        else:  # one by one
+            for _ in range(messages):
+                client.publish(TOPIC, PAYLOAD)
+            client.publish(TOPIC, PAYLOAD, qos=1)  # behind which they have left
+        print((time.process_time() - began) / messages * 1e6, flush=True)
+
+
+def blocking_receive(port: int, qos: int, messages: int, **settings: Any) -> None:
+    clock = Clock(messages)
+    with (
+        curier.connect_sync(f"mqtt://127.0.0.1:{port}", client_id="bench", **settings) as client,
+        client.subscribe(TOPIC, qos=qos) as stream,
+    ):
+        ready()
+        for _ in stream:
+            if clock.one():
+                break
+        clock.report()
+
+
+async def mqttium_publish(port: int, qos: int, messages: int) -> None:
+    raise SystemExit("mqttium: its publishing is not measured")
+
+
 def paho_publish(port: int, qos: int, messages: int) -> None:
     import paho.mqtt.client as mqtt
     from paho.mqtt.enums import CallbackAPIVersion
@@ -219,6 +250,7 @@ CLIENTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "curier": (curier_publish, curier_receive, {"version": 4, "max_inflight": WINDOW}),
     "curier, 5.0": (curier_publish, curier_receive, {"version": 5}),
     "curier, uvloop": (curier_publish, curier_receive, {"version": 4, "max_inflight": WINDOW}),
+    "curier, blocking": (blocking_publish, blocking_receive, {"version": 4, "max_inflight": WINDOW}),
     "paho-mqtt": (paho_publish, paho_receive, {}),
     "gmqtt": (gmqtt_publish, gmqtt_receive, {}),
     "aiomqtt": (aiomqtt_publish, aiomqtt_receive, {}),

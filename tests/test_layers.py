@@ -75,7 +75,7 @@ FLOORS: dict[str, list[str]] = {
         *("dial", "link", "connecting", "keeper", "outbox", "suspicion"),
         *("router", "buffers", "watch", "subscriptions", "streams"),
         # the face
-        *("life", "publishing", "requests", "client", "sync", "__init__"),
+        *("life", "publishing", "requests", "client", "loop_thread", "handover", "sync", "__init__"),
     ],
 }
 

@@ -20,9 +20,15 @@ OF_THE_HOUSE = {
         "on_lost",
         "on_turn",
         "on_room",
-        "publish_within",
+        "message_of",
         "put",
         "holds",
+        "outbox",
+        "hand_over",
+        "take_back",
+        "take",
+        "ready",
+        "is_durable",
     ),
 }
 GIVEN = (

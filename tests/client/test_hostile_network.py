@@ -19,7 +19,7 @@ import pytest
 import curier
 from curier.client import life
 from curier.client import link as link_module
-from curier.client.sync import LoopThread
+from curier.client.loop_thread import LoopThread
 from curier.codec.encode import encode
 from curier.codec.packets import (
     Disconnect,

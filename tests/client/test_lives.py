@@ -15,7 +15,7 @@ import pytest
 
 import curier
 from curier.client.client import Client
-from curier.client.sync import LoopThread
+from curier.client.loop_thread import LoopThread
 from curier.codec.packets import Connack, Connect, Disconnect
 from tests.client.stage import Stage, Watch, settle, virtual
 

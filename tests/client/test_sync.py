@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 import curier
 from curier.client.client import Client
 from curier.client.events import Event
-from curier.client.sync import LoopThread, SyncClient
+from curier.client.loop_thread import LoopThread
+from curier.client.sync import SyncClient
 
 pytestmark = pytest.mark.slow
 
@@ -220,8 +224,162 @@ def test_it_has_the_names_of_the_async_client() -> None:
         "on_lost",
         "on_room",
         "on_turn",
-        "publish_within",
+        "message_of",
+        "outbox",
         "tell",
     }
     assert public - inner <= {name for name in dir(SyncClient) if not name.startswith("_")}
     assert not asyncio.iscoroutinefunction(SyncClient.publish)
+
+
+def test_publish_many_hands_over_each_item_as_it_comes(url: str) -> None:
+    with curier.connect_sync(url) as client, client.subscribe("a", qos=1) as stream:
+
+        def source() -> Iterator[tuple[str, str]]:
+            for number in range(5):
+                yield "a", str(number)
+                assert stream.get(timeout=10).payload == b"%d" % number  # on its way before the next is taken
+
+        assert client.publish_many(source(), qos=1) == 5
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_what_was_taken_from_the_source_is_delivered_though_it_is_interrupted(url: str, qos: int) -> None:
+    with curier.connect_sync(url) as client, client.subscribe("a", qos=2) as stream:
+
+        def source() -> Iterator[tuple[str, str]]:
+            for number in range(74):
+                yield "a", str(number)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            client.publish_many(source(), qos=qos)
+        assert [int(stream.get(timeout=10).payload) for _ in range(74)] == list(range(74))
+
+
+def test_publish_many_raises_the_first_refusal_and_takes_no_more(url: str) -> None:
+    taken = []
+
+    def source() -> Iterator[tuple[str, str]]:
+        for number in range(10_000):
+            taken.append(number)
+            yield ("$SYS/no" if number == 7 else "a", "")
+
+    with curier.connect_sync(url) as client:
+        with pytest.raises(curier.PublishRefused):
+            client.publish_many(source(), qos=1, window=5)
+        assert len(taken) < 30
+        with pytest.raises(curier.LocalProtocolError):
+            client.publish_many([("a/#", "")], qos=1)
+        with pytest.raises(TypeError):
+            client.publish_many([("a", {})], qos=1)  # type: ignore[list-item]
+        assert client.publish_many([]) == 0
+
+
+def test_messages_keep_their_order_whatever_their_qos(url: str) -> None:
+    with curier.connect_sync(url) as client, client.subscribe("a", qos=2) as stream:
+        for number in range(3000):
+            client.publish("a", str(number), qos=1 if number % 500 == 499 else 0)
+        assert [int(stream.get(timeout=10).payload) for _ in range(3000)] == list(range(3000))
+
+
+def test_publishing_at_qos_0_says_at_once_what_is_wrong(url: str) -> None:
+    with curier.connect_sync(url) as client:
+        for topic, error in (("a/#", curier.LocalProtocolError), ("\ud800", curier.LocalProtocolError)):
+            with pytest.raises(error):
+                client.publish(topic)
+        with pytest.raises(TypeError):
+            client.publish("a", {})  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            client.publish("a", qos=False)
+        assert client.publish("a", retain=True) == curier.PublishResult()
+    with pytest.raises(curier.MqttError, match="closed"):
+        client.publish("a")
+
+
+def test_an_interrupted_read_loses_nothing(url: str) -> None:
+    with curier.connect_sync(url) as client, client.subscribe("a", qos=1) as stream:
+        got: list[int] = []
+        sending = threading.Thread(
+            target=lambda: client.publish_many((("a", str(number)) for number in range(2000)), qos=1)
+        )
+        sending.start()
+        while len(got) < 2000:
+            try:
+                got.append(int(stream.get(timeout=0.0001).payload))
+            except TimeoutError:
+                continue
+        sending.join(timeout=10)
+        assert got == list(range(2000))
+
+
+def test_threads_share_a_stream_and_none_starves(url: str) -> None:
+    """One that is busy with a message keeps none of the others from being read."""
+    with curier.connect_sync(url) as client, client.subscribe("a", qos=1) as stream:
+        barrier = threading.Barrier(4)
+
+        def work(_: int) -> bytes:
+            message = stream.get(timeout=10)
+            barrier.wait(timeout=10)
+            return message.payload
+
+        with ThreadPoolExecutor(4) as pool:
+            working = [pool.submit(work, number) for number in range(4)]
+            time.sleep(0.05)
+            client.publish_many([("a", str(number)) for number in range(4)], qos=1)
+            assert {one.result(timeout=10) for one in working} == {b"0", b"1", b"2", b"3"}
+
+
+def test_what_no_thread_has_taken_is_not_acknowledged(url: str) -> None:
+    with curier.connect_sync(url, client_id="me", clean_start=False) as client:
+        with client.subscribe("a", qos=1) as stream:
+            client.publish_many([("a", str(number)) for number in range(50)], qos=1)
+            assert [int(stream.get(timeout=10).payload) for _ in range(3)] == [0, 1, 2]
+    with curier.connect_sync(url, client_id="me", clean_start=False) as client:
+        with client.subscribe("a", qos=1) as stream:
+            assert [int(stream.get(timeout=10).payload) for _ in range(47)] == list(range(3, 50))
+
+
+def test_a_session_on_disk_notes_each_message_before_a_thread_has_it(url: str, tmp_path: Path) -> None:
+    def session() -> curier.Session:
+        return curier.Session.disk(tmp_path)
+
+    with curier.connect_sync(url, client_id="me", session=session()) as client:
+        with client.subscribe("a", qos=2) as stream:
+            client.publish_many([("a", str(number)) for number in range(10)], qos=2)
+            for number in range(4):
+                assert int(stream.get(timeout=10).payload) == number
+                identifiers = client.client._life.connector.state.incoming.identifiers  # type: ignore[union-attr]
+                assert len(identifiers) <= number + 1
+            assert len(stream) == 6
+    with curier.connect_sync(url, client_id="me", session=session()) as client:
+        with client.subscribe("a", qos=2) as stream:
+            assert [int(stream.get(timeout=10).payload) for _ in range(6)] == list(range(4, 10))
+
+
+def test_ctrl_c_ends_the_waits(url: str) -> None:
+    """In a program of its own: the signal comes while it reads, and while it publishes."""
+    program = f"""
+import os, signal, threading, time, curier
+def interrupt():
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGINT)
+with curier.connect_sync({url!r}) as client, client.subscribe("a", qos=1) as stream:
+    threading.Thread(target=interrupt).start()
+    try:
+        next(stream)
+    except KeyboardInterrupt:
+        client.publish("a", "x", qos=1)
+        print(stream.get(timeout=10).payload)
+    def source():
+        for number in range(3):
+            yield "a", str(number)
+        threading.Thread(target=interrupt).start()
+        time.sleep(60)
+    try:
+        client.publish_many(source(), qos=1)
+    except KeyboardInterrupt:
+        print([stream.get(timeout=10).payload for _ in range(3)])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("b'x'\n[b'0', b'1', b'2']\n", "")

@@ -110,7 +110,7 @@ class Buffer(Receiver):
         self._intake = intake
         self._most = most
         self._drops_newest = overflow == "drop_newest"
-        self._is_auto = ack == "auto"
+        self.is_auto = ack == "auto"
         self._is_prompt = ack == "received"
         self._messages: deque[ReceivedMessage] = deque()
         self._counted = 0
@@ -133,12 +133,35 @@ class Buffer(Receiver):
         if self._counted:
             self._counted -= 1
             self._uncount(message)
-        if self._is_auto:
+        if self.is_auto:
             delivery = message._delivery
             if delivery is not None:
                 message._delivery = None
                 delivery.taken()
         return message
+
+    def hand_over(self, most: int, most_bytes: int, into: deque[ReceivedMessage]) -> None:
+        """Take as many as ``most`` messages, and no more than the one with which they have ``most_bytes``,
+        for a reader who acknowledges each when it is really taken.
+        """
+        messages = self._messages
+        while messages and most > 0 and most_bytes > 0:
+            message = messages.popleft()
+            if self._counted:
+                self._counted -= 1
+                self._uncount(message)
+            into.append(message)
+            most -= 1
+            most_bytes -= size_of(message)
+
+    def take_back(self, messages: deque[ReceivedMessage]) -> None:
+        """Messages that were handed over and not taken are the next again."""
+        self._messages.extendleft(reversed(messages))
+        size, self.bytes, self._counted = self.bytes, 0, 0  # they are counted anew
+        self._intake.freed(size)
+        if not self._is_touched:
+            self._is_touched = True
+            self._intake.touch(self)
 
     def _uncount(self, message: ReceivedMessage) -> None:
         size = size_of(message)

@@ -135,42 +135,27 @@ class Publisher:
         the first ``PublishRefused``, and takes no more from the source then; ``ConfigError`` for a window
         below 1. Cancelling it leaves what was taken from the source to be delivered.
         """
-        unfinished = Window(check_window(window))
-        count = await self.publish_within(unfinished, source, qos, retain)
-        await unfinished.fewer_than(1)
-        return count
-
-    async def publish_within(
-        self,
-        window: Window,
-        source: Iterable[Message | tuple[str, Payload]] | AsyncIterable[Message | tuple[str, Payload]],
-        qos: int,
-        retain: bool,
-    ) -> int:
-        """Publish all of ``source`` as there is room in the window, and return when the last is accepted."""
         if running_loop() is not self._loop:
             self._elsewhere()
         outbox = self._outbox
+        unfinished = Window(check_window(window))
         count = 0
         if isinstance(source, AsyncIterable):
             async for item in source:
-                await self._publish_one(outbox, window, item, qos, retain)
+                await self._publish_one(outbox, unfinished, item, qos, retain)
                 count += 1
         else:
             for item in source:
-                await self._publish_one(outbox, window, item, qos, retain)
+                await self._publish_one(outbox, unfinished, item, qos, retain)
                 count += 1
+        await unfinished.fewer_than(1)
         return count
 
     async def _publish_one(
         self, outbox: Outbox, window: Window, item: Message | tuple[str, Payload], qos: int, retain: bool
     ) -> None:
         """Publish one of many, when there is room in the window."""
-        if isinstance(item, Message):
-            message = self._from_message(item)
-        else:
-            topic, payload = item
-            message = application_message(topic, payload, qos, retain)
+        message = self.message_of(item, qos, retain)
         if window.unfinished >= window.size or window.error is not None:
             await window.fewer_than(window.size)
         if not outbox.is_free():
@@ -184,6 +169,17 @@ class Publisher:
             if self._burst >= BURST:
                 self._burst = 0
                 await asyncio.sleep(0)
+
+    def message_of(self, item: Message | tuple[str, Payload], qos: int, retain: bool) -> ApplicationMessage:
+        """One of many, as the core has it."""
+        if isinstance(item, Message):
+            return self._from_message(item)
+        topic, payload = item
+        return application_message(topic, payload, qos, retain)
+
+    def outbox(self) -> Outbox | None:
+        """What accepts messages, where the client is connected, or was."""
+        return None if self._is_forked or self._loop is NOWHERE else self._outbox
 
     def _from_message(self, message: Message) -> ApplicationMessage:
         properties = encode_message_properties(

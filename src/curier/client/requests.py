@@ -133,8 +133,12 @@ class Service:
         return self
 
     async def __anext__(self) -> Request:
-        return Request(self._client, await self.stream.__anext__())
+        return self.request(await self.stream.__anext__())
 
     async def get(self, timeout: float | None = None) -> Request:
         """The next request; as ``Stream.get``."""
-        return Request(self._client, await self.stream.get(timeout))
+        return self.request(await self.stream.get(timeout))
+
+    def request(self, message: ReceivedMessage) -> Request:
+        """``message``, as what it is."""
+        return Request(self._client, message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -88,6 +89,19 @@ class Stream(Buffer):
     def get_nowait(self) -> ReceivedMessage | None:
         """The next message, if one is there."""
         return self.take() if self._messages else None
+
+    def ready(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called, once, when there is a message or none will come."""
+        if self._messages or self.is_closed or self.error is not None:
+            call()
+            return
+        future = self._subscriptions.link.loop.create_future()
+        future.add_done_callback(lambda _: call())
+        self._readers.append(future)
+
+    def is_durable(self) -> bool:
+        """Is what was taken noted on a disk?"""
+        return self._subscriptions.is_durable()
 
     async def _message(self) -> None:
         """Wait until there is a message, or none will come."""

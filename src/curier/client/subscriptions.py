@@ -200,6 +200,10 @@ class Subscriptions:
             if code >= 0x80:
                 raise SubscribeRefused(code, "", topic_filter)
 
+    def is_durable(self) -> bool:
+        """Does the session outlive the program?"""
+        return self._router.disk is not None
+
     def dropped(self) -> dict[tuple[str, ...], int]:
         """How many messages the streams that are here have dropped, where they have, by their filters."""
         counts: dict[tuple[str, ...], int] = {}

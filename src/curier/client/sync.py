@@ -10,109 +10,24 @@ methods may be called from any thread. An interrupted wait (Ctrl-C) stops waitin
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import os
-import threading
+import contextlib
 from collections.abc import Callable, Coroutine, Iterable
-from itertools import islice
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from curier.client.arguments import check_window
 from curier.client.client import ENTERED, Client
 from curier.client.events import Event, EventReader, Statistics
-from curier.client.outbox import PublishResult, Receipt, Window
-from curier.client.publishing import FORKED
-from curier.client.received import Delivery, ReceivedMessage
+from curier.client.handover import Inbox, Outlet
+from curier.client.loop_thread import LoopThread
+from curier.client.outbox import SUCCESS, PublishResult, Receipt
+from curier.client.received import ReceivedMessage
 from curier.client.requests import Request, Service
 from curier.client.settings import ClientSettings
 from curier.client.streams import Stream
 from curier.codec.properties import Properties
-from curier.errors import MqttError
+from curier.errors import ConnectionLost, MqttError
 from curier.types import Message, Payload, QoS, Subscription
-
-T = TypeVar("T")
-
-
-class LoopThread:
-    """An event loop in a thread of its own."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._lock = threading.Lock()  # nothing new comes behind the last turn of the loop
-        self.is_stopped = False
-        self._pid = os.getpid()
-        self._thread = threading.Thread(target=self._main, name="curier", daemon=True)
-        self._thread.start()
-
-    def _main(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
-        while left := asyncio.all_tasks(self.loop):  # of other threads, which wait for them
-            for task in left:
-                task.cancel()
-            self.loop.run_until_complete(asyncio.wait(left))
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
-        self.loop.close()
-
-    @property
-    def is_forked(self) -> bool:
-        """Is this process a fork? Then the thread is not in it, nor whoever would free the lock."""
-        return self._pid != os.getpid()
-
-    def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """What ``work`` returns or raises. Raises ``TimeoutError`` after ``timeout`` seconds."""
-        if threading.current_thread() is self._thread:
-            work.close()
-            raise MqttError("the client is called from its own thread, which would wait for itself")
-        if self.is_forked:
-            work.close()
-            raise MqttError(FORKED)
-        with self._lock:
-            if self.is_stopped:
-                work.close()
-                raise MqttError("the client is closed")
-            future = asyncio.run_coroutine_threadsafe(work, self.loop)
-        try:
-            return future.result(timeout)
-        except concurrent.futures.CancelledError:  # by stopping: nobody else does
-            raise MqttError("the client is closed") from None
-        except BaseException:
-            future.cancel()
-            raise
-
-    def stop(self) -> None:
-        """Stop the loop, and wait for the thread. What other threads wait for is cancelled."""
-        if self.is_forked:
-            return
-        with self._lock:
-            if not self.is_stopped:
-                self.is_stopped = True
-                self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-
-
-class RemoteDelivery(Delivery):
-    """Acknowledges from any thread what has to be acknowledged in the loop's."""
-
-    __slots__ = ("delivery", "loop")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, delivery: Delivery) -> None:
-        super().__init__()
-        self.loop = loop
-        self.delivery = delivery
-
-    def taken(self) -> None:
-        """See ``Delivery.taken``."""
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._taken)
-
-    def _taken(self) -> None:
-        if self.reason_code > self.delivery.reason_code:
-            self.delivery.reason_code = self.reason_code
-            self.delivery.reason_string = self.reason_string
-        self.delivery.taken()
 
 
 class SyncReceipt:
@@ -137,11 +52,16 @@ class SyncReceipt:
 
 
 class SyncStream:
-    """The messages of one ``SyncClient.subscribe``: a context manager and an iterator. See ``Stream``."""
+    """The messages of one ``SyncClient.subscribe``: a context manager and an iterator. See ``Stream``.
+
+    They are handed over to the threads that read in batches: a wait that is interrupted loses none, and each
+    is acknowledged when a thread has it.
+    """
 
     def __init__(self, thread: LoopThread, stream: Stream) -> None:
         self._thread = thread
         self._stream = stream
+        self._inbox = Inbox(thread, stream)
 
     def __enter__(self) -> Self:
         self.open()
@@ -150,7 +70,7 @@ class SyncStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.run(self._stream.__aexit__(kind, error, trace))
+        self._thread.run(self._inbox.leave(lambda: self._stream.__aexit__(kind, error, trace)))
 
     def open(self) -> Self:
         """As ``Stream.open``."""
@@ -159,7 +79,7 @@ class SyncStream:
 
     def close(self) -> None:
         """As ``Stream.close``."""
-        self._thread.run(self._stream.close())
+        self._thread.run(self._inbox.leave(self._stream.close))
 
     @property
     def topic_filters(self) -> tuple[str, ...]:
@@ -177,7 +97,7 @@ class SyncStream:
         return self._stream.dropped
 
     def __len__(self) -> int:
-        return len(self._stream)
+        return len(self._inbox)
 
     def __bool__(self) -> bool:
         return True
@@ -186,7 +106,7 @@ class SyncStream:
         return self
 
     def __next__(self) -> ReceivedMessage:
-        message = self._thread.run(self._next())
+        message = self._inbox.take(None)
         if message is None:
             raise StopIteration
         return message
@@ -195,29 +115,14 @@ class SyncStream:
         """The next message. Raises ``TimeoutError`` after ``timeout`` seconds, ``ConnectionLost`` where the
         stream has ended.
         """
-        return self._thread.run(self._get(timeout))
+        message = self._inbox.take(timeout)
+        if message is None:
+            raise ConnectionLost("the stream is closed")
+        return message
 
     def get_nowait(self) -> ReceivedMessage | None:
         """The next message, if one is there."""
-        return self._thread.run(self._get_nowait())
-
-    async def _get_nowait(self) -> ReceivedMessage | None:
-        message = self._stream.get_nowait()
-        return None if message is None else self._handed_over(message)
-
-    async def _get(self, timeout: float | None) -> ReceivedMessage:
-        return self._handed_over(await self._stream.get(timeout))
-
-    async def _next(self) -> ReceivedMessage | None:
-        try:
-            return self._handed_over(await self._stream.__anext__())
-        except StopAsyncIteration:
-            return None
-
-    def _handed_over(self, message: ReceivedMessage) -> ReceivedMessage:
-        if message._delivery is not None:
-            message._delivery = RemoteDelivery(self._thread.loop, message._delivery)
-        return message
+        return self._inbox.take_now()
 
 
 class SyncRequest:
@@ -241,6 +146,7 @@ class SyncService:
     def __init__(self, thread: LoopThread, service: Service) -> None:
         self._thread = thread
         self._service = service
+        self._inbox = Inbox(thread, service.stream)
 
     def __enter__(self) -> Self:
         self._thread.run(self._service.__aenter__())
@@ -249,26 +155,23 @@ class SyncService:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.run(self._service.__aexit__(kind, error, trace))
+        self._thread.run(self._inbox.leave(lambda: self._service.__aexit__(kind, error, trace)))
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> SyncRequest:
-        request = self._thread.run(self._next())
-        if request is None:
+        message = self._inbox.take(None)
+        if message is None:
             raise StopIteration
-        return SyncRequest(self._thread, request)
+        return SyncRequest(self._thread, self._service.request(message))
 
     def get(self, timeout: float | None = None) -> SyncRequest:
         """The next request; as ``SyncStream.get``."""
-        return SyncRequest(self._thread, self._thread.run(self._service.get(timeout)))
-
-    async def _next(self) -> Request | None:
-        try:
-            return await self._service.__anext__()
-        except StopAsyncIteration:
-            return None
+        message = self._inbox.take(timeout)
+        if message is None:
+            raise ConnectionLost("the stream is closed")
+        return SyncRequest(self._thread, self._service.request(message))
 
 
 class SyncEventReader:
@@ -306,6 +209,7 @@ class SyncClient:
     def __init__(self, settings: ClientSettings) -> None:
         self.client = Client(settings)
         self._thread: LoopThread | None = None
+        self._outlet = Outlet(None, self.client)
 
     def __repr__(self) -> str:
         return repr(self.client).replace("curier.Client", "curier.SyncClient", 1)
@@ -324,6 +228,7 @@ class SyncClient:
         thread = self._thread
         if thread is None or thread.is_stopped:
             thread = self._thread = LoopThread()
+            self._outlet = Outlet(thread, self.client)
         elif self.client.is_connected:
             raise MqttError(ENTERED)
         try:
@@ -342,9 +247,15 @@ class SyncClient:
         if thread is None or thread.is_stopped:
             return
         try:
-            thread.run(close())
+            thread.run(self._closed(close))
         finally:
             thread.stop()
+
+    async def _closed(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.client.settings.linger):
+                await self._outlet.idle()
+        await close()
 
     def _running(self) -> LoopThread:
         if self._thread is None:
@@ -352,14 +263,24 @@ class SyncClient:
         return self._thread
 
     def publish(self, topic: str, payload: Payload = b"", *, qos: int = 0, **more: Any) -> PublishResult:
-        """As ``Client.publish``, which lists what ``more`` may be: returns when the flow is complete."""
-        return self._running().run(self.client.publish(topic, payload, qos=qos, **more))
+        """As ``Client.publish``, which lists what ``more`` may be: returns when the flow is complete; with
+        QoS 0 when the client's thread has the message, which goes to the network in its turn.
+        """
+        if self._outlet.send(topic, payload, qos, more):
+            return SUCCESS
+
+        async def publish() -> PublishResult:
+            await self._outlet.idle()
+            return await self.client.publish(topic, payload, qos=qos, **more)
+
+        return self._running().run(publish())
 
     def publish_nowait(self, topic: str, payload: Payload = b"", *, qos: int = 0, **more: Any) -> SyncReceipt:
         """As ``Client.publish_nowait``: returns when the message is accepted."""
         thread = self._running()
 
         async def publish() -> Receipt:
+            await self._outlet.idle()
             return self.client.publish_nowait(topic, payload, qos=qos, **more)
 
         return SyncReceipt(thread, thread.run(publish()))
@@ -372,17 +293,11 @@ class SyncClient:
         retain: bool = False,
         window: int = 100,
     ) -> int:
-        """As ``Client.publish_many``; ``source`` is read by the thread that calls, ``window`` items at a
-        time.
+        """As ``Client.publish_many``; ``source`` is read by the thread that calls, and each item handed over
+        as it comes. What was handed over is delivered, though the rest be interrupted.
         """
-        thread = self._running()
-        unfinished = Window(check_window(window))
-        items = iter(source)
-        count = 0
-        while some := list(islice(items, window)):
-            count += thread.run(self.client.publish_within(unfinished, some, qos, retain))
-        thread.run(unfinished.fewer_than(1))
-        return count
+        self._running()
+        return self._outlet.send_many(source, qos, retain, check_window(window))
 
     def subscribe(self, *filters: str | Subscription, qos: int = 0, **more: Any) -> SyncStream:
         """As ``Client.subscribe``, which lists what ``more`` may be."""
@@ -403,7 +318,7 @@ class SyncClient:
         """As ``Client.request``."""
         return self._running().run(self.client.request(topic, payload, timeout=timeout, qos=qos, **more))
 
-    def serve(self, *filters: str | Subscription, qos: int = 1, buffer: int = 1000) -> SyncService:
+    def serve(self, *filters: str | Subscription, qos: int = 1, buffer: int | None = None) -> SyncService:
         """As ``Client.serve``."""
         thread = self._running()
 
