@@ -5,7 +5,8 @@
 Each figure is CPU time of the client's process (user and system, microseconds) for each message of 64 bytes,
 the best of all rounds: published with at most 100 unfinished, or received at the given QoS. Every client is a
 process of its own, all take turns against one broker: curier, or mosquitto if asked for. MQTT 3.1.1, which
-all of them speak; curier is there with 5.0 and with uvloop as well, where that is installed.
+all of them speak; curier is there with 5.0, blocking (at QoS 0 publishing one by one), and with uvloop where
+that is installed. Settings are the defaults but for the window.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -113,10 +115,6 @@ def blocking_receive(port: int, qos: int, messages: int, **settings: Any) -> Non
             if clock.one():
                 break
         clock.report()
-
-
-async def mqttium_publish(port: int, qos: int, messages: int) -> None:
-    raise SystemExit("mqttium: its publishing is not measured")
 
 
 def paho_publish(port: int, qos: int, messages: int) -> None:
@@ -246,6 +244,40 @@ async def aiomqtt_receive(port: int, qos: int, messages: int) -> None:
         clock.report()
 
 
+async def mqttium_publish(port: int, qos: int, messages: int) -> None:
+    from mqttium.api import AsyncClient
+
+    client = AsyncClient("bench", max_outbound_inflight=WINDOW)
+    await client.connect("127.0.0.1", port)
+    receipts: deque[Any] = deque()
+    began = 0.0
+    for number in range(messages + WARM_UP):
+        if number == WARM_UP:
+            began = time.process_time()
+        receipts.append(await client.publish(TOPIC, PAYLOAD, qos=qos))
+        if len(receipts) == WINDOW:
+            await receipts.popleft().wait()
+    for receipt in receipts:
+        await receipt.wait()
+    print((time.process_time() - began) / messages * 1e6, flush=True)
+    await client.disconnect()
+
+
+async def mqttium_receive(port: int, qos: int, messages: int) -> None:
+    from mqttium.api import AsyncClient
+
+    clock = Clock(messages)
+    client = AsyncClient("bench")
+    await client.connect("127.0.0.1", port)
+    await client.subscribe(TOPIC, qos=qos)
+    ready()
+    async for _ in client.messages():
+        if clock.one():
+            break
+    clock.report()
+    await client.disconnect()
+
+
 CLIENTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "curier": (curier_publish, curier_receive, {"version": 4, "max_inflight": WINDOW}),
     "curier, 5.0": (curier_publish, curier_receive, {"version": 5}),
@@ -253,9 +285,11 @@ CLIENTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "curier, blocking": (blocking_publish, blocking_receive, {"version": 4, "max_inflight": WINDOW}),
     "paho-mqtt": (paho_publish, paho_receive, {}),
     "gmqtt": (gmqtt_publish, gmqtt_receive, {}),
+    "mqttium": (mqttium_publish, mqttium_receive, {}),
     "aiomqtt": (aiomqtt_publish, aiomqtt_receive, {}),
 }
-NEEDS = {"curier, uvloop": "uvloop", "paho-mqtt": "paho", "gmqtt": "gmqtt", "aiomqtt": "aiomqtt"}
+NEEDS = {"curier, uvloop": "uvloop", "paho-mqtt": "paho"}
+NEEDS.update({name: name for name in ("gmqtt", "mqttium", "aiomqtt")})
 
 
 def run_client(name: str, direction: str, port: int, qos: int, messages: int) -> None:
