@@ -69,7 +69,7 @@ def stdin(stdin_pipe: Callable[[], int]) -> Feed:
 
 
 async def lines_of(path: Path | None) -> list[bytes]:
-    return [line async for line in read_lines(path, [0.0])]
+    return [line async for lines in read_lines(path, [0.0]) for line in lines]
 
 
 # -- one message --
@@ -124,10 +124,10 @@ async def test_lines_of_standard_input_come_as_they_are_written(stdin_pipe: Call
     await asyncio.sleep(0)
     assert not waiting.done()
     os.write(writer, b"a\nb")
-    assert await waiting == b"a"
+    assert await waiting == [b"a"]
     waiting = asyncio.ensure_future(anext(lines))
     os.write(writer, b"c\n")
-    assert await waiting == b"bc"
+    assert await waiting == [b"bc"]
     os.close(writer)
     assert [line async for line in lines] == []
 
@@ -165,24 +165,24 @@ async def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 async def test_lines_become_messages(stdin: Feed) -> None:
     stdin(b"a\nb\n")
-    found = [one async for one in Source("lines", PATTERN).many([0.0])]
+    found = [one async for batch in Source("lines", PATTERN).many([0.0]) for one in batch]
     assert found == [("a/b", b"a"), ("a/b", b"b")]
     stdin(b"00\nff\n")
-    found = [one async for one in Source("lines", PATTERN, encode="hex").many([0.0])]
+    found = [one async for batch in Source("lines", PATTERN, encode="hex").many([0.0]) for one in batch]
     assert found == [Message("a/b", b"\0", QoS(1), True), Message("a/b", b"\xff", QoS(1), True)]
     stdin(b"a\n")
     pattern = Message("a", content_type="text/plain")
-    found = [one async for one in Source("lines", pattern).many([0.0])]
+    found = [one async for batch in Source("lines", pattern).many([0.0]) for one in batch]
     assert found == [Message("a", b"a", content_type="text/plain")]
 
 
 async def test_a_line_that_is_wrong_is_named(stdin: Feed) -> None:
     stdin(b"00\n0\n")
     with pytest.raises(ConfigError, match=r"^line 2 is not hex"):
-        [one async for one in Source("lines", PATTERN, encode="hex").many([0.0])]
+        [one async for batch in Source("lines", PATTERN, encode="hex").many([0.0]) for one in batch]
     stdin(b'{"payload": "a"}\n\n')
     with pytest.raises(ConfigError, match=r"^line 2: "):
-        [one async for one in Source("lines", PATTERN, json_lines=True).many([0.0])]
+        [one async for batch in Source("lines", PATTERN, json_lines=True).many([0.0]) for one in batch]
 
 
 # -- lines of JSON --

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import Final, Self, TextIO, TypeVar
+
+Item = TypeVar("Item")
 
 FIRST_SECONDS: Final = 1.0
 """Work that is shorter says nothing."""
@@ -53,6 +55,15 @@ class Progress:
         if self.is_watched and (now := self._clock()) >= self._next:
             self._next = now + EVERY_SECONDS
             self._show(now - self._begun)
+
+    def over(self, items: Iterable[Item]) -> Iterable[Item]:
+        """The same, each counted when it has been dealt with."""
+        return self._counted(items) if self.is_watched else items
+
+    def _counted(self, items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            yield item
+            self.advance()
 
     def _show(self, seconds: float) -> None:
         text = f"{self.count} messages, {self.count / seconds:.0f} a second"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -258,12 +259,7 @@ async def publish_lines(client: Client, source: Source, plan: Plan, voice: Voice
     """Publish all lines, and return when the server has them. Raises ``PublishRefused``."""
     share = [0.0]
     with Progress(share=(lambda: share[0]) if source.file is not None else None) as progress:
-        count = await client.publish_many(
-            paced(source.many(share), plan, progress),
-            qos=source.pattern.qos,
-            retain=source.pattern.retain,
-            window=plan.window,
-        )
+        count = await publish_all(client, source.many(share), source.pattern, plan, progress)
     voice.note(f"{count} messages published")
 
 
@@ -274,14 +270,42 @@ async def publish_again(client: Client, message: Message, plan: Plan, voice: Voi
         return
     with Progress(plan.repeat) as progress:
         if not plan.repeat_delay:
-            messages = paced(_again(message, plan.repeat), plan, progress)
-            await client.publish_many(messages, window=plan.window)
+            await publish_all(client, _again(message, plan.repeat), message, plan, progress)
             return
         for number in range(plan.repeat):
             if number:
                 await asyncio.sleep(plan.repeat_delay)
             await publish_one(client, message, voice)
             progress.advance()
+
+
+async def publish_all(
+    client: Client,
+    batches: AsyncIterator[Iterable[Sent]],
+    pattern: Message,
+    plan: Plan,
+    progress: Progress,
+) -> int:
+    """Publish all there is, no faster than it may be; how many there were. Raises ``PublishRefused``."""
+    from curier.client.outbox import Window
+
+    window, qos, retain = Window(plan.window), pattern.qos, pattern.retain
+    pace = Pace(plan.rate) if plan.rate is not None else None
+    count = 0
+    async for batch in batches:
+        if pace is None:
+            count += await client.publish_within(window, progress.over(batch), qos, retain)
+            continue
+        for message in batch:
+            await pace.wait()
+            count += await client.publish_within(window, (message,), qos, retain)
+            progress.advance()
+    await window.fewer_than(1)
+    return count
+
+
+async def _again(message: Message, times: int) -> AsyncIterator[Iterable[Message]]:
+    yield repeat(message, times)
 
 
 async def publish_one(client: Client, message: Message, voice: Voice) -> None:
@@ -299,23 +323,3 @@ async def publish_one(client: Client, message: Message, voice: Voice) -> None:
         payload_is_text=message.payload_is_text,
     )
     voice.note(f"published to {message.topic}: 0x{result.reason_code:02X} {result.reason_string}".rstrip())
-
-
-def paced(source: AsyncIterator[Sent], plan: Plan, progress: Progress) -> AsyncIterator[Sent]:
-    """The messages of a source, no faster than they may be, and counted where somebody watches."""
-    if plan.rate is None and not progress.is_watched:
-        return source
-    return _paced(source, Pace(plan.rate) if plan.rate is not None else None, progress)
-
-
-async def _paced(source: AsyncIterator[Sent], pace: Pace | None, progress: Progress) -> AsyncIterator[Sent]:
-    async for message in source:
-        if pace is not None:
-            await pace.wait()
-        yield message
-        progress.advance()
-
-
-async def _again(message: Message, times: int) -> AsyncIterator[Message]:
-    for _ in range(times):
-        yield message

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
@@ -69,27 +69,33 @@ class Source:
         what = {"message": "-m", "file": f"-f {self.file}"}.get(self.kind, "standard input")
         return _encoded(data, encoder(self.encode), what)
 
-    async def many(self, share: list[float]) -> AsyncIterator[Sent]:
-        """A message for each line. ``share[0]`` is kept at what part of a file has been read.
+    async def many(self, share: list[float]) -> AsyncIterator[Iterable[Sent]]:
+        """A message for each line, as many at a time as have come. ``share[0]`` is what part of a file has
+        been read.
 
-        Where topic and payload are all there is to say, that is a pair of them, which is cheaper. Raises
-        ``ConfigError`` that names the line which is not as expected.
+        Where topic and payload are all there is to say, a message is a pair of them, which is cheaper. Raises
+        ``ConfigError`` that names the line which is not as expected, behind the messages before it.
         """
-        if self.encode is None and not self.json_lines and not has_properties(self.pattern):
-            topic = self.pattern.topic
-            async for line in read_lines(self.file, share):
-                yield topic, line
-            return
-        encode = encoder(self.encode) if self.encode is not None else None
         number = 0
-        async for line in read_lines(self.file, share):
-            number += 1
-            if self.json_lines:
-                yield message_of_json(line, self.pattern, f"line {number}")
-            elif encode is not None:
-                yield replace(self.pattern, payload=_encoded(line, encode, f"line {number}"))
-            else:
-                yield replace(self.pattern, payload=line)
+        async for lines in read_lines(self.file, share):
+            yield self._messages(lines, number)
+            number += len(lines)
+
+    def _messages(self, lines: Sequence[bytes], number: int) -> Iterable[Sent]:
+        """The messages of these lines; ``number`` came before them."""
+        pattern = self.pattern
+        if self.json_lines:
+            return (message_of_json(line, pattern, f"line {at}") for at, line in enumerate(lines, number + 1))
+        if self.encode is not None:
+            encode = encoder(self.encode)
+            return (
+                replace(pattern, payload=_encoded(line, encode, f"line {at}"))
+                for at, line in enumerate(lines, number + 1)
+            )
+        if has_properties(pattern):
+            return (replace(pattern, payload=line) for line in lines)
+        topic = pattern.topic
+        return [(topic, line) for line in lines]
 
 
 def has_properties(message: Message) -> bool:
@@ -116,11 +122,13 @@ def _read_file(path: Path) -> bytes:
 # -- lines --
 
 
-async def read_lines(path: Path | None, share: list[float]) -> AsyncIterator[bytes]:
-    """The lines of a file, or of standard input, without their ends; a last one without an end counts."""
+async def read_lines(path: Path | None, share: list[float]) -> AsyncIterator[list[bytes]]:
+    """The lines of a file, or of standard input, without their ends, as many at a time as come at once; a
+    last one without an end counts.
+    """
     if path is None:
-        async for line in _lines(_chunks(sys.stdin.buffer)):
-            yield line
+        async for lines in _lines(_chunks(sys.stdin.buffer)):
+            yield lines
         return
     try:
         file = path.open("rb")  # of this machine: reading it blocks no longer than a moment
@@ -128,23 +136,23 @@ async def read_lines(path: Path | None, share: list[float]) -> AsyncIterator[byt
         raise ConfigError(f"{path}: {error.strerror}") from error
     with file:
         size = os.fstat(file.fileno()).st_size
-        async for line in _lines(_chunks(file, lambda done: share.__setitem__(0, done / max(size, 1)))):
-            yield line
+        async for lines in _lines(_chunks(file, lambda done: share.__setitem__(0, done / max(size, 1)))):
+            yield lines
 
 
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
     begun: list[bytes] = []  # pieces of a line, joined once
     async for chunk in chunks:
         *lines, rest = chunk.split(b"\n")
-        if lines and begun:
-            lines[0] = b"".join([*begun, lines[0]])
-            begun.clear()
-        for line in lines:
-            yield line
+        if lines:
+            if begun:
+                lines[0] = b"".join([*begun, lines[0]])
+                begun.clear()
+            yield lines
         if rest:
             begun.append(rest)
     if begun:
-        yield b"".join(begun)
+        yield [b"".join(begun)]
 
 
 async def _chunks(file: BinaryIO, tell: Callable[[int], None] | None = None) -> AsyncIterator[bytes]:
