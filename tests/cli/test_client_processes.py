@@ -243,6 +243,36 @@ def test_a_terminal_gets_colours_and_no_tricks(start: Any, curier: Curier, topic
         assert process.end()[0] == 0
 
 
+def test_a_terminal_that_stands_still_costs_messages_and_all_are_counted(
+    start: Any, curier: Curier, topic: str
+) -> None:
+    master, terminal = pty.openpty()
+    process = start("sub", "-t", topic, "-d", stdout=terminal, stderr=subprocess.PIPE)
+    process.wait_for("connected to")
+    while "0x00" not in curier("pub", "-t", topic, "-m", "ready?", "-q", 1, "-d").stderr:
+        pass  # until it has subscribed
+    lines = "".join(f"{number}\n" for number in range(30_000))
+    assert curier("pub", "-t", topic, "-l", "-q", 1, stdin=lines.encode()).exit_code == 0
+    process.wait_for(r"^Warning: messages come faster than they are printed; \d+ were dropped so far")
+    os.close(terminal)
+    process.popen.send_signal(signal.SIGINT)
+    printed = [line for line in read_terminal(master).splitlines() if line.isdigit()]
+    code, _, err = process.end()
+    dropped = re.search(r"^Warning: (\d+) messages were dropped in all \(QoS 0\)$", err, re.MULTILINE)
+    assert dropped is not None
+    assert (code, len(printed) + int(dropped[1])) == (130, 30_000)
+
+
+def test_a_pipe_that_stands_still_costs_no_message(start: Any, curier: Curier, topic: str) -> None:
+    process = start("sub", "-t", topic, "-k", 1, "-C", 30_001)
+    ready(process, curier, topic)
+    lines = "".join(f"{number}\n" for number in range(30_000))
+    assert curier("pub", "-t", topic, "-l", "-q", 1, stdin=lines.encode()).exit_code == 0
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.popen.wait(3)  # longer than the Keep Alive allows
+    assert process.end() == (0, lines, "")
+
+
 def test_long_work_shows_how_far_it_is(start: Any, topic: str) -> None:
     master, terminal = pty.openpty()
     words = ("-t", topic, "-m", "x", "--repeat", 15, "--repeat-delay", "0.1")

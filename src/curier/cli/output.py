@@ -37,6 +37,7 @@ class Output:
         self._left = memoryview(b"")
         self._descriptor = _descriptor_of(self._stream)
         self._may_block = self._descriptor is not None and _may_block(self._descriptor)
+        self._terminal = _own_terminal(self._descriptor) if self._descriptor is not None else None
 
     def write(self, data: bytes) -> None:
         """Gather ``data``."""
@@ -67,6 +68,12 @@ class Output:
             self._stream.write(self._left)
             self._stream.flush()
             return len(self._left)
+        if self._terminal is not None:
+            try:
+                return os.write(self._terminal, self._left)
+            except BlockingIOError:
+                await _writable(self._terminal)
+                return 0
         if not self._may_block:
             return os.write(self._descriptor, self._left)
         if not select.select((), (self._descriptor,), (), 0)[1]:
@@ -93,6 +100,20 @@ def _may_block(descriptor: int) -> bool:
     mode = os.fstat(descriptor).st_mode
     is_file = stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not os.isatty(descriptor))
     return not is_file and os.name != "nt"
+
+
+def _own_terminal(descriptor: int) -> int | None:
+    """A descriptor of our own of the terminal that this is, which never blocks; None for what is none.
+
+    A terminal that stands still (Ctrl-S) takes a few bytes and blocks for the rest. Not to block is a matter
+    of what was opened, which the shell has, too, so we open it once more.
+    """
+    if os.name == "nt" or not os.isatty(descriptor):
+        return None
+    try:
+        return os.open(os.ttyname(descriptor), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:  # another user's, or of another place
+        return None
 
 
 async def _writable(descriptor: int) -> None:

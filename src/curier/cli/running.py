@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -190,9 +191,11 @@ class Voice:
                 self.warn(f"Warning: {topic_filter} is refused now: 0x{code:02X} {reason}")
             case events.MessagesDropped((), dropped):
                 self.warn(f"Warning: the session brought {dropped} messages that no -t names; they are gone")
-            case events.MessagesDropped(_, dropped):
-                self.warn(f"Warning: messages come faster than they are read; {dropped} are dropped (QoS 0)")
-            case _:
+            case events.HeldUp(_, waiting, why):
+                self.note(f"{waiting} messages wait for whoever reads standard output: {why}")
+            case events.PublishGivenUp(_, _, why):
+                self.warn(f"Warning: a message is given up: {why}")
+            case _:  # a stream that drops messages is told by sub, which knows how many
                 pass
 
 
@@ -228,6 +231,7 @@ async def connected(
     """
     from curier.client.client import Client
 
+    logging.getLogger("curier.client").addHandler(logging.NullHandler())  # what it says, events say as well
     client = Client(settings)
     telling = asyncio.ensure_future(_tell(client, voice))
     await asyncio.sleep(0)  # it listens before there is anything to hear

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import sys
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from curier.client.streams import Stream
 
 BUFFER_MESSAGES: Final = 10_000
-"""So many messages with QoS 0 may wait while standard output takes none."""
+"""So many messages with QoS 0 may wait for a terminal; a file or a pipe drops none, and is waited for."""
+
+TOLD_EVERY: Final = 2.0
+"""Seconds between two lines that say how many messages were dropped."""
 
 REMOVALS: Final = 100
 """Retained messages that are being removed at a time."""
@@ -144,6 +148,7 @@ def sub(ctx: click.Context, /, **options: Any) -> None:
     settings = connection.settings(needs_5)
     expiry = connection.properties.of("disconnect").get("session_expiry")
     voice = Voice(connection.quiet, connection.debug)
+    is_watched = sys.stdout.isatty()
 
     async def main() -> int:
         deadline = None if wish.timeout is None else asyncio.get_running_loop().time() + wish.timeout
@@ -154,7 +159,8 @@ def sub(ctx: click.Context, /, **options: Any) -> None:
                 if subscriptions:
                     stream = client.subscribe(
                         *subscriptions,
-                        buffer=BUFFER_MESSAGES,
+                        buffer=BUFFER_MESSAGES if is_watched else None,
+                        overflow="drop_oldest" if is_watched else "block",
                         ack="manual" if wish.qos else "auto",
                         user_properties=own.get("user_properties", ()),
                     )
@@ -222,12 +228,16 @@ class Reading:
 
     async def run(self, deadline: float | None = None) -> int:
         """Until there is nothing more to read, or that time on the loop's clock. Returns the exit code."""
+        telling = asyncio.ensure_future(self._tell_drops())
         try:
             try:
                 async with in_time(deadline):
                     await self._read()
             finally:
+                telling.cancel()
                 await self._flush()
+                if self._stream.dropped:
+                    self._voice.warn(f"Warning: {self._stream.dropped} messages were dropped in all (QoS 0)")
         except BrokenPipeError:
             self._output.abandon()
             raise
@@ -257,6 +267,16 @@ class Reading:
         for message in self._taken:
             message.ack()
         self._taken.clear()
+
+    async def _tell_drops(self) -> None:
+        """Say now and then how many messages were dropped."""
+        told = 0
+        while True:
+            await asyncio.sleep(TOLD_EVERY)
+            if (dropped := self._stream.dropped) > told:
+                told = dropped
+                so_far = f"{dropped} were dropped so far (QoS 0)"
+                self._voice.warn(f"Warning: messages come faster than they are printed; {so_far}")
 
     async def _is_last(self, message: ReceivedMessage) -> bool:
         """Do what is to be done with a message. Is it the last one?"""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import ssl
 import sys
@@ -76,7 +75,6 @@ def _psk_context(options: TlsOptions) -> ssl.SSLContext:
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # there is none
-    logging.getLogger("curier.client").setLevel(logging.ERROR)  # or it would warn of just that
     use_keys(lambda hint: (options.psk_identity, key))
     _set_ciphers(context, options.ciphers or "PSK")
     if options.tls_alpn:
