@@ -226,6 +226,7 @@ def test_it_has_the_names_of_the_async_client() -> None:
         "on_turn",
         "message_of",
         "outbox",
+        "publish_within",
         "tell",
     }
     assert public - inner <= {name for name in dir(SyncClient) if not name.startswith("_")}

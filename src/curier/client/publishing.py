@@ -137,38 +137,42 @@ class Publisher:
         """
         if running_loop() is not self._loop:
             self._elsewhere()
-        outbox = self._outbox
         unfinished = Window(check_window(window))
         count = 0
         if isinstance(source, AsyncIterable):
             async for item in source:
-                await self._publish_one(outbox, unfinished, item, qos, retain)
-                count += 1
+                count += await self.publish_within(unfinished, (item,), qos, retain)
         else:
-            for item in source:
-                await self._publish_one(outbox, unfinished, item, qos, retain)
-                count += 1
+            count = await self.publish_within(unfinished, source, qos, retain)
         await unfinished.fewer_than(1)
         return count
 
-    async def _publish_one(
-        self, outbox: Outbox, window: Window, item: Message | tuple[str, Payload], qos: int, retain: bool
-    ) -> None:
-        """Publish one of many, when there is room in the window."""
-        message = self.message_of(item, qos, retain)
-        if window.unfinished >= window.size or window.error is not None:
-            await window.fewer_than(window.size)
-        if not outbox.is_free():
-            await outbox.room(message)
-        entry = outbox.send(message, True)
-        if entry is not None:
-            outbox.waiters[entry] = window
-            window.unfinished += 1
-        else:
+    async def publish_within(
+        self, window: Window, source: Iterable[Message | tuple[str, Payload]], qos: int, retain: bool
+    ) -> int:
+        """Publish these, as there is room in the window, and return how many when the last is accepted."""
+        if running_loop() is not self._loop:
+            self._elsewhere()
+        outbox = self._outbox
+        waiters = outbox.waiters
+        count = 0
+        for item in source:
+            message = self.message_of(item, qos, retain)
+            if window.unfinished >= window.size or window.error is not None:
+                await window.fewer_than(window.size)
+            if not outbox.is_free():
+                await outbox.room(message)
+            entry = outbox.send(message, True)
+            count += 1
+            if entry is not None:
+                waiters[entry] = window
+                window.unfinished += 1
+                continue
             self._burst += 1
             if self._burst >= BURST:
                 self._burst = 0
                 await asyncio.sleep(0)
+        return count
 
     def message_of(self, item: Message | tuple[str, Payload], qos: int, retain: bool) -> ApplicationMessage:
         """One of many, as the core has it."""
