@@ -39,6 +39,8 @@ def test_the_defaults_are_in_order() -> None:
         ("connect_timeout", 0.0),
         ("retry_interval", -1.0),
         ("sys_interval", -1.0),
+        ("connect_timeout", float("nan")),
+        ("sys_interval", float("nan")),
     ],
 )
 def test_what_is_out_of_its_range_is_named(name: str, value: float) -> None:
@@ -52,4 +54,37 @@ def test_the_hard_limit_is_not_below_the_soft_one() -> None:
     options = Options()
     options.output_hard_limit = options.output_soft_limit - 1
     with pytest.raises(ValueError, match="output_hard_limit"):
+        options.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_sessions", "many"),
+        ("max_sessions", None),
+        ("max_sessions", 1.5),
+        ("drop_oldest", "yes"),
+        ("drop_oldest", 1),
+        ("connect_timeout", "10 s"),
+        ("connect_timeout", None),
+        ("response_information", b"x"),
+    ],
+)
+def test_another_type_is_a_type_error_at_once_or_when_it_is_checked(name: str, value: object) -> None:
+    options = Options()
+    with pytest.raises(TypeError):  # noqa: PT012 - compiled, the attribute itself refuses it
+        setattr(options, name, value)
+        options.check()
+
+
+def test_a_whole_number_of_seconds_is_a_number() -> None:
+    options = Options()
+    options.connect_timeout = 10
+    options.check()
+
+
+def test_a_setting_that_there_is_not_is_named_at_once_or_when_it_is_checked() -> None:
+    options = Options()
+    with pytest.raises((AttributeError, ValueError), match="max_sesions"):  # noqa: PT012 - as above
+        setattr(options, "max_sesions", 5)  # noqa: B010 - no attribute that mypy knows
         options.check()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from functools import partial
 from pathlib import Path
 
 import argon2
 import pytest
 
-from curier.auth import PasswordFile
+from curier.auth import PasswordFile, hashes
 from curier.auth.base import ACCEPT, Action, Authenticator, Authorizer, Credentials, Verdict
+from curier.auth.checks import Checks
 from curier.codec.packets import (
     Connack,
     Connect,
@@ -139,6 +142,46 @@ async def test_nobody_decides_on_who_has_gone(use_reactor: bool, how: str, versi
         assert list(broker.core.sessions) == ["c0"]
 
 
+async def test_hundreds_that_hang_up_cost_no_checks(
+    use_reactor: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not more than were begun: one on each side of the line."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    path = tmp_path / "users"
+    quick = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    path.write_text(f"ana:{quick.hash('right')}\n")
+    may_end = threading.Event()
+    checked: list[bytes] = []
+
+    class Slow:
+        def __init__(self, niceness: int) -> None:
+            pass
+
+        def fits(self, encoded: str, password: bytes) -> bool:
+            checked.append(password)
+            assert may_end.wait(30)
+            return hashes.fits(encoded, password)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("curier.auth.password_file.Checks", partial(Checks, make_hasher=Slow))
+    async with running(use_reactor, authenticator=PasswordFile(path)) as broker:
+        for number in range(300):
+            peer = await Peer.open(broker.port)
+            await peer.send(Connect(4, f"c{number}", True, 0, "ana", b"wrong %d" % number))
+            peer.reset()
+        await until(lambda: not broker.core.connections)
+        assert not broker._tasks
+        good = await Peer.open(broker.port)
+        await good.send(Connect(4, "good", True, 0, "ana", b"right"))
+        await until(lambda: bool(broker._tasks))
+        may_end.set()
+        assert (await good.expect(Connack)).reason_code == 0
+        assert checked.pop() == b"right"
+        assert 1 <= len(checked) <= 2
+
+
 async def test_nobody_asks_for_who_has_gone_what_it_may_do(use_reactor: bool) -> None:
     asked: list[asyncio.Future[Verdict]] = []
 
@@ -218,11 +261,13 @@ async def test_an_authenticator_that_fails_refuses(
     assert "secret" not in caplog.text
 
 
-async def test_an_authenticator_that_takes_too_long(use_reactor: bool) -> None:
+@pytest.mark.parametrize(("version", "code"), [(4, 3), (5, 0x89)])
+async def test_an_authenticator_that_takes_too_long(use_reactor: bool, version: int, code: int) -> None:
     gate = Gate()
     async with running(use_reactor, authenticator=gate, options=options(connect_timeout=0.1)) as broker:
-        peer = await Peer.open(broker.port)
-        await peer.send(Connect(4, "slow"))
+        peer = await Peer.open(broker.port, version)
+        await peer.send(Connect(version, "slow"))
+        assert (await peer.expect(Connack)).reason_code == code
         await peer.ended()
         assert gate.waiting["slow"].cancelled()
         assert not broker.core.sessions

@@ -65,7 +65,11 @@ class Options:
         self.sys_interval: float = 10.0  # between publications of $SYS/broker/...; 0: none
 
     def check(self) -> None:
-        """Raise ``ValueError`` naming the first setting that is out of its range."""
+        """Raise ``ValueError`` naming the first setting that is out of its range, or that there is not.
+
+        ``TypeError`` for one of another type, which compiled attributes do not take in the first place.
+        """
+        _check_types(self, Options())
         _within("receive_maximum", self.receive_maximum, 1, 65535)
         _within("max_inflight", self.max_inflight, 1, 65535)
         _within("topic_alias_maximum", self.topic_alias_maximum, 0, 65535)
@@ -90,10 +94,32 @@ class Options:
             ("output_soft_limit", self.output_soft_limit),
         ):
             _within(name, value, 1, 1 << 62)
-        if self.connect_timeout <= 0:
+        if not self.connect_timeout > 0:
             raise ValueError("connect_timeout must be more than 0 seconds")
-        if self.retry_interval < 0 or self.sys_interval < 0:
+        if not (self.retry_interval >= 0 and self.sys_interval >= 0):
             raise ValueError("retry_interval and sys_interval must be 0 (off) or more seconds")
+
+
+def _check_types(options: object, defaults: object) -> None:
+    """Raise for attributes that defaults do not have, or have in another type."""
+    known = dir(defaults)
+    for name in dir(options):
+        if name not in known:
+            raise ValueError(f"{name} is no setting")
+        value: object = getattr(options, name)
+        default: object = getattr(defaults, name)
+        if name.startswith("_") or callable(default):
+            continue
+        if isinstance(default, bool):
+            fits, kind = isinstance(value, bool), "True or False"
+        elif isinstance(default, float):
+            fits, kind = isinstance(value, (int, float)), "a number of seconds"
+        elif isinstance(default, int):
+            fits, kind = isinstance(value, int), "a whole number"
+        else:
+            fits, kind = isinstance(value, str), "text"
+        if not fits:
+            raise TypeError(f"{name} must be {kind}, not {value!r}")
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:

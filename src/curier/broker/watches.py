@@ -9,9 +9,9 @@ from curier.broker.deadlines import Deadline
 from curier.broker.model import BrokerConnection
 from curier.broker.output import send_entry
 from curier.broker.state import BrokerState
-from curier.codec.constants import KEEP_ALIVE_TIMEOUT, MQTT_50, UNSPECIFIED_ERROR
+from curier.codec.constants import KEEP_ALIVE_TIMEOUT, MQTT_50, SERVER_BUSY, UNSPECIFIED_ERROR
 from curier.codec.primitives import PACKET_IDS
-from curier.protocol.connection import CONNECTED
+from curier.protocol.connection import AUTHENTICATING, CONNECTED
 
 
 def await_connect(broker: BrokerState, connection: BrokerConnection, now: float) -> None:
@@ -55,6 +55,11 @@ class ConnectionWatch(Deadline):
             if now < limit:
                 return limit
         connection.watch = None
+        if connection.state == AUTHENTICATING and connection.paused:
+            why = "the login was not finished in time"
+            telling.refused(self.broker, connection, SERVER_BUSY, why)
+            connection.refuse_connect(SERVER_BUSY, why, None, now)
+            return 0.0
         if connection.state != CONNECTED:
             why = "no complete CONNECT in time"
             telling.refused(self.broker, connection, UNSPECIFIED_ERROR, why)
