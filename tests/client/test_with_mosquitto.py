@@ -284,3 +284,17 @@ async def test_a_message_that_the_server_does_not_bear_is_given_up(
         for _ in range(3):
             assert (await stream.get(timeout=10)).topic == "b"
         assert watch.kinds().count("PublishGivenUp") == (1 if version else 0)
+
+
+async def test_retained_messages_beyond_receive_maximum(tmp_path: Path) -> None:
+    """Which Mosquitto 2.0 sends all at once: they are taken, on one connection."""
+    async with (
+        mosquitto(tmp_path, free_port()) as url,
+        curier.connect(url, receive_maximum=20) as client,
+    ):
+        many = [curier.Message(f"r/{number}", b"x", curier.QoS(1), retain=True) for number in range(1000)]
+        await client.publish_many(many)
+        async with client.subscribe("r/#", qos=1) as stream:
+            assert len({(await stream.get(timeout=10)).topic for _ in many}) == 1000
+        assert client.statistics.connections == 1
+        assert client.statistics.tolerated > 0
