@@ -15,7 +15,7 @@ FUNCTION_LINES = 60
 
 # Each layer's own modules, errors and types are always allowed; "*" is anything but testing.
 ALLOWED: dict[str, set[str]] = {
-    "errors": set(),
+    "errors": {"types"},
     "types": set(),
     "loglines": set(),
     "codec": set(),
@@ -70,7 +70,9 @@ FLOORS: dict[str, list[str]] = {
     ],
     "client": [
         # plain data, and the tools of dialling
-        *("urls", "dialing", "arguments", "session", "settings", "events", "received", "overlaps", "naming"),
+        *("urls", "dialing", "arguments", "session", "settings", "events", "logged"),
+        "signatures",
+        *("received", "overlaps", "naming"),
         # behaviour
         *("dial", "link", "connecting", "keeper", "outbox", "suspicion"),
         *("router", "buffers", "watch", "subscriptions", "streams"),
@@ -230,7 +232,7 @@ def test_every_module_imports_only_from_the_floors_below_it() -> None:
 @pytest.mark.parametrize(
     ("path", "text", "said"),
     [
-        ("errors.py", "import curier.types", "errors may not import curier.types"),
+        ("errors.py", "import curier.codec", "errors may not import curier.codec"),
         ("codec/decode.py", "from curier.session import journal", "codec may not import"),
         ("codec/decode.py", "from curier import topics", "codec may not import curier.topics"),
         ("codec/decode.py", "from curier import Client", "codec may not import curier.Client"),

@@ -32,7 +32,7 @@ from curier.types import Message, Payload, QoS, ReasonCode, RetainHandling, Subs
 if TYPE_CHECKING:
     from curier.broker.options import Options
     from curier.client import Client, ClientSettings, SyncClient, connect, connect_sync
-    from curier.client.arguments import Acknowledge, Overflow
+    from curier.client.arguments import Acknowledge, Overflow, topic_matches
     from curier.client.dial import TlsSettings
     from curier.client.events import (
         Closed,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from curier.client.received import ReceivedMessage
     from curier.client.requests import Request, Service
     from curier.client.session import Session
-    from curier.client.settings import Authentication, Offline, Reconnect
+    from curier.client.settings import Asked, Authentication, Offline, OnRefused, Reconnect
     from curier.client.streams import Stream
     from curier.client.sync import SyncEventReader, SyncReceipt, SyncRequest, SyncService, SyncStream
     from curier.codec.properties import Properties
@@ -66,7 +66,7 @@ _LAZY = {
     "Broker": "curier.server",
     "Options": "curier.broker.options",
     **dict.fromkeys(("Client", "ClientSettings", "SyncClient", "connect", "connect_sync"), "curier.client"),
-    **dict.fromkeys(("Acknowledge", "Overflow"), "curier.client.arguments"),
+    **dict.fromkeys(("Acknowledge", "Overflow", "topic_matches"), "curier.client.arguments"),
     "TlsSettings": "curier.client.dial",
     **dict.fromkeys(
         (
@@ -89,7 +89,9 @@ _LAZY = {
     "ReceivedMessage": "curier.client.received",
     **dict.fromkeys(("Request", "Service"), "curier.client.requests"),
     "Session": "curier.client.session",
-    **dict.fromkeys(("Authentication", "Offline", "Reconnect"), "curier.client.settings"),
+    **dict.fromkeys(
+        ("Asked", "Authentication", "Offline", "OnRefused", "Reconnect"), "curier.client.settings"
+    ),
     "Stream": "curier.client.streams",
     **dict.fromkeys(
         ("SyncEventReader", "SyncReceipt", "SyncRequest", "SyncService", "SyncStream"), "curier.client.sync"
@@ -116,6 +118,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "COMPILED",
     "Acknowledge",
+    "Asked",
     "Authentication",
     "Broker",
     "Client",
@@ -134,6 +137,7 @@ __all__ = [
     "MessagesDropped",
     "MqttError",
     "Offline",
+    "OnRefused",
     "Options",
     "Overflow",
     "Payload",
@@ -175,4 +179,5 @@ __all__ = [
     "__version__",
     "connect",
     "connect_sync",
+    "topic_matches",
 ]

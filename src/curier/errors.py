@@ -21,9 +21,14 @@ answer on the wire is chosen once, where the error is found (MQTT 5.0 section 4.
 
 from __future__ import annotations
 
+from curier.types import reason_name
+
 
 class MqttError(Exception):
-    """Root of every error that curier raises on purpose."""
+    """Root of every error that curier raises on purpose; its text is for people."""
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__(why)
 
 
 class ProtocolError(MqttError):
@@ -63,7 +68,7 @@ class Refused(MqttError):
 
     def __init__(self, reason_code: int, reason_string: str = "") -> None:
         why = f": {reason_string}" if reason_string else ""
-        super().__init__(f"refused with Reason Code 0x{reason_code:02X}{why}")
+        super().__init__(f"refused with Reason Code {reason_name(reason_code)}{why}")
         self.reason_code = reason_code
         self.reason_string = reason_string
 

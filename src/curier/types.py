@@ -19,8 +19,8 @@ PacketId = NewType("PacketId", int)
 VERSION_NAMES: Final = {3: "3.1", 4: "3.1.1", 5: "5.0"}
 """What people call a Protocol Version."""
 
-Payload: TypeAlias = bytes | bytearray | memoryview | str | None
-"""What can be published; text is sent as UTF-8, None as no bytes at all."""
+Payload: TypeAlias = bytes | bytearray | memoryview | str | int | float | None
+"""What can be published; text is sent as UTF-8, a number as its text, None as no bytes at all."""
 
 
 def to_bytes(payload: Payload) -> bytes:
@@ -31,7 +31,12 @@ def to_bytes(payload: Payload) -> bytes:
         return b""
     if isinstance(payload, (bytes, bytearray, memoryview)):
         return bytes(payload)
-    raise TypeError(f"a payload is bytes, str or None, not {type(payload).__name__}: format it first")
+    kind: type = type(payload)
+    if issubclass(kind, (int, float)) and kind is not bool:
+        return str(payload).encode()
+    raise TypeError(
+        f"a payload is bytes, str, int, float or None, not {type(payload).__name__}: format it first"
+    )
 
 
 class QoS(IntEnum):
@@ -99,6 +104,41 @@ class ReasonCode(IntEnum):
     MAXIMUM_CONNECT_TIME = 0xA0
     SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED = 0xA1
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED = 0xA2
+
+
+def reason_name(code: int) -> str:
+    """A Reason Code as it stands in messages for people: ``0x87 (Not authorized)``."""
+    try:
+        name = ReasonCode(code).name.replace("_", " ").capitalize()
+    except ValueError:
+        return f"0x{code:02X}"
+    return f"0x{code:02X} ({_NAMES.get(code, name)})"
+
+
+# As the specification writes them (2.4), where that is not the plain words of the name.
+_NAMES: Final = {
+    0x01: "Granted QoS 1",
+    0x02: "Granted QoS 2",
+    0x04: "Disconnect with Will Message",
+    0x18: "Continue authentication",
+    0x19: "Re-authenticate",
+    0x81: "Malformed Packet",
+    0x82: "Protocol Error",
+    0x84: "Unsupported Protocol Version",
+    0x85: "Client Identifier not valid",
+    0x86: "Bad User Name or Password",
+    0x8D: "Keep Alive timeout",
+    0x8F: "Topic Filter invalid",
+    0x90: "Topic Name invalid",
+    0x91: "Packet Identifier in use",
+    0x92: "Packet Identifier not found",
+    0x93: "Receive Maximum exceeded",
+    0x94: "Topic Alias invalid",
+    0x9B: "QoS not supported",
+    0x9E: "Shared Subscriptions not supported",
+    0xA1: "Subscription Identifiers not supported",
+    0xA2: "Wildcard Subscriptions not supported",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ async def closed_pipe() -> int:
         (nothing, 0, ""),
         (code_27, 27, ""),
         (closed_pipe, 0, ""),
-        (refused, 0x87, "Error: refused with Reason Code 0x87: not \\x1b[2J yours (Not authorized)\n"),
+        (refused, 0x87, "Error: refused with Reason Code 0x87 (Not authorized): not \\x1b[2J yours\n"),
     ],
 )
 def test_the_end_of_a_command(main: Callable[[], Coroutine[Any, Any, int]], code: int, said: str) -> None:
@@ -107,8 +107,11 @@ def test_wrong_settings_and_strange_errors_are_for_others() -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ConnectRefused(0x86, "bad user name or password"), "Reason Code 0x86: bad user name or password"),
-        (ConnectRefused(0x86), "refused with Reason Code 0x86 (Bad user name or password)"),
+        (
+            ConnectRefused(0x86, "bad user name or password"),
+            "0x86 (Bad User Name or Password): bad user name or password",
+        ),
+        (ConnectRefused(0x86), "refused with Reason Code 0x86 (Bad User Name or Password)"),
         (SubscribeRefused(0x87, "", "a/#"), "a/#: refused with Reason Code 0x87 (Not authorized)"),
         (PublishRefused(0x42), "refused with Reason Code 0x42"),
         (ConnectionLost("the network is gone"), "the network is gone"),
@@ -138,7 +141,11 @@ EVENTS: list[tuple[Event, str, str]] = [
     ),
     (SessionLost(0), "warn", "Warning: the server has lost the session"),
     (SessionLost(3), "warn", "Warning: the server has lost the session; 3 messages are published again"),
-    (SubscriptionLost("a/\x1b", 0x87, "no"), "warn", "Warning: a/\\x1b is refused now: 0x87 no"),
+    (
+        SubscriptionLost("a/\x1b", 0x87, "no"),
+        "warn",
+        "Warning: a/\\x1b is refused now: 0x87 (Not authorized) no",
+    ),
     (MessagesDropped(("a",), 7), "", ""),
     (HeldUp(("a",), 7, "no answer"), "note", "7 messages wait for whoever reads standard output: no answer"),
     (PublishGivenUp("a", 7, "too large"), "warn", "Warning: a message is given up: too large"),

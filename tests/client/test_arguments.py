@@ -119,7 +119,7 @@ def test_messages_have_bytes() -> None:
         assert message.payload == payload
         assert message == curier.Message("a", payload)
     given = {}
-    with pytest.raises(TypeError, match="a payload is bytes, str or None, not dict"):
+    with pytest.raises(TypeError, match="a payload is bytes, str, int, float or None, not dict"):
         curier.Message("a", given)
 
 

@@ -95,15 +95,20 @@ async def test_properties(stage: Stage) -> None:
         (None, b""),
         (bytearray(b"y"), b"y"),
         (memoryview(b"abc")[1:], b"bc"),
+        (7, b"7"),
+        (-1.5, b"-1.5"),
+        (2**70, b"1180591620717411303424"),
+        (float("nan"), b"nan"),
     ],
 )
 def test_payloads(payload: Any, sent: bytes) -> None:
     assert to_bytes(payload) == sent
 
 
-def test_what_is_no_payload() -> None:
-    with pytest.raises(TypeError, match="int"):
-        to_bytes(7)  # type: ignore[arg-type]
+@pytest.mark.parametrize("payload", [True, 1j, {"a": 1}, [1], object()])
+def test_what_is_no_payload(payload: Any) -> None:
+    with pytest.raises(TypeError, match=type(payload).__name__):
+        to_bytes(payload)
 
 
 @pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0b"])

@@ -19,7 +19,7 @@ from curier.cli.progress import Progress
 from curier.cli.running import EXIT_CODES, Voice, connected, run
 from curier.cli.sources import Kind, Pace, Sent, Source, check_sources, has_properties
 from curier.cli.topics import check_name
-from curier.types import Message, QoS
+from curier.types import Message, QoS, reason_name
 
 if TYPE_CHECKING:
     from curier.client import Client
@@ -322,4 +322,5 @@ async def publish_one(client: Client, message: Message, voice: Voice) -> None:
         user_properties=message.user_properties,
         payload_is_text=message.payload_is_text,
     )
-    voice.note(f"published to {message.topic}: 0x{result.reason_code:02X} {result.reason_string}".rstrip())
+    code = reason_name(result.reason_code)
+    voice.note(f"published to {message.topic}: {code} {result.reason_string}".rstrip())

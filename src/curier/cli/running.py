@@ -25,7 +25,7 @@ from curier.errors import (
     MqttError,
     Refused,
 )
-from curier.types import ReasonCode
+from curier.types import ReasonCode, reason_name
 
 if TYPE_CHECKING:
     from curier.client import Client
@@ -188,7 +188,7 @@ class Voice:
                 again = f"; {republished} messages are published again" if republished else ""
                 self.warn(f"Warning: the server has lost the session{again}")
             case events.SubscriptionLost(topic_filter, code, reason):
-                self.warn(f"Warning: {topic_filter} is refused now: 0x{code:02X} {reason}")
+                self.warn(f"Warning: {topic_filter} is refused now: {reason_name(code)} {reason}")
             case events.MessagesDropped((), dropped):
                 self.warn(f"Warning: the session brought {dropped} messages that no -t names; they are gone")
             case events.HeldUp(_, waiting, why):

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from curier.client.client import Client
 from curier.client.settings import ClientSettings
+from curier.client.signatures import takes
 from curier.client.sync import SyncClient
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-
-def _takes(parameters_of: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[P, R]]:
-    """Say that a function takes what ``parameters_of`` takes: each setting is described once, there."""
-
-    def decorate(function: Callable[..., R]) -> Callable[P, R]:
-        function.__signature__ = inspect.signature(parameters_of)  # type: ignore[attr-defined]
-        return function
-
-    return decorate
-
-
-@_takes(ClientSettings)
+@takes(ClientSettings)
 def connect(*args: Any, **settings: Any) -> Client:
     """A client, to be entered with ``async with``; the parameters are the fields of ``ClientSettings``.
 
@@ -34,7 +20,7 @@ def connect(*args: Any, **settings: Any) -> Client:
     return Client(ClientSettings(*args, **settings))
 
 
-@_takes(ClientSettings)
+@takes(ClientSettings)
 def connect_sync(*args: Any, **settings: Any) -> SyncClient:
     """A blocking client, to be entered with ``with``; takes and raises what ``connect`` does."""
     return SyncClient(ClientSettings(*args, **settings))

@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias, cast, get_args
 
 from curier.codec.constants import PROTOCOL_ERROR, TOPIC_FILTER_INVALID
 from curier.errors import ConfigError, LocalProtocolError
-from curier.topics.filters import check_topic_filter
+from curier.topics.filters import check_topic_filter, is_shared, matches, split_shared
 from curier.types import QoS, RetainHandling, Subscription
 
 Overflow: TypeAlias = Literal["block", "drop_oldest", "drop_newest"]
@@ -74,6 +74,17 @@ def check_filter(topic_filter: object) -> str:
     elif isinstance(topic_filter, (list, tuple, set, frozenset)):
         hint = 'write them one by one: subscribe("a", "b"), or subscribe(*filters)'
     raise TypeError(f"{topic_filter!r} is no Topic Filter: {hint}")
+
+
+def topic_matches(topic_filter: str, topic: str) -> bool:
+    """Does a Topic Filter match a Topic Name (4.7)? That of a Shared Subscription does as it would alone.
+
+    Raises ``LocalProtocolError`` for what is no Topic Filter, ``TypeError`` for what is no text.
+    """
+    encoded = check_filter(topic_filter).encode()
+    if not isinstance(topic, str):
+        raise TypeError(f"a topic is text, not {type(topic).__name__}")
+    return matches(split_shared(encoded)[1] if is_shared(encoded) else encoded, topic.encode())
 
 
 def make_subscriptions(

@@ -208,14 +208,15 @@ class Client(Publisher):
             keep,
         )
 
-    async def unsubscribe(self, *filters: str) -> None:
+    async def unsubscribe(self, *filters: str, user_properties: Sequence[tuple[str, str]] = ()) -> None:
         """End subscriptions of the session that no stream here has, such as those of an earlier program.
 
         It is no error where there are none. Raises ``SubscribeRefused`` where the server keeps one, and
         ``LocalProtocolError`` for a filter of a stream: close that. Cancelling stops the waiting only.
         """
         life = self._entered()
-        await life.subscriptions.unsubscribe(tuple([check_filter(one) for one in filters]))
+        checked = tuple([check_filter(one) for one in filters])
+        await life.subscriptions.unsubscribe(checked, check_pairs("user_properties", user_properties))
 
     # ---- request and response ----
 

@@ -14,8 +14,9 @@ from random import Random
 from typing import Any, Final, Protocol
 
 from curier.client.dial import DialSettings, dial
+from curier.client.dialing.environment import environment_proxy
 from curier.client.link import Link
-from curier.client.settings import CHANGING, ClientSettings
+from curier.client.settings import CHANGING, FROM_ENVIRONMENT, ClientSettings
 from curier.client.urls import ServerUrl, parse_references, parse_server_url
 from curier.codec.constants import MQTT_31, MQTT_50, MQTT_311
 from curier.codec.packets import Connect
@@ -142,7 +143,7 @@ class Connector:
                 further = [one for one in self._references(error, seen[-1]) if one not in seen]
                 if not further or len(seen) > MOST_HOPS:
                     raise
-                log.info("%s sends us to %s", seen[-1], further[0])
+                log.info("%s: %s sends us to %s", self.state.client_id, seen[-1], further[0])
                 seen.append(further[0])
 
     def _references(self, error: MqttError, url: ServerUrl) -> list[ServerUrl]:
@@ -216,7 +217,7 @@ class Connector:
         dialling = DialSettings(
             timeout=settings.connect_timeout,
             tls=given["tls"],
-            proxy=settings.proxy,
+            proxy=environment_proxy(url) if settings.proxy == FROM_ENVIRONMENT else settings.proxy,
             websocket_headers=tuple(given["websocket_headers"]),
             local_address=settings.local_address,
         )

@@ -7,7 +7,6 @@ to itself, so that nothing of an earlier life can reach into a later one.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from random import Random
 
@@ -25,6 +24,7 @@ from curier.client.events import (
 )
 from curier.client.keeper import Keeper
 from curier.client.link import GOODBYE, Link, Owner, make_clock
+from curier.client.logged import log, log_event
 from curier.client.outbox import Outbox
 from curier.client.router import Router
 from curier.client.session import Session
@@ -38,8 +38,6 @@ from curier.protocol import events as core_events
 from curier.protocol.client import ClientConnection
 from curier.protocol.connection import Traffic
 from curier.session.outgoing import Outgoing, OutgoingFlow
-
-log = logging.getLogger("curier.client")
 
 
 class Life(Owner):
@@ -225,6 +223,7 @@ class Life(Owner):
 
     def tell(self, event: Event) -> None:
         """An event happened."""
+        log_event(self.client_id, event)
         self._told(event)
 
     def on_connected(self, link: Link, event: core_events.Connected) -> None:

@@ -45,6 +45,7 @@ from curier.protocol.events import (
 from curier.protocol.events import ConnectRefused as ConnectWasRefused
 from curier.protocol.older import REASON_CODES
 from curier.session.outgoing import Outgoing
+from curier.types import reason_name
 
 HIGH_WATER: Final = 256 * 1024
 """Bytes the network has not taken; from so many on ``publish`` waits."""
@@ -388,7 +389,7 @@ class Link(asyncio.Protocol):
                 refused.server_reference = _reference(event.properties)
                 self.accepted.set_exception(refused)
         elif isinstance(event, Disconnected):
-            said = f"the server ended the connection with Reason Code 0x{event.reason_code:02X}"
+            said = f"the server ended the connection with Reason Code {reason_name(event.reason_code)}"
             reason = _with_reference(event.why, event.properties)
             why = (f"{said}: {reason}" if reason else said) if event.by_server else event.why
             self._end(why, None, event.reason_code, event.by_server)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from curier.client.arguments import OWN
+from curier.client.arguments import OWN, topic_matches
 from curier.codec.packets import Publish
 from curier.codec.properties import Properties
 from curier.errors import MqttError
@@ -66,6 +66,10 @@ class ReceivedMessage(Message):
     def dup(self) -> bool:
         """Was DUP set: may the message have come before (3.3.1.1)?"""
         return self._packet.dup
+
+    def topic_matches(self, topic_filter: str) -> bool:
+        """Does ``topic_filter`` match its topic? As ``curier.topic_matches``."""
+        return topic_matches(topic_filter, self._packet.topic)
 
     @property
     def packet_id(self) -> int:

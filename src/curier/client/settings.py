@@ -23,6 +23,8 @@ Asked: TypeAlias = Callable[[], T | Awaitable[T]]
 Offline: TypeAlias = Literal["queue", "wait", "raise"]
 OnRefused: TypeAlias = Literal["retry", "stop"]
 
+FROM_ENVIRONMENT: Final = "env"
+
 MOST_BYTES: Final = 65535
 """Of a will's payload (3.1.3.4)."""
 
@@ -119,7 +121,10 @@ class ClientSettings:
     """For ``mqtts://`` and ``wss://``; None: the system's certificate authorities, host name checked."""
 
     proxy: str | None = None
-    """``http://`` or ``socks5://``, with user:password@ if need be."""
+    """``http://`` or ``socks5://``, with user:password@ if need be; ``"env"``: that which the environment
+    names for the server, if it does, in ``all_proxy``, ``mqtt_proxy``, ``https_proxy`` or the like, and not
+    where ``no_proxy`` has its host.
+    """
 
     local_address: str | None = None
     """The address, or the name of one, of this machine that TCP connections come from; None: any."""
@@ -230,7 +235,7 @@ class ClientSettings:
             raise ConfigError("url: at least one is needed, such as mqtt://localhost")
         for url in urls:
             parse_server_url(url)
-        if self.proxy is not None:
+        if self.proxy not in (None, FROM_ENVIRONMENT):
             parse_proxy_url(self.proxy)
         if self.version not in (None, MQTT_31, MQTT_311, MQTT_50):
             raise ConfigError(f"version: 5, 4 (for 3.1.1), 3 (for 3.1) or None, not {self.version!r}")

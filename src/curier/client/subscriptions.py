@@ -80,7 +80,8 @@ class Subscriptions:
             Receiver, int
         ] = {}  # Packet Identifier of the SUBSCRIBE that names it, 0: not sent
         self._opening: dict[Receiver, Opening] = {}
-        self._unwanted: dict[str, None] = {}  # filters to unsubscribe from, no answer yet
+        # Filters to unsubscribe from, no answer yet, and the User Properties that go with them.
+        self._unwanted: dict[str, list[tuple[str, str]]] = {}
         self._todo: deque[Receiver | list[str]] = deque()  # to be asked for: SUBSCRIBE or UNSUBSCRIBE
         self._asked: dict[int, Receiver] = {}  # by Packet Identifier
         self._leaving: dict[int, list[str]] = {}
@@ -177,10 +178,10 @@ class Subscriptions:
                 unused.append(topic_filter)
         receiver.end(None)
         if not keep and unused and self.error is None:
-            self._unwanted.update(dict.fromkeys(unused))
+            self._unwanted.update((topic_filter, []) for topic_filter in unused)
             self._ask(unused)
 
-    async def unsubscribe(self, filters: tuple[str, ...]) -> None:
+    async def unsubscribe(self, filters: tuple[str, ...], user_properties: list[tuple[str, str]]) -> None:
         """End subscriptions that the session has and no stream; see ``Client.unsubscribe``."""
         if self.error is not None:
             raise self.error
@@ -193,7 +194,7 @@ class Subscriptions:
                 self._ended[topic_filter] = self.link.loop.create_future()
                 self._ended[topic_filter].add_done_callback(note)
             waiting[topic_filter] = self._ended[topic_filter]
-        self._unwanted.update(dict.fromkeys(filters))
+        self._unwanted.update((topic_filter, user_properties) for topic_filter in filters)
         self._ask(list(filters))
         for topic_filter, future in waiting.items():
             code = await asyncio.shield(future)
@@ -329,14 +330,21 @@ class Subscriptions:
             if isinstance(request, list):
                 filters = [topic_filter for topic_filter in request if topic_filter in self._unwanted]
                 if filters:
-                    self._unsubscribe(filters)
+                    self._unsubscribe(filters, self._unwanted[filters[0]])
             elif request in self._receivers:
                 self._subscribe(request)
 
-    def _unsubscribe(self, filters: list[str]) -> None:
+    def _unsubscribe(self, filters: list[str], pairs: list[tuple[str, str]]) -> None:
+        """UNSUBSCRIBE from those of ``filters`` that have these User Properties; later from the others."""
         link = self.link
+        others = [topic_filter for topic_filter in filters if self._unwanted[topic_filter] != pairs]
+        if others:
+            filters = [topic_filter for topic_filter in filters if topic_filter not in others]
+            self._todo.appendleft(others)
         try:
-            packet_id = link.connection.unsubscribe(filters, link.clock())
+            packet_id = link.connection.unsubscribe(
+                filters, link.clock(), pairs if link.connection.version == MQTT_50 else None
+            )
         except LocalProtocolError:  # too many filters for the server's Maximum Packet Size: one by one
             for topic_filter in filters:
                 if len(filters) > 1:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from curier.client.outbox import SUCCESS, PublishResult, Receipt
 from curier.client.received import ReceivedMessage
 from curier.client.requests import Request, Service
 from curier.client.settings import ClientSettings
+from curier.client.signatures import takes_as
 from curier.client.streams import Stream
 from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, MqttError
@@ -262,6 +263,7 @@ class SyncClient:
             raise MqttError("the client is not connected yet: use it within `with`, or behind connect()")
         return self._thread
 
+    @takes_as(Client.publish)
     def publish(self, topic: str, payload: Payload = b"", *, qos: int = 0, **more: Any) -> PublishResult:
         """As ``Client.publish``, which lists what ``more`` may be: returns when the flow is complete; with
         QoS 0 when the client's thread has the message, which goes to the network in its turn.
@@ -275,6 +277,7 @@ class SyncClient:
 
         return self._running().run(publish())
 
+    @takes_as(Client.publish_nowait)
     def publish_nowait(self, topic: str, payload: Payload = b"", *, qos: int = 0, **more: Any) -> SyncReceipt:
         """As ``Client.publish_nowait``: returns when the message is accepted."""
         thread = self._running()
@@ -299,6 +302,7 @@ class SyncClient:
         self._running()
         return self._outlet.send_many(source, qos, retain, check_window(window))
 
+    @takes_as(Client.subscribe)
     def subscribe(self, *filters: str | Subscription, qos: int = 0, **more: Any) -> SyncStream:
         """As ``Client.subscribe``, which lists what ``more`` may be."""
         thread = self._running()
@@ -308,10 +312,11 @@ class SyncClient:
 
         return SyncStream(thread, thread.run(subscribe()))
 
-    def unsubscribe(self, *filters: str) -> None:
+    def unsubscribe(self, *filters: str, user_properties: Sequence[tuple[str, str]] = ()) -> None:
         """As ``Client.unsubscribe``."""
-        self._running().run(self.client.unsubscribe(*filters))
+        self._running().run(self.client.unsubscribe(*filters, user_properties=user_properties))
 
+    @takes_as(Client.request)
     def request(
         self, topic: str, payload: Payload = b"", *, timeout: float, qos: int = 1, **more: Any
     ) -> ReceivedMessage:
