@@ -9,7 +9,7 @@ import pytest
 from curier.broker.core import BrokerCore
 from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
-from curier.logs import MOST_OF_REASON, QUIET_SECONDS, LogHook
+from curier.logs import DROPS_SECONDS, MOST_LOSERS, MOST_OF_REASON, LogHook
 from curier.session.message import ApplicationMessage
 
 
@@ -53,7 +53,7 @@ def test_every_event_has_its_line(
         ("DEBUG", "c (127.0.0.1:5) subscribed to t/# with QoS 1"),
         ("WARNING", "c (127.0.0.1:5) may not subscribe to u (0x87)"),
         ("DEBUG", "c (127.0.0.1:5) unsubscribed from t/#"),
-        ("WARNING", "1 message(s) dropped; the last one on t for c: its queue is full"),
+        ("WARNING", "a message on t for c dropped: its queue is full"),
         ("INFO", "c (127.0.0.1:5) disconnected: the client disconnected"),
         ("DEBUG", "the session of c has ended: its connection ended"),
         ("WARNING", "127.0.0.1:5 refused: no packet (0x81)"),
@@ -68,7 +68,7 @@ def test_a_flood_of_refusals_is_summed_up(
         hook.on_refuse(connection, 0x87, "no")
         hook.on_subscribe(connection, b"t", 0x87)
     assert len(caplog.records) == 40  # 20 of each kind
-    clock.now += QUIET_SECONDS
+    clock.now += DROPS_SECONDS
     hook.on_connect(connection, False)
     assert [
         record.getMessage() for record in sorted(caplog.records[40:], key=lambda record: record.levelno)
@@ -94,23 +94,48 @@ def test_nobody_makes_long_lines(
         hook.on_subscribe(connection, name.encode(), 0x87)
         hook.on_unsubscribe(connection, name.encode())
         hook.on_drop(name, ApplicationMessage(name.encode(), b"", 0, False), "why")
-        clock.now += QUIET_SECONDS
+        clock.now += DROPS_SECONDS
     assert len(caplog.records) == 4 * 8
     for record in caplog.records:
         assert len(record.getMessage()) < 200 + MOST_OF_REASON + 200
         assert " characters)" in record.getMessage()
 
 
-def test_a_flood_of_dropped_messages_is_summed_up(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flood_of_dropped_messages_is_summed_up_for_each_session(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     hook = LogHook()
-    message = ApplicationMessage(b"t", b"", 0, False)
-    for _ in range(1000):
-        hook.on_drop("c", message, "why")
-    clock.now += QUIET_SECONDS
-    hook.on_drop("c", message, "why")
+    for number in range(1000):
+        topic = f"t{min(number % 10, 4)}".encode()
+        hook.on_drop("c", ApplicationMessage(topic, b"", 0, False), "why")
+    hook.on_drop("d", ApplicationMessage(b"t", b"", 0, False), "why")
+    clock.now += DROPS_SECONDS
+    hook.tell()
+    clock.now += DROPS_SECONDS
+    hook.tell()
+    hook.on_drop("c", ApplicationMessage(b"t", b"", 0, False), "again")
+    hook.on_drop("c", ApplicationMessage(b"t", b"", 0, False), "again")
+    hook.tell()
+    hook.tell(is_last=True)
     assert [record.getMessage() for record in caplog.records] == [
-        "1 message(s) dropped; the last one on t for c: why",
-        "1000 message(s) dropped; the last one on t for c: why",
+        "a message on t0 for c dropped: why",
+        "a message on t for d dropped: why",
+        "999 message(s) for c dropped in 60 s (600 on t4, 100 on t1, 100 on t2, 199 on others): why",
+        "a message on t for c dropped: again",
+        "1 message(s) for c dropped in 1 s (1 on t): again",
+    ]
+
+
+def test_those_of_very_many_sessions_are_told_together(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = LogHook()
+    for number in range(MOST_LOSERS + 5):
+        hook.on_drop(f"c{number}", ApplicationMessage(b"t", b"", 0, False), "why")
+    caplog.clear()
+    hook.tell(is_last=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "5 message(s) for other clients dropped in 1 s (5 on t): why"
     ]
 
 

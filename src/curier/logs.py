@@ -18,11 +18,92 @@ from curier.session.message import ApplicationMessage
 log = logger("curier.broker")
 
 VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}
-QUIET_SECONDS = 10.0
-"""Dropped messages come in floods; they are counted and told at most this often."""
+DROPS_SECONDS = 60.0
+"""Dropped messages come in floods; of each session they are summed up, and told this often."""
+
+MOST_LOSERS = 1000
+"""Sessions whose dropped messages are told one by one; those of further ones, together."""
+
+MOST_TOPICS = 100
+"""Of one session, that dropped messages are counted by; those on further ones, together."""
+
+NAMED_TOPICS = 3
+"""Of those, in a line."""
 
 MOST_OF_REASON = 400
 """Characters of a reason, which may quote what a client sent."""
+
+
+class Loser:
+    """Messages dropped for one session, or for many, since it was told last."""
+
+    def __init__(self, name: str, now: float) -> None:
+        self.name = name
+        self.since = now
+        self.count = 0
+        self.why = ""
+        self.topics: dict[bytes, int] = {}
+
+    def add(self, topic: bytes, why: str) -> None:
+        self.count += 1
+        self.why = why
+        if topic in self.topics or len(self.topics) < MOST_TOPICS:
+            self.topics[topic] = self.topics.get(topic, 0) + 1
+
+    def tell(self, now: float) -> None:
+        """Log the totals, and begin anew."""
+        most = sorted(self.topics.items(), key=lambda item: -item[1])[:NAMED_TOPICS]
+        words = [f"{count} on {_text(topic)}" for topic, count in most]
+        rest = self.count - sum(count for _, count in most)
+        if rest:
+            words.append(f"{rest} on others")
+        span = max(1, round(now - self.since))
+        log.warning(
+            "%d message(s) for %s dropped in %d s (%s): %s",
+            self.count,
+            self.name,
+            span,
+            ", ".join(words),
+            self.why,
+        )
+        self.since = now
+        self.count = 0
+        self.topics.clear()
+
+
+class Drops:
+    """Who loses messages: the first one is told at once, what follows each minute, with totals."""
+
+    def __init__(self) -> None:
+        self._losers: dict[str, Loser] = {}
+        self._next = 0.0  # when there is something to tell, or later
+
+    def add(self, client_id: str, topic: bytes, why: str) -> None:
+        now = time.monotonic()
+        loser = self._losers.get(client_id)
+        if loser is not None:
+            loser.add(topic, why)
+        elif len(self._losers) >= MOST_LOSERS:
+            others = self._losers.get("")
+            if others is None:
+                others = self._losers[""] = Loser("other clients", now)
+            others.add(topic, why)
+        else:
+            self._losers[client_id] = Loser(printable(client_id), now)
+            log.warning("a message on %s for %s dropped: %s", _text(topic), printable(client_id), why)
+        if now >= self._next:
+            self.tell(now)
+
+    def tell(self, now: float, is_last: bool = False) -> None:
+        """Log the totals of all whose minute is over, of everybody if it is the last time."""
+        self._next = now + DROPS_SECONDS / 6
+        for client_id, loser in list(self._losers.items()):
+            if not is_last and now - loser.since < DROPS_SECONDS:
+                continue
+            if loser.count:
+                loser.tell(now)
+            else:  # it has lost nothing for a minute
+                del self._losers[client_id]
 
 
 class LogHook(Hook):
@@ -31,8 +112,7 @@ class LogHook(Hook):
     """
 
     def __init__(self) -> None:
-        self._dropped = 0
-        self._dropped_told_at = -QUIET_SECONDS
+        self._drops = Drops()
 
     def on_connect(self, connection: BrokerConnection, session_present: bool) -> None:
         if not log.isEnabledFor(logging.INFO):
@@ -69,18 +149,11 @@ class LogHook(Hook):
         log.debug("%s unsubscribed from %s", _name(connection), _text(topic_filter))
 
     def on_drop(self, client_id: str, message: ApplicationMessage, why: str) -> None:
-        self._dropped += 1
-        now = time.monotonic()
-        if now - self._dropped_told_at >= QUIET_SECONDS:
-            log.warning(
-                "%d message(s) dropped; the last one on %s for %s: %s",
-                self._dropped,
-                _text(message.topic),
-                printable(client_id),
-                why,
-            )
-            self._dropped = 0
-            self._dropped_told_at = now
+        self._drops.add(client_id, message.topic, why)
+
+    def tell(self, is_last: bool = False) -> None:
+        """Log what is summed up and due; call it now and then, since no event may come that does."""
+        self._drops.tell(time.monotonic(), is_last)
 
 
 def _name(connection: BrokerConnection) -> str:

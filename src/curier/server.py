@@ -27,7 +27,7 @@ from curier.codec.publish import forwarded_properties
 from curier.config import A_LISTENER, DEFAULT_LISTEN, Listen, parse_listen
 from curier.errors import ConfigError, StoreError
 from curier.loglines import logger, printable, tell_left_out
-from curier.logs import LogHook
+from curier.logs import DROPS_SECONDS, LogHook
 from curier.net import reactor
 from curier.net.clock import Clock
 from curier.net.host import Process
@@ -117,6 +117,8 @@ class Broker:
         self._tasks: dict[int, set[asyncio.Task[None]]] = {}  # open questions, by number of the connection
         self._stopped: asyncio.Event | None = None
         self._core: BrokerCore | None = None
+        self._log = LogHook()
+        self._log_timer: asyncio.TimerHandle | None = None
         self._turn: Turn | None = None
         self._reactor: reactor.Reactor | None = None
         self._transports: TransportServer | None = None
@@ -162,7 +164,7 @@ class Broker:
             asks_authorization=self.authorizer is not None,
         )
         core.host = Process()
-        for hook in (LogHook(), *self._hooks):
+        for hook in (self._log, *self._hooks):
             core.add_hook(hook)
         if self.authorizer is not None:
             self.authorizer.watch(core.permissions_changed)
@@ -179,7 +181,13 @@ class Broker:
             if self._store is not None:
                 await self._store.close()
             raise
+        self._tell_log()
         turn.schedule()
+
+    def _tell_log(self) -> None:
+        """Have the log say what it has summed up, now and every few seconds."""
+        self._log.tell()
+        self._log_timer = asyncio.get_running_loop().call_later(DROPS_SECONDS / 6, self._tell_log)
 
     async def _restore(self, store: Store, turn: Turn) -> None:
         """Bring back what the last life left, and be ready to keep what this one brings."""
@@ -269,6 +277,7 @@ class Broker:
                 await self._close_store(until)
             finally:
                 self._close_now()
+                self._log.tell(is_last=True)
                 tell_left_out()
                 self._stopped.set()
 
@@ -295,6 +304,8 @@ class Broker:
             )
 
     def _close_now(self) -> None:
+        if self._log_timer is not None:
+            self._log_timer.cancel()
         for number in list(self._tasks):
             self._cancel(number)
         if self.authorizer is not None and self._core is not None:
