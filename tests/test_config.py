@@ -64,7 +64,8 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
         connect_timeout = 2.5
         retry_interval = 20
         session_expiry_maximum = "2 d"
-        drop_oldest = true
+        when_full = "drop-oldest"
+        queue_qos0 = true
         response_information = "replies/{client_id}"
         """,
     )
@@ -76,7 +77,7 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
     assert (options.sys_interval, options.connect_timeout, options.retry_interval) == (60.0, 2.5, 20.0)
     assert (options.max_packet_size, options.max_connections) == (2 * MIB, 12)
     assert options.session_expiry_maximum == 2 * 86_400
-    assert options.drop_oldest is True
+    assert (options.when_full, options.queue_qos0) == ("drop-oldest", True)
     assert options.response_information == "replies/{client_id}"
     assert type(options.retry_interval) is float
     config.check()
@@ -142,7 +143,11 @@ def test_the_options_known_by_their_unit_exist() -> None:
             "[limits]\nmax_sessions = '5'",
             "line 2: limits.max_sessions: expected a whole number, 0 or more, got '5'",
         ),
-        ("[limits]\ndrop_oldest = 1", "line 2: limits.drop_oldest: expected true or false, got 1"),
+        ("[limits]\nqueue_qos0 = 1", "line 2: limits.queue_qos0: expected true or false, got 1"),
+        (
+            "[limits]\nwhen_full = 'never'",
+            "line 2: limits.when_full: expected one of drop-newest, drop-oldest, refuse",
+        ),
         (
             "[limits]\nconnect_timeout = '5 m'",
             "line 2: limits.connect_timeout: expected a number of seconds, "

@@ -60,7 +60,7 @@ FLOORS: dict[str, list[str]] = {
         # one connection: what is told of it, what it may do, what it is sent
         *("telling", "lanes", "permissions", "output"),
         # messages
-        *("queueing", "delivery", "retaining", "publishing", "fetching", "fast_lane"),
+        *("queueing", "delivery", "stalling", "retaining", "publishing", "fetching", "fast_lane"),
         # clients: what they subscribe to, their sessions, their coming and going
         *("subscribing", "keeping", "watches", "connecting"),
         # what the broker does by itself

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final, Literal, cast
 from urllib.parse import urlsplit
 
-from curier.broker.options import Options
+from curier.broker.options import WHEN_FULL, Options
 from curier.errors import ConfigError
 from curier.strict_toml import (
     TomlFile,
@@ -257,6 +257,8 @@ def limit_takers(options: Options) -> dict[str, Callable[[object], object]]:
             takers[name] = take_flag
         elif isinstance(value, float):
             takers[name] = parse_seconds
+        elif name == "when_full":
+            takers[name] = take_one_of(WHEN_FULL)
         elif isinstance(value, str):
             takers[name] = take_string
         elif name in _IN_BYTES:

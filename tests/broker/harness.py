@@ -17,6 +17,7 @@ from curier.broker.options import Options
 from curier.codec import packets as p
 from curier.codec.constants import MQTT_50
 from curier.session.journal import Journal
+from curier.session.records import Record
 from curier.topics.filters import check_topic_name
 from tests.broker.client import Client
 from tests.codec.cases import properties
@@ -29,7 +30,8 @@ class Net:
     """A broker's core, its clients and the clock. ``way`` is one of ``WAYS``.
 
     Without ``authenticate`` or ``authorize`` the core asks nobody; where they return None, the question waits
-    in ``questions``. Batches of the journal wait in ``batches`` while ``commits`` is False.
+    in ``questions``. Batches of the journal wait in ``batches`` while ``commits`` is False; ``records``
+    has those of all batches.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Net:
         self.commits = True
         self.questions: list[Effect] = []
         self.batches: list[Commit] = []
+        self.records: list[Record] = []
         self.core = BrokerCore(
             options if options is not None else quiet(),
             self.now,
@@ -100,6 +103,7 @@ class Net:
             for effect in effects:
                 if isinstance(effect, Commit):
                     self.batches.append(effect)
+                    self.records += effect.batch.records
                     assert len(self.batches) == 1, "two batches in flight"
                     if self.commits:
                         self._commit()

@@ -56,7 +56,7 @@ def test_all_queues_together_have_a_limit(way: str) -> None:
 
 @pytest.mark.parametrize("way", ["fast", "journal"])
 def test_the_oldest_of_the_same_client_makes_room(way: str) -> None:
-    net = Net(way, quiet(max_queued_total_bytes=60, drop_oldest=True))
+    net = Net(way, quiet(max_queued_total_bytes=60, when_full="drop-oldest"))
     away(net, "a", "b")
     publisher = net.connect("p")
     for payload in (b"1", b"2", b"3", b"4"):

@@ -310,6 +310,7 @@ def test_both_lanes_do_the_same(settings: int, clients: list[int], steps: list[l
     options.max_inflight_bytes = choices.one(1 << 20, 1 << 20, 100)
     options.receive_maximum = choices.one(1000, 1000, 1000, 2)
     options.max_queued_messages = choices.one(1000, 2)
+    options.when_full = choices.one("drop-newest", "drop-newest", "drop-oldest", "refuse")
     options.queue_qos0 = choices.seldom()
     both = Both(options, choices.seldom())
     present: list[int] = []  # the position of each client's present connection

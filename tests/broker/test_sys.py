@@ -33,6 +33,7 @@ NAMES = {
     "publish/messages/received",
     "publish/messages/sent",
     "publish/messages/dropped",
+    "publish/messages/dropped/full",
     "publish/bytes/received",
     "publish/bytes/sent",
     "bytes/received",

@@ -166,7 +166,7 @@ def new_core(now: float) -> BrokerCore:
     options.queue_qos0 = True
     options.max_queued_messages = 6
     options.max_inflight = 4
-    options.drop_oldest = True
+    options.when_full = "drop-oldest"
     return BrokerCore(options, now, journal=Journal())
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import final
 
-from curier.broker import connecting, delivery, publishing, subscribing, telling
+from curier.broker import connecting, delivery, publishing, stalling, subscribing, telling
 from curier.broker.fast_lane import fast_lane
 from curier.broker.fetching import send_retained
 from curier.broker.model import BrokerConnection
 from curier.broker.state import BrokerState
-from curier.codec.constants import SUBSCRIBE
+from curier.codec.constants import PUBLISH, SUBSCRIBE
 from curier.codec.packets import Auth, Connect, Disconnect, Subscribe, Unsubscribe
 from curier.codec.publish import IncomingPublish
 from curier.codec.subscribe import parse_subscribe
@@ -46,11 +46,24 @@ class ServedConnection(BrokerConnection):
         return fast_lane(self.broker, self, data, pos, end, now) if self.is_fast else pos
 
     def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
-        if data[pos] >> 4 == SUBSCRIBE and self.state == CONNECTED:
+        kind = data[pos] >> 4
+        if kind == PUBLISH:
+            return self._publication(data, pos, stop, now)
+        if kind == SUBSCRIBE and self.state == CONNECTED:
             plain = parse_subscribe(data, pos, stop, self.version)
             if plain is not None:
                 return subscribing.subscribe(self.broker, self, plain, now)
         return super().packet(data, pos, stop, now)
+
+    def _publication(self, data: bytes, pos: int, stop: int, now: float) -> bool:
+        """A PUBLISH, which may have to be put off, with all that follow it."""
+        if self.stalled is None and super().packet(data, pos, stop, now):
+            return True
+        stalled = self.stalled
+        if stalled is None:
+            return False
+        stalling.put_off(self, stalled, data[pos:stop])
+        return True
 
     def accept_connect(self, packet: Connect, now: float) -> None:
         connecting.begin(self.broker, self, packet, now)

@@ -186,7 +186,7 @@ class BrokerCore(BrokerState):
         self.welcomed.append(connection)
 
     def take_welcomed(self) -> list[BrokerConnection]:
-        """Connections that were paused for the journal and are no more."""
+        """Connections that were paused for the journal, or for room in a queue, and may go on."""
         welcomed = self.welcomed
         self.welcomed = []
         return welcomed

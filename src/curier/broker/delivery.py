@@ -10,7 +10,7 @@ from typing import Final
 from curier.broker import telling
 from curier.broker.model import BrokerConnection, Member, Receiver, Route, ServerSession, SharedGroup
 from curier.broker.output import send_entry, send_publish, touch
-from curier.broker.queueing import enqueue, take
+from curier.broker.queueing import enqueue, has_no_room, take, why_full
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50
 from curier.codec.publish import publish_size
@@ -18,17 +18,24 @@ from curier.session.message import NEVER, ApplicationMessage
 from curier.session.outgoing import Outgoing
 
 TOO_LARGE: Final = "larger than the client's Maximum Packet Size"
+PUMPED_AT_ONCE: Final = 2000  # messages that have waited in one session, before others have their turn
 EXPIRY_SIZE: Final = 5  # bytes of the Message Expiry Interval among the Properties
 
 
 def deliver(
     broker: BrokerState, route: Route, message: ApplicationMessage, sender: ServerSession | None, now: float
-) -> None:
-    """Give ``message`` to every receiver of its route [MQTT-4.5.0-1]; ``sender`` is for No Local."""
+) -> bool:
+    """Give ``message`` to every receiver of its route [MQTT-4.5.0-1]; ``sender`` is for No Local.
+
+    False where there were receivers, and the queues of all of them were full.
+    """
+    is_kept = route.is_empty
     for receiver in route.receivers:
-        deliver_receiver(broker, route, message, sender, now, receiver)
-    if route.groups:
-        deliver_shared(broker, route, message, now)
+        if deliver_receiver(broker, route, message, sender, now, receiver):
+            is_kept = True
+    if route.groups and deliver_shared(broker, route, message, now):
+        is_kept = True
+    return is_kept
 
 
 def deliver_receiver(
@@ -38,32 +45,73 @@ def deliver_receiver(
     sender: ServerSession | None,
     now: float,
     receiver: Receiver,
-) -> None:
-    """Give ``message`` to one receiver at the lower of both QoS [MQTT-3.8.4-8]."""
+) -> bool:
+    """Give ``message`` to one receiver at the lower of both QoS [MQTT-3.8.4-8]. False: its queue was full."""
     if receiver.has_no_local and receiver.session is sender:  # [MQTT-3.8.3-3]
         if receiver.own is None:
-            return
+            return True
         receiver = receiver.own
     qos = message.qos if message.qos < receiver.qos else receiver.qos
     retain = message.retain and receiver.retain_as_published  # [MQTT-3.3.1-12] [MQTT-3.3.1-13]
-    deliver_to(broker, receiver.session, message, qos, retain, receiver.identifiers, b"", now)
+    return deliver_to(broker, receiver.session, message, qos, retain, receiver.identifiers, b"", now)
 
 
-def deliver_shared(broker: BrokerState, route: Route, message: ApplicationMessage, now: float) -> None:
-    """Give ``message`` to one member of each Shared Subscription (4.8.2)."""
+def deliver_shared(broker: BrokerState, route: Route, message: ApplicationMessage, now: float) -> bool:
+    """Give ``message`` to one member of each Shared Subscription (4.8.2). False: nobody could keep it."""
+    is_kept = False
     for group in route.groups:
         member = choose_for(broker, group, message)
         if member is None:
             telling.dropped_shared(broker, group, message)
-        else:
-            deliver_member(broker, member, group.topic_filter, message, now)
+        elif deliver_member(broker, member, group.topic_filter, message, now):
+            is_kept = True
+    return is_kept
+
+
+def who_would_lose(
+    broker: BrokerState, route: Route, message: ApplicationMessage, sender: ServerSession | None, now: float
+) -> ServerSession | None:
+    """A session that outlives its connection and has no room for ``message``; None where all have.
+
+    Of a Shared Subscription one member must have room.
+    """
+    size = message.size()
+    for receiver in route.receivers:
+        session = receiver.session
+        if receiver.qos and not (receiver.has_no_local and session is sender):
+            if must_wait(session) and has_no_room(broker, session, size, now):
+                return session
+    for group in route.groups:
+        if _find(broker, group, message.qos, *_sizes(message)) < 0:
+            for member in group.members:
+                if has_no_room(broker, member.session, size, now):
+                    return member.session
+    return None
+
+
+def must_wait(session: ServerSession) -> bool:
+    """Would a QoS 1 or 2 message have to wait in the session?"""
+    connection = session.connection
+    outgoing = session.outgoing
+    return (
+        connection is None
+        or connection.is_congested
+        or not outgoing.has_room()
+        or bool(outgoing.queue)
+        or bool(outgoing.resend)
+    )
 
 
 def choose_for(broker: BrokerState, group: SharedGroup, message: ApplicationMessage) -> Member | None:
     """The member that gets ``message``; None where nobody can."""
-    content = len(message.topic) + len(message.payload)
-    properties = len(message.properties) + (EXPIRY_SIZE if message.expires_at != NEVER else 0)
+    content, properties = _sizes(message)
     return choose(broker, group, message.qos, content, properties)
+
+
+def _sizes(message: ApplicationMessage) -> tuple[int, int]:
+    """Bytes of Topic Name and payload, and of the Properties that go with them."""
+    properties = len(message.properties) + (EXPIRY_SIZE if message.expires_at != NEVER else 0)
+    return len(message.topic) + len(message.payload), properties
 
 
 def choose(broker: BrokerState, group: SharedGroup, qos: int, content: int, properties: int) -> Member | None:
@@ -74,7 +122,15 @@ def choose(broker: BrokerState, group: SharedGroup, qos: int, content: int, prop
     skipped for one that can; if none can, a member that can at least keep it gets it. Who takes no packet so
     large is skipped altogether: the server may choose one that does (3.1.2.11.4).
     """
-    max_queued = broker.options.max_queued_messages
+    index = _find(broker, group, qos, content, properties)
+    if index < 0:
+        return None
+    group.turn = index + 1 if index + 1 < len(group.members) else 0
+    return group.members[index]
+
+
+def _find(broker: BrokerState, group: SharedGroup, qos: int, content: int, properties: int) -> int:
+    """The place of that member; -1: there is none."""
     members = group.members
     count = len(members)
     turn = group.turn
@@ -86,23 +142,19 @@ def choose(broker: BrokerState, group: SharedGroup, qos: int, content: int, prop
             index %= count
         member = members[index]
         session = member.session
+        outgoing = session.outgoing
         connection = session.connection
         if connection is not None and connection.peer_max_packet_size:
             if not _takes(connection, member, qos, content, properties):
                 continue
         if connection is not None and not connection.is_congested:
-            if not qos or not member.qos or session.outgoing.has_room():
-                group.turn = index + 1 if index + 1 < count else 0
-                return member
-            if waiting < 0 and len(session.outgoing.queue) < max_queued:
+            if not qos or not member.qos or outgoing.has_room():
+                return index
+            if waiting < 0 and not why_full(broker, outgoing, content + properties):
                 waiting = index
-        elif qos and member.qos and away < 0 and len(session.outgoing.queue) < max_queued:
+        elif qos and member.qos and away < 0 and not why_full(broker, outgoing, content + properties):
             away = index
-    index = waiting if waiting >= 0 else away
-    if index < 0:
-        return None
-    group.turn = index + 1 if index + 1 < count else 0
-    return members[index]
+    return waiting if waiting >= 0 else away
 
 
 def _takes(connection: BrokerConnection, member: Member, qos: int, content: int, properties: int) -> bool:
@@ -116,11 +168,11 @@ def _takes(connection: BrokerConnection, member: Member, qos: int, content: int,
 
 def deliver_member(
     broker: BrokerState, member: Member, group: bytes, message: ApplicationMessage, now: float
-) -> None:
-    """Give ``message`` to the chosen member, at the QoS granted to it [MQTT-4.8.2-3]."""
+) -> bool:
+    """Give ``message`` to the chosen member, at the QoS granted to it [MQTT-4.8.2-3]. False: it was full."""
     qos = message.qos if message.qos < member.qos else member.qos
     retain = message.retain and member.retain_as_published
-    deliver_to(broker, member.session, message, qos, retain, member.identifier, group, now)
+    return deliver_to(broker, member.session, message, qos, retain, member.identifier, group, now)
 
 
 def deliver_to(
@@ -132,8 +184,11 @@ def deliver_to(
     identifiers: bytes,
     group: bytes,
     now: float,
-) -> None:
-    """Send ``message`` to one session, or keep it there until it can be sent."""
+) -> bool:
+    """Send ``message`` to one session, or keep it there until it can be sent.
+
+    False where it should have waited and its queue was full. QoS 0 promises nothing: then it is True.
+    """
     connection = session.connection
     if not qos:
         waits = broker.options.queue_qos0
@@ -144,20 +199,13 @@ def deliver_to(
                 telling.dropped(broker, session, message, TOO_LARGE)
         elif waits and (connection is not None or session.expiry_interval):
             enqueue(broker, session, Outgoing(message, 0, retain, identifiers), now)
-        return
-    outgoing = session.outgoing
+        return True
     entry = Outgoing(message, qos, retain, identifiers, group)
-    if (
-        connection is not None
-        and outgoing.has_room()
-        and not outgoing.queue
-        and not outgoing.resend
-        and not connection.is_congested
-    ):
-        outgoing.record(entry)
-        transmit(broker, session, connection, entry, now)
-    else:
-        enqueue(broker, session, entry, now)
+    if connection is None or must_wait(session):
+        return enqueue(broker, session, entry, now)
+    session.outgoing.record(entry)
+    transmit(broker, session, connection, entry, now)
+    return True
 
 
 def transmit(
@@ -180,7 +228,12 @@ def pump(broker: BrokerState, session: ServerSession, connection: BrokerConnecti
     retained messages fetched.
     """
     outgoing = session.outgoing
+    steps = 0
     while not connection.is_congested and session.connection is connection:
+        steps += 1
+        if steps > PUMPED_AT_ONCE:
+            broker.continue_later(connection)
+            return
         if outgoing.resend:
             if not outgoing.has_room():
                 return

@@ -23,8 +23,9 @@ from mypy_extensions import i32, i64, u8
 from curier.broker import permissions, telling
 from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared
 from curier.broker.model import BrokerConnection, Receiver, Route, ServerSession
+from curier.broker.queueing import NOBODY_HAS_ROOM
 from curier.broker.state import BrokerState
-from curier.codec.constants import MQTT_50
+from curier.codec.constants import MQTT_50, PUBACK, PUBREC, QUOTA_EXCEEDED
 from curier.codec.primitives import PACKET_IDS
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Burst, Outgoing
@@ -102,7 +103,7 @@ def fast_lane(
                         count = count_same(data, at, size, topic_end - at, 2, all_end, lane == MQTT_50)
                         if count > 1 and session.subscriptions and route.has(session):
                             count = 1  # its acknowledgements go between its messages
-                    forward_qos_1(
+                    lost = forward_qos_1(
                         broker,
                         session,
                         lane,
@@ -115,14 +116,22 @@ def fast_lane(
                         count,
                         now,
                     )
-                    answer = pubacks(data, topic_end, size, count)
+                    if lost is None or lane != MQTT_50:
+                        answer = pubacks(data, topic_end, size, count)
+                    else:
+                        answer = some_refused(connection, data, topic_end, size, count, lost)
                 else:
                     if session.journal is not None or packet_id in session.incoming.identifiers:
                         break
-                    session.incoming.take(packet_id)
-                    connection.receive_quota -= 1
-                    forward_qos_2(broker, session, lane, route, data, at, stop, topic_end, payload_at, now)
-                    answer = PUBRECS[packet_id]
+                    is_kept = forward_qos_2(
+                        broker, session, lane, route, data, at, stop, topic_end, payload_at, now
+                    )
+                    if is_kept or lane != MQTT_50:
+                        session.incoming.take(packet_id)
+                        connection.receive_quota -= 1
+                        answer = PUBRECS[packet_id]
+                    else:
+                        answer = refusal(connection, PUBREC, packet_id)
                 connection.output.append(answer)
                 if not connection.is_dirty:
                     connection.is_dirty = True
@@ -232,6 +241,23 @@ def pubacks(data: bytes, id_at: i64, size: i64, count: i64) -> bytes:
     return writer.getvalue()
 
 
+def some_refused(
+    connection: BrokerConnection, data: bytes, id_at: i64, size: i64, count: i64, lost: set[int]
+) -> bytes:
+    """The same, where nobody had room for some of them: those are refused."""
+    answers: list[bytes] = []
+    for index in range(count):
+        packet_id = two_bytes(data, id_at)
+        id_at += size
+        answers.append(refusal(connection, PUBACK, packet_id) if index in lost else PUBACKS[packet_id])
+    return b"".join(answers)
+
+
+def refusal(connection: BrokerConnection, kind: int, packet_id: int) -> bytes:
+    """The answer to a message that nobody had room for."""
+    return connection.acknowledgement(kind, packet_id, QUOTA_EXCEEDED, NOBODY_HAS_ROOM)
+
+
 def forward_qos_0(
     broker: BrokerState,
     session: ServerSession,
@@ -303,10 +329,12 @@ def forward_qos_1(
     payload_at: i64,
     count: i64,
     now: float,
-) -> None:
+) -> set[int] | None:
     """Give ``count`` equal-sized packets at ``at`` to all receivers: a burst for each that is plain.
 
     Receivers whose next Packet Identifier is the same, as those of a fan-out often are, share the bytes.
+    Returns the indexes of packets for which there were receivers, and none of them had room; None: there are
+    no such packets.
     """
     block = data if count * size == len(data) else data[at : at + count * size]  # often it is all that came
     message_size = len(route.topic) + size - payload_at
@@ -316,6 +344,7 @@ def forward_qos_1(
     frames_skip: i64 = 0  # how many packets of ``block`` come before them
     others: list[Receiver] | None = None
     skips: list[i64] = []  # how many packets each of the others has got already
+    most_done: i64 = 0  # how many somebody has got
     for receiver in route.receivers:
         target = receiver.session
         other = target.connection
@@ -339,6 +368,8 @@ def forward_qos_1(
                     other.is_dirty = True
                     other.dirty.append(other)
                 _count_sent(broker, done, done * (size - payload_at))
+                if done > most_done:
+                    most_done = done
                 if done == count:
                     continue
         if others is None:
@@ -346,15 +377,19 @@ def forward_qos_1(
         others.append(receiver)
         skips.append(done)
     if others is None and not route.groups:
-        return
+        return None
+    lost: set[int] | None = None
     for index in range(count):
+        is_kept: bool = index < most_done
         start = index * size
         message: ApplicationMessage | None = None
         if others is not None:
             message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
             for number, receiver in enumerate(others):
-                if index >= skips[number]:
-                    deliver_receiver(broker, route, message, session, now, receiver)
+                if index >= skips[number] and deliver_receiver(
+                    broker, route, message, session, now, receiver
+                ):
+                    is_kept = True
         for group in route.groups:
             member = choose(broker, group, 1, message_size, 0)
             if (
@@ -376,13 +411,19 @@ def forward_qos_1(
                         other.is_dirty = True
                         other.dirty.append(other)
                     _count_sent(broker, 1, size - payload_at)
+                    is_kept = True
                     continue
             if message is None:
                 message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
             if member is None:
                 telling.dropped_shared(broker, group, message)
-            else:
-                deliver_member(broker, member, group.topic_filter, message, now)
+            elif deliver_member(broker, member, group.topic_filter, message, now):
+                is_kept = True
+        if not is_kept and not route.is_empty:
+            if lost is None:
+                lost = set()
+            lost.add(index)
+    return lost
 
 
 def with_ids(block: bytes, skip: i64, count: i64, size: i64, id_at: i64, first_id: i64) -> bytes:
@@ -412,8 +453,12 @@ def forward_qos_2(
     topic_end: i64,
     payload_at: i64,
     now: float,
-) -> None:
-    """Give one packet to all receivers; those that are plain share its bytes but for the identifier."""
+) -> bool:
+    """Give one packet to all receivers; those that are plain share its bytes but for the identifier.
+
+    False where there were receivers, and none of them had room.
+    """
+    is_kept: bool = route.is_empty
     head = data[at:topic_end]
     tail = data[topic_end + 2 : stop]
     message = ApplicationMessage(route.topic, data[payload_at:stop], 2, False)
@@ -437,10 +482,12 @@ def forward_qos_2(
                 other.is_dirty = True
                 other.dirty.append(other)
             _count_sent(broker, 1, stop - payload_at)
-        else:
-            deliver_receiver(broker, route, message, session, now, receiver)
-    if route.groups:
-        deliver_shared(broker, route, message, now)
+            is_kept = True
+        elif deliver_receiver(broker, route, message, session, now, receiver):
+            is_kept = True
+    if route.groups and deliver_shared(broker, route, message, now):
+        is_kept = True
+    return is_kept
 
 
 def _count_sent(broker: BrokerState, count: i64, payload_bytes: i64) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from curier.broker import subscribing, telling
 from curier.broker.deadlines import Deadline
@@ -11,7 +11,11 @@ from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.publishing import publish_will
 from curier.broker.state import BrokerState
 from curier.codec.constants import SESSION_NEVER_EXPIRES
+from curier.session.outgoing import Outgoing, OutgoingFlow
 from curier.session.records import SessionEnded, SessionSaved, WillRemoved, WillSaved
+
+FORGOTTEN_PER_STEP: Final = 1000  # messages of a session that has ended, before others have their turn
+STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
 
 
 def new_session(broker: BrokerState, client_id: str, is_durable: bool) -> ServerSession:
@@ -114,33 +118,72 @@ def end_session(broker: BrokerState, session: ServerSession, why: str, now: floa
     session.last_subscription = None
     session.retained_sends.clear()
     publish_will(broker, session, now)
-    _hand_over(broker, session, now)
-    if session.journal is not None:
-        for entry in session.outgoing.unfinished():
-            session.outgoing.forget(entry)
-        session.journal.add(SessionEnded(session.number))
-    broker.statistics.queued_bytes -= session.outgoing.queued_bytes
-    broker.statistics.stored_payload -= session.outgoing.queued_payload()
+    left = Leftovers(broker, session)
     session.clear()
+    if session.journal is not None:
+        session.journal.add(SessionEnded(session.number))
+    left.start(now)
     if session.watch is not None:
         broker.deadlines.cancel(session.watch)
         session.watch = None
     telling.session_ended(broker, session, why)
 
 
-def _hand_over(broker: BrokerState, session: ServerSession, now: float) -> None:
-    """Messages of Shared Subscriptions go to other members, but never a QoS 2 one in delivery
-    [MQTT-4.8.2-5].
+@final
+class Leftovers(Deadline):
+    """The messages of a session that has ended, forgotten piece by piece, since there may be a million.
+
+    Those of Shared Subscriptions go to other members, but never a QoS 2 one in delivery [MQTT-4.8.2-5].
     """
-    if not broker.groups:
-        return
-    for entry in session.outgoing.unfinished():
-        group = broker.groups.get(entry.group)
+
+    def __init__(self, broker: BrokerState, session: ServerSession, is_known: bool = False) -> None:
+        super().__init__()
+        self.broker: BrokerState = broker
+        self.is_known: bool = is_known  # to the journal, as one that has ended
+        self.session: ServerSession = session
+        self.outgoing: OutgoingFlow = session.outgoing
+        self.entries: list[Outgoing] = session.outgoing.unfinished()
+        self.entries.reverse()  # the first is the last now, which costs nothing to take
+        self.queued: int = len(session.outgoing.queue)  # how many of the last of them waited in the queue
+        broker.statistics.queued_bytes -= session.outgoing.queued_bytes
+        session.outgoing.queue.clear()
+
+    def start(self, now: float) -> None:
+        """Forget the first of them now, and the rest by and by.
+
+        Until they are forgotten the journal knows their session as one without a Client Identifier.
+        """
+        again = self.fire(now)
+        if again:
+            self.broker.deadlines.add(self, again)
+            if self.session.journal is not None and not self.is_known:
+                self.is_known = True
+                self.session.journal.add(SessionSaved(self.session.number, "", 0, 0, 0.0))
+
+    def fire(self, now: float) -> float:
+        broker = self.broker
+        entries = self.entries
+        for _ in range(min(FORGOTTEN_PER_STEP, len(entries))):
+            if len(entries) <= self.queued:
+                broker.statistics.stored_payload -= len(entries[-1].message.payload)
+            entry = entries.pop()
+            self._hand_over(entry, now)
+            self.outgoing.forget(entry)
+        if entries:
+            return now + STEP_PAUSE
+        journal = self.session.journal
+        if journal is not None and self.is_known:
+            journal.add(SessionEnded(self.session.number))
+        return 0.0
+
+    def _hand_over(self, entry: Outgoing, now: float) -> None:
+        broker = self.broker
+        group = broker.groups.get(entry.group) if entry.group else None
         if group is None or (entry.qos == 2 and entry.packet_id):
-            continue
+            return
         if entry.message.is_expired(now):  # [MQTT-3.3.2-5]: to another member it was not sent before
-            telling.expired(broker, session, entry.message)
-            continue
+            telling.expired(broker, self.session, entry.message)
+            return
         member = choose_for(broker, group, entry.message)
         if member is not None:
             deliver_member(broker, member, group.topic_filter, entry.message, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from curier.broker.model import BrokerConnection
+from curier.broker.options import REFUSE
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50
 from curier.protocol.connection import CONNECTED
@@ -20,10 +21,12 @@ def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
     connection.is_fast = (
         connected
         and not is_seen
+        and connection.stalled is None
         and hooks.publish is None
         and hooks.delivered is None
         and broker.options.maximum_qos == 2
         and not broker.options.check_payload_format
+        and not (broker.options.when_full == REFUSE and broker.journal is None)  # routes do not say who lasts
     )
     session = connection.server_session
     if session is not None and session.connection is connection:

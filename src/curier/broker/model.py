@@ -193,6 +193,22 @@ class ServerSession(Session):
         self.will_due_at: float = 0.0  # while away: when the will is published; 0: no will waits
         self.watch: Deadline | None = None
         self.place: int = 0  # in the broker's list
+        self.dropped_full: int = 0  # messages for which its queue had no room, since the broker was started
+
+
+@final
+class Stalled:
+    """PUBLISH packets of one connection that are put off until ``session`` has room for ``size`` bytes
+    (``stalling``).
+    """
+
+    __slots__ = ("bytes", "packets", "session", "size")
+
+    def __init__(self, session: ServerSession | None, size: int) -> None:
+        self.session = session
+        self.size = size
+        self.packets: deque[bytes] = deque()
+        self.bytes: int = 0
 
 
 NO_ROUTES: Final[list[dict[bytes, Route]]] = []  # before it is known which; never filled
@@ -238,6 +254,7 @@ class BrokerConnection(ServerConnection):
         self.generation: int = 0  # of the route cache that these routes are from
         self.verdicts: dict[bytes, int] = {}
         self.questions: int = 0  # Authorize effects that are not answered
+        self.stalled: Stalled | None = None  # what it publishes waits for room
         # -- how it is sent to --
         self.is_fast: bool = False  # may its packets take the fast lane?
         self.is_congested: bool = False  # more output is waiting than the soft limit allows

@@ -12,6 +12,11 @@ from curier.codec.constants import MAXIMUM_REMAINING_LENGTH, SESSION_NEVER_EXPIR
 
 MIB: Final = 1024 * 1024
 
+DROP_NEWEST: Final = "drop-newest"
+DROP_OLDEST: Final = "drop-oldest"
+REFUSE: Final = "refuse"
+WHEN_FULL: Final = (DROP_NEWEST, DROP_OLDEST, REFUSE)
+
 
 @final
 class Options:
@@ -38,10 +43,12 @@ class Options:
         self.session_expiry_maximum: int = SESSION_NEVER_EXPIRES  # caps what clients ask for (3.2.2.3.2)
         self.max_inflight: int = 65535  # unfinished QoS 1 and 2 PUBLISH packets sent to one client
         self.max_inflight_bytes: int = 16 * MIB  # their payloads and topics; over it nothing more is sent
-        self.max_queued_messages: int = 10_000  # QoS 1 and 2 messages waiting for one client
+        self.max_queued_messages: int = 1_000_000  # QoS 1 and 2 messages waiting for one client
         self.max_queued_bytes: int = 64 * MIB  # their payloads and topics
         self.max_queued_total_bytes: int = 4096 * MIB  # the same, of all clients together
-        self.drop_oldest: bool = False  # when a queue is full: drop its oldest message, or refuse the newest
+        # When a queue is full: drop the message that comes, or the oldest that waits, or, where that would be
+        # lost to a session that outlives its connection, take none (see ``queueing``).
+        self.when_full: str = DROP_NEWEST
         self.queue_qos0: bool = False  # also keep QoS 0 messages for a client that is away
         self.max_subscriptions: int = 20_000  # of one session
         self.max_topic_levels: int = 128  # of a Topic Name or Topic Filter
@@ -94,6 +101,8 @@ class Options:
             ("output_soft_limit", self.output_soft_limit),
         ):
             _within(name, value, 1, 1 << 62)
+        if self.when_full not in WHEN_FULL:
+            raise ValueError(f"when_full is one of {', '.join(WHEN_FULL)}, not {self.when_full!r}")
         if not self.connect_timeout > 0:
             raise ValueError("connect_timeout must be more than 0 seconds")
         if not (self.retry_interval >= 0 and self.sys_interval >= 0):

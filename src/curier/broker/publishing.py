@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from curier.broker import permissions, retaining, telling
-from curier.broker.delivery import deliver
+from curier.broker.delivery import deliver, who_would_lose
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED
 from curier.broker.model import BrokerConnection, ServerSession
+from curier.broker.options import REFUSE
+from curier.broker.queueing import NOBODY_HAS_ROOM
+from curier.broker.stalling import stall
 from curier.broker.state import BrokerState
 from curier.codec.constants import (
     IMPLEMENTATION_SPECIFIC_ERROR,
@@ -48,6 +51,14 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
     )
     if broker.store_trouble and publish.qos and _must_be_durable(broker, connection, publish):
         return _refuse(broker, connection, IMPLEMENTATION_SPECIFIC_ERROR, broker.store_trouble)
+    if publish.qos and broker.options.when_full == REFUSE:
+        loser = who_would_lose(broker, broker.router.route(topic), message, connection.server_session, now)
+        if loser is not None:
+            why = "the queue of a receiver is full, and no message for it is dropped here"
+            if connection.version == MQTT_50:
+                return _refuse(broker, connection, QUOTA_EXCEEDED, why)
+            stall(broker, connection, loser, message.size(), now)
+            return PAUSED
     reason_code = telling.published(broker, connection, message)
     if reason_code >= 0x80:
         return _refuse(broker, connection, reason_code, "refused by a hook")
@@ -61,7 +72,10 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
             permissions.forget_routes(broker, connection)
         if not publish.retain:
             connection.routes[publish.qos][topic] = route
-    deliver(broker, route, message, connection.server_session, now)
+    is_kept = deliver(broker, route, message, connection.server_session, now)
+    if not is_kept and not publish.retain and connection.version == MQTT_50:
+        connection.why = NOBODY_HAS_ROOM
+        return QUOTA_EXCEEDED
     return NO_MATCHING_SUBSCRIBERS if route.is_empty and connection.version == MQTT_50 else 0
 
 

@@ -42,10 +42,18 @@ class Restorer(FlowRestorer):
     def __init__(self, broker: BrokerState) -> None:
         super().__init__()
         self.broker: BrokerState = broker
+        self._removed: dict[int, ServerSession] = {}  # in the records replayed so far
+        self._ended: dict[int, ServerSession] = {}  # whose messages were not yet forgotten (``Leftovers``)
 
     def _replay_session(self, record: Record) -> None:
         broker = self.broker
-        if isinstance(record, SessionSaved):
+        if isinstance(record, SessionSaved) and not record.client_id:
+            session = self._removed.pop(record.session, None)
+            if session is None:
+                session = ServerSession("", record.session, broker.journal)
+                self._seen(record.session)
+            self._ended[record.session] = session
+        elif isinstance(record, SessionSaved):
             session = broker.sessions_by_number.get(record.session)
             if session is None:
                 session = ServerSession(record.client_id, record.session, broker.journal)
@@ -54,11 +62,14 @@ class Restorer(FlowRestorer):
             session.version = record.version
             session.expiry_interval = record.expiry_interval
             session.ends_at = record.ends_at
+        elif isinstance(record, SessionEnded) and self._ended.pop(record.session, None) is not None:
+            pass
         elif isinstance(record, SessionEnded):
             session = self._session(record.session)
             for topic_filter, subscription in session.subscriptions.items():
                 detach(broker, session, topic_filter, subscription)
             keeping.remove_session(broker, session)
+            self._removed[record.session] = session
         elif isinstance(record, Subscribed):
             session = self._session(record.session)
             attach(
@@ -88,6 +99,10 @@ class Restorer(FlowRestorer):
             raise KeyError(f"session {number}")
         return session
 
+    def _owner(self, number: int) -> ServerSession:
+        ended = self._ended.get(number)
+        return ended if ended is not None else self._session(number)
+
     def _retain(self, record: Retained) -> None:
         broker = self.broker
         previous = broker.retained.remove(record.topic)
@@ -113,6 +128,7 @@ class Restorer(FlowRestorer):
                     broker.journal.add(MessageRemoved(message.number))
                     message.number = 0
         self._messages = {}
+        self._removed = {}
         for group in broker.groups.values():  # however the store has sorted its subscriptions
             group.members.sort(key=_number)
         left: list[ServerSession] = []
@@ -121,6 +137,10 @@ class Restorer(FlowRestorer):
             broker.statistics.stored_payload += session.outgoing.queued_payload()
             if self._leave(session, now):
                 left.append(session)
+        for session in self._ended.values():
+            broker.statistics.queued_bytes += session.outgoing.queued_bytes
+            broker.statistics.stored_payload += session.outgoing.queued_payload()
+            keeping.Leftovers(broker, session, True).start(now)
         LeftSessions(broker, left).start(now)
 
     def _leave(self, session: ServerSession, now: float) -> bool:

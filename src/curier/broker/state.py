@@ -44,6 +44,7 @@ class Statistics:
         self.refused: int = 0  # connections, subscriptions and messages refused within the rules
         self.protocol_errors: int = 0
         self.dropped: int = 0  # messages that will not reach a client
+        self.dropped_full: int = 0  # those of them for which a queue had no room
         self.expired_messages: int = 0
         self.expired_sessions: int = 0
         self.retained_bytes: int = 0
@@ -127,7 +128,8 @@ class BrokerState:
         self.effects: list[Effect] = []
         self.holding: list[BrokerConnection] = []  # with output that waits for the journal
         self.arrivals: list[Arrival] = []
-        self.welcomed: list[BrokerConnection] = []
+        self.welcomed: list[BrokerConnection] = []  # were paused, and go on
+        self.stalls: Deadline | None = None  # of publishers that wait for room (``stalling.StallWatch``)
         self.continued: list[BrokerConnection] = []  # with retained messages left to send
         self.fetch_budget: int = 0  # how much more of retained messages may be sent in this turn
         self.is_committing: bool = False

@@ -87,6 +87,7 @@ class SysPublisher(Deadline):
             "publish/messages/received": str(traffic.publishes_received),
             "publish/messages/sent": str(traffic.publishes_sent),
             "publish/messages/dropped": str(statistics.dropped),
+            "publish/messages/dropped/full": str(statistics.dropped_full),
             "publish/bytes/received": str(traffic.publish_bytes_received),
             "publish/bytes/sent": str(traffic.publish_bytes_sent),
             "bytes/received": str(traffic.bytes_received),

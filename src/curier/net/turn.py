@@ -254,6 +254,8 @@ class Turn:
         now = self.clock.now()
         try:
             self.core.deadline_reached(now)
+            for connection in self.core.take_welcomed():
+                self.resumed(connection)
         finally:
             self.finish(now)
 

@@ -301,12 +301,16 @@ class ServerConnection(Connection):
                     reason_code, why or "the message cannot be taken now", "MQTT-3.3.5-2"
                 )
             reason_code = 0
-        elif reason_code >= 0x80:
+        self.answer(self.acknowledgement(kind, packet_id, reason_code, why), before, credit)
+
+    def acknowledgement(self, kind: int, packet_id: int, reason_code: int, why: str) -> bytes:
+        """PUBACK or PUBREC with that Reason Code, and the Reason String if it is wanted and there is room."""
+        if reason_code >= 0x80:
             reason_code = sendable(kind, reason_code)
         packet = encode_ack(kind, packet_id, reason_code, self.problem(why), self.version)
         if why and not self.fits(packet):  # [MQTT-3.4.2-2] [MQTT-3.5.2-2]
             packet = encode_ack(kind, packet_id, reason_code, None, self.version)
-        self.answer(packet, before, credit)
+        return packet
 
     # ---- refusals ----
 

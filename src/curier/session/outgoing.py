@@ -210,21 +210,25 @@ class OutgoingFlow:
         self.queue.append(entry)
         self.queued_bytes += entry.message.size()
 
+    def put_first(self, entry: Outgoing) -> None:
+        """Put ``entry`` at the beginning of the queue."""
+        self._note_expiry(entry.message.expires_at)
+        if self.queue is NO_ENTRIES:
+            self.queue = deque()
+        self.queue.appendleft(entry)
+        self.queued_bytes += entry.message.size()
+
     def requeue(self) -> None:
         """The peer knows nothing of the session any more: what it has not answered waits again, first of all,
         in order and without Packet Identifiers.
         """
         self.settle()
-        if self.inflight and self.queue is NO_ENTRIES:
-            self.queue = deque()
         for entry in reversed(self.inflight.values()):
             entry.packet_id = 0
             entry.on_wire = False
             if self.journal is not None and entry.delivery:
                 self.journal.add(Sent(self.session_number, entry.delivery, 0))
-            self.queue.appendleft(entry)
-            self.queued_bytes += entry.message.size()
-            self._note_expiry(entry.message.expires_at)
+            self.put_first(entry)
         self.inflight.clear()
         self.resend.clear()
 

@@ -53,6 +53,10 @@ class FlowRestorer:
         """Raises ``KeyError`` for one that no record told of."""
         raise NotImplementedError
 
+    def _owner(self, number: int) -> Session:
+        """Whose delivery it is that names this session."""
+        return self._session(number)
+
     def _replay_session(self, record: Record) -> None:
         """A record of a session itself, or of retained messages."""
         raise NotImplementedError
@@ -89,7 +93,7 @@ class FlowRestorer:
             entry = Outgoing(message, record.qos, record.retain, record.identifiers, record.group)
             entry.delivery = record.delivery
             self._entries[record.delivery] = entry
-            self._owners[record.delivery] = self._session(record.session)
+            self._owners[record.delivery] = self._owner(record.session)
             self._seen(record.delivery)
         elif isinstance(record, Sent):
             self._entries[record.delivery].packet_id = record.packet_id
@@ -125,7 +129,7 @@ class FlowRestorer:
             message.references += 1
             entry = Outgoing(message, qos, retain != 0, identifiers, group)
             entry.delivery = number
-            self._session(session).outgoing.append(entry)
+            self._owner(session).outgoing.append(entry)
             self._seen(number)
         self.count += len(rows)
 

@@ -1,0 +1,141 @@
+"""A session may have a million messages: what is done with all of them is done in pieces."""
+
+from __future__ import annotations
+
+import pytest
+
+from curier.broker import restoring
+from curier.broker.core import BrokerCore
+from curier.broker.delivery import PUMPED_AT_ONCE
+from curier.broker.effects import Commit
+from curier.broker.keeping import FORGOTTEN_PER_STEP
+from curier.broker.queueing import LOOKED_THROUGH
+from curier.codec import packets as p
+from curier.codec.encode import encode
+from curier.session.journal import Journal
+from curier.session.records import Record, SessionEnded, SessionSaved
+from tests.broker.conftest import Make
+from tests.broker.harness import Net, quiet
+
+MANY = 2 * FORGOTTEN_PER_STEP + 10
+
+
+def filled(make: Make, topic: str = "t", count: int = MANY, **options: int) -> Net:
+    """A network where ``count`` messages wait for ``c``, who is away."""
+    net = make(quiet(**options))
+    client = net.connect("c", expiry=1000)
+    client.subscribe(topic)
+    client.drop()
+    sender = net.connect("sender")
+    for number in range(count):
+        sender.publish("t", b"%d" % number, 1)
+    return net
+
+
+def steps(net: Net) -> int:
+    """How many deadlines it takes until nothing is due any more."""
+    count = 0
+    while net.core.next_deadline() < net.now + 1:
+        net.now = max(net.now, net.core.next_deadline())
+        net.core.deadline_reached(net.now)
+        net.turn()
+        count += 1
+    return count
+
+
+def test_a_queue_is_sent_in_pieces(make: Make) -> None:
+    net = filled(make, count=2 * PUMPED_AT_ONCE + 10)
+    client = net.open()
+    session = net.core.sessions["c"]
+    seen: list[int] = []
+    client.connection.receive(encode(p.Connect(5, "c", False), 5), net.now)
+    for effect in net.core.take_effects():
+        assert isinstance(effect, Commit)
+        net.core.committed(effect.batch.number, net.now)
+    while net.core.has_more_work():
+        seen.append(len(session.outgoing.queue))
+        net.core.continue_work(net.now)
+    assert seen == [PUMPED_AT_ONCE + 10, 10]
+    net.turn()
+    assert client.pop(p.Connack).session_present
+    assert [int(payload) for payload in client.payloads()] == list(range(2 * PUMPED_AT_ONCE + 10))
+
+
+def test_a_session_with_many_messages_ends_in_pieces(make: Make) -> None:
+    net = filled(make)
+    net.connect("c", clean=True)
+    assert net.core.statistics.queued_bytes == 0
+    assert steps(net) == 2
+    assert net.core.statistics.stored_payload == 0
+
+
+def test_what_was_shared_goes_to_others_in_order(make: Make) -> None:
+    net = filled(make, "$share/g/t")
+    other = net.connect("other", expiry=1000)
+    other.subscribe("$share/g/t")
+    other.drop()
+    net.connect("c", clean=True)
+    assert steps(net) == 2
+    waiting = [entry.message.payload for entry in net.core.sessions["other"].outgoing.queue]
+    assert waiting == [b"%d" % number for number in range(MANY)]
+    assert net.core.statistics.stored_payload == sum(len(payload) for payload in waiting)
+
+
+def test_expired_messages_are_looked_for_in_pieces(make: Make) -> None:
+    count = 2 * LOOKED_THROUGH
+    net = make(quiet(max_queued_messages=count))
+    client = net.connect("c", expiry=1000)
+    client.subscribe("t")
+    client.drop()
+    sender = net.connect("sender")
+    for number in range(count):
+        sender.publish("t", b"%d" % number, 1, message_expiry_interval=10 if number % 2 else 100)
+    net.advance(20)
+    for number in range(LOOKED_THROUGH // 2):
+        assert sender.publish("t", b"new %d" % number, 1) == 0
+    assert sender.publish("t", b"too much", 1) == 0x97
+    net.advance(2)
+    assert sender.publish("t", b"later", 1) == 0
+    waiting = [entry.message.payload for entry in net.core.sessions["c"].outgoing.queue]
+    assert waiting[: LOOKED_THROUGH // 2] == [b"%d" % number for number in range(0, LOOKED_THROUGH, 2)]
+
+
+def replayed(records: list[Record]) -> BrokerCore:
+    core = BrokerCore(quiet(), 1_000_000.0, journal=Journal())
+    restorer = restoring.Restorer(core)
+    restorer.replay(records)
+    restorer.finish(1_000_000.0)
+    return core
+
+
+@pytest.mark.parametrize("steps_done", [0, 1, 2])
+def test_a_crash_in_the_middle_of_an_end_is_made_good(steps_done: int) -> None:
+    """All records up to then, replayed: nothing of the session is left, and others get what was shared."""
+    net = Net("journal", quiet())
+    for client_id in ("c", "other"):
+        client = net.connect(client_id, expiry=1000)
+        client.subscribe("$share/g/t" if client_id == "c" else "nothing")
+        client.drop()
+    sender = net.connect("sender")
+    for number in range(MANY):
+        sender.publish("t", b"%d" % number, 1)
+    other = net.connect("other", clean=False, expiry=1000)
+    other.subscribe("$share/g/t")
+    other.drop()
+    net.connect("c", clean=True, expiry=1000).drop()
+    for _ in range(steps_done):
+        net.now = net.core.next_deadline()
+        net.core.deadline_reached(net.now)
+        net.turn()
+    unnamed = [record for record in net.records if isinstance(record, SessionSaved) and not record.client_id]
+    ended = [record for record in net.records if isinstance(record, SessionEnded)]
+    assert (len(unnamed), len(ended)) == (1, 1 if steps_done < 2 else 2)
+    core = replayed(net.records)
+    while core.next_deadline() < net.now + 1:
+        core.deadline_reached(core.next_deadline())
+    assert set(core.sessions) == {"c", "other", "sender"} - {"sender"}
+    assert core.sessions["c"].outgoing.unfinished() == []
+    left = [int(entry.message.payload) for entry in core.sessions["other"].outgoing.queue]
+    assert left == list(range(MANY))
+    assert core.statistics.queued_bytes == core.sessions["other"].outgoing.queued_bytes
+    assert core.statistics.stored_payload == core.sessions["other"].outgoing.queued_payload()
