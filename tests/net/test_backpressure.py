@@ -115,7 +115,7 @@ async def test_a_publisher_that_does_not_read_its_answers_is_not_read_from(use_r
         shrink_send_buffer(broker, "deaf")
         deaf.deafen()
         # Each answer is larger than its question: it says why.
-        publishes = [Publish("$x", b"", 1, False, False, 1 + number) for number in range(6_000)]
+        publishes = [Publish("$SYS/x", b"", 1, False, False, 1 + number) for number in range(6_000)]
         await deaf.send(*publishes[:3_000])
         connection = connection_of(broker, "deaf")
         assert broker._turn is not None
