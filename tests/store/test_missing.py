@@ -337,3 +337,13 @@ async def test_a_broker_whose_database_another_one_uses_writes_nothing_more(tmp_
         await until(lambda: bool(running.trouble))
         assert "another broker has begun to use it" in running.trouble[0]
         assert running.told == [1]
+
+
+def test_a_database_of_before_there_were_marks_gets_one(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    database.apply([SESSION])
+    database.close()
+    assert start(tmp_path) == 1
+    assert read_mark(tmp_path) is not None
+    (tmp_path / MARK_NAME).unlink()
+    assert "curier.mark is missing" in refusal(tmp_path)
