@@ -7,10 +7,8 @@ The functions named ``take_...`` and ``parse_...`` check one value each: they re
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
@@ -28,7 +26,7 @@ _SIZES: Final = {
     "gb": 10**9,
 }
 _TIMES: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-_QUANTITY: Final = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([A-Za-z]*)", re.ASCII)
+_QUANTITY: Final = r"(?a:(\d{1,18}(?:\.\d{1,9})?)\s*([A-Za-z]*))"
 
 
 class TomlFile:
@@ -37,6 +35,8 @@ class TomlFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._text = _read(path)
+        import tomllib  # which most commands have no use for
+
         try:
             self.table = tomllib.loads(self._text)
         except tomllib.TOMLDecodeError as error:
@@ -54,6 +54,8 @@ class TomlFile:
 
     def unknown(self, keys: tuple[str, ...], known: Sequence[str]) -> ConfigError:
         """The error for a key that is not known, with the one that was perhaps meant."""
+        import difflib
+
         near = difflib.get_close_matches(keys[-1], known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"expected one of: {', '.join(known)}"
         return self.wrong(keys, f"there is no such key; {hint}")
@@ -136,7 +138,7 @@ def _quantity(value: object, units: Mapping[str, float]) -> float | None:
         return None
     if isinstance(value, int | float):
         return value if 0 <= value < 2**63 else None  # which neither infinity nor NaN is
-    found = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
+    found = re.fullmatch(_QUANTITY, value.strip()) if isinstance(value, str) else None
     if found is None or found[2].lower() not in units:
         return None
     number = float(found[1]) if "." in found[1] else int(found[1])
@@ -178,6 +180,8 @@ def _line_of(text: str, keys: tuple[str, ...]) -> int | None:
     beginning before that parses as well. Only for errors: it reads the file once for each line.
     """
     lines = text.split("\n")
+    import tomllib
+
     start = 1
     for end in range(1, len(lines) + 1):
         try:

@@ -100,7 +100,7 @@ def test_the_topic_of_a_url_is_left_as_it_is_written() -> None:
         (["-h", "a", "--unix", "b"], "--host and --unix cannot both be"),
         (["-L", "mqtt://a", "-p", "7"], "-p goes with -h"),
         (["-p", "0"], "0 is not in the range"),
-        (["-P", "a", "--password-file", "b"], "--password and --password-file cannot both be"),
+        (["-P", "a", "--password-file", "b"], "--pw and --password-file cannot both be"),
         (["-i", "a", "-I", "b"], "--id and --id-prefix cannot both be"),
         (["-c"], "-c needs -i"),
         (["-V", "4"], "expected 5, 311 or 31"),

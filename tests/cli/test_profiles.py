@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -71,7 +70,7 @@ def test_every_key_may_be_said_and_is_an_option(file: Path) -> None:
     write(file, EVERY_KEY)
     said = [load_profile(None, name) for name in ("home", "default", "socket")]
     assert {key for profile in said for key in profile} == set(KEYS)
-    assert set(KEYS) <= {field.name for field in fields(Connection)}
+    assert set(KEYS) <= {*dir(Connection)}
 
 
 def test_values_are_those_of_options(file: Path) -> None:

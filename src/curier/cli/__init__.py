@@ -13,8 +13,16 @@ import click
 from curier.cli.streams import CannotWrite, NobodyTakes
 from curier.errors import ConfigError, MqttError
 
-COMMANDS: Final = ("bench", "broker", "passwd", "pub", "rr", "store", "sub")
-"""Each is a command of this name in a module of this name."""
+COMMANDS: Final = {
+    "bench": "Load a broker with messages, measure it, check what arrives.",
+    "broker": "Run a broker until Ctrl-C.",
+    "passwd": "Add a user to a password file, or change a password.",
+    "pub": "Publish a message, or one for each line of a file.",
+    "rr": "Publish a request and print the response to it.",
+    "store": "Look into a data directory, back it up, move it.",
+    "sub": "Subscribe to topics and print the messages that come.",
+}
+"""Each is a command of this name in a module of this name; what it does, in a line."""
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -53,6 +61,11 @@ class CommandsByName(MutableMapping[str, click.Command]):
 
 class Commands(click.Group):
     """A group of commands whose errors are told in one line, not in a traceback."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what commands there are, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command. What curier raises on purpose becomes a line: 2 for settings, 1 for the rest."""

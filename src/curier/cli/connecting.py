@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
 
 PASSWORD_VARIABLE: Final = "CURIER_PASSWORD"
 TLS_PORT: Final = 8883
+_LONG: Final = {"password": "--pw"}
+"""Options that are not called as what they become."""
+
 PLACES: Final = ("url", "host", "unix")
 """Options that say where the server is; one of them at a time."""
 
@@ -166,7 +168,6 @@ def connection_options(command: Decorated) -> Decorated:
     return command
 
 
-@dataclass(frozen=True, slots=True)
 class Connection(TlsOptions):
     """What the options above say, and a profile where they say nothing. ``topic`` is that of ``--url``."""
 
@@ -195,8 +196,12 @@ class Connection(TlsOptions):
     retry_connect: bool = False
     debug: bool = False
     quiet: bool = False
-    properties: PropertyOptions = field(default_factory=PropertyOptions)
+    properties: PropertyOptions
     topic: str | None = None
+
+    def __init__(self, **values: Any) -> None:
+        """``values`` of the attributes above; what they say there holds for the others."""
+        self.__dict__.update(values)
 
     @staticmethod
     def take(ctx: click.Context, options: dict[str, Any], packets: Sequence[str]) -> Connection:
@@ -210,7 +215,7 @@ class Connection(TlsOptions):
         values = {name: options.pop(name) for name in (*KEYS, *_MORE) if name in options}
         given = {name for name in values if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
         for rivals in (PLACES, ("password", "password_file"), ("id", "id_prefix")):
-            named = [f"--{name.replace('_', '-')}" for name in rivals if name in given]
+            named = [_LONG.get(name, f"--{name.replace('_', '-')}") for name in rivals if name in given]
             if len(named) > 1:
                 raise click.UsageError(f"{' and '.join(named)} cannot both be: choose one of them")
             if named:  # it takes the place of what the profile says in other words

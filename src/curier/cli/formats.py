@@ -98,9 +98,7 @@ def _json(value: object, look: Look) -> str:
     return coloured(text) if look.pretty and look.colours else text
 
 
-_CONTROL: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_CONTROL: Final = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 """What a terminal may take for a command, and what turns text around; not tab and newline."""
 
 
@@ -108,7 +106,7 @@ def _words(look: Look) -> Callable[[str], bytes]:
     """Text out of a message; on a terminal, without what the terminal would take for commands."""
     if not look.terminal:
         return str.encode
-    return lambda text: _CONTROL.sub(_escaped, text).encode()
+    return lambda text: re.sub(_CONTROL, _escaped, text).encode()
 
 
 def _escaped(found: re.Match[str]) -> str:
@@ -118,10 +116,9 @@ def _escaped(found: re.Match[str]) -> str:
 
 # -- formats --
 
-_SEQUENCE: Final = re.compile(
+_SEQUENCE: Final = (
     r"%(?P<flags>[-0]*)(?P<width>\d*)(?:\.(?P<most>\d+))?(?P<part>.)"
-    r"|@(?P<time>.)|\\(?P<escape>.)|(?P<text>[^%@\\]+)|(?P<rest>.)",
-    re.DOTALL,
+    r"|@(?P<time>.)|\\(?P<escape>.)|(?P<text>[^%@\\]+)|(?P<rest>.)"
 )
 _ESCAPES: Final = {
     "\\": b"\\",
@@ -137,7 +134,7 @@ _ESCAPES: Final = {
 
 def compile_format(text: str, look: Look, shown: Callable[[Message], bytes] | None = None) -> Print:
     """The function that prints messages as a format says. Raises ``BadFormat``."""
-    parts = [_part(found, look, shown or _shown(look)) for found in _SEQUENCE.finditer(text)]
+    parts = [_part(found, look, shown or _shown(look)) for found in re.finditer(_SEQUENCE, text, re.DOTALL)]
     if look.newline:
         parts.append(_constant(b"\n"))
 

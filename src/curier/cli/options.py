@@ -126,7 +126,10 @@ class ClientCommand(click.Command):
             if owner.name == "properties" and values[1:2] == ["user-property"]:
                 values += [value for _, value in zip(range(1), rest, strict=False)]
                 word = "--property-pair"
-            yield word
+            # click looks for what is like a short name among the long ones first, which takes it milliseconds
+            yield (
+                next((name for name in owner.opts if name.startswith("--")), word) if len(word) == 2 else word
+            )
             yield from values
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

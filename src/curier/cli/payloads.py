@@ -87,15 +87,15 @@ def json_of(value: object, pretty: bool = False) -> str:
             separators=None if pretty else (",", ":"),
             allow_nan=False,
         )
-        return _UNSAYABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+        return re.sub(_UNSAYABLE, lambda found: f"\\u{ord(found[0]):04x}", text)
     except (ValueError, TypeError, RecursionError) as error:
         raise BadPayload(f"cannot be written as JSON: {error}") from None
 
 
-_UNSAYABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNSAYABLE: Final = "[\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 """Within JSON only strings can hold these; terminals take some of them for commands."""
 
-_TOKEN: Final = re.compile(
+_TOKEN: Final = (
     r'(?P<key>"(?:[^"\\]|\\.)*")(?=\s*:)|(?P<string>"(?:[^"\\]|\\.)*")'
     r"|(?P<number>-?\d[\d.eE+-]*)|(?P<word>true|false|null)"
 )
@@ -108,7 +108,7 @@ def coloured(text: str) -> str:
     def paint(found: re.Match[str]) -> str:
         return f"\x1b[{_COLOURS[found.lastgroup or 'word']}m{found[0]}\x1b[0m"
 
-    return _TOKEN.sub(paint, text)
+    return re.sub(_TOKEN, paint, text)
 
 
 def plain(value: Any) -> object:

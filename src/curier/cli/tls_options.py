@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import click
@@ -56,7 +55,6 @@ TLS_OPTIONS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
 class TlsOptions:
     """What these options say. Any of them asks for TLS."""
 

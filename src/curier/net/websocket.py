@@ -42,9 +42,9 @@ CLOSE_SECONDS: Final = 2.0
 HANDSHAKE_SECONDS: Final = 10.0
 """How long a client has to open the WebSocket."""
 
-_TOKEN: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+", re.ASCII)
-_VALUE: Final = re.compile(r"[\x20-\x7e\x80-\xff\t]*")
-_OWN_HEADERS: Final = re.compile(r"host|upgrade|connection|content-length|transfer-encoding|sec-websocket-.*")
+_TOKEN: Final = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
+_VALUE: Final = r"[\x20-\x7e\x80-\xff\t]*"
+_OWN_HEADERS: Final = r"host|upgrade|connection|content-length|transfer-encoding|sec-websocket-.*"
 
 _CLOSED: Final = (
     "the server closed the connection during the WebSocket handshake; does it speak WebSocket there, and "
@@ -68,11 +68,11 @@ def require_websockets() -> None:
 def check_headers(headers: Sequence[tuple[str, str]]) -> None:
     """Raise ``ConfigError`` for headers that cannot be added to a handshake. Values are not repeated."""
     for name, value in headers:
-        if not _TOKEN.fullmatch(name):
+        if not re.fullmatch(_TOKEN, name):
             raise ConfigError(f"{name!r} cannot be the name of an HTTP header")
-        if _OWN_HEADERS.fullmatch(name.lower()):
+        if re.fullmatch(_OWN_HEADERS, name.lower()):
             raise ConfigError(f"the HTTP header {name} is part of the WebSocket handshake: leave it out")
-        if not _VALUE.fullmatch(value):
+        if not re.fullmatch(_VALUE, value):
             raise ConfigError(f"the value of the HTTP header {name} has characters that cannot be sent")
 
 

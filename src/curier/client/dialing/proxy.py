@@ -19,7 +19,7 @@ from curier.errors import ConnectionLost
 HEAD_BYTES: Final = 16_384
 """What an HTTP proxy's answer may have."""
 
-_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})(?: ([^\r\n]*))?\r\n")
+_STATUS: Final = rb"HTTP/1\.[01] (\d{3})(?: ([^\r\n]*))?\r\n"
 _SOCKS: Final = {
     1: "general failure",
     2: "its rules do not allow that",
@@ -52,7 +52,7 @@ async def _connect_http(
         lines.append(f"Proxy-Authorization: Basic {secret}")  # RFC 7617
     transport.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode("ascii"))
     head = await talk.read_until(b"\r\n\r\n", HEAD_BYTES)
-    status = _STATUS.match(head)
+    status = re.match(_STATUS, head)
     if status is None:
         raise ConnectionLost(f"{talk.peer} did not answer in HTTP; is it an HTTP proxy?")
     code, reason = int(status[1]), _shown(status[2] or b"")

@@ -23,7 +23,6 @@ _KNOWN: Final = (
     (rb"\x15\x03[\x00-\x04]", "a server that speaks TLS: try mqtts:// (or wss://)"),
     (rb"\x16\x03[\x00-\x04]", "somebody who speaks TLS"),
 )
-_PATTERNS: Final = tuple([(re.compile(known, re.DOTALL | re.IGNORECASE), who) for known, who in _KNOWN])
 
 
 def is_mqtt(data: bytes) -> bool:
@@ -33,8 +32,8 @@ def is_mqtt(data: bytes) -> bool:
 
 def who_speaks(data: bytes) -> str:
     """What is known of a peer by its first bytes, in plain words."""
-    for pattern, who in _PATTERNS:
-        if pattern.match(data):
+    for known, who in _KNOWN:
+        if re.match(known, data, re.DOTALL | re.IGNORECASE):
             return f"{who} ({_shown(data)})"
     return f"not MQTT ({_shown(data)})"
 
