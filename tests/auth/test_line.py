@@ -13,6 +13,7 @@ from curier.auth.line import (
     FEW,
     FEWEST_OF_ADDRESS,
     FORGET_SECONDS,
+    FORGIVEN,
     LANES,
     MOST_OF_ADDRESS,
     MOST_WAITING,
@@ -27,6 +28,12 @@ def join(line: Line[int], address: str, user: str = "u", work: int = 0, now: flo
     place = Place(address, user, work)
     assert line.join(place, now) is None
     return place
+
+
+def fail(line: Line[int], address: str, user: str, now: float = 0.0) -> None:
+    """Often enough not to be forgiven."""
+    for _ in range(FORGIVEN + 1):
+        line.failed(address, user, now)
 
 
 def take(line: Line[int]) -> Place[int] | None:
@@ -104,7 +111,7 @@ def test_who_leaves_is_never_next() -> None:
 
 def test_who_has_failed_is_not_in_the_first_lane_and_users_that_have_are_last_but_not_for_ever() -> None:
     line = Line[int]()
-    line.failed("bad", "x", 0.0)
+    fail(line, "bad", "x")
     for _ in range(2):
         join(line, "bad", "x")
     for work in range(20):
@@ -125,14 +132,28 @@ def test_who_waits_already_goes_behind_when_its_address_fails() -> None:
     taken = take(line)
     assert taken is not None
     assert taken.user == "x"
-    line.failed("bad", "x", 0.0)
+    fail(line, "bad", "x")
     assert line.length == 3
     assert [user for _, user, _ in order(line)] == ["g", "y", "x"]
 
 
+def test_a_few_failures_are_forgiven() -> None:
+    line = Line[int]()
+    join(line, "a", "x")
+    for number in range(FORGIVEN):
+        line.failed("a", "x", 0.0)
+        join(line, "a", "x", number)
+    for _ in range(1 + FORGIVEN):
+        assert line.take_first() is not None
+    join(line, "a", "y")
+    line.failed("a", "x", 0.0)
+    assert line.take_first() is None
+    assert line.take_other() is not None
+
+
 def test_failures_are_forgotten() -> None:
     line = Line[int]()
-    line.failed("bad", "x", 0.0)
+    fail(line, "bad", "x")
     join(line, "bad", now=FORGET_SECONDS - 1)
     assert line.take_first() is None
     join(line, "bad", now=FORGET_SECONDS)
@@ -147,6 +168,8 @@ def test_an_address_has_so_much_room_and_less_with_each_failure() -> None:
         join(line, "a")
     join(line, "b")
     rooms = []
+    for number in range(FORGIVEN):
+        line.failed("c", f"forgiven {number}", 0.0)
     for number in range(10):
         line.failed("c", f"user {number}", 0.0)
         places: list[Place[int]] = []
@@ -158,6 +181,29 @@ def test_an_address_has_so_much_room_and_less_with_each_failure() -> None:
             line.leave(place)
     assert rooms == [64, 32, 16, 8, 4, 4, 4, 4, 4, 4]
     assert rooms[-1] == FEWEST_OF_ADDRESS
+
+
+def test_at_a_full_address_the_user_with_the_most_places_gives_one_up() -> None:
+    line = Line[int]()
+    for work in range(MOST_OF_ADDRESS - 1):
+        join(line, "a", "flood", work)
+    join(line, "a", "other")
+    newcomer = Place("a", "newcomer", 0)
+    leaving = line.join(newcomer, 0.0)
+    assert leaving is not None
+    assert (leaving.user, leaving.work, leaving.is_waiting) == ("flood", MOST_OF_ADDRESS - 2, False)
+    assert newcomer.is_waiting
+    assert line.length == MOST_OF_ADDRESS
+    with pytest.raises(Full):
+        line.join(Place("a", "flood", 0), 0.0)
+    for work in range(MOST_OF_ADDRESS):  # until both have as many
+        try:
+            line.join(Place("a", "newcomer", work), 0.0)
+        except Full:
+            break
+    waiting = Counter(user for _, user, _ in order(line))
+    assert abs(waiting["newcomer"] - waiting["flood"]) <= 1
+    assert waiting["other"] == 1
 
 
 def test_in_a_full_line_whoever_has_most_gives_up_its_last_place() -> None:
@@ -179,7 +225,7 @@ def test_a_full_line_in_which_each_has_one_place_takes_nobody_but_for_who_has_fa
     line = Line[int]()
     for number in range(MOST_WAITING - 1):
         join(line, f"a{number}")
-    line.failed("bad", "x", 0.0)
+    fail(line, "bad", "x")
     join(line, "bad", "x")
     leaving = line.join(Place("new", "u", 0), 0.0)
     assert leaving is not None
@@ -195,7 +241,7 @@ def test_what_is_remembered_of_failures_is_bounded(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "MOST_FAILURES", 4)
     line = Line[int]()
     for number in range(100):
-        line.failed(f"a{number}", "u", 0.0)
+        fail(line, f"a{number}", "u")
     assert len(line._failures._entries) == 4
     join(line, "a99")
     assert line.take_first() is None

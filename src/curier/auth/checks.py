@@ -17,8 +17,8 @@ from typing import Final, Protocol, TypeAlias
 from curier.auth.hash_process import HashProcess
 from curier.auth.line import Full, Line, Place
 
-NICENESS: Final = (4, 15)
-"""Steps down, for the first lane and the others: to two fifths and a thirtieth of the share of the event loop
+NICENESS: Final = (4, 10)
+"""Steps down, for the first lane and the others: to two fifths and a tenth of the share of the event loop
 where both want a core. At 19 a machine that is busy with something else would let nobody in."""
 
 MOST_AT_ONCE: Final = 4

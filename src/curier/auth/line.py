@@ -4,17 +4,17 @@ A check costs tens of milliseconds of a core, by design, and whoever asks for on
 
 - addresses take turns, and at each address the user names do: a thousand guesses from one place stand in
   each other's way, not in that of a single client elsewhere;
-- an address from which only a few wait, and no wrong password came of late, is in a lane of its own, with
-  threads of its own; the others share theirs, and of them users that were wrong have each fourth check;
+- an address from which only a few wait, and hardly a wrong password came of late, is in the first lane, which
+  is served apart; in the others, users that were wrong have each fourth check;
 - the line is bounded, for each address and in all. An address that goes on failing has ever less room. Where
-  there is none in all, whoever has the most places gives one of them up, the worst first.
+  it is full, whoever has the most places gives one of them up: a user of the address, or an address.
 
 No threads and no clock: time is an argument.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from ipaddress import IPv6Address
 from typing import Final, Generic, TypeVar
 
@@ -26,6 +26,9 @@ FEWEST_OF_ADDRESS: Final = 4
 FEW: Final = 4
 """With more waiting from an address, they are no single client's: a flood, or a thousand behind a router."""
 
+FORGIVEN: Final = 2
+"""So many wrong passwords count for nothing: people mistype."""
+
 FORGET_SECONDS: Final = 300.0
 """So long after its last wrong password an address is like any other."""
 
@@ -33,7 +36,7 @@ MOST_FAILURES: Final = 10_000
 """Addresses, and users at addresses, whose failures are remembered; the oldest go first."""
 
 LANES: Final = 3
-"""A few of an address without failures; other addresses; users that have failed there."""
+"""A few of an address with few failures; other addresses; users that have failed there."""
 
 Work = TypeVar("Work")
 
@@ -89,23 +92,37 @@ class Line(Generic[Work]):
         """Wait. Returns who had to leave for it, if anyone; raises ``Full``."""
         address = place.address
         here = self._of_address.get(address, 0)
-        failures = self._failures.count(address, now)
+        failures = max(0, self._failures.count(address, now) - FORGIVEN)
+        leaving = None
         if here >= max(FEWEST_OF_ADDRESS, MOST_OF_ADDRESS >> min(failures, 30)):
-            raise Full(f"too many logins of {address} are waiting")
+            leaving = self._find_user_to_leave(address, place.user)
+            if leaving is None:
+                raise Full(f"too many logins of {address} are waiting")
         lane = 0
         if failures:
             lane = 2 if self._failures.count((address, place.user), now) else 1
         elif here >= FEW:
             lane = 1
             self._move(address, 0, 1)
-        leaving = None
-        if self.length >= MOST_WAITING:
+        if leaving is None and self.length >= MOST_WAITING:
             leaving = self._find_one_to_leave(lane, here)
             if leaving is None:
                 raise Full("too many logins are waiting")
+        if leaving is not None:
             self.leave(leaving)
         self._add(place, lane)
         return leaving
+
+    def _find_user_to_leave(self, address: str, user: str) -> Place[Work] | None:
+        """The last of the user with the most places at an address, if it is more than ``user`` will have."""
+        waiting = Counter({user: 1})
+        last: dict[str, Place[Work]] = {}
+        for lane in self._lanes:
+            for name, places in lane.get(address, {}).items():
+                waiting[name] += len(places)
+                last[name] = next(reversed(places))
+        name, most = waiting.most_common(1)[0]
+        return last[name] if most > waiting[user] else None
 
     def _find_one_to_leave(self, lane: int, here: int) -> Place[Work] | None:
         """The last of the address with the most places, in the worst lane.
@@ -172,7 +189,8 @@ class Line(Generic[Work]):
         """A password was wrong: who waits there goes into a lane behind."""
         self._failures.add(address, now)
         self._failures.add((address, user), now)
-        self._move(address, 0, 1)
+        if self._failures.count(address, now) > FORGIVEN:
+            self._move(address, 0, 1)
         self._move(address, 1, 2, user)
 
     def _move(self, address: str, lane: int, to: int, user: str | None = None) -> None:
