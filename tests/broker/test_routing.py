@@ -111,3 +111,40 @@ def test_who_has_permissions_learns_of_subscriptions_too(topic: str, topic_filte
     client.unsubscribe(topic if topic_filter == "same" else topic_filter)
     sender.publish(topic, b"5")
     assert client.payloads() == []
+
+
+def test_a_subscription_looks_at_long_topics_no_longer_than_at_many_short_ones() -> None:
+    router = make_router(1000)
+    for number in range(100):
+        router.route(b"a/" * 500 + b"%d" % number)
+    router.add(b"+/b", subscription())
+    assert not router.cache.table
+
+
+def test_the_cache_has_so_many_receivers() -> None:
+    sessions = {number: ServerSession(f"c{number}", number, None) for number in range(10)}
+    router = Router(1000, sessions, most_receivers=50)
+    for number in sessions:
+        router.add(b"#", Subscription(number, 0, False, False, b""))
+    first = router.route(b"0")
+    assert router.route(b"1").receivers[0] is first.receivers[0]  # one for all its topics
+    for number in range(2, 5):
+        router.route(b"%d" % number)
+    assert len(router.cache.table) == 5
+    router.route(b"5")
+    assert not first.is_fast
+    assert len(router.cache.table) <= 5
+    router.remove(b"#", 0)
+    assert router.cache.table == {}
+    for number in range(5):
+        router.route(b"%d" % number)
+    assert len(router.cache.table) == 5
+
+
+def test_a_route_that_is_larger_than_all_together_may_be_is_remembered_alone() -> None:
+    router = Router(1000, {1: ServerSession("c", 1, None), 2: ServerSession("d", 2, None)}, most_receivers=1)
+    for number in (1, 2):
+        router.add(b"#", Subscription(number, 0, False, False, b""))
+    for topic in (b"a", b"b"):
+        route = router.route(topic)
+        assert list(router.cache.table.values()) == [route]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from curier.topics.filters import has_wildcard, matches
-from curier.topics.table import MOST_SHAPES, SubscriptionTable, shape_of
+from curier.topics.table import MOST_SHAPES, MOST_STEMS, STEM, SubscriptionTable, kind_of, shape_of
 from curier.topics.tree import Several, Subscriber, SubscriptionTree, _Node
 from tests.topics.strategies import topic_filters, topic_names
 from tests.topics.test_filters import MATCHES
@@ -125,8 +125,12 @@ class TableAgainstDefinition(AgainstDefinition):
         rest = {topic_filter for topic_filter, _ in self.model} - flat
         assert all(has_wildcard(topic_filter) for topic_filter in rest)
         shapes = Counter(shape_of(each.split(b"/")) for each in flat if has_wildcard(each))
-        assert {name: shape.count for name, shape in self.table._shapes.items()} == shapes
-        assert len(shapes) <= self.most_shapes
+        kinds = self.table._shapes
+        assert {name: shape.count for kind in kinds.values() for name, shape in kind.items()} == shapes
+        for kind, those in kinds.items():
+            assert those
+            assert kind == STEM or len(those) <= self.most_shapes
+            assert {kind_of(name.split(b"/")) for name in those} == {kind}
         assert nodes_of(self.table._tree) == {node for each in rest for node in prefixes(each)}
 
 
@@ -198,11 +202,27 @@ def test_filters_of_rare_shapes_are_where_they_were_put() -> None:
     assert nodes_of(table._tree) == {b"+", b"+/b"}
     table.remove(b"a/+", 1)
     table.add(b"+/c", Subscriber(3))
-    assert list(table._shapes) == [b"+/"]
+    assert table._shapes.keys() == {2}
+    assert list(table._shapes[2]) == [b"+/"]
     table.add(b"+/b", Subscriber(4))
     assert keys(table.match(b"a/b")) == [2, 4]
     assert keys(table.match(b"a/c")) == [3]
     assert len(table) == 3
+
+
+def test_of_each_kind_so_many_shapes_stay_out_of_the_tree() -> None:
+    table: SubscriptionTable[Subscriber] = SubscriptionTable(2)
+    for topic_filter in (b"a/+", b"+/a", b"a/b/+", b"a/+/b", b"a/+/#", b"+/#", b"#", b"a/#", b"a/b/#"):
+        table.add(topic_filter, Subscriber(1))
+    assert table._tree.is_empty()
+    table.add(b"+/+", Subscriber(2))  # a third one of two levels
+    table.add(b"+/+/+/#", Subscriber(3))  # a third one with '+' and '#'
+    assert nodes_of(table._tree) == {b"+", b"+/+", b"+/+/+"}
+    assert keys(table.match(b"a/b/c")) == [1, 1, 1, 1, 1, 1, 3]
+    for depth in range(3, MOST_STEMS + 1):
+        table.add(b"s/" * depth + b"#", Subscriber(depth))
+    assert len(nodes_of(table._tree)) == 3 + MOST_STEMS
+    assert keys(table.match(b"s/" * MOST_STEMS + b"s")) == sorted([1, 1, 3, *range(3, MOST_STEMS + 1)])
 
 
 def test_every_choice_of_plus_and_literal_is_found_once(structure: Structure) -> None:

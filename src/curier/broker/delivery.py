@@ -19,6 +19,7 @@ from curier.session.outgoing import Outgoing
 
 TOO_LARGE: Final = "larger than the client's Maximum Packet Size"
 PUMPED_AT_ONCE: Final = 2000  # messages that have waited in one session, before others have their turn
+MOST_ASKED: Final = 1000  # members of a Shared Subscription for one message, so that it takes bounded time
 EXPIRY_SIZE: Final = 5  # bytes of the Message Expiry Interval among the Properties
 
 
@@ -120,12 +121,16 @@ def choose(broker: BrokerState, group: SharedGroup, qos: int, content: int, prop
 
     Fair by rotation. A member that cannot take a message now (away, slow, its Receive Maximum used up) is
     skipped for one that can; if none can, a member that can at least keep it gets it. Who takes no packet so
-    large is skipped altogether: the server may choose one that does (3.1.2.11.4).
+    large is skipped altogether: the server may choose one that does (3.1.2.11.4). Where none of the
+    ``MOST_ASKED`` members asked can be given it, the next message begins behind them.
     """
     index = _find(broker, group, qos, content, properties)
+    count = len(group.members)
     if index < 0:
+        if count > MOST_ASKED:
+            group.turn = (group.turn + MOST_ASKED) % count
         return None
-    group.turn = index + 1 if index + 1 < len(group.members) else 0
+    group.turn = index + 1 if index + 1 < count else 0
     return group.members[index]
 
 
@@ -136,7 +141,7 @@ def _find(broker: BrokerState, group: SharedGroup, qos: int, content: int, prope
     turn = group.turn
     waiting = -1  # the first that is connected and has no quota left
     away = -1  # the first that is away or slow
-    for step in range(count):
+    for step in range(min(count, MOST_ASKED)):
         index = turn + step
         if index >= count:
             index %= count

@@ -112,6 +112,7 @@ def end_session(broker: BrokerState, session: ServerSession, why: str, now: floa
     if broker.sessions.get(session.client_id) is not session:
         return
     remove_session(broker, session)
+    session.shapes = None
     for topic_filter, subscription in session.subscriptions.items():
         subscribing.detach(broker, session, topic_filter, subscription)
     session.subscriptions = {}

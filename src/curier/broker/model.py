@@ -29,7 +29,7 @@ class Subscription(Subscriber):
     It names no filter, so that a session with a thousand subscriptions that are all alike has one of these.
     """
 
-    __slots__ = ("identifier", "no_local", "qos", "retain_as_published")
+    __slots__ = ("alone", "identifier", "no_local", "qos", "retain_as_published")
 
     def __init__(
         self, key: int, qos: int, no_local: bool, retain_as_published: bool, identifier: bytes
@@ -39,6 +39,9 @@ class Subscription(Subscriber):
         self.no_local = no_local
         self.retain_as_published = retain_as_published
         self.identifier = identifier  # the encoded property, or b""
+        self.alone: Receiver | None = (
+            None  # what the session gets where no other of its subscriptions matches
+        )
 
     def is_like(self, qos: int, no_local: bool, retain_as_published: bool, identifier: bytes) -> bool:
         """Can one more filter of the session have this one?"""
@@ -77,18 +80,39 @@ class SharedGroup(Subscriber):
         super().__init__(number)
         self.topic_filter: bytes = topic_filter  # with $share/ShareName/
         self.members: list[Member] = []
+        self.places: dict[int, int] = {}  # of the members in that list, by number of the session
+        self.durable: int = 0  # members whose session is in the journal
         self.turn: int = 0  # whose it is next
 
     def put(self, new: Member) -> None:
         """Add a member, or replace the same session's membership (it counts once, 4.8.2)."""
-        for index, member in enumerate(self.members):
-            if member.session is new.session:
-                self.members[index] = new
-                return
+        place = self.places.get(new.key)
+        if place is not None:
+            self.members[place] = new
+            return
+        self.places[new.key] = len(self.members)
         self.members.append(new)
+        if new.session.journal is not None:
+            self.durable += 1
+
+    def sort(self) -> None:
+        """Let turns go by the age of the sessions."""
+        self.members.sort(key=_number)
+        self.places = {member.key: place for place, member in enumerate(self.members)}
 
     def remove(self, session: ServerSession) -> None:
-        self.members = [member for member in self.members if member.session is not session]
+        """Forget a member; the last one takes its place, so that no other has to move."""
+        place = self.places.pop(session.number)
+        last = self.members.pop()
+        if last.session is not session:
+            self.members[place] = last
+            self.places[last.key] = place
+        if session.journal is not None:
+            self.durable -= 1
+
+
+def _number(member: Member) -> int:
+    return member.key
 
 
 @final
@@ -124,16 +148,16 @@ class Receiver:
         self.own: Receiver | None = None  # what it gets of its own messages, where has_no_local
         self.is_plain: bool = True  # gets the publisher's bytes but for the Packet Identifier
 
-    def add(self, subscription: Subscription) -> None:
-        """Merge one more matching subscription."""
-        if subscription.qos > self.qos:
-            self.qos = subscription.qos
-        if subscription.identifier:
-            self.identifiers += subscription.identifier
-        if subscription.retain_as_published:
-            self.retain_as_published = True
-        if subscription.no_local:
-            self.has_no_local = True
+    def merge(self, subscriptions: list[Subscription]) -> None:
+        """Be what all these, which match, ask for together."""
+        for subscription in subscriptions:
+            if subscription.qos > self.qos:
+                self.qos = subscription.qos
+            if subscription.retain_as_published:
+                self.retain_as_published = True
+            if subscription.no_local:
+                self.has_no_local = True
+        self.identifiers = b"".join([subscription.identifier for subscription in subscriptions])
         self.is_plain = not self.identifiers and not self.has_no_local
 
 
@@ -166,9 +190,8 @@ class Route:
             if receiver.session is session:
                 return True
         for group in self.groups:
-            for member in group.members:
-                if member.session is session:
-                    return True
+            if session.number in group.places:
+                return True
         return False
 
 
@@ -184,6 +207,7 @@ class ServerSession(Session):
         self.version: int = 0
         self.subscriptions: dict[bytes, Subscription] = {}  # by Topic Filter, with $share/... where shared
         self.last_subscription: Subscription | None = None  # which the next is mostly like
+        self.shapes: dict[bytes, int] | None = None  # of its filters; None: there are few (``shapes``)
         self.retained_sends: deque[RetainedSend] = NO_SENDS
         self.expiry_interval: int = 0  # seconds; 0 ends it with the connection (3.1.2.11.2)
         self.ends_at: float = 0.0  # while away: when it ends; 0: not by itself

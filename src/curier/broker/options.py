@@ -52,6 +52,8 @@ class Options:
         self.queue_qos0: bool = False  # also keep QoS 0 messages for a client that is away
         self.max_subscriptions: int = 20_000  # of one session
         self.max_topic_levels: int = 128  # of a Topic Name or Topic Filter
+        self.max_wildcard_levels: int = 12  # of a Topic Filter with '+'; one more doubles the longest search
+        self.max_wildcard_shapes: int = 64  # of one session: so many of its filters can match one topic
         self.retry_interval: float = 0.0  # timed re-sending to 3.1 and 3.1.1 clients; 0: off [MQTT-4.4.0-1]
         # -- what is offered --
         self.maximum_qos: int = 2
@@ -95,6 +97,8 @@ class Options:
             ("max_queued_total_bytes", self.max_queued_total_bytes),
             ("max_subscriptions", self.max_subscriptions),
             ("max_topic_levels", self.max_topic_levels),
+            ("max_wildcard_levels", self.max_wildcard_levels),
+            ("max_wildcard_shapes", self.max_wildcard_shapes),
             ("max_retained_messages", self.max_retained_messages),
             ("max_retained_bytes", self.max_retained_bytes),
             ("route_cache_size", self.route_cache_size),

@@ -11,7 +11,7 @@ from typing import Final, final
 
 from curier.broker import keeping, retaining
 from curier.broker.deadlines import Deadline
-from curier.broker.model import Member, ServerSession
+from curier.broker.model import ServerSession
 from curier.broker.state import BrokerState
 from curier.broker.subscribing import attach, detach
 from curier.codec.constants import SESSION_NEVER_EXPIRES
@@ -130,7 +130,7 @@ class Restorer(FlowRestorer):
         self._messages = {}
         self._removed = {}
         for group in broker.groups.values():  # however the store has sorted its subscriptions
-            group.members.sort(key=_number)
+            group.sort()
         left: list[ServerSession] = []
         for session in list(broker.sessions.values()):
             broker.statistics.queued_bytes += session.outgoing.queued_bytes
@@ -158,10 +158,6 @@ class Restorer(FlowRestorer):
             has_changed = True
         keeping.watch(broker, session)
         return has_changed
-
-
-def _number(member: Member) -> int:
-    return member.session.number
 
 
 @final

@@ -20,18 +20,24 @@ from curier.topics.tree import Subscriber
 LONGEST_CACHED: Final = 1024  # bytes of a Topic Name: the cache is bounded by their number
 MOST_LOOKS: Final = 1024  # at topics in the cache because of one subscription
 LOOKS_PER_ROUTE: Final = 128  # that cost less time than to make a route
-LOOKS_PER_MATCH: Final = 8  # that cost as much as to match a filter with a topic
+LOOKS_PER_MATCH: Final = 8  # that cost as much as to match a filter with a topic, and one more for each
+LOOKED_AT: Final = 8  # bytes of that topic
+MOST_RECEIVERS: Final = 8_000_000  # in the routes of the cache, eight bytes each
 
 
 @final
 class Router:
     """The subscription table with its route cache."""
 
-    def __init__(self, cache_size: int, sessions: dict[int, ServerSession]) -> None:
+    def __init__(
+        self, cache_size: int, sessions: dict[int, ServerSession], most_receivers: int = MOST_RECEIVERS
+    ) -> None:
         self.sessions = sessions  # by number
+        self.most_receivers: i64 = most_receivers
         self.table: SubscriptionTable[Subscriber] = SubscriptionTable()
         self.cache: RouteCache[Route] = RouteCache(cache_size)
         self._credit: i64 = 0  # looks at cached topics that are paid for
+        self._receivers: i64 = 0  # in the routes of the cache
 
     def add(self, topic_filter: bytes, subscriber: Subscriber) -> None:
         self.table.add(topic_filter, subscriber)
@@ -56,20 +62,43 @@ class Router:
         if not looks:
             return
         if looks > self._credit or looks > MOST_LOOKS:
-            self._credit = 0
-            self.cache.invalidate()
+            self._forget_all()
             return
         literal = topic_filter.split(b"+", 1)[0].split(b"#", 1)[0].removesuffix(b"/")  # '#': the parent too
         likely = [topic for topic in table if topic.startswith(literal)]
-        self._credit -= looks + LOOKS_PER_MATCH * len(likely)
+        for topic in likely:
+            looks += LOOKS_PER_MATCH + len(topic) // LOOKED_AT
+        if looks > self._credit:
+            self._forget_all()
+            return
+        self._credit -= looks
         for topic in likely:
             if matches(topic_filter, topic):
                 self._forget(topic)
 
+    def _forget_all(self) -> None:
+        self._credit = 0
+        self._receivers = 0
+        self.cache.invalidate()
+
     def _forget(self, topic: bytes) -> None:
         route = self.cache.forget(topic)
         if route is not None:
-            route.is_fast = False  # a connection with permissions of its own may still have it
+            self._drop(route)
+
+    def _drop(self, route: Route) -> None:
+        """A route is no longer in the cache."""
+        self._receivers -= len(route.receivers)
+        route.is_fast = False  # a connection with permissions of its own may still have it
+
+    def _remember(self, topic: bytes, route: Route) -> None:
+        count: i64 = len(route.receivers)
+        while self._receivers + count > self.most_receivers and self.cache.table:
+            for old in self.cache.evict():
+                self._drop(old)
+        self._receivers += count
+        for old in self.cache.remember(topic, route):
+            self._drop(old)
 
     def route(self, topic: bytes) -> Route:
         """The route of a valid Topic Name, from the cache or made now."""
@@ -77,8 +106,7 @@ class Router:
         if route is None:
             route = self._make(topic)
             if len(topic) <= LONGEST_CACHED and not is_told_by_server(topic):  # few of those, and seldom
-                for old in self.cache.remember(topic, route):
-                    old.is_fast = False
+                self._remember(topic, route)
                 if self._credit < LOOKS_PER_ROUTE * MOST_LOOKS:
                     self._credit += LOOKS_PER_ROUTE
             else:
@@ -86,29 +114,50 @@ class Router:
         return route
 
     def _make(self, topic: bytes) -> Route:
-        receivers: dict[int, Receiver] = {}
+        firsts: dict[int, Subscription] = {}  # of each session, by its number
+        others: dict[int, list[Subscription]] = {}  # of the few that have more
         groups: list[SharedGroup] = []
-        restricted: list[Subscription] = []  # those with No Local
-        open_ones: list[Subscription] = []
         is_durable = False
         for target in self.table.match(topic):
             if isinstance(target, SharedGroup):
                 groups.append(target)
-                for member in target.members:
-                    is_durable = is_durable or member.session.journal is not None
+                is_durable = is_durable or target.durable > 0
             elif isinstance(target, Subscription):
-                receiver = receivers.get(target.key)
-                if receiver is None:
-                    session = self.sessions[target.key]
-                    receiver = receivers[target.key] = Receiver(session)
-                    is_durable = is_durable or session.journal is not None
-                receiver.add(target)
-                (restricted if target.no_local else open_ones).append(target)
-        if restricted:
-            for subscription in open_ones:
-                receiver = receivers[subscription.key]
-                if receiver.has_no_local:
-                    if receiver.own is None:
-                        receiver.own = Receiver(receiver.session)
-                    receiver.own.add(subscription)
-        return Route(topic, list(receivers.values()), groups, is_durable)
+                first = firsts.get(target.key)
+                if first is None:
+                    firsts[target.key] = target
+                elif first is target and not target.identifier:
+                    pass  # two filters, the same in all that matters
+                elif target.key in others:
+                    others[target.key].append(target)
+                else:
+                    others[target.key] = [target]
+        receivers: list[Receiver] = []
+        for number, first in firsts.items():
+            if number in others:
+                receiver = _merged(self.sessions[number], [first, *others[number]])
+            else:
+                receiver = self._alone(first)
+            receivers.append(receiver)
+            is_durable = is_durable or receiver.session.journal is not None
+        return Route(topic, receivers, groups, is_durable)
+
+    def _alone(self, subscription: Subscription) -> Receiver:
+        """The receiver of a subscription that no other of its session overlaps: one for all its topics."""
+        receiver = subscription.alone
+        if receiver is None:
+            receiver = subscription.alone = Receiver(self.sessions[subscription.key])
+            receiver.merge([subscription])
+        return receiver
+
+
+def _merged(session: ServerSession, subscriptions: list[Subscription]) -> Receiver:
+    """The receiver of overlapping subscriptions."""
+    receiver = Receiver(session)
+    receiver.merge(subscriptions)
+    if receiver.has_no_local:
+        rest = [subscription for subscription in subscriptions if not subscription.no_local]
+        if rest:
+            receiver.own = Receiver(session)
+            receiver.own.merge(rest)
+    return receiver

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from curier.broker import permissions, telling
+from curier.broker import permissions, shapes, telling
 from curier.broker.effects import SUBSCRIBE_ACTION
 from curier.broker.model import (
     NO_SENDS,
@@ -36,7 +36,7 @@ from curier.codec.reasons import sendable
 from curier.codec.subscribe import PlainSubscribe, plain_suback
 from curier.errors import RemoteProtocolError
 from curier.session.records import Subscribed, Unsubscribed
-from curier.topics.filters import check_topic_filter, has_wildcard, is_shared, split_shared
+from curier.topics.filters import check_topic_filter, check_wildcards, has_wildcard, is_shared, split_shared
 from curier.topics.reserved import why_not_subscribed
 
 BRIDGE_OPTIONS: Final = 0x0C
@@ -114,6 +114,8 @@ def _check(
     limits = broker.options
     why = check_topic_filter(topic_filter, limits.max_topic_levels)
     if not why:
+        why = check_wildcards(topic_filter, limits.max_wildcard_levels)
+    if not why:
         why = why_not_subscribed(split_shared(topic_filter)[1] if is_shared(topic_filter) else topic_filter)
     if why:
         return TOPIC_FILTER_INVALID, why
@@ -128,6 +130,9 @@ def _check(
     most = limits.max_subscriptions
     if len(session.subscriptions) >= most and topic_filter not in session.subscriptions:
         return QUOTA_EXCEEDED, f"a session may have {most} subscriptions"
+    why = shapes.why_not(session, topic_filter, limits.max_wildcard_shapes)
+    if why:
+        return QUOTA_EXCEEDED, why
     if session.retained_sends and len(session.retained_sends) >= most:  # again and again, unsent
         return QUOTA_EXCEEDED, "too many subscriptions wait for their retained messages"
     if broker.asks_authorization:
@@ -189,7 +194,9 @@ def attach(
         broker.router.add(topic_filter, subscription)
     before = len(session.subscriptions)
     session.subscriptions[topic_filter] = subscription
-    _count(broker, subscription, len(session.subscriptions) - before)
+    if len(session.subscriptions) != before:
+        _count(broker, subscription, 1)
+        shapes.added(session, topic_filter, broker.options.max_wildcard_shapes)
     return subscription
 
 
@@ -243,6 +250,7 @@ def detach(
     its last member (4.8.2).
     """
     _count(broker, subscription, -1)
+    shapes.removed(session, topic_filter)
     if not isinstance(subscription, Member):
         broker.router.remove(topic_filter, session.number)
         return

@@ -13,12 +13,13 @@ from __future__ import annotations
 from typing import Final
 
 from curier.codec.constants import MQTT_50
-from curier.codec.filters import filter_fault, has_wildcard, is_shared, split_shared
+from curier.codec.filters import PLUS, filter_fault, has_wildcard, is_shared, split_shared
 
 __all__ = [
     "MAXIMUM_TOPIC_BYTES",
     "check_topic_filter",
     "check_topic_name",
+    "check_wildcards",
     "has_wildcard",
     "is_shared",
     "matches",
@@ -48,6 +49,21 @@ def check_topic_filter(topic_filter: bytes, max_levels: int) -> str:
         return why
     counted = split_shared(topic_filter)[1] if is_shared(topic_filter) else topic_filter
     return _check_size("Topic Filter", topic_filter, counted, max_levels)
+
+
+def check_wildcards(topic_filter: bytes, max_levels: int) -> str:
+    """Say in plain words why a Topic Filter with '+' has too many levels; "" if it has not, or has no '+'.
+
+    One level more doubles the filters that could match one Topic Name, and what a search for them may cost.
+    """
+    if PLUS not in topic_filter:
+        return ""
+    levels = topic_filter.count(b"/") + 1
+    if is_shared(topic_filter):
+        levels -= 2
+    if levels <= max_levels:
+        return ""
+    return f"a Topic Filter with '+' must not have more than {max_levels} levels here, and this has {levels}"
 
 
 def matches(topic_filter: bytes, topic: bytes) -> bool:

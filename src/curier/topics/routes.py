@@ -39,9 +39,13 @@ class RouteCache(Generic[R]):
             del self._invalid[-FREED:]
         evicted: list[R] = NONE
         if len(self.table) >= self.limit:
-            evicted = [self.table.pop(oldest) for oldest in list(islice(self.table, EVICTED))]
+            evicted = self.evict()
         self.table[topic] = route
         return evicted
+
+    def evict(self) -> list[R]:
+        """Forget some of the oldest routes and return them, for the caller to mark."""
+        return [self.table.pop(oldest) for oldest in list(islice(self.table, EVICTED))]
 
     def forget(self, topic: bytes) -> R | None:
         """Forget the route of one Topic Name and return it, for the caller to mark."""

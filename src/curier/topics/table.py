@@ -6,8 +6,9 @@ without its literal levels: for ``/+//#``, the shape of ``site/+/state/#``, the 
 turned into the one filter of that shape that can match it, and looked up. Millions of filters have a handful
 of shapes, so finding them costs the same however many they are.
 
-The shapes are strangers' choice, so only the first ``MOST_SHAPES`` are kept so; filters of any further shape
-go to a tree of levels. Spec: section 4.7.
+A shape that cannot match a name because of its number of levels costs that name nothing. The shapes are
+strangers' choice, so only the first ``MOST_SHAPES`` of each kind are kept so; filters of any further shape go
+to a tree of levels. Spec: section 4.7.
 """
 
 from __future__ import annotations
@@ -21,8 +22,14 @@ from curier.topics.tree import Subscriber, SubscriptionTree, collect, drop, get,
 
 S = TypeVar("S", bound=Subscriber)
 
-MOST_SHAPES: Final = 16  # each costs a look-up for every Topic Name that is not in the route cache
+MOST_SHAPES: Final = 16  # of a kind: each costs a look-up for Topic Names that are not in the route cache
+MOST_STEMS: Final = 128  # shapes without '+', of which there is one for each depth
 PARTS: Final = 64  # dicts that the filters are divided among: growing one of them takes a pause
+
+
+# Kinds of shapes: those that end in '#'; all others are of one kind for each number of levels.
+OPEN: Final = -1  # with '+'
+STEM: Final = -2  # without
 
 
 @final
@@ -53,6 +60,13 @@ class Shape:
         return b"/".join(wanted)
 
 
+def kind_of(levels: list[bytes]) -> int:
+    """The kind of shape that a filter of these levels has."""
+    if levels[-1] != b"#":
+        return len(levels)
+    return OPEN if b"+" in levels else STEM
+
+
 def shape_of(levels: list[bytes]) -> bytes:
     """The name of a shape: the filter with every literal level emptied."""
     return b"/".join([level if level == b"+" or level == b"#" else b"" for level in levels])
@@ -71,7 +85,7 @@ class SubscriptionTable(Generic[S]):
     def __init__(self, most_shapes: int = MOST_SHAPES) -> None:
         self._most_shapes = most_shapes
         self._parts: list[dict[bytes, Subscriber]] = [{} for _ in range(PARTS)]
-        self._shapes: dict[bytes, Shape] = {}
+        self._shapes: dict[int, dict[bytes, Shape]] = {}  # by kind, then by name
         self._tree: SubscriptionTree[S] = SubscriptionTree()  # filters of all other shapes
         self._size = 0
 
@@ -130,12 +144,16 @@ class SubscriptionTable(Generic[S]):
             collect(place, found)
         if self._shapes:
             levels = topic.split(b"/")
-            for shape in self._shapes.values():
-                wanted = shape.filter_for(levels)
-                if wanted:
-                    place = self._parts[hash(wanted) & (PARTS - 1)].get(wanted)
-                    if place is not None:
-                        collect(place, found)
+            for kind in (len(levels), OPEN, STEM):
+                shapes = self._shapes.get(kind)
+                if shapes is None:
+                    continue
+                for shape in shapes.values():
+                    wanted = shape.filter_for(levels)
+                    if wanted:
+                        place = self._parts[hash(wanted) & (PARTS - 1)].get(wanted)
+                        if place is not None:
+                            collect(place, found)
         if not self._tree.is_empty():
             found.extend(self._tree.match(topic))
         return cast(list[S], found)
@@ -145,18 +163,27 @@ class SubscriptionTable(Generic[S]):
         if not self._tree.is_empty() and self._tree.has(topic_filter):
             return False
         levels = topic_filter.split(b"/")
+        kind = kind_of(levels)
         name = shape_of(levels)
-        shape = self._shapes.get(name)
+        shapes = self._shapes.get(kind)
+        shape = shapes.get(name) if shapes is not None else None
         if shape is None:
-            if len(self._shapes) >= self._most_shapes:
+            if shapes is None:
+                shapes = self._shapes[kind] = {}
+            elif len(shapes) >= (MOST_STEMS if kind == STEM else self._most_shapes):
                 return False
-            shape = self._shapes[name] = Shape(levels)
+            shape = shapes[name] = Shape(levels)
         shape.count += 1
         return True
 
     def _leave_shape(self, topic_filter: bytes) -> None:
-        name = shape_of(topic_filter.split(b"/"))
-        shape = self._shapes[name]
+        levels = topic_filter.split(b"/")
+        kind = kind_of(levels)
+        name = shape_of(levels)
+        shapes = self._shapes[kind]
+        shape = shapes[name]
         shape.count -= 1
         if not shape.count:
-            del self._shapes[name]
+            del shapes[name]
+            if not shapes:
+                del self._shapes[kind]

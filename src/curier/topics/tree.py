@@ -121,8 +121,11 @@ class SubscriptionTree(Generic[S]):
     A filter is well formed (``filters.check_topic_filter``) and not shared (``filters.split_shared`` first).
     ``add``, ``remove`` and ``get`` cost O(levels) however many others subscribe with the same filter.
 
+    ``match`` visits at most one node for each way of putting '+' into the levels of the name, so up to
+    2 ** (N + 1) where filters have N levels before '#'; whoever takes filters from strangers bounds these.
+
     ``nodes`` counts the levels that the filters need, shared beginnings once: a filter of many levels is
-    small on the wire and large in memory, up to 350 bytes a node, so whoever limits memory counts these too.
+    small on the wire and large in memory, up to 350 bytes a node.
     """
 
     __slots__ = ("_root", "nodes")
