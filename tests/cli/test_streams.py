@@ -92,6 +92,17 @@ def test_clients(
     assert (result.returncode, result.stdout, result.stderr) == (code, out, said)
 
 
+@pytest.mark.parametrize("locale", ["", "LC_ALL=C", "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0"])
+def test_any_locale(shell: Shell, curier: Curier, broker: BrokerThread, locale: str) -> None:
+    topic = f"test/{uuid.uuid4().hex}/\N{LATIN SMALL LETTER O WITH DIAERESIS}"
+    words = ["-t", topic, "-p", broker.port]
+    assert shell(f'{locale} "$@"', "pub", *words, "-m", "\N{SNOWMAN}", "-r", "-q", 1).returncode == 0
+    result = shell(f'{locale} "$@"', "sub", *words, "-C", 1, "-F", "%t %p %l", "-W", 20)
+    assert (result.returncode, result.stdout) == (0, f"{topic} \N{SNOWMAN} 3\n")
+    wrong = shell(f'{locale} "$@"', "pub", "-t", "\N{SNOWMAN}#", "-m", "x")
+    assert (wrong.returncode, "Error: -t '\N{SNOWMAN}#'" in wrong.stderr) == (2, True)
+
+
 def test_nothing_is_opened_in_the_place_of_a_closed_stream(shell: Shell, tmp_path: Path) -> None:
     """Or what is printed would go to whoever is connected there."""
     opened = tmp_path / "opened"

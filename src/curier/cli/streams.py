@@ -77,7 +77,8 @@ class _Stderr(io.FileIO):
 
 
 def prepare() -> None:
-    """Make the standard streams of this process such that they can be told apart, whatever is behind them.
+    """Make the standard streams of this process such that they can be told apart, whatever is behind them,
+    and its words such that they are text.
 
     Where one is closed, its number would be given to the next thing that is opened, a connection for
     instance. What is put there fails as a closed one does, but for standard error.
@@ -89,6 +90,8 @@ def prepare() -> None:
             os.open(os.devnull, how)  # gets the lowest number that is free, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))
+    if sys.getfilesystemencoding() == "ascii":  # a locale of no use, such as C: MQTT is UTF-8
+        sys.argv = [os.fsencode(word).decode(errors="surrogateescape") for word in sys.argv]
     sys.stdin = _over(io.BufferedReader(_Stdin(0, "r", closefd=False)), sys.stdin)
     sys.stdout = _over(io.BufferedWriter(_Stdout(1, "w", closefd=False)), sys.stdout)
     sys.stderr = _over(io.BufferedWriter(_Stderr(2, "w", closefd=False)), sys.stderr)
@@ -99,7 +102,7 @@ def _over(buffer: io.BufferedReader | io.BufferedWriter, before: object) -> io.T
     assert isinstance(before, io.TextIOWrapper)
     return io.TextIOWrapper(
         buffer,
-        before.encoding,
+        "utf-8" if before.encoding == "ascii" else before.encoding,
         before.errors,
         line_buffering=before.line_buffering,
         write_through=before.write_through,
