@@ -21,6 +21,7 @@ OF_THE_HOUSE = {
         "on_turn",
         "on_room",
         "message_of",
+        "publish_within",
         "put",
         "holds",
         "outbox",

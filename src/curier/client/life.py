@@ -67,9 +67,9 @@ class Life(Owner):
         self._random = random
         self._told = told
         self._task: asyncio.Task[None] | None = None
-        self._shut_down = asyncio.Event()
+        self._shut_down: asyncio.Future[None] = self.loop.create_future()
         self._is_durable = False
-        self._tolerated: set[tuple[str, str]] = set()  # servers and the rules they break
+        self._tolerated: dict[tuple[str, str], None] = {}  # servers and the rules they break
         self._claim_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -86,7 +86,11 @@ class Life(Owner):
     @property
     def has_ended(self) -> bool:
         """Is everything over, closed and released?"""
-        return self._shut_down.is_set()
+        return self._shut_down.done()
+
+    def _ended(self) -> None:
+        if not self._shut_down.done():
+            self._shut_down.set_result(None)
 
     # ---- it begins ----
 
@@ -100,7 +104,7 @@ class Life(Owner):
             state = await session.open(settings.client_id)
         except BaseException:
             self.is_closing = True
-            self._shut_down.set()
+            self._ended()
             raise
         self._is_durable = state.journal is not None
         disk = session if self._is_durable else None
@@ -143,7 +147,7 @@ class Life(Owner):
         """End everything, once; who comes second waits for the first."""
         if self.is_closing or not self.is_open:
             self.is_closing = True
-            await self._shut_down.wait()
+            await asyncio.shield(self._shut_down)
             return
         self.is_closing = True
         if self._claim_timer is not None:
@@ -177,7 +181,7 @@ class Life(Owner):
             try:
                 await self.session.close()
             finally:
-                self._shut_down.set()
+                self._ended()
 
     def on_failure(self, error: MqttError) -> None:
         """The keeper has given up."""
@@ -197,7 +201,7 @@ class Life(Owner):
     def forked(self, error: MqttError) -> None:
         """This process is a fork: nothing of it belongs here, and what waits would wait for ever."""
         self._is_durable = False
-        self._shut_down.set()
+        self._ended()
         self.is_closing = True
         if self.is_open and self.error is None:
             self.error = error
@@ -260,7 +264,7 @@ class Life(Owner):
     def on_tolerated(self, link: Link, event: core_events.Tolerated) -> None:
         """The server breaks a rule, and no harm comes of it: said once for each rule and server."""
         if (link.server, event.statement) not in self._tolerated:
-            self._tolerated.add((link.server, event.statement))
+            self._tolerated[link.server, event.statement] = None
             log.warning("%s: %s [%s]; it is taken so", link.name, event.message, event.statement)
 
     def _give_up(self, outgoing: OutgoingFlow, entry: Outgoing, error: ConnectionLost) -> None:

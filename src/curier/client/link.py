@@ -118,6 +118,39 @@ class Link(asyncio.Protocol):
     ``accepted`` is done with CONNACK, or with the error instead of it; ``closed`` when the transport is.
     """
 
+    __slots__ = (  # so many names in a dict would take a fourth of an idle client
+        "_answering",
+        "_authentication",
+        "_chunks",
+        "_is_closing",
+        "_is_late",
+        "_is_met",
+        "_reauthenticated",
+        "_taken",
+        "_timer",
+        "_timer_at",
+        "_waited",
+        "accepted",
+        "allowed_bytes",
+        "clock",
+        "closed",
+        "connection",
+        "error",
+        "is_paused",
+        "is_scheduled",
+        "is_stranger",
+        "loop",
+        "most_waiting",
+        "name",
+        "now",
+        "on_message",
+        "on_published",
+        "owner",
+        "server",
+        "transport",
+        "unwritten",
+    )
+
     def __init__(
         self,
         owner: Owner,

@@ -40,19 +40,19 @@ class Names:
     def __init__(self) -> None:
         self.known: dict[int, None] = {}  # all that were asked for, the newest last
         self._of_filter: dict[str, set[int]] = {}  # those that a subscription may have at the server
-        self._chosen: set[int] = set()
+        self._chosen: dict[int, None] = {}
 
     def choose(self, filters: tuple[str, ...]) -> int:
         """An identifier for a stream with these Topic Filters, unlike that of any other stream."""
         number = crc32("\0".join(filters).encode())
         while (identifier := OWN | number & 0x00FF_FFFF) in self._chosen:
             number += 1
-        self._chosen.add(identifier)
+        self._chosen[identifier] = None
         return identifier
 
     def release(self, identifier: int) -> None:
         """The stream that had it is closed."""
-        self._chosen.discard(identifier)
+        self._chosen.pop(identifier, None)
 
     def asked(self, identifier: int, filters: tuple[str, ...]) -> None:
         """A SUBSCRIBE with this identifier is sent."""

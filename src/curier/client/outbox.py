@@ -51,6 +51,8 @@ KEPT: Final = 96
 MOST_WOKEN: Final = 1000
 """Of those who wait for room, at a time."""
 
+NOBODY: Final[deque[asyncio.Future[None]]] = deque()  # waits; a deque of its own is not small
+
 LIMITS_OF_SERVERS: Final = (PACKET_TOO_LARGE, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED)
 
 
@@ -198,7 +200,7 @@ class Outbox:
         self.most_bytes = settings.offline_bytes
         self.error: MqttError | None = None  # nothing is accepted any more
         self.waiters: dict[Outgoing, Waiter] = {}
-        self._for_room: deque[asyncio.Future[None]] = deque()
+        self._for_room = NOBODY
         self._for_idle: list[asyncio.Future[None]] = []
 
     def send(self, message: ApplicationMessage, is_one_of_many: bool = False) -> Outgoing | None:
@@ -273,6 +275,8 @@ class Outbox:
         has_waited = False
         while (self._for_room and not has_waited) or not self.has_room(message):
             future = self.link.loop.create_future()
+            if self._for_room is NOBODY:
+                self._for_room = deque()
             if has_waited:
                 self._for_room.appendleft(future)
             else:

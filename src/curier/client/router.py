@@ -9,7 +9,6 @@ everybody else's answers still come through.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -75,7 +74,7 @@ class Router:
         """``disk`` is the session where it outlives the program, until the client is over."""
         self.disk = disk
         self.deliveries: dict[int, Owed] = {}  # by Packet Identifier, on the connection there is
-        self.unclaimed: deque[tuple[Publish, Owed]] = deque()  # nobody has subscribed to them yet
+        self.unclaimed: list[tuple[Publish, Owed]] = []  # nobody has subscribed to them yet
         self.holds = False  # do such messages wait?
         self.unclaimed_dropped = 0
         self._told = told
@@ -95,7 +94,7 @@ class Router:
             self._tree.add(bare_filter(place.topic_filter).encode(), place)
             places.append(place)
         self._routes.clear()
-        waiting, self.unclaimed = self.unclaimed, deque()
+        waiting, self.unclaimed = self.unclaimed, []
         for publish, delivery in waiting:
             if receiver in self._choose(self._find(publish.topic), publish, False):
                 delivery.missing = 1
@@ -226,7 +225,7 @@ class Router:
     def drop_unclaimed(self) -> None:
         """Nobody has come for what waits."""
         self.holds = False
-        waiting, self.unclaimed = self.unclaimed, deque()
+        waiting, self.unclaimed = self.unclaimed, []
         self.unclaimed_dropped += len(waiting)
         if waiting:
             self._told(len(waiting))

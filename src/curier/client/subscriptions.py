@@ -30,6 +30,9 @@ MOST_ASKED: Final = 256
 """Requests without an answer at a time."""
 
 
+NOTHING: Final[deque[Receiver | list[str]]] = deque()  # to ask for; a deque of its own is not small
+
+
 class Opening:
     """A subscription that is asked for; several may wait for it, and it is over when none does any more."""
 
@@ -75,14 +78,14 @@ class Subscriptions:
         self._receivers: dict[Receiver, None] = {}  # in the order of their opening
         self._users: dict[str, dict[Receiver, None]] = {}  # by Topic Filter
         self._overlaps: Overlaps[Receiver] = Overlaps()
-        self._confirmed: set[Receiver] = set()  # by a SUBACK in the session there is
+        self._confirmed: dict[Receiver, None] = {}  # by a SUBACK in the session there is
         self._renaming: dict[
             Receiver, int
         ] = {}  # Packet Identifier of the SUBSCRIBE that names it, 0: not sent
         self._opening: dict[Receiver, Opening] = {}
         # Filters to unsubscribe from, no answer yet, and the User Properties that go with them.
         self._unwanted: dict[str, list[tuple[str, str]]] = {}
-        self._todo: deque[Receiver | list[str]] = deque()  # to be asked for: SUBSCRIBE or UNSUBSCRIBE
+        self._todo = NOTHING  # to be asked for: SUBSCRIBE or UNSUBSCRIBE
         self._asked: dict[int, Receiver] = {}  # by Packet Identifier
         self._leaving: dict[int, list[str]] = {}
         self._left: list[asyncio.Future[None]] = []  # who waits until nothing is unwanted
@@ -163,7 +166,7 @@ class Subscriptions:
         """Nothing for ``receiver`` any more; unsubscribe from what no other uses."""
         del self._receivers[receiver]
         self._opening.pop(receiver, None)
-        self._confirmed.discard(receiver)
+        self._confirmed.pop(receiver, None)
         self._renaming.pop(receiver, None)
         for topic_filter in receiver.topic_filters:
             self._overlaps.remove(bare_filter(topic_filter), receiver)
@@ -228,13 +231,12 @@ class Subscriptions:
                 self._has_ended(topic_filter, 0)
         elif link.connection.version == MQTT_31:  # whose CONNACK cannot say that the session is present
             self._confirmed.clear()
-        self._todo.clear()
-        if self._unwanted:
-            self._todo.append(list(self._unwanted))
+        todo: list[Receiver | list[str]] = [list(self._unwanted)] if self._unwanted else []
         # What had no answer yet is asked for as if for the first time.
         self._renaming = {receiver: 0 for receiver in self._renaming if receiver in self._confirmed}
-        wanting = self._receivers.keys() - self._confirmed | self._renaming.keys()
-        self._todo.extend([receiver for receiver in self._receivers if receiver in wanting])
+        wanting = self._receivers.keys() - self._confirmed.keys() | self._renaming.keys()
+        todo += [receiver for receiver in self._receivers if receiver in wanting]
+        self._todo = deque(todo) if todo else NOTHING
         self._pump()
 
     def lost(self) -> None:
@@ -268,7 +270,7 @@ class Subscriptions:
                 return
         receiver.granted = tuple([QoS(code) for code in event.reason_codes])
         receiver.is_open = True
-        self._confirmed.add(receiver)
+        self._confirmed[receiver] = None
         if self._renaming.get(receiver) == event.packet_id:
             del self._renaming[receiver]
         opening = self._opening.pop(receiver, None)
@@ -321,6 +323,8 @@ class Subscriptions:
 
     def _ask(self, request: Receiver | list[str]) -> None:
         if self.link.is_connected:
+            if self._todo is NOTHING:
+                self._todo = deque()
             self._todo.append(request)
             self._pump()
 

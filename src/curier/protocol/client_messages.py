@@ -55,6 +55,9 @@ class PendingAck:
         self.data: bytes | None = None  # the PUBACK or PUBREC, once its reader has acknowledged
 
 
+NO_ACKS: Final[deque[PendingAck]] = deque()  # of a connection that rests; see ``session.outgoing``
+
+
 class ClientMessages(Connection):
     """Messages of one client. The attributes are set from CONNECT, CONNACK and by ``ClientConnection``."""
 
@@ -81,7 +84,7 @@ class ClientMessages(Connection):
         self.maximum_qos: int = 2
         self.retain_available: bool = True
         self.pending_acks: dict[int, PendingAck] = {}
-        self.acks_in_order: deque[PendingAck] = deque()  # the same, in the order of receiving
+        self.acks_in_order: deque[PendingAck] = NO_ACKS  # the same, in the order of receiving
         self.events: list[Event] = []
         self.reason_string: str = ""  # of the acknowledgement that is being worked on
         self.taken_with: dict[int, int] = {}  # Reason Codes of PUBREC that are no refusal and not 0
@@ -390,6 +393,8 @@ class ClientMessages(Connection):
         pending.excess = excess
         if self.manual_acks:
             self.pending_acks[packet_id] = pending
+            if self.acks_in_order is NO_ACKS:
+                self.acks_in_order = deque()
             self.acks_in_order.append(pending)
         else:
             self._take(pending)
