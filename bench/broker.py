@@ -96,6 +96,7 @@ class Run:
             outputs = [(connection, connection.take_output()) for connection in core.take_dirty()]
             took += time.perf_counter() - begin
             self.count += BATCH
+            assert core.take_faults() == []
             while outputs:
                 answers = [(connection, acknowledge(data, self)) for connection, data in outputs]
                 begin = time.perf_counter()

@@ -56,7 +56,7 @@ FLOORS: dict[str, list[str]] = {
         # plain things that know no client
         *("options", "deadlines", "layouts"),
         # the data model, and what names it
-        *("model", "effects", "hooks", "routing", "state"),
+        *("model", "faults", "effects", "hooks", "routing", "state"),
         # one connection: what is told of it, what it may do, what it is sent
         *("telling", "lanes", "permissions", "output"),
         # messages

@@ -19,7 +19,7 @@ from typing import Self, cast
 from curier.auth.base import Action, AllowAnonymous, Authenticator, Authorizer, Credentials, Verdict
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
-from curier.broker.hooks import Hook
+from curier.broker.hooks import Hook, check_hook
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
 from curier.codec.properties import Properties
@@ -460,6 +460,7 @@ def _hooks(hooks: object) -> list[Hook]:
         if hook is None:
             raise TypeError("hooks: expected curier.Hook objects; got None")
         _expect("hooks", hook, Hook, "curier.Hook objects")
+        check_hook(hook)
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
+from curier.broker.faults import Fault
 from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.codec import packets as p
@@ -49,6 +50,8 @@ class Net:
         self.questions: list[Effect] = []
         self.batches: list[Commit] = []
         self.records: list[Record] = []
+        self.takes_faults = False  # or they are raised out of the turn
+        self.faults: list[Fault] = []
         self.core = BrokerCore(
             options if options is not None else quiet(),
             self.now,
@@ -123,6 +126,10 @@ class Net:
                 core.written(connection, len(data), 0, self.now)
             for connection in closing:
                 self._clients[connection].closed = True
+            for fault in core.take_faults():
+                if not self.takes_faults:
+                    raise fault.error
+                self.faults.append(fault)
             if core.has_more_work():
                 core.continue_work(self.now)
             elif not effects and not dirty:

@@ -90,6 +90,7 @@ class Lane:
                 data = connection.take_output()
                 self.output[self.connections.index(connection)] += data
                 core.written(connection, len(data), 0, now)
+            assert core.take_faults() == []
             if core.has_more_work():
                 core.continue_work(now)
             elif not effects and not dirty:

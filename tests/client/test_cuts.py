@@ -58,6 +58,7 @@ class Broker:
             end = self.ends[connection.number]
             data = connection.take_output()
             self.loop.call_soon(end.deliver, data)
+        assert self.core.take_faults() == []
 
 
 class End(asyncio.Transport):

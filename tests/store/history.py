@@ -60,6 +60,7 @@ class History:
             for connection in core.take_dirty():
                 assert isinstance(connection, BrokerConnection)
                 self.read(connection, connection.take_output())
+        assert core.take_faults() == []
 
     def forget(self, connection: BrokerConnection) -> None:
         for client_id, other in list(self.connections.items()):

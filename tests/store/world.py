@@ -85,6 +85,8 @@ class World:
             if connection in peers:
                 peers[connection].from_broker += data
             self.core.written(connection, len(data), 0, self.now)
+        for fault in self.core.take_faults():
+            raise fault.error
         for connection in closing:
             if connection in peers:
                 peer = peers[connection]

@@ -237,6 +237,8 @@ class Network:
                 core.written(connection, len(data), 0, self.now)
             for connection in closing:
                 self._clients[connection].closed = True
+            for fault in core.take_faults():
+                raise fault.error
             if core.has_more_work():
                 core.continue_work(self.now)
             elif not effects and not dirty:

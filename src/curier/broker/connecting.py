@@ -273,9 +273,11 @@ def welcome(broker: BrokerState, connection: BrokerConnection, is_present: bool,
     if connection.state == CLOSED or session is None or packet is None:
         return
     options = broker.options
+    connection.send(encode(_connack(broker, connection, packet, is_present), packet.version))
     session.arriving = None
     session.connection = connection
     connection.state = CONNECTED
+    broker.statistics.connected += 1
     connection.maximum_qos = options.maximum_qos
     connection.retain_available = options.retain_available
     connection.max_packet_size = options.max_packet_size
@@ -291,11 +293,9 @@ def welcome(broker: BrokerState, connection: BrokerConnection, is_present: bool,
                 connection.outgoing_alias_maximum = maximum
                 connection.topic_aliases = {}
     connection.keep_alive = _keep_alive(broker, packet) * 1.5
-    connection.send(encode(_connack(broker, connection, packet, is_present), packet.version))
     if connection.authentication_method is None:
         connection.connect = None  # re-authentication is the only thing that needs it again
     statistics = broker.statistics
-    statistics.connected += 1
     statistics.connected_maximum = max(statistics.connected_maximum, statistics.connected)
     watches.keep_alive(broker, connection, now)
     session.outgoing.open(min(client_quota, options.max_inflight), options.max_inflight_bytes)
@@ -399,9 +399,13 @@ def ended(
     broker.effects.append(Close(connection))
     broker.connections.pop(connection.number, None)
     watches.stop(broker, connection)
-    session = connection.server_session
-    if session is not None:
-        keeping.leave(broker, session, connection, now)
     if was_connected:
         broker.statistics.connected -= 1
+    session = connection.server_session
+    if session is not None:
+        try:
+            keeping.leave(broker, session, connection, now)
+        except Exception as error:
+            broker.faults.note(f"leaving the session of {session.client_id!r}", error)
+    if was_connected:
         telling.disconnected(broker, connection, reason_code, why)

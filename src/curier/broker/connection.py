@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from curier.broker import connecting, delivery, publishing, stalling, subscribing, telling
+from curier.broker import connecting, delivery, keeping, publishing, stalling, subscribing, telling
 from curier.broker.fast_lane import fast_lane
 from curier.broker.fetching import send_retained
 from curier.broker.model import BrokerConnection
@@ -14,7 +14,7 @@ from curier.codec.packets import Auth, Connect, Disconnect, Subscribe, Unsubscri
 from curier.codec.publish import IncomingPublish
 from curier.codec.subscribe import parse_subscribe
 from curier.errors import ProtocolError
-from curier.protocol.connection import CLOSED, CONNECTED
+from curier.protocol.connection import CLOSED, CONNECTED, NO_HELD
 from curier.session.outgoing import Outgoing
 
 
@@ -39,6 +39,36 @@ class ServedConnection(BrokerConnection):
         self.has_permissions = broker.asks_authorization
         self.routes = [{}, {}, {}] if self.has_permissions else broker.open_routes
         self.generation = broker.router.cache.generation
+
+    # ---- entries: what is raised stays here, and costs this client (``faults``) ----
+
+    def receive(self, chunk: bytes, now: float) -> None:
+        """Bytes came, in a chunk of any size."""
+        try:
+            super().receive(chunk, now)
+        except Exception as error:
+            self.broker.faults.met("working on what came", error, self)
+        if self.broker.faults.is_due:
+            keeping.settle(self.broker, now)
+
+    def take_output(self) -> bytes:
+        """Everything to be written now, as one piece; the connection is clean afterwards."""
+        session = self.server_session
+        if session is not None and session.retained_sends:
+            try:
+                send_retained(self.broker, session, self, self.now)
+            except Exception as error:
+                self.broker.faults.met("sending retained messages", error, self)
+            if self.broker.faults.is_due:
+                keeping.settle(self.broker, self.now)
+        output = self.output
+        self.is_dirty = False
+        if len(output) == 1:
+            data = output[0]
+        else:
+            data = b"".join(output)
+        output.clear()
+        return data
 
     # ---- packets in (ServerConnection) ----
 
@@ -98,35 +128,30 @@ class ServedConnection(BrokerConnection):
             self.is_kept = True
             self.broker.holding.append(self)
 
-    def take_output(self) -> bytes:
-        """Everything to be written now, as one piece; the connection is clean afterwards."""
-        session = self.server_session
-        if session is not None and session.retained_sends:
-            send_retained(self.broker, session, self, self.now)
-        output = self.output
-        self.is_dirty = False
-        if len(output) == 1:
-            data = output[0]
-        else:
-            data = b"".join(output)
-        output.clear()
-        return data
-
     # ---- the end ----
 
     def fail(self, error: ProtocolError, now: float) -> None:
         telling.broke_rule(self.broker, self, error)
         super().fail(error, now)
 
+    def send_disconnect(self, reason_code: int, why: str, reference: str | None) -> None:
+        if self.broker.hooks.depth:  # a hook asks for it: what is going on goes first
+            self.broker.faults.end_soon(self, reason_code, why)
+        else:
+            super().send_disconnect(reason_code, why, reference)
+
     def end(self, reason_code: int, why: str, now: float) -> None:
         """The Network Connection is over, whoever ended it; once."""
         if self.state == CLOSED:
+            return
+        if self.broker.hooks.depth:
+            self.broker.faults.end_soon(self, reason_code, why)
             return
         was_connected = self.state == CONNECTED
         self.state = CLOSED
         self.paused = False
         self.is_fast = False
-        self.held.clear()
+        self.held = NO_HELD
         self._tail = []
         self._tail_size = 0
         connecting.ended(self.broker, self, was_connected, reason_code, why, now)

@@ -7,18 +7,21 @@
     for connection in core.take_dirty(): ...          # write ``connection.take_output()``, tell ``written``
     core.detach(connection, now)                      # when the network has closed it
 
-Nothing here blocks, awaits or reads a clock; ``now`` never goes back. One thread only.
+Nothing here blocks, awaits or reads a clock; ``now`` never goes back. One thread only. An error of
+ours or of a hook is not raised: it costs the client it was met with, and ``take_faults`` tells of it.
 """
 
 from __future__ import annotations
 
 from typing import Final, cast, final
 
-from curier.broker import connecting, output, permissions, publishing, watches
+from curier.broker import connecting, keeping, output, permissions, publishing, watches
 from curier.broker.connection import ServedConnection
+from curier.broker.deadlines import Deadline
 from curier.broker.effects import Answer, Authenticate, Authorize, Commit, Effect
+from curier.broker.faults import Fault, name_of
 from curier.broker.fetching import FETCHED_PER_TURN
-from curier.broker.hooks import Hook
+from curier.broker.hooks import MOST_NESTED, Hook
 from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.options import Options
@@ -78,8 +81,17 @@ class BrokerCore(BrokerState):
 
     def detach(self, connection: BrokerConnection, now: float) -> None:
         """The network has closed a connection; harmless where the core had closed it already."""
-        connection.end(0x80, "the client closed the connection without DISCONNECT", now)
+        try:
+            connection.end(0x80, "the client closed the connection without DISCONNECT", now)
+        except Exception as error:
+            self.faults.note(f"ending the connection of {name_of(connection)}", error)
         connection.output.clear()
+        self._settle(now)
+
+    def give_up(self, connection: BrokerConnection, where: str, error: Exception, now: float) -> None:
+        """The driver has met an error with a connection, which ends (0x83). ``where`` is for people."""
+        self.faults.met(where, error, connection)
+        self._settle(now)
 
     def take_dirty(self) -> list[BrokerConnection]:
         """Connections with output, each once; the next turn starts with none."""
@@ -90,7 +102,11 @@ class BrokerCore(BrokerState):
 
     def written(self, connection: BrokerConnection, sent: int, unsent: int, now: float) -> None:
         """The network has taken ``sent`` bytes; ``unsent`` bytes still wait in the driver."""
-        output.written(self, connection, sent, unsent, now)
+        try:
+            output.written(self, connection, sent, unsent, now)
+        except Exception as error:
+            self.faults.met("sending on what waited", error, connection)
+        self._settle(now)
 
     # ---- time, and work put off ----
 
@@ -101,6 +117,21 @@ class BrokerCore(BrokerState):
     def deadline_reached(self, now: float) -> None:
         """Do what is due; at most a bounded part of it, so look at ``next_deadline`` again."""
         self.deadlines.run(now, DEADLINES_PER_TURN)
+        if self.deadlines.failures:
+            failures = self.deadlines.failures
+            self.deadlines.failures = []
+            for deadline, error in failures:
+                self._failed(deadline, error, now)
+        self._settle(now)
+
+    def _failed(self, deadline: Deadline, error: Exception, now: float) -> None:
+        self.faults.note(f"a deadline has failed: {type(deadline).__name__}", error)
+        try:
+            again = deadline.failed(error, now)
+            if again > now:
+                self.deadlines.add(deadline, again)
+        except Exception as another:
+            self.faults.note("and what was to become of it has failed, too", another)
 
     def has_more_work(self) -> bool:
         """Is there work left that was put off to let others have their turn? Then call ``continue_work``
@@ -115,7 +146,11 @@ class BrokerCore(BrokerState):
         for connection in batch:
             connection.is_continued = False
             connection.now = now
-            connection.pump(now)
+            try:
+                connection.pump(now)
+            except Exception as error:
+                self.faults.met("sending on what waited", error, connection)
+        self._settle(now)
 
     # ---- effects, and their answers ----
 
@@ -134,6 +169,15 @@ class BrokerCore(BrokerState):
 
     def resume(self, effect: Effect, answer: Answer, now: float) -> None:
         """Answer ``Authenticate`` or ``Authorize``; the connection goes on with the bytes that waited."""
+        if not isinstance(effect, (Authenticate, Authorize)):
+            return
+        try:
+            self._resume(effect, answer, now)
+        except Exception as error:
+            self.faults.met("going on with the answer to a question", error, effect.connection)
+        self._settle(now)
+
+    def _resume(self, effect: Authenticate | Authorize, answer: Answer, now: float) -> None:
         if isinstance(effect, Authorize):
             connection = effect.connection
             if connection.state == CLOSED:
@@ -145,7 +189,7 @@ class BrokerCore(BrokerState):
                 connection.now = now
                 connecting.admit(self, connection, now)
             connection.proceed(now)
-        elif isinstance(effect, Authenticate):
+        else:
             connection = effect.connection
             if connection.state == CLOSED:
                 return
@@ -161,12 +205,19 @@ class BrokerCore(BrokerState):
         holding = self.holding
         self.holding = []
         for connection in holding:
-            self._release(connection, batch, now)
+            try:
+                self._release(connection, batch, now)
+            except Exception as error:
+                self.faults.met("sending what waited for the disk", error, connection)
         arrivals = self.arrivals
         self.arrivals = [arrival for arrival in arrivals if arrival.batch > batch]
         for arrival in arrivals:
             if arrival.batch <= batch and arrival.connection.state != CLOSED:
-                self._let_in(arrival, now)
+                try:
+                    self._let_in(arrival, now)
+                except Exception as error:
+                    self.faults.met("letting a client in", error, arrival.connection)
+        self._settle(now)
 
     def _release(self, connection: BrokerConnection, batch: int, now: float) -> None:
         """Send what a connection has held for the batch."""
@@ -181,9 +232,9 @@ class BrokerCore(BrokerState):
         connection = arrival.connection
         connection.paused = False
         connection.now = now
+        self.welcomed.append(connection)
         connecting.welcome(self, connection, arrival.is_present, now)
         connection.proceed(now)
-        self.welcomed.append(connection)
 
     def take_welcomed(self) -> list[BrokerConnection]:
         """Connections that were paused for the journal, or for room in a queue, and may go on."""
@@ -202,16 +253,27 @@ class BrokerCore(BrokerState):
     # ---- from whoever runs the broker ----
 
     def publish(self, message: ApplicationMessage, sender: ServerSession | None, now: float) -> str:
-        """Publish ``message`` as the broker, or for ``sender``; plain words where that cannot be."""
-        return publishing.publish(self, message, sender, now)
+        """Publish ``message`` as the broker, or for ``sender``; plain words where that cannot be.
+
+        A hook may publish, too, there and then. So may a hook that is called because of that; and then no
+        further, or a hook on dropped messages that publishes one which is dropped would go on for ever.
+        """
+        if self.hooks.depth > MOST_NESTED:
+            return f"{self.hooks.depth} hooks wait for each other: the last may not publish"
+        why = publishing.publish(self, message, sender, now)
+        self._settle(now)
+        return why
 
     def permissions_changed(self) -> None:
         """Forget every remembered permission; each is asked for again when it is needed."""
         for connection in self.connections.values():
-            permissions.forget(self, connection)
+            try:
+                permissions.forget(self, connection)
+            except Exception as error:
+                self.faults.met("forgetting permissions", error, connection)
 
     def add_hook(self, hook: Hook) -> None:
-        """Have ``hook`` told of events from now on."""
+        """Have ``hook`` told of events from now on. Raises ``TypeError`` for what cannot be a hook."""
         self._set_hooks([*self.hooks.all, hook])
 
     def remove_hook(self, hook: Hook) -> None:
@@ -228,5 +290,19 @@ class BrokerCore(BrokerState):
         why = "the broker is stopping"
         for connection in list(self.connections.values()):
             connection.now = now
-            connection.send_disconnect(SERVER_SHUTTING_DOWN, why, None)
-            connection.end(SERVER_SHUTTING_DOWN, why, now)
+            try:
+                connection.send_disconnect(SERVER_SHUTTING_DOWN, why, None)
+                connection.end(SERVER_SHUTTING_DOWN, why, now)
+            except Exception as error:
+                self.faults.met("stopping", error, connection)
+        self._settle(now)
+
+    # ---- errors ----
+
+    def take_faults(self) -> list[Fault]:
+        """Errors that were caught since the last time, to be logged; each has cost what its text says."""
+        return self.faults.take()
+
+    def _settle(self, now: float) -> None:
+        if self.faults.is_due:
+            keeping.settle(self, now)

@@ -31,6 +31,12 @@ class Deadline:
         """Look; returns when to look again, or 0 for never."""
         return 0.0
 
+    def failed(self, error: Exception, now: float) -> float:
+        """``fire`` has raised: see to what depends on it. Returns when to look again, or 0 for never: what
+        fails once is not to fail for ever.
+        """
+        return 0.0
+
 
 @final
 class Deadlines:
@@ -40,6 +46,7 @@ class Deadlines:
         self._heap: list[tuple[float, int, Deadline]] = []
         self._serial: int = 0
         self._void: int = 0  # entries of the heap that count no more
+        self.failures: list[tuple[Deadline, Exception]] = []  # of ``run``, for whoever has called it
 
     def __len__(self) -> int:
         """How many are scheduled."""
@@ -71,7 +78,10 @@ class Deadlines:
         return self._heap[0][0] if self._heap else float("inf")
 
     def run(self, now: float, limit: int) -> None:
-        """Fire what is due, at most ``limit`` deadlines, so that no one waits long; the rest is still due."""
+        """Fire what is due, at most ``limit`` deadlines, so that no one waits long; the rest is still due.
+
+        One that raises is put into ``failures`` and not scheduled again; the others are fired all the same.
+        """
         while self._heap and limit > 0 and self._heap[0][0] <= now:
             _, serial, deadline = heappop(self._heap)
             limit -= 1
@@ -79,6 +89,10 @@ class Deadlines:
                 self._void -= 1
                 continue
             deadline.entry = 0
-            again = deadline.fire(now)
+            try:
+                again = deadline.fire(now)
+            except Exception as error:
+                self.failures.append((deadline, error))
+                continue
             if again:
                 self.add(deadline, again)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from curier.broker import telling
+from curier.broker.faults import MOST_OF_NAME
 from curier.broker.model import BrokerConnection, Member, Receiver, Route, ServerSession, SharedGroup
 from curier.broker.output import send_entry, send_publish, touch
-from curier.broker.queueing import enqueue, has_no_room, take, why_full
+from curier.broker.queueing import enqueue, has_no_room, put, put_back, take, why_full
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50
 from curier.codec.publish import publish_size
@@ -192,24 +193,62 @@ def deliver_to(
 ) -> bool:
     """Send ``message`` to one session, or keep it there until it can be sent.
 
-    False where it should have waited and its queue was full. QoS 0 promises nothing: then it is True.
+    False where it should have waited and its queue was full. QoS 0 promises nothing: then it is True. An
+    error that is met with this receiver costs this receiver: neither the publisher nor the other ones.
     """
     connection = session.connection
     if not qos:
         waits = broker.options.queue_qos0
-        if connection is not None and not (waits and session.outgoing.queue):  # [MQTT-4.6.0-5]
-            if connection.is_congested:
-                telling.dropped(broker, session, message, "the client is too slow")
-            elif not send_publish(broker, connection, message, 0, False, retain, identifiers, 0, now, 0):
-                telling.dropped(broker, session, message, TOO_LARGE)
-        elif waits and (connection is not None or session.expiry_interval):
-            enqueue(broker, session, Outgoing(message, 0, retain, identifiers), now)
+        try:
+            if connection is not None and not (waits and session.outgoing.queue):  # [MQTT-4.6.0-5]
+                if connection.is_congested:
+                    telling.dropped(broker, session, message, "the client is too slow")
+                elif not send_publish(broker, connection, message, 0, False, retain, identifiers, 0, now, 0):
+                    telling.dropped(broker, session, message, TOO_LARGE)
+            elif waits and (connection is not None or session.expiry_interval):
+                enqueue(broker, session, Outgoing(message, 0, retain, identifiers), now)
+        except Exception as error:
+            _blame(broker, session, error)
         return True
     entry = Outgoing(message, qos, retain, identifiers, group)
-    if connection is None or must_wait(session):
-        return enqueue(broker, session, entry, now)
-    session.outgoing.record(entry)
-    transmit(broker, session, connection, entry, now)
+    try:
+        if connection is None or must_wait(session):
+            return enqueue(broker, session, entry, now)
+        session.outgoing.record(entry)
+        transmit(broker, session, connection, entry, now)
+    except Exception as error:
+        _blame(broker, session, error)
+        return _keep(broker, session, entry, now)
+    return True
+
+
+def _blame(broker: BrokerState, session: ServerSession, error: Exception) -> None:
+    """A message could not be sent to ``session``, whose connection pays for it."""
+    where = f"delivering a message to {session.client_id[:MOST_OF_NAME]!r}"
+    connection = session.connection
+    if connection is not None:
+        broker.faults.met(where, error, connection)
+    else:
+        broker.faults.note(where, error)
+
+
+def _keep(broker: BrokerState, session: ServerSession, entry: Outgoing, now: float) -> bool:
+    """See that ``entry``, which could not be sent, is in the session: its publisher is told that it is. False
+    where its queue was full.
+
+    A session that cannot even keep it ends: nothing is promised to it any more, and its client learns that.
+    """
+    outgoing = session.outgoing
+    if outgoing.inflight.get(entry.packet_id) is entry or entry in outgoing.queue:
+        return True
+    try:
+        if not entry.delivery:
+            return enqueue(broker, session, entry, now)
+        put(broker, outgoing, entry)
+    except Exception as error:
+        name = session.client_id[:MOST_OF_NAME]
+        broker.faults.note(f"the session of {name!r} cannot keep a message, and ends", error)
+        broker.faults.lost_a_message(session)
     return True
 
 
@@ -254,7 +293,12 @@ def pump(broker: BrokerState, session: ServerSession, connection: BrokerConnecti
                 outgoing.forget(entry)
                 telling.expired(broker, session, entry.message)
             elif entry.qos:
-                transmit(broker, session, connection, entry, now)
+                try:
+                    transmit(broker, session, connection, entry, now)
+                except Exception:
+                    if not entry.packet_id:
+                        put_back(broker, outgoing, entry)
+                    raise
             else:
                 outgoing.forget(entry)
                 if not send_entry(broker, connection, entry, False, now, 0):

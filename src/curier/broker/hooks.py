@@ -2,18 +2,25 @@
 
 A hook overrides the events it wants. When it is added, each event's hooks are put in one tuple, None where
 there are none, so that an event nobody wants costs one comparison. Hooks are called in the turn and must
-not block. An exception in a hook is the hook's fault and goes to whoever drives the core.
+not block. What a hook raises goes no further than to the call (``Hooks.tell``): it is noted in ``faults``,
+and costs what ``docs/embedding.md`` says.
 """
 
 from __future__ import annotations
 
-from typing import final
+import inspect
+from collections.abc import Callable
+from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
+from curier.broker.faults import Faults, name_of
 from curier.broker.model import BrokerConnection
 from curier.protocol.connection import Connection, Tap
 from curier.session.message import ApplicationMessage
+
+HOOK_FAILED: Final = -1  # in place of a Reason Code: a hook that was asked has not answered
+MOST_NESTED: Final = 2  # hooks that wait for each other, because one of them published something
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -55,25 +62,85 @@ class Hook:
         """One whole Control Packet, in the order of the wire."""
 
 
+EVENTS: Final = {  # with what they are called with
+    "on_connect": ("connection", "session_present"),
+    "on_refuse": ("connection", "reason_code", "why"),
+    "on_disconnect": ("connection", "reason_code", "why"),
+    "on_session_end": ("client_id", "why"),
+    "on_subscribe": ("connection", "topic_filter", "reason_code"),
+    "on_unsubscribe": ("connection", "topic_filter"),
+    "on_publish": ("connection", "message"),
+    "on_drop": ("client_id", "message", "why"),
+    "on_delivered": ("client_id", "message", "reason_code"),
+    "on_packet": ("connection", "is_outgoing", "data", "now"),
+}
+
+
+@final
+class Listener:
+    """One event of one hook. Its result is taken as whatever it is: both forms of curier see the same."""
+
+    __slots__ = ("call", "name")
+
+    def __init__(self, hook: Hook, event: str) -> None:
+        self.call: Callable[..., object] = getattr(hook, event)
+        self.name: str = f"{type(hook).__name__}.{event}"
+
+
+Listeners = tuple[Listener, ...]
+
+
+def check_hook(hook: object) -> None:
+    """Raise ``TypeError`` for what cannot be a hook: another class, or events that cannot be called as they
+    are. So a slip is known when the hook is added, not when the first client comes.
+    """
+    if not isinstance(hook, Hook):
+        raise TypeError(f"a hook is an object of a subclass of Hook, not {hook!r}")
+    for event, parameters in EVENTS.items():
+        own = getattr(Hook, event)
+        if getattr(type(hook), event) is own:
+            continue
+        name = f"{type(hook).__name__}.{event}"
+        method: object = getattr(hook, event)
+        if not callable(method):
+            raise TypeError(f"{name} cannot be called: it is {method!r}")
+        if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+            raise TypeError(f"{name} is a coroutine function: hooks cannot wait, so it has to be a plain one")
+        if inspect.isgeneratorfunction(method):
+            raise TypeError(f"{name} is a generator function: it would do nothing when it is called")
+        try:
+            signature = inspect.signature(method)
+        except (TypeError, ValueError):  # of something that does not say
+            continue
+        try:
+            signature.bind(*parameters)
+        except TypeError as error:
+            raise TypeError(f"{name} must take ({', '.join(parameters)}): {error}") from None
+
+
 @final
 class Hooks:
     """The hooks of a broker, by event."""
 
-    def __init__(self) -> None:
+    def __init__(self, faults: Faults) -> None:
+        self.faults: Faults = faults
+        self.depth: int = 0  # calls of hooks that are going on, each within the last
         self.all: list[Hook] = []
-        self.connect: tuple[Hook, ...] | None = None
-        self.refuse: tuple[Hook, ...] | None = None
-        self.disconnect: tuple[Hook, ...] | None = None
-        self.session_end: tuple[Hook, ...] | None = None
-        self.subscribe: tuple[Hook, ...] | None = None
-        self.unsubscribe: tuple[Hook, ...] | None = None
-        self.publish: tuple[Hook, ...] | None = None
-        self.drop: tuple[Hook, ...] | None = None
-        self.delivered: tuple[Hook, ...] | None = None
-        self.packet: tuple[Hook, ...] | None = None
+        self.connect: Listeners | None = None
+        self.refuse: Listeners | None = None
+        self.disconnect: Listeners | None = None
+        self.session_end: Listeners | None = None
+        self.subscribe: Listeners | None = None
+        self.unsubscribe: Listeners | None = None
+        self.publish: Listeners | None = None
+        self.drop: Listeners | None = None
+        self.delivered: Listeners | None = None
+        self.packet: Listeners | None = None
 
     def set(self, hooks: list[Hook]) -> None:
-        """Replace all hooks."""
+        """Replace all hooks. Raises ``TypeError`` for what cannot be one, and nothing has changed then."""
+        for hook in hooks:
+            check_hook(hook)
         self.all = list(hooks)
         self.connect = self._having("on_connect")
         self.refuse = self._having("on_refuse")
@@ -86,10 +153,60 @@ class Hooks:
         self.delivered = self._having("on_delivered")
         self.packet = self._having("on_packet")
 
-    def _having(self, event: str) -> tuple[Hook, ...] | None:
+    def _having(self, event: str) -> Listeners | None:
         own = getattr(Hook, event)
-        hooks = [hook for hook in self.all if getattr(type(hook), event) is not own]
+        hooks = [Listener(hook, event) for hook in self.all if getattr(type(hook), event) is not own]
         return tuple(hooks) if hooks else None
+
+    def tell(
+        self, listeners: Listeners, connection: BrokerConnection | None, arguments: tuple[object, ...]
+    ) -> None:
+        """Tell all who want to hear of an event. One that raises costs ``connection``, if that is given."""
+        for listener in listeners:
+            self.depth += 1
+            try:
+                result = listener.call(*arguments)
+                if result is not None and hasattr(result, "__await__"):
+                    _close(result)
+                    raise TypeError("it returned something to await, and hooks cannot wait")
+            except Exception as error:
+                self._failed(listener, connection, error)
+            finally:
+                self.depth -= 1
+
+    def _failed(self, listener: Listener, connection: BrokerConnection | None, error: Exception) -> None:
+        if connection is None or connection.is_closed():
+            self.faults.note(f"the hook {listener.name} has failed; nobody pays for it", error)
+        else:
+            self.faults.met(f"the hook {listener.name} has failed", error, connection)
+
+    def ask(
+        self, listeners: Listeners, connection: BrokerConnection | None, message: ApplicationMessage
+    ) -> int:
+        """Ask whether ``message`` may be published: 0, the first refusal, or ``HOOK_FAILED``.
+
+        A hook that raises, or whose answer is neither 0 nor a Reason Code that refuses, has refused.
+        """
+        for listener in listeners:
+            self.depth += 1
+            try:
+                result = listener.call(connection, message)
+                if not isinstance(result, int) or isinstance(result, bool):
+                    _close(result)
+                    raise TypeError(f"it returned {result!r}, not 0 or a Reason Code from 0x80 to 0xFF")
+                if result:
+                    if not 0x80 <= result <= 0xFF:
+                        raise ValueError(f"it returned {result!r}, not 0 or a Reason Code from 0x80 to 0xFF")
+                    return int(result)
+            except Exception as error:
+                whose = "a will" if connection is None else f"a message of {name_of(connection)}"
+                topic = message.topic[:100].decode(errors="replace")
+                text = f"the hook {listener.name} has failed; {whose} on {topic!r} is refused"
+                self.faults.note(text, error)
+                return HOOK_FAILED
+            finally:
+                self.depth -= 1
+        return 0
 
 
 @final
@@ -102,5 +219,10 @@ class HookTap(Tap):
     def packet(self, connection: Connection, is_outgoing: bool, data: bytes, now: float) -> None:
         hooks = self.hooks.packet
         if hooks is not None and isinstance(connection, BrokerConnection):
-            for hook in hooks:
-                hook.on_packet(connection, is_outgoing, data, now)
+            self.hooks.tell(hooks, connection, (connection, is_outgoing, data, now))
+
+
+def _close(result: object) -> None:
+    """Close a coroutine that nobody will wait for, so that Python does not complain of it, too."""
+    if inspect.iscoroutine(result):
+        result.close()

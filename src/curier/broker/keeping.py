@@ -7,11 +7,12 @@ from typing import Final, final
 from curier.broker import subscribing, telling
 from curier.broker.deadlines import Deadline
 from curier.broker.delivery import choose_for, deliver_member
+from curier.broker.faults import name_of
 from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.publishing import publish_will
 from curier.broker.state import BrokerState
 from curier.codec.constants import SESSION_NEVER_EXPIRES
-from curier.session.outgoing import Outgoing, OutgoingFlow
+from curier.session.outgoing import NO_ENTRIES, Outgoing, OutgoingFlow
 from curier.session.records import SessionEnded, SessionSaved, WillRemoved, WillSaved
 
 FORGOTTEN_PER_STEP: Final = 1000  # messages of a session that has ended, before others have their turn
@@ -96,13 +97,12 @@ def leave(broker: BrokerState, session: ServerSession, connection: BrokerConnect
     if session.expiry_interval != SESSION_NEVER_EXPIRES:
         session.ends_at = now + session.expiry_interval
     save_session(session)
-    if session.will is not None:
-        if session.will_delay:
-            session.will_due_at = now + session.will_delay
-            save_will(session)
-        else:
-            publish_will(broker, session, now)
+    if session.will is not None and session.will_delay:
+        session.will_due_at = now + session.will_delay
+        save_will(session)
     watch(broker, session)
+    if not session.will_due_at:
+        publish_will(broker, session, now)
 
 
 def end_session(broker: BrokerState, session: ServerSession, why: str, now: float) -> None:
@@ -147,7 +147,7 @@ class Leftovers(Deadline):
         self.entries.reverse()  # the first is the last now, which costs nothing to take
         self.queued: int = len(session.outgoing.queue)  # how many of the last of them waited in the queue
         broker.statistics.queued_bytes -= session.outgoing.queued_bytes
-        session.outgoing.queue.clear()
+        session.outgoing.queue = NO_ENTRIES
 
     def start(self, now: float) -> None:
         """Forget the first of them now, and the rest by and by.
@@ -168,9 +168,18 @@ class Leftovers(Deadline):
             if len(entries) <= self.queued:
                 broker.statistics.stored_payload -= len(entries[-1].message.payload)
             entry = entries.pop()
-            self._hand_over(entry, now)
+            try:
+                self._hand_over(entry, now)
+            except Exception as error:
+                broker.faults.note("handing over a message of a session that has ended", error)
             self.outgoing.forget(entry)
-        if entries:
+        return self._next(now)
+
+    def failed(self, error: Exception, now: float) -> float:
+        return self._next(now)
+
+    def _next(self, now: float) -> float:
+        if self.entries:
             return now + STEP_PAUSE
         journal = self.session.journal
         if journal is not None and self.is_known:
@@ -188,6 +197,44 @@ class Leftovers(Deadline):
         member = choose_for(broker, group, entry.message)
         if member is not None:
             deliver_member(broker, member, group.topic_filter, entry.message, now)
+
+
+def settle(broker: BrokerState, now: float) -> None:
+    """End the connections and sessions that are to be ended because of an error (``faults``).
+
+    Every entry of the core does so last of all. Within a call of a hook something is still going on.
+    """
+    faults = broker.faults
+    while faults.is_due and not broker.hooks.depth:
+        faults.is_due = False
+        ending = faults.ending
+        faults.ending = []
+        for connection in ending:
+            _give_up(broker, connection, now)
+        unkept = faults.unkept
+        faults.unkept = []
+        for session in unkept:
+            if session.arriving is not None:
+                _give_up(broker, session.arriving, now)
+            try:
+                end_session(broker, session, "it could not keep a message", now)
+            except Exception as error:
+                faults.note(f"ending the session of {session.client_id!r}", error)
+
+
+def _give_up(broker: BrokerState, connection: BrokerConnection, now: float) -> None:
+    """End a connection, whatever is wrong with it."""
+    connection.now = now
+    reason_code = connection.ending_code
+    why = connection.ending_why
+    try:
+        connection.give_up(reason_code, why, now)
+    except Exception as error:  # such as the one that is the reason
+        broker.faults.note(f"telling {name_of(connection)} that it is disconnected", error)
+    try:
+        connection.end(reason_code, why, now)
+    except Exception as error:
+        broker.faults.note(f"ending the connection of {name_of(connection)}", error)
 
 
 def watch(broker: BrokerState, session: ServerSession) -> None:
@@ -223,6 +270,17 @@ class SessionWatch(Deadline):
                 return 0.0
             if session.will_due_at and session.will_due_at <= now:
                 publish_will(self.broker, session, now)
+        return self._next()
+
+    def failed(self, error: Exception, now: float) -> float:
+        when = self._next()
+        if when > now:
+            return when
+        self.session.watch = None  # it would fail again
+        return 0.0
+
+    def _next(self) -> float:
+        session = self.session
         when = session.ends_at
         if session.will_due_at and (not when or session.will_due_at < when):
             when = session.will_due_at

@@ -271,6 +271,9 @@ class BrokerConnection(ServerConnection):
         self.keep_alive: float = 0.0  # seconds without a packet after which it is closed on; 0: never
         self.has_left: bool = False  # with DISCONNECT
         self.discard_will: bool = False
+        self.is_ending: bool = False  # as soon as what is going on is finished (``faults``)
+        self.ending_code: int = 0
+        self.ending_why: str = ""
         # -- what it may do --
         self.has_permissions: bool = False  # of its own?
         # Routes it may publish to, by QoS: shared by all where nobody decides permissions.

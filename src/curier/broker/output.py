@@ -56,20 +56,21 @@ def send_publish(
         layout = broker.layouts.get(message, is_50, qos, dup, retain, identifiers, now)
     if connection.peer_max_packet_size and layout.size > connection.peer_max_packet_size:
         return False
+    identifier = PACKET_IDS[packet_id]  # one that cannot be is met before half of the packet is sent
     traffic = connection.traffic
     traffic.publishes_sent += 1
     traffic.publish_bytes_sent += len(message.payload)
     if hold:
-        connection.send_after(hold, layout.head + PACKET_IDS[packet_id] + layout.tail)
+        connection.send_after(hold, layout.head + identifier + layout.tail)
         return True
     if connection.tap is not None:
-        connection.send(layout.head + (PACKET_IDS[packet_id] if qos else b"") + layout.tail)
+        connection.send(layout.head + (identifier if qos else b"") + layout.tail)
     else:
         traffic.packets_sent += 1
         output = connection.output
         output.append(layout.head)
         if qos:
-            output.append(PACKET_IDS[packet_id])
+            output.append(identifier)
         output.append(layout.tail)
         if not connection.is_dirty:
             connection.is_dirty = True

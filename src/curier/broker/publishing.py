@@ -5,6 +5,7 @@ from __future__ import annotations
 from curier.broker import permissions, retaining, telling
 from curier.broker.delivery import deliver, who_would_lose
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED
+from curier.broker.hooks import HOOK_FAILED
 from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.options import REFUSE
 from curier.broker.queueing import NOBODY_HAS_ROOM
@@ -60,6 +61,10 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
             stall(broker, connection, loser, message.size(), now)
             return PAUSED
     reason_code = telling.published(broker, connection, message)
+    if reason_code == HOOK_FAILED:
+        # It would fail again: a 3.x client, which can be told nothing, must not come with it for ever.
+        reason_code = IMPLEMENTATION_SPECIFIC_ERROR if connection.version == MQTT_50 else NOT_AUTHORIZED
+        return _refuse(broker, connection, reason_code, "a hook has failed")
     if reason_code >= 0x80:
         return _refuse(broker, connection, reason_code, "refused by a hook")
     if publish.retain and (publish.qos or not connection.disk_is_behind()):
@@ -125,5 +130,9 @@ def publish_will(broker: BrokerState, session: ServerSession, now: float) -> Non
         session.journal.add(WillRemoved(session.number))
     expires_at = now + session.will_expiry if session.will_expiry >= 0 else NEVER
     message = ApplicationMessage(will.topic, will.payload, will.qos, will.retain, will.properties, expires_at)
-    if telling.published(broker, None, message) < 0x80:
+    if telling.published(broker, None, message) != 0:
+        return
+    try:
         publish(broker, message, session, now)
+    except Exception as error:
+        broker.faults.note(f"the will of {session.client_id!r} cannot be published", error)

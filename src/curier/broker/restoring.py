@@ -135,13 +135,19 @@ class Restorer(FlowRestorer):
         for session in list(broker.sessions.values()):
             broker.statistics.queued_bytes += session.outgoing.queued_bytes
             broker.statistics.stored_payload += session.outgoing.queued_payload()
-            if self._leave(session, now):
+            try:
+                has_changed = self._leave(session, now)
+            except Exception as error:
+                broker.faults.note(f"restoring the session of {session.client_id!r}", error)
+                continue
+            if has_changed:
                 left.append(session)
         for session in self._ended.values():
             broker.statistics.queued_bytes += session.outgoing.queued_bytes
             broker.statistics.stored_payload += session.outgoing.queued_payload()
             keeping.Leftovers(broker, session, True).start(now)
         LeftSessions(broker, left).start(now)
+        keeping.settle(broker, now)
 
     def _leave(self, session: ServerSession, now: float) -> bool:
         """Whoever was connected is so no more: like any lost connection, as of now. Must that be saved?"""
@@ -180,10 +186,17 @@ class LeftSessions(Deadline):
 
     def fire(self, now: float) -> float:
         broker = self.broker
-        for session in self._sessions[-SAVED_PER_STEP:]:
+        sessions = self._sessions[-SAVED_PER_STEP:]
+        del self._sessions[-SAVED_PER_STEP:]
+        for session in sessions:
             if broker.sessions.get(session.client_id) is session:
                 keeping.save_session(session)
                 if session.will_due_at:
                     keeping.save_will(session)
-        del self._sessions[-SAVED_PER_STEP:]
+        return self._next(now)
+
+    def failed(self, error: Exception, now: float) -> float:
+        return self._next(now)
+
+    def _next(self, now: float) -> float:
         return now + SAVE_PAUSE if self._sessions else 0.0

@@ -117,6 +117,14 @@ class RetainedSweep(Deadline):
                 expire(broker, message)
         if not walk.done:
             return now + STEP_PAUSE
+        return self._rest(now)
+
+    def failed(self, error: Exception, now: float) -> float:
+        return self._rest(now)
+
+    def _rest(self, now: float) -> float:
+        """The search is over; returns when to begin the next."""
+        sweep = self.broker.sweep
         sweep.walk = None
         sweep.not_before = now + SWEEP_INTERVAL
         if sweep.next_expiry:

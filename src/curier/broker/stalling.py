@@ -60,16 +60,28 @@ class StallWatch(Deadline):
         rest = self.connections[LOOKS:]
         self.connections = []
         for connection in looked:
-            stalled = connection.stalled
-            if connection.state == CLOSED or stalled is None:
-                connection.stalled = None
-            elif connection.questions or self._is_full(stalled, now):
-                rest.append(connection)
-            else:
-                self._go_on(connection, stalled.packets, now)
-                self.broker.welcomed.append(connection)
+            try:
+                if self._has_to_wait(connection, now):
+                    rest.append(connection)
+            except Exception as error:
+                self.broker.faults.met("going on with what was put off", error, connection)
         self.connections = [*rest, *self.connections]
         return now + LOOK_AGAIN if self.connections else 0.0
+
+    def failed(self, error: Exception, now: float) -> float:
+        return now + LOOK_AGAIN if self.connections else 0.0
+
+    def _has_to_wait(self, connection: BrokerConnection, now: float) -> bool:
+        """Is there no room yet? If there is, the connection goes on."""
+        stalled = connection.stalled
+        if connection.state == CLOSED or stalled is None:
+            connection.stalled = None
+        elif connection.questions or self._is_full(stalled, now):
+            return True
+        else:
+            self.broker.welcomed.append(connection)
+            self._go_on(connection, stalled.packets, now)
+        return False
 
     def _is_full(self, stalled: Stalled, now: float) -> bool:
         session = stalled.session

@@ -12,12 +12,13 @@ from mypy_extensions import mypyc_attr
 
 from curier.broker.deadlines import Deadline, Deadlines
 from curier.broker.effects import Effect
+from curier.broker.faults import Faults
 from curier.broker.hooks import Hooks, HookTap
 from curier.broker.layouts import Layouts
 from curier.broker.model import BrokerConnection, Route, ServerSession, SharedGroup
 from curier.broker.options import MIB, Options
 from curier.broker.routing import Router
-from curier.protocol.connection import Connection, Traffic
+from curier.protocol.connection import Connection, Tap, Traffic
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 from curier.topics.retained import RetainedTree, RetainedWalk
@@ -106,12 +107,13 @@ class BrokerState:
         )
         self.started_at: float = now
         self.host: Host = Host()
-        # -- counters, deadlines, hooks --
+        # -- counters, deadlines, errors, hooks --
         self.traffic: Traffic = Traffic()
         self.statistics: Statistics = Statistics()
         self.deadlines: Deadlines = Deadlines()
-        self.hooks: Hooks = Hooks()
-        self.tap: HookTap = HookTap(self.hooks)
+        self.faults: Faults = Faults()
+        self.hooks: Hooks = Hooks(self.faults)
+        self.tap: Tap = HookTap(self.hooks)
         # -- sessions, and what is published --
         self.sessions: dict[str, ServerSession] = {}
         self.sessions_by_number: dict[int, ServerSession] = {}

@@ -53,6 +53,10 @@ class SysPublisher(Deadline):
                 publish(self.broker, ApplicationMessage(topic, value.encode(), 0, retain), None, now)
         return now + self.broker.options.sys_interval
 
+    def failed(self, error: Exception, now: float) -> float:
+        self._place = 0
+        return now + self.broker.options.sys_interval
+
     def _count(self) -> bool:
         """Count the messages of some sessions; are there sessions left?"""
         sessions = self.broker.session_list

@@ -1,4 +1,8 @@
-"""What happens, counted and told to the hooks that want to hear of it: all events but packets."""
+"""What happens, counted and told to the hooks that want to hear of it: all events but packets.
+
+A hook that fails here costs its client the connection where the event is about a client that is there to
+answer for it, and nobody anything where it is not.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,7 @@ def connected(broker: BrokerState, connection: BrokerConnection, is_present: boo
     """The CONNACK of ``connection`` is on its way."""
     hooks = broker.hooks.connect
     if hooks is not None:
-        for hook in hooks:
-            hook.on_connect(connection, is_present)
+        broker.hooks.tell(hooks, connection, (connection, is_present))
 
 
 def refused(broker: BrokerState, connection: BrokerConnection, reason_code: int, why: str) -> None:
@@ -31,24 +34,21 @@ def broke_rule(broker: BrokerState, connection: BrokerConnection, error: Protoco
 def _tell_refusal(broker: BrokerState, connection: BrokerConnection, reason_code: int, why: str) -> None:
     hooks = broker.hooks.refuse
     if hooks is not None:
-        for hook in hooks:
-            hook.on_refuse(connection, reason_code, why)
+        broker.hooks.tell(hooks, None, (connection, reason_code, why))
 
 
 def disconnected(broker: BrokerState, connection: BrokerConnection, reason_code: int, why: str) -> None:
     """A client that was connected is no more."""
     hooks = broker.hooks.disconnect
     if hooks is not None:
-        for hook in hooks:
-            hook.on_disconnect(connection, reason_code, why)
+        broker.hooks.tell(hooks, None, (connection, reason_code, why))
 
 
 def session_ended(broker: BrokerState, session: ServerSession, why: str) -> None:
     """A Session is gone."""
     hooks = broker.hooks.session_end
     if hooks is not None:
-        for hook in hooks:
-            hook.on_session_end(session.client_id, why)
+        broker.hooks.tell(hooks, None, (session.client_id, why))
 
 
 def subscribed(
@@ -57,27 +57,22 @@ def subscribed(
     """A subscription was granted, or refused."""
     hooks = broker.hooks.subscribe
     if hooks is not None:
-        for hook in hooks:
-            hook.on_subscribe(connection, topic_filter, reason_code)
+        broker.hooks.tell(hooks, connection, (connection, topic_filter, reason_code))
 
 
 def unsubscribed(broker: BrokerState, connection: BrokerConnection, topic_filter: bytes) -> None:
     """A subscription was removed by its client."""
     hooks = broker.hooks.unsubscribe
     if hooks is not None:
-        for hook in hooks:
-            hook.on_unsubscribe(connection, topic_filter)
+        broker.hooks.tell(hooks, connection, (connection, topic_filter))
 
 
 def published(broker: BrokerState, connection: BrokerConnection | None, message: ApplicationMessage) -> int:
-    """A client wants to publish, or its will is due (None): the first refusal by a hook, or 0."""
+    """A client wants to publish, or its will is due (None): the first refusal by a hook, 0, or
+    ``HOOK_FAILED``.
+    """
     hooks = broker.hooks.publish
-    if hooks is not None:
-        for hook in hooks:
-            reason_code = hook.on_publish(connection, message)
-            if reason_code:
-                return reason_code
-    return 0
+    return broker.hooks.ask(hooks, connection, message) if hooks is not None else 0
 
 
 def delivered(
@@ -86,8 +81,7 @@ def delivered(
     """A client acknowledged, or refused, a QoS 1 or 2 message."""
     hooks = broker.hooks.delivered
     if hooks is not None:
-        for hook in hooks:
-            hook.on_delivered(connection.client_id, message, reason_code)
+        broker.hooks.tell(hooks, None, (connection.client_id, message, reason_code))
 
 
 def dropped(broker: BrokerState, session: ServerSession, message: ApplicationMessage, why: str) -> None:
@@ -113,5 +107,4 @@ def dropped_shared(broker: BrokerState, group: SharedGroup, message: Application
 def _tell_drop(broker: BrokerState, client_id: str, message: ApplicationMessage, why: str) -> None:
     hooks = broker.hooks.drop
     if hooks is not None:
-        for hook in hooks:
-            hook.on_drop(client_id, message, why)
+        broker.hooks.tell(hooks, None, (client_id, message, why))

@@ -6,10 +6,17 @@ from typing import final
 
 from curier.broker import telling
 from curier.broker.deadlines import Deadline
+from curier.broker.faults import WHY
 from curier.broker.model import BrokerConnection
 from curier.broker.output import send_entry
 from curier.broker.state import BrokerState
-from curier.codec.constants import KEEP_ALIVE_TIMEOUT, MQTT_50, SERVER_BUSY, UNSPECIFIED_ERROR
+from curier.codec.constants import (
+    IMPLEMENTATION_SPECIFIC_ERROR,
+    KEEP_ALIVE_TIMEOUT,
+    MQTT_50,
+    SERVER_BUSY,
+    UNSPECIFIED_ERROR,
+)
 from curier.codec.primitives import PACKET_IDS
 from curier.protocol.connection import AUTHENTICATING, CONNECTED
 
@@ -72,6 +79,11 @@ class ConnectionWatch(Deadline):
         connection.end(KEEP_ALIVE_TIMEOUT, why, now)
         return 0.0
 
+    def failed(self, error: Exception, now: float) -> float:
+        self.connection.watch = None
+        self.broker.faults.end_soon(self.connection, IMPLEMENTATION_SPECIFIC_ERROR, WHY)
+        return 0.0
+
 
 @final
 class RetryWatch(Deadline):
@@ -103,3 +115,7 @@ class RetryWatch(Deadline):
                 entry.sent_at = now
                 send_entry(self.broker, connection, entry, True, now, 0)
         return oldest + interval
+
+    def failed(self, error: Exception, now: float) -> float:
+        self.broker.faults.end_soon(self.connection, IMPLEMENTATION_SPECIFIC_ERROR, WHY)
+        return 0.0

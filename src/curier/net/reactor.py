@@ -231,17 +231,22 @@ class Reactor(Sockets):
                 else:
                     others.append(event)
                 continue
-            if mask & EPOLLOUT:
-                wire.flush(now)
-            if mask & ~EPOLLOUT and wire.fd >= 0:
-                data = wire.read()
-                if data and not wire.is_closing:
-                    turn.receive(wire, data, now)
-                    read += len(data)
-                    if read > TURN_BYTES:  # so that output does not pile up while we read on
-                        turn.finish(now)
-                        now = turn.clock.now()
-                        read = 0
+            try:
+                if mask & EPOLLOUT:
+                    wire.flush(now)
+                if mask & ~EPOLLOUT and wire.fd >= 0:
+                    data = wire.read()
+                    if data and not wire.is_closing:
+                        read += len(data)
+                        turn.receive(wire, data, now)
+            except Exception as error:
+                turn.give_up(wire.connection, "serving a socket", error)
+                if wire.is_closing:
+                    self.drop(wire)  # it would go on failing
+            if read > TURN_BYTES:  # so that output does not pile up while we read on
+                turn.finish(now)
+                now = turn.clock.now()
+                read = 0
         turn.finish(now, read >= BUSY_BYTES and self.selector is not None)
         return others
 
@@ -259,11 +264,19 @@ class Reactor(Sockets):
             if len(core.connections) > 2 * core.options.max_connections:
                 os.close(client)  # most of them have said nothing yet; those that do are told "busy"
                 continue
-            os.set_blocking(client, False)
-            wire = SocketWire(self, client, address, name)
-            self.wires[client] = wire
-            self.turn.add(wire)
-            self.epoll.register(client, EPOLLIN)
+            try:
+                self._take(client, address, name)
+            except Exception as error:
+                self.wires.pop(client, None)
+                os.close(client)
+                core.faults.note(f"a connection of {address}, which is closed", error)
+
+    def _take(self, client: int, address: str, name: str) -> None:
+        os.set_blocking(client, False)
+        wire = SocketWire(self, client, address, name)
+        self.wires[client] = wire
+        self.turn.add(wire)
+        self.epoll.register(client, EPOLLIN)
 
     def _accept_again(self, fd: int) -> None:
         if fd in self.listeners:
@@ -293,7 +306,10 @@ class Reactor(Sockets):
             return
         wire.fd = -1
         self.wires.pop(fd, None)
-        self.epoll.unregister(fd)
-        os.close(fd)
+        try:
+            self.epoll.unregister(fd)
+            os.close(fd)
+        except OSError:
+            pass  # then it is gone already
         wire.unsent = NOTHING
         self.turn.lost(wire)

@@ -138,7 +138,17 @@ class TransportServer:
             make = partial(TransportWire, self, address, name)
             task = loop.create_task(loop.connect_accepted_socket(make, client))
             self._arriving.add(task)
-            task.add_done_callback(self._arriving.discard)
+            task.add_done_callback(partial(self._arrived, client))
+
+    def _arrived(
+        self, client: socket.socket, task: asyncio.Task[tuple[asyncio.Transport, TransportWire]]
+    ) -> None:
+        self._arriving.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            client.close()
+            self.turn.core.faults.note("a connection, which is closed", error)
+            self.turn.schedule()
 
     def _accept_again(self, sock: socket.socket) -> None:
         if sock in self.listeners:

@@ -17,9 +17,8 @@ from collections.abc import Callable
 from typing import Final, final
 
 from curier.broker.core import BrokerCore
-from curier.broker.effects import Answer, Authenticate, Authorize, Close, Effect
+from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
 from curier.broker.model import BrokerConnection
-from curier.codec.constants import IMPLEMENTATION_SPECIFIC_ERROR
 from curier.loglines import logger, printable
 from curier.net.clock import Clock
 from curier.net.wire import Wire
@@ -29,6 +28,7 @@ log = logger("curier.net")
 NO_DEADLINE: Final = math.inf
 
 POSTPONED_SECONDS: Final = 0.003  # at most, and only while there is more to be read
+MOST_OF_FAULT: Final = 500  # characters of what is logged of one, but for its traceback
 POSTPONED_BYTES: Final = 8192  # what is worth a write of its own
 
 EARLY_BYTES: Final = 4096
@@ -72,10 +72,7 @@ class Turn:
     def receive(self, wire: Wire, chunk: bytes, now: float) -> None:
         """Bytes came. The caller sees to it that ``finish`` or ``schedule`` follows."""
         connection = wire.connection
-        try:
-            connection.receive(chunk, now)
-        except Exception:
-            self._give_up(connection)
+        connection.receive(chunk, now)
         if wire.is_reading and (connection.paused or self._waits_for_disk(connection)):
             self.update_reading(wire)
 
@@ -96,13 +93,22 @@ class Turn:
             self.schedule()
             self.core.detach(wire.connection, self.clock.now())
 
-    def _give_up(self, connection: BrokerConnection) -> None:
-        """An error of ours, or of a hook, costs its client the connection and nobody else [MQTT-4.13.1-1]."""
-        name = connection.client_id or connection.address
-        log.exception("an error while serving %s, which is disconnected", printable(name))
-        why = "the server has met an error"
-        connection.send_disconnect(IMPLEMENTATION_SPECIFIC_ERROR, why, None)
-        connection.end(IMPLEMENTATION_SPECIFIC_ERROR, why, self.clock.now())
+    def give_up(self, connection: BrokerConnection, where: str, error: Exception) -> None:
+        """An error was met with the network of a connection, or with what is asked for it: that one ends, and
+        nobody else pays for it [MQTT-4.13.1-1].
+        """
+        self.core.give_up(connection, where, error, self.clock.now())
+        self.schedule()
+
+    def _tell_faults(self) -> None:
+        """Log the errors that the core has caught."""
+        faults = self.core.faults
+        left_out = faults.left_out
+        faults.left_out = 0
+        for fault in self.core.take_faults():
+            log.error("an error: %s", printable(fault.text, MOST_OF_FAULT), exc_info=fault.error)
+        if left_out:
+            log.error("and %d more errors, of which nothing is known but that they were caught", left_out)
 
     def schedule(self) -> None:
         """Have ``finish`` called once, when the loop comes round."""
@@ -134,7 +140,7 @@ class Turn:
         while core.effects or core.dirty or core.journal is not None:
             if core.effects or core.journal is not None:
                 for effect in core.take_effects():
-                    self.on_effect(effect)
+                    self._carry_out(effect)
                     if not isinstance(effect, Close):
                         continue
                     if closing is None:
@@ -143,6 +149,8 @@ class Turn:
                     else:
                         closing.append(effect.connection)
             if not core.dirty:
+                if core.effects:
+                    continue  # of an error while these were carried out
                 break
             for connection in core.take_dirty():
                 if is_busy and connection.can_wait(POSTPONED_BYTES):
@@ -150,19 +158,40 @@ class Turn:
                     continue
                 try:
                     self._write(connection, now)
-                except Exception:
-                    self._give_up(connection)
+                except Exception as error:
+                    core.give_up(connection, "writing", error, now)
         if closing is not None:
-            for connection in closing:
-                wire = self.wires.pop(connection.number, None)
-                if wire is not None:
-                    wire.close()
+            self._close(closing)
+        if core.faults.noted:
+            self._tell_faults()
         if core.has_more_work():
             self.loop.call_soon(self._continue)
         self._set_timer()
         took = self.clock.now() - now
         if took > core.statistics.longest_turn:
             core.statistics.longest_turn = took
+
+    def _carry_out(self, effect: Effect) -> None:
+        try:
+            self.on_effect(effect)
+        except Exception as error:
+            if isinstance(effect, Commit):  # nothing that depends on it is acknowledged
+                self.core.store_failed(f"changes cannot be given to the store: {error}")
+                self.core.faults.note("giving changes to the store; they are not acknowledged", error)
+            elif isinstance(effect, (Authenticate, Authorize)):
+                self.core.give_up(effect.connection, "asking a question", error, self.clock.now())
+            else:
+                self.core.faults.note("an effect", error)
+
+    def _close(self, closing: list[BrokerConnection]) -> None:
+        for connection in closing:
+            wire = self.wires.pop(connection.number, None)
+            if wire is None:
+                continue
+            try:
+                wire.close()
+            except Exception as error:
+                self.core.faults.note("closing a connection", error)
 
     def is_postponing(self) -> bool:
         """Is there output that was not written when the turn ended?"""
@@ -212,25 +241,28 @@ class Turn:
         self._throttled = set()
         for wire in throttled:
             if wire.connection.number in self.wires:
-                self.update_reading(wire)
+                self._try_reading(wire)
         for connection in self.core.take_welcomed():
             self.resumed(connection)
         self.schedule()
 
     def resume(self, effect: Authenticate | Authorize, answer: Answer) -> None:
         """The answer to a question about one connection, which goes on now."""
-        try:
-            self.core.resume(effect, answer, self.clock.now())
-        except Exception:
-            self._give_up(effect.connection)
+        self.core.resume(effect, answer, self.clock.now())
         self.resumed(effect.connection)
 
     def resumed(self, connection: BrokerConnection) -> None:
         """A connection that was paused goes on: it is read from again."""
         wire = self.wires.get(connection.number)
         if wire is not None:
-            self.update_reading(wire)
+            self._try_reading(wire)
         self.schedule()
+
+    def _try_reading(self, wire: Wire) -> None:
+        try:
+            self.update_reading(wire)
+        except Exception as error:
+            self.give_up(wire.connection, "reading", error)
 
     def _continue(self) -> None:
         now = self.clock.now()
@@ -252,16 +284,15 @@ class Turn:
         self._timer = None
         self._timer_at = NO_DEADLINE
         now = self.clock.now()
-        try:
-            self.core.deadline_reached(now)
-            for connection in self.core.take_welcomed():
-                self.resumed(connection)
-        finally:
-            self.finish(now)
+        self.core.deadline_reached(now)
+        for connection in self.core.take_welcomed():
+            self.resumed(connection)
+        self.finish(now)
 
     def stop(self) -> None:
         """No more turns."""
         self._is_stopped = True
+        self._tell_faults()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

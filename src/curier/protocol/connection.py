@@ -55,6 +55,7 @@ class Traffic:
         self.tolerated: int = 0  # packets of a peer that broke a rule, and were taken
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Tap:
     """Sees every Control Packet of a connection, whole, as bytes. Keeps that connection off the fast lane."""
 

@@ -332,15 +332,19 @@ class ServerConnection(Connection):
         """Answer a broken rule as 4.13 (5.0) and 4.8 (3.1.1) have it, and close [MQTT-4.13.1-1]
         [MQTT-4.8.0-1].
         """
+        self.give_up(error.reason_code, str(error), now)
+
+    def give_up(self, reason_code: int, why: str, now: float) -> None:
+        """Say why, as far as the client's version and state can be told, and close."""
         if self.state == CONNECTING or self.state == AUTHENTICATING:
             # 3.1.1: no CONNACK for what is not a CONNECT [3.1.1: MQTT-3.1.4-1], unless its level is the
             # fault.
-            if self.version == MQTT_50 or error.reason_code == UNSUPPORTED_PROTOCOL_VERSION:
-                self.refuse_connect(error.reason_code, str(error), None, now)
+            if self.version == MQTT_50 or reason_code == UNSUPPORTED_PROTOCOL_VERSION:
+                self.refuse_connect(reason_code, why, None, now)
                 return
         elif self.state == CONNECTED:
-            self.send_disconnect(error.reason_code, str(error), None)
-        self.end(error.reason_code, str(error), now)
+            self.send_disconnect(reason_code, why, None)
+        self.end(reason_code, why, now)
 
     def refuse_connect(self, reason_code: int, why: str, reference: str | None, now: float) -> None:
         """CONNACK with a Reason Code of 0x80 or more, then close [MQTT-3.2.2-7]; 3.x: its own codes."""

@@ -102,7 +102,15 @@ class SqliteStore(Store):
     def _encode(self, batch: Batch, parts: list[bytes]) -> None:
         """Encode the records behind those in ``parts``: a large batch in pieces: nobody waits long."""
         done = len(parts) * PIECE
-        parts.append(encode(batch.records[done : done + PIECE]))
+        try:
+            parts.append(encode(batch.records[done : done + PIECE]))
+        except Exception as error:
+            # It can never be written, nor what comes behind it, which may depend on it.
+            log.exception(
+                "%s: changes cannot be written: there is no room in their form for them", self.directory
+            )
+            self._complain(f"changes cannot be written ({error}); restart the broker")
+            return
         if done + PIECE < len(batch.records):
             asyncio.get_running_loop().call_soon(self._encode, batch, parts)
             return
@@ -201,7 +209,10 @@ class SqliteStore(Store):
             self._idle.set()
             if self._trouble:
                 self._recovered()
-            self.on_committed(number)
+            try:
+                self.on_committed(number)
+            except Exception:
+                log.exception("%s: an error behind changes that are durable", self.directory)
             return
         self._complain(message)
         self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._send_again)
@@ -214,7 +225,10 @@ class SqliteStore(Store):
         if message != self._trouble:  # it is tried again every second; say it once
             log.error("%s", message)
             self._trouble = message
-        self.on_trouble(message)
+        try:
+            self.on_trouble(message)
+        except Exception:
+            log.exception("%s: an error behind trouble", self.directory)
 
     def _send_again(self) -> None:
         self._retry = None

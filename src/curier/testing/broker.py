@@ -7,6 +7,7 @@ from functools import partial
 
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit
+from curier.broker.faults import Fault
 from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
@@ -36,6 +37,8 @@ class SimulatedBroker(Actor, End):
     """The broker of a ``Network``. ``core`` is another one after each ``restart``.
 
     ``disk`` holds what is durable: batches as bytes, so that nothing survives a crash that was not written.
+    Errors that the core has caught, such as those of hooks, are raised out of the network's run; set
+    ``on_fault`` to be told instead, as a real broker's log is.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class SimulatedBroker(Actor, End):
         self.disk: list[tuple[int, bytes]] = []
         self.writing: tuple[int, bytes] | None = None  # the batch that is on its way to the disk
         self.is_running = True
+        self.on_fault: Callable[[Fault], None] | None = None
         self.core = self._set_up(
             BrokerCore(
                 options,
@@ -135,10 +139,17 @@ class SimulatedBroker(Actor, End):
                 if wire is not None:
                     del self._connections[wire]
                     wire.to_client.close()
+            self._tell_faults(core)
             if core.has_more_work():
                 core.continue_work(self.medium.now)
             elif not effects and not dirty:
                 return
+
+    def _tell_faults(self, core: BrokerCore) -> None:
+        for fault in core.take_faults():
+            if self.on_fault is None:
+                raise fault.error
+            self.on_fault(fault)
 
     def _write(self, connection: BrokerConnection) -> None:
         wire = self._wires[connection]
