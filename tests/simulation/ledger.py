@@ -74,6 +74,7 @@ class Sent:
     begun: float
     ended: float | None = None
     is_doubtful: bool = False  # sent again into a session that knows nothing of it
+    is_refused: bool = False
     reason_code: int | None = None
     # Matching subscriptions of QoS 1 and 2, not shared and shared, held when it was begun and when it ended.
     entitled: list[Subscription] = field(default_factory=list)
@@ -90,7 +91,8 @@ class Sent:
     @property
     def is_accepted(self) -> bool:
         """Has the broker said that it takes care of it?"""
-        return self.qos > 0 and self.reason_code is not None and self.reason_code < 0x80
+        is_answered = self.reason_code is not None and self.reason_code < 0x80
+        return self.qos > 0 and is_answered and not self.is_refused
 
 
 @dataclass(eq=False)
@@ -201,12 +203,14 @@ class Person(SimulatedClient):
                 self.former[topic_filter] = self.network.now
         elif isinstance(event, Disconnected):
             self.requests.clear()
-            assert event.reason_code in ENDINGS, f"{self.client_id}: {event.why}"
-        else:
-            assert not isinstance(event, ConnectRefused), f"{self.client_id} was refused"
+            self.ledger.check_ending(self.client_id, event.reason_code, event.why)
+        elif isinstance(event, ConnectRefused):
+            self.requests.clear()
+            self.ledger.check_ending(self.client_id, event.reason_code, "refused")
 
 
 ENDINGS = (0x00, 0x80, 0x8D, 0x8E)  # by itself, by the network, by Keep Alive, by another connection
+FAULT = 0x83  # by an error of the broker, which only those may see whom it was met with
 
 
 class Ledger(Watcher):
@@ -230,12 +234,19 @@ class Ledger(Watcher):
         self.flows: dict[tuple[str, int, bool], Flow] = {}
         self.on_wire: dict[tuple[Wire, bool], set[int]] = {}
         self.limits: dict[tuple[Wire, bool], int] = {}
+        self.hit: set[str] = set()  # clients that an error of the broker was met with
+        self.refused: set[int] = set()  # messages that the broker failed at, so that it refused them
         network.watchers.append(self)
         self.watch_broker()
 
     def watch_broker(self) -> None:
         """The broker is another one now."""
         self.network.broker.core.add_hook(Ending(self))
+
+    def check_ending(self, client_id: str, reason_code: int, why: str) -> None:
+        """Nobody pays for another's error."""
+        allowed = (*ENDINGS, FAULT) if client_id in self.hit else ENDINGS
+        assert reason_code in allowed, f"{client_id}: {why}"
 
     def restarted(self) -> None:
         """The broker has crashed and lives again.
@@ -283,7 +294,9 @@ class Ledger(Watcher):
         """A message of a person has come to its end."""
         sent = self.entries[event.entry]
         assert sent.reason_code is None, "a message ended twice"
-        assert event.reason_code in (0x00, 0x10), f"0x{event.reason_code:02X} {event.reason_string}"
+        allowed = (0x00, 0x10, FAULT) if sent.number in self.refused else (0x00, 0x10)
+        assert event.reason_code in allowed, f"0x{event.reason_code:02X} {event.reason_string}"
+        sent.is_refused = sent.number in self.refused  # which 3.x is not told
         sent.end(self.network.now, event.reason_code)
 
     def received(self, person: Person, publish: p.Publish) -> None:
@@ -354,6 +367,9 @@ class Ledger(Watcher):
             if packet.clean_start:
                 self.threatened.add(person.client_id)
             self.limits[wire, False] = _receive_maximum(packet.properties)
+        elif isinstance(packet, p.Connack) and packet.reason_code:
+            self.check_ending(person.client_id, packet.reason_code, "refused")
+            return
         elif isinstance(packet, p.Connack):
             self.limits[wire, True] = _receive_maximum(packet.properties)
             self._check_connack(person, wire, packet)
@@ -397,8 +413,9 @@ class Ledger(Watcher):
             if name in self.ended_at and person.version == 5:
                 assert now - self.ended_at[name] <= person.lasts + SLACK, "a session outlived its time"
         else:
-            # (A durable broker may have begun a session whose CONNACK was overtaken by the next CONNECT.)
-            assert not connack.session_present or self.network.broker.durable
+            # (A durable broker may have begun a session whose CONNACK was overtaken by the next CONNECT, and
+            # any broker one whose CONNACK it failed at.)
+            assert not connack.session_present or self.network.broker.durable or name in self.hit
             if may_be_kept and name not in self.threatened:
                 assert person.version == 5, "a session was lost that never expires"
                 assert now - self.spoken_at[name] >= person.lasts, "a session was lost before its time"
@@ -480,5 +497,5 @@ class Ending(Hook):
 
     def on_disconnect(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
         """A client that was connected is so no more."""
-        assert reason_code in ENDINGS, f"{connection.client_id}: {why}"
+        self.ledger.check_ending(connection.client_id, reason_code, why)
         self.ledger.ended_at[connection.client_id] = self.ledger.network.now

@@ -182,11 +182,15 @@ class World(RuleBasedStateMachine):
         self.network.broker.crash(keeps_open_batch)
         self.network.run(2 * self.latency)
         self.network.broker.restart()
-        self.ledger.restarted()
+        self.restarted()
         if comes_back:
             for person in self.ledger.persons.values():
                 person.connect(False)
             self.network.run(2.5 * self.latency)
+
+    def restarted(self) -> None:
+        """The broker is another one now."""
+        self.ledger.restarted()
 
     # ---- the end ----
 
