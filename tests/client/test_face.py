@@ -14,6 +14,7 @@ import curier
 OTHERS = {"AsyncIterable", "Callable", "Iterable", "None", "Self", "Sequence", "Any"}
 OF_THE_HOUSE = {
     *(
+        "publish_within",
         "make_link",
         "on_answered",
         "on_connected",
