@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import secrets
+import os
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,7 +49,7 @@ class Requester:
     def __init__(self, client: Publisher, subscriptions: Subscriptions, prefix: str) -> None:
         self._client = client
         self._subscriptions = subscriptions
-        self._topic = f"{prefix}/{secrets.token_hex(12)}"  # which nobody can guess
+        self._topic = f"{prefix}/{os.urandom(12).hex()}"  # which nobody can guess
         self._replies: Replies | None = None
         self._last = 0
 

@@ -13,7 +13,6 @@ before anything is sent (``write``).
 from __future__ import annotations
 
 import os
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -213,7 +212,7 @@ class StoredSession(Session):
         self._durable = 0
         if not state.client_id:
             # 23 characters of these are what every server has to take [MQTT-3.1.3-5].
-            state.client_id = client_id or f"curier{secrets.token_hex(8)}"
+            state.client_id = client_id or f"curier{os.urandom(8).hex()}"
             journal.add(SessionSaved(SESSION_NUMBER, state.client_id, 5, _NEVER_EXPIRES, 0.0))
             self.write()
         return state

@@ -24,7 +24,8 @@ from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolErr
 
 _MOST_BYTES_SHOWN: Final = 8
 
-PACKET_IDS: Final[list[bytes]] = [number.to_bytes(2, "big") for number in range(65536)]
+_BYTES: Final[list[bytes]] = [bytes([number]) for number in range(256)]
+PACKET_IDS: Final[list[bytes]] = [high + low for high in _BYTES for low in _BYTES]
 """The two bytes of every Packet Identifier (2.2.1), by its number."""
 
 
