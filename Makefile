@@ -97,7 +97,8 @@ $(VENV)/.created:
 
 $(VENV)/.builders: pyproject.toml $(VENV)/.created
 	@echo "fetching what curier needs to be built and to run: a compiler for typed Python, SQLite and four small packages ..."
-	@$(call REQUIREMENTS,p["build-system"]["requires"] + p["project"]["dependencies"]) | xargs $(PIP_INSTALL) --no-compile
+	@$(call REQUIREMENTS,p["build-system"]["requires"] + p["project"]["dependencies"] + \
+		p["project"]["optional-dependencies"]["broker"]) | xargs $(PIP_INSTALL) --no-compile
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.builders

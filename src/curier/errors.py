@@ -134,5 +134,12 @@ class StoreError(MqttError):
     """Durable state cannot be read or written; the message names the file and the way out."""
 
 
+def missing_package(error: ImportError, what: str) -> ConfigError:
+    """What to raise where ``what`` lacks a package of ``curier[broker]``; other errors are raised again."""
+    if error.name not in ("apsw", "argon2"):
+        raise error
+    return ConfigError(f"{what} needs the package {error.name}: pip install 'curier[broker]'")
+
+
 class ConfigError(MqttError):
     """A setting is wrong; the message names the file, line and key, and says what was expected."""

@@ -25,7 +25,7 @@ from curier.broker.restoring import Restorer
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
 from curier.config import A_LISTENER, DEFAULT_LISTEN, Listen, parse_listen
-from curier.errors import ConfigError, StoreError
+from curier.errors import ConfigError, StoreError, missing_package
 from curier.loglines import logger, printable, tell_left_out
 from curier.logs import DROPS_SECONDS, LogHook
 from curier.net import reactor
@@ -37,7 +37,6 @@ from curier.net.turn import Turn
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 from curier.store.base import Durability, Store, described
-from curier.store.sqlite import SqliteStore
 from curier.types import Message, ReasonCode
 
 log = logger("curier.server")
@@ -53,6 +52,15 @@ CLIENT_SECONDS = 1.0
 
 LAST_SECONDS = 2.0
 """How long of that the store has at least to end."""
+
+
+def _stored(directory: Path, durability: Durability, accept_loss: bool) -> Store:
+    """The store of a data directory, whose package a client has no need of."""
+    try:
+        from curier.store.sqlite import SqliteStore
+    except ImportError as error:
+        raise missing_package(error, f"data: {directory}") from error
+    return SqliteStore(directory, durability, accept_loss=accept_loss)
 
 
 class Broker:
@@ -99,7 +107,7 @@ class Broker:
             raise ConfigError(f"durability is fsync, os or memory, not {durability!r}")
         self._store: Store | None = None
         if data is not None and durability != "memory":
-            self._store = SqliteStore(Path(data), cast(Durability, durability), accept_loss=accept_loss)
+            self._store = _stored(Path(data), cast(Durability, durability), accept_loss)
         self._listen = _listeners(listen)
         self._is_default = self._listen == _listeners(DEFAULT_LISTEN)
         if authenticator is None:

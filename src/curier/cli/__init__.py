@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from curier.cli.streams import CannotWrite, NobodyTakes
-from curier.errors import ConfigError, MqttError
+from curier.errors import ConfigError, MqttError, missing_package
 
 COMMANDS: Final = {
     "bench": "Load a broker with messages, measure it, check what arrives.",
@@ -43,7 +43,11 @@ class CommandsByName(MutableMapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         command = self._loaded[name]
         if command is None:
-            command = self._loaded[name] = getattr(import_module(f"curier.cli.{name}"), name)
+            try:
+                module = import_module(f"curier.cli.{name}")
+            except ImportError as error:
+                raise click.ClickException(str(missing_package(error, f"curier {name}"))) from error
+            command = self._loaded[name] = getattr(module, name)
         return command
 
     def __setitem__(self, name: str, command: click.Command) -> None:

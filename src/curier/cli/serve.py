@@ -20,7 +20,7 @@ from functools import partial
 
 import click
 
-from curier.auth import AllowAnonymous, Authenticator, PasswordFile
+from curier.auth import AllowAnonymous, Authenticator
 from curier.cli.collector import looking_once
 from curier.cli.host import allow_files, keep_freed_memory
 from curier.cli.log_writer import LogWriter, PlainFormatter
@@ -108,13 +108,14 @@ async def _until(broker: Broker, told_to_stop: asyncio.Event) -> None:
 
 def _reload(authenticator: Authenticator) -> None:
     """Read again what can be; whatever is wrong with it is logged, and it stays as it was."""
-    if not isinstance(authenticator, PasswordFile):
+    reload = getattr(authenticator, "reload", None)  # that of a password file
+    if reload is None:
         _log.info(
             "SIGHUP: there is no password file to be read again; settings are read when the broker starts"
         )
         return
     try:
-        authenticator.reload()
+        reload()
     except ConfigError as error:
         _log.error("SIGHUP: %s; the users before this change stay valid", error)
     else:
@@ -126,6 +127,8 @@ def authenticator_of(config: Config) -> Authenticator:
     anonymous = config.anonymous_may_connect()
     if config.password_file is None:
         return AllowAnonymous()
+    from curier.auth import PasswordFile  # which needs packages that a broker without one has no need of
+
     return PasswordFile(config.password_file, allow_anonymous=anonymous)
 
 
