@@ -129,7 +129,7 @@ def test_a_client_that_is_refused() -> None:
         return Answer(0 if question.topic.startswith(b"public") else 0x87)
 
     pair = Pair(answers=only_ana, answer_latency=0.1)
-    with pytest.raises(Refused, match="0x86: who"):
+    with pytest.raises(Refused, match=r"0x86 \(Bad User Name or Password\): who"):
         pair.connect("stranger")
     ana = pair.connect("friend", username="ana", password=b"secret")
     assert ana.subscribe("public/#", qos=1) == 1
