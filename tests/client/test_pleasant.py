@@ -209,3 +209,13 @@ def test_the_blocking_client_shows_its_parameters(method: str) -> None:
 def test_the_face_shows_nothing_of_the_house() -> None:
     public = {name for name in dir(curier.Client) if not name.startswith("_")}
     assert not {name for name in public if name.startswith("on_") or name in ("tell", "make_link")}
+
+
+# ---- other loops than asyncio's ----
+
+
+def test_without_a_loop_of_asyncio() -> None:
+    """As in trio: said in plain words."""
+    connecting = curier.connect().connect()
+    with pytest.raises(curier.MqttError, match="use connect_sync"):
+        connecting.send(None)

@@ -37,6 +37,7 @@ from curier.codec.properties import Properties
 from curier.errors import LocalProtocolError, MqttError
 from curier.types import VERSION_NAMES, Payload, RetainHandling, Subscription
 
+NO_LOOP: Final = "connect needs a running event loop of asyncio; elsewhere, as in trio, use connect_sync"
 ENTERED: Final = "the client is connected already: close it first, or make one more"
 
 RANDOM: Final = SystemRandom()
@@ -103,6 +104,10 @@ class Client(Publisher):
             if before.error is None and not before.is_closing:
                 raise MqttError(ENTERED)
             await before.shut(0, None)
+        if running_loop() is None:
+            raise MqttError(
+                "connect needs a running event loop of asyncio: elsewhere, as in trio, use connect_sync"
+            )
         life = self._life = Life(self.settings, self.random, self._told)
         await life.open()
         self._loop = life.loop
