@@ -151,12 +151,12 @@ def test_the_configuration_files_load(tmp_path: Path) -> None:
 
 def test_the_limits_of_the_readme() -> None:
     """Its table is shorter, and in words; each number is the default of the setting in its row."""
-    units = {"MiB": 2**20, "GiB": 2**30}
+    units = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
     for _, default, settings in rows((ROOT / "README.md").read_text(), "## Limits"):
         names = re.findall(r"`(\w+)`", settings)
         told = [
             int(number.replace(" ", "")) * units.get(unit, 1)
-            for number, unit in re.findall(r"(\d[\d ]*)(MiB|GiB)?", default)
+            for number, unit in re.findall(r"(\d[\d ]*)(KiB|MiB|GiB)?", default)
         ]
         assert [getattr(Options(), name) for name in names] == told * (len(names) // len(told))
 

@@ -53,6 +53,7 @@ _LATER_SCHEMES: Final = ("tls", "mqtts", "ssl", "ws", "wss", "unix")
 _IN_BYTES: Final = frozenset(
     (
         "max_packet_size",
+        "max_connect_size",
         "output_soft_limit",
         "output_hard_limit",
         "max_inflight_bytes",

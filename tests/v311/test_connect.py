@@ -164,7 +164,7 @@ def test_plain_client_identifiers_are_accepted(net: Network, client_id: str) -> 
     assert list(net.core.sessions) == [client_id]
 
 
-@pytest.mark.parametrize("client_id", ["x" * 24, "y" * 65_535, "a/b #+$ é", "\ufeff", "😀"])
+@pytest.mark.parametrize("client_id", ["x" * 24, "y" * 65_500, "a/b #+$ é", "\ufeff", "😀"])
 def test_other_client_identifiers_are_accepted_too(net: Network, client_id: str) -> None:
     net.connect(client_id)
     assert list(net.core.sessions) == [client_id]

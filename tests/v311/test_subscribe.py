@@ -348,3 +348,30 @@ def test_shared_subscriptions_that_are_not_supported_are_rejected(make: Make) ->
     options.shared_subscription_available = False
     net = make(options)
     assert net.connect().subscribe("$share/g/t", "t") == [0x80, 2]
+
+
+@pytest.mark.parametrize("kind", [Subscribe, Unsubscribe])
+@pytest.mark.parametrize("count", [50, 51, 3000])
+def test_a_packet_has_only_so_many_filters(
+    make: Make, kind: type[Subscribe | Unsubscribe], count: int
+) -> None:
+    options = quiet()
+    options.max_filters_per_packet = 50
+    net = make(options)
+    client = net.connect("c")
+    names = [f"topic/{number}" for number in range(count)]
+    client.send(Subscribe(1, [(name, 1) for name in names]) if kind is Subscribe else Unsubscribe(1, names))
+    if count == 50:
+        assert client.take() == [Suback(1, [1] * 50) if kind is Subscribe else Unsuback(1, [])]
+    assert client.closed is (count > 50)
+    assert net.core.statistics.subscriptions == (50 if count == 50 and kind is Subscribe else 0)
+
+
+def test_thousands_of_filters_in_one_packet(net: Network) -> None:
+    client = net.connect("c")
+    names = [f"topic/{number}" for number in range(3000)]
+    client.send(Subscribe(1, [(name, 1) for name in names] + [(TOO_DEEP, 0)]))
+    assert client.take() == [Suback(1, [1] * 3000 + [0x80])]
+    client.send(Unsubscribe(2, names))
+    assert client.take() == [Unsuback(2, [])]
+    assert net.core.statistics.subscriptions == 0

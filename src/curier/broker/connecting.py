@@ -7,8 +7,6 @@ CONNECT ─ begin ─▶ (Authenticate) ─ decided ─▶ (Authorize the will) 
 
 from __future__ import annotations
 
-from typing import Final
-
 from curier.broker import keeping, permissions, telling, watches
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticate, Close
 from curier.broker.lanes import set_lanes
@@ -45,8 +43,6 @@ from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED
 from curier.session.message import ApplicationMessage
 from curier.topics.filters import check_topic_name
 from curier.topics.reserved import why_not_published
-
-MAX_CONNECT_SIZE: Final = 1024 * 1024  # of packets before CONNACK: strangers get less room than clients
 
 
 def begin(broker: BrokerState, connection: BrokerConnection, packet: Connect, now: float) -> None:

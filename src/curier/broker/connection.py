@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import final
 
-from curier.broker import connecting, delivery, keeping, publishing, stalling, subscribing, telling
+from curier.broker import connecting, delivery, keeping, piecemeal, publishing, stalling, subscribing, telling
 from curier.broker.fast_lane import fast_lane
 from curier.broker.fetching import send_retained
 from curier.broker.model import BrokerConnection
 from curier.broker.state import BrokerState
-from curier.codec.constants import PUBLISH, SUBSCRIBE
+from curier.codec.constants import PUBLISH, SUBSCRIBE, UNSUBSCRIBE
 from curier.codec.packets import Auth, Connect, Disconnect, Subscribe, Unsubscribe
 from curier.codec.publish import IncomingPublish
 from curier.codec.subscribe import parse_subscribe
@@ -25,7 +25,7 @@ class ServedConnection(BrokerConnection):
     def __init__(self, broker: BrokerState, address: str, listener: str, now: float) -> None:
         super().__init__(
             broker.next_number(),
-            min(broker.options.max_packet_size, connecting.MAX_CONNECT_SIZE),
+            min(broker.options.max_packet_size, broker.options.max_connect_size),
             broker.dirty,
             broker.traffic,
             address,
@@ -34,6 +34,7 @@ class ServedConnection(BrokerConnection):
         )
         self.broker: BrokerState = broker
         self.journal = broker.journal
+        self.max_user_properties = broker.options.max_user_properties
         if broker.hooks.packet is not None:
             self.tap = broker.tap
         self.has_permissions = broker.asks_authorization
@@ -79,6 +80,10 @@ class ServedConnection(BrokerConnection):
         kind = data[pos] >> 4
         if kind == PUBLISH:
             return self._publication(data, pos, stop, now)
+        if self.state == CONNECTED and (kind == SUBSCRIBE or kind == UNSUBSCRIBE):
+            if stop - pos > piecemeal.LARGE:
+                piecemeal.begin(self.broker, self, data, pos, stop, now)
+                return True
         if kind == SUBSCRIBE and self.state == CONNECTED:
             plain = parse_subscribe(data, pos, stop, self.version)
             if plain is not None:

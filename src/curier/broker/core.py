@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final, cast, final
 
-from curier.broker import connecting, keeping, output, permissions, publishing, watches
+from curier.broker import connecting, keeping, output, permissions, piecemeal, publishing, watches
 from curier.broker.connection import ServedConnection
 from curier.broker.deadlines import Deadline
 from curier.broker.effects import Answer, Authenticate, Authorize, Commit, Effect
@@ -143,13 +143,19 @@ class BrokerCore(BrokerState):
         """Go on with what was put off, a bounded part of it."""
         batch = self.continued[:CONTINUED_PER_TURN]
         del self.continued[:CONTINUED_PER_TURN]
+        budget = piecemeal.PER_TURN
         for connection in batch:
             connection.is_continued = False
             connection.now = now
             try:
-                connection.pump(now)
+                if connection.work is None:
+                    connection.pump(now)
+                elif budget > 0:
+                    budget -= piecemeal.go_on(self, connection, budget, now)
+                else:
+                    self.continue_later(connection)
             except Exception as error:
-                self.faults.met("sending on what waited", error, connection)
+                self.faults.met("going on with what was put off", error, connection)
         self._settle(now)
 
     # ---- effects, and their answers ----
@@ -184,6 +190,8 @@ class BrokerCore(BrokerState):
                 return
             permissions.remember(connection, effect, answer.reason_code)
             if connection.paused:
+                if connection.work is not None and not connection.questions:
+                    self.continue_later(connection)
                 return
             if connection.state == AUTHENTICATING:  # it was about the will
                 connection.now = now
@@ -237,7 +245,7 @@ class BrokerCore(BrokerState):
         connection.proceed(now)
 
     def take_welcomed(self) -> list[BrokerConnection]:
-        """Connections that were paused for the journal, or for room in a queue, and may go on."""
+        """Connections that were paused for the journal, for room or for work of theirs, and may go on."""
         welcomed = self.welcomed
         self.welcomed = []
         return welcomed

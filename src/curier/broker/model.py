@@ -12,6 +12,7 @@ from collections import deque
 from typing import Final, final
 
 from curier.broker.deadlines import Deadline
+from curier.codec.decode import LargeRequest
 from curier.codec.packets import Connect
 from curier.protocol.connection import CLOSED, Connection, Traffic
 from curier.protocol.server import ServerConnection
@@ -235,6 +236,21 @@ class Stalled:
         self.bytes: int = 0
 
 
+@final
+class Work:
+    """A large SUBSCRIBE or UNSUBSCRIBE that is worked off over many turns (``piecemeal``)."""
+
+    def __init__(self, request: LargeRequest, identifier: int) -> None:
+        self.request = request
+        self.identifier = identifier  # Subscription Identifier, or 0
+        self.is_read: bool = False  # to its end
+        self.verdicts: list[int] = []  # permissions, by filter, as far as they are known
+        self.at: int = 0  # the filter to work on next
+        self.codes: list[int] = []  # Reason Codes of those before it
+        self.why: str = ""  # Reason String
+        self.batch: int = 0  # of the journal, that its answer waits for
+
+
 NO_ROUTES: Final[list[dict[bytes, Route]]] = []  # before it is known which; never filled
 
 
@@ -282,6 +298,7 @@ class BrokerConnection(ServerConnection):
         self.verdicts: dict[bytes, int] = {}
         self.questions: int = 0  # Authorize effects that are not answered
         self.stalled: Stalled | None = None  # what it publishes waits for room
+        self.work: Work | None = None  # what it is paused for
         # -- how it is sent to --
         self.is_fast: bool = False  # may its packets take the fast lane?
         self.is_congested: bool = False  # more output is waiting than the soft limit allows

@@ -27,6 +27,8 @@ class Options:
         self.connect_timeout: float = 10.0  # from accept to a complete, authenticated CONNECT
         self.max_connections: int = 100_000
         self.max_packet_size: int = 16 * MIB  # announced in CONNACK (3.2.2.3.6)
+        self.max_connect_size: int = 64 * 1024  # of CONNECT and AUTH before CONNACK: it is not known whose
+        self.max_user_properties: int = 1000  # of one packet (0x97)
         self.keep_alive_maximum: int = (
             0  # Server Keep Alive for clients that ask for more or for none; 0: theirs
         )
@@ -51,6 +53,7 @@ class Options:
         self.when_full: str = DROP_NEWEST
         self.queue_qos0: bool = False  # also keep QoS 0 messages for a client that is away
         self.max_subscriptions: int = 20_000  # of one session
+        self.max_filters_per_packet: int = 20_000  # of one SUBSCRIBE or UNSUBSCRIBE (0x97)
         self.max_topic_levels: int = 128  # of a Topic Name or Topic Filter
         self.max_wildcard_levels: int = 12  # of a Topic Filter with '+'; one more doubles the longest search
         self.max_wildcard_shapes: int = 64  # of one session: so many of its filters can match one topic
@@ -86,6 +89,7 @@ class Options:
         _within("keep_alive_maximum", self.keep_alive_maximum, 0, 65535)
         _within("maximum_qos", self.maximum_qos, 0, 2)
         _within("max_packet_size", self.max_packet_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
+        _within("max_connect_size", self.max_connect_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
         _within("session_expiry_maximum", self.session_expiry_maximum, 0, SESSION_NEVER_EXPIRES)
         _within("output_hard_limit", self.output_hard_limit, self.output_soft_limit, 1 << 62)
         for name, value in (
@@ -95,7 +99,9 @@ class Options:
             ("max_queued_messages", self.max_queued_messages),
             ("max_queued_bytes", self.max_queued_bytes),
             ("max_queued_total_bytes", self.max_queued_total_bytes),
+            ("max_user_properties", self.max_user_properties),
             ("max_subscriptions", self.max_subscriptions),
+            ("max_filters_per_packet", self.max_filters_per_packet),
             ("max_topic_levels", self.max_topic_levels),
             ("max_wildcard_levels", self.max_wildcard_levels),
             ("max_wildcard_shapes", self.max_wildcard_shapes),

@@ -38,7 +38,7 @@ def remember(connection: BrokerConnection, question: Authorize, reason_code: int
     key = _question(question.action, question.topic, question.qos, question.retain)
     connection.verdicts[key] = reason_code
     connection.questions -= 1
-    connection.paused = connection.questions > 0
+    connection.paused = connection.questions > 0 or connection.work is not None
 
 
 def forget(broker: BrokerState, connection: BrokerConnection) -> None:

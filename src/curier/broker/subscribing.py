@@ -31,6 +31,7 @@ from curier.codec.constants import (
 )
 from curier.codec.encode import encode
 from curier.codec.packets import Suback, Subscribe, Unsuback, Unsubscribe
+from curier.codec.properties import Properties
 from curier.codec.publish import encode_subscription_identifier
 from curier.codec.reasons import sendable
 from curier.codec.subscribe import PlainSubscribe, plain_suback
@@ -45,17 +46,37 @@ BRIDGE_OPTIONS: Final = 0x0C
 
 def plain(broker: BrokerState, packet: Subscribe) -> PlainSubscribe:
     """A decoded SUBSCRIBE as ``subscribe`` takes it."""
-    identifier = 0
-    if packet.properties is not None and packet.properties.subscription_identifiers:
-        identifier = packet.properties.subscription_identifiers[0]
-        if not broker.options.subscription_identifiers_available:
-            raise RemoteProtocolError(
-                SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
-                "Subscription Identifiers are not supported here (3.2.2.3.12)",
-            )
+    identifier = subscription_identifier(broker, packet.properties)
     filters = [topic_filter.encode() for topic_filter, _ in packet.subscriptions]
     options = [each for _, each in packet.subscriptions]
     return PlainSubscribe(packet.packet_id, filters, options, identifier)
+
+
+def subscription_identifier(broker: BrokerState, properties: Properties | None) -> int:
+    """The Subscription Identifier of a SUBSCRIBE, or 0."""
+    if properties is None or not properties.subscription_identifiers:
+        return 0
+    if not broker.options.subscription_identifiers_available:
+        raise RemoteProtocolError(
+            SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
+            "Subscription Identifiers are not supported here (3.2.2.3.12)",
+        )
+    return properties.subscription_identifiers[0]
+
+
+def check_count(broker: BrokerState, count: int) -> None:
+    """Refuse a packet with too many filters; the client cannot know how many, so this is no rule of MQTT."""
+    most = broker.options.max_filters_per_packet
+    if count > most:
+        why = f"more than the {most} Topic Filters that a packet may have here"
+        raise RemoteProtocolError(QUOTA_EXCEEDED, why)
+
+
+def ask(broker: BrokerState, connection: BrokerConnection, topic_filter: bytes, options: int) -> int:
+    """The verdict on a subscription, or ``UNDECIDED`` after asking. What is refused anyway is not asked."""
+    if check_topic_filter(topic_filter, broker.options.max_topic_levels):
+        return 0
+    return permissions.verdict(broker, connection, SUBSCRIBE_ACTION, topic_filter, options & 3, False)
 
 
 def subscribe(broker: BrokerState, connection: BrokerConnection, packet: PlainSubscribe, now: float) -> bool:
@@ -65,12 +86,11 @@ def subscribe(broker: BrokerState, connection: BrokerConnection, packet: PlainSu
     """
     session = connection.server_session
     assert session is not None
+    check_count(broker, len(packet.filters))
+    verdicts: list[int] = []
     if broker.asks_authorization:
         for index, topic_filter in enumerate(packet.filters):
-            if not check_topic_filter(topic_filter, broker.options.max_topic_levels):
-                permissions.verdict(
-                    broker, connection, SUBSCRIBE_ACTION, topic_filter, packet.options[index] & 3, False
-                )
+            verdicts.append(ask(broker, connection, topic_filter, packet.options[index]))
         if connection.paused:
             return False
 
@@ -78,29 +98,48 @@ def subscribe(broker: BrokerState, connection: BrokerConnection, packet: PlainSu
     reason_codes: list[int] = []
     why = ""
     for index, topic_filter in enumerate(packet.filters):
-        options = packet.options[index]
-        if connection.is_bridge:
-            options |= BRIDGE_OPTIONS
-        reason_code, text = _check(broker, connection, session, topic_filter, options)
-        if reason_code >= 0x80:
-            reason_code = sendable(SUBACK, reason_code)
-            why = text
-            broker.statistics.refused += 1
-        else:
-            reason_code = min(options & 3, broker.options.maximum_qos)
-            _add(broker, session, topic_filter, options, reason_code, packet.identifier)
+        verdict = verdicts[index] if verdicts else 0
+        reason_code, text = subscribe_to(
+            broker, connection, session, topic_filter, packet.options[index], packet.identifier, verdict
+        )
         reason_codes.append(reason_code)
-        telling.subscribed(broker, connection, topic_filter, reason_code)
-    if connection.version != MQTT_50:  # one code for every failure [3.1.1: MQTT-3.9.3-2]
-        reason_codes = [code if code < 0x80 else UNSPECIFIED_ERROR for code in reason_codes]
-    if why or connection.peer_max_packet_size:
-        suback = Suback(packet.packet_id, reason_codes, connection.problem(why))
-        connection.answer(_encode_within(connection, suback), before)
-    else:
-        connection.answer(plain_suback(packet.packet_id, reason_codes, connection.version), before)
+        why = text or why
+    connection.answer(encode_suback(connection, packet.packet_id, reason_codes, why), before)
     if session.retained_sends:
         connection.pump(now)
     return True
+
+
+def subscribe_to(
+    broker: BrokerState,
+    connection: BrokerConnection,
+    session: ServerSession,
+    topic_filter: bytes,
+    options: int,
+    identifier: int,
+    verdict: int,
+) -> tuple[int, str]:
+    """Make one subscription: its Reason Code, and plain words where that is 0x80 or more."""
+    if connection.is_bridge:
+        options |= BRIDGE_OPTIONS
+    reason_code, why = _check(broker, connection, session, topic_filter, verdict)
+    if reason_code >= 0x80:
+        reason_code = sendable(SUBACK, reason_code)
+        broker.statistics.refused += 1
+    else:
+        reason_code = min(options & 3, broker.options.maximum_qos)
+        _add(broker, session, topic_filter, options, reason_code, identifier)
+    telling.subscribed(broker, connection, topic_filter, reason_code)
+    return reason_code, why
+
+
+def encode_suback(connection: BrokerConnection, packet_id: int, reason_codes: list[int], why: str) -> bytes:
+    """The SUBACK for a SUBSCRIBE whose filters had these Reason Codes, in order."""
+    if connection.version != MQTT_50:  # one code for every failure [3.1.1: MQTT-3.9.3-2]
+        reason_codes = [code if code < 0x80 else UNSPECIFIED_ERROR for code in reason_codes]
+    if why or connection.peer_max_packet_size:
+        return _encode_within(connection, Suback(packet_id, reason_codes, connection.problem(why)))
+    return plain_suback(packet_id, reason_codes, connection.version)
 
 
 def _check(
@@ -108,7 +147,7 @@ def _check(
     connection: BrokerConnection,
     session: ServerSession,
     topic_filter: bytes,
-    options: int,
+    verdict: int,
 ) -> tuple[int, str]:
     """Reason Code of 0x80 or more and plain words for a subscription that cannot be, or (0, "")."""
     limits = broker.options
@@ -135,10 +174,8 @@ def _check(
         return QUOTA_EXCEEDED, why
     if session.retained_sends and len(session.retained_sends) >= most:  # again and again, unsent
         return QUOTA_EXCEEDED, "too many subscriptions wait for their retained messages"
-    if broker.asks_authorization:
-        verdict = permissions.verdict(broker, connection, SUBSCRIBE_ACTION, topic_filter, options & 3, False)
-        if verdict >= 0x80:
-            return verdict, "not authorized to subscribe to this Topic Filter"
+    if verdict >= 0x80:
+        return verdict, "not authorized to subscribe to this Topic Filter"
     return 0, ""
 
 
@@ -220,27 +257,42 @@ def unsubscribe(broker: BrokerState, connection: BrokerConnection, packet: Unsub
     """Remove subscriptions and answer [MQTT-3.10.4-4]; messages on their way still arrive [MQTT-3.10.4-3]."""
     session = connection.server_session
     assert session is not None
+    check_count(broker, len(packet.topic_filters))
     before = connection.journal_length()
-    reason_codes: list[int] = []
-    for text in packet.topic_filters:
-        topic_filter = text.encode()
-        subscription = session.subscriptions.pop(topic_filter, None)
-        if subscription is None:
-            reason_codes.append(NO_SUBSCRIPTION_EXISTED)
-            continue
-        detach(broker, session, topic_filter, subscription)
-        if session.retained_sends:  # [MQTT-3.10.4-2]
-            session.retained_sends = deque(
-                [send for send in session.retained_sends if send.topic_filter != topic_filter]
-            )
-        if session.journal is not None:
-            session.journal.add(Unsubscribed(session.number, topic_filter))
-        reason_codes.append(0)
-        telling.unsubscribed(broker, connection, topic_filter)
+    filters = [text.encode() for text in packet.topic_filters]
+    reason_codes = [unsubscribe_from(broker, connection, session, topic_filter) for topic_filter in filters]
+    forget_sends(session, filters)
+    connection.answer(encode_unsuback(connection, packet.packet_id, reason_codes), before)
+
+
+def unsubscribe_from(
+    broker: BrokerState, connection: BrokerConnection, session: ServerSession, topic_filter: bytes
+) -> int:
+    """Remove one subscription, if there is one: the Reason Code. ``forget_sends`` is to follow."""
+    subscription = session.subscriptions.pop(topic_filter, None)
+    if subscription is None:
+        return NO_SUBSCRIPTION_EXISTED
+    detach(broker, session, topic_filter, subscription)
+    if session.journal is not None:
+        session.journal.add(Unsubscribed(session.number, topic_filter))
+    telling.unsubscribed(broker, connection, topic_filter)
+    return 0
+
+
+def forget_sends(session: ServerSession, filters: list[bytes]) -> None:
+    """Send no more retained messages for these filters [MQTT-3.10.4-2]."""
+    if session.retained_sends:
+        gone = set(filters)
+        session.retained_sends = deque(
+            [send for send in session.retained_sends if send.topic_filter not in gone]
+        )
+
+
+def encode_unsuback(connection: BrokerConnection, packet_id: int, reason_codes: list[int]) -> bytes:
+    """The UNSUBACK for an UNSUBSCRIBE whose filters had these Reason Codes, in order."""
     if connection.version != MQTT_50:
         reason_codes = []
-    unsuback = Unsuback(packet.packet_id, reason_codes, None)
-    connection.answer(_encode_within(connection, unsuback), before)
+    return _encode_within(connection, Unsuback(packet_id, reason_codes, None))
 
 
 def detach(

@@ -11,7 +11,7 @@ Source: MQTT 5.0 chapters 2 and 3; MQTT 3.1.1 chapters 2 and 3; for version 3, M
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, final
 
 from curier.codec.constants import (
     AUTH,
@@ -54,7 +54,7 @@ from curier.codec.packets import (
     Unsubscribe,
     Will,
 )
-from curier.codec.primitives import Reader
+from curier.codec.primitives import NO_LIMIT, Reader
 from curier.codec.properties import WILL, Properties, decode_properties
 from curier.codec.reasons import reason_code_allowed, reason_code_statement
 from curier.errors import MalformedPacket
@@ -75,25 +75,70 @@ _USER_NAME: Final = 0x80
 _NO_LOCAL: Final = 0x04
 
 
-def decode(data: bytes, start: int, end: int, version: int) -> Packet:
+def decode(data: bytes, start: int, end: int, version: int, max_repeats: int = NO_LIMIT) -> Packet:
     """The one whole Control Packet that is ``data[start:end]``, in MQTT ``version`` 3, 4 or 5.
 
+    A Property that may come more than once comes ``max_repeats`` times at most, or is refused with 0x97.
     A CONNECT says its own version; ``version`` does not matter for it. Raises :class:`MalformedPacket` or
     :class:`RemoteProtocolError`, nothing else, whatever the bytes are.
     """
     reader = Reader(data, start, end)
+    reader.max_repeats = max_repeats
     first = reader.byte("Fixed Header")
     packet_type = first >> 4
     if packet_type == CONNECT:
         version = claimed_version(data, start, end)
-    _check_flags(reader, packet_type, first & 0x0F, version)
-    length = reader.varint("Remaining Length", version != MQTT_50)
-    if length != reader.remaining():
-        why = f"is {length}, but {reader.remaining()} bytes follow"
-        raise reader.malformed("Remaining Length", start + 1, reader.pos, why)
+    _check_header(reader, packet_type, first & 0x0F, version)
     packet = _decode_body(reader, packet_type, first & 0x0F, version)
     reader.expect_end()
     return packet
+
+
+def _check_header(reader: Reader, packet_type: int, flags: int, version: int) -> None:
+    """Refuse a first byte or a Remaining Length that cannot be; the latter is read."""
+    _check_flags(reader, packet_type, flags, version)
+    length = reader.varint("Remaining Length", version != MQTT_50)
+    if length != reader.remaining():
+        why = f"is {length}, but {reader.remaining()} bytes follow"
+        raise reader.malformed("Remaining Length", reader.start + 1, reader.pos, why)
+
+
+@final
+class LargeRequest:
+    """A SUBSCRIBE or UNSUBSCRIBE that is read piece by piece; ``filters`` are UTF-8, as far as they are read.
+
+    ``data[start:end]`` is the packet. Raises what ``decode`` raises, when it comes to the fault.
+    """
+
+    def __init__(self, data: bytes, start: int, end: int, version: int, max_repeats: int) -> None:
+        self._reader = reader = Reader(data, start, end)
+        reader.max_repeats = max_repeats
+        first = reader.byte("Fixed Header")
+        self.packet_type: int = first >> 4
+        self.version = version
+        _check_header(reader, self.packet_type, first & 0x0F, version)
+        self.packet_id: int = reader.packet_id()
+        self.properties: Properties | None = _properties(reader, self.packet_type, version)
+        if not reader.remaining():  # [MQTT-3.8.3-2] [MQTT-3.10.3-2]
+            raise reader.protocol_error("the payload", reader.pos, "has no Topic Filter", "MQTT-3.8.3-2")
+        self.filters: list[bytes] = []
+        self.options: list[int] = []  # Subscription Options, of SUBSCRIBE
+
+    def read(self, most_bytes: int, most_filters: int) -> bool:
+        """Read at least one more filter, up to about so much; was that all?"""
+        reader = self._reader
+        stop = reader.pos + most_bytes
+        most = len(self.filters) + most_filters
+        while reader.remaining():
+            if self.packet_type == SUBSCRIBE:
+                topic_filter, options = _subscription(reader, self.version)
+                self.options.append(options)
+            else:
+                topic_filter = reader.topic_filter(self.version)  # [MQTT-3.10.3-1]
+            self.filters.append(topic_filter.encode())
+            if reader.pos >= stop or len(self.filters) >= most:
+                break
+        return not reader.remaining()
 
 
 def claimed_version(data: bytes, start: int, end: int) -> int:
@@ -327,14 +372,19 @@ def _subscribe(reader: Reader, version: int) -> Subscribe:
         )  # [MQTT-3.8.3-2]
     subscriptions = []
     while reader.remaining():
-        topic_filter = reader.topic_filter(version)  # [MQTT-3.8.3-1]
-        at = reader.pos
-        options = reader.byte("Subscription Options")
-        if version == MQTT_31:
-            options &= 3  # it does not use the others
-        _check_subscription_options(reader, at, topic_filter, options, version)
-        subscriptions.append((topic_filter, options))
+        subscriptions.append(_subscription(reader, version))
     return Subscribe(packet_id, subscriptions, properties)
+
+
+def _subscription(reader: Reader, version: int) -> tuple[str, int]:
+    """A Topic Filter and its Subscription Options."""
+    topic_filter = reader.topic_filter(version)  # [MQTT-3.8.3-1]
+    at = reader.pos
+    options = reader.byte("Subscription Options")
+    if version == MQTT_31:
+        options &= 3  # it does not use the others
+    _check_subscription_options(reader, at, topic_filter, options, version)
+    return topic_filter, options
 
 
 def _check_subscription_options(

@@ -23,6 +23,7 @@ from curier.codec.filters import filter_fault
 from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolError
 
 _MOST_BYTES_SHOWN: Final = 8
+NO_LIMIT: Final = 1 << 62
 
 _BYTES: Final[list[bytes]] = [bytes([number]) for number in range(256)]
 PACKET_IDS: Final[list[bytes]] = [high + low for high in _BYTES for low in _BYTES]
@@ -43,6 +44,7 @@ class Reader:
         self.start = start
         self.pos = start
         self.end = end
+        self.max_repeats: int = NO_LIMIT  # of a Property that may come more than once
 
     def remaining(self) -> int:
         """How many bytes are left."""

@@ -29,6 +29,7 @@ from curier.codec.constants import (
     PUBLISH,
     PUBREC,
     PUBREL,
+    QUOTA_EXCEEDED,
     REASON_STRING,
     RECEIVE_MAXIMUM,
     REQUEST_PROBLEM_INFORMATION,
@@ -251,6 +252,9 @@ def _decode_property(reader: Reader, packet_type: int, properties: Properties) -
         values: list[object] = getattr(properties, row.attribute)
         if values and not row.repeats(packet_type):
             raise reader.protocol_error(row.name, start, "is there more than once")
+        if len(values) >= reader.max_repeats:
+            why = f"is there more than {reader.max_repeats} times"
+            raise reader.protocol_error(row.name, start, why, "", QUOTA_EXCEEDED)
         values.append(value)
         return
     if getattr(properties, row.attribute) is not None:

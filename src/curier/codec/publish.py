@@ -26,13 +26,14 @@ from curier.codec.constants import (
     PAYLOAD_FORMAT_INDICATOR,
     PROTOCOL_ERROR,
     PUBLISH,
+    QUOTA_EXCEEDED,
     RESPONSE_TOPIC,
     SUBSCRIPTION_IDENTIFIER,
     TOPIC_ALIAS,
     TOPIC_ALIAS_INVALID,
     USER_PROPERTY,
 )
-from curier.codec.primitives import PACKET_IDS, encode_varint
+from curier.codec.primitives import NO_LIMIT, PACKET_IDS, encode_varint
 from curier.codec.properties import Properties, encode_properties
 from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolError
 
@@ -81,8 +82,11 @@ class IncomingPublish:
         self.payload: bytes = b""
 
 
-def parse_publish(data: bytes, start: int, stop: int, version: int) -> IncomingPublish:
-    """Parse the PUBLISH that fills ``data[start:stop]``, fixed header included.
+def parse_publish(
+    data: bytes, start: int, stop: int, version: int, max_repeats: int = NO_LIMIT
+) -> IncomingPublish:
+    """Parse the PUBLISH that fills ``data[start:stop]``, fixed header included, with at most ``max_repeats``
+    Properties of those that may come more than once.
 
     Raises ``MalformedPacket`` or ``RemoteProtocolError`` with the statement that was broken.
     """
@@ -119,7 +123,7 @@ def parse_publish(data: bytes, start: int, stop: int, version: int) -> IncomingP
             raise MalformedPacket("PUBLISH has Packet Identifier 0", "MQTT-2.2.1-3")
 
     if version == MQTT_50:
-        pos = _parse_properties(data, pos, stop, publish)
+        pos = _parse_properties(data, pos, stop, publish, max_repeats)
         if not length and not publish.topic_alias:
             raise RemoteProtocolError(
                 PROTOCOL_ERROR, "PUBLISH has neither Topic Name nor Topic Alias", "MQTT-4.7.3-1"
@@ -143,7 +147,7 @@ def _check_topic_name(topic: bytes) -> None:
         raise MalformedPacket(f"Topic Name {topic!r} contains a wildcard", "MQTT-3.3.2-2")
 
 
-def _parse_properties(data: bytes, pos: int, stop: int, publish: IncomingPublish) -> int:
+def _parse_properties(data: bytes, pos: int, stop: int, publish: IncomingPublish, max_repeats: int) -> int:
     """Parse the Properties at ``pos`` into ``publish``; returns where the payload begins."""
     if pos >= stop:
         raise MalformedPacket("PUBLISH ends before its Property Length", "MQTT-2.2.2-1")
@@ -161,6 +165,7 @@ def _parse_properties(data: bytes, pos: int, stop: int, publish: IncomingPublish
     kept: list[bytes] = []  # runs of Properties that are forwarded
     run = pos  # where the current run began
     seen = 0  # a bit per identifier that may come only once
+    repeats = 0  # of all others
     while pos < end:
         identifier = data[pos]
         begin = pos
@@ -169,6 +174,11 @@ def _parse_properties(data: bytes, pos: int, stop: int, publish: IncomingPublish
             if seen & (1 << identifier):
                 raise RemoteProtocolError(PROTOCOL_ERROR, f"PUBLISH has Property 0x{identifier:02X} twice")
             seen |= 1 << identifier
+        else:
+            repeats += 1
+            if repeats > max_repeats:
+                why = f"PUBLISH has more than {max_repeats} User Properties or Subscription Identifiers"
+                raise RemoteProtocolError(QUOTA_EXCEEDED, why)
         forward = True
         if identifier == USER_PROPERTY:
             pos = _string(data, _string(data, pos, end, "User Property name"), end, "User Property value")

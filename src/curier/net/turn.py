@@ -267,6 +267,8 @@ class Turn:
     def _continue(self) -> None:
         now = self.clock.now()
         self.core.continue_work(now)
+        for connection in self.core.take_welcomed():
+            self.resumed(connection)
         self.finish(now)
 
     def _set_timer(self) -> None:

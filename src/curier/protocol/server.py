@@ -55,6 +55,7 @@ from curier.codec.packets import (
     Subscribe,
     Unsubscribe,
 )
+from curier.codec.primitives import NO_LIMIT
 from curier.codec.properties import Properties
 from curier.codec.publish import IncomingPublish, parse_publish
 from curier.codec.reasons import sendable
@@ -86,6 +87,7 @@ class ServerConnection(Connection):
         self.retain_available: bool = True
         self.wants_problem_information: bool = True  # Request Problem Information (3.1.2.11.7)
         self.topic_alias_maximum: int = 0  # what this client may use
+        self.max_user_properties: int = NO_LIMIT  # of one packet
         self.aliases: dict[int, bytes] = {}  # set by this client; gone with the connection [MQTT-3.3.2-7]
         self.why: str = ""  # Reason String that goes with the Reason Code just decided
 
@@ -133,10 +135,10 @@ class ServerConnection(Connection):
         """Work on one whole packet. False: paused, give it to me again."""
         kind = data[pos] >> 4
         if self.state == CONNECTED and kind == PUBLISH:
-            return self._publish(parse_publish(data, pos, stop, self.version), now)
+            return self._publish(parse_publish(data, pos, stop, self.version, self.max_user_properties), now)
         if self.state == CONNECTING:
             self.begins(data, pos)
-        packet = decode(data, pos, stop, self.version)
+        packet = decode(data, pos, stop, self.version, self.max_user_properties)
         if self.state == CONNECTED:
             return self._dispatch(kind, packet, now)
         if isinstance(packet, Connect) and self.state == CONNECTING:
