@@ -285,7 +285,10 @@ def test_a_question_and_its_answer(broker: BrokerProcess, start: Any) -> None:
     url = url_of(broker)
     nobody = start("request_reply.py", "--url", url, "ask", 1, 2)
     assert nobody.end() == 1
-    assert nobody.said == "refused with Reason Code 0x10 (No matching subscribers): nobody subscribes to service/sum\n"
+    assert (
+        nobody.said
+        == "refused with Reason Code 0x10 (No matching subscribers): nobody subscribes to service/sum\n"
+    )
     services = [start("request_reply.py", "--url", url, "serve") for _ in range(2)]
     for service in services:
         service.wait_for("serving service/sum")
