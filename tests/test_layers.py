@@ -16,6 +16,7 @@ FUNCTION_LINES = 60
 # Each layer's own modules, errors and types are always allowed; "*" is anything but testing.
 ALLOWED: dict[str, set[str]] = {
     "errors": {"types"},
+    "documented": set(),
     "types": set(),
     "loglines": set(),
     "codec": set(),

@@ -107,7 +107,12 @@ def __getattr__(name: str) -> object:
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module 'curier' has no attribute {name!r}")
-    return getattr(import_module(module), name)
+    thing = getattr(import_module(module), name)
+    if isinstance(thing, type) and not thing.__doc__:  # it is compiled
+        from curier.documented import documented
+
+        return documented(thing, import_module(module))
+    return thing
 
 
 def __dir__() -> list[str]:
