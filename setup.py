@@ -30,6 +30,7 @@ SELDOM = (
     "broker/hooks.py",
     "broker/keeping.py",
     "broker/options.py",
+    "broker/piecemeal.py",
     "broker/restoring.py",
     "broker/subscribing.py",
     "broker/sys_topics.py",

@@ -17,6 +17,7 @@ from curier.codec.packets import Connect, Publish
 from curier.codec.primitives import packet_end
 from tests.codec.cases import BADS, WIRES
 from tests.codec.wire import packet_bytes
+from tests.protocol.test_fuzz import damaged
 from tests.strategies import packets
 from tests.v311.harness import WAYS, Client, Network, quiet
 
@@ -42,6 +43,8 @@ def tight() -> Options:
     options.receive_maximum = 3
     options.max_queued_messages = 5
     options.max_subscriptions = 5
+    options.max_filters_per_packet = 3
+    options.max_user_properties = 2
     options.max_retained_messages = 5
     options.route_cache_size = 4
     options.topic_alias_maximum = 2
@@ -51,11 +54,13 @@ def tight() -> Options:
 @st.composite
 def pieces(draw: st.DrawFn, version: int) -> bytes:
     """Random bytes, a packet, a case from the codec's tests, or one of the latter with some bytes changed."""
-    kind = draw(st.integers(0, 4))
+    kind = draw(st.integers(0, 5))
     if kind == 0:
         return draw(st.binary(max_size=40))
     if kind == 1:
         return encode(draw(packets(version)), version)
+    if kind == 5:
+        return draw(damaged(version))
     data = draw(st.sampled_from(CASES[version]))
     if kind == 2 and data:
         changed = bytearray(data)
