@@ -16,6 +16,8 @@ from curier.client.settings import ClientSettings
 from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Pingresp, Publish
 from tests.client.stage import Stage, Watch, make_properties, settle, virtual
 
+QUICK = curier.Reconnect(first=0.01, longest=0.02)
+
 
 @virtual
 async def test_a_connection_and_its_end(stage: Stage) -> None:
@@ -317,6 +319,26 @@ async def test_the_first_connection_may_be_refused_for_a_while(stage: Stage) -> 
     await settle()
     assert client.is_connected
     await client.close()
+
+
+@virtual
+async def test_a_session_that_was_accepted_before_is_refused_for_a_while(stage: Stage) -> None:
+    """A sensor starts anew while the auth service is down: what it has kept is not given up."""
+    session = curier.Session.memory()
+    for life in (1, 2):
+        client = stage.client(
+            retry_first_connect=True, session=session, client_id="me", session_expiry=1000, reconnect=QUICK
+        )
+        connecting = asyncio.ensure_future(client.connect())
+        wire = await stage.wire()
+        await wire.receive(Connect)
+        wire.send(Connack(False, 0x87 if life == 2 else 0))
+        await connecting
+        if life == 2:
+            await (await stage.wire()).accept(session_present=True)
+            await settle()
+            assert client.is_connected
+        await client.close()
 
 
 @virtual

@@ -247,6 +247,19 @@ async def test_another_loop(name: str) -> None:
         assert client.is_connected
 
 
+async def test_a_receipt_in_another_loop() -> None:
+    client = curier.connect("mqtt://127.0.0.1:1", retry_first_connect=True)
+    await client.connect()
+    receipt = client.publish_nowait("a", "x", qos=1)
+
+    async def wait() -> None:
+        await receipt
+
+    with pytest.raises(curier.MqttError, match="another event loop"):
+        await asyncio.to_thread(asyncio.run, wait())
+    await client.close()
+
+
 def in_child(check: Callable[[], None]) -> None:
     """Run ``check`` in a fork of this process; what it raises there fails here."""
     child = os.fork()

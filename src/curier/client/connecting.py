@@ -70,6 +70,7 @@ class Connector:
         self.connections = 0  # there were so far
         self.version = self.settings.version or MQTT_50  # in use
         self.server = server  # has the other half of the session; "": none has
+        self.was_accepted = bool(server)  # by any server, in this life of the session or an earlier one
         self.is_durable = state.journal is not None
         self.urls: list[ServerUrl] = []
         self.at = 0  # index of the server in use
@@ -256,6 +257,7 @@ class Connector:
             self._is_unanswered = self._is_unanswered and not link.is_stranger
             raise
         self.connections += 1
+        self.was_accepted = True
         self.server = link.server
         return link
 

@@ -151,7 +151,7 @@ class Keeper:
         return link.error
 
     def _outlook(self, error: MqttError) -> int:
-        return outlook(error, self.connector.connections > 0, self._settings.on_refused)
+        return outlook(error, self.connector.was_accepted, self._settings.on_refused)
 
     def _reconnect(self, error: MqttError, attempt: int) -> Reconnect | None:
         """How to go on after ``error``; None: not at all."""

@@ -120,7 +120,10 @@ class Receipt(Waiter):
 
     def __await__(self) -> Generator[Any, None, PublishResult]:
         if self._outcome is None:
-            future = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            if self._outbox is not None and self._outbox.link.loop is not loop:
+                raise MqttError("the receipt is awaited in another event loop than that of its client")
+            future = loop.create_future()
             if self._waiting is None:
                 self._waiting = [future]
             else:

@@ -150,8 +150,8 @@ class ClientSettings:
     """What to do when the server refuses a client that it has accepted before: try again, after a longer
     while, or stop. A mapping has Reason Codes, those that it does not have are tried again. A client that was
     taken over by one of the same name (0x8E), or whose server has moved for good (0x9D), stops unless the
-    mapping says otherwise. A refusal of the first connection stops, unless the mapping says otherwise and
-    ``retry_first_connect`` is set.
+    mapping says otherwise. A refusal of the first connection stops; with ``retry_first_connect`` not where
+    the mapping says otherwise, or the session has been accepted in an earlier life of the program.
     """
 
     follow_server_reference: bool = False
