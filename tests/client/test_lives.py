@@ -163,6 +163,18 @@ async def test_a_session_on_disk_is_opened_again(tmp_path: Path) -> None:
             await client.close()
 
 
+async def test_closing_what_could_not_be_opened(tmp_path: Path) -> None:
+    """No session, no connection, and no harm done by closing it."""
+    (tmp_path / "file").write_text("not a directory")
+    client = curier.connect(session=curier.Session.disk(tmp_path / "file"))
+    for _ in range(2):
+        with pytest.raises(curier.StoreError):
+            await client.connect()
+        await client.close()
+        await client.disconnect()
+        assert not client.is_connected
+
+
 # ---- what was caught is not raised again ----
 
 

@@ -136,12 +136,13 @@ class Client(Publisher):
         life = self._life
         if life is None:
             return
-        self._here()
-        try:
-            if lingers:
-                await life.linger()
-        finally:
-            await life.shut(0, None)
+        if self._is_forked or not life.has_ended:
+            self._here()
+            try:
+                if lingers:
+                    await life.linger()
+            finally:
+                await life.shut(0, None)
         if lingers and life.error is not None and life.error.__traceback__ is None:  # never raised so far
             raise life.error
 
@@ -152,7 +153,7 @@ class Client(Publisher):
         ``ConnectionLost``. Before the client is connected, and after it has ended, it does nothing.
         """
         life = self._life
-        if life is not None:
+        if life is not None and (self._is_forked or not life.has_ended):
             self._here()
             await life.shut(reason_code, session_expiry)
 
