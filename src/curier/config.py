@@ -60,6 +60,7 @@ _IN_BYTES: Final = frozenset(
         "max_queued_bytes",
         "max_queued_total_bytes",
         "max_retained_bytes",
+        "memory_limit",
     )
 )
 _IN_SECONDS: Final = frozenset(("keep_alive_maximum", "session_expiry_maximum"))

@@ -171,7 +171,7 @@ class Broker:
             authentication_methods=authenticator.methods if authenticator is not None else frozenset(),
             asks_authorization=self.authorizer is not None,
         )
-        core.host = Process()
+        core.run_on(Process(), clock.now())
         for hook in (self._log, *self._hooks):
             core.add_hook(hook)
         if self.authorizer is not None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import final
 
-from curier.broker import connecting, delivery, keeping, piecemeal, publishing, stalling, subscribing, telling
+from curier.broker import (
+    connecting,
+    delivery,
+    keeping,
+    memory,
+    piecemeal,
+    publishing,
+    stalling,
+    subscribing,
+    telling,
+    unfinished,
+)
 from curier.broker.fast_lane import fast_lane
 from curier.broker.fetching import send_retained
 from curier.broker.model import BrokerConnection
@@ -121,6 +132,11 @@ class ServedConnection(BrokerConnection):
     def finished(self, entry: Outgoing, reason_code: int, now: float) -> None:
         telling.delivered(self.broker, self, entry.message, reason_code)
 
+    def waits(self, change: int, now: float) -> None:
+        memory.input_waits(self.broker, self, change, now)
+        if change > 0:
+            unfinished.begun(self.broker, self, now)
+
     # ---- output ----
 
     def pump(self, now: float) -> None:
@@ -157,6 +173,8 @@ class ServedConnection(BrokerConnection):
         self.paused = False
         self.is_fast = False
         self.held = NO_HELD
+        self.waits(-self._tail_size, now)
         self._tail = []
         self._tail_size = 0
+        memory.output_waits(self.broker, self, 0, now)
         connecting.ended(self.broker, self, was_connected, reason_code, why, now)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final, cast, final
 
-from curier.broker import connecting, keeping, output, permissions, piecemeal, publishing, watches
+from curier.broker import connecting, keeping, memory, output, permissions, piecemeal, publishing, watches
 from curier.broker.connection import ServedConnection
 from curier.broker.deadlines import Deadline
 from curier.broker.effects import Answer, Authenticate, Authorize, Commit, Effect
@@ -25,7 +25,7 @@ from curier.broker.hooks import MOST_NESTED, Hook
 from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.options import Options
-from curier.broker.state import Arrival, BrokerState
+from curier.broker.state import Arrival, BrokerState, Host
 from curier.broker.sys_topics import SysPublisher
 from curier.codec.constants import SERVER_SHUTTING_DOWN
 from curier.protocol.connection import AUTHENTICATING, CLOSED
@@ -64,6 +64,15 @@ class BrokerCore(BrokerState):
         self.fetch_budget = FETCHED_PER_TURN
         if options.sys_interval:
             self.deadlines.add(SysPublisher(self), now)
+
+    def run_on(self, host: Host, now: float) -> None:
+        """Know the process that the broker runs in."""
+        self.host = host
+        most = host.most_memory()
+        if most and not self.options.memory_limit:
+            self.memory_limit = most // 2
+        if host.memory():
+            memory.look_always(self, now)
 
     # ---- bytes ----
 

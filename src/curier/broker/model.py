@@ -304,6 +304,9 @@ class BrokerConnection(ServerConnection):
         self.is_congested: bool = False  # more output is waiting than the soft limit allows
         self.unsent: int = 0  # bytes of output not yet taken by the network, those of this turn included
         self.written_unsent: int = 0  # those the network had not taken when it was written last
+        self.counted_unsent: int = 0  # those that count as memory it holds
+        self.unsent_since: float = 0.0  # when the first of them was not taken at once
+        self.is_unfinished: bool = False  # is it on the list of those whose packets have begun?
         self.is_owed: bool = True  # an answer? If not, all that has come lately were acknowledgements.
         self.is_continued: bool = False  # is it on the broker's list of those that have more to be sent?
         self.is_kept: bool = False  # is it on the broker's list of those with held output?

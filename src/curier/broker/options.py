@@ -40,6 +40,8 @@ class Options:
         self.output_soft_limit: int = 8 * MIB  # unsent bytes; over it QoS 0 is dropped, QoS 1 and 2 wait
         # Unsent bytes; over it the client is disconnected (0x97). At least one packet more than the soft one.
         self.output_hard_limit: int = 64 * MIB
+        self.packet_timeout: float = 30.0  # for a packet from its first byte to its last, and besides
+        self.packet_rate: int = 1024  # one second more for so many bytes; packet_timeout 0: no end
         # -- a Session --
         self.max_sessions: int = 1_000_000  # connected or not
         self.session_expiry_maximum: int = SESSION_NEVER_EXPIRES  # caps what clients ask for (3.2.2.3.2)
@@ -71,6 +73,7 @@ class Options:
             ""  # answered to Request Response Information; "{client_id}" is filled in
         )
         # -- the whole broker --
+        self.memory_limit: int = 0  # bytes that all clients may hold; 0: half of the machine's memory
         self.max_retained_messages: int = 2_000_000
         self.max_retained_bytes: int = 1024 * MIB
         self.route_cache_size: int = 65_536  # Topic Names whose receivers are remembered
@@ -103,6 +106,7 @@ class Options:
             ("max_subscriptions", self.max_subscriptions),
             ("max_filters_per_packet", self.max_filters_per_packet),
             ("max_topic_levels", self.max_topic_levels),
+            ("packet_rate", self.packet_rate),
             ("max_wildcard_levels", self.max_wildcard_levels),
             ("max_wildcard_shapes", self.max_wildcard_shapes),
             ("max_retained_messages", self.max_retained_messages),
@@ -113,6 +117,9 @@ class Options:
             _within(name, value, 1, 1 << 62)
         if self.when_full not in WHEN_FULL:
             raise ValueError(f"when_full is one of {', '.join(WHEN_FULL)}, not {self.when_full!r}")
+        _within("memory_limit", self.memory_limit, 0, 1 << 62)
+        if not self.packet_timeout >= 0:
+            raise ValueError("packet_timeout must be 0 (off) or more seconds")
         if not self.connect_timeout > 0:
             raise ValueError("connect_timeout must be more than 0 seconds")
         if not (self.retry_interval >= 0 and self.sys_interval >= 0):

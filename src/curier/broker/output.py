@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from curier.broker import memory
 from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection
 from curier.broker.state import BrokerState
@@ -136,6 +137,8 @@ def written(broker: BrokerState, connection: BrokerConnection, sent: int, unsent
     connection.unsent = unsent
     if connection.state != CONNECTED:
         return
+    if unsent != connection.counted_unsent:
+        memory.output_waits(broker, connection, unsent, now)
     if sent and connection.is_congested:
         # A peer that takes bytes lives, though it is not read from while it takes too few.
         connection.received_at = max(connection.received_at, now)

@@ -62,6 +62,8 @@ def why_full(broker: BrokerState, outgoing: OutgoingFlow, size: int) -> str:
         return "its queue is full"
     if broker.statistics.queued_bytes + size > options.max_queued_total_bytes:
         return "the queues of all clients together are full"
+    if broker.statistics.queued_bytes + size > broker.memory_limit - (broker.memory_limit >> 2):
+        return "the queues of all clients together take all the memory they may have"
     return ""
 
 

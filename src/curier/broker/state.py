@@ -6,7 +6,7 @@ face that a driver sees.
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
@@ -23,6 +23,8 @@ from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 from curier.topics.retained import RetainedTree, RetainedWalk
 
+NO_LIMIT: Final = 1 << 62  # of bytes
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Host:
@@ -30,6 +32,10 @@ class Host:
 
     def memory(self) -> int:
         """Bytes that the process has in memory; 0: not known."""
+        return 0
+
+    def most_memory(self) -> int:
+        """Bytes of memory that the process may have; 0: not known."""
         return 0
 
 
@@ -53,6 +59,9 @@ class Statistics:
         self.shared_subscriptions: int = 0  # of all sessions
         self.queued_bytes: int = 0  # of messages that wait in the queues of all sessions
         self.stored_payload: int = 0  # bytes of payload of both
+        self.input_bytes: int = 0  # of packets that have begun to come, of all clients
+        self.output_bytes: int = 0  # that the network has not taken, of all clients
+        self.looked_up_bytes: int = 0  # what else they hold, as of the last look (``memory``)
         self.longest_turn: float = (
             0.0  # seconds others had to wait, at most, since $SYS told of it; the driver's
         )
@@ -107,6 +116,9 @@ class BrokerState:
         )
         self.started_at: float = now
         self.host: Host = Host()
+        self.memory_limit: int = options.memory_limit if options.memory_limit else NO_LIMIT
+        self.memory_watch: Deadline | None = None
+        self.packet_watch: Deadline | None = None  # looks at packets that have begun and not ended
         # -- counters, deadlines, errors, hooks --
         self.traffic: Traffic = Traffic()
         self.statistics: Statistics = Statistics()

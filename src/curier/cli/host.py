@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from curier.net.host import Process
+
 SPARE_FILES: Final = 1024  # besides those of clients: listeners, the store, clients that are refused
+
+QUIET_SECONDS: Final = 5.0
+QUIET_BYTES: Final = 1 << 20  # in and out in that time
+WORTH_IT: Final = 32 << 20  # bytes that the process has grown by
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -23,6 +31,30 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_TRIM_THRESHOLD, 64 << 20)
         mallopt(_M_MMAP_THRESHOLD, 8 << 20)
+
+
+async def give_back_memory(moved: Callable[[], int]) -> None:
+    """Give freed memory back to the system whenever there is not much to do, for ever; ``moved`` says how
+    many bytes have gone through the broker.
+
+    In a thread, for it takes a while, and what needs no large piece of memory meanwhile can go on.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):  # another C library
+        return
+    process = Process()
+    kept = process.memory()
+    before = moved()
+    while True:
+        await asyncio.sleep(QUIET_SECONDS)
+        now = moved()
+        size = process.memory()
+        if now - before < QUIET_BYTES and size - kept > WORTH_IT:
+            await asyncio.to_thread(trim, 0)
+            size = kept = process.memory()
+        kept = min(kept, size)
+        before = now
 
 
 def allow_files(clients: int) -> None:

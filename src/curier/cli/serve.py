@@ -22,7 +22,7 @@ import click
 
 from curier.auth import AllowAnonymous, Authenticator
 from curier.cli.collector import looking_once
-from curier.cli.host import allow_files, keep_freed_memory
+from curier.cli.host import allow_files, give_back_memory, keep_freed_memory
 from curier.cli.log_writer import LogWriter, PlainFormatter
 from curier.cli.signals import signals
 from curier.config import Config, parse_listen
@@ -94,6 +94,8 @@ def _say(text: str) -> None:
 
 async def _until(broker: Broker, told_to_stop: asyncio.Event) -> None:
     """Return when told to stop; raise what makes the broker fail."""
+    traffic = broker.core.traffic
+    giving_back = asyncio.create_task(give_back_memory(lambda: traffic.bytes_received + traffic.bytes_sent))
     serving = asyncio.create_task(broker.serve_forever())
     waiting = asyncio.create_task(told_to_stop.wait())
     try:
@@ -103,7 +105,8 @@ async def _until(broker: Broker, told_to_stop: asyncio.Event) -> None:
     finally:
         waiting.cancel()
         serving.cancel()
-        await asyncio.gather(serving, waiting, return_exceptions=True)
+        giving_back.cancel()
+        await asyncio.gather(serving, waiting, giving_back, return_exceptions=True)
 
 
 def _reload(authenticator: Authenticator) -> None:

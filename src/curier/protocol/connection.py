@@ -110,6 +110,7 @@ class Connection:
         self._tail_size: int = 0
         self._is_again: bool = False  # was the packet to work on next put off?
         self._wanted: int = 0  # size of the packet the tail begins with, or 0: not known
+        self.unfinished_since: float = 0.0  # when what the tail begins with began to wait
 
     # ---- bytes in ----
 
@@ -121,10 +122,13 @@ class Connection:
         self.received_at = now
         self.traffic.bytes_received += len(chunk)
         if self._tail or self.paused:
+            if not self._tail:
+                self.unfinished_since = now
             self._keep(chunk)
+            self.waits(len(chunk), now)
             if self.paused or self._tail_size < self._wanted:
                 return
-            chunk = self._take_tail()
+            chunk = self._take_tail(now)
         self._consume(chunk, now)
 
     def proceed(self, now: float) -> None:
@@ -132,7 +136,7 @@ class Connection:
         self.now = now
         self.received_at = now  # nobody has read from it, perhaps
         if self._tail and not self.paused and self.state != CLOSED and self._tail_size >= self._wanted:
-            self._consume(self._take_tail(), now)
+            self._consume(self._take_tail(now), now)
 
     def waiting_bytes(self) -> int:
         """Bytes received and not yet worked on."""
@@ -151,8 +155,9 @@ class Connection:
             last = tail.pop()
             tail[-1] += last
 
-    def _take_tail(self) -> bytes:
+    def _take_tail(self, now: float) -> bytes:
         data = self._tail[0] if len(self._tail) == 1 else b"".join(self._tail)
+        self.waits(-self._tail_size, now)
         self._tail = []
         self._tail_size = 0
         self._wanted = 0
@@ -167,6 +172,8 @@ class Connection:
         if pos < len(data) and self.state != CLOSED:
             self._tail = [data[pos:] if pos else data]
             self._tail_size = len(data) - pos
+            self.unfinished_since = now
+            self.waits(self._tail_size, now)
 
     def _process(self, data: bytes, now: float) -> int:
         """Work on all whole packets of ``data``; returns where the first unfinished or postponed one
@@ -215,6 +222,9 @@ class Connection:
 
     def begins(self, data: bytes, pos: int) -> None:
         """What has come of a packet that is not complete, or too large: is it worth waiting for the rest?"""
+
+    def waits(self, change: int, now: float) -> None:
+        """``change`` more bytes wait for the rest of their packet, or, negative, fewer."""
 
     def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
         """Work on the packet that fills ``data[pos:stop]``. False: paused, give it to me again."""
