@@ -59,7 +59,7 @@ FLOORS: dict[str, list[str]] = {
         # the data model, and what names it
         *("model", "faults", "effects", "hooks", "routing", "state"),
         # one connection: what is told of it, what it may do, what it is sent
-        *("telling", "lanes", "permissions", "memory", "unfinished", "output"),
+        *("telling", "shares", "lanes", "permissions", "memory", "unfinished", "output"),
         # messages
         *("queueing", "delivery", "stalling", "retaining", "publishing", "fetching", "fast_lane"),
         # clients: what they subscribe to, their sessions, their coming and going

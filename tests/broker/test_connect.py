@@ -279,13 +279,19 @@ def test_a_client_that_lost_its_connection_may_come_back_to_a_busy_server(make: 
 
 @pytest.mark.parametrize("client_id", ["c", ""])
 def test_too_many_sessions_exceed_a_quota(make: Make, client_id: str) -> None:
-    net = make(quiet(max_sessions=2))
+    net = make(quiet(max_sessions=2, source_share=1))
     net.connect("a", expiry=60).drop()
     net.connect("b", expiry=60).drop()
-    assert refused(net.send_connect(client_id)).reason_code == 0x97
-    net.connect("a", clean=False)  # has its place
+    assert refused(net.send_connect(client_id, session_expiry_interval=1)).reason_code == 0x97
+    net.connect("a", clean=False, expiry=60).drop()  # has its place
+    net.connect("b", expiry=60).drop()  # with Clean Start, too
+    net.connect(client_id)  # needs none
+    net.connect("a", clean=False)  # gives its own back
+    net.connect("d", expiry=60)
+    assert net.core.statistics.stored_sessions == 2
     net.advance(60)
-    net.connect(client_id)
+    assert net.core.statistics.stored_sessions == 1
+    net.connect("e", expiry=60)
 
 
 # ---- who is asked (3.1.4) ----

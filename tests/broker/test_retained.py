@@ -375,7 +375,7 @@ def test_a_message_that_replaced_an_expiring_one_stays(net: Net, sender: Client)
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_only_so_many_messages_are_retained(make: Make, qos: int) -> None:
-    net = make(quiet(max_retained_messages=2))
+    net = make(quiet(max_retained_messages=2, client_share=1, source_share=1))
     watch, sender = net.connect("watch"), net.connect("sender")
     watch.subscribe("#")
     full = 0x97 if qos else 0
@@ -389,7 +389,7 @@ def test_only_so_many_messages_are_retained(make: Make, qos: int) -> None:
 
 
 def test_retained_messages_have_only_so_many_bytes(make: Make) -> None:
-    net = make(quiet(max_retained_bytes=100))
+    net = make(quiet(max_retained_bytes=100, client_share=1, source_share=1))
     sender = net.connect("sender")
     put: list[tuple[str, int, Any]] = [
         ("a", 50, 0x10), ("b", 48, 0x10), ("c", 1, 0x97), ("a", 51, 0x97), ("a", 10, 0x10), ("c", 10, 0x10)

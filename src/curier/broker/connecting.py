@@ -7,7 +7,7 @@ CONNECT ─ begin ─▶ (Authenticate) ─ decided ─▶ (Authorize the will) 
 
 from __future__ import annotations
 
-from curier.broker import keeping, permissions, telling, watches
+from curier.broker import keeping, permissions, shares, telling, watches
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticate, Close
 from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection, ServerSession
@@ -81,8 +81,10 @@ def _check(broker: BrokerState, packet: Connect) -> tuple[int, str]:
             return CLIENT_IDENTIFIER_NOT_VALID, "MQTT 3.1 needs a Client Identifier"
         if packet.version != MQTT_50 and not packet.clean_start:  # [3.1.1: MQTT-3.1.3-8]
             return CLIENT_IDENTIFIER_NOT_VALID, "an empty Client Identifier needs Clean Session 1"
-    if session is None and len(broker.sessions) >= options.max_sessions:
-        return QUOTA_EXCEEDED, f"all {options.max_sessions} sessions are in use"
+    if _expiry_interval(broker, packet):
+        why = shares.why_no_session(broker, "", session)  # the source is not known before authentication
+        if why:
+            return QUOTA_EXCEEDED, why
     properties = packet.properties
     if properties is not None and properties.authentication_method is not None:
         if properties.authentication_method not in broker.authentication_methods:  # [MQTT-4.12.0-1]
@@ -198,8 +200,16 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
         telling.refused(broker, connection, IMPLEMENTATION_SPECIFIC_ERROR, why)
         connection.refuse_connect(IMPLEMENTATION_SPECIFIC_ERROR, why, None, now)
         return
-    before = broker.journal.length if broker.journal is not None else 0
     session = broker.sessions.get(packet.client_id)
+    expiry_interval = _expiry_interval(broker, packet)
+    source = shares.source_of(broker, connection)
+    if expiry_interval:
+        why = shares.why_no_session(broker, source, session)
+        if why:
+            telling.refused(broker, connection, QUOTA_EXCEEDED, why)
+            connection.refuse_connect(QUOTA_EXCEEDED, why, None, now)
+            return
+    before = broker.journal.length if broker.journal is not None else 0
     if session is not None:
         other = session.connection if session.connection is not None else session.arriving
         if other is not None:  # [MQTT-3.1.4-3] [3.1.1: MQTT-3.1.4-2]
@@ -210,12 +220,12 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
     if session is not None and packet.clean_start:  # [MQTT-3.1.2-4]
         keeping.end_session(broker, session, "Clean Start", now)
         session = None
-    expiry_interval = _expiry_interval(broker, packet)
     is_present = session is not None
     if session is None:  # [MQTT-3.1.2-6]
         session = keeping.new_session(broker, packet.client_id, expiry_interval > 0)
     session.version = packet.version
     session.expiry_interval = expiry_interval
+    shares.stored(broker, session, expiry_interval > 0, source)
     session.ends_at = 0.0
     session.will_due_at = 0.0  # a new connection in time: the will of the last one is not sent [MQTT-3.1.3-9]
     keeping.save_session(session)

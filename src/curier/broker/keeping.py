@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from curier.broker import subscribing, telling
+from curier.broker import shares, subscribing, telling
 from curier.broker.deadlines import Deadline
 from curier.broker.delivery import choose_for, deliver_member
 from curier.broker.faults import name_of
@@ -38,6 +38,7 @@ def add_session(broker: BrokerState, session: ServerSession) -> None:
 
 def remove_session(broker: BrokerState, session: ServerSession) -> None:
     """Undo ``add_session``."""
+    shares.stored(broker, session, False, session.source)
     del broker.sessions[session.client_id]
     del broker.sessions_by_number[session.number]
     last = broker.session_list.pop()

@@ -131,6 +131,17 @@ class RetainedSend:
         self.subscription = subscription
 
 
+@final
+class Owner:
+    """Whose a retained message is, in words: a client, and the user or address it came from."""
+
+    __slots__ = ("client", "source")
+
+    def __init__(self, client: str, source: str) -> None:
+        self.client = client
+        self.source = source
+
+
 NO_SENDS: Final[deque[RetainedSend]] = deque()  # of a session that rests; see ``session.outgoing``
 
 
@@ -210,6 +221,9 @@ class ServerSession(Session):
         self.last_subscription: Subscription | None = None  # which the next is mostly like
         self.shapes: dict[bytes, int] | None = None  # of its filters; None: there are few (``shapes``)
         self.retained_sends: deque[RetainedSend] = NO_SENDS
+        self.source: str = ""  # the user or address its client came from last; "": not since the start
+        self.is_stored: bool = False  # does it count as one that outlives its connections?
+        self.owner: Owner | None = None  # of what it retains
         self.expiry_interval: int = 0  # seconds; 0 ends it with the connection (3.1.2.11.2)
         self.ends_at: float = 0.0  # while away: when it ends; 0: not by itself
         self.will: ApplicationMessage | None = None

@@ -43,7 +43,7 @@ class Options:
         self.packet_timeout: float = 30.0  # for a packet from its first byte to its last, and besides
         self.packet_rate: int = 1024  # one second more for so many bytes; packet_timeout 0: no end
         # -- a Session --
-        self.max_sessions: int = 1_000_000  # connected or not
+        self.max_sessions: int = 1_000_000  # that outlive their connections
         self.session_expiry_maximum: int = SESSION_NEVER_EXPIRES  # caps what clients ask for (3.2.2.3.2)
         self.max_inflight: int = 65535  # unfinished QoS 1 and 2 PUBLISH packets sent to one client
         self.max_inflight_bytes: int = 16 * MIB  # their payloads and topics; over it nothing more is sent
@@ -73,6 +73,8 @@ class Options:
             ""  # answered to Request Response Information; "{client_id}" is filled in
         )
         # -- the whole broker --
+        self.client_share: int = 8  # one client may have an eighth of the retained messages; 1: all
+        self.source_share: int = 2  # one user or address may have half of those, and of max_sessions; 1: all
         self.memory_limit: int = 0  # bytes that all clients may hold; 0: half of the machine's memory
         self.max_retained_messages: int = 2_000_000
         self.max_retained_bytes: int = 1024 * MIB
@@ -107,6 +109,8 @@ class Options:
             ("max_filters_per_packet", self.max_filters_per_packet),
             ("max_topic_levels", self.max_topic_levels),
             ("packet_rate", self.packet_rate),
+            ("client_share", self.client_share),
+            ("source_share", self.source_share),
             ("max_wildcard_levels", self.max_wildcard_levels),
             ("max_wildcard_shapes", self.max_wildcard_shapes),
             ("max_retained_messages", self.max_retained_messages),

@@ -68,7 +68,7 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
     if reason_code >= 0x80:
         return _refuse(broker, connection, reason_code, "refused by a hook")
     if publish.retain and (publish.qos or not connection.disk_is_behind()):
-        why = retaining.retain(broker, message)
+        why = retaining.retain(broker, message, connection.server_session)
         if why:
             return _refuse(broker, connection, QUOTA_EXCEEDED, why)
     route = broker.router.route(topic)
@@ -112,7 +112,7 @@ def publish(
     """Publish ``message`` as the broker, or as the will of ``sender``; plain words where that cannot be."""
     why = check_topic_name(message.topic, broker.options.max_topic_levels)
     if not why and message.retain:
-        why = retaining.retain(broker, message)
+        why = retaining.retain(broker, message, sender)
     if why:
         return why
     deliver(broker, broker.router.route(message.topic), message, sender, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from curier.broker import keeping, retaining
+from curier.broker import keeping, retaining, shares
 from curier.broker.deadlines import Deadline
 from curier.broker.model import ServerSession
 from curier.broker.state import BrokerState
@@ -155,6 +155,7 @@ class Restorer(FlowRestorer):
         if not session.expiry_interval:
             keeping.end_session(broker, session, "the broker was restarted", now)
             return False
+        shares.stored(broker, session, True, "")
         has_changed = False
         if not session.ends_at and session.expiry_interval != SESSION_NEVER_EXPIRES:
             session.ends_at = now + session.expiry_interval

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from curier.broker import shares
 from curier.broker.deadlines import Deadline
+from curier.broker.model import ServerSession
 from curier.broker.state import BrokerState, Sweep
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.records import Retained
@@ -16,9 +18,9 @@ SWEEP_INTERVAL: Final = 10.0
 STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
 
 
-def retain(broker: BrokerState, message: ApplicationMessage) -> str:
+def retain(broker: BrokerState, message: ApplicationMessage, session: ServerSession | None) -> str:
     """Make ``message`` the retained message of its topic, or remove that (3.3.1.3); plain words if it is
-    full.
+    full. It belongs to the client of ``session``; None: to the broker.
     """
     topic = message.topic
     statistics = broker.statistics
@@ -37,6 +39,12 @@ def retain(broker: BrokerState, message: ApplicationMessage) -> str:
         return f"retained topics have {LEVELS_PER_RETAINED * most} levels in all, and no more are kept"
     if size > 0 and statistics.retained_bytes + size > broker.options.max_retained_bytes:
         return f"retained messages fill their {broker.options.max_retained_bytes} bytes"
+    if session is not None:
+        owner = shares.owner_of(session)
+        why = shares.why_not_retained(broker, owner, previous, message.size())
+        if why:
+            return why
+        message.owner = owner
     broker.retained.set(topic, message)  # [MQTT-3.3.1-5]
     count(broker, message, 1)
     if previous is not None:
@@ -54,6 +62,7 @@ def count(broker: BrokerState, message: ApplicationMessage, change: int) -> None
     """A message is retained (``change`` 1), or is no more (-1)."""
     broker.statistics.retained_bytes += change * message.size()
     broker.statistics.stored_payload += change * len(message.payload)
+    shares.count(broker, message, change)
 
 
 def _forget(broker: BrokerState, message: ApplicationMessage) -> None:

@@ -55,6 +55,7 @@ class Statistics:
         self.expired_messages: int = 0
         self.expired_sessions: int = 0
         self.retained_bytes: int = 0
+        self.stored_sessions: int = 0  # those that outlive their connections
         self.subscriptions: int = 0  # of all sessions, but for shared ones
         self.shared_subscriptions: int = 0  # of all sessions
         self.queued_bytes: int = 0  # of messages that wait in the queues of all sessions
@@ -65,6 +66,24 @@ class Statistics:
         self.longest_turn: float = (
             0.0  # seconds others had to wait, at most, since $SYS told of it; the driver's
         )
+
+
+@final
+class Tally:
+    """Retained messages of one client, or of all clients of one source."""
+
+    def __init__(self) -> None:
+        self.messages: int = 0
+        self.bytes: int = 0
+
+
+@final
+class Holdings:
+    """What clients, and the sources they come from, have of what all share (``shares``)."""
+
+    def __init__(self) -> None:
+        self.retained: dict[str, Tally] = {}  # by client and by source
+        self.sessions: dict[str, int] = {}  # that outlive their connections, by source
 
 
 @final
@@ -136,6 +155,7 @@ class BrokerState:
         self.layouts: Layouts = Layouts()
         self.retained: RetainedTree[ApplicationMessage] = RetainedTree()
         self.sweep: Sweep = Sweep()
+        self.holdings: Holdings = Holdings()
         # -- connections, and what waits --
         self.connections: dict[int, BrokerConnection] = {}
         self.dirty: list[Connection] = []

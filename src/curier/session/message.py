@@ -22,7 +22,17 @@ class ApplicationMessage:
     counts in ``references`` how often it is named there.
     """
 
-    __slots__ = ("expires_at", "number", "payload", "properties", "qos", "references", "retain", "topic")
+    __slots__ = (
+        "expires_at",
+        "number",
+        "owner",
+        "payload",
+        "properties",
+        "qos",
+        "references",
+        "retain",
+        "topic",
+    )
 
     def __init__(
         self,
@@ -41,6 +51,7 @@ class ApplicationMessage:
         self.expires_at = expires_at
         self.number: int = 0
         self.references: int = 0  # of records that name it
+        self.owner: object = None  # whose it is, where it is retained and the broker knows
 
     def size(self) -> int:
         """Bytes the message counts for in a queue."""

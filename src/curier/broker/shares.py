@@ -1,0 +1,132 @@
+"""What one client, and all clients of one source, may have of what all share: retained messages, and sessions
+that outlive their connections.
+
+A *source* is a user whom somebody has authenticated, else the address the client came from, which strangers
+cannot choose as they choose Client Identifiers. A retained message belongs to the client that set it last,
+and to the source of that client. What was there when the broker was started belongs to nobody: a retained
+message until it is set again, a session until its client comes again. It counts in all, not in any share.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+
+from curier.broker.model import BrokerConnection, Owner, ServerSession
+from curier.broker.state import BrokerState, Tally
+from curier.session.message import ApplicationMessage
+
+# ---- who ----
+
+
+def source_of(broker: BrokerState, connection: BrokerConnection) -> str:
+    """What is known of a client that it cannot choose."""
+    if broker.asks_authentication and connection.identity:
+        return f"user {connection.identity}"
+    return f"address {_network(connection.address)}"
+
+
+def _network(address: str) -> str:
+    """The host of an address with a port; of IPv6 the /64: whoever has one address of it has them all."""
+    host = address.rpartition(":")[0].strip("[]")
+    if ":" not in host:
+        return host if host else address
+    try:
+        ip = IPv6Address(host)
+    except ValueError:
+        return host
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return f"{IPv6Address(ip.packed[:8] + bytes(8))}/64"
+
+
+# ---- sessions ----
+
+
+def why_no_session(broker: BrokerState, source: str, session: ServerSession | None) -> str:
+    """Plain words where a session that outlives its connection cannot be, or ""."""
+    if session is not None and session.is_stored:
+        return ""
+    options = broker.options
+    if broker.statistics.stored_sessions >= options.max_sessions:
+        return f"all {options.max_sessions} sessions that outlive their connections are in use"
+    most = max(1, options.max_sessions // options.source_share)
+    if options.source_share > 1 and broker.holdings.sessions.get(source, 0) >= most:
+        return f"{source} has {most} sessions that outlive their connections, and may have no more"
+    return ""
+
+
+def stored(broker: BrokerState, session: ServerSession, is_stored: bool, source: str) -> None:
+    """The session outlives its connections from now on, or does not, or has gone ("" for the source)."""
+    if session.is_stored:
+        broker.statistics.stored_sessions -= 1
+        if session.source:
+            left = broker.holdings.sessions[session.source] - 1
+            if left:
+                broker.holdings.sessions[session.source] = left
+            else:
+                del broker.holdings.sessions[session.source]
+    session.is_stored = is_stored
+    session.source = source
+    if is_stored:
+        broker.statistics.stored_sessions += 1
+        if source:
+            broker.holdings.sessions[source] = broker.holdings.sessions.get(source, 0) + 1
+
+
+# ---- retained messages ----
+
+
+def owner_of(session: ServerSession) -> Owner:
+    """Whose the messages are that a session retains."""
+    owner = session.owner
+    if owner is None or owner.source != session.source:
+        owner = session.owner = Owner(f"client {session.client_id}", session.source)
+    return owner
+
+
+def why_not_retained(
+    broker: BrokerState, owner: Owner, previous: ApplicationMessage | None, size: int
+) -> str:
+    """Plain words where the owner may not retain a message of ``size`` bytes in place of another, or ""."""
+    options = broker.options
+    before = previous.owner if previous is not None else None
+    freed = previous.size() if previous is not None else 0
+    was_own = isinstance(before, Owner) and before.client == owner.client
+    why = _why_full(broker, owner.client, options.client_share, 1 - was_own, size - freed * was_own)
+    if not why and owner.source:
+        was_own = isinstance(before, Owner) and before.source == owner.source
+        why = _why_full(broker, owner.source, options.source_share, 1 - was_own, size - freed * was_own)
+    return why
+
+
+def _why_full(broker: BrokerState, name: str, share: int, messages: int, size: int) -> str:
+    """Has ``name`` no room for so many more messages and bytes, within one of ``share`` equal shares?"""
+    tally = broker.holdings.retained.get(name)
+    if share <= 1 or tally is None:
+        return ""
+    most = max(1, broker.options.max_retained_messages // share)
+    if messages > 0 and tally.messages + messages > most:
+        return f"{name} has {most} retained messages, and may have no more"
+    most = max(1, broker.options.max_retained_bytes // share)
+    if size > 0 and tally.bytes + size > most:
+        return f"the retained messages of {name} fill the {most} bytes that they may"
+    return ""
+
+
+def count(broker: BrokerState, message: ApplicationMessage, change: int) -> None:
+    """A message is retained (``change`` 1), or is no more (-1)."""
+    owner = message.owner
+    if isinstance(owner, Owner):
+        _count(broker, owner.client, change, change * message.size())
+        if owner.source:
+            _count(broker, owner.source, change, change * message.size())
+
+
+def _count(broker: BrokerState, name: str, change: int, size: int) -> None:
+    tally = broker.holdings.retained.get(name)
+    if tally is None:
+        tally = broker.holdings.retained[name] = Tally()
+    tally.messages += change
+    tally.bytes += size
+    if not tally.messages:
+        del broker.holdings.retained[name]

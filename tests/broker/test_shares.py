@@ -1,0 +1,164 @@
+"""One client, and all clients of one address or user, do not fill what all share."""
+
+from __future__ import annotations
+
+import pytest
+
+from curier.broker.effects import Answer, Authenticate
+from curier.broker.restoring import Restorer
+from curier.broker.shares import source_of
+from curier.codec import packets as p
+from curier.session.message import ApplicationMessage
+from curier.session.records import MessageSaved, Retained, SessionSaved
+from tests.broker.client import Client
+from tests.broker.conftest import Make
+from tests.broker.harness import FOREVER, Net, quiet
+from tests.codec.cases import properties
+
+TOO_MANY = 0x97
+
+
+def come(net: Net, client_id: str, address: str, expiry: int = 0) -> Client:
+    """A client from this address, which has sent CONNECT."""
+    client = net.open()
+    client.connection.address = address
+    client.send(connect(client_id, expiry))
+    return client
+
+
+def connect(client_id: str, expiry: int = 0, user: str | None = None) -> p.Connect:
+    made = None
+    if expiry:
+        made = properties(session_expiry_interval=expiry)
+    return p.Connect(5, client_id, True, 0, user, None, None, made)
+
+
+def retain(client: Client, topic: str, size: int = 1) -> int:
+    return client.publish(topic, b"x" * size, 1, True)
+
+
+def answer(client: Client) -> tuple[int, str]:
+    """Reason Code and Reason String of the CONNACK."""
+    connack = client.pop(p.Connack)
+    reason = connack.properties.reason_string if connack.properties is not None else None
+    return connack.reason_code, reason or ""
+
+
+# ---- whose ----
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("192.0.2.1:1234", "address 192.0.2.1"),
+        ("[2001:db8:1:2:3::4]:1234", "address 2001:db8:1:2::/64"),
+        ("[::ffff:192.0.2.1]:1234", "address 192.0.2.1"),
+        ("[fe80::1%eth0]:1234", "address fe80::/64"),
+        ("somewhere", "address somewhere"),
+    ],
+)
+def test_a_source_is_an_address(address: str, source: str) -> None:
+    net = Net()
+    client = come(net, "c", address)
+    client.connection.identity = "claimed"  # and nobody has checked it
+    assert source_of(net.core, client.connection) == source
+
+
+def test_a_source_is_a_user_where_somebody_checks() -> None:
+    def check(question: Authenticate) -> Answer:
+        return Answer(0, identity=question.connect.username)
+
+    net = Net(authenticate=check, options=quiet(max_sessions=4))
+    for number in range(3):
+        client = net.open()
+        client.connection.address = f"192.0.2.{number}:1"
+        client.send(connect(f"c{number}", 60, "one"))
+        code, why = answer(client)
+        assert code == (TOO_MANY if number == 2 else 0)
+    assert why == "user one has 2 sessions that outlive their connections, and may have no more"
+    client = net.open()
+    client.send(connect("d", 60, "other"))
+    assert answer(client)[0] == 0
+
+
+# ---- sessions ----
+
+
+def test_an_address_has_its_share_of_the_sessions_that_stay(make: Make) -> None:
+    net = make(options=quiet(max_sessions=6, source_share=3))
+    first = [come(net, f"a{number}", "192.0.2.1:1", 60) for number in range(3)]
+    assert [answer(client)[0] for client in first] == [0, 0, TOO_MANY]
+    assert answer(come(net, "a9", "192.0.2.1:2"))[0] == 0  # needs no place
+    assert answer(come(net, "a0", "192.0.2.1:3", 60))[0] == 0  # has one
+    assert answer(come(net, "b", "192.0.2.2:1", 60))[0] == 0
+    assert answer(come(net, "a1", "192.0.2.2:1", 60))[0] == 0  # has moved, and left a place
+    assert answer(come(net, "a3", "192.0.2.1:1", 60))[0] == 0
+    for connection in list(net.core.connections.values()):
+        net.core.detach(connection, net.now)
+    net.advance(61)
+    assert net.core.holdings.sessions == {}
+    assert net.core.statistics.stored_sessions == 0
+
+
+# ---- retained messages ----
+
+
+def test_a_client_has_its_share_of_the_retained_messages(make: Make) -> None:
+    net = make(options=quiet(max_retained_messages=16, client_share=4))
+    one, other = net.connect("one"), net.connect("other")
+    assert [retain(one, f"t/{number}") for number in range(4)] == [0x10] * 4
+    one.send(p.Publish("t/4", b"x", 1, False, True, 9))
+    puback = one.pop(p.Puback)
+    assert puback.reason_code == TOO_MANY
+    assert puback.properties is not None
+    assert puback.properties.reason_string == "client one has 4 retained messages, and may have no more"
+    assert retain(one, "t/0") == 0x10  # in place of its own
+    assert retain(other, "t/1") == 0x10  # is the other's now
+    assert retain(one, "t/4") == 0x10
+    assert retain(one, "t/1") == TOO_MANY
+    assert retain(one, "t/2", 0) == 0x10  # removed
+    assert retain(one, "t/1") == 0x10
+    assert len(net.core.retained) == 4
+    one.drop()
+    again = net.connect("one")
+    assert retain(again, "t/5") == TOO_MANY
+
+
+def test_bytes_have_shares_too(make: Make) -> None:
+    net = make(options=quiet(max_retained_bytes=800, client_share=8))
+    one = net.connect("one")
+    assert [retain(one, "a", 59), retain(one, "b", 38), retain(one, "c", 1)] == [0x10, 0x10, TOO_MANY]
+    assert [retain(one, "a", 60), retain(one, "a", 1), retain(one, "c", 56)] == [0x10, 0x10, 0x10]
+
+
+def test_many_clients_of_one_address_have_its_share(make: Make) -> None:
+    net = make(options=quiet(max_retained_messages=8, client_share=1))
+    clients = [come(net, f"c{number}", "192.0.2.1:1") for number in range(5)]
+    for client in clients:
+        client.take()
+    assert [retain(client, f"t/{client.connection.client_id}") for client in clients] == [0x10] * 4 + [
+        TOO_MANY
+    ]
+    other = come(net, "other", "192.0.2.2:1")
+    other.take()
+    assert retain(other, "u") == 0x10
+    for client in clients[:4]:
+        retain(client, f"t/{client.connection.client_id}", 0)
+    retain(other, "u", 0)
+    assert net.core.holdings.retained == {}
+
+
+def test_what_was_there_at_the_start_belongs_to_nobody_until_it_is_set_again() -> None:
+    net = Net("journal", quiet(max_retained_messages=8, client_share=8, source_share=1, max_sessions=2))
+    restorer = Restorer(net.core)
+    restorer.replay([SessionSaved(1, "away", 5, FOREVER, 0.0)])
+    for number in range(2, 5):
+        message = ApplicationMessage(b"t/%d" % number, b"x", 1, True)
+        restorer.replay([MessageSaved(number, message), Retained(message.topic, number)])
+    restorer.finish(net.now)
+    assert net.core.statistics.stored_sessions == 1
+    client = net.connect("c", expiry=FOREVER)
+    assert retain(client, "t/2") == 0x10
+    assert retain(client, "t/3") == TOO_MANY
+    assert retain(client, "t/3", 0) == 0x10
+    assert answer(net.send_connect("more", session_expiry_interval=1))[0] == TOO_MANY
