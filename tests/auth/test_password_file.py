@@ -309,7 +309,7 @@ def test_more_than_can_be_checked_are_told_that_the_server_is_busy(
 
     good, *guesses = asyncio.run(storm())
     assert good.accepted
-    assert checked.index(b"right") <= 2  # it did not wait for the others
+    assert checked.index(b"right") < 10  # it did not wait for the others, of whom there are over a hundred
     busy = Verdict(0x89, "too many logins are waiting")
     assert guesses.count(busy) >= 500 - MOST_OF_ADDRESS - 2  # as many are being checked
     assert set(guesses) == {busy, Verdict(0x86, "bad user name or password")}
