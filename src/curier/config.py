@@ -61,6 +61,7 @@ _IN_BYTES: Final = frozenset(
         "max_queued_total_bytes",
         "max_retained_bytes",
         "memory_limit",
+        "max_subscription_bytes",
     )
 )
 _IN_SECONDS: Final = frozenset(("keep_alive_maximum", "session_expiry_maximum"))

@@ -75,6 +75,16 @@ def test_filters_of_one_session_have_so_many_shapes(make: Make) -> None:
     assert net.connect("other").subscribe("x/#") == [2]
 
 
+def test_filters_of_one_session_have_so_many_bytes(make: Make) -> None:
+    net = make(options=quiet(max_subscription_bytes=20))
+    client = net.connect()
+    assert client.subscribe("t" * 10, "u" * 9, "vv", "w") == [2, 2, TOO_MANY, 2]
+    assert client.subscribe("t" * 10, "x") == [2, TOO_MANY]  # again: takes nothing more
+    client.unsubscribe("u" * 9, "never")
+    assert client.subscribe("v" * 9, "x") == [2, TOO_MANY]
+    assert net.connect("other").subscribe("x") == [2]
+
+
 def test_each_share_name_is_a_shape_for_it_brings_a_copy(make: Make) -> None:
     net = make(options=quiet(max_wildcard_shapes=3))
     client = net.connect()

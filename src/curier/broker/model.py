@@ -218,6 +218,7 @@ class ServerSession(Session):
         self.lane: int = 0  # MQTT_311 or MQTT_50: takes plain packets of that version unseen; 0: look first
         self.version: int = 0
         self.subscriptions: dict[bytes, Subscription] = {}  # by Topic Filter, with $share/... where shared
+        self.filter_bytes: int = 0  # of these Topic Filters
         self.last_subscription: Subscription | None = None  # which the next is mostly like
         self.shapes: dict[bytes, int] | None = None  # of its filters; None: there are few (``shapes``)
         self.retained_sends: deque[RetainedSend] = NO_SENDS

@@ -56,6 +56,7 @@ class Options:
         self.queue_qos0: bool = False  # also keep QoS 0 messages for a client that is away
         self.max_subscriptions: int = 20_000  # of one session
         self.max_filters_per_packet: int = 20_000  # of one SUBSCRIBE or UNSUBSCRIBE (0x97)
+        self.max_subscription_bytes: int = 4 * MIB  # their Topic Filters
         self.max_topic_levels: int = 128  # of a Topic Name or Topic Filter
         self.max_wildcard_levels: int = 12  # of a Topic Filter with '+'; one more doubles the longest search
         self.max_wildcard_shapes: int = 64  # of one session: so many of its filters can match one topic
@@ -107,6 +108,7 @@ class Options:
             ("max_user_properties", self.max_user_properties),
             ("max_subscriptions", self.max_subscriptions),
             ("max_filters_per_packet", self.max_filters_per_packet),
+            ("max_subscription_bytes", self.max_subscription_bytes),
             ("max_topic_levels", self.max_topic_levels),
             ("packet_rate", self.packet_rate),
             ("client_share", self.client_share),

@@ -167,8 +167,12 @@ def _check(
             connection, WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED, "Wildcard Subscriptions are not supported here"
         )
     most = limits.max_subscriptions
-    if len(session.subscriptions) >= most and topic_filter not in session.subscriptions:
-        return QUOTA_EXCEEDED, f"a session may have {most} subscriptions"
+    if topic_filter not in session.subscriptions:
+        if len(session.subscriptions) >= most:
+            return QUOTA_EXCEEDED, f"a session may have {most} subscriptions"
+        if session.filter_bytes + len(topic_filter) > limits.max_subscription_bytes:
+            why = f"the Topic Filters of a session may have {limits.max_subscription_bytes} bytes together"
+            return QUOTA_EXCEEDED, why
     why = shapes.why_not(session, topic_filter, limits.max_wildcard_shapes)
     if why:
         return QUOTA_EXCEEDED, why
@@ -232,6 +236,7 @@ def attach(
     before = len(session.subscriptions)
     session.subscriptions[topic_filter] = subscription
     if len(session.subscriptions) != before:
+        session.filter_bytes += len(topic_filter)
         _count(broker, subscription, 1)
         shapes.added(session, topic_filter, broker.options.max_wildcard_shapes)
     return subscription
@@ -301,6 +306,7 @@ def detach(
     """Take a subscription that is out of its session out of the table too; a Shared Subscription goes with
     its last member (4.8.2).
     """
+    session.filter_bytes -= len(topic_filter)
     _count(broker, subscription, -1)
     shapes.removed(session, topic_filter)
     if not isinstance(subscription, Member):
