@@ -29,22 +29,24 @@ class Process(Host):
             most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         except (ValueError, OSError):
             return 0
-        return min([most, *_group_limits()])
+        try:
+            groups = Path("/proc/self/cgroup").read_text()
+        except OSError:
+            groups = ""
+        return min([most, *group_limits(groups, GROUPS)])
 
 
-def _group_limits() -> list[int]:
-    """What the control groups (cgroups(7)) of this process allow it, from its own up to the root's."""
+def group_limits(groups: str, mounted: Path) -> list[int]:
+    """What the control groups (cgroups(7)) of a process, as /proc tells of them, allow it: its own, and all
+    above it.
+    """
     limits: list[int] = []
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return limits
-    for line in lines:
+    for line in groups.splitlines():
         _, controllers, path = line.split(":", 2)
-        if not controllers:  # version 2
-            root, name = GROUPS, "memory.max"
+        if not controllers:
+            root, name = mounted, "memory.max"  # version 2
         elif "memory" in controllers.split(","):
-            root, name = GROUPS / "memory", "memory.limit_in_bytes"
+            root, name = mounted / "memory", "memory.limit_in_bytes"
         else:
             continue
         place = root / path.lstrip("/")
