@@ -133,8 +133,14 @@ SUBSCRIBING: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] 
         "buffer: a whole number of messages, 1 or more, or None, not 0",
     ),
     (("a",), {"buffer": -1, "overflow": "drop_newest"}, curier.ConfigError, "messages, 0 or more"),
-    (("a",), {"buffer": "10"}, curier.ConfigError, "buffer: "),
-    (("a",), {"buffer": True}, curier.ConfigError, "buffer: "),
+    (("a",), {"buffer": "10"}, TypeError, "buffer: a whole number, not '10'"),
+    (("a",), {"buffer": True}, TypeError, "buffer: a whole number, not True"),
+    (("a",), {"buffer": 1.5}, TypeError, "buffer: a whole number, not 1.5"),
+    (("a",), {"overflow": 1}, TypeError, "overflow: 'block' or 'drop_oldest' or 'drop_newest', not 1"),
+    (("a",), {"ack": None}, TypeError, "ack: 'auto' or 'received' or 'manual', not None"),
+    (("a",), {"keep": 1}, TypeError, "keep: True or False, not 1"),
+    (("a",), {"retain_handling": "SEND"}, TypeError, "retain_handling: a curier.RetainHandling, not 'SEND'"),
+    ((curier.Subscription("a", identifier="7"),), {}, TypeError, "identifier: a whole number"),  # type: ignore[arg-type]
     ((["a", "b"],), {}, TypeError, 'write them one by one: subscribe("a", "b")'),
     ((("a", "b"),), {}, TypeError, "write them one by one"),
     ((("a", 1),), {}, TypeError, 'curier.Subscription("a/b", curier.QoS(1))'),
@@ -191,7 +197,8 @@ PUBLISHING: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         curier.LocalProtocolError,
         "message_expiry: 0 to 4294967295 seconds, not -1",
     ),
-    ("a", {"message_expiry": "1h"}, curier.LocalProtocolError, "message_expiry: 0 to 4294967295 seconds"),
+    ("a", {"message_expiry": "1h"}, TypeError, "message_expiry: a number of seconds, not '1h'"),
+    ("a", {"message_expiry": True}, TypeError, "message_expiry: a number of seconds, not True"),
     ("a", {"user_properties": {"a": "b"}}, TypeError, "user_properties: a list of pairs"),
     ("a", {"content_type": 5}, TypeError, "content_type: str, not int"),
     ("a", {"correlation_data": "x"}, TypeError, "correlation_data: bytes, not str"),
@@ -214,9 +221,34 @@ async def test_publishing(
         assert wire.packets == []
 
 
-@pytest.mark.parametrize("window", [0, -1, 1.5, "100", None])
+@pytest.mark.parametrize("window", [0, -1])
 @virtual
-async def test_a_window_that_lets_nothing_through(stage: Stage, window: Any) -> None:
+async def test_a_window_that_lets_nothing_through(stage: Stage, window: int) -> None:
     async with stage.connect() as (client, _):
         with pytest.raises(curier.ConfigError, match="window: a whole number of messages, at least 1"):
             await client.publish_many([("a", "x")], window=window)
+
+
+@pytest.mark.parametrize("window", [1.5, "100", None, True])
+@virtual
+async def test_a_window_that_is_no_number(stage: Stage, window: Any) -> None:
+    async with stage.connect() as (client, _):
+        with pytest.raises(TypeError, match="window: a whole number, not "):
+            await client.publish_many([("a", "x")], window=window)
+
+
+@pytest.mark.parametrize("item", [5, ("a",), ("a", "x", 1), None])
+@virtual
+async def test_an_item_that_is_no_pair(stage: Stage, item: Any) -> None:
+    async with stage.connect() as (client, _):
+        with pytest.raises(TypeError, match="each item of publish_many is a pair of topic and payload"):
+            await client.publish_many([item])
+
+
+@pytest.mark.parametrize("words", [{"reason_code": "4"}, {"reason_code": None}, {"session_expiry": "1h"}])
+@virtual
+async def test_a_disconnect_in_words(stage: Stage, words: dict[str, Any]) -> None:
+    async with stage.connect() as (client, _):
+        with pytest.raises(TypeError, match="a whole number, not "):
+            await client.disconnect(**words)
+        assert client.is_connected

@@ -206,6 +206,14 @@ def test_the_blocking_client_shows_its_parameters(method: str) -> None:
     assert "more" not in blocking.parameters
 
 
+def test_a_reply_shows_its_parameters() -> None:
+    blocking = inspect.signature(curier.SyncRequest.reply)
+    assert list(blocking.parameters) == list(inspect.signature(curier.Request.reply).parameters)
+    # As publish, but for where the response goes and what it carries.
+    publish = set(inspect.signature(curier.Client.publish).parameters)
+    assert set(blocking.parameters) == publish - {"topic", "correlation_data"}
+
+
 def test_the_face_shows_nothing_of_the_house() -> None:
     public = {name for name in dir(curier.Client) if not name.startswith("_")}
     assert not {name for name in public if name.startswith("on_") or name in ("tell", "make_link")}

@@ -178,9 +178,18 @@ def _(commands: Commands, topic: str, start: Start) -> None:
 
 @difference("DISCONNECT of the server")
 def _(commands: Commands, topic: str, start: Start) -> None:
-    sent_away = start(ACCEPTED["5"], b"\xe0\x01\x98").commands
-    assert sent_away.codes("sub", "-V", "5", "-t", "a") == (7, 0)
-    assert sent_away.codes("pub", "-V", "5", "-t", "a", "-m", "x", "-q", "1")[0] == 7
+    for code in (0x8E, 0x9D):
+        for_good = start(ACCEPTED["5"], b"\xe0\x01%c" % code).commands
+        assert for_good.codes("sub", "-V", "5", "-t", "a") == (7, 0)
+        assert for_good.codes("pub", "-V", "5", "-t", "a", "-m", "x", "-q", "1")[0] == 7
+    for code in (0x98, 0x87):
+        server = start(ACCEPTED["5"], b"\xe0\x01%c" % code)
+        goes_on = server.commands.curier("sub", "-V", "5", "-t", "a", "-W", "3")
+        assert goes_on.returncode == 27
+        assert b"attempt 1 to connect" in goes_on.stderr
+        assert server.commands.mosquitto("sub", "-V", "5", "-t", "a").returncode == 0
+        once = ("-V", "5", "-t", "a", "-m", "x", "-q", "1", "--reconnect", "0")
+        assert server.commands.curier("pub", *once).returncode == 7
 
 
 @difference("certificate refused")

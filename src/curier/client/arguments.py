@@ -27,9 +27,24 @@ def check_qos(qos: object) -> int:
     raise TypeError(f"qos: 0, 1 or 2, not {qos!r}")
 
 
+def check_whole(name: str, value: object) -> int:
+    """A whole number. Raises ``TypeError`` for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise TypeError(f"{name}: a whole number, not {value!r}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Yes or no. Raises ``TypeError`` for anything else."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: True or False, not {value!r}")
+
+
 def check_expiry(message_expiry: object) -> float:
-    """A Message Expiry Interval in seconds. Raises ``LocalProtocolError``."""
-    if isinstance(message_expiry, (int, float)) and 0 <= message_expiry <= LONGEST_EXPIRY:
+    """A Message Expiry Interval in seconds. Raises ``LocalProtocolError``, ``TypeError`` for no number."""
+    if isinstance(message_expiry, bool) or not isinstance(message_expiry, (int, float)):
+        raise TypeError(f"message_expiry: a number of seconds, not {message_expiry!r}")
+    if 0 <= message_expiry <= LONGEST_EXPIRY:
         return message_expiry
     why = f"message_expiry: 0 to {LONGEST_EXPIRY} seconds, not {message_expiry!r}"
     raise LocalProtocolError(PROTOCOL_ERROR, why)
@@ -120,14 +135,17 @@ def _checked(subscription: Subscription) -> Subscription:
     if qos not in (0, 1, 2):
         raise LocalProtocolError(PROTOCOL_ERROR, f"QoS {qos} is not 0, 1 or 2")
     handling = subscription.retain_handling
+    if not isinstance(handling, int) or isinstance(handling, bool):
+        raise TypeError(f"retain_handling: a curier.RetainHandling, not {handling!r}")
     if handling not in (0, 1, 2):
         why = f"retain_handling: a curier.RetainHandling, not {handling!r}"
         raise LocalProtocolError(PROTOCOL_ERROR, why)
-    for name in ("no_local", "retain_as_published"):
-        if not isinstance(getattr(subscription, name), bool):
-            raise TypeError(f"{name}: True or False, not {getattr(subscription, name)!r}")
-    identifier: object = subscription.identifier
-    if identifier is not None and not (isinstance(identifier, int) and 0 < identifier < OWN):
+    check_flag("no_local", subscription.no_local)
+    check_flag("retain_as_published", subscription.retain_as_published)
+    identifier = subscription.identifier
+    if identifier is not None:
+        check_whole("identifier", identifier)
+    if identifier is not None and not 0 < identifier < OWN:
         why = f"identifier: 1 to {OWN - 1} (those above are the client's own), not {identifier!r}"
         raise LocalProtocolError(PROTOCOL_ERROR, why)
     return Subscription(
@@ -141,21 +159,24 @@ def _checked(subscription: Subscription) -> Subscription:
 
 
 def check_stream(buffer: object, overflow: object, ack: object) -> None:
-    """What a stream does with its messages. Raises ``ConfigError``."""
+    """What a stream does with its messages. Raises ``ConfigError``, ``TypeError`` for another type."""
     _check_word("overflow", overflow, get_args(Overflow))
     least = 1 if overflow == "block" else 0
-    if buffer is not None and (not isinstance(buffer, int) or isinstance(buffer, bool) or buffer < least):
+    if buffer is not None and check_whole("buffer", buffer) < least:
         raise ConfigError(f"buffer: a whole number of messages, {least} or more, or None, not {buffer!r}")
     _check_word("ack", ack, get_args(Acknowledge))
 
 
 def _check_word(name: str, value: object, words: tuple[str, ...]) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: {' or '.join(map(repr, words))}, not {value!r}")
     if value not in words:
         raise ConfigError(f"{name}: {' or '.join(map(repr, words))}, not {value!r}")
 
 
 def check_window(window: object) -> int:
-    """How many messages may be unfinished. Raises ``ConfigError``."""
-    if isinstance(window, int) and not isinstance(window, bool) and window >= 1:
-        return window
+    """How many messages may be unfinished. Raises ``ConfigError``, ``TypeError`` for no whole number."""
+    number = check_whole("window", window)
+    if number >= 1:
+        return number
     raise ConfigError(f"window: a whole number of messages, at least 1, not {window!r}")

@@ -21,8 +21,10 @@ from curier.client.arguments import (
     Acknowledge,
     Overflow,
     check_filter,
+    check_flag,
     check_pairs,
     check_stream,
+    check_whole,
     make_subscriptions,
 )
 from curier.client.events import Event, EventReader, Statistics
@@ -152,6 +154,9 @@ class Client(Publisher):
         ``session_expiry`` (5.0, seconds) replaces that of CONNECT. Who waits for anything gets
         ``ConnectionLost``. Before the client is connected, and after it has ended, it does nothing.
         """
+        check_whole("reason_code", reason_code)
+        if session_expiry is not None:
+            check_whole("session_expiry", session_expiry)
         life = self._life
         if life is not None and (self._is_forked or not life.has_ended):
             self._here()
@@ -207,6 +212,7 @@ class Client(Publisher):
         check_stream(buffer, overflow, ack)
         if keep is None:
             keep = not life.connector.ends_session()
+        check_flag("keep", keep)
         return Stream(
             life.subscriptions,
             made,

@@ -178,7 +178,11 @@ class Publisher:
         """One of many, as the core has it."""
         if isinstance(item, Message):
             return self._from_message(item)
-        topic, payload = item
+        try:
+            topic, payload = item
+        except (TypeError, ValueError):
+            why = f"a pair of topic and payload, or a curier.Message, not {type(item).__name__}"
+            raise TypeError(f"each item of publish_many is {why}") from None
         return application_message(topic, payload, qos, retain)
 
     def outbox(self) -> Outbox | None:

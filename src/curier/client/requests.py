@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -95,10 +96,21 @@ class Request:
         """What is asked."""
         return self.message.payload
 
-    async def reply(self, payload: Payload = b"", *, qos: int | None = None, **more: Any) -> PublishResult:
+    async def reply(
+        self,
+        payload: Payload = b"",
+        *,
+        qos: int | None = None,
+        retain: bool = False,
+        message_expiry: int | None = None,
+        content_type: str | None = None,
+        response_topic: str | None = None,
+        user_properties: Sequence[tuple[str, str]] = (),
+        payload_is_text: bool = False,
+    ) -> PublishResult:
         """Publish the response to the Response Topic, with the Correlation Data of the request.
 
-        Without ``qos`` at that of the request; ``more`` as for ``Client.publish``. Raises
+        Without ``qos`` at that of the request; the rest as for ``Client.publish``. Raises
         ``LocalProtocolError`` where the request has no Response Topic, and what ``publish`` raises.
         """
         topic = self.message.response_topic
@@ -108,8 +120,13 @@ class Request:
             topic,
             payload,
             qos=self.message.qos if qos is None else qos,
+            retain=retain,
+            message_expiry=message_expiry,
+            content_type=content_type,
+            response_topic=response_topic,
             correlation_data=self.message.correlation_data,
-            **more,
+            user_properties=user_properties,
+            payload_is_text=payload_is_text,
         )
 
 

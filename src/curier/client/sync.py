@@ -136,6 +136,7 @@ class SyncRequest:
         self.topic = request.topic
         self.payload = request.payload
 
+    @takes_as(Request.reply)
     def reply(self, payload: Payload = b"", *, qos: int | None = None, **more: Any) -> PublishResult:
         """As ``Request.reply``."""
         return self._thread.run(self._request.reply(payload, qos=qos, **more))
