@@ -134,7 +134,7 @@ def _checked(subscription: Subscription) -> Subscription:
     qos = check_qos(subscription.qos)
     if qos not in (0, 1, 2):
         raise LocalProtocolError(PROTOCOL_ERROR, f"QoS {qos} is not 0, 1 or 2")
-    handling = subscription.retain_handling
+    handling: object = subscription.retain_handling
     if not isinstance(handling, int) or isinstance(handling, bool):
         raise TypeError(f"retain_handling: a curier.RetainHandling, not {handling!r}")
     if handling not in (0, 1, 2):
