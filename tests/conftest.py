@@ -1,5 +1,6 @@
 """What every test shares: Hypothesis profiles, the peers of the interop tests, and the header's one line."""
 
+import logging
 import os
 import shutil
 import signal
@@ -127,9 +128,14 @@ def leave_the_home_directory_alone(tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(autouse=True)
-def the_log_begins_anew() -> None:
-    """Lines of one kind are bounded: those of other tests count no more."""
+def the_log_begins_anew() -> Iterator[None]:
+    """Lines of one kind are bounded: those of other tests count no more, nor does the level one has set."""
     bounds.clear()
+    loggers = [logging.getLogger(name) for name in (None, "curier", "curier.client")]
+    levels = [one.level for one in loggers]
+    yield
+    for one, level in zip(loggers, levels, strict=True):
+        one.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -318,7 +318,7 @@ class TestBrokersThatSayNo:
             broker.suback = 0x80
             ran = bench("pubsub", broker.url)
         assert ran.code == 1
-        assert "refused with Reason Code 0x80: the subscription" in ran.err
+        assert "refused with Reason Code 0x80 (Unspecified error): the subscription" in ran.err
 
     def test_a_lower_qos_than_asked_for(self) -> None:
         with Meddler() as broker:

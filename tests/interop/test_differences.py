@@ -197,7 +197,9 @@ def _(commands: Commands, topic: str, start: Start) -> None:
     with tempfile.TemporaryDirectory() as folder:
         certificates = make_certificates(Path(folder))
         server = start(context=certificates.server("stranger")).commands
-        assert server.codes("pub", "-t", "a", "-m", "x", "--cafile", str(certificates.ca)) == (1, 8)
+        # Mosquitto's is 1 where it has seen the connection closed before the certificate refused.
+        codes = server.codes("pub", "-t", "a", "-m", "x", "--cafile", str(certificates.ca))
+        assert codes in ((1, 8), (1, 1))
 
 
 @difference("time of `-W`")

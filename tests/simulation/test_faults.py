@@ -176,6 +176,7 @@ class DurableFaultyWorld(FaultyWorld):
     durable = True
 
 
+@pytest.mark.timeout(240)  # seconds of work, on a machine that may have other work
 @pytest.mark.parametrize("world", [FaultyWorld, DurableFaultyWorld])
 def test_promises_are_kept_whatever_fails(world: type[World]) -> None:
     run_state_machine_as_test(world, settings=settings(stateful_step_count=30, max_examples=40))

@@ -229,15 +229,19 @@ class Reading:
     async def run(self, deadline: float | None = None) -> int:
         """Until there is nothing more to read, or that time on the loop's clock. Returns the exit code."""
         telling = asyncio.ensure_future(self._tell_drops())
+        left = 0  # came, and will not be printed
         try:
             try:
                 async with in_time(deadline):
                     await self._read()
+            except BaseException:
+                left = len(self._stream)
+                raise
             finally:
                 telling.cancel()
                 await self._flush()
-                if self._stream.dropped:
-                    self._voice.warn(f"Warning: {self._stream.dropped} messages were dropped in all (QoS 0)")
+                if dropped := self._stream.dropped:
+                    self._voice.warn(f"Warning: {dropped + left} messages were dropped in all (QoS 0)")
         except BrokenPipeError:
             self._output.abandon()
             raise
