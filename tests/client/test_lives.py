@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -360,6 +361,51 @@ def test_the_child_of_a_fork_blocking(url: str) -> None:
         in_child(check)
         client.publish("a", "still here", qos=1)
         assert stream.get(timeout=10).payload == b"still here"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_waits_at_a_fork_is_for_the_parent(url: str, inside: bool) -> None:
+    """``inside``: the fork is made while the loop runs, which goes on in the child for a moment."""
+
+    async def main() -> None:
+        async with curier.connect(url) as client, client.subscribe("a", qos=1) as stream:
+            await client.publish("a", "mine", qos=1)
+            await client.publish("b", "by now it is here", qos=1)
+            await asyncio.sleep(0.1)
+            assert len(stream) == 1
+
+            def check() -> None:
+                run = asyncio.new_event_loop().run_until_complete
+                for step in (stream.get(timeout=1), anext(stream)):
+                    with pytest.raises(curier.MqttError, match="fork"):
+                        step.send(None) if inside else run(step)
+                assert stream.get_nowait() is None
+
+            await asyncio.to_thread(in_child, check) if not inside else in_child(check)
+            assert (await stream.get(timeout=10)).payload == b"mine"
+            await client.publish("a", "still here", qos=1)
+            assert (await stream.get(timeout=10)).payload == b"still here"
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_what_waits_at_a_fork_is_for_the_parent_blocking(url: str) -> None:
+    with curier.connect_sync(url) as client, client.subscribe("a", qos=1) as stream:
+        client.publish_many([("a", "first"), ("a", "mine")], qos=1)
+        assert stream.get(timeout=10).payload == b"first"
+        while not len(stream):
+            time.sleep(0.01)
+
+        def check() -> None:
+            with pytest.raises(curier.MqttError, match="fork"):
+                stream.get(timeout=1)
+            with pytest.raises(curier.MqttError, match="fork"):
+                next(stream)
+
+        in_child(check)
+        assert stream.get(timeout=10).payload == b"mine"
 
 
 def test_blocking_without_a_context_and_again(url: str) -> None:

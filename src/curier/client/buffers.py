@@ -113,6 +113,7 @@ class Buffer(Receiver):
         self.is_auto = ack == "auto"
         self._is_prompt = ack == "received"
         self._messages: deque[ReceivedMessage] = deque()
+        self._handed: deque[ReceivedMessage] | None = None  # to whom some were handed over
         self._counted = 0
         self._is_touched = False
         self._is_overflowing = False
@@ -144,6 +145,7 @@ class Buffer(Receiver):
         """Take as many as ``most`` messages, and no more than the one with which they have ``most_bytes``,
         for a reader who acknowledges each when it is really taken.
         """
+        self._handed = into
         messages = self._messages
         while messages and most > 0 and most_bytes > 0:
             message = messages.popleft()
@@ -228,6 +230,12 @@ class Buffer(Receiver):
         left = [message for message in self._messages if message._delivery is None]
         self._empty()
         self._messages.extend(left)
+
+    def forget(self) -> None:
+        self._messages.clear()
+        self._counted = 0
+        if self._handed is not None:
+            self._handed.clear()
 
     def leave(self) -> list[ReceivedMessage]:
         messages = list(self._messages)

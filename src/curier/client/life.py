@@ -203,6 +203,9 @@ class Life(Owner):
         self._is_durable = False
         self._ended()
         self.is_closing = True
+        if self.is_open:
+            self.link.forget()
+            self.subscriptions.forget()
         if self.is_open and self.error is None:
             self.error = error
             self._end(error)

@@ -302,6 +302,10 @@ class Link(asyncio.Protocol):
         self.schedule()
         await self._reauthenticated
 
+    def forget(self) -> None:
+        """This process is a fork: the network, and who watches it, belong to the other one."""
+        self.transport = None
+
     def abort(self) -> None:
         """Close without a word, now."""
         if self.transport is not None:

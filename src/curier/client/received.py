@@ -197,6 +197,9 @@ class Receiver:
     def leave_unacknowledged(self) -> None:
         """What the server sends again, to the next life of the program, is not for this one any more."""
 
+    def forget(self) -> None:
+        """This process is a fork: what was not taken is for the other one to take."""
+
     def leave(self) -> list[ReceivedMessage]:
         """What was not taken, to be disposed of."""
         return []

@@ -80,6 +80,8 @@ class Stream(Buffer):
         ``ConnectionLost`` where the stream has ended.
         """
         if not self._messages:
+            if self.error is not None:
+                raise self.error
             async with asyncio.timeout(timeout):
                 await self._message()
             if not self._messages:

@@ -302,6 +302,11 @@ class Subscriptions:
                 future.set_result(None)
         self._left.clear()
 
+    def forget(self) -> None:
+        """This process is a fork: what waits to be read is for the one it is a fork of."""
+        for receiver in self._receivers:
+            receiver.forget()
+
     def end(self, error: MqttError) -> None:
         """The client is over."""
         self.error = error
