@@ -323,6 +323,7 @@ def broker(is_mosquitto: bool) -> Iterator[int]:
             config = os.path.join(folder, "mosquitto.conf")
             with open(config, "w") as file:
                 file.write(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n")
+                file.write(f"max_inflight_messages {WINDOW}\n")  # it ends clients that have more at QoS 2
             process = subprocess.Popen([program, "-c", config], stderr=subprocess.DEVNULL, text=True)
         else:
             code = (
