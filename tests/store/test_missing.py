@@ -18,7 +18,7 @@ from curier.session.records import Batch, Subscribed
 from curier.store.base import Durability
 from curier.store.database import FILE_NAME, Database
 from curier.store.mark import FILE_NAME as MARK_NAME
-from curier.store.mark import PLACE_BYTES, MarkFile, boot_id, read_mark
+from curier.store.mark import PLACE_BYTES, Mark, MarkFile, boot_id, read_mark
 from curier.store.sqlite import SqliteStore
 from curier.testing.stores import SESSION, restore
 from tests.waiting import until
@@ -311,6 +311,37 @@ async def test_a_file_moved_under_a_running_broker_may_be_put_back(tmp_path: Pat
         running.commit()
         await until(lambda: running.told == [1, 2, 3])
     assert await asyncio.to_thread(start, data) == 3
+
+
+async def test_a_directory_moved_under_a_running_broker_may_be_put_back(tmp_path: Path) -> None:
+    data, aside = tmp_path / "data", tmp_path / "aside"
+    async with Running(data) as running:
+        data.rename(aside)
+        await until(lambda: bool(running.trouble))
+        await asyncio.sleep(1.5)  # so long that the mark, which cannot be made anew, has been looked for
+        aside.rename(data)
+        await until(lambda: running.trouble[-1] == "")
+        running.commit()
+        await until(lambda: running.told == [1, 2])
+    assert await asyncio.to_thread(start, data) == 2
+
+
+def test_a_mark_that_cannot_be_made_anew_stays_open(tmp_path: Path) -> None:
+    """Its number would be another file's: the next line would be written into the database, perhaps."""
+    mark = Mark("a", "b", 1, 1, "boot")
+    (tmp_path / "data").mkdir()
+    file = MarkFile(tmp_path / "data", mark)
+    (tmp_path / "data").rename(tmp_path / "aside")
+    with pytest.raises(FileNotFoundError):
+        file.put_back(mark)
+    (tmp_path / "other").touch()
+    with open(tmp_path / "other", "rb"):
+        file.write(mark._replace(batches=2))
+    (tmp_path / "aside").rename(tmp_path / "data")
+    file.put_back(mark)
+    file.close()
+    assert read_mark(tmp_path / "data") == mark._replace(batches=2)
+    assert (tmp_path / "other").read_bytes() == b""
 
 
 async def test_a_mark_removed_under_a_running_broker_is_put_back(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class MarkFile:
         """Opens the file, or makes one that says ``mark``. Raises ``OSError``."""
         self.path = directory / FILE_NAME
         self._sequence = 0
+        self._fd = -1
         try:
             self._fd = os.open(self.path, os.O_RDWR | _CLOEXEC)
         except FileNotFoundError:
@@ -62,13 +63,25 @@ class MarkFile:
             self._sequence = found[0] if found is not None else 0
 
     def _make(self, mark: Mark) -> None:
-        """A file that is whole from the moment it has its name."""
+        """A file that is whole from the moment it has its name.
+
+        Where there can be none, what was open stays open: its number must not become that of another file,
+        which the next line would be written into.
+        """
         unfinished = self.path.with_suffix(".mark-new")
+        before, sequence = self._fd, self._sequence
         self._fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | _CLOEXEC, 0o600)
-        os.ftruncate(self._fd, 2 * PLACE_BYTES)
-        self.write(mark)
-        self.sync()
-        unfinished.replace(self.path)
+        try:
+            os.ftruncate(self._fd, 2 * PLACE_BYTES)
+            self.write(mark)
+            self.sync()
+            unfinished.replace(self.path)
+        except OSError:
+            os.close(self._fd)
+            self._fd, self._sequence = before, sequence
+            raise
+        if before >= 0:
+            os.close(before)
         sync_directory(self.path.parent)
 
     def write(self, mark: Mark) -> None:
@@ -92,7 +105,6 @@ class MarkFile:
                 return
         except FileNotFoundError:
             pass
-        os.close(self._fd)
         self._make(mark)
 
     def close(self) -> None:
