@@ -290,6 +290,23 @@ def test_no_message_overtakes_one_that_waits_for_the_disk(net: Net, waited: bool
     assert again.payloads() == order
 
 
+@statement("5.0/MQTT-4.6.0-1", "3.1.1/MQTT-4.6.0-1")
+def test_nor_one_that_waits_behind_an_answer_of_a_later_batch(net: Net) -> None:
+    reader, client = net.connect("reader", expiry=1000), net.connect("c")
+    reader.subscribe("t")
+    client.send(publish(1, 2))
+    (first,) = [packet for packet in reader.take() if isinstance(packet, p.Publish)]
+    net.commits = False
+    client.send(publish(2, 2))  # waits for the batch that is on its way now
+    reader.send(p.Pubrec(first.packet_id))  # and its answer for the one after it
+    client.send(publish(3, 1))  # behind both
+    net.commit()
+    client.send(publish(4, 1))
+    while net.batches:
+        net.commit()
+    assert [packet.payload for packet in reader.take() if isinstance(packet, p.Publish)] == [b"2", b"3", b"4"]
+
+
 def test_what_a_closed_connection_waited_for_is_forgotten(net: Net) -> None:
     keeper(net)
     client = net.connect("c")

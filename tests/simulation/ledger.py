@@ -440,8 +440,9 @@ class Ledger(Watcher):
             if from_client:
                 assert publish.payload not in flow.first, "sent again without DUP"
             flow.first.add(publish.payload)
-        elif from_client or not self.network.broker.durable:
-            # (What a durable broker begins to send, and a cut keeps in, is sent again all the same.)
+        elif from_client or not (self.network.broker.durable or person.client_id in self.hit):
+            # (What a broker begins to send is sent again all the same where a cut keeps it in, as one can of
+            # a durable broker, or an error does.)
             before, where = flow.last[packet_id]
             assert before == publish.payload, "another message under the same identifier"
             assert where is not wire or person.version != 5, "sent again on the same connection"

@@ -64,6 +64,7 @@ class World(RuleBasedStateMachine):
     ) -> None:
         options = Options()
         options.sys_interval = 0.0
+        options.packet_timeout = 0.0  # what a cut leaves of a packet is not what this is about
         options.receive_maximum, options.max_inflight = maximums[:2]
         options.retry_interval = retry
         self.latency = latency

@@ -8,7 +8,7 @@ CONNECT ─ begin ─▶ (Authenticate) ─ decided ─▶ (Authorize the will) 
 from __future__ import annotations
 
 from curier.broker import keeping, permissions, shares, telling, watches
-from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticate, Close
+from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticate, Authorize, Close
 from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.state import Arrival, BrokerState
@@ -131,6 +131,26 @@ def exchange(broker: BrokerState, connection: BrokerConnection, packet: Auth, no
     connection.paused = True
     data = packet.properties.authentication_data if packet.properties is not None else None
     broker.effects.append(Authenticate(connection, connect, True, data, connection.authentication_state))
+
+
+def go_on(broker: BrokerState, question: Authenticate | Authorize, answer: Answer, now: float) -> None:
+    """A question about a connection is answered: it goes on with the bytes that waited."""
+    connection = question.connection
+    if connection.state == CLOSED:
+        return
+    connection.now = now
+    if isinstance(question, Authenticate):
+        connection.paused = False
+        decided(broker, connection, answer, now)
+    else:
+        permissions.remember(connection, question, answer.reason_code)
+        if connection.paused:
+            if connection.work is not None and not connection.questions:
+                broker.continue_later(connection)
+            return
+        if connection.state == AUTHENTICATING:  # it was about the will
+            admit(broker, connection, now)
+    connection.proceed(now)
 
 
 def decided(broker: BrokerState, connection: BrokerConnection, answer: Answer, now: float) -> None:
@@ -270,6 +290,16 @@ def _set_will(broker: BrokerState, session: ServerSession, packet: Connect) -> N
 def _will_properties(properties: Properties | None) -> bytes:
     """Properties that the Will Message takes along, User Properties in order [MQTT-3.1.3-10]."""
     return forwarded_properties(properties) if properties is not None else b""
+
+
+def let_in(broker: BrokerState, arrival: Arrival, now: float) -> None:
+    """The session is durable, which the CONNACK waited for."""
+    connection = arrival.connection
+    connection.paused = False
+    connection.now = now
+    broker.welcomed.append(connection)
+    welcome(broker, connection, arrival.is_present, now)
+    connection.proceed(now)
 
 
 def welcome(broker: BrokerState, connection: BrokerConnection, is_present: bool, now: float) -> None:

@@ -25,10 +25,10 @@ from curier.broker.hooks import MOST_NESTED, Hook
 from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.options import Options
-from curier.broker.state import Arrival, BrokerState, Host
+from curier.broker.state import BrokerState, Host
 from curier.broker.sys_topics import SysPublisher
 from curier.codec.constants import SERVER_SHUTTING_DOWN
-from curier.protocol.connection import AUTHENTICATING, CLOSED
+from curier.protocol.connection import CLOSED
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 
@@ -187,33 +187,10 @@ class BrokerCore(BrokerState):
         if not isinstance(effect, (Authenticate, Authorize)):
             return
         try:
-            self._resume(effect, answer, now)
+            connecting.go_on(self, effect, answer, now)
         except Exception as error:
             self.faults.met("going on with the answer to a question", error, effect.connection)
         self._settle(now)
-
-    def _resume(self, effect: Authenticate | Authorize, answer: Answer, now: float) -> None:
-        if isinstance(effect, Authorize):
-            connection = effect.connection
-            if connection.state == CLOSED:
-                return
-            permissions.remember(connection, effect, answer.reason_code)
-            if connection.paused:
-                if connection.work is not None and not connection.questions:
-                    self.continue_later(connection)
-                return
-            if connection.state == AUTHENTICATING:  # it was about the will
-                connection.now = now
-                connecting.admit(self, connection, now)
-            connection.proceed(now)
-        else:
-            connection = effect.connection
-            if connection.state == CLOSED:
-                return
-            connection.paused = False
-            connection.now = now
-            connecting.decided(self, connection, answer, now)
-            connection.proceed(now)
 
     def committed(self, batch: int, now: float) -> None:
         """Batch ``batch`` is durable: what waited for it may go."""
@@ -223,7 +200,7 @@ class BrokerCore(BrokerState):
         self.holding = []
         for connection in holding:
             try:
-                self._release(connection, batch, now)
+                output.release(self, connection, batch, now)
             except Exception as error:
                 self.faults.met("sending what waited for the disk", error, connection)
         arrivals = self.arrivals
@@ -231,27 +208,10 @@ class BrokerCore(BrokerState):
         for arrival in arrivals:
             if arrival.batch <= batch and arrival.connection.state != CLOSED:
                 try:
-                    self._let_in(arrival, now)
+                    connecting.let_in(self, arrival, now)
                 except Exception as error:
                     self.faults.met("letting a client in", error, arrival.connection)
         self._settle(now)
-
-    def _release(self, connection: BrokerConnection, batch: int, now: float) -> None:
-        """Send what a connection has held for the batch."""
-        connection.is_kept = False
-        connection.release(batch, now)
-        if connection.held:
-            connection.is_kept = True
-            self.holding.append(connection)
-
-    def _let_in(self, arrival: Arrival, now: float) -> None:
-        """Send the CONNACK that waited for the batch."""
-        connection = arrival.connection
-        connection.paused = False
-        connection.now = now
-        self.welcomed.append(connection)
-        connecting.welcome(self, connection, arrival.is_present, now)
-        connection.proceed(now)
 
     def take_welcomed(self) -> list[BrokerConnection]:
         """Connections that were paused for the journal, for room or for work of theirs, and may go on."""

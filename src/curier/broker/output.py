@@ -131,6 +131,15 @@ def _grow(broker: BrokerState, connection: BrokerConnection, size: int) -> None:
         set_lanes(broker, connection)
 
 
+def release(broker: BrokerState, connection: BrokerConnection, batch: int, now: float) -> None:
+    """Batch ``batch`` is durable: send what the connection has held for it."""
+    connection.is_kept = False
+    connection.release(batch, now)
+    if connection.held:
+        connection.is_kept = True
+        broker.holding.append(connection)
+
+
 def written(broker: BrokerState, connection: BrokerConnection, sent: int, unsent: int, now: float) -> None:
     """The network has taken ``sent`` bytes; ``unsent`` bytes still wait in the driver."""
     broker.traffic.bytes_sent += sent

@@ -269,6 +269,8 @@ class Connection:
         """
         if batch > self.publish_batch:
             self.publish_batch = batch
+        if self.publish_batch and self.held:  # what is held goes in order, so it waits for all before it
+            self.publish_batch = max(self.publish_batch, self.held[-1].batch)
         return self.publish_batch
 
     def answer(self, packet: bytes, records_before: int, credit: int = 0) -> None:
