@@ -20,7 +20,6 @@ from curier.auth.line import (
     Full,
     Line,
     Place,
-    place_of,
 )
 
 
@@ -294,21 +293,3 @@ def test_whatever_happens_everybody_is_served_or_told_once(
     assert served > 100
     assert line._lanes == [{}, {}, {}]
     assert line._of_address == {}
-
-
-@pytest.mark.parametrize(
-    ("address", "place"),
-    [
-        ("192.0.2.1:1883", "192.0.2.1"),
-        ("[2001:db8:1:2:3:4:5:6]:1883", "2001:db8:1:2::/64"),
-        ("[2001:db8:1:2::7]:1883", "2001:db8:1:2::/64"),
-        ("[::ffff:192.0.2.1]:1", "192.0.2.1"),
-        ("[::1]:1", "::/64"),
-        ("[fe80::1%eth0]:1", "fe80::/64"),
-        ("[no:address]:1", "no:address"),
-        ("memory", ""),
-        ("", ""),
-    ],
-)
-def test_a_network_of_ipv6_is_one_place(address: str, place: str) -> None:
-    assert place_of(address) == place

@@ -15,7 +15,6 @@ No threads and no clock: time is an argument.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from ipaddress import IPv6Address
 from typing import Final, Generic, TypeVar
 
 MOST_WAITING: Final = 1024
@@ -207,20 +206,3 @@ class Line(Generic[Work]):
         place.lane = lane
         self.length += 1
         self._of_address[place.address] = self._of_address.get(place.address, 0) + 1
-
-
-def place_of(address: str) -> str:
-    """Where a peer is, of its address and port: 192.0.2.1, or the network of an IPv6 address.
-
-    Whoever has one address of IPv6 has 2 ** 64.
-    """
-    host = address.rpartition(":")[0].strip("[]")
-    if ":" not in host:
-        return host
-    try:
-        ip = IPv6Address(host)
-    except ValueError:
-        return host
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return f"{IPv6Address(ip.packed[:8] + bytes(8))}/64"

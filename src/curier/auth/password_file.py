@@ -25,10 +25,11 @@ from typing import Final
 from curier.auth.base import ACCEPT, Authenticator, Credentials, Verdict
 from curier.auth.checks import Checks, Hasher
 from curier.auth.hashes import CheckError, cost_of, default_cost, hash_of_nobody
-from curier.auth.line import Full, place_of
+from curier.auth.line import Full
 from curier.auth.user_file import read_password_file
 from curier.errors import ConfigError
 from curier.loglines import logger, printable
+from curier.places import place_of
 from curier.types import ReasonCode
 
 _log = logger("curier.auth")

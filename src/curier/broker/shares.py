@@ -9,10 +9,9 @@ message until it is set again, a session until its client comes again. It counts
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
-
 from curier.broker.model import BrokerConnection, Owner, ServerSession
 from curier.broker.state import BrokerState, Tally
+from curier.places import place_of
 from curier.session.message import ApplicationMessage
 
 # ---- who ----
@@ -22,21 +21,7 @@ def source_of(broker: BrokerState, connection: BrokerConnection) -> str:
     """What is known of a client that it cannot choose."""
     if broker.asks_authentication and connection.identity:
         return f"user {connection.identity}"
-    return f"address {_network(connection.address)}"
-
-
-def _network(address: str) -> str:
-    """The host of an address with a port; of IPv6 the /64: whoever has one address of it has them all."""
-    host = address.rpartition(":")[0].strip("[]")
-    if ":" not in host:
-        return host if host else address
-    try:
-        ip = IPv6Address(host)
-    except ValueError:
-        return host
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return f"{IPv6Address(ip.packed[:8] + bytes(8))}/64"
+    return f"address {place_of(connection.address)}"
 
 
 # ---- sessions ----

@@ -1,0 +1,26 @@
+"""Where a peer is, of its address and port: what tells one stranger from another.
+
+It knows no layer, and all that count by place use it: shares of what all share, and the line of logins.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+
+
+def place_of(address: str) -> str:
+    """``192.0.2.1`` of ``192.0.2.1:1883``; of ``[2001:db8::7]:1883`` the network, ``2001:db8::/64``.
+
+    Whoever has one address of IPv6 has the 2 ** 64 of its network, so they are one place. An IPv4 address in
+    an IPv6 one is the IPv4 address. What has no port, as nothing on a network does, is a place as it stands.
+    """
+    host = address.rpartition(":")[0].strip("[]")
+    if ":" not in host:
+        return host or address
+    try:
+        ip = IPv6Address(host)
+    except ValueError:
+        return host
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return f"{IPv6Address(ip.packed[:8] + bytes(8))}/64"
