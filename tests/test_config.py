@@ -12,10 +12,8 @@ from curier.config import (
     _IN_SECONDS,
     Config,
     Durability,
-    Listen,
     limit_takers,
     load,
-    parse_listen,
 )
 from curier.errors import ConfigError
 from curier.strict_toml import parse_seconds, parse_size
@@ -177,7 +175,7 @@ def test_the_options_known_by_their_unit_exist() -> None:
         ("listen = []", "line 1: listen: expected a list of URLs"),
         (
             "log_level = 'info'\nlisten = [\n  'tcp://127.0.0.1',\n  'ws://127.0.0.1',\n]",
-            "line 2: listen: 'ws://127.0.0.1': ws listeners are not in this release; use tcp://",
+            "line 2: listen: 'ws://127.0.0.1': expected a port, as in ws://127.0.0.1:8083/mqtt",
         ),
         ("data = ''", "line 1: data: expected a path in quotes, got ''"),
         ("password_file = 7", "line 1: password_file: expected a path in quotes, got 7"),
@@ -289,78 +287,6 @@ def test_an_address_for_others_needs_a_decision(url: str) -> None:
 def test_nobody_at_all_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match=r"nobody can connect: give --password-file"):
         Config(allow_anonymous=False).check()
-
-
-# -- listeners --
-
-
-@pytest.mark.parametrize(
-    ("url", "expected", "shown", "is_loopback"),
-    [
-        ("tcp://127.0.0.1:1883", Listen("tcp", "127.0.0.1", 1883), "tcp://127.0.0.1:1883", True),
-        ("tcp://127.0.0.1", Listen("tcp", "127.0.0.1", 1883), "tcp://127.0.0.1:1883", True),
-        ("TCP://127.1.2.3/", Listen("tcp", "127.1.2.3", 1883), "tcp://127.1.2.3:1883", True),
-        ("tcp://localhost:0", Listen("tcp", "localhost", 0), "tcp://localhost:0", True),
-        ("tcp://[::1]", Listen("tcp", "::1", 1883), "tcp://[::1]:1883", True),
-        (
-            "tcp://[::ffff:127.0.0.1]:7",
-            Listen("tcp", "::ffff:127.0.0.1", 7),
-            "tcp://[::ffff:127.0.0.1]:7",
-            True,
-        ),
-        (
-            "tcp://[::ffff:10.0.0.1]:7",
-            Listen("tcp", "::ffff:10.0.0.1", 7),
-            "tcp://[::ffff:10.0.0.1]:7",
-            False,
-        ),
-        ("tcp://[::]:65535", Listen("tcp", "::", 65535), "tcp://[::]:65535", False),
-        ("tcp://0.0.0.0", Listen("tcp", "0.0.0.0", 1883), "tcp://0.0.0.0:1883", False),
-        ("tcp://Broker.example:99", Listen("tcp", "broker.example", 99), "tcp://broker.example:99", False),
-        (
-            "tcp://localhost.example",
-            Listen("tcp", "localhost.example", 1883),
-            "tcp://localhost.example:1883",
-            False,
-        ),
-    ],
-)
-def test_listeners_are_urls(url: str, expected: Listen, shown: str, is_loopback: bool) -> None:
-    listen = parse_listen(url)
-    assert listen == expected
-    assert str(listen) == shown
-    assert listen.is_loopback is is_loopback
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("tls://127.0.0.1", "tls listeners are not in this release"),
-        ("mqtts://127.0.0.1", "mqtts listeners are not in this release"),
-        ("ws://127.0.0.1", "ws listeners are not in this release"),
-        ("WSS://127.0.0.1", "wss listeners are not in this release"),
-        ("unix:///run/curier.sock", "unix listeners are not in this release"),
-        ("http://127.0.0.1", "expected the scheme tcp://, not http://"),
-        ("127.0.0.1:1883", "expected a URL such as tcp://127.0.0.1:1883"),
-        ("localhost:1883", "expected a URL such as tcp://127.0.0.1:1883"),
-        ("", "expected a URL such as tcp://127.0.0.1:1883"),
-        ("tcp://::1:1883", "expected an IPv6 address in brackets"),
-        ("tcp://[::1", "expected host and port"),
-        ("tcp://[nonsense]", "expected host and port"),
-        ("tcp://127.0.0.1:65536", "ports go to 65535"),
-        ("tcp://127.0.0.1:x", "expected host and port"),
-        ("tcp://", "expected a host"),
-        ("tcp://:1883", "expected a host"),
-        ("tcp://127.0.0.1/path", "expected nothing but host and port"),
-        ("tcp://127.0.0.1?tls=1", "expected nothing but host and port"),
-        ("tcp://user@127.0.0.1", "expected nothing but host and port"),
-    ],
-)
-def test_what_is_no_listener_is_told_why(url: str, expected: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        parse_listen(url)
-    assert str(caught.value).startswith(f"{url!r}: ")
-    assert expected in str(caught.value)
 
 
 # -- sizes and times --

@@ -16,16 +16,15 @@ the table ``[limits]`` are the attributes of ``curier.broker.options.Options``, 
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, cast
-from urllib.parse import urlsplit
 
 from curier.broker.options import WHEN_FULL, Options
 from curier.errors import ConfigError
+from curier.listeners import A_LISTENER, DEFAULT_LISTEN, parse_listen
 from curier.strict_toml import (
     TomlFile,
     parse_seconds,
@@ -42,13 +41,6 @@ from curier.strict_toml import (
 Durability = Literal["fsync", "os", "memory"]
 DURABILITIES: Final = ("fsync", "os", "memory")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-A_LISTENER: Final = "tcp://127.0.0.1:1883"
-DEFAULT_LISTEN: Final = (A_LISTENER, "tcp://[::1]:1883")
-"""This machine only. Where it has no IPv6, the second one is left out."""
-
-DEFAULT_PORT: Final = 1883
-
-_LATER_SCHEMES: Final = ("tls", "mqtts", "ssl", "ws", "wss", "unix")
 # Which whole numbers of Options are sizes or spans of time; the others are plain counts.
 _IN_BYTES: Final = frozenset(
     (
@@ -65,32 +57,6 @@ _IN_BYTES: Final = frozenset(
     )
 )
 _IN_SECONDS: Final = frozenset(("keep_alive_maximum", "session_expiry_maximum"))
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where to listen: a parsed URL. ``port`` 0 means any free port; ``path`` is for later schemes."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str = ""
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only programs on this machine can reach it. Of names, only ``localhost`` is trusted to."""
-        if self.host == "localhost":
-            return True
-        try:
-            address = ipaddress.ip_address(self.host)
-        except ValueError:
-            return False
-        inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        return (inner or address).is_loopback
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}{self.path}"
 
 
 @dataclass(frozen=True)
@@ -156,40 +122,6 @@ def default_directory() -> str:
     """Where a broker keeps its state when nobody says where: below ``$XDG_STATE_HOME``."""
     home = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     return os.path.join(home, "curier")
-
-
-def parse_listen(url: str) -> Listen:
-    """Parse a listener's URL, such as ``tcp://127.0.0.1:1883``, ``tcp://[::1]`` or ``tcp://0.0.0.0:0``.
-
-    Without a port it is 1883; port 0 is any free port. Raises ``ConfigError``, and ``TypeError`` for no text.
-    """
-    if not isinstance(url, str):
-        raise TypeError(f"listen: expected URLs such as {A_LISTENER!r}, got {url!r:.100}")
-    scheme, separator, _ = url.partition("://")
-    scheme = scheme.lower()
-    if not separator:
-        raise ConfigError(f"{url!r}: expected a URL such as {A_LISTENER} or tcp://[::1]:1883")
-    if scheme in _LATER_SCHEMES:
-        raise ConfigError(f"{url!r}: {scheme} listeners are not in this release; use tcp://")
-    if scheme != "tcp":
-        raise ConfigError(f"{url!r}: expected the scheme tcp://, not {scheme}://")
-    authority = url.partition("://")[2].rstrip("/")
-    if authority.count(":") > 1 and not authority.startswith("["):
-        raise ConfigError(f"{url!r}: expected an IPv6 address in brackets, as in tcp://[::1]:1883")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ConfigError(
-            f"{url!r}: expected host and port as in tcp://127.0.0.1:1883; ports go to 65535"
-        ) from None
-    if not host:
-        raise ConfigError(
-            f"{url!r}: expected a host: 127.0.0.1 for this machine only, 0.0.0.0 for every address"
-        )
-    if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ConfigError(f"{url!r}: expected nothing but host and port, as in {A_LISTENER}")
-    return Listen("tcp", host, DEFAULT_PORT if port is None else port)
 
 
 def load(path: Path) -> Config:

@@ -24,8 +24,8 @@ from curier.broker.options import Options
 from curier.broker.restoring import Restorer
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
-from curier.config import A_LISTENER, DEFAULT_LISTEN, Listen, parse_listen
 from curier.errors import ConfigError, StoreError, missing_package
+from curier.listeners import A_LISTENER, DEFAULT_LISTEN, Listen, parse_listen
 from curier.loglines import logger, printable, tell_left_out
 from curier.logs import DROPS_SECONDS, LogHook
 from curier.net import reactor
@@ -440,6 +440,8 @@ def _listeners(listen: object) -> list[Listen]:
     if not found:
         raise ConfigError(f"a broker needs at least one address to listen on, such as {A_LISTENER}")
     for number, address in enumerate(found):
+        if address.scheme != "tcp":
+            raise ConfigError(f"{address}: {address.scheme} listeners are not in this release; use tcp://")
         if address.port and address in found[:number]:
             raise ConfigError(f"{address} is to be listened on twice: leave one of them out")
     return found

@@ -128,7 +128,7 @@ def test_a_directory_beats_memory_in_the_file(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--listen", "tls://127.0.0.1"], "Error: 'tls://127.0.0.1': tls listeners are not in this release"),
+        (["--listen", "http://127.0.0.1"], "Error: 'http://127.0.0.1': expected the scheme tcp://"),
         (["--listen", "tcp://0.0.0.0"], "Error: tcp://0.0.0.0 can be reached from other machines"),
         (["--memory", "--data", "state"], "--data and --memory cannot both be"),
         (["--durability", "fsync", "--memory"], "Error: durability fsync and memory cannot both be"),

@@ -15,8 +15,8 @@ from curier.auth import AllowAnonymous, Authenticator, Authorizer, Credentials, 
 from curier.broker.hooks import Hook
 from curier.broker.options import Options
 from curier.codec.packets import Connack, Connect, Puback, Publish
-from curier.config import DEFAULT_LISTEN
 from curier.errors import ConfigError
+from curier.listeners import DEFAULT_LISTEN
 from curier.net import listening
 from tests.net.harness import ANYWHERE, Peer, running
 
@@ -67,7 +67,7 @@ from tests.net.harness import ANYWHERE, Peer, running
         ({"listen": "tcp://[::1"}, "expected host and port"),
         ({"listen": "tcp://::1:1883"}, "expected an IPv6 address in brackets"),
         ({"listen": "127.0.0.1:1883"}, "expected a URL such as"),
-        ({"listen": "udp://127.0.0.1:1883"}, "expected the scheme tcp://, not udp://"),
+        ({"listen": "udp://127.0.0.1:1883"}, "not udp://"),
         ({"durability": "disk"}, "durability is fsync, os or memory, not 'disk'"),
         ({"durability": None}, "durability is fsync, os or memory, not None"),
         ({"durability": ["fsync"]}, "durability is fsync, os or memory, not ['fsync']"),

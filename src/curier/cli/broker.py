@@ -9,7 +9,8 @@ from typing import cast
 import click
 
 from curier.cli.parameters import seconds, size
-from curier.config import DEFAULT_LISTEN, DURABILITIES, LOG_LEVELS, Config, Durability, load
+from curier.config import DURABILITIES, LOG_LEVELS, Config, Durability, load
+from curier.listeners import DEFAULT_LISTEN
 
 
 @click.command()

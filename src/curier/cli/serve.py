@@ -25,8 +25,9 @@ from curier.cli.collector import looking_once
 from curier.cli.host import allow_files, give_back_memory, keep_freed_memory
 from curier.cli.log_writer import LogWriter, PlainFormatter
 from curier.cli.signals import signals
-from curier.config import Config, parse_listen
+from curier.config import Config
 from curier.errors import ConfigError
+from curier.listeners import parse_listen
 from curier.net import reactor
 from curier.net.loop import Loop
 from curier.server import Broker

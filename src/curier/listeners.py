@@ -1,0 +1,173 @@
+"""Where clients come in: the URL of a listener, and all that belongs to it. Plain data."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from curier.errors import ConfigError
+
+A_LISTENER: Final = "tcp://127.0.0.1:1883"
+DEFAULT_LISTEN: Final = (A_LISTENER, "tcp://[::1]:1883")
+"""This machine only. Where it has no IPv6, the second one is left out."""
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+AsksClient = Literal["none", "optional", "required"]
+Names = Literal["common-name", "dns", "uri", "email", "subject", "fingerprint"]
+
+SCHEMES: Final = {"mqtt": "tcp", "mqtts": "tls", "ssl": "tls"}
+"""Other names for the same, and what they mean."""
+
+_PORTS: Final = {"tcp": 1883, "tls": 8883}
+_SECURE: Final = frozenset(("tls", "wss"))
+_WEB: Final = frozenset(("ws", "wss"))
+_KNOWN: Final = "tcp://, tls://, ws://, wss://, unix:// or fd://"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen: a parsed URL.
+
+    ``scheme`` is ``tcp``, ``tls``, ``ws``, ``wss``, ``unix`` or ``fd``. ``port`` 0 means any free port.
+    ``path`` is that of a WebSocket, as sent by clients, or of a Unix socket in the file system; of ``fd`` it
+    is the descriptor's number or name, as systemd passes it.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs on this machine can reach it. Of names, only ``localhost`` is trusted to."""
+        if self.scheme == "unix" or self.host == "localhost":
+            return True
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return (inner or address).is_loopback
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.scheme in _SECURE
+
+    @property
+    def is_web(self) -> bool:
+        """Whether WebSocket is spoken there."""
+        return self.scheme in _WEB
+
+    def __str__(self) -> str:
+        if self.scheme in ("unix", "fd"):
+            return f"{self.scheme}://{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A door: its URL, and what is different about those who come in there.
+
+    ``certificate`` and ``key`` are PEM files, the chain leaf first; ``key_password_file`` has the password of
+    the key; ``certificates`` are further pairs, of which a client's SNI chooses. ``client_ca`` is who signs
+    certificates of clients, ``client_certificates`` whether they are asked for (None: required where there is
+    a ``client_ca``), ``identity`` which name in one is the user (None: it is not), ``crl`` a file of those
+    taken back, ``partial_chain`` takes an intermediate in ``client_ca`` for a root. ``lowest_tls`` is ``1.2``
+    or ``1.3``, ``alpn`` what is agreed to besides ``mqtt``.
+
+    ``paths`` and ``origins`` are those of WebSockets that are served, ``health_path`` one that answers 200 to
+    plain HTTP, ``ping_interval`` seconds between pings (0: none), ``trusted_proxies`` whose
+    ``X-Forwarded-For`` is believed. ``owner``, ``group`` and ``mode`` are those of a Unix socket.
+    ``proxy_protocol`` has the networks whose connections must begin with a PROXY header (empty: none may);
+    ``proxy_certificates`` takes the client certificate's name out of it.
+
+    ``allow_anonymous`` None is what the broker as a whole does. ``max_connections`` and ``max_packet_size``
+    are limits of this door besides the broker's own; 0: none. ``mount`` is put in front of all topics of its
+    clients, who do not see it. ``name`` is for people: log, ``$SYS``, hooks.
+    """
+
+    url: str
+    name: str = ""
+    certificate: str | Path | None = None
+    key: str | Path | None = None
+    key_password_file: str | Path | None = None
+    certificates: tuple[tuple[str | Path, str | Path], ...] = ()
+    client_ca: str | Path | None = None
+    client_certificates: AsksClient | None = None
+    identity: Names | None = None
+    crl: str | Path | None = None
+    partial_chain: bool = False
+    lowest_tls: Literal["1.2", "1.3"] = "1.2"
+    ciphers: str = ""
+    alpn: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    health_path: str = ""
+    ping_interval: float = 0.0
+    trusted_proxies: tuple[Network, ...] = ()
+    owner: str = ""
+    group: str = ""
+    mode: int = 0o660
+    proxy_protocol: tuple[Network, ...] = ()
+    proxy_certificates: bool = False
+    allow_anonymous: bool | None = None
+    max_connections: int = 0
+    max_packet_size: int = 0
+    mount: str = ""
+
+    @property
+    def address(self) -> Listen:
+        """The URL, parsed. Raises ``ConfigError``."""
+        return parse_listen(self.url)
+
+
+def parse_listen(url: str) -> Listen:
+    """Parse a listener's URL, such as ``tcp://127.0.0.1:1883``, ``tls://[::1]`` or ``unix:///run/c.sock``.
+
+    Without a port it is 1883, of ``tls`` 8883; WebSockets have none by default. Port 0 is any free port.
+    Raises ``ConfigError``, and ``TypeError`` for no text.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"listen: expected URLs such as {A_LISTENER!r}, got {url!r:.100}")
+    scheme, separator, rest = url.partition("://")
+    scheme = SCHEMES.get(scheme.lower(), scheme.lower())
+    if not separator:
+        raise ConfigError(f"{url!r}: expected a URL such as {A_LISTENER} or tcp://[::1]:1883")
+    if scheme == "unix":
+        if not rest.startswith("/") or rest.endswith("/") or "\0" in rest:
+            raise ConfigError(f"{url!r}: expected the whole path of a socket, as in unix:///run/curier.sock")
+        return Listen("unix", "", 0, rest)
+    if scheme == "fd":
+        if not rest or "/" in rest:
+            raise ConfigError(f"{url!r}: expected the number or name of a socket that systemd passes: fd://3")
+        return Listen("fd", "", 0, rest)
+    if scheme not in _PORTS and scheme not in _WEB:
+        raise ConfigError(f"{url!r}: expected the scheme {_KNOWN}, not {scheme}://")
+    authority = rest.partition("/")[0]
+    if authority.count(":") > 1 and not authority.startswith("["):
+        raise ConfigError(f"{url!r}: expected an IPv6 address in brackets, as in tcp://[::1]:1883")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigError(
+            f"{url!r}: expected host and port as in tcp://127.0.0.1:1883; ports go to 65535"
+        ) from None
+    if not host:
+        raise ConfigError(
+            f"{url!r}: expected a host: 127.0.0.1 for this machine only, 0.0.0.0 for every address"
+        )
+    path = parts.path if scheme in _WEB and parts.path != "/" else ""
+    if parts.path not in ("", "/", path) or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ConfigError(f"{url!r}: expected nothing but host and port, as in {A_LISTENER}")
+    if port is None:
+        port = _PORTS.get(scheme)
+    if port is None:
+        raise ConfigError(f"{url!r}: expected a port, as in {scheme}://{authority}:8083/mqtt")
+    return Listen(scheme, host, port, path)

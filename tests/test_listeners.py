@@ -1,0 +1,92 @@
+"""Where clients come in: the URLs of listeners."""
+
+from __future__ import annotations
+
+import pytest
+
+from curier.errors import ConfigError
+from curier.listeners import Listen, parse_listen
+
+
+@pytest.mark.parametrize(
+    ("url", "expected", "shown", "is_loopback"),
+    [
+        ("tcp://127.0.0.1:1883", Listen("tcp", "127.0.0.1", 1883), "tcp://127.0.0.1:1883", True),
+        ("tcp://127.0.0.1", Listen("tcp", "127.0.0.1", 1883), "tcp://127.0.0.1:1883", True),
+        ("TCP://127.1.2.3/", Listen("tcp", "127.1.2.3", 1883), "tcp://127.1.2.3:1883", True),
+        ("tcp://localhost:0", Listen("tcp", "localhost", 0), "tcp://localhost:0", True),
+        ("tcp://[::1]", Listen("tcp", "::1", 1883), "tcp://[::1]:1883", True),
+        (
+            "tcp://[::ffff:127.0.0.1]:7",
+            Listen("tcp", "::ffff:127.0.0.1", 7),
+            "tcp://[::ffff:127.0.0.1]:7",
+            True,
+        ),
+        (
+            "tcp://[::ffff:10.0.0.1]:7",
+            Listen("tcp", "::ffff:10.0.0.1", 7),
+            "tcp://[::ffff:10.0.0.1]:7",
+            False,
+        ),
+        ("mqtt://127.0.0.1", Listen("tcp", "127.0.0.1", 1883), "tcp://127.0.0.1:1883", True),
+        ("tls://0.0.0.0", Listen("tls", "0.0.0.0", 8883), "tls://0.0.0.0:8883", False),
+        ("MQTTS://[::1]:0", Listen("tls", "::1", 0), "tls://[::1]:0", True),
+        (
+            "ws://localhost:8083/mqtt",
+            Listen("ws", "localhost", 8083, "/mqtt"),
+            "ws://localhost:8083/mqtt",
+            True,
+        ),
+        ("wss://0.0.0.0:443/", Listen("wss", "0.0.0.0", 443), "wss://0.0.0.0:443", False),
+        ("unix:///run/c.sock", Listen("unix", "", 0, "/run/c.sock"), "unix:///run/c.sock", True),
+        ("fd://3", Listen("fd", "", 0, "3"), "fd://3", False),
+        ("tcp://[::]:65535", Listen("tcp", "::", 65535), "tcp://[::]:65535", False),
+        ("tcp://0.0.0.0", Listen("tcp", "0.0.0.0", 1883), "tcp://0.0.0.0:1883", False),
+        ("tcp://Broker.example:99", Listen("tcp", "broker.example", 99), "tcp://broker.example:99", False),
+        (
+            "tcp://localhost.example",
+            Listen("tcp", "localhost.example", 1883),
+            "tcp://localhost.example:1883",
+            False,
+        ),
+    ],
+)
+def test_listeners_are_urls(url: str, expected: Listen, shown: str, is_loopback: bool) -> None:
+    listen = parse_listen(url)
+    assert listen == expected
+    assert str(listen) == shown
+    assert listen.is_loopback is is_loopback
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1", "not http://"),
+        ("ws://127.0.0.1", "expected a port, as in ws://127.0.0.1:8083/mqtt"),
+        ("wss://[::1]/mqtt", "expected a port, as in wss://[::1]:8083/mqtt"),
+        ("unix://run/curier.sock", "expected the whole path of a socket"),
+        ("unix:///run/", "expected the whole path of a socket"),
+        ("fd://", "expected the number or name"),
+        ("fd:///3", "expected the number or name"),
+        ("tls://127.0.0.1/mqtt", "expected nothing but host and port"),
+        ("ws://127.0.0.1:8083/mqtt?x=1", "expected nothing but host and port"),
+        ("127.0.0.1:1883", "expected a URL such as tcp://127.0.0.1:1883"),
+        ("localhost:1883", "expected a URL such as tcp://127.0.0.1:1883"),
+        ("", "expected a URL such as tcp://127.0.0.1:1883"),
+        ("tcp://::1:1883", "expected an IPv6 address in brackets"),
+        ("tcp://[::1", "expected host and port"),
+        ("tcp://[nonsense]", "expected host and port"),
+        ("tcp://127.0.0.1:65536", "ports go to 65535"),
+        ("tcp://127.0.0.1:x", "expected host and port"),
+        ("tcp://", "expected a host"),
+        ("tcp://:1883", "expected a host"),
+        ("tcp://127.0.0.1/path", "expected nothing but host and port"),
+        ("tcp://127.0.0.1?tls=1", "expected nothing but host and port"),
+        ("tcp://user@127.0.0.1", "expected nothing but host and port"),
+    ],
+)
+def test_what_is_no_listener_is_told_why(url: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_listen(url)
+    assert str(caught.value).startswith(f"{url!r}: ")
+    assert expected in str(caught.value)
