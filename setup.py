@@ -20,7 +20,14 @@ from setuptools.command.build_ext import build_ext
 from setuptools.dist import Distribution
 
 CORE_FOLDERS = ("codec", "topics", "session", "protocol", "broker")
-TURN_FILES = ("net/clock.py", "net/wire.py", "net/turn.py", "net/selector.py", "net/reactor.py")
+TURN_FILES = (
+    "net/accepting.py",
+    "net/clock.py",
+    "net/reactor.py",
+    "net/selector.py",
+    "net/turn.py",
+    "net/wire.py",
+)
 # What is done for a connection, a subscription or an hour rather than for each message. It is a C file of its
 # own, optimized less, and compiled while the other one is: that one is better left whole, since a function is
 # inlined only within its file.

@@ -289,6 +289,7 @@ class BrokerConnection(ServerConnection):
         super().__init__(number, max_packet_size, dirty, traffic)
         self.address: str = address
         self.listener: str = listener
+        self.local_peer: tuple[int, int, int] | None = None  # user, group, process behind a Unix socket
         self.attached_at: float = now
         self.received_at = now
         self.watch: Deadline | None = None

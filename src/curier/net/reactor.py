@@ -17,9 +17,10 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
+from curier.net.accepting import ACCEPT_AGAIN_SECONDS, Acceptor, Client
 from curier.net.selector import MOST_EVENTS, Selector, Sockets
 from curier.net.turn import Turn
-from curier.net.wire import ACCEPT_AGAIN_SECONDS, CHUNK_BYTES, LINGER_SECONDS, TURN_BYTES, Wire, accept
+from curier.net.wire import CHUNK_BYTES, LINGER_SECONDS, TURN_BYTES, Wire
 
 IS_AVAILABLE: Final = hasattr(select, "epoll")
 
@@ -171,6 +172,7 @@ class Reactor(Sockets):
         self.loop: asyncio.AbstractEventLoop = turn.loop
         self.wires: dict[int, SocketWire] = {}  # by file descriptor
         self.listeners: dict[int, tuple[socket.socket, str]] = {}
+        self.acceptor: Acceptor = Acceptor()
         # When closing wires have had the time to read their last packet, with descriptor and connection.
         self.cuts: deque[tuple[float, int, int]] = deque()
         self.cutter: asyncio.TimerHandle | None = None
@@ -187,7 +189,6 @@ class Reactor(Sockets):
     def listen(self, sock: socket.socket, name: str) -> None:
         """Accept clients from a listening socket; ``name`` is its URL."""
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which clients inherit, as tcp(7) has it
         self.listeners[sock.fileno()] = (sock, name)
         self.epoll.register(sock.fileno(), EPOLLIN)
 
@@ -200,6 +201,7 @@ class Reactor(Sockets):
     def stop(self) -> None:
         """Close everything at once."""
         self.stop_listening()
+        self.acceptor.close()
         for wire in list(self.wires.values()):
             self.drop(wire)
         if self.cutter is not None:
@@ -256,27 +258,29 @@ class Reactor(Sockets):
     def _accept(self, fd: int) -> None:
         listener, name = self.listeners[fd]
         core = self.turn.core
-        clients, may_go_on = accept(listener)
+        clients, may_go_on = self.acceptor.accept(listener)
         if not may_go_on:
             self.epoll.modify(fd, 0)
             self.loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again, fd)
-        for client, address in clients:
+        for client in clients:
             if len(core.connections) > 2 * core.options.max_connections:
-                os.close(client)  # most of them have said nothing yet; those that do are told "busy"
+                os.close(client[0])  # most of them have said nothing yet; those that do are told "busy"
                 continue
             try:
-                self._take(client, address, name)
+                self._take(client, name)
             except Exception as error:
-                self.wires.pop(client, None)
-                os.close(client)
-                core.faults.note(f"a connection of {address}, which is closed", error)
+                self.wires.pop(client[0], None)
+                os.close(client[0])
+                core.faults.note(f"a connection of {client[1]}, which is closed", error)
 
-    def _take(self, client: int, address: str, name: str) -> None:
-        os.set_blocking(client, False)
-        wire = SocketWire(self, client, address, name)
-        self.wires[client] = wire
+    def _take(self, client: Client, name: str) -> None:
+        fd, address, who = client
+        os.set_blocking(fd, False)
+        wire = SocketWire(self, fd, address, name)
+        wire.connection.local_peer = who
+        self.wires[fd] = wire
         self.turn.add(wire)
-        self.epoll.register(client, EPOLLIN)
+        self.epoll.register(fd, EPOLLIN)
 
     def _accept_again(self, fd: int) -> None:
         if fd in self.listeners:

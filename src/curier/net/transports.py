@@ -7,8 +7,9 @@ import socket
 from functools import partial
 from typing import Final, cast
 
+from curier.net.accepting import ACCEPT_AGAIN_SECONDS, Acceptor, LocalPeer
 from curier.net.turn import Turn
-from curier.net.wire import ACCEPT_AGAIN_SECONDS, LINGER_SECONDS, Wire, accept
+from curier.net.wire import LINGER_SECONDS, Wire
 
 PROGRESS_SECONDS: Final = 1.0
 """A transport says when it has sent all, not that it has sent something; so it is asked that often."""
@@ -19,8 +20,9 @@ class TransportWire(Wire, asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, server: TransportServer, address: str, listener: str) -> None:
+    def __init__(self, server: TransportServer, address: str, who: LocalPeer | None, listener: str) -> None:
         super().__init__(server.turn.attach(address, listener))
+        self.connection.local_peer = who
         self.server = server
         self.turn = server.turn
         self.is_closing = False
@@ -113,6 +115,7 @@ class TransportServer:
         self.turn = turn
         self.listeners: dict[socket.socket, str] = {}
         self.wires: set[TransportWire] = set()  # those whose last bytes are on their way included
+        self._acceptor = Acceptor()
         self._arriving: set[asyncio.Task[tuple[asyncio.Transport, TransportWire]]] = set()
 
     def listen(self, sock: socket.socket, name: str) -> None:
@@ -125,17 +128,17 @@ class TransportServer:
         core = self.turn.core
         loop = self.turn.loop
         name = self.listeners[sock]
-        clients, may_go_on = accept(sock)
+        clients, may_go_on = self._acceptor.accept(sock)
         if not may_go_on:
             loop.remove_reader(sock)
             loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again, sock)
-        for fd, address in clients:
+        for fd, address, who in clients:
             client = socket.socket(sock.family, sock.type, sock.proto, fd)
             client.setblocking(False)
             if len(core.connections) > 2 * core.options.max_connections:
                 client.close()  # most of them have said nothing yet; those that do are told "busy"
                 continue
-            make = partial(TransportWire, self, address, name)
+            make = partial(TransportWire, self, address, who, name)
             task = loop.create_task(loop.connect_accepted_socket(make, client))
             self._arriving.add(task)
             task.add_done_callback(partial(self._arrived, client))
@@ -163,5 +166,6 @@ class TransportServer:
     def stop(self) -> None:
         """Close everything at once."""
         self.stop_listening()
+        self._acceptor.close()
         for wire in list(self.wires):
             wire.transport.abort()
