@@ -14,14 +14,43 @@ PORT_TRIES: Final = 20
 
 _NO_SUCH_ADDRESS: Final = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT))
 
+KEEPALIVE_SECONDS: Final = 240
+"""Of silence, before the kernel asks whether a client is still there. Balancers and routers forget what
+is silent for long, the first of them after 350 seconds, and neither side ever hears of the end."""
+
+PROBE_SECONDS: Final = 30  # between two questions
+PROBES: Final = 4  # without an answer end the connection
+
 _Place: TypeAlias = tuple[int, int, int, tuple[Any, ...]]  # family, type, protocol, address
 
 
-async def bind(host: str, port: int, *, may_lack_ipv6: bool = False) -> list[socket.socket]:
+def prepare(sock: socket.socket, keepalive: int = KEEPALIVE_SECONDS) -> None:
+    """Set on a listening socket of TCP what its clients inherit (tcp(7)), so that it costs nothing to accept
+    one. ``keepalive`` is in seconds; 0: clients are not asked.
+
+    There is no limit on how long sent bytes may go unacknowledged (TCP_USER_TIMEOUT): that would also end
+    every client that lives, but does not read for so long.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(keepalive > 0))
+    if keepalive > 0:
+        for name, value in (
+            ("TCP_KEEPIDLE", keepalive),
+            ("TCP_KEEPINTVL", PROBE_SECONDS),
+            ("TCP_KEEPCNT", PROBES),
+        ):
+            option = getattr(socket, name, None)  # not on every system
+            if option is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+async def bind(
+    host: str, port: int, *, may_lack_ipv6: bool = False, keepalive: int = KEEPALIVE_SECONDS
+) -> list[socket.socket]:
     """Listen on every address of ``host``, at one port; 0 takes one that is free on all of them.
 
-    All or none; but with ``may_lack_ipv6`` addresses of IPv6 are left out where this system has none. Raises
-    ``OSError``.
+    All or none; but with ``may_lack_ipv6`` addresses of IPv6 are left out where this system has none.
+    ``keepalive`` is that of ``prepare``. Raises ``OSError``.
     """
     infos = await asyncio.get_running_loop().getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -34,10 +63,14 @@ async def bind(host: str, port: int, *, may_lack_ipv6: bool = False) -> list[soc
     while True:
         tries += 1
         try:
-            return _bind_all(places, port, may_lack_ipv6)
+            sockets = _bind_all(places, port, may_lack_ipv6)
+            break
         except OSError as error:
             if port or error.errno != errno.EADDRINUSE or tries == PORT_TRIES:
                 raise
+    for sock in sockets:
+        prepare(sock, keepalive)
+    return sockets
 
 
 def _bind_all(places: list[_Place], port: int, may_lack_ipv6: bool) -> list[socket.socket]:
