@@ -446,9 +446,10 @@ async def test_pubrel_goes_on_in_the_session(stage: Stage) -> None:
         await receipt
 
 
+@pytest.mark.parametrize("version", [4, 5])
 @virtual
-async def test_unfinished_publishes_go_on_where_the_session_is_gone(stage: Stage) -> None:
-    async with stage.connect() as (client, wire), Watch(client) as watch:
+async def test_unfinished_publishes_go_on_where_the_session_is_gone(stage: Stage, version: int) -> None:
+    async with stage.connect(version=version) as (client, wire), Watch(client) as watch:
         one = client.publish_nowait("a/1", qos=1)
         two = client.publish_nowait("a/2", qos=2)
         taken = client.publish_nowait("a/3", qos=2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice, takewhile
 from random import Random
 
 from curier.client.buffers import Buffer, Intake
@@ -251,7 +252,7 @@ class Life(Owner):
         version = link.connection.version
         self.tell(Connected(link.name, self.client_id, event.session_present, version))
         if not event.session_present and not (is_first and not event.lost):
-            self.tell(SessionLost(len(event.lost)))
+            self.tell(SessionLost(_again(link.connection.client_session.outgoing, event.lost)))
 
     def on_lost(self, link: Link, error: ConnectionLost) -> None:
         """An accepted connection is over."""
@@ -350,3 +351,11 @@ class Life(Owner):
 
     def _unclaimed(self, count: int) -> None:
         self.tell(MessagesDropped((), count))
+
+
+def _again(outgoing: OutgoingFlow, lost: list[Outgoing]) -> int:
+    """How many of the queue an earlier server may have: ``lost`` in front, which this connection
+    has put back, and behind them those that an earlier one has.
+    """
+    earlier = takewhile(lambda entry: entry.sent_at, islice(outgoing.queue, len(lost), None))
+    return len(lost) + sum(1 for _ in earlier)
