@@ -166,20 +166,62 @@ async def test_receive_maximum_of_the_server(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "most"),
-    [({"version": 4}, 20), ({"version": 4, "max_inflight": 30}, 30), ({"version": 5}, 50)],
+    ("settings", "qos", "most"),
+    [
+        ({"version": 4}, 2, 20),
+        ({"version": 4, "max_inflight": 10}, 2, 10),
+        ({"version": 4, "max_inflight": 20}, 2, 20),
+        ({"version": 4, "max_inflight": 30}, 1, 30),
+        ({"version": 4, "max_inflight": 30}, 2, 19),
+        ({"version": 3, "max_inflight": 21}, 2, 19),
+        ({"version": 5}, 2, 50),
+    ],
 )
 @virtual
-async def test_how_many_are_under_way(stage: Stage, settings: dict[str, Any], most: int) -> None:
+async def test_how_many_are_under_way(stage: Stage, settings: dict[str, Any], qos: int, most: int) -> None:
     async with stage.connect(**settings) as (client, wire):
         for _ in range(50):
-            client.publish_nowait("a", qos=2)
+            client.publish_nowait("a", qos=qos)
         await settle()
         assert len(wire.packets) == most
         for _ in range(50):
             await wire.published()
             await settle()
+            assert len(wire.packets) <= most
         assert client.statistics.unfinished == 0
+
+
+@virtual
+async def test_those_at_qos_2_are_fewer_and_the_order_stays(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before 5.0: servers are about that lose more. Told once, however often it connects."""
+    caplog.set_level("INFO", "curier.client")
+    async with stage.connect(version=4, max_inflight=30, reconnect=curier.Reconnect(first=0.1)) as (
+        client,
+        wire,
+    ):
+        for number in range(25):
+            client.publish_nowait(str(number), qos=2)
+        client.publish_nowait("one", qos=1)
+        await settle()
+        assert len(wire.packets) == 19
+        wire.cut()
+        wire = await stage.wire()
+        await wire.accept()
+        await settle()
+        assert len(wire.packets) == 19
+        seen = []
+        for _ in range(26):
+            seen.append((await wire.published()).topic)
+            await settle()
+            assert len([packet for packet in wire.packets if getattr(packet, "qos", 0) == 2]) <= 19
+        assert seen == [*map(str, range(25)), "one"]  # [MQTT-4.6.0-1]
+        assert client.statistics.unfinished == 0
+    assert [line for line in caplog.messages if "max_inflight" in line] == [
+        "mqtt://server:1883: before MQTT 5.0 at most 19 messages with QoS 2 are unfinished at a time, not 30 "
+        "(max_inflight): there are servers that lose what is more"
+    ]
 
 
 @virtual

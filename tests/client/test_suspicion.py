@@ -158,3 +158,50 @@ async def test_whatever_is_lost_comes_again_in_its_first_order(stage: Stage, see
                 wire.cut(TimeoutError("cut"))
                 wire = await stage.wire()
                 await wire.accept(session_present=True, receive_maximum=most)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [1, 2])
+@pytest.mark.parametrize("takes", [0, 1])
+@virtual
+async def test_a_server_that_bears_no_more_than_a_few_at_a_time(
+    stage: Stage, qos: int, version: int, takes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends the connection for the sixth unfinished one, and has answered none of them by then, or one."""
+    async with stage.connect(version=version, reconnect=QUICK, max_inflight=20) as (client, wire):
+        receipts = [client.publish_nowait(str(number), qos=qos) for number in range(40)]
+        seen: list[str] = []
+        connections = 1
+        while not all(receipt.done() for receipt in receipts):
+            await settle()
+            if len([packet for packet in wire.packets if isinstance(packet, Publish)]) > 5:
+                for _ in range(takes):
+                    seen.append((await wire.published()).topic)
+                wire = await ended(stage, wire, ConnectionResetError("reset"))
+                connections += 1
+            else:
+                seen.append((await wire.published()).topic)
+        assert seen == [str(number) for number in range(40)]
+        assert connections == 5  # 20 and 20 at a time, 10 and 10, 5
+        assert client.statistics.connections == connections
+        assert [line for line in caplog.messages if "unfinished" in line] == [
+            "mqtt://server:1883: connections ended whose first message is taken when it is sent alone: "
+            f"from now on at most {most} are unfinished at a time"
+            for most in (10, 5)
+        ]
+
+
+@virtual
+async def test_ends_of_connections_that_had_gone_well_say_nothing_of_numbers(stage: Stage) -> None:
+    async with stage.connect(reconnect=QUICK, max_inflight=4) as (client, wire):
+        for _ in range(10):
+            receipts = [client.publish_nowait("a", qos=1) for _ in range(9)]
+            await settle()
+            for _ in range(5):
+                await wire.published()
+            await settle()
+            assert len(wire.packets) == 4
+            wire = await ended(stage, wire)
+            for _ in range(4):
+                await wire.published()
+            await asyncio.gather(*receipts)

@@ -265,6 +265,49 @@ async def test_a_stream_that_nobody_reads_is_named(tmp_path: Path) -> None:
         assert (await other.get(timeout=20)).payload == b"y"
 
 
+MOSQUITTO_S_OWN = "max_queued_messages 1000"  # with 0 it ends the connection where it would lose a message
+
+
+@pytest.mark.parametrize("line", [MOSQUITTO_S_OWN, "max_queued_messages 0"])
+@pytest.mark.parametrize("version", [3, 4, 5])
+async def test_more_at_qos_2_than_it_takes_at_a_time(tmp_path: Path, version: int, line: str) -> None:
+    """Before 5.0 it does not say how many that are. It acknowledges the 21st unfinished message and drops it,
+    or one with QoS 1 behind 20 with QoS 2; or it ends the connection, for ever.
+    """
+    async with (
+        mosquitto(tmp_path, free_port(), line) as url,
+        curier.connect(url) as other,
+        curier.connect(url, version=version, max_inflight=100, reconnect=QUICK) as client,
+        other.subscribe("#") as stream,
+    ):
+        topics = ["one" if number % 7 == 0 else "two" for number in range(1000)]
+        messages = [
+            curier.Message(topic, str(number).encode(), curier.QoS(1 if topic == "one" else 2))
+            for number, topic in enumerate(topics)
+        ]
+        await client.publish_many(messages, window=200)
+        assert client.statistics.connections == 1
+        found = [await stream.get(timeout=10) for _ in messages]
+        for topic in ("one", "two"):  # which it does not keep in order with each other
+            assert [m.payload for m in found if m.topic == topic] == [
+                m.payload for m in messages if m.topic == topic
+            ]
+        await client.publish("end", qos=2)
+        assert (await stream.get(timeout=10)).topic == "end"  # and none came twice
+
+
+async def test_a_mosquitto_that_takes_fewer_at_a_time(tmp_path: Path) -> None:
+    """It ends the connection at the sixth: half as many are tried, and half of these."""
+    lines = ("max_queued_messages 0", "max_inflight_messages 5")
+    async with (
+        mosquitto(tmp_path, free_port(), *lines) as url,
+        curier.connect(url, version=4, reconnect=QUICK) as client,
+    ):
+        async with asyncio.timeout(30):
+            assert await client.publish_many([("a", b"x")] * 200, qos=2, window=50) == 200
+        assert 1 < client.statistics.connections < 12
+
+
 @pytest.mark.parametrize("version", [4, None])
 async def test_a_message_that_the_server_does_not_bear_is_given_up(
     tmp_path: Path, version: int | None

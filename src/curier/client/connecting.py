@@ -39,6 +39,17 @@ TOLERANCE: Final = 64 * 2**20
 SHORTEST_ALIASED: Final = 24
 """Bytes of a Topic Name; for shorter ones a Topic Alias costs more time than its bytes are worth."""
 
+MOST_OF_50: Final = 1024
+"""Unfinished publishes at a time, where neither ``max_inflight`` nor the server says less."""
+
+MOST_BEFORE_50: Final = 20
+"""Unfinished publishes at a time, where ``max_inflight`` does not say and the server cannot. It is also what
+Mosquitto takes at QoS 2 as it comes."""
+
+MOST_BESIDE_QOS_1: Final = MOST_BEFORE_50 - 1
+"""Of them with QoS 2, where there may be more than ``MOST_BEFORE_50`` in all. Where 20 with QoS 2 are
+unfinished, Mosquitto 2.0 acknowledges what comes with QoS 1 or 2 and drops it, or ends the connection."""
+
 MOST_HOPS: Final = 5
 """So many servers in a row may send the client on to the next."""
 
@@ -79,6 +90,7 @@ class Connector:
         self._random_id = ""
         self._sent_to: list[ServerUrl] = []  # where the last server wants us to go
         self._versions: dict[str, int] = {}  # by URL, those that were understood
+        self._has_told_limit = False
         self._is_unanswered = False  # did the last attempt end with no answer to CONNECT?
         self._is_silent = False  # and with nothing else either?
 
@@ -222,20 +234,7 @@ class Connector:
             websocket_headers=tuple(given["websocket_headers"]),
             local_address=settings.local_address,
         )
-        connection = ClientConnection(
-            self.state,
-            manual_acks=True,
-            max_inflight=settings.max_inflight or (1024 if self.version == MQTT_50 else 20),
-            topic_aliases=settings.topic_aliases,
-            connect_timeout=settings.connect_timeout,
-            ping_timeout=settings.ping_timeout,
-            retry_interval=settings.retry_interval,
-            starts=False,
-            requeues=True,
-            tells_sent=False,
-            tolerance=TOLERANCE,
-        )
-        connection.shortest_aliased = SHORTEST_ALIASED
+        connection = self._connection()
         link = self._linker.make_link(connection, str(url))
         link.server = self.label(url)
         until = asyncio.get_running_loop().time() + settings.connect_timeout
@@ -259,7 +258,37 @@ class Connector:
         self.connections += 1
         self.was_accepted = True
         self.server = link.server
+        if connection.max_inflight_qos_2 < connection.max_inflight and not self._has_told_limit:
+            self._has_told_limit = True
+            log.info(
+                "%s: before MQTT 5.0 at most %d messages with QoS 2 are unfinished at a time, not %d "
+                "(max_inflight): there are servers that lose what is more",
+                url,
+                connection.max_inflight_qos_2,
+                connection.max_inflight,
+            )
         return link
+
+    def _connection(self) -> ClientConnection:
+        settings = self.settings
+        is_5 = self.version == MQTT_50
+        connection = ClientConnection(
+            self.state,
+            manual_acks=True,
+            max_inflight=settings.max_inflight or (MOST_OF_50 if is_5 else MOST_BEFORE_50),
+            topic_aliases=settings.topic_aliases,
+            connect_timeout=settings.connect_timeout,
+            ping_timeout=settings.ping_timeout,
+            retry_interval=settings.retry_interval,
+            starts=False,
+            requeues=True,
+            tells_sent=False,
+            tolerance=TOLERANCE,
+        )
+        connection.shortest_aliased = SHORTEST_ALIASED
+        if not is_5 and connection.max_inflight > MOST_BEFORE_50:
+            connection.max_inflight_qos_2 = MOST_BESIDE_QOS_1
+        return connection
 
     def label(self, url: ServerUrl) -> str:
         """Names whoever has the other half of the session at ``url``."""

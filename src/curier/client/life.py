@@ -291,7 +291,13 @@ class Life(Owner):
         link = self.link
         if entry is self.suspicion.entry:
             link.on_published = self.outbox.published
-            self.suspicion.clear(link.connection.client_session.outgoing)
+            if self.suspicion.clear(link.connection.client_session.outgoing):
+                log.warning(
+                    "%s: connections ended whose first message is taken when it is sent alone: from now on "
+                    "at most %d are unfinished at a time",
+                    link.name,
+                    self.suspicion.most_unfinished,
+                )
             link.connection.pump(link.now)
 
     def on_answered(self, event: core_events.SubscribeDone | core_events.UnsubscribeDone) -> None:

@@ -181,7 +181,8 @@ class ClientSettings:
     """Unfinished QoS 1 and 2 publishes at a time, 1 to 65000, within the server's Receive Maximum.
 
     None: 1024, and before 5.0, where a server cannot say how many it takes, 20: some close the connection of
-    a client that has more.
+    a client that has more. Before 5.0 more than 20 hold for QoS 1 only, with QoS 2 it is 19: Mosquitto 2.0
+    acknowledges what is more, and loses it.
     """
 
     buffer_bytes: int = 64 * 2**20

@@ -535,7 +535,7 @@ class ClientConnection(ClientAlive):
         self.events.append(Connected(packet, is_present, lost))
         outgoing = self.client_session.outgoing
         most = min(properties.receive_maximum or 65535, self.max_inflight)  # [MQTT-3.3.4-7]
-        outgoing.open(min(most, MAXIMUM_PACKET_ID - MOST_REQUESTS))
+        outgoing.open(min(most, MAXIMUM_PACKET_ID - MOST_REQUESTS), quota_qos_2=self.max_inflight_qos_2)
         if self.starts:
             self.start(now)
 

@@ -32,7 +32,7 @@ from curier.errors import LocalProtocolError, RemoteProtocolError
 from curier.protocol.connection import CONNECTED, Connection, Traffic
 from curier.protocol.events import Event, MessageReceived, Published, Tolerated
 from curier.session.message import NEVER, ApplicationMessage
-from curier.session.outgoing import Outgoing
+from curier.session.outgoing import MAXIMUM_PACKET_ID, Outgoing
 from curier.session.session import Session
 
 LARGEST_PACKET: Final = MAXIMUM_REMAINING_LENGTH + 5
@@ -70,6 +70,7 @@ class ClientMessages(Connection):
         self.tells_sent: bool = True
         self.requeues: bool = False
         self.tolerance: int = 0
+        self.max_inflight_qos_2: int = MAXIMUM_PACKET_ID  # unfinished PUBLISH packets sent with QoS 2
         self.excess: int = 0  # bytes that wait over Receive Maximum
         self.tolerated: set[str] = set()  # statements that the server has broken
         self.retry_interval: float = 0.0
@@ -137,7 +138,7 @@ class ClientMessages(Connection):
         self.now = now
         outgoing = self.client_session.outgoing
         if layout is not None and (
-            not entry.qos or (outgoing.quota > 0 and not outgoing.queue and not outgoing.resend)
+            not entry.qos or (outgoing.may_send(entry.qos) and not outgoing.queue and not outgoing.resend)
         ):
             self._start(entry, layout, now)
             if not entry.qos and self.tells_sent:
@@ -161,13 +162,13 @@ class ClientMessages(Connection):
         outgoing = self.client_session.outgoing
         while True:
             if outgoing.resend:
-                if outgoing.quota <= 0:
+                if not outgoing.may_send(outgoing.resend[0].qos):
                     return
                 again = outgoing.resend.popleft()
                 if outgoing.inflight.get(again.packet_id) is again and not again.on_wire:
                     self._send_again(again, now)
             elif outgoing.queue:
-                if outgoing.queue[0].qos and outgoing.quota <= 0:
+                if not outgoing.may_send(outgoing.queue[0].qos):
                     return
                 self._send_waiting(outgoing.pop(), now)
             else:

@@ -146,20 +146,23 @@ class OutgoingFlow:
         self.reserved: set[int] = NO_IDS  # identifiers of a client's SUBSCRIBE and UNSUBSCRIBE (2.2.1)
         self.quota: int = 0  # how many more PUBLISH packets may be sent (4.9); 0 while not connected
         self.quota_maximum: int = 0
+        self.quota_qos_2: int = 0  # how many of those with QoS 2
         self.sent_bytes: int = 0  # of the messages that took it
         self.max_sent_bytes: int = 1 << 62
         self.last_id: int = 0
 
     # ---- a Network Connection begins and ends ----
 
-    def open(self, quota: int, max_sent_bytes: int = 1 << 62) -> None:
+    def open(self, quota: int, max_sent_bytes: int = 1 << 62, quota_qos_2: int = MAXIMUM_PACKET_ID) -> None:
         """A connection begins; at most ``quota`` unfinished PUBLISH packets at a time on it
-        [MQTT-4.9.0-1], and no further one once their messages have ``max_sent_bytes``.
+        [MQTT-4.9.0-1], ``quota_qos_2`` of them with QoS 2, and no further one once their messages have
+        ``max_sent_bytes``.
 
         PUBREL packets to send again take none of it, but hold on to their Packet Identifiers; so there is an
         identifier wherever there is quota.
         """
         self.quota = self.quota_maximum = min(quota, MAXIMUM_PACKET_ID - len(self.releasing))
+        self.quota_qos_2 = quota_qos_2
         self.sent_bytes = 0
         self.max_sent_bytes = max_sent_bytes
         self.resend.clear()
@@ -183,6 +186,10 @@ class OutgoingFlow:
     def has_room(self) -> bool:
         """May one more PUBLISH be sent before an acknowledgement comes?"""
         return self.quota > 0 and self.sent_bytes < self.max_sent_bytes
+
+    def may_send(self, qos: int) -> bool:
+        """Is there send quota for a PUBLISH with this QoS?"""
+        return not qos or (self.quota > 0 and (qos == 1 or self.quota_qos_2 > 0))
 
     def record(self, entry: Outgoing) -> None:
         """Note in the journal that ``entry`` is on its way, before anyone is told so."""
@@ -295,6 +302,8 @@ class OutgoingFlow:
         if not entry.on_wire:
             entry.on_wire = True
             self.quota -= 1  # [MQTT-4.9.0-2]
+            if entry.qos == 2:
+                self.quota_qos_2 -= 1
             self.sent_bytes += entry.message.size()
 
     # ---- bursts ----
@@ -461,6 +470,8 @@ class OutgoingFlow:
             self.sent_bytes -= entry.message.size()
             if self.quota < self.quota_maximum:
                 self.quota += 1
+            if entry.qos == 2:
+                self.quota_qos_2 += 1
         self.forget(entry)
 
     # ---- looking ----
