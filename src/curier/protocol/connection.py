@@ -167,7 +167,7 @@ class Connection:
         try:
             pos = self._process(data, now)
         except ProtocolError as error:
-            self.fail(error, now)
+            self.fail(self.explained(error, data), now)
             return
         if pos < len(data) and self.state != CLOSED:
             self._tail = [data[pos:] if pos else data]
@@ -229,6 +229,10 @@ class Connection:
     def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
         """Work on the packet that fills ``data[pos:stop]``. False: paused, give it to me again."""
         return True
+
+    def explained(self, error: ProtocolError, data: bytes) -> ProtocolError:
+        """The error, or a better one, that was met in ``data``."""
+        return error
 
     def fail(self, error: ProtocolError, now: float) -> None:
         """The peer broke a rule: answer as its version has it, and close."""

@@ -60,6 +60,7 @@ from curier.codec.properties import Properties
 from curier.codec.publish import IncomingPublish, parse_publish
 from curier.codec.reasons import sendable
 from curier.errors import ProtocolError, RemoteProtocolError
+from curier.greetings import MQTT, greeting
 from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED, CONNECTING, Connection, Traffic
 
 PAUSED: Final = -1  # what ``accept_publish`` answers when it has to ask first
@@ -70,6 +71,9 @@ PINGRESP_PACKET: Final = b"\xd0\x00"
 # its acknowledgement [MQTT-3.3.5-2]. After any other refusal the connection is closed, so that it tries
 # again.
 LASTING: Final = frozenset((NOT_AUTHORIZED, TOPIC_NAME_INVALID, PAYLOAD_FORMAT_INVALID))
+
+NOT_CONNECT: Final = "the first packet is not CONNECT"
+GREETING_BYTES: Final = 16  # tell what a connection begins with, where it is not MQTT
 
 LONGEST_REASON: Final = 500  # characters of a Reason String: it may quote what strangers sent
 
@@ -128,8 +132,16 @@ class ServerConnection(Connection):
         """
         if self.state == CONNECTING:
             if data[pos] >> 4 != CONNECT:
-                raise RemoteProtocolError(PROTOCOL_ERROR, "the first packet is not CONNECT", "MQTT-3.1.0-1")
+                raise RemoteProtocolError(PROTOCOL_ERROR, NOT_CONNECT, "MQTT-3.1.0-1")
             self.version = claimed_version(data, pos, len(data))
+
+    def explained(self, error: ProtocolError, data: bytes) -> ProtocolError:
+        """Who does not even begin to speak MQTT is named, as far as one knows them."""
+        what = greeting(data[:GREETING_BYTES]) if self.state == CONNECTING else ""
+        if what in ("", MQTT):
+            return error
+        why = f"{NOT_CONNECT}: this looks like {what}, which is not spoken at this listener"
+        return RemoteProtocolError(error.reason_code, why, "MQTT-3.1.0-1")
 
     def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
         """Work on one whole packet. False: paused, give it to me again."""

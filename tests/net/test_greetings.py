@@ -1,0 +1,57 @@
+"""Who comes to the wrong door is told apart in the log."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from curier.greetings import greeting
+from tests.net.harness import Peer, running
+from tests.waiting import until
+
+STRANGERS = {
+    "proxy 1": (b"PROXY TCP4 10.0.0.1 10.0.0.2 4711 1883\r\n", "a PROXY header (version 1)"),
+    "proxy 2": (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12), "a PROXY header (version 2)"),
+    "tls": (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(32), "TLS"),
+    "http": (b"GET /mqtt HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP"),
+    "http 2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP"),
+}
+
+
+@pytest.mark.parametrize(("first", "what"), STRANGERS.values(), ids=STRANGERS.keys())
+async def test_who_does_not_speak_mqtt_is_named(
+    first: bytes, what: str, use_reactor: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="curier")
+    async with running(use_reactor) as broker, await Peer.open(broker.port) as peer:
+        await peer.send(first)
+        await peer.ended()
+        await until(lambda: any(f"this looks like {what}, which is not" in line for line in caplog.messages))
+
+
+async def test_who_only_looks_whether_the_door_is_open_is_not(
+    use_reactor: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="curier")
+    async with running(use_reactor) as broker:
+        caplog.clear()
+        for _ in range(3):
+            await (await Peer.open(broker.port)).close()
+        await until(lambda: broker.core.statistics.accepted == 3 and not broker.core.connections)
+        assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("first", "what"),
+    [
+        (bytes.fromhex("101000044d5154540402003c000464657631"), "MQTT"),
+        (bytes.fromhex("109801000 64d514973647003".replace(" ", "")), "MQTT"),
+        (b"\x10\x10", ""),
+        (b"PROX", ""),
+        (b"SSH-2.0-OpenSSH_9.2", ""),
+        (b"", ""),
+    ],
+)
+def test_greetings(first: bytes, what: str) -> None:
+    assert greeting(first) == what
