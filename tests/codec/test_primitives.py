@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curier.codec.primitives import (
-    PACKET_IDS,
     Reader,
     encode_binary,
     encode_packet_id,
     encode_topic,
+    encode_two,
     encode_utf8,
     encode_varint,
     has_wildcard,
@@ -120,7 +120,7 @@ def test_a_variable_byte_integer_has_limits(value: int) -> None:
 @given(text=texts)
 def test_strings(text: str) -> None:
     raw = encode_utf8(text)
-    assert raw == PACKET_IDS[len(text.encode())] + text.encode()
+    assert raw == encode_two(len(text.encode())) + text.encode()
     one = reader(raw + b"rest")
     assert one.utf8("field") == text
     assert one.remaining() == 4
@@ -224,8 +224,9 @@ def test_a_packet_identifier_has_limits(packet_id: int) -> None:
 
 
 def test_packet_identifiers() -> None:
-    assert len(PACKET_IDS) == 65536
-    assert (PACKET_IDS[0], PACKET_IDS[0x0102], PACKET_IDS[65535]) == (b"\0\0", b"\1\2", b"\xff\xff")
+    assert all(encode_two(number) == number.to_bytes(2, "big") for number in range(0x10000))
+    with pytest.raises(IndexError):
+        encode_two(0x10000)
     for number in (1, 255, 256, 65535):
         assert reader(encode_packet_id(number)).packet_id() == number
 

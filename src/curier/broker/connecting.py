@@ -35,7 +35,7 @@ from curier.codec.constants import (
 )
 from curier.codec.encode import encode
 from curier.codec.packets import Auth, Connack, Connect, Disconnect
-from curier.codec.primitives import PACKET_IDS
+from curier.codec.primitives import encode_two
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
 from curier.errors import RemoteProtocolError
@@ -337,7 +337,7 @@ def welcome(broker: BrokerState, connection: BrokerConnection, is_present: bool,
     session.outgoing.open(min(client_quota, options.max_inflight), options.max_inflight_bytes)
     for entry in session.outgoing.releasing.values():  # [MQTT-4.4.0-1]
         entry.sent_at = now
-        connection.send(b"\x62\x02" + PACKET_IDS[entry.packet_id])
+        connection.send(b"\x62\x02" + encode_two(entry.packet_id))
     set_lanes(broker, connection)
     telling.connected(broker, connection, is_present)
     connection.pump(now)

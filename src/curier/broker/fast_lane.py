@@ -26,12 +26,12 @@ from curier.broker.model import BrokerConnection, Receiver, Route, ServerSession
 from curier.broker.queueing import NOBODY_HAS_ROOM
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50, PUBACK, PUBREC, QUOTA_EXCEEDED
-from curier.codec.primitives import PACKET_IDS
+from curier.codec.primitives import encode_two
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Burst, Outgoing
 
-PUBACKS: Final = [b"\x40\x02" + packet_id for packet_id in PACKET_IDS]
-PUBRECS: Final = [b"\x50\x02" + packet_id for packet_id in PACKET_IDS]
+PUBACKS: Final = [b"\x40\x02" + encode_two(packet_id) for packet_id in range(0x10000)]
+PUBRECS: Final = [b"\x50\x02" + encode_two(packet_id) for packet_id in range(0x10000)]
 
 
 def fast_lane(
@@ -476,7 +476,7 @@ def forward_qos_2(
             target.outgoing.start(entry, now)
             output = other.output
             output.append(head)
-            output.append(PACKET_IDS[entry.packet_id])
+            output.append(encode_two(entry.packet_id))
             output.append(tail)
             if not other.is_dirty:
                 other.is_dirty = True

@@ -7,7 +7,7 @@ from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50, QUOTA_EXCEEDED
-from curier.codec.primitives import PACKET_IDS
+from curier.codec.primitives import encode_two
 from curier.codec.publish import Layout, encode_topic_alias, publish_layout
 from curier.protocol.connection import CONNECTED
 from curier.session.message import ApplicationMessage
@@ -57,7 +57,7 @@ def send_publish(
         layout = broker.layouts.get(message, is_50, qos, dup, retain, identifiers, now)
     if connection.peer_max_packet_size and layout.size > connection.peer_max_packet_size:
         return False
-    identifier = PACKET_IDS[packet_id]  # one that cannot be is met before half of the packet is sent
+    identifier = encode_two(packet_id)  # one that cannot be is met before half of the packet is sent
     traffic = connection.traffic
     traffic.publishes_sent += 1
     traffic.publish_bytes_sent += len(message.payload)

@@ -7,7 +7,7 @@ from typing import Final
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Authorize
 from curier.broker.model import BrokerConnection
 from curier.broker.state import BrokerState
-from curier.codec.primitives import PACKET_IDS
+from curier.codec.primitives import encode_two
 
 MAX_VERDICTS: Final = 4096  # remembered from one packet to the next; more are asked again
 
@@ -57,4 +57,4 @@ def forget_routes(broker: BrokerState, connection: BrokerConnection) -> None:
 
 def _question(action: str, topic: bytes, qos: int, retain: bool) -> bytes:
     """Names a question of permission."""
-    return (b"r" if retain else b"-") + PACKET_IDS[qos] + (b"p" if action == PUBLISH_ACTION else b"s") + topic
+    return (b"r" if retain else b"-") + encode_two(qos) + (b"p" if action == PUBLISH_ACTION else b"s") + topic

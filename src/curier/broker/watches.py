@@ -17,7 +17,7 @@ from curier.codec.constants import (
     SERVER_BUSY,
     UNSPECIFIED_ERROR,
 )
-from curier.codec.primitives import PACKET_IDS
+from curier.codec.primitives import encode_two
 from curier.protocol.connection import AUTHENTICATING, CONNECTED
 
 
@@ -110,7 +110,7 @@ class RetryWatch(Deadline):
                 oldest = min(oldest, entry.sent_at)
             elif entry.packet_id in outgoing.releasing:
                 entry.sent_at = now
-                connection.answer(b"\x62\x02" + PACKET_IDS[entry.packet_id], connection.journal_length())
+                connection.answer(b"\x62\x02" + encode_two(entry.packet_id), connection.journal_length())
             elif entry.on_wire:
                 entry.sent_at = now
                 send_entry(self.broker, connection, entry, True, now, 0)

@@ -50,10 +50,10 @@ from curier.codec.packets import (
     Unsubscribe,
 )
 from curier.codec.primitives import (
-    PACKET_IDS,
     encode_binary,
     encode_packet_id,
     encode_topic,
+    encode_two,
     encode_utf8,
     encode_varint,
 )
@@ -195,7 +195,7 @@ def _connect(packet: Connect) -> bytes:
     if packet.password is not None:
         flags |= 0x40
         payload.append(encode_binary(packet.password))
-    head = encode_binary(name) + bytes([level, flags]) + PACKET_IDS[packet.keep_alive]
+    head = encode_binary(name) + bytes([level, flags]) + encode_two(packet.keep_alive)
     return _packet(CONNECT, 0, [head, _properties(packet.properties, CONNECT, version), *payload])
 
 

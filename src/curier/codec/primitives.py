@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from mypy_extensions import i64
+
 from curier.codec.constants import (
     MALFORMED_PACKET,
     MAXIMUM_REMAINING_LENGTH,
@@ -25,9 +27,22 @@ from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolErr
 _MOST_BYTES_SHOWN: Final = 8
 NO_LIMIT: Final = 1 << 62
 
-_BYTES: Final[list[bytes]] = [bytes([number]) for number in range(256)]
-PACKET_IDS: Final[list[bytes]] = [high + low for high in _BYTES for low in _BYTES]
-"""The two bytes of every Packet Identifier (2.2.1), by its number."""
+_PAIRS: Final[list[list[bytes]]] = [[] for _ in range(256)]
+"""The two bytes of numbers, by the first and the second; a row is made when one of it is asked for, since all
+of them would take longer than everything else that is done at the start of a program.
+"""
+
+
+def encode_two(number: i64) -> bytes:
+    """A Two Byte Integer (1.5.2), such as a Packet Identifier; 0 to 65535, which the caller sees to."""
+    row = _PAIRS[number >> 8]
+    return row[number & 0xFF] if row else _make_row(number >> 8)[number & 0xFF]
+
+
+def _make_row(first: i64) -> list[bytes]:
+    row = _PAIRS[first]
+    row += [bytes((first, second)) for second in range(256)]
+    return row
 
 
 @final
@@ -254,7 +269,7 @@ def encode_binary(data: bytes) -> bytes:
         raise LocalProtocolError(
             MALFORMED_PACKET, f"a field of {size} bytes is longer than 65535", "MQTT-4.7.3-3"
         )
-    return PACKET_IDS[size] + data
+    return encode_two(size) + data
 
 
 def encode_topic(topic: str) -> bytes:
@@ -272,4 +287,4 @@ def encode_packet_id(packet_id: int) -> bytes:
     if packet_id < 1 or packet_id > 65535:
         why = f"Packet Identifier {packet_id} is not in 1 to 65535"
         raise LocalProtocolError(PROTOCOL_ERROR, why, "MQTT-2.2.1-3")  # [MQTT-2.2.1-3]
-    return PACKET_IDS[packet_id]
+    return encode_two(packet_id)

@@ -55,10 +55,10 @@ from curier.codec.constants import (
     WILL_DELAY_INTERVAL,
 )
 from curier.codec.primitives import (
-    PACKET_IDS,
     Reader,
     encode_binary,
     encode_topic,
+    encode_two,
     encode_utf8,
     encode_varint,
 )
@@ -329,7 +329,7 @@ def _encode_value(row: _Row, value: object) -> bytes:
     if why:
         raise LocalProtocolError(PROTOCOL_ERROR, f"{row.name} {why}")
     if row.kind == _TWO:
-        return PACKET_IDS[value]
+        return encode_two(value)
     if row.kind == _FOUR:
         return value.to_bytes(4, "big")
     return encode_varint(value)  # which a byte that is 0 or 1 is as well

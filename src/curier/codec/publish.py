@@ -33,7 +33,7 @@ from curier.codec.constants import (
     TOPIC_ALIAS_INVALID,
     USER_PROPERTY,
 )
-from curier.codec.primitives import NO_LIMIT, PACKET_IDS, encode_varint
+from curier.codec.primitives import NO_LIMIT, encode_two, encode_varint
 from curier.codec.properties import Properties, encode_properties
 from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolError
 
@@ -321,9 +321,9 @@ def publish_layout(
     if retain:
         first |= 1
     if remaining < 128:
-        head = bytes((first, remaining)) + PACKET_IDS[len(topic)] + topic
+        head = bytes((first, remaining)) + encode_two(len(topic)) + topic
     else:
-        head = bytes((first,)) + encode_varint(remaining) + PACKET_IDS[len(topic)] + topic
+        head = bytes((first,)) + encode_varint(remaining) + encode_two(len(topic)) + topic
     return Layout(head, tail, len(head) + (2 if qos else 0) + len(tail))
 
 
@@ -347,7 +347,7 @@ def encode_publish(
     """One whole PUBLISH; arguments as for ``publish_layout``."""
     layout = publish_layout(topic, payload, qos, dup, retain, properties)
     if qos:
-        return layout.head + PACKET_IDS[packet_id] + layout.tail
+        return layout.head + encode_two(packet_id) + layout.tail
     return layout.head + layout.tail
 
 
@@ -358,7 +358,7 @@ def encode_expiry(seconds: int) -> bytes:
 
 def encode_topic_alias(alias: int) -> bytes:
     """The Topic Alias property (3.3.2.3.4)."""
-    return b"\x23" + PACKET_IDS[alias]
+    return b"\x23" + encode_two(alias)
 
 
 def encode_subscription_identifier(identifier: int) -> bytes:

@@ -12,7 +12,7 @@ from mypy_extensions import i64
 
 from curier.codec.constants import MQTT_50
 from curier.codec.filters import filter_fault
-from curier.codec.primitives import PACKET_IDS, encode_varint
+from curier.codec.primitives import encode_two, encode_varint
 
 _PLAIN_CODES: Final = (b"\x00", b"\x01", b"\x02")
 _DOLLAR: Final = 0x24
@@ -95,11 +95,11 @@ def plain_suback(packet_id: int, reason_codes: list[int], version: int) -> bytes
     """A SUBACK without Properties; the caller answers for the Reason Codes."""
     if len(reason_codes) == 1 and reason_codes[0] <= 2:
         head = (
-            b"\x90\x04" + PACKET_IDS[packet_id] + b"\x00"
+            b"\x90\x04" + encode_two(packet_id) + b"\x00"
             if version == MQTT_50
-            else (b"\x90\x03" + PACKET_IDS[packet_id])
+            else (b"\x90\x03" + encode_two(packet_id))
         )
         return head + _PLAIN_CODES[reason_codes[0]]
     properties = b"\x00" if version == MQTT_50 else b""
     size = 2 + len(properties) + len(reason_codes)
-    return b"\x90" + encode_varint(size) + PACKET_IDS[packet_id] + properties + bytes(reason_codes)
+    return b"\x90" + encode_varint(size) + encode_two(packet_id) + properties + bytes(reason_codes)

@@ -25,7 +25,7 @@ from curier.codec.constants import (
 )
 from curier.codec.encode import encode_ack
 from curier.codec.packets import Publish
-from curier.codec.primitives import PACKET_IDS, encode_topic
+from curier.codec.primitives import encode_topic, encode_two
 from curier.codec.properties import Properties
 from curier.codec.publish import Layout, encode_expiry, encode_topic_alias, publish_layout
 from curier.errors import LocalProtocolError, RemoteProtocolError
@@ -235,7 +235,7 @@ class ClientMessages(Connection):
     def _send_publish(self, entry: Outgoing, layout: Layout, hold: int) -> None:
         self.traffic.publishes_sent += 1
         self.traffic.publish_bytes_sent += len(entry.message.payload)
-        packet = layout.head + (PACKET_IDS[entry.packet_id] if entry.qos else b"") + layout.tail
+        packet = layout.head + (encode_two(entry.packet_id) if entry.qos else b"") + layout.tail
         if hold:
             self.send_after(hold, packet)
         else:
@@ -244,7 +244,7 @@ class ClientMessages(Connection):
     def _send_pubrel(self, entry: Outgoing, now: float) -> None:
         entry.sent_at = now
         self._expect_answer(now)
-        self.answer(b"\x62\x02" + PACKET_IDS[entry.packet_id], self.journal_length())
+        self.answer(b"\x62\x02" + encode_two(entry.packet_id), self.journal_length())
 
     def _layout(self, entry: Outgoing, dup: bool, now: float) -> Layout:
         """The PUBLISH of ``entry``; raises ``LocalProtocolError`` where it is more than this server takes."""

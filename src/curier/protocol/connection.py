@@ -24,7 +24,7 @@ from curier.codec.constants import (
     PUBREL,
 )
 from curier.codec.encode import encode_ack
-from curier.codec.primitives import PACKET_IDS, packet_end
+from curier.codec.primitives import encode_two, packet_end
 from curier.errors import ProtocolError, RemoteProtocolError
 from curier.session.journal import Journal
 from curier.session.outgoing import Outgoing
@@ -350,7 +350,7 @@ class Connection:
         entry = outgoing.received(packet_id, now)
         if entry is not None:
             # PUBREL says that PUBREC was seen, which must be durable first.
-            self.answer(b"\x62\x02" + PACKET_IDS[packet_id], before)
+            self.answer(b"\x62\x02" + encode_two(packet_id), before)
         else:
             self.check_not_qos_1("PUBREC", packet_id)
             self.answer(
@@ -363,7 +363,7 @@ class Connection:
         assert session is not None
         before = self.journal_length()
         if session.incoming.release(packet_id):
-            self.answer(b"\x70\x02" + PACKET_IDS[packet_id], before, 1)
+            self.answer(b"\x70\x02" + encode_two(packet_id), before, 1)
         else:
             self.answer(
                 encode_ack(PUBCOMP, packet_id, PACKET_IDENTIFIER_NOT_FOUND, None, self.version), before
