@@ -31,9 +31,9 @@ from curier.types import Message, Payload, QoS, ReasonCode, RetainHandling, Subs
 
 if TYPE_CHECKING:
     from curier.broker.options import Options
-    from curier.client import Client, ClientSettings, SyncClient, connect, connect_sync
     from curier.client.arguments import Acknowledge, Overflow, topic_matches
-    from curier.client.dial import TlsSettings
+    from curier.client.client import Client, connect
+    from curier.client.dialing.tls import TlsSettings
     from curier.client.events import (
         Closed,
         Connected,
@@ -52,9 +52,17 @@ if TYPE_CHECKING:
     from curier.client.received import ReceivedMessage
     from curier.client.requests import Request, Service
     from curier.client.session import Session
-    from curier.client.settings import Asked, Authentication, Offline, OnRefused, Reconnect
+    from curier.client.settings import Asked, Authentication, ClientSettings, Offline, OnRefused, Reconnect
     from curier.client.streams import Stream
-    from curier.client.sync import SyncEventReader, SyncReceipt, SyncRequest, SyncService, SyncStream
+    from curier.client.sync import (
+        SyncClient,
+        SyncEventReader,
+        SyncReceipt,
+        SyncRequest,
+        SyncService,
+        SyncStream,
+        connect_sync,
+    )
     from curier.codec.properties import Properties
     from curier.server import Broker
 
@@ -65,9 +73,9 @@ __version__ = "0.1.0"
 _LAZY = {
     "Broker": "curier.server",
     "Options": "curier.broker.options",
-    **dict.fromkeys(("Client", "ClientSettings", "SyncClient", "connect", "connect_sync"), "curier.client"),
+    **dict.fromkeys(("Client", "connect"), "curier.client.client"),
     **dict.fromkeys(("Acknowledge", "Overflow", "topic_matches"), "curier.client.arguments"),
-    "TlsSettings": "curier.client.dial",
+    "TlsSettings": "curier.client.dialing.tls",
     **dict.fromkeys(
         (
             "Closed",
@@ -90,11 +98,21 @@ _LAZY = {
     **dict.fromkeys(("Request", "Service"), "curier.client.requests"),
     "Session": "curier.client.session",
     **dict.fromkeys(
-        ("Asked", "Authentication", "Offline", "OnRefused", "Reconnect"), "curier.client.settings"
+        ("Asked", "Authentication", "ClientSettings", "Offline", "OnRefused", "Reconnect"),
+        "curier.client.settings",
     ),
     "Stream": "curier.client.streams",
     **dict.fromkeys(
-        ("SyncEventReader", "SyncReceipt", "SyncRequest", "SyncService", "SyncStream"), "curier.client.sync"
+        (
+            "SyncClient",
+            "SyncEventReader",
+            "SyncReceipt",
+            "SyncRequest",
+            "SyncService",
+            "SyncStream",
+            "connect_sync",
+        ),
+        "curier.client.sync",
     ),
     "Properties": "curier.codec.properties",
 }

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from curier.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SIZES: Final = {
     "": 1,

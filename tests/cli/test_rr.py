@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from curier.client import connect
+from curier.client.client import connect
 from tests.cli.conftest import BrokerThread, Curier
 
 QUICK = ("-W", "20")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -83,7 +82,7 @@ _OPTIONS: Final = (
     option(
         "--config",
         metavar="FILE",
-        type=click.Path(path_type=Path),
+        type=click.Path(),
         section=_SERVER,
         help="Where profiles are.  [default: ~/.config/curier/client.toml]",
     ),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -78,6 +77,8 @@ def is_structured(kind: str) -> bool:
 
 def json_of(value: object, pretty: bool = False) -> str:
     """A value as JSON: in one line, or indented. Raises ``BadPayload`` for what no JSON can say."""
+    import json  # which takes long, and most commands have no use for
+
     try:
         # Characters are left as they are, but for halves of surrogate pairs, which UTF-8 cannot say.
         text = json.dumps(
@@ -180,6 +181,8 @@ def _guarded(name: str, load: Callable[[bytes], object]) -> Decode:
 
 
 def _json_loads(data: bytes) -> object:
+    import json
+
     return json.loads(data.decode(), parse_constant=_no_such_constant, parse_float=_finite)
 
 
@@ -202,6 +205,8 @@ def _from_json(text: str) -> object:
 
 
 def _checked_json(text: str) -> bytes:
+    import json
+
     try:
         json.loads(text, parse_constant=_no_such_constant)
     except (ValueError, RecursionError) as error:

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -32,26 +31,31 @@ from curier.strict_toml import (
     take_string,
 )
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 DEFAULT: Final = "default"
 
 
-def default_file() -> Path:
+def default_file() -> str:
     """Where profiles are when nobody says where."""
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    return Path(home) / "curier" / "client.toml"
+    return os.path.join(home, "curier", "client.toml")
 
 
-def load_profile(file: Path | None, name: str | None) -> dict[str, object]:
+def load_profile(file: str | Path | None, name: str | None) -> dict[str, object]:
     """The keys of a profile and their values. Raises ``ConfigError``.
 
     ``file`` None: the default one. ``name`` None: the profile ``default``, or nothing if there is none.
     """
     path = file if file is not None else default_file()
-    if name is None and file is None and not path.exists():
+    if name is None and file is None and not os.path.exists(path):
         return {}
-    if file is None and not path.exists():
+    if file is None and not os.path.exists(path):
         raise ConfigError(f"there is no profile {name}: {path} does not exist; make it, or name a --config")
-    toml = TomlFile(path)
+    from pathlib import Path
+
+    toml = TomlFile(Path(path))
     for key in toml.table:
         if key != "profile":
             raise toml.unknown((key,), ["profile"])
@@ -88,7 +92,7 @@ def _read_profile(toml: TomlFile, name: str) -> dict[str, object]:
     for key in toml.table["profile"][name]:
         value = toml.value(("profile", name, key), KEYS[key])
         if key in _PATHS:
-            value = str(toml.path.parent / Path(str(value)).expanduser())
+            value = str(toml.path.parent / os.path.expanduser(str(value)))
         found[key] = value
     return found
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from itertools import repeat
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -22,7 +21,7 @@ from curier.cli.topics import check_name
 from curier.types import Message, QoS, reason_name
 
 if TYPE_CHECKING:
-    from curier.client import Client
+    from curier.client.client import Client
 
 ATTEMPTS: Final = 5
 """To connect again, in a row, where --reconnect says nothing."""
@@ -69,7 +68,7 @@ _OPTIONS: Final = (
     option(
         *("-f", "--file"),
         metavar="FILE",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=click.Path(exists=True, dir_okay=False),
         multiple=True,
         callback=only_once,
         section=_MESSAGE,

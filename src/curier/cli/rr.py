@@ -20,7 +20,7 @@ from curier.cli.sources import has_properties
 from curier.types import Message, QoS, Subscription
 
 if TYPE_CHECKING:
-    from curier.client import Client
+    from curier.client.client import Client
 
 _RESPONSE: Final = "Response"
 

@@ -28,7 +28,7 @@ from curier.errors import (
 from curier.types import ReasonCode, reason_name
 
 if TYPE_CHECKING:
-    from curier.client import Client
+    from curier.client.client import Client
     from curier.client.events import Event
     from curier.client.settings import ClientSettings
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
 import click
@@ -29,6 +27,8 @@ Kind = Literal["message", "file", "lines", "stdin", "null"]
 Sent = Message | tuple[str, bytes]
 """A message, or its topic and payload."""
 
+File = str | os.PathLike[str]
+
 READ_BYTES: Final = 64 * 1024
 
 
@@ -42,7 +42,7 @@ class Source:
     kind: Kind
     pattern: Message
     text: str = ""
-    file: Path | None = None
+    file: File | None = None
     encode: str | None = None
     json_lines: bool = False
 
@@ -112,9 +112,17 @@ def _encoded(data: bytes, encode: Encode, where: str) -> bytes:
         raise ConfigError(f"{where} {error}") from None
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(path: File) -> bytes:
     try:
-        return path.read_bytes()
+        with _opened(path) as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+
+
+def _opened(path: File) -> BinaryIO:
+    try:
+        return open(path, "rb")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
 
@@ -122,7 +130,7 @@ def _read_file(path: Path) -> bytes:
 # -- lines --
 
 
-async def read_lines(path: Path | None, share: list[float]) -> AsyncIterator[list[bytes]]:
+async def read_lines(path: File | None, share: list[float]) -> AsyncIterator[list[bytes]]:
     """The lines of a file, or of standard input, without their ends, as many at a time as come at once; a
     last one without an end counts.
     """
@@ -130,11 +138,7 @@ async def read_lines(path: Path | None, share: list[float]) -> AsyncIterator[lis
         async for lines in _lines(_chunks(sys.stdin.buffer)):
             yield lines
         return
-    try:
-        file = path.open("rb")  # of this machine: reading it blocks no longer than a moment
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    with file:
+    with _opened(path) as file:  # of this machine: reading it blocks no longer than a moment
         size = os.fstat(file.fileno()).st_size
         async for lines in _lines(_chunks(file, lambda done: share.__setitem__(0, done / max(size, 1)))):
             yield lines
@@ -216,6 +220,8 @@ def message_of_json(line: bytes, pattern: Message, where: str) -> Message:
 
     Raises ``ConfigError`` with ``where`` at its beginning.
     """
+    import json  # which takes long, and most messages are not
+
     try:
         told = json.loads(line, object_pairs_hook=Pairs)
         if not isinstance(told, dict):

@@ -15,7 +15,7 @@ from asyncio.events import _get_running_loop as running_loop
 from collections.abc import Sequence
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from curier.client.arguments import (
     Acknowledge,
@@ -33,6 +33,7 @@ from curier.client.publishing import FORKED, NOWHERE, Publisher
 from curier.client.received import ReceivedMessage
 from curier.client.requests import Requester, Service
 from curier.client.settings import ClientSettings
+from curier.client.signatures import takes
 from curier.client.streams import Stream
 from curier.codec.constants import MQTT_50, PROTOCOL_ERROR
 from curier.codec.properties import Properties
@@ -359,3 +360,13 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_forked)
+
+
+@takes(ClientSettings)
+def connect(*args: Any, **settings: Any) -> Client:
+    """A client, to be entered with ``async with``; the parameters are the fields of ``ClientSettings``.
+
+    Raises ``ConfigError`` for a setting that cannot be. Nothing is connected before the context is entered,
+    and no file looked at: entering raises ``ConfigError`` for those.
+    """
+    return Client(ClientSettings(*args, **settings))

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
 
-from curier.client.dialing.proxy import open_tunnel
 from curier.client.dialing.talk import Talk
 from curier.client.dialing.tcp import connect_tcp
 from curier.client.dialing.threads import in_thread
@@ -124,6 +123,8 @@ class _Attempt:
             transport, talk = await self._connect()
         self._socket = transport
         if self.proxy is not None:
+            from curier.client.dialing.proxy import open_tunnel
+
             self.step = f"waiting for the proxy {self.proxy}"
             await open_tunnel(transport, talk, self.proxy, url.host, url.port)
         talk.peer = "the server"

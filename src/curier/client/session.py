@@ -15,8 +15,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from pathlib import Path
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from curier.errors import ConfigError, StoreError
 from curier.session.journal import Journal
@@ -24,8 +23,9 @@ from curier.session.outgoing import Outgoing
 from curier.session.records import Batch, ServerMet, SessionSaved
 from curier.session.restoring import SESSION_NUMBER, SessionRestorer, records_of
 from curier.session.session import Session as SessionState
-from curier.store.base import Durability, SessionStore
-from curier.store.log import LogStore
+
+if TYPE_CHECKING:
+    from curier.store.base import Durability, SessionStore
 
 _NEVER_EXPIRES: Final = 0xFFFFFFFF
 
@@ -62,9 +62,13 @@ class Session(ABC):
         Connecting raises ``StoreError`` where the directory cannot be used; publishing does where the disk
         takes nothing, and then the message is not accepted. Raises ``ConfigError`` for another durability.
         """
-        if durability not in get_args(Durability):
+        from pathlib import Path
+
+        from curier.store import base, log  # which most clients have no use for
+
+        if durability not in get_args(base.Durability):
             raise ConfigError(f"durability is {durability!r}; it can be 'fsync' or 'os'")
-        return StoredSession(LogStore(Path(path), durability))
+        return StoredSession(log.LogStore(Path(path), durability))
 
     @property
     @abstractmethod

@@ -24,7 +24,7 @@ from curier.client.outbox import SUCCESS, PublishResult, Receipt
 from curier.client.received import ReceivedMessage
 from curier.client.requests import Request, Service
 from curier.client.settings import ClientSettings
-from curier.client.signatures import takes_as
+from curier.client.signatures import takes, takes_as
 from curier.client.streams import Stream
 from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, MqttError
@@ -375,3 +375,9 @@ class SyncClient:
     def statistics(self) -> Statistics:
         """As ``Client.statistics``."""
         return self.client.statistics
+
+
+@takes(ClientSettings)
+def connect_sync(*args: Any, **settings: Any) -> SyncClient:
+    """A blocking client, to be entered with ``with``; takes and raises what ``connect`` does."""
+    return SyncClient(ClientSettings(*args, **settings))

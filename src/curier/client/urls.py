@@ -35,8 +35,7 @@ _MEANT: Final = {
     "mqtt+unix": "unix",
 }
 _MEANT_PROXY: Final = {"socks": "socks5", "https": "http"}
-_HOST_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?", re.ASCII)
-_IPV6: Final = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._~-]+)?", re.ASCII)
+_IPV6: Final = r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._~-]+)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +155,9 @@ def parse_references(reference: str, url: ServerUrl) -> list[ServerUrl]:
 def _split(url: str, schemes: dict[str, int], meant: dict[str, str], usual: str) -> tuple[SplitResult, str]:
     """Return the parts, and the URL as it may be shown."""
     # A password may have been written without percent signs, so all up to the last @ may be part of it.
-    shown = re.sub(r"^([^/]*//)?.*@", r"\1***@", url, flags=re.DOTALL).partition("?")[0]
-    if re.search(r"[\x00-\x20\x7f]", url):
+    shown = re.sub(r"^([^/]*//)?.*@", r"\1***@", url, flags=re.DOTALL) if "@" in url else url
+    shown = shown.partition("?")[0]
+    if any(char <= " " or char == "\x7f" for char in url):
         raise ConfigError(f"{shown!r}: a URL has no blanks or control characters; write a blank as %20")
     scheme, found, _ = url.partition("://")
     if not found:
@@ -207,7 +207,7 @@ def _host(parts: SplitResult, shown: str) -> str:
     if address.startswith("["):
         host, _, rest = address[1:].partition("]")
         host = host.replace("%25", "%", 1)  # a zone, RFC 6874
-        if ":" not in host or not _IPV6.fullmatch(host) or not (rest == "" or rest.startswith(":")):
+        if ":" not in host or not re.fullmatch(_IPV6, host) or not (rest == "" or rest.startswith(":")):
             raise ConfigError(f"{shown}: expected an IPv6 address in the brackets, and then :port")
         return host
     if address.count(":") > 1:
@@ -221,13 +221,19 @@ def _host(parts: SplitResult, shown: str) -> str:
         except UnicodeError:
             raise ConfigError(f"{shown}: that cannot be the name of a host") from None
     labels = host.removesuffix(".").split(".")
-    if len(host) > 253 or not all(len(label) < 64 and _HOST_LABEL.fullmatch(label) for label in labels):
+    if len(host) > 253 or not all(_is_label(label) for label in labels):
         raise ConfigError(f"{shown}: that cannot be the name of a host")
     return host
 
 
+def _is_label(text: str) -> bool:
+    """Is this a part of a name in ASCII, as hosts have them?"""
+    inner = text.replace("-", "").replace("_", "")
+    return 0 < len(text) < 64 and "-" not in (text[0], text[-1]) and (not inner or inner.isalnum())
+
+
 def _port(parts: SplitResult, shown: str, default: int) -> int:
-    text = re.sub(r"^\[.*\]", "", parts.netloc.rpartition("@")[2]).partition(":")[2]
+    text = parts.netloc.rpartition("@")[2].rpartition("]")[2].partition(":")[2]
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536):

@@ -62,9 +62,10 @@ async def look_up(host: str, port: int) -> list[Address]:
         except OSError:
             continue
         return [(family, host)]
+    name = host.encode("ascii")  # of text, even of this, Python makes IDNA, for which it imports a lot
     by_family: dict[socket.AddressFamily, list[Address]] = {}
     for family, _, _, _, found in await in_thread(
-        lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        lambda: socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     ):
         where: tuple[Any, ...] = cast(Any, found)
         address = str(where[0])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, Literal, cast
 
 from curier.errors import ConfigError
@@ -29,9 +29,9 @@ class TlsSettings:
     Wrong values are a ``ConfigError``, on making these settings or, for files, on connecting.
     """
 
-    ca_file: str | Path | None = None
-    certificate: str | Path | None = None
-    key: str | Path | None = None
+    ca_file: str | os.PathLike[str] | None = None
+    certificate: str | os.PathLike[str] | None = None
+    key: str | os.PathLike[str] | None = None
     key_password: str | None = field(default=None, repr=False)
     alpn: tuple[str, ...] = ()
     minimum_version: Literal["1.2", "1.3"] = "1.2"
@@ -74,7 +74,7 @@ def make_context(settings: TlsSettings) -> ssl.SSLContext:
     return context
 
 
-def _load_authorities(context: ssl.SSLContext, file: str | Path) -> None:
+def _load_authorities(context: ssl.SSLContext, file: str | os.PathLike[str]) -> None:
     try:
         context.load_verify_locations(file)
     except ssl.SSLError as error:
@@ -95,7 +95,7 @@ def _load_certificate(context: ssl.SSLContext, settings: TlsSettings) -> None:
         return settings.key_password or ""
 
     for name, file in (("certificate", certificate), ("key", key)):
-        if file is not None and not Path(file).is_file():
+        if file is not None and not os.path.isfile(file):
             raise ConfigError(f"{name} {file}: there is no such file")
     try:
         context.load_cert_chain(certificate, key, password)
