@@ -6,9 +6,10 @@ types are what people see.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NewType, TypeAlias
+
+from curier.frozen import dataclass
 
 Seconds = NewType("Seconds", float)
 """A point or span of time in seconds. Points are seconds since the epoch on a clock that never jumps."""

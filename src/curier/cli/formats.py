@@ -11,10 +11,10 @@ import base64
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from curier.cli.payloads import BadPayload, Decode, Pairs, coloured, decoder, is_structured, json_of
+from curier.frozen import dataclass
 from curier.types import Message
 
 Print = Callable[[Message], bytes]

@@ -7,7 +7,6 @@ client chooses for itself are refused with the reason, so that none is ignored.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import click
@@ -54,12 +53,12 @@ _NAMES: Final = {
 """Where curier's own name is not the specification's with underscores."""
 
 
-@dataclass(slots=True)
 class PropertyOptions:
     """What ``-D`` says, by packet: names of curier and their values; User Properties apart, in order."""
 
-    values: dict[str, dict[str, Any]] = field(default_factory=dict)
-    pairs: dict[str, list[Pair]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.values: dict[str, dict[str, Any]] = {}
+        self.pairs: dict[str, list[Pair]] = {}
 
     def __bool__(self) -> bool:
         return bool(self.values or self.pairs)

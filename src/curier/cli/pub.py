@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +17,7 @@ from curier.cli.progress import Progress
 from curier.cli.running import EXIT_CODES, Voice, connected, run
 from curier.cli.sources import Kind, Pace, Sent, Source, check_sources, has_properties
 from curier.cli.topics import check_name
+from curier.frozen import dataclass
 from curier.types import Message, QoS, reason_name
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, BinaryIO, Final, Literal
 
 import click
@@ -20,6 +20,7 @@ import click
 from curier.cli.payloads import BadPayload, Encode, Pairs, encoder, json_of
 from curier.cli.streams import CannotRead
 from curier.errors import ConfigError
+from curier.frozen import dataclass
 from curier.types import Message, QoS
 
 Kind = Literal["message", "file", "lines", "stdin", "null"]

@@ -7,7 +7,6 @@ import contextlib
 import random
 import sys
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -20,11 +19,12 @@ from curier.cli.payloads import BadPayload
 from curier.cli.printing import printing_options, take_printer
 from curier.cli.running import EXIT_CODES, FAILED, Voice, connected, in_time, or_timed_out, run
 from curier.cli.topics import check_filters
+from curier.frozen import dataclass
 from curier.topics.filters import matches
 from curier.types import QoS, Subscription
 
 if TYPE_CHECKING:
-    from curier.client import Client
+    from curier.client.client import Client
     from curier.client.outbox import Receipt
     from curier.client.received import ReceivedMessage
     from curier.client.streams import Stream

@@ -11,7 +11,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Final, TypeVar
 
@@ -21,6 +21,7 @@ from curier.client.dialing.threads import in_thread
 from curier.client.dialing.tls import TlsSettings, explain, make_context
 from curier.client.urls import ProxyUrl, ServerUrl, parse_proxy_url
 from curier.errors import ConfigError, ConnectionLost
+from curier.frozen import dataclass
 from curier.net.websocket import MAX_FRAME_BYTES, ClientWebSocket, check_headers, require_websockets
 
 __all__ = ["DialSettings", "TlsSettings", "dial"]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Self, TypeAlias
 
 from curier.errors import ConnectionLost, MqttError
+from curier.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from curier.client.arguments import check_pairs, check_qos, check_texts
@@ -32,6 +31,7 @@ from curier.errors import (
     PublishWithdrawn,
     QueueFull,
 )
+from curier.frozen import dataclass
 from curier.protocol.connection import CONNECTED
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.outgoing import Outgoing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
 from curier.client.arguments import check_pairs, check_texts
@@ -14,6 +14,7 @@ from curier.client.urls import parse_proxy_url, parse_server_url
 from curier.codec.constants import MQTT_31, MQTT_50, MQTT_311
 from curier.codec.primitives import encode_topic
 from curier.errors import ConfigError, LocalProtocolError
+from curier.frozen import dataclass
 from curier.types import Message, Will
 
 T = TypeVar("T")

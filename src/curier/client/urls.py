@@ -13,11 +13,12 @@ User, password and a Unix path are percent-encoded UTF-8 (RFC 3986). What a URL 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
 from curier.errors import ConfigError
+from curier.frozen import dataclass
 
 DEFAULT_PATH: Final = "/mqtt"
 """Of a WebSocket URL without a path: what most brokers expect."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal, cast
 
 from curier.errors import ConfigError
+from curier.frozen import dataclass
 
 _NOT_YET_VALID: Final = 9
 _EXPIRED: Final = 10
