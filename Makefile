@@ -96,7 +96,7 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.builders: pyproject.toml $(VENV)/.created
-	@echo "fetching what curier needs to be built and to run: a compiler for typed Python, SQLite and four small packages ..."
+	@echo "fetching what curier needs to be built and to run: a compiler for typed Python, SQLite and five small packages ..."
 	@$(call REQUIREMENTS,p["build-system"]["requires"] + p["project"]["dependencies"] + \
 		p["project"]["optional-dependencies"]["broker"]) | xargs $(PIP_INSTALL) --no-compile
 	@touch $@

@@ -136,7 +136,7 @@ class StoreError(MqttError):
 
 def missing_package(error: ImportError, what: str) -> ConfigError:
     """What to raise where ``what`` lacks a package of ``curier[broker]``; other errors are raised again."""
-    if error.name not in ("apsw", "argon2"):
+    if error.name not in ("apsw", "argon2", "cryptography"):
         raise error
     return ConfigError(f"{what} needs the package {error.name}: pip install 'curier[broker]'")
 
