@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-WITHOUT = "import sys; sys.modules['apsw'] = sys.modules['argon2'] = None; "
+WITHOUT = "import sys; sys.modules.update(dict.fromkeys(('apsw', 'argon2', 'cryptography'))); "
 
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
