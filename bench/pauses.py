@@ -1,8 +1,10 @@
 """For how long one turn of the broker's loop keeps everybody else waiting, scenario by scenario.
 
-    python -m bench.pauses [--seconds N] [--scenarios REGEX]
+    python -m bench.pauses [--seconds N] [--times N] [--scenarios REGEX]
 
-``curier broker`` tells its longest turn as ``$SYS/broker/turn/longest``; ``curier bench`` makes it work.
+``curier broker`` tells its longest turn as ``$SYS/broker/turn/longest``; ``curier bench`` makes it work, and
+``bench/large.py`` sends what is as large as a packet may be, or as small: there the longest callback of the
+loop is told, in time of the processor (``bench/slowest.py``).
 """
 
 from __future__ import annotations
@@ -11,10 +13,18 @@ import argparse
 import re
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import curier
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from bench.large import CASES
 
 CURIER = [str(Path(sys.executable).with_name("curier"))]
 LOADS = {
@@ -35,10 +45,10 @@ LOADS = {
 MOST_MIB = 64
 
 
-def measure(load: list[str] | None) -> float:
-    """The longest turn in milliseconds while ``load`` runs; None: while a message of 64 MiB passes."""
-    command = [*CURIER, "broker", "--memory", "--listen", "tcp://127.0.0.1:0", "--log-level", "warning"]
-    command += ["--sys-interval", "0.5", "--max-packet-size", f"{MOST_MIB + 1} MiB"]
+def measure(work: Callable[[str], None], *options: str) -> float:
+    """The longest turn in milliseconds while ``work``, given the URL of a broker with ``options``, runs."""
+    command = [*CURIER, "broker", "--listen", "tcp://127.0.0.1:0", "--log-level", "error"]
+    command += ["--sys-interval", "0.5", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as broker:
         assert broker.stdout is not None
         url = broker.stdout.readline().split()[-1].replace("tcp://", "mqtt://")
@@ -48,12 +58,7 @@ def measure(load: list[str] | None) -> float:
                 time.sleep(1.0)
                 while len(told):
                     told.get()
-                if load is None:
-                    with client.subscribe("large") as large:
-                        client.publish("large", bytes(MOST_MIB << 20))
-                        large.get()
-                else:
-                    subprocess.run([*CURIER, "bench", *load, url], check=True, capture_output=True)
+                work(url)
                 time.sleep(1.0)
                 while len(told):
                     longest = max(longest, float(told.get().payload))
@@ -62,9 +67,46 @@ def measure(load: list[str] | None) -> float:
     return longest
 
 
+def bench(load: list[str], url: str) -> None:
+    """Make the broker work as ``curier bench`` does."""
+    subprocess.run([*CURIER, "bench", *load, url], check=True, capture_output=True)
+
+
+def pass_one(url: str) -> None:
+    """Have one message of 64 MiB pass."""
+    with curier.connect_sync(url) as client, client.subscribe("large") as large:
+        client.publish("large", bytes(MOST_MIB << 20))
+        large.get()
+
+
+def measure_case(name: str, times: int) -> None:
+    """Print the row of one case of ``bench/large.py``: the best and the worst of some runs."""
+    case = CASES[name]
+    found: list[float] = []
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as directory:
+            command = [sys.executable, "-m", "bench.slowest", *([directory] if case.is_durable else [])]
+            with subprocess.Popen(
+                command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True, bufsize=1
+            ) as broker:
+                assert broker.stdin is not None
+                assert broker.stdout is not None
+                url = broker.stdout.readline().strip()
+                broker.stdin.write("begin\n")
+                broker.stdout.readline()
+                case.run(url)
+                time.sleep(0.3)
+                broker.stdin.write("end\n")
+                found.append(float(broker.stdout.readline()))
+                broker.stdin.close()
+    found.sort()
+    print(f"| {name} | {found[0]:.1f} | {found[-1]:.1f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run (3)")
+    parser.add_argument("--times", type=int, default=3, help="runs of each large packet (3)")
     parser.add_argument("--scenarios", default=".", help="only those that this regular expression finds")
     arguments = parser.parse_args()
     print("| scenario | longest turn, ms |\n|---|---:|")
@@ -73,9 +115,15 @@ def main() -> None:
             load = words.split()
             if load[0] != "connect":
                 load += ["--seconds", str(arguments.seconds)]
-            print(f"| {name} | {measure(load):.1f} |", flush=True)
+            longest = measure(partial(bench, load), "--memory")
+            print(f"| {name} | {longest:.1f} |", flush=True)
     if re.search(arguments.scenarios, "64 MiB"):
-        print(f"| a message of {MOST_MIB} MiB | {measure(None):.1f} |")
+        longest = measure(pass_one, "--memory", "--max-packet-size", f"{MOST_MIB + 1} MiB")
+        print(f"| a message of {MOST_MIB} MiB | {longest:.1f} |", flush=True)
+    print(f"\n| packets | processor time of the longest, ms | worst of {arguments.times} |\n|---|---:|---:|")
+    for name in CASES:
+        if re.search(arguments.scenarios, name):
+            measure_case(name, arguments.times)
 
 
 if __name__ == "__main__":

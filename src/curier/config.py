@@ -46,6 +46,8 @@ _IN_BYTES: Final = frozenset(
     (
         "max_packet_size",
         "max_connect_size",
+        "max_request_size",
+        "max_property_length",
         "output_soft_limit",
         "output_hard_limit",
         "max_inflight_bytes",

@@ -32,6 +32,8 @@ def test_the_defaults_are_in_order() -> None:
         ("max_queued_bytes", 0),
         ("max_connect_size", 63),
         ("max_user_properties", 0),
+        ("max_property_length", 0),
+        ("max_request_size", 131_071),
         ("max_subscriptions", 0),
         ("max_filters_per_packet", 0),
         ("max_topic_levels", 0),

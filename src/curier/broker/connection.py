@@ -18,13 +18,14 @@ from curier.broker import (
 )
 from curier.broker.fast_lane import fast_lane
 from curier.broker.fetching import send_retained
-from curier.broker.model import BrokerConnection
+from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.state import BrokerState
 from curier.codec.constants import PUBLISH, SUBSCRIBE, UNSUBSCRIBE
 from curier.codec.packets import Auth, Connect, Disconnect, Subscribe, Unsubscribe
 from curier.codec.publish import IncomingPublish
 from curier.codec.subscribe import parse_subscribe
 from curier.errors import ProtocolError
+from curier.protocol.arriving import Arriving
 from curier.protocol.connection import CLOSED, CONNECTED, NO_HELD
 from curier.session.outgoing import Outgoing
 
@@ -46,6 +47,8 @@ class ServedConnection(BrokerConnection):
         self.broker: BrokerState = broker
         self.journal = broker.journal
         self.max_user_properties = broker.options.max_user_properties
+        self.max_property_length = broker.options.max_property_length
+        self.max_request_size = broker.options.max_request_size
         if broker.hooks.packet is not None:
             self.tap = broker.tap
         self.has_permissions = broker.asks_authorization
@@ -65,22 +68,25 @@ class ServedConnection(BrokerConnection):
 
     def take_output(self) -> bytes:
         """Everything to be written now, as one piece; the connection is clean afterwards."""
+        pieces = self.take_pieces()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def take_pieces(self) -> list[bytes]:
+        """The same, with each large piece by itself: others may be sent it, too."""
         session = self.server_session
         if session is not None and session.retained_sends:
-            try:
-                send_retained(self.broker, session, self, self.now)
-            except Exception as error:
-                self.broker.faults.met("sending retained messages", error, self)
-            if self.broker.faults.is_due:
-                keeping.settle(self.broker, self.now)
-        output = self.output
+            self._fetch(session)
         self.is_dirty = False
-        if len(output) == 1:
-            data = output[0]
-        else:
-            data = b"".join(output)
-        output.clear()
-        return data
+        return self.pieces()
+
+    def _fetch(self, session: ServerSession) -> None:
+        """Have retained messages for new subscriptions go with what is written now."""
+        try:
+            send_retained(self.broker, session, self, self.now)
+        except Exception as error:
+            self.broker.faults.met("sending retained messages", error, self)
+        if self.broker.faults.is_due:
+            keeping.settle(self.broker, self.now)
 
     # ---- packets in (ServerConnection) ----
 
@@ -109,6 +115,16 @@ class ServedConnection(BrokerConnection):
         if stalled is None:
             return False
         stalling.put_off(self, stalled, data[pos:stop])
+        return True
+
+    def large_publish(self, arriving: Arriving, now: float) -> bool:
+        self.is_owed = True
+        if self.stalled is None and super().large_publish(arriving, now):
+            return True
+        stalled = self.stalled
+        if stalled is None:
+            return False
+        stalling.put_off(self, stalled, arriving.packet())
         return True
 
     def accept_connect(self, packet: Connect, now: float) -> None:
@@ -143,8 +159,8 @@ class ServedConnection(BrokerConnection):
         if self.server_session is not None and self.state == CONNECTED:
             delivery.pump(self.broker, self.server_session, self, now)
 
-    def send_after(self, batch: int, packet: bytes, credit: int = 0) -> None:
-        super().send_after(batch, packet, credit)
+    def send_after(self, batch: int, packet: bytes, credit: int = 0, payload: bytes = b"") -> None:
+        super().send_after(batch, packet, credit, payload)
         if not self.is_kept:
             self.is_kept = True
             self.broker.holding.append(self)
@@ -173,8 +189,6 @@ class ServedConnection(BrokerConnection):
         self.paused = False
         self.is_fast = False
         self.held = NO_HELD
-        self.waits(-self._tail_size, now)
-        self._tail = []
-        self._tail_size = 0
+        self.drop_waiting(now)
         memory.output_waits(self.broker, self, 0, now)
         connecting.ended(self.broker, self, was_connected, reason_code, why, now)

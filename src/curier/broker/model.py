@@ -354,3 +354,7 @@ class BrokerConnection(ServerConnection):
     def take_output(self) -> bytes:
         """Everything to be written now, as one piece; the connection is clean afterwards."""
         return b""
+
+    def take_pieces(self) -> list[bytes]:
+        """The same, with each large piece by itself."""
+        return []

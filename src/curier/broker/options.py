@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from curier.codec.constants import MAXIMUM_REMAINING_LENGTH, SESSION_NEVER_EXPIRES
+from curier.protocol.arriving import LARGE
 
 MIB: Final = 1024 * 1024
 
@@ -28,10 +29,10 @@ class Options:
         self.max_connections: int = 100_000
         self.max_packet_size: int = 16 * MIB  # announced in CONNACK (3.2.2.3.6)
         self.max_connect_size: int = 64 * 1024  # of CONNECT and AUTH before CONNACK: it is not known whose
+        self.max_request_size: int = 4 * MIB  # of a packet that is not PUBLISH (0x97)
         self.max_user_properties: int = 1000  # of one packet (0x97)
-        self.keep_alive_maximum: int = (
-            0  # Server Keep Alive for clients that ask for more or for none; 0: theirs
-        )
+        self.max_property_length: int = 1 * MIB  # bytes of all Properties of a PUBLISH (0x97)
+        self.keep_alive_maximum: int = 0  # Server Keep Alive for who asks for more or for none; 0: theirs
         self.receive_maximum: int = (
             1024  # unfinished QoS 1 and 2 PUBLISH packets taken from one client (3.2.2.3.3)
         )
@@ -96,6 +97,7 @@ class Options:
         _within("maximum_qos", self.maximum_qos, 0, 2)
         _within("max_packet_size", self.max_packet_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
         _within("max_connect_size", self.max_connect_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
+        _within("max_request_size", self.max_request_size, LARGE, MAXIMUM_REMAINING_LENGTH + 5)
         _within("session_expiry_maximum", self.session_expiry_maximum, 0, SESSION_NEVER_EXPIRES)
         _within("output_hard_limit", self.output_hard_limit, self.output_soft_limit, 1 << 62)
         for name, value in (
@@ -106,6 +108,7 @@ class Options:
             ("max_queued_bytes", self.max_queued_bytes),
             ("max_queued_total_bytes", self.max_queued_total_bytes),
             ("max_user_properties", self.max_user_properties),
+            ("max_property_length", self.max_property_length),
             ("max_subscriptions", self.max_subscriptions),
             ("max_filters_per_packet", self.max_filters_per_packet),
             ("max_subscription_bytes", self.max_subscription_bytes),

@@ -62,10 +62,10 @@ def send_publish(
     traffic.publishes_sent += 1
     traffic.publish_bytes_sent += len(message.payload)
     if hold:
-        connection.send_after(hold, layout.head + identifier + layout.tail)
+        connection.send_after(hold, layout.head + identifier + layout.tail, 0, layout.payload)
         return True
     if connection.tap is not None:
-        connection.send(layout.head + (identifier if qos else b"") + layout.tail)
+        connection.send(layout.head + (identifier if qos else b"") + layout.tail, layout.payload)
     else:
         traffic.packets_sent += 1
         output = connection.output
@@ -73,6 +73,9 @@ def send_publish(
         if qos:
             output.append(identifier)
         output.append(layout.tail)
+        if layout.payload:
+            output.append(layout.payload)
+            connection.has_large_output = True
         if not connection.is_dirty:
             connection.is_dirty = True
             connection.dirty.append(connection)

@@ -337,9 +337,10 @@ class Link(asyncio.Protocol):
         self.owner.on_turn(self)
         transport = self.transport
         if connection.output:
-            data = connection.take_output()
+            pieces = connection.take_pieces()
             if transport is not None and not transport.is_closing():
-                transport.write(data)
+                for data in pieces:
+                    transport.write(data)
                 if self.is_paused and transport.get_write_buffer_size() > self.most_waiting:
                     self._leave()
         if connection.state == CLOSED:

@@ -39,6 +39,9 @@ from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolErr
 
 NO_EXPIRY: Final = -1
 
+LARGE_PIECE: Final = 128 * 1024
+"""Bytes of a payload over which copying it costs more than a write of its own."""
+
 # Bytes to look for as ints: `0 in data` is one scan, `b"\x00" in data` first raises and catches a TypeError.
 _HASH: Final = 0x23
 _PLUS: Final = 0x2B
@@ -283,20 +286,58 @@ def _string(data: bytes, pos: int, end: int, what: str) -> int:
     return pos
 
 
+def head_end(data: bytes, pos: int, end: int, version: int, most_properties: int = NO_LIMIT) -> int:
+    """The index after everything of the PUBLISH at ``pos`` that comes before its payload, as far as that can
+    be told from ``data[pos:end]``; beyond ``end`` where more of it is still to come, and needed to tell.
+
+    Raises ``RemoteProtocolError`` for a Property Length over ``most_properties``. What else is wrong is found
+    when it is parsed.
+    """
+    first = data[pos]
+    pos += 1
+    while data[pos] > 127:  # the Remaining Length was checked when the packet was framed
+        pos += 1
+    pos += 3
+    if pos > end:
+        return pos
+    pos += (data[pos - 2] << 8) | data[pos - 1]
+    if first & 6:
+        pos += 2
+    if version != MQTT_50:
+        return pos
+    length = 0
+    shift = 0
+    while shift < 28:
+        if pos >= end:
+            return pos + 1
+        byte = data[pos]
+        pos += 1
+        length |= (byte & 127) << shift
+        if byte < 128:
+            break
+        shift += 7
+    if length > most_properties:
+        why = f"Properties of {length} bytes are more than the {most_properties} that a packet may have here"
+        raise RemoteProtocolError(QUOTA_EXCEEDED, why)
+    return pos + length
+
+
 @final
 @mypyc_attr(acyclic=True)
 class Layout:
-    """A PUBLISH encoded but for its Packet Identifier: ``head + packet id + tail`` is the packet.
+    """A PUBLISH encoded but for its Packet Identifier: ``head + packet id + tail + payload`` is the packet.
 
     One layout serves every receiver that is to get the same bytes (same version, QoS and RETAIN flag, same
-    Subscription Identifiers). For QoS 0 ``tail`` follows ``head`` directly.
+    Subscription Identifiers). For QoS 0 ``tail`` follows ``head`` directly. Only a large payload is a piece
+    of its own, which all layouts of its message share; a small one is in ``tail``.
     """
 
-    __slots__ = ("head", "size", "tail")
+    __slots__ = ("head", "payload", "size", "tail")
 
-    def __init__(self, head: bytes, tail: bytes, size: int) -> None:
+    def __init__(self, head: bytes, tail: bytes, payload: bytes, size: int) -> None:
         self.head = head
         self.tail = tail
+        self.payload = payload
         self.size = size  # of the whole packet, as Maximum Packet Size counts it (2.1.4)
 
 
@@ -307,10 +348,14 @@ def publish_layout(
 
     Raises ``LocalProtocolError`` where the packet would be larger than MQTT can say.
     """
+    large = b""
+    if len(payload) > LARGE_PIECE:
+        large = payload
+        payload = b""
     tail = payload
     if properties is not None:
         tail = (encode_varint(len(properties)) + properties + payload) if properties else b"\x00" + payload
-    remaining = 2 + len(topic) + len(tail) + (2 if qos else 0)
+    remaining = 2 + len(topic) + len(tail) + len(large) + (2 if qos else 0)
     if remaining > MAXIMUM_REMAINING_LENGTH:
         raise LocalProtocolError(
             0x95, f"a PUBLISH of {remaining} bytes is larger than MQTT allows (268435455)"
@@ -324,7 +369,7 @@ def publish_layout(
         head = bytes((first, remaining)) + encode_two(len(topic)) + topic
     else:
         head = bytes((first,)) + encode_varint(remaining) + encode_two(len(topic)) + topic
-    return Layout(head, tail, len(head) + (2 if qos else 0) + len(tail))
+    return Layout(head, tail, large, len(head) + (2 if qos else 0) + len(tail) + len(large))
 
 
 def publish_size(content: int, qos: int, properties: int) -> int:
@@ -346,9 +391,8 @@ def encode_publish(
 ) -> bytes:
     """One whole PUBLISH; arguments as for ``publish_layout``."""
     layout = publish_layout(topic, payload, qos, dup, retain, properties)
-    if qos:
-        return layout.head + encode_two(packet_id) + layout.tail
-    return layout.head + layout.tail
+    identifier = encode_two(packet_id) if qos else b""
+    return b"".join([layout.head, identifier, layout.tail, layout.payload])
 
 
 def encode_expiry(seconds: int) -> bytes:

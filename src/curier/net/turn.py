@@ -198,13 +198,16 @@ class Turn:
         return bool(self._postponed)
 
     def _write(self, connection: BrokerConnection, now: float) -> None:
-        data = connection.take_output()
+        pieces = connection.take_pieces()
         wire = self.wires.get(connection.number)
-        if wire is None or not data:
+        if wire is None or not pieces or not pieces[0]:
             return
         before = connection.written_unsent
-        unsent = wire.write(data)
-        self.report(wire, before + len(data) - unsent, unsent, now)
+        unsent = 0
+        for data in pieces:
+            before += len(data)
+            unsent = wire.write(data)
+        self.report(wire, before - unsent, unsent, now)
 
     def report(self, wire: Wire, sent: int, unsent: int, now: float) -> None:
         """The network took ``sent`` bytes of a wire; ``unsent`` wait. Reading follows from that."""

@@ -256,8 +256,7 @@ class ClientConnection(ClientAlive):
         self.held.clear()
         self.pending_acks.clear()
         self.acks_in_order.clear()
-        self._tail = []
-        self._tail_size = 0
+        self.drop_waiting(self.now)
         lost: list[Outgoing] = []
         if was_connected:
             self.client_session.outgoing.close()
@@ -370,17 +369,12 @@ class ClientConnection(ClientAlive):
 
     def take_output(self) -> bytes:
         """Everything to be written now, as one piece."""
-        output = self.output
-        data = output[0] if len(output) == 1 else b"".join(output)
-        output.clear()
-        self.is_dirty = False
-        self.dirty.clear()
-        self.traffic.bytes_sent += len(data)
-        return data
+        pieces = self.take_pieces()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def send(self, packet: bytes) -> None:
+    def send(self, packet: bytes, payload: bytes = b"") -> None:
         if packet:  # there is nothing in what only holds others back
-            super().send(packet)
+            super().send(packet, payload)
             self.sent_at = self.now
 
     # ---- time ----

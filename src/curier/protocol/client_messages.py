@@ -23,12 +23,14 @@ from curier.codec.constants import (
     TOPIC_NAME_INVALID,
     UNSPECIFIED_ERROR,
 )
+from curier.codec.decode import decode
 from curier.codec.encode import encode_ack
 from curier.codec.packets import Publish
 from curier.codec.primitives import encode_topic, encode_two
 from curier.codec.properties import Properties
 from curier.codec.publish import Layout, encode_expiry, encode_topic_alias, publish_layout
 from curier.errors import LocalProtocolError, RemoteProtocolError
+from curier.protocol.arriving import Arriving
 from curier.protocol.connection import CONNECTED, Connection, Traffic
 from curier.protocol.events import Event, MessageReceived, Published, Tolerated
 from curier.session.message import NEVER, ApplicationMessage
@@ -100,6 +102,15 @@ class ClientMessages(Connection):
         journal = self.client_session.journal
         if journal is not None and journal.newest() > journal.durable:
             self.send_after(journal.newest(), b"")
+
+    def take_pieces(self) -> list[bytes]:
+        """Everything to be written now, with each large piece by itself."""
+        self.is_dirty = False
+        self.dirty.clear()
+        pieces = self.pieces()
+        for piece in pieces:
+            self.traffic.bytes_sent += len(piece)
+        return pieces
 
     def release(self, batch: int, now: float) -> None:
         """Like that of every connection; and the journal knows for the next one."""
@@ -237,9 +248,9 @@ class ClientMessages(Connection):
         self.traffic.publish_bytes_sent += len(entry.message.payload)
         packet = layout.head + (encode_two(entry.packet_id) if entry.qos else b"") + layout.tail
         if hold:
-            self.send_after(hold, packet)
+            self.send_after(hold, packet, 0, layout.payload)
         else:
-            self.send(packet)
+            self.send(packet, layout.payload)
 
     def _send_pubrel(self, entry: Outgoing, now: float) -> None:
         entry.sent_at = now
@@ -365,6 +376,14 @@ class ClientMessages(Connection):
         self.retry_at = NOT_SET if is_idle else oldest + self.retry_interval
 
     # ---- messages in ----
+
+    def large_publish(self, arriving: Arriving, now: float) -> bool:
+        bare = arriving.bare()
+        publish = decode(bare, 0, len(bare), self.version)
+        assert isinstance(publish, Publish)
+        publish.payload = arriving.payload()
+        self.on_publish(publish)
+        return True
 
     def on_publish(self, publish: Publish) -> None:
         """Take a message and, unless its reader does, acknowledge it [MQTT-3.3.4-1] [MQTT-4.5.0-2]."""

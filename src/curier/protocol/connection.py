@@ -21,11 +21,15 @@ from curier.codec.constants import (
     PACKET_TOO_LARGE,
     PROTOCOL_ERROR,
     PUBCOMP,
+    PUBLISH,
     PUBREL,
+    QUOTA_EXCEEDED,
 )
 from curier.codec.encode import encode_ack
-from curier.codec.primitives import encode_two, packet_end
+from curier.codec.primitives import NO_LIMIT, encode_two, packet_end
+from curier.codec.publish import LARGE_PIECE, head_end
 from curier.errors import ProtocolError, RemoteProtocolError
+from curier.protocol.arriving import LARGE, Arriving
 from curier.session.journal import Journal
 from curier.session.outgoing import Outgoing
 from curier.session.session import Session
@@ -70,12 +74,13 @@ class Held:
     gives back.
     """
 
-    __slots__ = ("batch", "credit", "data")
+    __slots__ = ("batch", "credit", "data", "payload")
 
-    def __init__(self, batch: int, data: bytes, credit: int) -> None:
+    def __init__(self, batch: int, data: bytes, credit: int, payload: bytes) -> None:
         self.batch = batch
         self.data = data
         self.credit = credit
+        self.payload = payload  # the end of the packet, where that is large
 
 
 NO_HELD: Final[deque[Held]] = deque()  # of a connection that rests; see ``session.outgoing``
@@ -93,12 +98,15 @@ class Connection:
         self.journal: Journal | None = None  # set where answers wait for more than the session's own records
         self.max_packet_size: int = max_packet_size  # larger ones are refused
         self.max_packet_statement: str = "MQTT-3.2.2-15"  # the statement they break
+        self.max_request_size: int = NO_LIMIT  # of a packet that is not PUBLISH: it is worked on in one piece
+        self.max_property_length: int = NO_LIMIT  # of a PUBLISH
         self.peer_max_packet_size: int = 0  # what the peer takes, or 0: no limit
         self.received_at: float = 0.0
         self.sent_at: float = 0.0
         self.now: float = 0.0  # of the turn that is being worked on
         self.output: list[bytes] = []
         self.is_dirty: bool = False
+        self.has_large_output: bool = False  # is there a large payload in it?
         self.dirty: list[Connection] = dirty
         self.held: deque[Held] = NO_HELD
         self.publish_batch: int = 0  # the newest batch that a held PUBLISH waits for, or 0: none is held
@@ -110,7 +118,8 @@ class Connection:
         self._tail_size: int = 0
         self._is_again: bool = False  # was the packet to work on next put off?
         self._wanted: int = 0  # size of the packet the tail begins with, or 0: not known
-        self.unfinished_since: float = 0.0  # when what the tail begins with began to wait
+        self._arriving: Arriving | None = None  # a large PUBLISH; what the tail has came behind it
+        self.unfinished_since: float = 0.0  # when what waits first began to wait
 
     # ---- bytes in ----
 
@@ -121,12 +130,20 @@ class Connection:
         self.now = now
         self.received_at = now
         self.traffic.bytes_received += len(chunk)
+        arriving = self._arriving
+        if arriving is not None and arriving.missing:
+            taken = arriving.take(chunk)
+            self.waits(taken, now)
+            if arriving.missing:
+                return
+            chunk = chunk[taken:]
         if self._tail or self.paused:
-            if not self._tail:
-                self.unfinished_since = now
-            self._keep(chunk)
-            self.waits(len(chunk), now)
-            if self.paused or self._tail_size < self._wanted:
+            if chunk:
+                if not self.waiting_bytes():
+                    self.unfinished_since = now
+                self._keep(chunk)
+                self.waits(len(chunk), now)
+            if self.paused or (arriving is None and self._tail_size < self._wanted):
                 return
             chunk = self._take_tail(now)
         self._consume(chunk, now)
@@ -135,12 +152,24 @@ class Connection:
         """Work on what waited while the connection was paused."""
         self.now = now
         self.received_at = now  # nobody has read from it, perhaps
-        if self._tail and not self.paused and self.state != CLOSED and self._tail_size >= self._wanted:
+        if self.paused or self.state == CLOSED:
+            return
+        if self._arriving is not None:
+            if not self._arriving.missing:
+                self._consume(self._take_tail(now), now)
+        elif self._tail and self._tail_size >= self._wanted:
             self._consume(self._take_tail(now), now)
 
     def waiting_bytes(self) -> int:
         """Bytes received and not yet worked on."""
-        return self._tail_size
+        return self._tail_size + (self._arriving.size if self._arriving is not None else 0)
+
+    def drop_waiting(self, now: float) -> None:
+        """Forget what was received and not yet worked on."""
+        self.waits(-self.waiting_bytes(), now)
+        self._tail = []
+        self._tail_size = 0
+        self._arriving = None
 
     def _keep(self, chunk: bytes) -> None:
         """Put a chunk behind those that wait.
@@ -157,7 +186,8 @@ class Connection:
 
     def _take_tail(self, now: float) -> bytes:
         data = self._tail[0] if len(self._tail) == 1 else b"".join(self._tail)
-        self.waits(-self._tail_size, now)
+        if data:
+            self.waits(-self._tail_size, now)
         self._tail = []
         self._tail_size = 0
         self._wanted = 0
@@ -165,15 +195,32 @@ class Connection:
 
     def _consume(self, data: bytes, now: float) -> None:
         try:
-            pos = self._process(data, now)
+            pos = self._process(data, now) if self._arriving is None or self._arrived(now) else 0
         except ProtocolError as error:
             self.fail(self.explained(error, data), now)
             return
         if pos < len(data) and self.state != CLOSED:
+            if self._arriving is None:
+                self.unfinished_since = now
             self._tail = [data[pos:] if pos else data]
             self._tail_size = len(data) - pos
-            self.unfinished_since = now
             self.waits(self._tail_size, now)
+
+    def _arrived(self, now: float) -> bool:
+        """Work on the large PUBLISH that has come to its end. False: paused, work on it again."""
+        arriving = self._arriving
+        assert arriving is not None
+        if not self._is_again:
+            self.traffic.packets_received += 1
+            if self.tap is not None:
+                self.tap.packet(self, False, arriving.packet(), now)
+        self._is_again = not self.large_publish(arriving, now)
+        if self._is_again:
+            return False
+        if self._arriving is not None:  # it was not the end of the connection
+            self.waits(-arriving.size, now)
+            self._arriving = None
+        return True
 
     def _process(self, data: bytes, now: float) -> int:
         """Work on all whole packets of ``data``; returns where the first unfinished or postponed one
@@ -190,19 +237,46 @@ class Connection:
                 self.begins(data, pos)
             if stop < 0:
                 break
-            if stop - pos > self.max_packet_size:
-                raise RemoteProtocolError(
-                    PACKET_TOO_LARGE,
-                    f"a packet of {stop - pos} bytes is larger than the {self.max_packet_size} accepted here",
-                    self.max_packet_statement,
-                )
+            size = stop - pos
+            if size > self.max_packet_size or size > LARGE:
+                self._look_at_large(data, pos, stop, now)
+                if self._arriving is not None:
+                    return end
             if stop > end:
-                self._wanted = stop - pos
+                if not self._wanted:
+                    self._wanted = size
                 break
             if not self._packet(data, pos, stop, now):
                 break  # paused at this packet; it is worked on again when the answer is there
             pos = stop
         return pos
+
+    def _look_at_large(self, data: bytes, pos: int, stop: int, now: float) -> None:
+        """Refuse a packet that is larger than any may be, or its kind. The payload of a PUBLISH that is not
+        whole is gathered from here on, or when all that comes before it is there.
+        """
+        size = stop - pos
+        if size > self.max_packet_size:
+            why = f"a packet of {size} bytes is larger than the {self.max_packet_size} accepted here"
+            raise RemoteProtocolError(PACKET_TOO_LARGE, why, self.max_packet_statement)
+        if data[pos] >> 4 != PUBLISH:
+            if size > self.max_request_size:
+                why = (
+                    f"a packet of {size} bytes; {self.max_request_size} are accepted here of all but PUBLISH"
+                )
+                raise RemoteProtocolError(QUOTA_EXCEEDED, why)
+            return
+        end = len(data)
+        at = head_end(data, pos, end, self.version, self.max_property_length)
+        if stop <= end or at > stop or self.state != CONNECTED:
+            return
+        if at > end:
+            self._wanted = at - pos
+            return
+        arriving = self._arriving = Arriving(data[pos:at], stop - at)
+        arriving.take(data[at:])
+        self.unfinished_since = now
+        self.waits(arriving.size, now)
 
     def _packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
         if not self._is_again:
@@ -230,6 +304,10 @@ class Connection:
         """Work on the packet that fills ``data[pos:stop]``. False: paused, give it to me again."""
         return True
 
+    def large_publish(self, arriving: Arriving, now: float) -> bool:
+        """Work on a large PUBLISH. False: paused, give it to me again."""
+        return True
+
     def explained(self, error: ProtocolError, data: bytes) -> ProtocolError:
         """The error, or a better one, that was met in ``data``."""
         return error
@@ -251,21 +329,49 @@ class Connection:
 
     # ---- bytes out ----
 
-    def send(self, packet: bytes) -> None:
-        """Send one whole packet when the turn ends."""
+    def send(self, packet: bytes, payload: bytes = b"") -> None:
+        """Send one whole packet when the turn ends; its ``payload`` where that is large, which others may be
+        sent, too.
+        """
         self.traffic.packets_sent += 1
         if self.tap is not None:
-            self.tap.packet(self, True, packet, self.now)
+            self.tap.packet(self, True, packet + payload if payload else packet, self.now)
         self.output.append(packet)
+        if payload:
+            self.output.append(payload)
+            self.has_large_output = True
         if not self.is_dirty:
             self.is_dirty = True
             self.dirty.append(self)
 
-    def send_after(self, batch: int, packet: bytes, credit: int = 0) -> None:
+    def pieces(self) -> list[bytes]:
+        """The output, all small parts in a row joined, and every large one by itself; there is none behind
+        it.
+        """
+        output = self.output
+        if not self.has_large_output:
+            pieces = [output[0] if len(output) == 1 else b"".join(output)]
+            output.clear()
+            return pieces
+        self.has_large_output = False
+        pieces = []
+        start = 0
+        for index, piece in enumerate(output):
+            if len(piece) > LARGE_PIECE:
+                if start < index:
+                    pieces.append(b"".join(output[start:index]))
+                pieces.append(piece)
+                start = index + 1
+        if start < len(output):
+            pieces.append(b"".join(output[start:]))
+        output.clear()
+        return pieces
+
+    def send_after(self, batch: int, packet: bytes, credit: int = 0, payload: bytes = b"") -> None:
         """Send one whole packet when ``batch`` of the journal is durable, behind all held before."""
         if self.held is NO_HELD:
             self.held = deque()
-        self.held.append(Held(batch, packet, credit))
+        self.held.append(Held(batch, packet, credit, payload))
 
     def hold_publish(self, batch: int) -> int:
         """The batch that a QoS 1 or 2 PUBLISH waits for which needs ``batch`` itself (0: none): no such
@@ -299,7 +405,7 @@ class Connection:
         while held and held[0].batch <= batch:
             item = held.popleft()
             self.return_credit(item.credit)
-            self.send(item.data)
+            self.send(item.data, item.payload)
 
     def return_credit(self, credit: int) -> None:
         """``credit`` PUBLISH packets of the peer are answered for good (4.9)."""

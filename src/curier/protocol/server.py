@@ -61,6 +61,7 @@ from curier.codec.publish import IncomingPublish, parse_publish
 from curier.codec.reasons import sendable
 from curier.errors import ProtocolError, RemoteProtocolError
 from curier.greetings import MQTT, greeting
+from curier.protocol.arriving import Arriving
 from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED, CONNECTING, Connection, Traffic
 
 PAUSED: Final = -1  # what ``accept_publish`` answers when it has to ask first
@@ -164,6 +165,12 @@ class ServerConnection(Connection):
                 PROTOCOL_ERROR, "only AUTH and DISCONNECT may come before CONNACK", "MQTT-3.1.2-30"
             )
         return True
+
+    def large_publish(self, arriving: Arriving, now: float) -> bool:
+        head = arriving.head
+        publish = parse_publish(head, 0, len(head), self.version, self.max_user_properties)
+        publish.payload = arriving.payload()
+        return self._publish(publish, now)
 
     def _dispatch(self, kind: int, packet: Packet, now: float) -> bool:
         if kind == PUBACK and isinstance(packet, Puback):
