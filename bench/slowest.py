@@ -45,5 +45,5 @@ async def main(directory: str | None) -> None:
 
 if __name__ == "__main__":
     keep_freed_memory()
-    events.Handle._run = run_measured  # type: ignore[method-assign]
+    events.Handle._run = run_measured  # type: ignore[assignment]
     asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else None))

@@ -9,7 +9,7 @@ from curier.broker.hooks import Hook
 from curier.broker.model import BrokerConnection
 from curier.codec import packets as p
 from curier.codec.encode import encode
-from curier.codec.publish import LARGE_PIECE
+from curier.codec.primitives import LARGE_PIECE
 from curier.protocol.arriving import LARGE
 from tests.broker.client import Client
 from tests.broker.conftest import Make

@@ -33,14 +33,11 @@ from curier.codec.constants import (
     TOPIC_ALIAS_INVALID,
     USER_PROPERTY,
 )
-from curier.codec.primitives import NO_LIMIT, encode_two, encode_varint
+from curier.codec.primitives import LARGE_PIECE, NO_LIMIT, encode_two, encode_varint
 from curier.codec.properties import Properties, encode_properties
 from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolError
 
 NO_EXPIRY: Final = -1
-
-LARGE_PIECE: Final = 128 * 1024
-"""Bytes of a payload over which copying it costs more than a write of its own."""
 
 # Bytes to look for as ints: `0 in data` is one scan, `b"\x00" in data` first raises and catches a TypeError.
 _HASH: Final = 0x23

@@ -26,8 +26,8 @@ from curier.codec.constants import (
     QUOTA_EXCEEDED,
 )
 from curier.codec.encode import encode_ack
-from curier.codec.primitives import NO_LIMIT, encode_two, packet_end
-from curier.codec.publish import LARGE_PIECE, head_end
+from curier.codec.primitives import NO_LIMIT, encode_two, join_small, packet_end
+from curier.codec.publish import head_end
 from curier.errors import ProtocolError, RemoteProtocolError
 from curier.protocol.arriving import LARGE, Arriving
 from curier.session.journal import Journal
@@ -349,21 +349,11 @@ class Connection:
         it.
         """
         output = self.output
-        if not self.has_large_output:
+        if self.has_large_output:
+            self.has_large_output = False
+            pieces = join_small(output)
+        else:
             pieces = [output[0] if len(output) == 1 else b"".join(output)]
-            output.clear()
-            return pieces
-        self.has_large_output = False
-        pieces = []
-        start = 0
-        for index, piece in enumerate(output):
-            if len(piece) > LARGE_PIECE:
-                if start < index:
-                    pieces.append(b"".join(output[start:index]))
-                pieces.append(piece)
-                start = index + 1
-        if start < len(output):
-            pieces.append(b"".join(output[start:]))
         output.clear()
         return pieces
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Any, Final, final
 
+from curier.codec.primitives import LARGE_PIECE, join_small
 from curier.errors import StoreError
 from curier.session.message import ApplicationMessage
 
@@ -316,6 +317,24 @@ def encode(records: list[Record]) -> bytes:
     for record in records:
         _encode(record, out)
     return b"".join(out)
+
+
+def encode_some(records: list[Record], begin: int, most: int, most_bytes: int) -> tuple[list[bytes], int]:
+    """``records`` from ``begin`` on as bytes, in pieces, and where those begin that are left.
+
+    At most so many, and none behind so many bytes of messages; large payloads do not count for that: each is
+    a piece by itself and is not copied.
+    """
+    out: list[bytes] = []
+    end = min(begin + most, len(records))
+    size = 0
+    while begin < end and size < most_bytes:
+        record = records[begin]
+        _encode(record, out)
+        if isinstance(record, MessageSaved) and len(record.message.payload) <= LARGE_PIECE:
+            size += record.message.size()
+        begin += 1
+    return join_small(out), begin
 
 
 def _encode(record: Record, out: list[bytes]) -> None:

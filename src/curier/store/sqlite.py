@@ -13,12 +13,13 @@ import os
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, cast
 
 from curier.errors import StoreError
-from curier.session.records import Batch, Record, encode
+from curier.session.records import Batch, Record, encode_some
 from curier.store.base import CLOSE_SECONDS, Durability, Store
 from curier.store.beginning import Life, begin
 from curier.store.database import Database
@@ -31,6 +32,8 @@ RETRY_SECONDS: Final = 1.0
 START_SECONDS: Final = 30.0
 KILL_SECONDS: Final = 0.5  # of the time to close, for a process that does not end by itself
 PIECE: Final = 5000  # records encoded before others have their turn: two to four milliseconds
+PIECE_BYTES: Final = 2 * 1024 * 1024  # and what is copied of them
+WRITE_BYTES: Final = 256 * 1024  # given to the socket at once
 
 
 class SqliteStore(Store):
@@ -58,7 +61,7 @@ class SqliteStore(Store):
         self._lock: int | None = None
         self._life: Life | None = None
         self._link: _Link | None = None
-        self._open_batch: bytes = b""  # as sent, until it is answered
+        self._open_batch: list[bytes] = []  # as sent, until it is answered
         self._open_records: list[Record] = []
         self._is_closing = False
         self._trouble = ""  # what was logged last of a batch that cannot be written
@@ -97,13 +100,14 @@ class SqliteStore(Store):
     def commit(self, batch: Batch) -> None:
         self._idle.clear()
         self._open_records = batch.records
-        self._encode(batch, [])
+        self._encode(batch, [], 0)
 
-    def _encode(self, batch: Batch, parts: list[bytes]) -> None:
-        """Encode the records behind those in ``parts``: a large batch in pieces: nobody waits long."""
-        done = len(parts) * PIECE
+    def _encode(self, batch: Batch, parts: list[bytes], done: int) -> None:
+        """Encode the records behind the first ``done``, which ``parts`` has: a large batch in pieces, so
+        that nobody waits long.
+        """
         try:
-            parts.append(encode(batch.records[done : done + PIECE]))
+            pieces, done = encode_some(batch.records, done, PIECE, PIECE_BYTES)
         except Exception as error:
             # It can never be written, nor what comes behind it, which may depend on it.
             log.exception(
@@ -111,11 +115,12 @@ class SqliteStore(Store):
             )
             self._complain(f"changes cannot be written ({error}); restart the broker")
             return
-        if done + PIECE < len(batch.records):
-            asyncio.get_running_loop().call_soon(self._encode, batch, parts)
+        parts += pieces
+        if done < len(batch.records):
+            asyncio.get_running_loop().call_soon(self._encode, batch, parts, done)
             return
-        data = b"".join(parts)
-        self._open_batch = REQUEST.pack(len(data), batch.number) + data
+        header = REQUEST.pack(sum(map(len, parts)), batch.number)
+        self._open_batch = [header, *parts]
         if self._link is not None:
             self._link.send(self._open_batch)
 
@@ -204,7 +209,7 @@ class SqliteStore(Store):
                 self.on_trouble("")
             return
         if status == DONE:
-            self._open_batch = b""
+            self._open_batch = []
             self._open_records = []
             self._idle.set()
             if self._trouble:
@@ -267,12 +272,35 @@ class _Link(asyncio.Protocol):
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_lost = False
         self._buffer = b""
+        self._unsent: deque[memoryview] = deque()  # of what is sent, what the transport has not been given
+        self._is_full = False  # the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def send(self, data: bytes) -> None:
-        self._transport.write(data)
+    def send(self, pieces: list[bytes]) -> None:
+        """Send what the process reads as one; large pieces as they are, by and by."""
+        size = sum(map(len, pieces))
+        if size <= WRITE_BYTES and not self._unsent:
+            self._transport.write(b"".join(pieces))
+            return
+        self._unsent += [memoryview(piece) for piece in pieces]
+        self._write()
+
+    def _write(self) -> None:
+        unsent = self._unsent
+        while unsent and not self._is_full:
+            piece = unsent.popleft()
+            if len(piece) > WRITE_BYTES:
+                unsent.appendleft(piece[WRITE_BYTES:])
+            self._transport.write(piece[:WRITE_BYTES])
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._write()
 
     def close(self) -> None:
         self._transport.close()
