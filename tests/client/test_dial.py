@@ -282,12 +282,6 @@ async def test_where_there_are_no_unix_sockets(monkeypatch: pytest.MonkeyPatch) 
         await call("unix:///run/x")
 
 
-async def test_where_websockets_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "websockets.protocol", None)
-    with pytest.raises(ConfigError, match=r"pip install 'curier\[websocket\]'"):
-        await call("ws://localhost")
-
-
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -22,7 +22,7 @@ from curier.client.dialing.tls import TlsSettings, explain, make_context
 from curier.client.urls import ProxyUrl, ServerUrl, parse_proxy_url
 from curier.errors import ConfigError, ConnectionLost
 from curier.frozen import dataclass
-from curier.net.websocket import MAX_FRAME_BYTES, ClientWebSocket, check_headers, require_websockets
+from curier.net.websocket import MAX_FRAME_BYTES, ClientWebSocket, check_headers
 
 __all__ = ["DialSettings", "TlsSettings", "dial"]
 
@@ -82,8 +82,6 @@ async def dial(url: ServerUrl, settings: DialSettings, make: Callable[[], P]) ->
         raise ConfigError(
             f"{url} is not encrypted, but there are TLS settings: write {secure}://, or leave them out"
         )
-    if url.is_websocket:
-        require_websockets()
     attempt = _Attempt(url, settings)
     try:
         async with asyncio.timeout(settings.timeout) as limit:

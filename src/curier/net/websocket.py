@@ -55,16 +55,6 @@ _CLOSED: Final = (
 _SILENT: Final = logging.Logger("curier.net.websocket", logging.CRITICAL + 1)
 
 
-def require_websockets() -> None:
-    """Raise ``ConfigError`` where the package ``websockets`` is not installed."""
-    try:
-        import websockets.protocol  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            "ws:// and wss:// need the package websockets: pip install 'curier[websocket]'"
-        ) from error
-
-
 def check_headers(headers: Sequence[tuple[str, str]]) -> None:
     """Raise ``ConfigError`` for headers that cannot be added to a handshake. Values are not repeated."""
     for name, value in headers:
@@ -363,7 +353,6 @@ class ClientWebSocket(WebSocketTransport):
         headers: Sequence[tuple[str, str]] = (),
         max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> None:
-        require_websockets()
         from websockets.client import ClientProtocol
         from websockets.typing import Subprotocol
         from websockets.uri import WebSocketURI
@@ -465,7 +454,6 @@ class ServerWebSocket(WebSocketTransport):
         max_frame_bytes: int = MAX_FRAME_BYTES,
         handshake_seconds: float = HANDSHAKE_SECONDS,
     ) -> None:
-        require_websockets()
         from websockets.server import ServerProtocol
         from websockets.typing import Origin, Subprotocol
 
