@@ -23,9 +23,12 @@ CORE_FOLDERS = ("codec", "topics", "session", "protocol", "broker")
 TURN_FILES = (
     "net/accepting.py",
     "net/clock.py",
+    "net/frames.py",
+    "net/layer.py",
     "net/reactor.py",
     "net/selector.py",
     "net/turn.py",
+    "net/web.py",
     "net/wire.py",
 )
 # What is done for a connection, a subscription or an hour rather than for each message. It is a C file of its

@@ -10,7 +10,15 @@ import curier
 
 ROOT = Path(__file__).parent.parent
 CORE_FOLDERS = ("codec", "topics", "session", "protocol", "broker")
-TURN_MODULES = ["curier.net.wire", "curier.net.turn", "curier.net.selector", "curier.net.reactor"]
+TURN_MODULES = [
+    "curier.net.wire",
+    "curier.net.turn",
+    "curier.net.selector",
+    "curier.net.reactor",
+    "curier.net.layer",
+    "curier.net.frames",
+    "curier.net.web",
+]
 
 
 def core_modules() -> list[str]:
