@@ -39,7 +39,12 @@ from curier.listeners import Listen, parse_listen
         ),
         ("wss://0.0.0.0:443/", Listen("wss", "0.0.0.0", 443), "wss://0.0.0.0:443", False),
         ("unix:///run/c.sock", Listen("unix", "", 0, "/run/c.sock"), "unix:///run/c.sock", True),
+        ("unix:///run/a%20b", Listen("unix", "", 0, "/run/a b"), "unix:///run/a%20b", True),
+        ("mqtt+unix:///c", Listen("unix", "", 0, "/c"), "unix:///c", True),
+        ("WS+unix:///c", Listen("ws+unix", "", 0, "/c"), "ws+unix:///c", True),
+        ("mqtts+unix:///c", Listen("tls+unix", "", 0, "/c"), "tls+unix:///c", True),
         ("fd://3", Listen("fd", "", 0, "3"), "fd://3", False),
+        ("wss+fd://web", Listen("wss+fd", "", 0, "web"), "wss+fd://web", False),
         ("tcp://[::]:65535", Listen("tcp", "::", 65535), "tcp://[::]:65535", False),
         ("tcp://0.0.0.0", Listen("tcp", "0.0.0.0", 1883), "tcp://0.0.0.0:1883", False),
         ("tcp://Broker.example:99", Listen("tcp", "broker.example", 99), "tcp://broker.example:99", False),
@@ -65,6 +70,12 @@ def test_listeners_are_urls(url: str, expected: Listen, shown: str, is_loopback:
         ("ws://127.0.0.1", "expected a port, as in ws://127.0.0.1:8083/mqtt"),
         ("wss://[::1]/mqtt", "expected a port, as in wss://[::1]:8083/mqtt"),
         ("unix://run/curier.sock", "expected the whole path of a socket"),
+        ("unix://@abstract", "expected the whole path of a socket in the file system"),
+        ("unix:///%00abstract", "expected the whole path of a socket"),
+        ("unix:///c?x", "expected the whole path of a socket"),
+        ("unix:///%ff", "expected UTF-8"),
+        ("http+unix:///c", "not http+unix://"),
+        ("unix+unix:///c", "not unix+unix://"),
         ("unix:///run/", "expected the whole path of a socket"),
         ("fd://", "expected the number or name"),
         ("fd:///3", "expected the number or name"),
@@ -90,3 +101,24 @@ def test_what_is_no_listener_is_told_why(url: str, expected: str) -> None:
         parse_listen(url)
     assert str(caught.value).startswith(f"{url!r}: ")
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "speech", "carrier", "is_secure", "is_web"),
+    [
+        ("tcp://[::1]", "tcp", "tcp", False, False),
+        ("tls://[::1]", "tls", "tcp", True, False),
+        ("wss://[::1]:1", "wss", "tcp", True, True),
+        ("unix:///c", "tcp", "unix", False, False),
+        ("tls+unix:///c", "tls", "unix", True, False),
+        ("ws+unix:///c", "ws", "unix", False, True),
+        ("fd://3", "tcp", "fd", False, False),
+        ("wss+fd://3", "wss", "fd", True, True),
+    ],
+)
+def test_what_is_spoken_and_what_carries_it(
+    url: str, speech: str, carrier: str, is_secure: bool, is_web: bool
+) -> None:
+    listen = parse_listen(url)
+    assert (listen.speech, listen.carrier) == (speech, carrier)
+    assert (listen.is_secure, listen.is_web) == (is_secure, is_web)

@@ -17,6 +17,8 @@ from curier.places import place_of
         ("[::1]:1", "::/64"),
         ("[fe80::1%eth0]:1", "fe80::/64"),
         ("[no:address]:1", "no:address"),
+        ("uid=1000:pid=4711", "uid=1000"),
+        ("unix", "unix"),
         ("memory", "memory"),
         ("", ""),
     ],

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from curier.errors import ConfigError
 
@@ -24,6 +24,7 @@ SCHEMES: Final = {"mqtt": "tcp", "mqtts": "tls", "ssl": "tls"}
 _PORTS: Final = {"tcp": 1883, "tls": 8883}
 _SECURE: Final = frozenset(("tls", "wss"))
 _WEB: Final = frozenset(("ws", "wss"))
+_CARRIERS: Final = frozenset(("unix", "fd"))
 _KNOWN: Final = "tcp://, tls://, ws://, wss://, unix:// or fd://"
 
 
@@ -31,9 +32,10 @@ _KNOWN: Final = "tcp://, tls://, ws://, wss://, unix:// or fd://"
 class Listen:
     """Where to listen: a parsed URL.
 
-    ``scheme`` is ``tcp``, ``tls``, ``ws``, ``wss``, ``unix`` or ``fd``. ``port`` 0 means any free port.
-    ``path`` is that of a WebSocket, as sent by clients, or of a Unix socket in the file system; of ``fd`` it
-    is the descriptor's number or name, as systemd passes it.
+    ``scheme`` is ``tcp``, ``tls``, ``ws``, ``wss``, ``unix`` or ``fd``; in front of the last two may stand
+    what is spoken there, as in ``ws+unix``. ``port`` 0 means any free port. ``path`` is that of a WebSocket,
+    as sent by clients, or of a Unix socket in the file system; of ``fd`` it is the descriptor's number or
+    name, as systemd passes it.
     """
 
     scheme: str
@@ -44,7 +46,7 @@ class Listen:
     @property
     def is_loopback(self) -> bool:
         """Whether only programs on this machine can reach it. Of names, only ``localhost`` is trusted to."""
-        if self.scheme == "unix" or self.host == "localhost":
+        if self.carrier == "unix" or self.host == "localhost":
             return True
         try:
             address = ipaddress.ip_address(self.host)
@@ -54,18 +56,30 @@ class Listen:
         return (inner or address).is_loopback
 
     @property
+    def carrier(self) -> str:
+        """What it is spoken on: ``tcp``, ``unix`` or ``fd``, which may turn out to be either."""
+        carrier = self.scheme.rpartition("+")[2]
+        return carrier if carrier in _CARRIERS else "tcp"
+
+    @property
+    def speech(self) -> str:
+        """What is spoken there, ``tcp``, ``tls``, ``ws`` or ``wss``, whatever carries it."""
+        speech = self.scheme.partition("+")[0]
+        return "tcp" if speech in _CARRIERS else speech
+
+    @property
     def is_secure(self) -> bool:
         """Whether TLS is spoken there."""
-        return self.scheme in _SECURE
+        return self.speech in _SECURE
 
     @property
     def is_web(self) -> bool:
         """Whether WebSocket is spoken there."""
-        return self.scheme in _WEB
+        return self.speech in _WEB
 
     def __str__(self) -> str:
-        if self.scheme in ("unix", "fd"):
-            return f"{self.scheme}://{self.path}"
+        if self.carrier != "tcp":
+            return f"{self.scheme}://{quote(self.path)}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
@@ -83,7 +97,8 @@ class Listener:
 
     ``paths`` and ``origins`` are those of WebSockets that are served, ``health_path`` one that answers 200 to
     plain HTTP, ``ping_interval`` seconds between pings (0: none), ``trusted_proxies`` whose
-    ``X-Forwarded-For`` is believed. ``owner``, ``group`` and ``mode`` are those of a Unix socket.
+    ``X-Forwarded-For`` is believed. ``tcp_keepalive`` is the seconds of silence after which the kernel asks
+    whether a client is still there (0: never). ``owner``, ``group`` and ``mode`` are those of a Unix socket.
     ``proxy_protocol`` has the networks whose connections must begin with a PROXY header (empty: none may);
     ``proxy_certificates`` takes the client certificate's name out of it.
 
@@ -111,6 +126,7 @@ class Listener:
     health_path: str = ""
     ping_interval: float = 0.0
     trusted_proxies: tuple[Network, ...] = ()
+    tcp_keepalive: int = 240
     owner: str = ""
     group: str = ""
     mode: int = 0o660
@@ -139,14 +155,11 @@ def parse_listen(url: str) -> Listen:
     scheme = SCHEMES.get(scheme.lower(), scheme.lower())
     if not separator:
         raise ConfigError(f"{url!r}: expected a URL such as {A_LISTENER} or tcp://[::1]:1883")
-    if scheme == "unix":
-        if not rest.startswith("/") or rest.endswith("/") or "\0" in rest:
-            raise ConfigError(f"{url!r}: expected the whole path of a socket, as in unix:///run/curier.sock")
-        return Listen("unix", "", 0, rest)
-    if scheme == "fd":
-        if not rest or "/" in rest:
-            raise ConfigError(f"{url!r}: expected the number or name of a socket that systemd passes: fd://3")
-        return Listen("fd", "", 0, rest)
+    speech, _, carrier = scheme.rpartition("+")
+    if carrier in _CARRIERS:
+        speech = SCHEMES.get(speech, speech) or "tcp"
+        if speech in _PORTS or speech in _WEB:
+            return _parse_carried(url, carrier if speech == "tcp" else f"{speech}+{carrier}", carrier, rest)
     if scheme not in _PORTS and scheme not in _WEB:
         raise ConfigError(f"{url!r}: expected the scheme {_KNOWN}, not {scheme}://")
     authority = rest.partition("/")[0]
@@ -171,3 +184,20 @@ def parse_listen(url: str) -> Listen:
     if port is None:
         raise ConfigError(f"{url!r}: expected a port, as in {scheme}://{authority}:8083/mqtt")
     return Listen(scheme, host, port, path)
+
+
+def _parse_carried(url: str, scheme: str, carrier: str, rest: str) -> Listen:
+    """What is no host and port: a Unix socket's path, or systemd's name; percent-encoded like all URLs."""
+    try:
+        path = unquote_to_bytes(rest).decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{url!r}: expected UTF-8 behind the percent signs") from None
+    if carrier == "unix":
+        if not path.startswith("/") or path.endswith("/") or "\0" in path or "?" in rest or "#" in rest:
+            raise ConfigError(
+                f"{url!r}: expected the whole path of a socket in the file system, "
+                "as in unix:///run/curier.sock"
+            )
+    elif not path or "/" in path:
+        raise ConfigError(f"{url!r}: expected the number or name of a socket that systemd passes: fd://3")
+    return Listen(scheme, "", 0, path)

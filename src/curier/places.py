@@ -12,7 +12,8 @@ def place_of(address: str) -> str:
     """``192.0.2.1`` of ``192.0.2.1:1883``; of ``[2001:db8::7]:1883`` the network, ``2001:db8::/64``.
 
     Whoever has one address of IPv6 has the 2 ** 64 of its network, so they are one place. An IPv4 address in
-    an IPv6 one is the IPv4 address. What has no port, as nothing on a network does, is a place as it stands.
+    an IPv6 one is the IPv4 address. Of ``uid=1000:pid=4711``, behind a Unix socket, it is the user. What has
+    no port, as nothing on a network does, is a place as it stands.
     """
     host = address.rpartition(":")[0].strip("[]")
     if ":" not in host:

@@ -16,7 +16,15 @@ from pathlib import Path
 from types import NoneType, TracebackType
 from typing import Self, cast
 
-from curier.auth.base import Action, AllowAnonymous, Authenticator, Authorizer, Credentials, Verdict
+from curier.auth.base import (
+    Action,
+    AllowAnonymous,
+    Authenticator,
+    Authorizer,
+    Credentials,
+    LocalPeer,
+    Verdict,
+)
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
 from curier.broker.hooks import Hook, check_hook
@@ -25,13 +33,14 @@ from curier.broker.restoring import Restorer
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
 from curier.errors import ConfigError, StoreError, missing_package
-from curier.listeners import A_LISTENER, DEFAULT_LISTEN, Listen, parse_listen
+from curier.listeners import A_LISTENER, DEFAULT_LISTEN, Listen, Listener, parse_listen
 from curier.loglines import logger, printable, tell_left_out
 from curier.logs import DROPS_SECONDS, LogHook
 from curier.net import reactor
 from curier.net.clock import Clock
 from curier.net.host import Process
-from curier.net.listening import bind
+from curier.net.listening import Opened, open_listener
+from curier.net.passed import Passed
 from curier.net.transports import TransportServer
 from curier.net.turn import Turn
 from curier.session.journal import Journal
@@ -112,11 +121,8 @@ class Broker:
         self._is_default = self._listen == _listeners(DEFAULT_LISTEN)
         if authenticator is None:
             for address in self._listen:
-                if not address.is_loopback:
-                    raise ConfigError(
-                        f"{address} can be reached from other machines: pass an authenticator, "
-                        "or AllowAnonymous() to let everybody in"
-                    )
+                if address.carrier != "fd":  # where that is, is not known yet
+                    _check_anonymous(address)
         self.authenticator = authenticator
         self.authorizer = authorizer
         self.urls: list[str] = []
@@ -130,6 +136,7 @@ class Broker:
         self._turn: Turn | None = None
         self._reactor: reactor.Reactor | None = None
         self._transports: TransportServer | None = None
+        self._opened: list[Opened] = []
 
     @property
     def core(self) -> BrokerCore:
@@ -181,8 +188,11 @@ class Broker:
         try:
             if self._store is not None:
                 await self._restore(self._store, turn)
+            passed = Passed()
             for address in self._listen:
-                await self._open(address)
+                await self._open(address, passed)
+            for name in passed.left():
+                log.warning("descriptor %s was passed to this process, and is not listened on", name)
         except BaseException:
             self._stopped.set()
             self._close_now()
@@ -229,27 +239,43 @@ class Broker:
             log.info("restored %d sessions and %d retained messages in %.1f s", sessions, retained, seconds)
         await store.open()
 
-    async def _open(self, address: Listen) -> None:
-        assert self._turn is not None
+    async def _open(self, address: Listen, passed: Passed) -> None:
         may_lack_ipv6 = self._is_default or address.host == "localhost"
         try:
-            sockets = await bind(address.host, address.port, may_lack_ipv6=may_lack_ipv6)
+            found = await open_listener(Listener(str(address)), passed, may_lack_ipv6=may_lack_ipv6)
         except OSError as error:
             kind = socket.gaierror if isinstance(error, socket.gaierror) else OSError
             raise kind(error.errno, f"cannot listen on {address}: {error.strerror}") from error
-        for sock in sockets:
-            port = sock.getsockname()[1]
-            url = str(Listen(address.scheme, address.host, port, address.path))
+        self._opened += found
+        for opened in found:
+            if self.authenticator is None:
+                _check_anonymous(opened.address)
+            url = str(opened.address)
             if url not in self.urls:
                 self.urls.append(url)
-            if self._use_reactor:
-                if self._reactor is None:
-                    self._reactor = reactor.Reactor(self._turn)
-                self._reactor.listen(sock, url)
-            else:
-                if self._transports is None:
-                    self._transports = TransportServer(self._turn)
-                self._transports.listen(sock, url)
+            self._listen_on(opened.sock, url)
+
+    def _listen_on(self, sock: socket.socket, url: str) -> None:
+        assert self._turn is not None
+        if self._use_reactor:
+            if self._reactor is None:
+                self._reactor = reactor.Reactor(self._turn)
+            self._reactor.listen(sock, url)
+        else:
+            if self._transports is None:
+                self._transports = TransportServer(self._turn)
+            self._transports.listen(sock, url)
+
+    def _stop_listening(self) -> None:
+        for opened in self._opened:
+            if opened.file is not None:
+                opened.file.remove()
+        if self._reactor is not None:
+            self._reactor.stop_listening()
+        if self._transports is not None:
+            self._transports.stop_listening()
+        for opened in self._opened:
+            opened.sock.close()
 
     async def serve_forever(self) -> None:
         """Wait until ``stop`` is called."""
@@ -266,10 +292,7 @@ class Broker:
         if self._turn is None or self._core is None or self._stopped is None or self._stopped.is_set():
             return
         until = asyncio.get_running_loop().time() + STOP_SECONDS
-        if self._reactor is not None:
-            self._reactor.stop_listening()
-        if self._transports is not None:
-            self._transports.stop_listening()
+        self._stop_listening()
         self._core.shut_down(self._turn.clock.now())
         self._turn.finish(self._turn.clock.now())
         try:
@@ -320,6 +343,7 @@ class Broker:
             self.authorizer.unwatch(self._core.permissions_changed)
         if self._turn is not None:
             self._turn.stop()
+        self._stop_listening()
         if self._reactor is not None:
             self._reactor.stop()
         if self._transports is not None:
@@ -377,6 +401,7 @@ class Broker:
             protocol_version=connect.version,
             authentication_method=connection.authentication_method,
             authentication_data=effect.data,
+            local_peer=LocalPeer(*connection.local_peer) if connection.local_peer is not None else None,
         )
         try:
             if effect.is_step:
@@ -440,11 +465,20 @@ def _listeners(listen: object) -> list[Listen]:
     if not found:
         raise ConfigError(f"a broker needs at least one address to listen on, such as {A_LISTENER}")
     for number, address in enumerate(found):
-        if address.scheme != "tcp":
-            raise ConfigError(f"{address}: {address.scheme} listeners are not in this release; use tcp://")
-        if address.port and address in found[:number]:
+        if address.speech != "tcp":
+            raise ConfigError(f"{address}: {address.speech} listeners are not in this release; use tcp://")
+        if (address.port or address.carrier != "tcp") and address in found[:number]:
             raise ConfigError(f"{address} is to be listened on twice: leave one of them out")
     return found
+
+
+def _check_anonymous(address: Listen) -> None:
+    """Everybody may come in only where that is this machine."""
+    if not address.is_loopback:
+        raise ConfigError(
+            f"{address} can be reached from other machines: pass an authenticator, "
+            "or AllowAnonymous() to let everybody in"
+        )
 
 
 def _check(verdict: Verdict) -> None:

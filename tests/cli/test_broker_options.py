@@ -294,6 +294,11 @@ LISTEN = ("tcp://127.0.0.1:1883", "tcp://127.0.0.1:188")
             "cannot listen on tcp://127.0.0.1:1883: Too many open files",
         ),
         (OSError("odd"), LISTEN[:1], "cannot listen on tcp://127.0.0.1:1883: odd"),
+        (
+            OSError(errno.EADDRINUSE, "cannot listen on unix:///c: another program listens there"),
+            ("tcp://127.0.0.1", "unix:///c"),
+            "cannot listen on unix:///c: another program listens there",
+        ),
     ],
 )
 def test_an_address_that_cannot_be_had_is_explained(

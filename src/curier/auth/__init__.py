@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from curier.auth.base import Action, AllowAnonymous, Authenticator, Authorizer, Credentials, Verdict
+from curier.auth.base import (
+    Action,
+    AllowAnonymous,
+    Authenticator,
+    Authorizer,
+    Credentials,
+    LocalPeer,
+    Verdict,
+)
 from curier.errors import missing_package
 
 if TYPE_CHECKING:
@@ -16,6 +24,7 @@ __all__ = [
     "Authenticator",
     "Authorizer",
     "Credentials",
+    "LocalPeer",
     "PasswordFile",
     "Verdict",
 ]

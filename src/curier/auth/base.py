@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from curier.types import ReasonCode
 
@@ -21,13 +21,24 @@ ACCEPT: Final = int(ReasonCode.SUCCESS)
 CONTINUE: Final = int(ReasonCode.CONTINUE_AUTHENTICATION)
 
 
+class LocalPeer(NamedTuple):
+    """Who is at the other end of a Unix socket: numbers of user, group and process, as the kernel had them
+    when it connected (unix(7), SO_PEERCRED). The process may have ended since, and its number be another's.
+    """
+
+    uid: int
+    gid: int
+    pid: int
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What a client says about itself, and what the broker sees of it.
 
     ``address`` is the peer's, as text; ``listener`` the URL it came in by; ``protocol_version`` 3, 4 or 5.
     ``authentication_method`` and ``authentication_data`` come from CONNECT or, in an exchange, from the
-    AUTH packet being answered (5.0 sections 3.1.2.11.9 and 3.15.2.2). Secrets are kept out of ``repr``.
+    AUTH packet being answered (5.0 sections 3.1.2.11.9 and 3.15.2.2). ``local_peer`` is who came by a Unix
+    socket, where the system tells it. Secrets are kept out of ``repr``.
     """
 
     client_id: str
@@ -39,6 +50,7 @@ class Credentials:
     authentication_method: str | None = None
     authentication_data: bytes | None = field(default=None, repr=False)
     certificate: None = None
+    local_peer: LocalPeer | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ def greeting(config: Config, urls: Sequence[str], command: str = "curier") -> st
     """What the terminal says when the broker is ready. ``urls`` are the real addresses."""
     first = parse_listen(urls[0])
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first.host, first.host)
-    to = f"-h {host} -p {first.port}"
+    to = f"-h {host} -p {first.port}" if first.carrier == "tcp" else f"--unix {shlex.quote(first.path)}"
     if not config.anonymous_may_connect():
         to += " -u USER -P PASSWORD"
     if config.directory is None:
@@ -174,6 +174,8 @@ def greeting(config: Config, urls: Sequence[str], command: str = "curier") -> st
 def explain_listen_error(error: OSError, listen: Sequence[str]) -> str:
     """One line that names the address that cannot be had, why, and the way out."""
     named = [url for url in listen if f"{parse_listen(url)}:" in str(error)]  # as Broker.start says it
+    if named and parse_listen(named[0]).carrier != "tcp":
+        return error.strerror or str(error)  # which says it all
     where = f"cannot listen on {' or '.join(named or listen)}"
     free = "--listen tcp://127.0.0.1:0 takes a free port"
     if isinstance(error, socket.gaierror):

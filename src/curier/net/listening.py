@@ -1,12 +1,16 @@
-"""Listening sockets for what a host name stands for."""
+"""Listening sockets: those of a listener's URL, of what a host name stands for."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import socket
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
+from curier.listeners import Listen, Listener
+from curier.net.passed import Passed
+from curier.net.socket_file import SocketFile, bind_unix
 from curier.net.wire import BACKLOG
 
 PORT_TRIES: Final = 20
@@ -22,6 +26,44 @@ PROBE_SECONDS: Final = 30  # between two questions
 PROBES: Final = 4  # without an answer end the connection
 
 _Place: TypeAlias = tuple[int, int, int, tuple[Any, ...]]  # family, type, protocol, address
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A listening socket, where it is, and its file, if it has made one."""
+
+    sock: socket.socket
+    address: Listen
+    file: SocketFile | None = None
+
+
+async def open_listener(listener: Listener, passed: Passed, *, may_lack_ipv6: bool = False) -> list[Opened]:
+    """The listening sockets of ``listener``, all or none; what systemd opens comes out of ``passed``.
+
+    Raises ``OSError``, whose text is for people.
+    """
+    address = listener.address
+    if address.carrier == "unix":
+        sock, file = await bind_unix(address.path, listener.mode, listener.owner, listener.group)
+        return [Opened(sock, address, file)]
+    if address.carrier == "fd":
+        sockets = passed.take(address.path)
+        for sock in sockets:
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                prepare(sock, listener.tcp_keepalive)
+        return [Opened(sock, _found(address.speech, sock)) for sock in sockets]
+    sockets = await bind(
+        address.host, address.port, may_lack_ipv6=may_lack_ipv6, keepalive=listener.tcp_keepalive
+    )
+    return [Opened(sock, replace(address, port=sock.getsockname()[1])) for sock in sockets]
+
+
+def _found(speech: str, sock: socket.socket) -> Listen:
+    """Where a socket is that somebody else has opened."""
+    name = sock.getsockname()
+    if isinstance(name, tuple):
+        return Listen(speech, name[0], name[1])
+    return Listen("unix" if speech == "tcp" else f"{speech}+unix", "", 0, str(name))
 
 
 def prepare(sock: socket.socket, keepalive: int = KEEPALIVE_SECONDS) -> None:
