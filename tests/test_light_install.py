@@ -53,7 +53,9 @@ def test_what_needs_more_says_so(program: str, said: str) -> None:
     assert f"curier.errors.ConfigError: {said}: pip install 'curier[broker]'" in done.stderr
 
 
-@pytest.mark.parametrize(("command", "package"), [("passwd", "argon2"), ("store", "apsw")])
+@pytest.mark.parametrize(
+    ("command", "package"), [("passwd", "argon2"), ("store", "apsw"), ("cert", "cryptography")]
+)
 def test_commands_that_need_more_say_so(command: str, package: str) -> None:
     done = run(f"import curier.cli; curier.cli.main(['{command}', '--help'])")
     assert done.returncode == 1

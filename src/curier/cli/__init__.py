@@ -16,6 +16,7 @@ from curier.errors import ConfigError, MqttError, missing_package
 COMMANDS: Final = {
     "bench": "Load a broker with messages, measure it, check what arrives.",
     "broker": "Run a broker until Ctrl-C.",
+    "cert": "Make certificates to try TLS with.",
     "passwd": "Add a user to a password file, or change a password.",
     "pub": "Publish a message, or one for each line of a file.",
     "rr": "Publish a request and print the response to it.",
