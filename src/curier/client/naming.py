@@ -9,9 +9,9 @@ The identifier follows from the Topic Filters, so that it means the same in the 
 
 from __future__ import annotations
 
+from binascii import crc32
 from collections.abc import Sequence
 from typing import Final
-from zlib import crc32
 
 from curier.client.arguments import OWN
 from curier.client.received import Receiver
