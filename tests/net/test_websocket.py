@@ -1,4 +1,4 @@
-"""The WebSocket transport, both roles, on a wire in memory: what crosses, what is refused, what is kept."""
+"""The client's WebSocket transport on a wire in memory: what crosses, what is refused, what is kept."""
 
 from __future__ import annotations
 
@@ -14,31 +14,17 @@ from hypothesis import strategies as st
 
 from curier.errors import ConnectionLost
 from curier.net import websocket
-from curier.net.websocket import ClientWebSocket, ServerWebSocket, WebSocketTransport
+from curier.net.frames import FrameReader
+from curier.net.websocket import ClientWebSocket
+from tests.net.test_frames import BINARY, CLOSE, CONTINUED, PING, PONG, TEXT
+from tests.net.test_frames import frame as masked_frame
+from tests.net.web_server import WebServer
 from tests.waiting import until
 
-MASK = b"\0\0\0\0"
-REQUEST = (
-    b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Protocol: mqtt\r\n\r\n"
-)
 
-
-def frame(opcode: int, data: bytes = b"", *, fin: bool = True, masked: bool = False) -> bytes:
-    """A frame as RFC 6455 section 5.2 draws it."""
-    head = bytes([opcode | (0x80 if fin else 0)])
-    mask = 0x80 if masked else 0
-    if len(data) < 126:
-        head += bytes([len(data) | mask])
-    elif len(data) < 65_536:
-        head += bytes([126 | mask]) + struct.pack("!H", len(data))
-    else:
-        head += bytes([127 | mask]) + struct.pack("!Q", len(data))
-    return head + (MASK if masked else b"") + data
-
-
-CONTINUED, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+def frame(opcode: int, data: bytes = b"", *, fin: bool = True) -> bytes:
+    """A frame of a server."""
+    return masked_frame(opcode, data, fin=fin, mask=None)
 
 
 class Wire(asyncio.Transport):
@@ -117,7 +103,7 @@ class User(asyncio.Protocol):
         self.error = exc
 
 
-def carry(a: Wire, to_b: WebSocketTransport, b: Wire, to_a: WebSocketTransport, step: int) -> None:
+def carry(a: Wire, to_b: asyncio.Protocol, b: Wire, to_a: asyncio.Protocol, step: int) -> None:
     """Carry bytes between two ends, a few at a time, until both are silent."""
     while a.written or b.written:
         for wire, target in ((a, to_b), (b, to_a)):
@@ -133,13 +119,11 @@ class Open:
         self.socket = ClientWebSocket("h", 80, "/mqtt", secure=False, max_frame_bytes=max_frame_bytes)
         self.wire, self.user = Wire(), User()
         self.socket.connection_made(self.wire)
-        server = ServerWebSocket(User)
+        server = WebServer(User)
         far = Wire()
         server.connection_made(far)
         server.data_received(self.wire.take())
         self.socket.data_received(far.take())
-        server.abort()
-        server.connection_lost(None)
         self.socket.start(self.user)
         self.wire.calls.clear()
 
@@ -150,26 +134,11 @@ class Open:
         return "" if self.user.error is None else str(self.user.error)
 
 
-class Served:
-    """A server that has accepted, its wire and its user; the other end is the test."""
-
-    def __init__(self, max_frame_bytes: int = 1000) -> None:
-        self.user = User()
-        self.socket = ServerWebSocket(lambda: self.user, max_frame_bytes=max_frame_bytes)
-        self.wire = Wire()
-        self.socket.connection_made(self.wire)
-        self.socket.data_received(REQUEST)
-        answer = self.wire.take()
-        assert answer.startswith(b"HTTP/1.1 101 ")
-        assert b"\r\nSec-WebSocket-Protocol: mqtt\r\n" in answer
-        assert self.user.calls == ["made"]
-
-
 @pytest.mark.parametrize("step", [1, 7, 100_000])
 async def test_bytes_cross_in_both_directions(step: int) -> None:
     client = ClientWebSocket("h", 80, "/mqtt?x=1", secure=False, headers=[("X-Key", "value")])
     there, here = User(), User()
-    server = ServerWebSocket(lambda: there, paths=["/mqtt"])
+    server = WebServer(lambda: there, paths=("/mqtt",))
     a, b = Wire(), Wire()
     server.connection_made(b)
     client.connection_made(a)
@@ -196,8 +165,7 @@ async def test_bytes_cross_in_both_directions(step: int) -> None:
     client.write(b"too late")
     carry(a, server, b, client, step)
     assert client.is_closing()
-    assert server.is_closing()
-    assert b.calls == ["eof"]
+    assert b.calls == ["close"]
     client.connection_lost(None)
     server.connection_lost(None)
     assert (here.calls, here.error) == (["made", "lost"], None)
@@ -206,43 +174,32 @@ async def test_bytes_cross_in_both_directions(step: int) -> None:
 
 
 @pytest.mark.statement("5.0/MQTT-6.0.0-1", "3.1.1/MQTT-6.0.0-1")
-@pytest.mark.parametrize("make", [Open, Served])
-async def test_only_binary_frames_are_sent(make: type[Open | Served]) -> None:
-    end = make()
+async def test_only_binary_frames_are_sent() -> None:
+    end = Open()
     end.socket.write(b"x" * 70_000)
     sent = end.wire.take()
     assert sent[0] == 0x82  # final, binary
     assert sent[1] & 0x7F == 127
     first = struct.unpack("!Q", sent[2:10])[0]
     assert first == websocket.SEND_FRAME_BYTES
-    second = 10 + (4 if make is Open else 0) + first
+    second = 10 + 4 + first
     assert sent[second] == 0x82
     end.socket.abort()
     end.socket.connection_lost(None)
 
 
 @pytest.mark.statement("5.0/MQTT-6.0.0-1", "3.1.1/MQTT-6.0.0-1")
-@pytest.mark.parametrize("make", [Open, Served])
-async def test_a_text_frame_ends_the_connection(make: type[Open | Served]) -> None:
-    end = make()
-    masked = make is Served
-    end.socket.data_received(
-        frame(BINARY, b"before", masked=masked)
-        + frame(TEXT, b"text", masked=masked)
-        + frame(BINARY, b"after", masked=masked)
-    )
+async def test_a_text_frame_ends_the_connection() -> None:
+    end = Open()
+    end.socket.data_received(frame(BINARY, b"before") + frame(TEXT, b"text") + frame(BINARY, b"after"))
     assert end.user.chunks == [b"before"]
     assert end.socket.is_closing()
-    sent = end.wire.take()
-    assert sent[0] == 0x88
-    if make is Served:
-        assert struct.unpack("!H", sent[2:4]) == (1003,)
-        assert end.wire.calls == ["eof"]
-    end.socket.data_received(frame(BINARY, b"after", masked=masked))
-    end.socket.connection_lost(None)
+    reader = FrameReader(True)
+    reader.read(end.wire.take())
+    assert reader.close_code == 1003
+    end.socket.data_received(frame(BINARY, b"after"))
+    assert end.end() == "the server sent a text frame; MQTT takes binary ones only"
     assert end.user.chunks == [b"before"]
-    assert isinstance(end.user.error, ConnectionLost)
-    assert "text frame; MQTT takes binary ones only" in str(end.user.error)
 
 
 @pytest.mark.statement("5.0/MQTT-6.0.0-2", "3.1.1/MQTT-6.0.0-2")
@@ -276,7 +233,7 @@ async def test_a_chunk_of_the_network_is_one_chunk_above() -> None:
 
 async def test_what_comes_with_the_handshake_waits_for_its_user() -> None:
     far = Wire()
-    server = ServerWebSocket(User)
+    server = WebServer(User)
     server.connection_made(far)
     client = ClientWebSocket("h", 80, "/", secure=False)
     wire, user = Wire(), User()
@@ -288,9 +245,8 @@ async def test_what_comes_with_the_handshake_waits_for_its_user() -> None:
     client.data_received(frame(BINARY, b" bird"))
     client.start(user)
     assert user.chunks == [b"early bird"]
-    for end in (client, server):
-        end.abort()
-        end.connection_lost(None)
+    client.abort()
+    client.connection_lost(None)
 
 
 async def test_pings_are_answered_once_for_many() -> None:
@@ -362,33 +318,37 @@ async def test_a_connection_that_is_cut() -> None:
     assert not end.socket.eof_received()
     error = ConnectionResetError("reset")
     end.socket.connection_lost(error)
-    assert end.user.chunks == []
+    assert end.user.chunks == [b"ab"]
     assert end.user.error is error
 
 
-@pytest.mark.parametrize("make", [Open, Served])
-async def test_a_frame_that_is_too_large(make: type[Open | Served]) -> None:
-    end = make()
-    masked = make is Served
-    end.socket.data_received(frame(BINARY, b"x" * 1000, masked=masked))
-    # Longer in pieces: no piece is too large, and none is kept.
-    for number in range(5):
+async def test_a_frame_that_is_too_large() -> None:
+    end = Open()
+    end.socket.data_received(frame(BINARY, b"x" * 1000))
+    for number in range(5):  # longer in pieces: no piece is too large
         opcode = CONTINUED if number else BINARY
-        end.socket.data_received(frame(opcode, b"x" * 1000, fin=number == 4, masked=masked))
+        end.socket.data_received(frame(opcode, b"x" * 1000, fin=number == 4))
     assert sum(map(len, end.user.chunks)) == 6000
     # The head is enough to refuse one.
-    end.socket.data_received(frame(BINARY, b"x" * 1001, masked=masked)[:8])
+    end.socket.data_received(frame(BINARY, b"x" * 1001)[:8])
     assert end.socket.is_closing()
     assert end.wire.take()[0] == 0x80 | CLOSE
     end.socket.data_received(b"x" * 1000)
-    end.socket.connection_lost(None)
-    assert "frame of more than 1000 bytes; raise max_frame_bytes" in str(end.user.error)
+    assert "frame of more than 1000 bytes; raise max_frame_bytes" in end.end()
+
+
+async def test_a_frame_is_given_as_it_comes() -> None:
+    end = Open()
+    whole = frame(BINARY, b"x" * 1000)
+    for start in range(0, len(whole), 100):
+        end.socket.data_received(whole[start : start + 100])
+    assert [len(chunk) for chunk in end.user.chunks] == [96, *[100] * 9, 4]
 
 
 @pytest.mark.parametrize(
     "nonsense",
     [
-        frame(BINARY, b"x", masked=True),  # a server does not mask
+        masked_frame(BINARY, b"x"),  # a server does not mask
         frame(3, b"x"),
         frame(PING, b"x" * 126),
         frame(PING, b"x", fin=False),
@@ -405,22 +365,15 @@ async def test_frames_that_are_wrong(nonsense: bytes) -> None:
     assert end.end().startswith("the server broke a rule of WebSocket: ")
 
 
-@given(st.binary(max_size=200), st.integers(1, 200), st.booleans())
-def test_no_bytes_break_either_role(noise: bytes, step: int, behind: bool) -> None:
+@given(st.binary(max_size=200), st.integers(1, 200))
+def test_no_bytes_break_it(noise: bytes, step: int) -> None:
     async def main() -> None:
         client = Open()
-        server = ServerWebSocket(User)
-        server.connection_made(Wire())
-        # In one chunk with the handshake, or in pieces after it.
-        server.data_received(REQUEST + noise if behind else REQUEST)
         for start in range(0, len(noise), step):
             client.socket.data_received(noise[start : start + step])
-            if not behind:
-                server.data_received(noise[start : start + step])
-        for end in (client.socket, server):
-            end.close()
-            end.eof_received()
-            end.connection_lost(None)
+        client.socket.close()
+        client.socket.eof_received()
+        client.socket.connection_lost(None)
 
     asyncio.run(main())
 
@@ -435,77 +388,8 @@ def test_no_bytes_break_a_handshake(noise: bytes, http: bool) -> None:
         client.connection_lost(None)
         with pytest.raises(ConnectionLost):
             await client.opened()
-        server = ServerWebSocket(User)
-        server.connection_made(Wire())
-        server.data_received((b"GET / HTTP/1.1\r\n" if http else b"") + noise)
-        server.eof_received()
-        server.connection_lost(None)
 
     asyncio.run(main())
-
-
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [
-        ((b"GET /mqtt", b"GET /other"), 404),
-        ((b"GET /mqtt", b"GET /mqtt?user=1"), 101),
-        ((b"GET", b"POST"), 405),
-        ((b"websocket", b"h2c"), 426),
-        ((b"Version: 13", b"Version: 8"), 400),
-        ((b"Protocol: mqtt", b"Protocol: chat, mqtt"), 101),
-        ((b"Protocol: mqtt", b"Protocol: chat"), 400),
-        ((b"Sec-WebSocket-Protocol: mqtt\r\n", b""), 400),
-        ((b"Host: h", b"Host: h\r\nOrigin: https://good.example"), 101),
-        ((b"Host: h", b"Host: h\r\nOrigin: https://evil.example"), 403),
-        ((b"Host: h", b"X: " + b"x" * 9000), 431),
-    ],
-)
-@pytest.mark.statement("5.0/MQTT-6.0.0-4", "3.1.1/MQTT-6.0.0-4")
-async def test_whom_a_server_lets_in(change: tuple[bytes, bytes], status: int) -> None:
-    user = User()
-    server = ServerWebSocket(lambda: user, paths=["/mqtt"], origins=["https://good.example"])
-    wire = Wire()
-    server.connection_made(wire)
-    server.data_received(REQUEST.replace(*change))
-    answer = wire.take()
-    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
-    assert (user.calls == ["made"]) == (status == 101)
-    assert (b"\r\nSec-WebSocket-Protocol: mqtt\r\n" in answer) == (status == 101)
-    assert ("eof" in wire.calls) == (status != 101)
-    server.abort()
-    server.connection_lost(None)
-
-
-async def test_every_origin_and_path_where_none_are_named() -> None:
-    user = User()
-    server = ServerWebSocket(lambda: user)
-    wire = Wire()
-    server.connection_made(wire)
-    server.data_received(REQUEST.replace(b"/mqtt", b"/x").replace(b"Host: h", b"Host: h\r\nOrigin: http://o"))
-    assert user.calls == ["made"]
-    server.abort()
-    server.connection_lost(None)
-
-
-@pytest.mark.parametrize("behind", [frame(CLOSE, masked=True), frame(3, masked=True), frame(PING)])
-async def test_a_client_that_opens_and_ends_in_one_breath(behind: bytes) -> None:
-    user, wire = User(), Wire()
-    server = ServerWebSocket(lambda: user)
-    server.connection_made(wire)
-    server.data_received(REQUEST + behind)
-    assert user.calls == []
-    assert "abort" in wire.calls
-    server.connection_lost(None)
-
-
-async def test_a_client_that_never_opens() -> None:
-    server = ServerWebSocket(User, handshake_seconds=0.0)
-    wire = Wire()
-    server.connection_made(wire)
-    server.data_received(REQUEST[:30])
-    await until(lambda: bool(wire.calls), pause=0)
-    assert wire.calls == ["abort"]
-    server.connection_lost(None)
 
 
 async def test_a_handshake_without_end() -> None:

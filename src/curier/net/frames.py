@@ -252,12 +252,23 @@ def head(opcode: int, length: int) -> bytes:
     return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big")
 
 
-def close_frame(code: int, reason: str = "") -> bytes:
-    """A close frame of a server; the reason is cut to what there is room for."""
+def close_payload(code: int, reason: str) -> bytes:
+    """What a close frame says; the reason is cut to what there is room for."""
     if code == NO_STATUS:
-        return head(CLOSE, 0)
-    said = code.to_bytes(2, "big") + reason.encode()[:123].decode(errors="ignore").encode()
+        return b""
+    return code.to_bytes(2, "big") + reason.encode()[:123].decode(errors="ignore").encode()
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """A close frame of a server."""
+    said = close_payload(code, reason)
     return head(CLOSE, len(said)) + said
+
+
+def masked_frame(opcode: int, data: bytes | bytearray | memoryview, mask: bytes) -> bytes:
+    """A frame of a client; ``mask`` is four bytes that nobody can foretell."""
+    start = head(opcode, len(data))
+    return b"".join((start[:1], bytes((start[1] | 0x80,)), start[2:], mask, apply_mask(data, mask)))
 
 
 def binary_frames(data: bytes) -> list[bytes]:

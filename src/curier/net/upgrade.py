@@ -8,7 +8,6 @@ subprotocol; and what those are told who meant something else.
 from __future__ import annotations
 
 import ipaddress
-import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from curier.greetings import greeting
 from curier.listeners import Listener, Network
 from curier.loglines import printable
 from curier.net.proxy_protocol import SIGNATURE
+from curier.net.websocket import SILENT
 
 if TYPE_CHECKING:
     from websockets.http11 import Response
@@ -34,9 +34,6 @@ LINE_BYTES: Final = 16_384
 MOST_HEADERS: Final = 128
 MOST_PROXIES: Final = 32  # in a row
 GREETING_BYTES: Final = 16  # tell what it is, where it is no HTTP
-
-SILENT: Final = logging.Logger("curier.net.websocket", logging.CRITICAL + 1)
-"""For the package, which logs headers and frames, where passwords are: it has no parent and no handler."""
 
 _TOKEN: Final = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE: Final = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d\.\d)")

@@ -1,46 +1,41 @@
-"""MQTT over WebSocket (MQTT 5.0 and 3.1.1 chapter 6, RFC 6455): an asyncio transport on another one.
+"""MQTT over WebSocket, the client's side (MQTT 5.0 and 3.1.1 chapter 6, RFC 6455): an asyncio transport on
+another one.
 
     the MQTT side's protocol   sees a transport that carries MQTT bytes
-    WebSocketTransport         transport above, protocol below; frames them
+    ClientWebSocket            transport above, protocol below; frames them
     TCP or TLS transport
 
-The framing itself is the sans-I/O layer of the package ``websockets``, imported when first used. Binary
-frames only, subprotocol ``mqtt``, no compression. What a peer can make us keep is bounded: the handshake, the
-size of a frame, one pong.
+The handshake is that of the package ``websockets``, imported when first used; frames are those of ``frames``.
+Binary frames only, subprotocol ``mqtt``, no compression. What a server can make us keep is bounded: the
+handshake, a control frame, one pong.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from curier.errors import ConfigError, ConnectionLost
 
 if TYPE_CHECKING:
-    from websockets.client import ClientProtocol
-    from websockets.http11 import Request, Response
-    from websockets.protocol import Protocol as Framing
-    from websockets.server import ServerProtocol
-    from websockets.typing import BytesLike
+    from curier.net.frames import FrameReader
 
 SUBPROTOCOL: Final = "mqtt"
 MAX_FRAME_BYTES: Final = 16 * 2**20
-"""A frame is kept until its last byte is there; larger ones end the connection."""
+"""Larger frames end the connection."""
 
 SEND_FRAME_BYTES: Final = 65_536
 """More is sent in several frames, since some servers take no larger ones."""
 
 HANDSHAKE_BYTES: Final = 262_144
-"""What the peer may say before it has opened the WebSocket."""
+"""What the server may say before it has opened the WebSocket."""
 
 CLOSE_SECONDS: Final = 2.0
-"""How long the peer has to answer a close frame before the connection is closed without."""
-
-HANDSHAKE_SECONDS: Final = 10.0
-"""How long a client has to open the WebSocket."""
+"""How long the server has to answer a close frame before the connection is closed without."""
 
 _TOKEN: Final = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _VALUE: Final = r"[\x20-\x7e\x80-\xff\t]*"
@@ -51,8 +46,8 @@ _CLOSED: Final = (
     "with TLS (wss://) or without (ws://)?"
 )
 
-# The package logs headers and frames, where passwords are. This logger has no parent and no handler.
-_SILENT: Final = logging.Logger("curier.net.websocket", logging.CRITICAL + 1)
+SILENT: Final = logging.Logger("curier.net.websocket", logging.CRITICAL + 1)
+"""For the package, which logs headers and frames, where passwords are: it has no parent and no handler."""
 
 
 def check_headers(headers: Sequence[tuple[str, str]]) -> None:
@@ -66,32 +61,57 @@ def check_headers(headers: Sequence[tuple[str, str]]) -> None:
             raise ConfigError(f"the value of the HTTP header {name} has characters that cannot be sent")
 
 
-class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
-    """What both roles have in common. The MQTT side's protocol gets
+class ClientWebSocket(asyncio.Transport, asyncio.Protocol):
+    """``connection_made`` sends the handshake; await ``opened``, then ``start`` a protocol.
+
+    ``headers`` are added to the handshake; see ``check_headers``. ``path`` is percent-encoded, and may have
+    a query. The protocol gets
 
     - ``data_received`` at most once for each chunk that the network brings, without regard to frames,
-    - ``connection_lost`` with a ``ConnectionLost`` that says why, where the peer broke a rule or gave a
-      reason for closing; with ``None`` after ``close`` and where the peer simply closed.
+    - ``connection_lost`` with a ``ConnectionLost`` that says why, where the server broke a rule or gave a
+      reason for closing; with ``None`` after ``close`` and where the server simply closed.
 
-    ``close`` sends what is left and a close frame, and waits a moment for the peer's; ``abort`` does not.
+    ``close`` sends what is left and a close frame, and waits a moment for the server's; ``abort`` does not.
     ``write`` after either does nothing. Buffer sizes count framed bytes.
     """
 
-    peer = "the peer"
-
-    def __init__(self, framing: Framing, max_frame_bytes: int) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        path: str,
+        *,
+        secure: bool,
+        headers: Sequence[tuple[str, str]] = (),
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+    ) -> None:
         super().__init__()
-        self._framing = framing
-        self._max_frame_bytes = max_frame_bytes
+        from websockets.client import ClientProtocol
+        from websockets.typing import Subprotocol
+        from websockets.uri import WebSocketURI
+
+        from curier.net.frames import FrameReader
+
+        check_headers(headers)
+        self._path, _, query = path.partition("?")
+        self._client = ClientProtocol(
+            WebSocketURI(secure, host, port, self._path, query),
+            subprotocols=[Subprotocol(SUBPROTOCOL)],  # [MQTT-6.0.0-3]
+            logger=SILENT,
+        )
+        self._reader = FrameReader(False, max_frame_bytes)
+        self._headers = headers
         self._below: asyncio.Transport | None = None
         self._protocol: asyncio.Protocol | None = None
+        self._head: bytearray | None = bytearray()  # of the server's answer, until it is whole
         self._early = b""  # came with the handshake, before there was a protocol
         self._handshake_bytes = 0
+        self._is_open = False
         self._is_closing = False
         self._is_paused = False
         self._is_congested = False
         self._is_ended = False
-        self._pong = b""  # waits for room
+        self._waiter: asyncio.Future[None] | None = None
         self._why: ConnectionLost | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -99,31 +119,35 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._below = cast(asyncio.Transport, transport)
+        request = self._client.connect()
+        for name, value in self._headers:
+            request.headers[name] = value
+        self._client.send_request(request)
+        self._send_handshake()
 
     def data_received(self, data: bytes) -> None:
-        from websockets.protocol import CONNECTING
-
         if self._is_ended:
             return
-        if self._framing.state is CONNECTING:
-            self._handshake_bytes += len(data)
-            if self._handshake_bytes > HANDSHAKE_BYTES:
-                self._cut(ConnectionLost(f"{self.peer} sent more than {HANDSHAKE_BYTES} bytes of handshake"))
+        if not self._is_open:
+            data = self._shake_hands(data)
+            if not self._is_open:
                 return
-        self._framing.receive_data(data)
-        self._process()
+        self._read(data)
 
     def eof_received(self) -> bool:
         if not self._is_ended:
             self._is_ended = True
-            self._framing.receive_eof()
-            self._process()
+            if not self._is_open:
+                self._client.receive_eof()
+                self._judge()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_ended = self._is_closing = True
         self._set_timer(None)
-        self._lost(self._why or exc)
+        if self._protocol is not None:
+            self._protocol.connection_lost(self._why or exc)
+        self._wake()
 
     def pause_writing(self) -> None:
         self._is_congested = True
@@ -134,24 +158,22 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
         self._is_congested = False
         if self._protocol is not None:
             self._protocol.resume_writing()
-        if self._pong and not self._is_congested and not self._is_closing:
-            pong, self._pong = self._pong, b""
-            self._network.write(pong)
+        self._pong()
 
     # ---- transport: what the protocol above asks ----
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         if self._is_closing or not data:
             return
+        from curier.net.frames import BINARY
+
         # [MQTT-6.0.0-1] binary frames; [MQTT-6.0.0-2] a packet may begin in one and end in another.
         if len(data) <= SEND_FRAME_BYTES:
-            self._framing.send_binary(data)
+            self._send(BINARY, data)
         else:
             view = memoryview(data).cast("B")
             for start in range(0, len(view), SEND_FRAME_BYTES):
-                self._framing.send_binary(view[start : start + SEND_FRAME_BYTES])
-        for sent in self._framing.data_to_send():  # writelines, in some Pythons, never pauses the protocol
-            self._network.write(sent)
+                self._send(BINARY, view[start : start + SEND_FRAME_BYTES])
 
     def can_write_eof(self) -> bool:
         return False
@@ -160,20 +182,19 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
         raise NotImplementedError("a WebSocket is closed in both directions at once")
 
     def close(self) -> None:
-        from websockets.protocol import OPEN
+        from curier.net.frames import NORMAL
 
         if self._is_closing:
             return
-        if self._framing.state is not OPEN:
+        if not self._is_open:
             self.abort()
             return
-        self._framing.send_close(1000)
-        self._send(self._framing.data_to_send())
-        self._await_end()
+        self._end(NORMAL, "")
 
     def abort(self) -> None:
         self._is_closing = self._is_ended = True
         self._network.abort()
+        self._wake()
 
     def is_closing(self) -> bool:
         return self._is_closing
@@ -209,176 +230,7 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._network.get_extra_info(name, default)
 
-    # ---- in between ----
-
-    @property
-    def _network(self) -> asyncio.Transport:
-        assert self._below is not None, "used before connection_made"
-        return self._below
-
-    def _handshake(self, event: Request | Response) -> None:
-        raise NotImplementedError
-
-    def _lost(self, error: Exception | None) -> None:
-        if self._protocol is not None:
-            self._protocol.connection_lost(error)
-
-    def _start(self, protocol: asyncio.Protocol) -> None:
-        """The WebSocket is open and somebody is there to use it."""
-        self._protocol = protocol
-        protocol.connection_made(self)
-        early, self._early = self._early, b""
-        if early and not self._is_closing:
-            protocol.data_received(early)
-
-    def _process(self) -> None:
-        """Do what the last bytes ask for."""
-        from websockets.frames import Frame, Opcode
-
-        events = self._framing.events_received()
-        answers = self._framing.data_to_send()
-        chunks: list[BytesLike] = []
-        pings = 0
-        text = False
-        for event in events:
-            if not isinstance(event, Frame):
-                self._handshake(event)
-            elif event.opcode is Opcode.PING:
-                pings += 1
-            elif event.opcode is Opcode.TEXT:
-                text = True
-                break
-            elif event.opcode in (Opcode.BINARY, Opcode.CONT):
-                chunks.append(event.data)
-        self._answer(answers, pings)
-        if chunks and not self._is_closing:
-            data = b"".join(chunks)
-            if self._protocol is None:
-                self._early += data
-            else:
-                self._protocol.data_received(data)
-        if text and not self._is_closing:
-            # [MQTT-6.0.0-1] "If any other type of data frame is received the recipient MUST close"
-            self._why = ConnectionLost(
-                f"{self.peer} sent a WebSocket text frame; MQTT takes binary ones only"
-            )
-            self._framing.fail(1003, "MQTT takes binary frames only [MQTT-6.0.0-1]")
-            self._send(self._framing.data_to_send())
-            self._await_end()
-        elif self._framing.close_expected() and not self._is_closing:
-            self._why = self._reason()
-            self._await_end()
-
-    def _answer(self, answers: list[bytes], pings: int) -> None:
-        """Send what the framing has to say: a pong for each ping, and then perhaps a close frame."""
-        # RFC 6455 section 5.5.3: one pong, to the latest ping, will do. So pings never fill our memory.
-        pongs, rest = answers[:pings], answers[pings:]
-        if pongs and not self._is_closing:
-            if self._is_congested:
-                self._pong = pongs[-1]
-            else:
-                self._network.write(pongs[-1])
-        self._send(rest)
-
-    def _send(self, writes: list[bytes]) -> None:
-        for data in writes:
-            if data:
-                self._network.write(data)
-            elif not self._network.is_closing():  # the framing's sign for the end
-                if self._network.can_write_eof():
-                    self._network.write_eof()
-                else:
-                    self._network.close()
-
-    def _reason(self) -> ConnectionLost | None:
-        """Why this connection is to end, where the framing says so."""
-        from websockets.exceptions import PayloadTooBig
-
-        error, close = self._framing.parser_exc, self._framing.close_rcvd
-        if isinstance(error, PayloadTooBig):
-            lost = ConnectionLost(
-                f"{self.peer} sent a WebSocket frame of more than {self._max_frame_bytes} bytes; "
-                "raise max_frame_bytes to take it"
-            )
-        elif isinstance(error, EOFError):
-            return None  # the connection was cut
-        elif error is not None:
-            lost = ConnectionLost(f"{self.peer} broke a rule of WebSocket: {error}")
-        elif close is not None and close.code not in (1000, 1005):
-            lost = ConnectionLost(f"{self.peer} closed the WebSocket: {shown(str(close))}")
-        else:
-            return None
-        lost.__cause__ = error
-        return lost
-
-    def _await_end(self) -> None:
-        """Both close frames are under way; the connection ends now, or soon."""
-        self._is_closing = True
-        if not self._network.is_closing():
-            self._read_on()
-            loop = asyncio.get_running_loop()
-            self._set_timer(loop.call_later(CLOSE_SECONDS, self._network.close))
-
-    def _read_on(self) -> None:
-        if self._is_paused:
-            self._is_paused = False
-            self._network.resume_reading()
-
-    def _cut(self, why: ConnectionLost) -> None:
-        self._why = why
-        self.abort()
-
-    def _set_timer(self, timer: asyncio.TimerHandle | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = timer
-
-
-class ClientWebSocket(WebSocketTransport):
-    """The client role. ``connection_made`` sends the handshake; await ``opened``, then ``start`` a protocol.
-
-    ``headers`` are added to the handshake; see ``check_headers``. ``path`` is percent-encoded, and may have
-    a query.
-    """
-
-    peer = "the server"
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        path: str,
-        *,
-        secure: bool,
-        headers: Sequence[tuple[str, str]] = (),
-        max_frame_bytes: int = MAX_FRAME_BYTES,
-    ) -> None:
-        from websockets.client import ClientProtocol
-        from websockets.typing import Subprotocol
-        from websockets.uri import WebSocketURI
-
-        check_headers(headers)
-        path, _, query = path.partition("?")
-        client = ClientProtocol(
-            WebSocketURI(secure, host, port, path, query),
-            subprotocols=[Subprotocol(SUBPROTOCOL)],  # [MQTT-6.0.0-3]
-            max_size=(None, max_frame_bytes),
-            logger=_SILENT,
-        )
-        super().__init__(client, max_frame_bytes)
-        self._client: ClientProtocol = client
-        self._headers = headers
-        self._path = path
-        self._is_open = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        request = self._client.connect()
-        for name, value in self._headers:
-            request.headers[name] = value
-        self._client.send_request(request)
-        self._send(self._client.data_to_send())
+    # ---- the handshake ----
 
     async def opened(self) -> None:
         """Wait until the server has agreed; ``ConnectionLost`` says why it did not.
@@ -395,114 +247,156 @@ class ClientWebSocket(WebSocketTransport):
 
     def start(self, protocol: asyncio.Protocol) -> None:
         """Make ``protocol`` the user of the open WebSocket; what already came goes to it."""
-        self._start(protocol)
+        self._protocol = protocol
+        protocol.connection_made(self)
+        early, self._early = self._early, b""
+        if early and not self._is_closing:
+            protocol.data_received(early)
         self.resume_reading()
 
-    def _process(self) -> None:
-        super()._process()
-        error = self._client.handshake_exc
-        if error is not None and self._why is None:
-            why = ConnectionLost(_refusal(error, self._path))
-            why.__cause__ = error
-            self._cut(why)
+    def _shake_hands(self, data: bytes) -> bytes:
+        """Bytes of the server's answer; returns those behind it, which are frames once this is open."""
+        self._handshake_bytes += len(data)
+        head = self._head
+        if head is not None:
+            before = len(head)
+            head += data
+            end = head.find(b"\r\n\r\n", max(0, before - 3))
+            size = end + 4 - before if end >= 0 else len(data)
+            self._client.receive_data(data[:size])
+            data = data[size:]
+            if end >= 0:
+                self._head = None
+            self._judge()
+        if not self._is_open and not self._is_ended:
+            if self._handshake_bytes > HANDSHAKE_BYTES:
+                self._cut(f"the server sent more than {HANDSHAKE_BYTES} bytes of handshake")
+            elif data:  # of a page that says why not
+                self._client.receive_data(data)
+                self._judge()
+        return data
 
-    def _handshake(self, event: Request | Response) -> None:
-        if self._client.handshake_exc is not None:
-            return
-        if self._client.subprotocol != SUBPROTOCOL:  # [MQTT-6.0.0-4]
-            self._cut(
-                ConnectionLost(
+    def _judge(self) -> None:
+        """What has the package made of the answer?"""
+        answers = self._client.events_received()
+        self._send_handshake()
+        error = self._client.handshake_exc
+        if error is not None:
+            if self._why is None:
+                self._cut(_refusal(error, self._path), error)
+        elif answers:
+            if self._client.subprotocol != SUBPROTOCOL:  # [MQTT-6.0.0-4]
+                self._cut(
                     f"the server did not choose the WebSocket subprotocol {SUBPROTOCOL}; "
                     f"is {self._path} the path of an MQTT broker?"
                 )
-            )
+                return
+            self._is_open = True
+            self.pause_reading()  # until there is somebody to read
+            self._wake()
+
+    def _send_handshake(self) -> None:
+        for data in self._client.data_to_send():
+            if data:
+                self._network.write(data)
+
+    # ---- frames ----
+
+    @property
+    def _network(self) -> asyncio.Transport:
+        assert self._below is not None, "used before connection_made"
+        return self._below
+
+    def _read(self, data: bytes) -> None:
+        reader = self._reader
+        mqtt = reader.read(data)
+        self._pong()
+        if mqtt and not self._is_closing:
+            if self._protocol is None:
+                self._early += mqtt
+            else:
+                self._protocol.data_received(mqtt)
+        if self._is_closing:
             return
-        self._is_open = True
-        self.pause_reading()  # until there is somebody to read
-        self._wake()
+        if reader.error_code:
+            self._why = ConnectionLost(_fault(reader))
+            self._end(reader.error_code, reader.error)
+        elif reader.close_code:
+            self._why = _reason(reader)
+            # "the endpoint typically echos the status code it received"
+            self._end(reader.close_code, "")
 
-    def _lost(self, error: Exception | None) -> None:
-        super()._lost(error)
-        self._wake()
+    def _pong(self) -> None:
+        """Answer the latest ping, once there is room: one answer will do (section 5.5.3), and so pings never
+        fill our memory.
+        """
+        from curier.net.frames import PONG
 
-    def abort(self) -> None:
-        super().abort()
-        self._wake()
+        ping = self._reader.ping
+        if ping is not None and not self._is_congested and not self._is_closing:
+            self._reader.ping = None
+            self._send(PONG, ping)
+
+    def _send(self, opcode: int, data: bytes | bytearray | memoryview[Any]) -> None:
+        from curier.net.frames import masked_frame
+
+        self._network.write(masked_frame(opcode, data, os.urandom(4)))
+
+    def _end(self, code: int, why: str) -> None:
+        """Send our close frame; the connection ends when the server closes it, or soon."""
+        from curier.net.frames import CLOSE, close_payload
+
+        self._send(CLOSE, close_payload(code, why))
+        self._is_closing = True
+        if not self._network.is_closing():
+            self._read_on()
+            loop = asyncio.get_running_loop()
+            self._set_timer(loop.call_later(CLOSE_SECONDS, self._network.close))
+
+    def _read_on(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._network.resume_reading()
+
+    def _cut(self, why: str, cause: Exception | None = None) -> None:
+        self._why = ConnectionLost(why)
+        self._why.__cause__ = cause
+        self.abort()
+
+    def _set_timer(self, timer: asyncio.TimerHandle | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = timer
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
 
-class ServerWebSocket(WebSocketTransport):
-    """The server role, as the protocol of an accepted TCP or TLS transport.
+def _fault(reader: FrameReader) -> str:
+    """What the server did wrong."""
+    from curier.net.frames import TOO_LARGE, UNSUPPORTED_DATA
 
-    ``make`` makes the MQTT side's protocol once a client has opened the WebSocket. ``paths``: those that are
-    served, ``None``: every one. ``origins``: web pages that may connect, such as ``"https://example.org"``;
-    ``None``: every one. A program that is no browser sends no origin, and may connect in either case. A
-    client that has not opened the WebSocket after ``handshake_seconds`` is cut.
-    """
-
-    peer = "the client"
-
-    def __init__(
-        self,
-        make: Callable[[], asyncio.Protocol],
-        *,
-        paths: Sequence[str] | None = None,
-        origins: Sequence[str] | None = None,
-        max_frame_bytes: int = MAX_FRAME_BYTES,
-        handshake_seconds: float = HANDSHAKE_SECONDS,
-    ) -> None:
-        from websockets.server import ServerProtocol
-        from websockets.typing import Origin, Subprotocol
-
-        server = ServerProtocol(
-            origins=None if origins is None else [None, *map(Origin, origins)],
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            select_subprotocol=_select,
-            max_size=(None, max_frame_bytes),
-            logger=_SILENT,
+    if reader.error_code == TOO_LARGE:
+        most = reader.max_frame_bytes
+        return (
+            f"the server sent a WebSocket frame of more than {most} bytes; raise max_frame_bytes to take it"
         )
-        super().__init__(server, max_frame_bytes)
-        self._server: ServerProtocol = server
-        self._make = make
-        self._paths = paths
-        self._handshake_seconds = handshake_seconds
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        loop = asyncio.get_running_loop()
-        self._set_timer(loop.call_later(self._handshake_seconds, self.abort))
-
-    def _handshake(self, event: Request | Response) -> None:
-        from websockets.http11 import Request
-
-        assert isinstance(event, Request)
-        if self._server.eof_sent:  # it broke a rule, or closed, in the same breath
-            self.abort()
-            return
-        path = event.path.partition("?")[0]
-        if self._paths is not None and path not in self._paths:
-            response = self._server.reject(404, "There is no MQTT here.\n")
-        else:
-            response = self._server.accept(event)
-        self._server.send_response(response)
-        self._send(self._server.data_to_send())
-        if response.status_code != 101:
-            self._await_end()
-            return
-        self._set_timer(None)
-        self._start(self._make())
+    if reader.error_code == UNSUPPORTED_DATA:
+        return f"the server sent {reader.error}"  # a text frame
+    return f"the server broke a rule of WebSocket: {reader.error}"
 
 
-def _select(server: ServerProtocol, offered: Sequence[Any]) -> Any:
-    """Choose ``mqtt`` [MQTT-6.0.0-4]; a client that does not offer it is refused [MQTT-6.0.0-3]."""
-    from websockets.exceptions import NegotiationError
+def _reason(reader: FrameReader) -> ConnectionLost | None:
+    """Why the server closed, where it says so."""
+    from websockets.frames import Close
 
-    if SUBPROTOCOL not in offered:
-        raise NegotiationError(f"offer the subprotocol {SUBPROTOCOL}")
-    return SUBPROTOCOL
+    from curier.net.frames import NO_STATUS, NORMAL
+
+    if reader.close_code in (NORMAL, NO_STATUS):
+        return None
+    words = str(Close(reader.close_code, reader.close_reason))
+    return ConnectionLost(f"the server closed the WebSocket: {shown(words)}")
 
 
 def _refusal(error: Exception, path: str) -> str:
