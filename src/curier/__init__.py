@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         connect_sync,
     )
     from curier.codec.properties import Properties
+    from curier.listeners import Listener
     from curier.server import Broker
 
     COMPILED: bool
@@ -96,6 +97,7 @@ _LAZY = {
     **dict.fromkeys(("PublishResult", "Receipt"), "curier.client.outbox"),
     "ReceivedMessage": "curier.client.received",
     **dict.fromkeys(("Request", "Service"), "curier.client.requests"),
+    "Listener": "curier.listeners",
     "Session": "curier.client.session",
     **dict.fromkeys(
         ("Asked", "Authentication", "ClientSettings", "Offline", "OnRefused", "Reconnect"),
@@ -154,6 +156,7 @@ __all__ = [
     "Event",
     "EventReader",
     "HeldUp",
+    "Listener",
     "LocalProtocolError",
     "MalformedPacket",
     "Message",

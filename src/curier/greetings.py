@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 MQTT: Final = "MQTT"
+HTTP: Final = "HTTP"
 
 _PROXY_2: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _HTTP: Final = (
@@ -32,7 +33,7 @@ def greeting(first: bytes) -> str:
     if first.startswith(b"\x16\x03"):  # RFC 8446 section 5.1: a handshake, of version 1.0 in appearance
         return "TLS"
     if first.startswith(_HTTP):
-        return "HTTP"
+        return HTTP
     if first.startswith(b"\x10") and first.find(b"MQ", 2, 9) > 0:  # MQTT 5.0 section 3.1.2.1
         return MQTT
     return ""

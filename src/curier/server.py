@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import NoneType, TracebackType
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from curier.auth.base import (
     Action,
@@ -38,6 +38,8 @@ from curier.loglines import logger, printable, tell_left_out
 from curier.logs import DROPS_SECONDS, LogHook
 from curier.net import reactor
 from curier.net.clock import Clock
+from curier.net.doors import Door
+from curier.net.handshakes import Handshakes
 from curier.net.host import Process
 from curier.net.listening import Opened, open_listener
 from curier.net.passed import Passed
@@ -47,6 +49,9 @@ from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 from curier.store.base import Durability, Store, described
 from curier.types import Message, ReasonCode
+
+if TYPE_CHECKING:
+    from curier.net.certificates import Certificates
 
 log = logger("curier.server")
 
@@ -72,6 +77,15 @@ def _stored(directory: Path, durability: Durability, accept_loss: bool) -> Store
     return SqliteStore(directory, durability, accept_loss=accept_loss)
 
 
+def _certificates(listener: Listener) -> Certificates:
+    """The certificates of a listener, whose package others have no need of."""
+    try:
+        from curier.net.certificates import Certificates
+    except ImportError as error:
+        raise missing_package(error, str(listener.address)) from error
+    return Certificates(listener)
+
+
 class Broker:
     """An MQTT broker in the running event loop.
 
@@ -92,7 +106,7 @@ class Broker:
 
     def __init__(
         self,
-        listen: str | Sequence[str] = DEFAULT_LISTEN,
+        listen: str | Listener | Sequence[str | Listener] = DEFAULT_LISTEN,
         *,
         options: Options | None = None,
         authenticator: Authenticator | None = None,
@@ -119,10 +133,13 @@ class Broker:
             self._store = _stored(Path(data), cast(Durability, durability), accept_loss)
         self._listen = _listeners(listen)
         self._is_default = self._listen == _listeners(DEFAULT_LISTEN)
+        self._certificates = {
+            listener: _certificates(listener) for listener in self._listen if listener.address.is_secure
+        }
         if authenticator is None:
-            for address in self._listen:
-                if address.carrier != "fd":  # where that is, is not known yet
-                    _check_anonymous(address)
+            for listener in self._listen:
+                if listener.address.carrier != "fd":  # where that is, is not known yet
+                    _check_anonymous(listener.address)
         self.authenticator = authenticator
         self.authorizer = authorizer
         self.urls: list[str] = []
@@ -134,6 +151,7 @@ class Broker:
         self._log = LogHook()
         self._log_timer: asyncio.TimerHandle | None = None
         self._turn: Turn | None = None
+        self._handshakes: Handshakes | None = None
         self._reactor: reactor.Reactor | None = None
         self._transports: TransportServer | None = None
         self._opened: list[Opened] = []
@@ -184,13 +202,14 @@ class Broker:
         if self.authorizer is not None:
             self.authorizer.watch(core.permissions_changed)
         turn = self._turn = Turn(core, loop, clock, self._on_effect)
+        self._handshakes = Handshakes(turn)
         self._stopped = asyncio.Event()
         try:
             if self._store is not None:
                 await self._restore(self._store, turn)
             passed = Passed()
-            for address in self._listen:
-                await self._open(address, passed)
+            for listener in self._listen:
+                await self._open(listener, passed)
             for name in passed.left():
                 log.warning("descriptor %s was passed to this process, and is not listened on", name)
         except BaseException:
@@ -239,10 +258,11 @@ class Broker:
             log.info("restored %d sessions and %d retained messages in %.1f s", sessions, retained, seconds)
         await store.open()
 
-    async def _open(self, address: Listen, passed: Passed) -> None:
+    async def _open(self, listener: Listener, passed: Passed) -> None:
+        address = listener.address
         may_lack_ipv6 = self._is_default or address.host == "localhost"
         try:
-            found = await open_listener(Listener(str(address)), passed, may_lack_ipv6=may_lack_ipv6)
+            found = await open_listener(listener, passed, may_lack_ipv6=may_lack_ipv6)
         except OSError as error:
             kind = socket.gaierror if isinstance(error, socket.gaierror) else OSError
             raise kind(error.errno, f"cannot listen on {address}: {error.strerror}") from error
@@ -253,18 +273,22 @@ class Broker:
             url = str(opened.address)
             if url not in self.urls:
                 self.urls.append(url)
-            self._listen_on(opened.sock, url)
+            self._listen_on(opened.sock, self._door(url, listener))
 
-    def _listen_on(self, sock: socket.socket, url: str) -> None:
+    def _door(self, url: str, listener: Listener) -> Door:
+        return Door(url, self._certificates.get(listener))
+
+    def _listen_on(self, sock: socket.socket, door: Door) -> None:
         assert self._turn is not None
+        assert self._handshakes is not None
         if self._use_reactor:
             if self._reactor is None:
-                self._reactor = reactor.Reactor(self._turn)
-            self._reactor.listen(sock, url)
+                self._reactor = reactor.Reactor(self._turn, self._handshakes)
+            self._reactor.listen(sock, door)
         else:
             if self._transports is None:
-                self._transports = TransportServer(self._turn)
-            self._transports.listen(sock, url)
+                self._transports = TransportServer(self._turn, self._handshakes)
+            self._transports.listen(sock, door)
 
     def _stop_listening(self) -> None:
         for opened in self._opened:
@@ -348,6 +372,8 @@ class Broker:
             self._reactor.stop()
         if self._transports is not None:
             self._transports.stop()
+        if self._handshakes is not None:
+            self._handshakes.stop()
 
     def publish(self, message: Message) -> None:
         """Publish as the broker itself. Raises ``ValueError`` for a Topic Name that cannot be."""
@@ -457,17 +483,18 @@ def _expect(name: str, value: object, kind: type | tuple[type, ...], expected: s
     raise TypeError(f"{name}: expected {expected}; got {got}")
 
 
-def _listeners(listen: object) -> list[Listen]:
-    urls = [listen] if isinstance(listen, str | bytes) else listen
-    if not isinstance(urls, Iterable):
-        raise TypeError(f"listen: expected a URL, or several, such as {A_LISTENER!r}; got {urls!r:.100}")
-    found = [parse_listen(url) for url in urls]
+def _listeners(listen: object) -> list[Listener]:
+    given = [listen] if isinstance(listen, str | bytes | Listener) else listen
+    if not isinstance(given, Iterable):
+        raise TypeError(f"listen: expected a URL, or several, such as {A_LISTENER!r}; got {given!r:.100}")
+    found = [one if isinstance(one, Listener) else Listener(one) for one in given]
+    addresses = [listener.address for listener in found]
     if not found:
         raise ConfigError(f"a broker needs at least one address to listen on, such as {A_LISTENER}")
-    for number, address in enumerate(found):
-        if address.speech != "tcp":
+    for number, address in enumerate(addresses):
+        if address.speech not in ("tcp", "tls"):
             raise ConfigError(f"{address}: {address.speech} listeners are not in this release; use tcp://")
-        if (address.port or address.carrier != "tcp") and address in found[:number]:
+        if (address.port or address.carrier != "tcp") and address in addresses[:number]:
             raise ConfigError(f"{address} is to be listened on twice: leave one of them out")
     return found
 

@@ -40,6 +40,7 @@ from curier.codec.packets import (
     Will,
 )
 from curier.codec.properties import Properties
+from tests.net import doors
 
 ROOT = Path(__file__).parent.parent.parent
 ANYWHERE = "tcp://127.0.0.1:0"
@@ -78,7 +79,7 @@ class Peer:
         except OSError:
             sock.close()
             raise
-        reader, writer = await asyncio.open_connection(sock=sock)
+        reader, writer = await doors.current().open(sock)
         return cls(reader, writer, version)
 
     @classmethod
@@ -314,7 +315,7 @@ class ChildBroker:
 @contextlib.asynccontextmanager
 async def running(use_reactor: bool, **settings: Any) -> AsyncIterator[curier.Broker]:
     """A broker in this process, on a free port of loopback; ``settings`` are arguments of ``Broker``."""
-    settings.setdefault("listen", [ANYWHERE])
+    settings.setdefault("listen", [doors.current().listener()])
     async with curier.Broker(use_reactor=use_reactor, **settings) as broker:
         try:
             yield broker

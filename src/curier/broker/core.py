@@ -27,7 +27,7 @@ from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.options import Options
 from curier.broker.state import BrokerState, Host
 from curier.broker.sys_topics import SysPublisher
-from curier.codec.constants import SERVER_SHUTTING_DOWN
+from curier.codec.constants import PROTOCOL_ERROR, SERVER_SHUTTING_DOWN
 from curier.protocol.connection import CLOSED
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
@@ -95,6 +95,14 @@ class BrokerCore(BrokerState):
         except Exception as error:
             self.faults.note(f"ending the connection of {name_of(connection)}", error)
         connection.output.clear()
+        self._settle(now)
+
+    def cut(self, connection: BrokerConnection, why: str, now: float) -> None:
+        """The peer broke a rule below MQTT, or is refused there: nothing more can be told to it in MQTT."""
+        try:
+            connection.end(PROTOCOL_ERROR, why, now)
+        except Exception as error:
+            self.faults.note(f"ending the connection of {name_of(connection)}", error)
         self._settle(now)
 
     def give_up(self, connection: BrokerConnection, where: str, error: Exception, now: float) -> None:

@@ -30,6 +30,9 @@ class Layer:
         """Bytes can be sent. Until then, ``send`` is not called."""
         self.is_ended: bool = False
         """The peer has closed this layer in order: nothing more comes out of ``receive``."""
+        self.has_more: bool = False
+        """``receive(b"")`` has something to give, or to raise, though nothing new has come: the owner calls
+        it as soon as what came before is worked on. A layer that keeps an error for later sets this."""
 
     def receive(self, data: bytes) -> bytes:
         """Bytes from below; returns those for above, which may be none. ``data`` may be cut anywhere, and

@@ -17,16 +17,22 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
+from curier.net import passage
 from curier.net.accepting import ACCEPT_AGAIN_SECONDS, Acceptor, Client
+from curier.net.doors import Door
+from curier.net.handshakes import Handshakes
+from curier.net.layers import Layers
 from curier.net.selector import MOST_EVENTS, Selector, Sockets
 from curier.net.turn import Turn
-from curier.net.wire import CHUNK_BYTES, LINGER_SECONDS, TURN_BYTES, Wire
+from curier.net.wire import CHUNK_BYTES, GOING_AWAY, LINGER_SECONDS, NORMAL_CLOSURE, TURN_BYTES, Wire
 
 IS_AVAILABLE: Final = hasattr(select, "epoll")
 
 # Under names of this module that never change, which costs no look into any module.
 _read: Final = os.read
 _write: Final = os.write
+
+PUSHED_BYTES: Final = 1024 * 1024  # encrypted for one client before others have their turn
 
 EPOLLIN: Final = 1
 EPOLLOUT: Final = 4
@@ -41,8 +47,8 @@ NO_EVENTS: Final[list[tuple[int, int]]] = []
 class SocketWire(Wire):
     """One client's socket in the reactor's epoll set."""
 
-    def __init__(self, reactor: Reactor, fd: int, address: str, listener: str) -> None:
-        super().__init__(reactor.turn.attach(address, listener))
+    def __init__(self, reactor: Reactor, fd: int, address: str, listener: str, layers: Layers | None) -> None:
+        super().__init__(reactor.turn.attach(address, listener), layers)
         self.reactor: Reactor = reactor
         self.fd: int = fd  # -1 once it is closed
         self.read_size: int = FIRST_READ
@@ -50,6 +56,7 @@ class SocketWire(Wire):
         self.unsent_bytes: int = 0
         self.is_closing: bool = False  # the core is done with it; last bytes are on their way
         self.is_ended: bool = False  # our direction is shut down, the peer may still read
+        self.is_held: bool = False  # not read from while a step of its handshake is taken
 
     def read(self) -> bytes:
         """What has come, or b"" for nothing; a socket at its end is dropped.
@@ -65,7 +72,9 @@ class SocketWire(Wire):
             self.reactor.drop(self)
             return b""
         if not data:
-            if self.is_closing or self.reactor.turn.ended(self):
+            if self.layers is not None and self.layers.is_busy:
+                self.hold()  # what has come before is not worked on yet
+            elif self.is_closing or self.reactor.turn.ended(self):
                 self.reactor.drop(self)
         elif len(data) == size:
             if size < CHUNK_BYTES:
@@ -75,6 +84,14 @@ class SocketWire(Wire):
         return data
 
     def write(self, data: bytes) -> int:
+        layers = self.layers
+        if layers is not None:
+            layers.send(data)
+            return self.push(len(data))
+        return self._put(data)
+
+    def _put(self, data: bytes) -> int:
+        """Bytes for the socket itself; returns how many of them now wait, all earlier ones included."""
         if not self.unsent:
             try:
                 sent = _write(self.fd, data)
@@ -91,6 +108,22 @@ class SocketWire(Wire):
             self.unsent.append(memoryview(data))
             self.unsent_bytes += len(data)
         return self.unsent_bytes
+
+    def push(self, added: int) -> int:
+        layers = self.layers
+        assert layers is not None
+        pushed = 0
+        while not self.unsent and (pushed < PUSHED_BYTES or not layers.waiting):
+            data = layers.take()
+            if not data:
+                break
+            pushed += len(data)
+            self._put(data)
+        if layers.waiting and not self.unsent:
+            self._listen()  # so that others have their turn, too
+        unsent = self.unsent_bytes + layers.waiting
+        most = self.connection.written_unsent + added
+        return unsent if unsent < most else most
 
     def flush(self, now: float) -> None:
         """The socket takes bytes again."""
@@ -112,6 +145,14 @@ class SocketWire(Wire):
             done += 1
         del unsent[:done]
         self.unsent_bytes -= total
+        if self.layers is not None:
+            before = self.connection.written_unsent
+            left = self.push(0)
+            total = before - left
+            if unsent or self.layers.waiting:
+                if not self.is_closing:
+                    self.reactor.turn.report(self, total, left, now)
+                return
         if not unsent:
             self._listen()
             if self.is_closing:
@@ -123,20 +164,46 @@ class SocketWire(Wire):
     def set_reading(self, wanted: bool) -> None:
         self.is_reading = wanted
         self._listen()
+        if wanted and self.has_ended and self.layers is not None and self.layers.is_ended:
+            self.ended()
 
     def _listen(self) -> None:
         """Tell epoll what we want to hear of."""
         events = 0
-        if self.is_reading or self.is_closing:
+        if (self.is_reading and not self.is_held) or self.is_closing:
             events |= EPOLLIN
-        if self.unsent:
+        if self.unsent or (self.layers is not None and self.layers.waiting):
             events |= EPOLLOUT
         if self.fd >= 0:
             self.reactor.epoll.modify(self.fd, events)
 
+    def worked(self) -> None:
+        layers = self.layers
+        assert layers is not None
+        layers.worked()
+        if self.fd < 0 or self.is_closing:
+            return
+        if self.is_held:
+            self.is_held = False
+            self._listen()
+        turn = self.reactor.turn
+        passage.receive(turn, self.reactor.handshakes, self, layers, b"", turn.clock.now())
+
+    def hold(self) -> None:
+        self.is_held = True
+        self._listen()
+
+    def ended(self) -> None:
+        if not self.is_closing and self.reactor.turn.ended(self):
+            self.reactor.end_later(self)
+
     def close(self) -> None:
         self.is_closing = True
-        if self.unsent:
+        layers = self.layers
+        if layers is not None and self.fd >= 0:
+            layers.close(NORMAL_CLOSURE if self.connection.has_left else GOING_AWAY)
+            self.push(0)
+        if self.unsent or (layers is not None and layers.waiting):
             self._listen()
         else:
             self._end()
@@ -148,7 +215,7 @@ class SocketWire(Wire):
 
         To close both would cost a peer that goes on sending what it has not read yet.
         """
-        if self.connection.has_left:
+        if self.connection.has_left and self.layers is None:
             self.reactor.drop(self)
         elif not self.is_ended and self.fd >= 0:
             self.is_ended = True
@@ -167,11 +234,13 @@ class SocketWire(Wire):
 class Reactor(Sockets):
     """The epoll set: listeners and clients."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, handshakes: Handshakes) -> None:
         self.turn: Turn = turn
+        self.handshakes: Handshakes = handshakes
         self.loop: asyncio.AbstractEventLoop = turn.loop
         self.wires: dict[int, SocketWire] = {}  # by file descriptor
-        self.listeners: dict[int, tuple[socket.socket, str]] = {}
+        self.listeners: dict[int, tuple[socket.socket, Door]] = {}
+        self.endings: list[SocketWire] = []  # whose peers have closed a layer in order
         self.acceptor: Acceptor = Acceptor()
         # When closing wires have had the time to read their last packet, with descriptor and connection.
         self.cuts: deque[tuple[float, int, int]] = deque()
@@ -186,10 +255,10 @@ class Reactor(Sockets):
             self.epoll = select.epoll()
             self.loop.add_reader(self.epoll.fileno(), self._ready)
 
-    def listen(self, sock: socket.socket, name: str) -> None:
-        """Accept clients from a listening socket; ``name`` is its URL."""
+    def listen(self, sock: socket.socket, door: Door) -> None:
+        """Accept clients from a listening socket."""
         sock.setblocking(False)
-        self.listeners[sock.fileno()] = (sock, name)
+        self.listeners[sock.fileno()] = (sock, door)
         self.epoll.register(sock.fileno(), EPOLLIN)
 
     def stop_listening(self) -> None:
@@ -240,7 +309,10 @@ class Reactor(Sockets):
                     data = wire.read()
                     if data and not wire.is_closing:
                         read += len(data)
-                        turn.receive(wire, data, now)
+                        if wire.layers is None:
+                            turn.receive(wire, data, now)
+                        else:
+                            passage.receive(turn, self.handshakes, wire, wire.layers, data, now)
             except Exception as error:
                 turn.give_up(wire.connection, "serving a socket", error)
                 if wire.is_closing:
@@ -256,7 +328,7 @@ class Reactor(Sockets):
         return self.turn.is_postponing()
 
     def _accept(self, fd: int) -> None:
-        listener, name = self.listeners[fd]
+        listener, door = self.listeners[fd]
         core = self.turn.core
         clients, may_go_on = self.acceptor.accept(listener)
         if not may_go_on:
@@ -267,16 +339,16 @@ class Reactor(Sockets):
                 os.close(client[0])  # most of them have said nothing yet; those that do are told "busy"
                 continue
             try:
-                self._take(client, name)
+                self._take(client, door)
             except Exception as error:
                 self.wires.pop(client[0], None)
                 os.close(client[0])
                 core.faults.note(f"a connection of {client[1]}, which is closed", error)
 
-    def _take(self, client: Client, name: str) -> None:
+    def _take(self, client: Client, door: Door) -> None:
         fd, address, who = client
         os.set_blocking(fd, False)
-        wire = SocketWire(self, fd, address, name)
+        wire = SocketWire(self, fd, address, door.name, door.open())
         wire.connection.local_peer = who
         self.wires[fd] = wire
         self.turn.add(wire)
@@ -302,6 +374,21 @@ class Reactor(Sockets):
                 self.drop(wire)
         if self.cuts:
             self.cutter = self.loop.call_at(self.cuts[0][0], self._cut)
+
+    def end_later(self, wire: SocketWire) -> None:
+        """Close ``wire``, whose peer has closed a layer in order, behind what it is owed."""
+        if not self.endings:
+            self.loop.call_soon(self._end_wires)
+        self.endings.append(wire)
+
+    def _end_wires(self) -> None:
+        self.turn.finish(self.turn.clock.now())
+        endings = self.endings
+        self.endings = []
+        for wire in endings:
+            if wire.fd >= 0 and not wire.is_closing:
+                self.turn.lost(wire)
+                wire.close()
 
     def drop(self, wire: SocketWire) -> None:
         """Close a socket for good."""

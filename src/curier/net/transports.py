@@ -7,9 +7,12 @@ import socket
 from functools import partial
 from typing import Final, cast
 
+from curier.net import passage
 from curier.net.accepting import ACCEPT_AGAIN_SECONDS, Acceptor, LocalPeer
+from curier.net.doors import Door
+from curier.net.handshakes import Handshakes
 from curier.net.turn import Turn
-from curier.net.wire import LINGER_SECONDS, Wire
+from curier.net.wire import GOING_AWAY, LINGER_SECONDS, NORMAL_CLOSURE, Wire
 
 PROGRESS_SECONDS: Final = 1.0
 """A transport says when it has sent all, not that it has sent something; so it is asked that often."""
@@ -20,12 +23,14 @@ class TransportWire(Wire, asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, server: TransportServer, address: str, who: LocalPeer | None, listener: str) -> None:
-        super().__init__(server.turn.attach(address, listener))
+    def __init__(self, server: TransportServer, address: str, who: LocalPeer | None, door: Door) -> None:
+        super().__init__(server.turn.attach(address, door.name), door.open())
         self.connection.local_peer = who
         self.server = server
         self.turn = server.turn
         self.is_closing = False
+        self.is_held = False  # not read from while a step of its handshake is taken
+        self.has_eof = False  # meanwhile
         self.timer: asyncio.TimerHandle | None = None  # asks for progress; once closing: cuts
 
     # ---- asyncio's side ----
@@ -37,17 +42,25 @@ class TransportWire(Wire, asyncio.Protocol):
         self.turn.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if not self.is_closing:
-            self.turn.receive(self, data, self.turn.clock.now())
-            self.turn.schedule()
+        if self.is_closing:
+            return
+        now = self.turn.clock.now()
+        if self.layers is None:
+            self.turn.receive(self, data, now)
+        else:
+            passage.receive(self.turn, self.server.handshakes, self, self.layers, data, now)
+        self.turn.schedule()
 
     def resume_writing(self) -> None:
-        if self.is_closing:
-            self._end()
-        else:
+        if not self.is_closing:
             self._report()
+        elif not self._unsent():
+            self._end()
 
     def eof_received(self) -> bool:
+        if self.layers is not None and self.layers.is_busy:
+            self.has_eof = True  # what has come before is not worked on yet
+            return True
         return not self.is_closing and not self.turn.ended(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -58,7 +71,7 @@ class TransportWire(Wire, asyncio.Protocol):
 
     def _report(self) -> None:
         """Tell how much has been sent since the last time."""
-        unsent = self.transport.get_write_buffer_size()
+        unsent = self._unsent()
         self._set_timer(self.turn.loop.call_later(PROGRESS_SECONDS, self._report) if unsent else None)
         self.turn.report(self, self.connection.written_unsent - unsent, unsent, self.turn.clock.now())
         self.turn.schedule()
@@ -71,11 +84,60 @@ class TransportWire(Wire, asyncio.Protocol):
     # ---- the turn's side ----
 
     def write(self, data: bytes) -> int:
-        self.transport.write(data)
-        unsent = self.transport.get_write_buffer_size()
+        if self.layers is None:
+            self.transport.write(data)
+            unsent = self.transport.get_write_buffer_size()
+        else:
+            self.layers.send(data)
+            unsent = self.push(len(data))
         if unsent and self.timer is None:
             self.timer = self.turn.loop.call_later(PROGRESS_SECONDS, self._report)
         return unsent
+
+    def push(self, added: int) -> int:
+        layers = self.layers
+        assert layers is not None
+        transport = self.transport
+        while not transport.get_write_buffer_size() and not transport.is_closing():
+            data = layers.take()
+            if not data:
+                break
+            transport.write(data)
+        unsent = transport.get_write_buffer_size() + layers.waiting
+        return min(unsent, self.connection.written_unsent + added)
+
+    def _unsent(self) -> int:
+        return self.transport.get_write_buffer_size() if self.layers is None else self.push(0)
+
+    def worked(self) -> None:
+        layers = self.layers
+        assert layers is not None
+        layers.worked()
+        if self.is_closing:
+            return
+        passage.receive(self.turn, self.server.handshakes, self, layers, b"", self.turn.clock.now())
+        if layers.is_busy:
+            return
+        if self.is_held:
+            self.is_held = False
+            self.set_reading(self.is_reading)
+        if self.has_eof:
+            self.ended()
+
+    def hold(self) -> None:
+        self.is_held = True
+        self.transport.pause_reading()
+
+    def ended(self) -> None:
+        if not self.is_closing and self.turn.ended(self):
+            self.turn.schedule()
+            self.turn.loop.call_soon(self._end_layers)
+
+    def _end_layers(self) -> None:
+        """The peer has closed one of them in order, and is sent what it is owed."""
+        if not self.is_closing:
+            self.turn.lost(self)
+            self.close()
 
     def set_reading(self, wanted: bool) -> None:
         self.is_reading = wanted
@@ -83,21 +145,26 @@ class TransportWire(Wire, asyncio.Protocol):
             return
         if wanted and self.has_ended:  # there is nothing to be read; close behind what this turn writes
             self.turn.schedule()
-            self.turn.loop.call_soon(self.transport.close)
-        elif wanted:
+            end = self.transport.close if self.layers is None else self._end_layers
+            self.turn.loop.call_soon(end)
+        elif wanted and not self.is_held:
             self.transport.resume_reading()
         else:
             self.transport.pause_reading()
 
     def close(self) -> None:
         self.is_closing = True
+        self.is_held = False
+        if self.layers is not None:
+            self.layers.close(NORMAL_CLOSURE if self.connection.has_left else GOING_AWAY)
+            self.push(0)
         if not self.is_reading:
             self.set_reading(True)
         if not self.transport.can_write_eof():
             self.transport.close()
             return
         self._set_timer(self.turn.loop.call_later(LINGER_SECONDS, self.transport.abort))
-        if not self.transport.get_write_buffer_size():
+        if not self.transport.get_write_buffer_size() and (self.layers is None or not self.layers.waiting):
             self._end()
 
     def _end(self) -> None:
@@ -111,23 +178,24 @@ class TransportWire(Wire, asyncio.Protocol):
 class TransportServer:
     """Listening sockets, and the clients that came by them."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, handshakes: Handshakes) -> None:
         self.turn = turn
-        self.listeners: dict[socket.socket, str] = {}
+        self.handshakes = handshakes
+        self.listeners: dict[socket.socket, Door] = {}
         self.wires: set[TransportWire] = set()  # those whose last bytes are on their way included
         self._acceptor = Acceptor()
         self._arriving: set[asyncio.Task[tuple[asyncio.Transport, TransportWire]]] = set()
 
-    def listen(self, sock: socket.socket, name: str) -> None:
-        """Accept clients from a listening socket; ``name`` is its URL."""
+    def listen(self, sock: socket.socket, door: Door) -> None:
+        """Accept clients from a listening socket."""
         sock.setblocking(False)
-        self.listeners[sock] = name
+        self.listeners[sock] = door
         self.turn.loop.add_reader(sock, self._accept, sock)
 
     def _accept(self, sock: socket.socket) -> None:
         core = self.turn.core
         loop = self.turn.loop
-        name = self.listeners[sock]
+        door = self.listeners[sock]
         clients, may_go_on = self._acceptor.accept(sock)
         if not may_go_on:
             loop.remove_reader(sock)
@@ -138,7 +206,7 @@ class TransportServer:
             if len(core.connections) > 2 * core.options.max_connections:
                 client.close()  # most of them have said nothing yet; those that do are told "busy"
                 continue
-            make = partial(TransportWire, self, address, who, name)
+            make = partial(TransportWire, self, address, who, door)
             task = loop.create_task(loop.connect_accepted_socket(make, client))
             self._arriving.add(task)
             task.add_done_callback(partial(self._arrived, client))

@@ -100,6 +100,18 @@ class Turn:
         self.core.give_up(connection, where, error, self.clock.now())
         self.schedule()
 
+    def refuse(self, wire: Wire, why: str, now: float) -> None:
+        """The peer broke a rule of what lies below MQTT, or is refused there: the connection ends."""
+        connection = wire.connection
+        if connection.is_closed():
+            return
+        if connection.server_session is None:  # of the others, the log tells as of all that end
+            log.warning(
+                "%s at %s: %s", connection.address, connection.listener, printable(why, MOST_OF_FAULT)
+            )
+        self.core.cut(connection, why, now)
+        self.schedule()
+
     def _tell_faults(self) -> None:
         """Log the errors that the core has caught."""
         faults = self.core.faults

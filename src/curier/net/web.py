@@ -52,6 +52,7 @@ class WebSocket(Layer):
             self._error = LayerError(f"a rule of WebSocket was broken: {reader.error}")
             if not mqtt:
                 raise self._error
+            self.has_more = True
         elif reader.close_code and not self.is_ended:
             # "the endpoint typically echos the status code it received"
             self._end(reader.close_code, "")

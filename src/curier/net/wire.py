@@ -7,6 +7,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from curier.broker.model import BrokerConnection
+from curier.net.layers import Layers
 
 LINGER_SECONDS: Final = 2.0
 """How long a closed connection may take to read the last packet before it is cut.
@@ -19,19 +20,44 @@ CHUNK_BYTES: Final = 256 * 1024  # read from one socket at once
 TURN_BYTES: Final = 4 * 1024 * 1024  # read from all sockets before output is written
 BACKLOG: Final = 4096  # clients that may wait to be accepted
 
+# Close codes of WebSocket, RFC 6455 section 7.4.1: the client has said DISCONNECT; the broker ends it.
+NORMAL_CLOSURE: Final = 1000
+GOING_AWAY: Final = 1001
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Wire:
     """The network's end of one ``BrokerConnection``."""
 
-    def __init__(self, connection: BrokerConnection) -> None:
+    def __init__(self, connection: BrokerConnection, layers: Layers | None = None) -> None:
         self.connection: BrokerConnection = connection
+        self.layers: Layers | None = layers  # None: MQTT is what the socket carries
         self.is_reading: bool = True
         self.has_ended: bool = False  # the client's direction, before its last bytes could be worked on
 
     def write(self, data: bytes) -> int:
         """Take ``data`` for sending; returns how many bytes now wait unsent, all earlier ones included."""
         raise TypeError("a Wire writes")
+
+    def push(self, added: int) -> int:
+        """Send what the layers have, as far as the network takes it; returns as ``write`` does.
+
+        ``added`` bytes of it are new. What the layers add to them is not counted while it waits: what is
+        counted then never goes down by more than was taken.
+        """
+        raise TypeError("a Wire with layers pushes")
+
+    def worked(self) -> None:
+        """A step of the handshake is taken: go on."""
+        raise TypeError("a Wire with layers works")
+
+    def hold(self) -> None:
+        """Read no more until it is."""
+        raise TypeError("a Wire with layers holds")
+
+    def ended(self) -> None:
+        """The peer has closed a layer in order: close, behind what this turn writes."""
+        raise TypeError("a Wire with layers is ended")
 
     def set_reading(self, wanted: bool) -> None:
         """Start or stop reading: a client that sends too fast waits, the broker's memory does not grow."""

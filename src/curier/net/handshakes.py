@@ -1,0 +1,121 @@
+"""Handshakes of TLS, in a few threads: each costs a third of a millisecond, in which nobody else is served.
+
+OpenSSL works without the interpreter's lock. Who waits is served in turns by where it comes from, so that a
+thousand strangers from one place stand in each other's way, and not in that of one client elsewhere. The line
+is bounded: where it is full, the place with the most gives up its newest. How long a client may take is
+the core's matter (``connect_timeout``, from accept to CONNECT).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from queue import SimpleQueue
+from typing import Final
+
+from curier.net.turn import Turn
+from curier.net.wire import Wire
+from curier.places import place_of
+
+MOST_WAITING: Final = 4096
+MOST_THREADS: Final = 4
+HANDED_TO_EACH: Final = 4
+"""Handshakes that are with a thread, or next there; the others wait in the line, where it is fair."""
+
+
+class Handshakes:
+    """Takes steps of handshakes of one broker's connections; ``threads`` of them at once.
+
+    A wire is told with ``worked``, in the loop's thread, that its step is taken.
+    """
+
+    def __init__(self, turn: Turn, threads: int = 0) -> None:
+        self.waiting = 0
+        self._turn = turn
+        self._most_threads = threads or min(MOST_THREADS, os.cpu_count() or 1)
+        self._threads: list[threading.Thread] = []
+        self._line: dict[str, deque[Wire]] = {}  # by place; the first is next
+        self._handed = 0
+        self._jobs: SimpleQueue[Wire | None] = SimpleQueue()
+        self._done: deque[Wire] = deque()
+        self._is_told = False  # the loop knows that something is done
+
+    def take(self, wire: Wire) -> None:
+        """Take the next step of the handshake of ``wire``, when its turn comes."""
+        assert wire.layers is not None
+        wire.layers.taken()
+        if self._handed < HANDED_TO_EACH * self._most_threads:
+            self._hand(wire)
+            return
+        place = place_of(wire.connection.address)
+        if self.waiting >= MOST_WAITING:
+            most = max(self._line, key=lambda other: len(self._line[other]))
+            if len(self._line[most]) <= len(self._line.get(place, ())) + 1:
+                self._refuse(wire)
+                return
+            self._refuse(self._line[most].pop())
+            self.waiting -= 1
+        self._line.setdefault(place, deque()).append(wire)
+        self.waiting += 1
+
+    def _refuse(self, wire: Wire) -> None:
+        self._turn.refuse(wire, "too many TLS handshakes wait; try again later", self._turn.clock.now())
+
+    def _hand(self, wire: Wire) -> None:
+        """Give it to the threads."""
+        self._handed += 1
+        self._jobs.put(wire)
+        if len(self._threads) < min(self._handed, self._most_threads):
+            thread = threading.Thread(target=self._work, name="curier-handshakes", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self) -> None:
+        """What each thread does."""
+        while (wire := self._jobs.get()) is not None:
+            assert wire.layers is not None
+            wire.layers.work()
+            self._done.append(wire)
+            if not self._is_told:
+                self._is_told = True
+                try:
+                    self._turn.loop.call_soon_threadsafe(self._deliver)
+                except RuntimeError:
+                    return  # the loop is closed
+
+    def _deliver(self) -> None:
+        """Tell the wires whose step is taken, and have the next ones taken."""
+        turn = self._turn
+        self._is_told = False
+        while self._done:
+            wire = self._done.popleft()
+            self._handed -= 1
+            try:
+                wire.worked()
+            except Exception as error:
+                turn.give_up(wire.connection, "a TLS handshake", error)
+        while self.waiting and self._handed < HANDED_TO_EACH * self._most_threads:
+            self._next()
+        turn.finish(turn.clock.now())
+
+    def _next(self) -> None:
+        """Whoever's turn it is in the line."""
+        place = next(iter(self._line))
+        wires = self._line.pop(place)
+        wire = wires.popleft()
+        self.waiting -= 1
+        if wires:
+            self._line[place] = wires  # behind the others
+        if not wire.connection.is_closed():
+            self._hand(wire)
+
+    def stop(self) -> None:
+        """No more."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+        self._line.clear()
+        self.waiting = 0

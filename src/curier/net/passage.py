@@ -1,0 +1,42 @@
+"""What comes in by a wire with layers, on its way to the turn."""
+
+from __future__ import annotations
+
+from curier.net.handshakes import Handshakes
+from curier.net.layer import LayerError
+from curier.net.layers import Layers
+from curier.net.turn import Turn
+from curier.net.wire import Wire
+
+
+def receive(turn: Turn, handshakes: Handshakes, wire: Wire, layers: Layers, data: bytes, now: float) -> None:
+    """Bytes came, or none: a step of a handshake is done. The caller sees to it that ``Turn.finish`` or
+    ``schedule`` follows.
+    """
+    while True:
+        waited = layers.waiting
+        why = ""
+        plain = b""
+        try:
+            plain = layers.receive(data)
+        except LayerError as error:
+            why = str(error)
+        said = layers.waiting - waited
+        if said > 0:  # handshakes, pongs, alerts
+            before = wire.connection.written_unsent
+            unsent = wire.push(said)
+            turn.report(wire, before + said - unsent, unsent, now)
+        if plain:
+            turn.receive(wire, plain, now)
+        if why:
+            turn.refuse(wire, why, now)
+            return
+        if not layers.has_more:
+            break
+        data = b""
+    if layers.is_ended:
+        wire.ended()
+    elif layers.needs_work:
+        handshakes.take(wire)
+    elif layers.is_full:
+        wire.hold()

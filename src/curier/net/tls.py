@@ -1,0 +1,224 @@
+"""TLS, the server's side, on ``ssl.SSLObject`` between two memory BIOs.
+
+What is ready is decrypted in one go, and everything a turn sends to a client is one record, or as few as can
+be. OpenSSL keeps the largest buffer that a BIO ever had; so both are filled with a record's worth at a time.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, final
+
+from curier.net.layer import Layer, LayerError
+from curier.net.tls_words import answer_in_plain, why_failed, why_not_tls
+
+RECORD_BYTES: Final = 16384
+"""The most that a record carries (RFC 8446 section 5.1)."""
+
+HANDSHAKE: Final = 0x16
+"""The first byte of a ClientHello (RFC 8446 section 5.1: ContentType handshake)."""
+
+
+def never_refused(connection: ssl.SSLObject) -> str:
+    """Whoever has finished the handshake is welcome."""
+    return ""
+
+
+@final
+class Tls(Layer):
+    """The server's side of one TLS connection, with a ``context`` of the moment.
+
+    ``refusal`` tells why one whose handshake is done may not go on, ``explain`` what an error of it means;
+    each returns "" where it has nothing to say.
+
+    A handshake is costly. So its steps are not taken by ``receive``: where ``needs_work`` is set, the owner
+    calls ``work``, in any thread, and nothing else meanwhile but ``receive``, which then only keeps what it
+    is given; then ``worked``, and ``receive`` again, with b"".
+    """
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        refusal: Callable[[ssl.SSLObject], str] = never_refused,
+        explain: Callable[[ssl.SSLError], str] = why_failed,
+    ) -> None:
+        super().__init__()
+        self.needs_work: bool = False
+        self.is_taken: bool = False  # somebody is about to do it
+        self.kept_bytes: int = 0  # that came while there was work to do
+        self.asks_certificate: bool = context.verify_mode != ssl.CERT_NONE
+        self._refusal = refusal
+        self._explain = explain
+        self._context: ssl.SSLContext | None = context  # until the first bytes come
+        self._kept: list[bytes] = []
+        self._error: LayerError | None = None
+        self._is_shaken: bool = False  # the handshake is over; set by whoever works
+        self._is_cut: bool = True  # OpenSSL may have a part of a record
+        self._is_closed: bool = False
+        self._plain_answer: bytes = b""
+        self._object: ssl.SSLObject | None = None
+        self._incoming: ssl.MemoryBIO
+        self._outgoing: ssl.MemoryBIO
+        self._read: Callable[[int], bytes]
+        self._write: Callable[[Any], int]
+
+    def _begin(self, first: bytes, context: ssl.SSLContext) -> None:
+        """The first bytes, which may be something else than TLS. What costs memory is made here."""
+        if first[0] != HANDSHAKE:
+            self._plain_answer = answer_in_plain(first)
+            raise LayerError(why_not_tls(first))
+        self._context = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        made = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._object = made
+        # What ``SSLObject`` calls itself, one Python frame further down.
+        inner: Any = getattr(made, "_sslobj", made)
+        self._read = inner.read
+        self._write = inner.write
+
+    # ---- the handshake ----
+
+    def work(self) -> None:
+        """Take the next step of the handshake."""
+        assert self._object is not None
+        try:
+            self._object.do_handshake()
+            why = self._refusal(self._object)
+        except ssl.SSLWantReadError:
+            return
+        except Exception as error:
+            why = self._explain(error) if isinstance(error, ssl.SSLError) else ""
+            self._error = LayerError(why or why_failed(error))
+            return
+        if why:
+            self._error = LayerError(why)
+        self._is_shaken = True
+
+    def worked(self) -> None:
+        """The work is done."""
+        self.needs_work = False
+        self.is_taken = False
+
+    def _shake(self, data: bytes) -> bytes:
+        """Bytes of the handshake, or behind it."""
+        if data and self.needs_work:
+            self._kept.append(data)
+            self.kept_bytes += len(data)
+            return b""
+        if self.needs_work:
+            return b""
+        if self._is_shaken:
+            self._end_handshake()
+        if self._kept:
+            data = b"".join([*self._kept, data])
+            self._kept.clear()
+            self.kept_bytes = 0
+        if self.is_open:
+            return self._decrypt(data)
+        if data:
+            if self._context is not None:
+                self._begin(data, self._context)
+            self._incoming.write(data)
+            self.needs_work = True
+        return b""
+
+    def _end_handshake(self) -> None:
+        self.is_open = True
+
+    # ---- bytes ----
+
+    def receive(self, data: bytes) -> bytes:
+        if self.is_open and self._error is None:
+            return self._decrypt(data)
+        if self._error is not None and not self.needs_work:
+            self.has_more = False
+            raise self._error
+        return self._shake(data)
+
+    def _decrypt(self, data: bytes) -> bytes:
+        """All that whole records carry (an unfinished one is kept by OpenSSL)."""
+        incoming = self._incoming
+        size = len(data)
+        if self.is_ended:
+            return b""
+        if size <= RECORD_BYTES:
+            if size:
+                incoming.write(data)
+            at = size
+        else:
+            at = RECORD_BYTES
+            incoming.write(memoryview(data)[:at])
+        found: list[bytes] = []
+        while True:
+            waiting = incoming.pending
+            if not waiting:
+                if at >= size:
+                    break
+                incoming.write(memoryview(data)[at : at + RECORD_BYTES])
+                at += RECORD_BYTES
+                continue
+            # A record carries less than its length; but part of it may be with OpenSSL already.
+            most = RECORD_BYTES if self._is_cut or waiting > RECORD_BYTES else waiting
+            self._is_cut = False
+            try:
+                piece = self._read(most)
+            except ssl.SSLWantReadError:
+                self._is_cut = True
+                continue
+            except ssl.SSLZeroReturnError:
+                piece = b""
+            except OSError as error:
+                self._error = LayerError(why_failed(error))
+                if not found:
+                    raise self._error from None
+                self.has_more = True
+                break
+            if not piece:  # close_notify (RFC 8446 section 6.1)
+                self.is_ended = True
+                break
+            found.append(piece)
+        if len(found) == 1:
+            return found[0]
+        return b"".join(found)
+
+    def send(self, data: bytes) -> list[bytes]:
+        size = len(data)
+        records: list[bytes] = []
+        if self._error is not None:
+            return records
+        try:
+            if size <= RECORD_BYTES:
+                self._write(data)
+                return [self._outgoing.read()]
+            view = memoryview(data)
+            at = 0
+            while at < size:
+                written: int = self._write(view[at : at + RECORD_BYTES])
+                at += written
+                records.append(self._outgoing.read())
+        except OSError as error:  # the connection is broken, which ``receive`` tells
+            self._error = LayerError(why_failed(error))
+        return records
+
+    def answers(self) -> bytes:
+        if self._object is None:
+            answer = self._plain_answer
+            self._plain_answer = b""
+            return answer
+        if self.needs_work or not self._outgoing.pending:
+            return b""
+        return self._outgoing.read()
+
+    def close(self, code: int) -> bytes:
+        """close_notify, once; the peer's own is not waited for."""
+        made = self._object
+        if made is None or not self.is_open or self._is_closed or self._error is not None:
+            return b""
+        self._is_closed = True
+        try:
+            made.unwrap()
+        except OSError:
+            pass  # the peer has not closed, or has sent what is not read any more
+        return self._outgoing.read()

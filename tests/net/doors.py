@@ -1,0 +1,116 @@
+"""Every kind of listener, as tests meet it: suites that take ``use_reactor`` and say ``DOORS = True`` run
+over all of them.
+
+A door has the listener of the broker, and opens the client's end of a connection; ``Peer`` and ``running``
+use the one that is ``current``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from socket import socket
+from typing import Final
+
+import trustme
+
+import curier
+from curier.listeners import Listener
+
+
+class Door:
+    """Plain TCP."""
+
+    name = "tcp"
+
+    def listener(self) -> Listener:
+        """A new one, on a free port of loopback."""
+        return Listener("tcp://127.0.0.1:0")
+
+    async def open(self, sock: socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The client's end, on a socket that is connected."""
+        return await asyncio.open_connection(sock=sock)
+
+
+class Authority:
+    """A certificate authority, with its files in a directory of its own, which lasts as long as it does."""
+
+    def __init__(self) -> None:
+        self.ca = trustme.CA()
+        self._folder = tempfile.TemporaryDirectory()
+        self._count = 0
+        self.file = self._write(self.ca.cert_pem.bytes())
+
+    def _write(self, data: bytes) -> Path:
+        self._count += 1
+        path = Path(self._folder.name, f"{self._count}.pem")
+        path.write_bytes(data)
+        return path
+
+    def issue(self, *names: str, common_name: str | None = None) -> tuple[Path, Path]:
+        """Files with a certificate for these names, its chain, and its key."""
+        made = self.ca.issue_cert(*names, common_name=common_name)
+        chain = b"".join(pem.bytes() for pem in made.cert_chain_pems)
+        return self._write(chain), self._write(made.private_key_pem.bytes())
+
+    def client_context(self) -> ssl.SSLContext:
+        """Trusts this authority, and none else."""
+        return ssl.create_default_context(cafile=str(self.file))
+
+
+@cache
+def authority() -> Authority:
+    """The one that has signed for all doors."""
+    return Authority()
+
+
+@cache
+def server_files() -> tuple[Path, Path]:
+    """Certificate and key of this machine."""
+    return authority().issue("127.0.0.1", "::1", "localhost")
+
+
+@cache
+def trusting() -> ssl.SSLContext:
+    """What clients of all doors use."""
+    return authority().client_context()
+
+
+class TlsDoor(Door):
+    """MQTT over TLS."""
+
+    name = "tls"
+
+    def listener(self) -> Listener:
+        certificate, key = server_files()
+        return curier.Listener("tls://127.0.0.1:0", certificate=certificate, key=key)
+
+    async def open(self, sock: socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(sock=sock, ssl=trusting(), server_hostname="127.0.0.1")
+
+
+DOORS: Final[dict[str, Door]] = {door.name: door for door in (Door(), TlsDoor())}
+
+_current: Door = DOORS["tcp"]
+
+
+def current() -> Door:
+    """The door that this test goes by."""
+    return _current
+
+
+@contextlib.contextmanager
+def going_by(name: str) -> Iterator[None]:
+    """Have ``Peer`` and ``running`` use this door."""
+    global _current
+    before = _current
+    _current = DOORS[name]
+    try:
+        yield
+    finally:
+        _current = before

@@ -1,0 +1,166 @@
+"""TLS on the network: the wires, the handshakes, and clients who do what they should not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+
+import pytest
+
+from curier.codec.encode import encode
+from curier.codec.packets import Connack, Connect, Disconnect, Puback, Publish
+from tests.net import doors
+from tests.net.harness import Exchange, Peer, options, running
+from tests.waiting import until
+
+
+@pytest.fixture(autouse=True)
+def by_tls(use_reactor: bool) -> None:
+    doors._current = doors.DOORS["tls"]  # ``use_reactor`` puts it back
+
+
+async def plain(port: int, first: bytes) -> bytes:
+    """Say something without TLS; returns what comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(first)
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_messages_of_all_sizes(use_reactor: bool) -> None:
+    async with running(use_reactor) as broker, Exchange(broker.port) as exchange:
+        peer = await Peer.connect(broker.port, "c")
+        await peer.subscribe("t", 1)
+        for size in (0, 1, 16_370, 16_384, 70_000, 3_000_000):
+            payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
+            await peer.send(Publish("t", payload, 1, False, False, 1))
+            got = [await peer.receive(), await peer.receive()]
+            publish = next(packet for packet in got if isinstance(packet, Publish))
+            assert publish.payload == payload
+            await peer.send(Puback(publish.packet_id))
+        await exchange.rounds(5)
+        assert broker.core.traffic.bytes_sent > 3_000_000
+
+
+async def test_what_was_said_before_the_end_counts(use_reactor: bool) -> None:
+    """CONNECT, PUBLISH and the end in one go, and nothing is read (RFC 8446: tickets are on their way)."""
+    async with running(use_reactor) as broker:
+        other = await Peer.connect(broker.port, "other")
+        await other.subscribe("t")
+        for end in (b"\xe0\x00", b""):
+            peer = await Peer.open(broker.port, 4)
+            peer.deafen()
+            await peer.send(Connect(4, "c", True, 0), Publish("t", b"last"), end)
+            await peer.close()
+            assert (await other.message()).payload == b"last"
+        await until(lambda: "c" not in broker.core.sessions)
+
+
+async def test_everything_behind_the_hello_in_one_piece(use_reactor: bool) -> None:
+    """Not even the handshake is waited for: what a hasty client has sent is worked on all the same."""
+    async with running(use_reactor) as broker:
+        other = await Peer.connect(broker.port, "other")
+        await other.subscribe("t")
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = doors.trusting().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await reader.read(65536))
+        client.write(encode(Connect(4, "c", True, 0), 4) + encode(Publish("t", b"x" * 200_000), 4))
+        writer.write(outgoing.read())
+        writer.write_eof()
+        assert len((await other.message()).payload) == 200_000
+        writer.close()
+
+
+async def test_a_refusal_and_close_notify_reach_the_client(use_reactor: bool) -> None:
+    async with running(use_reactor) as broker:
+        peer = await Peer.connect(broker.port, "c", 5)
+        await peer.send(b"\x00\x00", bytes(1_000_000))
+        assert (await peer.expect(Disconnect)).reason_code == 0x81
+        await peer.ended()  # asyncio would raise an error for an end without close_notify
+        await until(lambda: not broker.core.connections)
+
+
+async def test_closing_in_order_is_no_disconnect(use_reactor: bool) -> None:
+    from curier.codec.packets import Will
+
+    async with running(use_reactor) as broker:
+        other = await Peer.connect(broker.port, "other")
+        await other.subscribe("will")
+        peer = await Peer.connect(broker.port, "c", will=Will("will", b"gone", 0, False))
+        await peer.close()
+        assert (await other.message()).payload == b"gone"
+
+
+async def test_what_is_not_tls_is_told_what_this_is(
+    use_reactor: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(use_reactor) as broker:
+        assert (await plain(broker.port, b"GET / HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+        assert await plain(broker.port, encode(Connect(4, "c", True, 0), 4)) == b""
+        assert b"speaks TLS" in await plain(broker.port, encode(Connect(5, "c", True, 0), 5))
+        assert await plain(broker.port, b"hello") == b""
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(said) == 4
+    assert all(broker.urls[0] in line for line in said)
+
+
+async def test_a_handshake_that_is_not_finished_ends_in_time(use_reactor: bool) -> None:
+    async with running(use_reactor, options=options(connect_timeout=0.2)) as broker:
+        silent, silent_writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        half, half_writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        half_writer.write(b"\x16\x03\x01\x02\x00\x01")
+        assert await silent.read() == b""
+        assert await half.read() == b""
+        silent_writer.close()
+        half_writer.close()
+        await until(lambda: not broker.core.connections)
+
+
+async def test_who_hangs_up_during_the_handshake_costs_nothing(
+    use_reactor: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(use_reactor) as broker, Exchange(broker.port) as exchange:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = doors.trusting().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        hello = outgoing.read()
+        for size in (0, 1, len(hello) - 1, len(hello)):
+            for _ in range(20):
+                _, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+                writer.write(hello[:size])
+                writer.close()
+        await exchange.rounds(3)
+        await until(lambda: len(broker.core.connections) == 2)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_resumption(use_reactor: bool) -> None:
+    async with running(use_reactor) as broker:
+        loop = asyncio.get_running_loop()
+
+        def connect(session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession | None]:
+            import socket
+
+            with (
+                socket.create_connection(("127.0.0.1", broker.port)) as raw,
+                doors.trusting().wrap_socket(raw, server_hostname="localhost", session=session) as sock,
+            ):
+                sock.sendall(encode(Connect(4, "c", True, 0), 4))
+                assert sock.recv(4) == encode(Connack(False, 0), 4)
+                return bool(sock.session_reused), sock.session
+
+        was_reused, session = await loop.run_in_executor(None, connect, None)
+        assert not was_reused
+        was_reused, _ = await loop.run_in_executor(None, connect, session)
+        assert was_reused
