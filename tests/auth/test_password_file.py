@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import queue
 import threading
+from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,7 @@ import curier.auth.password_file as module
 from curier.auth import Authenticator, Credentials, PasswordFile, Verdict, hashes
 from curier.auth.checks import Checks
 from curier.auth.hashes import cost_of, default_cost
-from curier.auth.line import MOST_OF_ADDRESS
+from curier.auth.line import FEW, MOST_OF_ADDRESS
 from curier.auth.user_file import read_password_file
 from curier.testing.seams import AuthenticatorContract, credentials
 
@@ -276,44 +278,70 @@ def test_a_storm_of_one_user_costs_one_check(
     assert len(checks) == 1
 
 
+class Gate:
+    """Holds up each check until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.begun: queue.Queue[bytes] = queue.Queue()
+        self._may_end: dict[bytes, threading.Event] = defaultdict(threading.Event)
+        self._is_open = False
+
+    def pass_through(self, password: bytes) -> None:
+        may_end = self._may_end[password]
+        self.begun.put(password)
+        assert self._is_open or may_end.wait(30)
+
+    async def next(self) -> bytes:
+        """The password whose check is the next to begin."""
+        return await asyncio.to_thread(self.begun.get, timeout=30)
+
+    def let_go(self, password: bytes) -> None:
+        self._may_end[password].set()
+
+    def open(self) -> None:
+        self._is_open = True
+        for event in list(self._may_end.values()):
+            event.set()
+
+
 def test_more_than_can_be_checked_are_told_that_the_server_is_busy(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And who comes from elsewhere is checked as soon as a check of the first lane ends."""
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    may_end = threading.Event()
+    gate = Gate()
     verify = argon2.PasswordHasher.verify
 
-    checked = []
-
     def slow(self: argon2.PasswordHasher, encoded: str, password: bytes) -> bool:
-        assert may_end.wait(30)
-        checked.append(password)
+        gate.pass_through(password)
         return verify(self, encoded, password)
 
     monkeypatch.setattr(argon2.PasswordHasher, "verify", slow)
     users = PasswordFile(path)
 
+    def guess(number: int) -> asyncio.Task[Verdict]:
+        return asyncio.create_task(users.authenticate(credentials("ana", b"%d" % number)))
+
     async def storm() -> list[Verdict]:
-        guesses = [
-            asyncio.create_task(users.authenticate(credentials("ana", b"%d" % number)))
-            for number in range(500)
-        ]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert any(guess.done() for guess in guesses)
+        guesses = [guess(0)]
+        assert await gate.next() == b"0"  # by the worker of the first lane
+        guesses += [guess(number) for number in range(1, FEW + 2)]  # too many for the first lane
+        await gate.next()  # by the worker of the others
+        guesses += [guess(number) for number in range(FEW + 2, 500)]
+        assert (await guesses[-1]).reason_code == 0x89  # the line is full
         elsewhere = replace(credentials("ana", b"right"), address="192.0.2.1:1")
         good = asyncio.create_task(users.authenticate(elsewhere))
-        for _ in range(100):  # until it waits in the line, too
-            await asyncio.sleep(0)
-        may_end.set()
+        await asyncio.sleep(0)
+        assert users._checks._work.line.length == MOST_OF_ADDRESS + 1  # it waits, too
+        gate.let_go(b"0")
+        assert await gate.next() == b"right"  # behind none but those that were being checked
+        gate.open()
         return await asyncio.gather(good, *guesses)
 
     good, *guesses = asyncio.run(storm())
     assert good.accepted
-    # In one line it would be the last. It has a worker of its own, which the machine may be slow to start.
-    assert checked.index(b"right") < len(checked) * 3 // 4
     busy = Verdict(0x89, "too many logins are waiting")
-    assert guesses.count(busy) >= 500 - MOST_OF_ADDRESS - 2  # as many are being checked
+    assert guesses.count(busy) == 500 - MOST_OF_ADDRESS - 2  # as many are being checked
     assert set(guesses) == {busy, Verdict(0x86, "bad user name or password")}
 
 
