@@ -56,12 +56,15 @@ class ScriptedServer:
     """Takes connections, and answers what comes first, second and so on with these bytes; then closes.
 
     ``{id}`` is the Packet Identifier of what is answered. None: it says nothing more, and closes nothing.
-    ``context``: it speaks TLS.
+    ``context``: it speaks TLS, and answers what it has been ``asked`` when ``may_answer`` is set, as it is.
     """
 
     def __init__(self, *answers: bytes | None, context: ssl.SSLContext | None = None) -> None:
         self._answers = answers
         self._context = context
+        self.asked = threading.Event()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
@@ -82,6 +85,9 @@ class ScriptedServer:
     def _answer(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
             if self._context is not None:
+                connection.recv(1, socket.MSG_PEEK)
+                self.asked.set()
+                self.may_answer.wait()
                 connection = self._context.wrap_socket(connection, server_side=True)
             for answer in self._answers:
                 packet = connection.recv(65536)
