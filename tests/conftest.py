@@ -79,13 +79,15 @@ def pytest_report_header() -> str:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the programs that tests start.
+    """Let Ctrl-C and the end of a terminal reach the programs that tests start.
 
-    A shell without a terminal starts what it puts into the background with SIGINT ignored, and programs
-    inherit that; one that has a handler here has the default there.
+    A shell without a terminal starts what it puts into the background with SIGINT ignored, nohup what it
+    starts with SIGHUP, and programs inherit that; one that has a handler here has the default there.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)  # which ignores it here as well
 
 
 SLOW = (

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
+from curier.codec.encode import encode
+from curier.codec.packets import Connect
 from tests.cli.conftest import BrokerThread, Curier
+from tests.waiting import wait_until
 
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -117,9 +123,30 @@ def test_nothing_is_opened_in_the_place_of_a_closed_stream(shell: Shell, tmp_pat
     assert opened.read_text() == ""
 
 
-def test_a_broker_serves_without_streams(tmp_path: Path) -> None:
+def test_a_broker_serves_without_streams() -> None:
     """Many are started so: what it would say is not worth not serving."""
-    line = 'timeout --preserve-status -s INT 2 "$@" <&- >&- 2>&-'
     words = ["broker", "--memory", "--listen", "tcp://127.0.0.1:0"]
-    command = ["sh", "-c", line, "sh", sys.executable, "-m", "curier", *words]
-    assert subprocess.run(command, timeout=30).returncode == 0
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "curier", *words]
+    with subprocess.Popen(command) as process:
+        try:
+            with socket.create_connection(("127.0.0.1", port_of(process)), 30) as client:
+                client.sendall(encode(Connect(5, "c", True, 0), 5))
+                assert client.recv(1) == b"\x20"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def port_of(process: subprocess.Popen[bytes]) -> int:
+    """Where it listens, which it cannot say."""
+    found: list[int] = []
+
+    def listens() -> bool:
+        assert process.poll() is None
+        sockets = psutil.Process(process.pid).net_connections("tcp4")
+        found.extend(one.laddr.port for one in sockets if one.status == psutil.CONN_LISTEN)
+        return bool(found)
+
+    wait_until(listens)
+    return found[0]
