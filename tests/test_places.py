@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
-from curier.places import place_of
+from curier.places import lies_in, place_of
 
 
 @pytest.mark.parametrize(
@@ -25,3 +27,24 @@ from curier.places import place_of
 )
 def test_a_network_of_ipv6_is_one_place(address: str, place: str) -> None:
     assert place_of(address) == place
+
+
+@pytest.mark.parametrize(
+    ("address", "is_in"),
+    [
+        ("10.1.2.3:4", True),
+        ("11.1.2.3:4", False),
+        ("[::ffff:10.1.2.3]:4", True),
+        ("[2001:db8::1]:4", True),
+        ("[2001:db9::1]:4", False),
+        ("[fe80::1%eth0]:4", True),
+        ("uid=0:pid=1", False),
+        ("unix", False),
+        ("10.1.2.3", False),
+        ("", False),
+    ],
+)
+def test_networks(address: str, is_in: bool) -> None:
+    networks = [ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"), ip_network("fe80::/10")]
+    assert lies_in(address, networks) is is_in
+    assert not lies_in(address, [])

@@ -5,7 +5,8 @@ It knows no layer, and all that count by place use it: shares of what all share,
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 
 def place_of(address: str) -> str:
@@ -25,3 +26,17 @@ def place_of(address: str) -> str:
     if ip.ipv4_mapped is not None:
         return str(ip.ipv4_mapped)
     return f"{IPv6Address(ip.packed[:8] + bytes(8))}/64"
+
+
+def lies_in(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether a peer's address, with its port, is in one of these networks; what has no address is in none.
+
+    An IPv4 address in an IPv6 one is looked for as the IPv4 address.
+    """
+    try:
+        ip = ip_address(address.rpartition(":")[0].strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return any(ip in network for network in networks)

@@ -117,8 +117,16 @@ REFUSED = {
     "v2 wrong checksum": (v2(FOUR + tlv(3, b"\1\2\3\4")), "checksum (CRC32C) is wrong"),
     "v2 checksum of 3": (v2(FOUR + tlv(3, bytes(3))), "a checksum of 3 bytes"),
     "v2 long identifier": (v2(FOUR + tlv(5, bytes(129))), "unique identifier of 129 bytes"),
-    "v2 name with nul": (v2(FOUR + tls(3, 0, tlv(0x22, b"admin\0x"))), "control characters"),
-    "v2 name with newline": (v2(FOUR + tls(3, 0, tlv(0x22, b"a\nb"))), "control characters"),
+    "v2 name with nul": (
+        v2(FOUR + tls(3, 0, tlv(0x22, b"admin\0x"))),
+        "characters in the Common Name that cannot be shown",
+    ),
+    "v2 name with newline": (
+        v2(FOUR + tls(3, 0, tlv(0x22, b"a\nb"))),
+        "characters in the Common Name that cannot be shown",
+    ),
+    "v2 name with a blank": (v2(FOUR + tls(3, 0, tlv(0x22, b"admin "))), "begins or ends with a blank"),
+    "v2 name with a direction": (v2(FOUR + tls(3, 0, tlv(0x22, "a\u202eb".encode()))), "cannot be shown"),
     "v2 name in latin 1": (v2(FOUR + tls(3, 0, tlv(0x22, b"m\xfcller"))), "not UTF-8"),
     "v1 after v1": (b"PROXY UNKNOWN\r\nPROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n", "a second PROXY header"),
     "v2 after v1": (b"PROXY UNKNOWN\r\n" + v2(), "a second PROXY header"),

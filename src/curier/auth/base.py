@@ -37,8 +37,9 @@ class Credentials:
 
     ``address`` is the peer's, as text; ``listener`` the URL it came in by; ``protocol_version`` 3, 4 or 5.
     ``authentication_method`` and ``authentication_data`` come from CONNECT or, in an exchange, from the
-    AUTH packet being answered (5.0 sections 3.1.2.11.9 and 3.15.2.2). ``local_peer`` is who came by a Unix
-    socket, where the system tells it. Secrets are kept out of ``repr``.
+    AUTH packet being answered (5.0 sections 3.1.2.11.9 and 3.15.2.2). ``certificate_name`` is a name
+    in a certificate that the client has shown and that was verified, by us or by a proxy that is trusted to.
+    ``local_peer`` is who came by a Unix socket, where the system tells it. Secrets are kept out of ``repr``.
     """
 
     client_id: str
@@ -50,6 +51,7 @@ class Credentials:
     authentication_method: str | None = None
     authentication_data: bytes | None = field(default=None, repr=False)
     certificate: None = None
+    certificate_name: str | None = None
     local_peer: LocalPeer | None = None
 
 

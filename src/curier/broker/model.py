@@ -290,6 +290,7 @@ class BrokerConnection(ServerConnection):
         self.address: str = address
         self.listener: str = listener
         self.local_peer: tuple[int, int, int] | None = None  # user, group, process behind a Unix socket
+        self.certificate_name: str | None = None  # of a client's certificate that was verified
         self.attached_at: float = now
         self.received_at = now
         self.watch: Deadline | None = None

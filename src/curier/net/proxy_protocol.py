@@ -8,7 +8,6 @@ listener requires it, or forbids it.
 from __future__ import annotations
 
 import struct
-import unicodedata
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, final
 
@@ -251,13 +250,15 @@ def _values(data: bytes, pos: int) -> list[tuple[int, int, bytes]]:
 
 
 def _name(value: bytes) -> str | None:
-    """A Common Name that can be a user's."""
+    """A Common Name that can be a user's: as ``identity`` has it for certificates that we see ourselves."""
     try:
         name = value.decode()
     except UnicodeDecodeError:
         raise LayerError("a PROXY header with a Common Name that is not UTF-8") from None
-    if any(unicodedata.category(character) == "Cc" for character in name):
-        raise LayerError("a PROXY header with control characters in the Common Name")
+    if not name.isprintable():
+        raise LayerError("a PROXY header with characters in the Common Name that cannot be shown")
+    if name != name.strip():
+        raise LayerError("a PROXY header with a Common Name that begins or ends with a blank")
     return name or None
 
 
