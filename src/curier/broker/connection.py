@@ -148,6 +148,12 @@ class ServedConnection(BrokerConnection):
     def finished(self, entry: Outgoing, reason_code: int, now: float) -> None:
         telling.delivered(self.broker, self, entry.message, reason_code)
 
+    def rests(self) -> bool:
+        self.paused = True
+        self.is_resting = True
+        self.broker.continue_later(self)
+        return True
+
     def waits(self, change: int, now: float) -> None:
         memory.input_waits(self.broker, self, change, now)
         if change > 0:

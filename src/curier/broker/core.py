@@ -28,7 +28,7 @@ from curier.broker.options import Options
 from curier.broker.state import BrokerState, Host
 from curier.broker.sys_topics import SysPublisher
 from curier.codec.constants import PROTOCOL_ERROR, SERVER_SHUTTING_DOWN
-from curier.protocol.connection import CLOSED
+from curier.protocol.connection import CLOSED, STEPS_AT_ONCE
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 
@@ -161,11 +161,21 @@ class BrokerCore(BrokerState):
         batch = self.continued[:CONTINUED_PER_TURN]
         del self.continued[:CONTINUED_PER_TURN]
         budget = piecemeal.PER_TURN
+        steps = 0
         for connection in batch:
             connection.is_continued = False
             connection.now = now
             try:
-                if connection.work is None:
+                if connection.is_resting and steps < STEPS_AT_ONCE:
+                    connection.paused = False
+                    connection.proceed(now)
+                    steps += connection.steps
+                    if not connection.paused:
+                        self.welcomed.append(connection)
+                        connection.pump(now)
+                elif connection.is_resting:
+                    self.continue_later(connection)
+                elif connection.work is None:
                     connection.pump(now)
                 elif budget > 0:
                     budget -= piecemeal.go_on(self, connection, budget, now)

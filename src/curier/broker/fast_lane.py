@@ -27,11 +27,14 @@ from curier.broker.queueing import NOBODY_HAS_ROOM
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50, PUBACK, PUBREC, QUOTA_EXCEEDED
 from curier.codec.primitives import encode_two
+from curier.protocol.connection import STEPS_AT_ONCE
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Burst, Outgoing
 
 PUBACKS: Final = [b"\x40\x02" + encode_two(packet_id) for packet_id in range(0x10000)]
 PUBRECS: Final = [b"\x50\x02" + encode_two(packet_id) for packet_id in range(0x10000)]
+
+MOST_IN_RUN: Final = 2048  # some receivers are given them one by one
 
 
 def fast_lane(
@@ -52,7 +55,7 @@ def fast_lane(
     payload_bytes: i64 = 0
     is_owed: bool = False  # has anything come that is to be answered?
 
-    while at + 2 <= all_end:
+    while at + 2 <= all_end and connection.steps < STEPS_AT_ONCE:
         first: i64 = data[at]
         length: i64 = data[at + 1]
         body: i64 = at + 2
@@ -178,9 +181,11 @@ def fast_lane(
                 break
             at = stop
             packets += count
+            connection.steps += 1
             continue
         packets += count
         at += count * size
+        connection.steps += 1
 
     # Other packets of the chunk came before ``pos``, or are to come.
     connection.is_owed = is_owed or publishes > 0 or pos > 0 or at < all_end
@@ -199,6 +204,8 @@ def count_same(data: bytes, at: i64, size: i64, head_size: i64, id_size: i64, en
     count: i64 = 1
     first = at
     at += size
+    if end - at > (MOST_IN_RUN - 1) * size:
+        end = at + (MOST_IN_RUN - 1) * size
     while at + size <= end and is_same(data, first, at, head_size):
         tail = at + head_size
         if id_size:
@@ -291,6 +298,7 @@ def forward_qos_0(
         _count_sent(broker, sent * count, sent * count * (size - payload_at))
     if others is None and not route.groups:
         return
+    _look_at_each(session, count, others, route)
     for index in range(count):
         start = index * size
         message: ApplicationMessage | None = None
@@ -378,6 +386,7 @@ def forward_qos_1(
         skips.append(done)
     if others is None and not route.groups:
         return None
+    _look_at_each(session, count, others, route)
     lost: set[int] | None = None
     for index in range(count):
         is_kept: bool = index < most_done
@@ -488,6 +497,13 @@ def forward_qos_2(
     if route.groups and deliver_shared(broker, route, message, now):
         is_kept = True
     return is_kept
+
+
+def _look_at_each(session: ServerSession, count: i64, others: list[Receiver] | None, route: Route) -> None:
+    """``count`` messages are worked on one by one."""
+    connection = session.connection
+    if connection is not None:
+        connection.steps += count * (len(route.groups) + (len(others) if others is not None else 0))
 
 
 def _count_sent(broker: BrokerState, count: i64, payload_bytes: i64) -> None:

@@ -16,7 +16,7 @@ from curier.broker.model import BrokerConnection, ServerSession, Stalled
 from curier.broker.queueing import has_no_room
 from curier.broker.state import BrokerState
 from curier.errors import ProtocolError
-from curier.protocol.connection import CLOSED
+from curier.protocol.connection import CLOSED, STEPS_AT_ONCE
 
 LOOK_AGAIN: Final = 0.02  # seconds
 LOOKS: Final = 1000  # at connections with messages put off, before others have their turn
@@ -94,6 +94,7 @@ class StallWatch(Deadline):
         connection.stalled = None
         connection.paused = False
         connection.now = now
+        done = 0
         while packets and connection.state != CLOSED:
             packet = packets.popleft()
             try:
@@ -102,6 +103,10 @@ class StallWatch(Deadline):
                 connection.fail(error, now)
                 return
             stalled = connection.stalled
+            done += 1
+            if done == STEPS_AT_ONCE and stalled is None and is_done and packets:  # others have their turn
+                stalled = connection.stalled = Stalled(None, 0)
+                self.connections.append(connection)
             if not is_done:  # a permission is asked for, and the packet worked on when it is there
                 stalled = connection.stalled = Stalled(None, 0)
                 put_off(connection, stalled, packet)

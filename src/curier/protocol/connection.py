@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from curier.codec.constants import (
     MQTT_50,
@@ -39,6 +39,11 @@ CONNECTING: Final = 0  # no CONNECT yet (server), no CONNACK yet (client)
 AUTHENTICATING: Final = 1  # CONNECT came, the exchange of section 4.12 goes on
 CONNECTED: Final = 2
 CLOSED: Final = 3
+
+STEPS_AT_ONCE: Final = 1024
+"""What is worked on of one connection before others have their turn. A step is a packet, or a run of equal
+ones on the fast lane, or a message for one of its receivers that are not plain; interpreted, it takes up to
+12 microseconds."""
 
 SMALL_CHUNK: Final = 16 * 1024  # bytes; larger chunks are joined once only
 
@@ -117,6 +122,8 @@ class Connection:
         self._tail: list[bytes] = []  # chunks not yet worked on; joined once, when they are a whole packet
         self._tail_size: int = 0
         self._is_again: bool = False  # was the packet to work on next put off?
+        self.steps: i64 = 0  # of this time, as ``STEPS_AT_ONCE`` counts them
+        self.is_resting: bool = False  # paused because of them, and for nothing else
         self._wanted: int = 0  # size of the packet the tail begins with, or 0: not known
         self._arriving: Arriving | None = None  # a large PUBLISH; what the tail has came behind it
         self.unfinished_since: float = 0.0  # when what waits first began to wait
@@ -228,10 +235,16 @@ class Connection:
         """
         pos = 0
         end = len(data)
+        self.steps = 0
+        self.is_resting = False
         while pos < end and not self.paused and self.state != CLOSED:
             pos = self.fast_lane(data, pos, end, now)
             if pos >= end:
                 break
+            if self.steps >= STEPS_AT_ONCE:
+                if self.rests():
+                    break
+                self.steps = 0
             stop = packet_end(data, pos, self.version)
             if stop < 0 or stop > end or stop - pos > self.max_packet_size:
                 self.begins(data, pos)
@@ -248,6 +261,7 @@ class Connection:
                 break
             if not self._packet(data, pos, stop, now):
                 break  # paused at this packet; it is worked on again when the answer is there
+            self.steps += 1
             pos = stop
         return pos
 
@@ -296,6 +310,10 @@ class Connection:
 
     def begins(self, data: bytes, pos: int) -> None:
         """What has come of a packet that is not complete, or too large: is it worth waiting for the rest?"""
+
+    def rests(self) -> bool:
+        """Much of what came at once is done: pause, if others may wait, and see to it that it goes on."""
+        return False
 
     def waits(self, change: int, now: float) -> None:
         """``change`` more bytes wait for the rest of their packet, or, negative, fewer."""
