@@ -24,7 +24,15 @@ from curier.net.handshakes import Handshakes
 from curier.net.layers import Layers
 from curier.net.selector import MOST_EVENTS, Selector, Sockets
 from curier.net.turn import Turn
-from curier.net.wire import CHUNK_BYTES, GOING_AWAY, LINGER_SECONDS, NORMAL_CLOSURE, TURN_BYTES, Wire
+from curier.net.wire import (
+    CHUNK_BYTES,
+    GOING_AWAY,
+    LINGER_SECONDS,
+    NORMAL_CLOSURE,
+    TURN_BYTES,
+    WRITE_BYTES,
+    Wire,
+)
 
 IS_AVAILABLE: Final = hasattr(select, "epoll")
 
@@ -37,6 +45,7 @@ PUSHED_BYTES: Final = 1024 * 1024  # encrypted for one client before others have
 EPOLLIN: Final = 1
 EPOLLOUT: Final = 4
 BUSY_BYTES: Final = 4096  # read in one turn: there is probably more to be read by the time it ends
+FEW_BYTES: Final = 16 * 1024  # written to each socket that waits, where others have taken much in this turn
 FIRST_READ: Final = 448  # bytes: of a socket that has not shown yet that it has more to say; no malloc
 
 NOTHING: Final[list[memoryview]] = []  # of all that have nothing unsent
@@ -94,7 +103,7 @@ class SocketWire(Wire):
         """Bytes for the socket itself; returns how many of them now wait, all earlier ones included."""
         if not self.unsent:
             try:
-                sent = _write(self.fd, data)
+                sent = _write(self.fd, data if len(data) <= WRITE_BYTES else memoryview(data)[:WRITE_BYTES])
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError:
@@ -125,22 +134,35 @@ class SocketWire(Wire):
         most = self.connection.written_unsent + added
         return unsent if unsent < most else most
 
-    def flush(self, now: float) -> None:
-        """The socket takes bytes again."""
+    def write_later(self, data: bytes) -> int:
+        if self.layers is not None:
+            return self.write(data)  # which encrypts no more than a window of it
+        was_empty = not self.unsent
+        if was_empty:
+            self.unsent = []
+        self.unsent.append(memoryview(data))
+        self.unsent_bytes += len(data)
+        if was_empty:
+            self._listen()
+        return self.unsent_bytes
+
+    def flush(self, now: float, most: int) -> int:
+        """The socket takes bytes again: write ``most`` of what waits, or a little more; how many it took."""
         total = 0
         done = 0
         unsent = self.unsent
-        while done < len(unsent):
+        while done < len(unsent) and total < most:
+            piece = unsent[done]
             try:
-                sent = _write(self.fd, unsent[done])
+                sent = _write(self.fd, piece if len(piece) <= most else piece[:most])
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
                 self.reactor.drop(self)
-                return
+                return total
             total += sent
-            if sent < len(unsent[done]):
-                unsent[done] = unsent[done][sent:]
+            if sent < len(piece):
+                unsent[done] = piece[sent:]
                 break
             done += 1
         del unsent[:done]
@@ -152,14 +174,15 @@ class SocketWire(Wire):
             if unsent or self.layers.waiting:
                 if not self.is_closing:
                     self.reactor.turn.report(self, total, left, now)
-                return
+                return total
         if not unsent:
             self._listen()
             if self.is_closing:
                 self._end()
-                return
+                return total
         if not self.is_closing:
             self.reactor.turn.report(self, total, self.unsent_bytes, now)
+        return total
 
     def set_reading(self, wanted: bool) -> None:
         self.is_reading = wanted
@@ -290,6 +313,7 @@ class Reactor(Sockets):
         wires = self.wires
         now = monotonic_now + turn.clock.offset
         read: i64 = 0
+        written: i64 = 0  # of what has waited
         others = NO_EVENTS
         for event in events:
             fd, mask = event
@@ -304,7 +328,7 @@ class Reactor(Sockets):
                 continue
             try:
                 if mask & EPOLLOUT:
-                    wire.flush(now)
+                    written += wire.flush(now, WRITE_BYTES if written < TURN_BYTES else FEW_BYTES)
                 if mask & ~EPOLLOUT and wire.fd >= 0:
                     data = wire.read()
                     if data and not wire.is_closing:

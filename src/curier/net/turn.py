@@ -19,9 +19,10 @@ from typing import Final, final
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
 from curier.broker.model import BrokerConnection
+from curier.codec.primitives import LARGE_PIECE
 from curier.loglines import logger, printable
 from curier.net.clock import Clock
-from curier.net.wire import Wire
+from curier.net.wire import TURN_BYTES, Wire
 
 log = logger("curier.net")
 
@@ -61,6 +62,7 @@ class Turn:
         self._is_stopped: bool = False
         self._postponed: list[BrokerConnection] = []  # dirty, to be written in a later turn
         self._postponed_at: float = 0.0  # when the first of them was
+        self._written: int = 0  # bytes, to all sockets in this turn
         self._throttled: set[Wire] = set()  # not read from until a batch is durable
 
     def attach(self, address: str, listener: str) -> BrokerConnection:
@@ -141,6 +143,7 @@ class Turn:
         if self._is_stopped:
             return
         core = self.core
+        self._written = 0
         if self._postponed:
             core.dirty.extend(self._postponed)
             self._postponed.clear()
@@ -218,7 +221,11 @@ class Turn:
         unsent = 0
         for data in pieces:
             before += len(data)
-            unsent = wire.write(data)
+            if self._written > TURN_BYTES and len(data) > LARGE_PIECE:
+                unsent = wire.write_later(data)
+            else:
+                unsent = wire.write(data)
+        self._written += before - unsent
         self.report(wire, before - unsent, unsent, now)
 
     def report(self, wire: Wire, sent: int, unsent: int, now: float) -> None:

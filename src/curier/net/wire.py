@@ -17,6 +17,7 @@ So a wire first ends its own direction, then discards what still comes, until th
 """
 
 CHUNK_BYTES: Final = 256 * 1024  # read from one socket at once
+WRITE_BYTES: Final = 1024 * 1024  # given to one socket at once; the kernel would take four times that
 TURN_BYTES: Final = 4 * 1024 * 1024  # read from all sockets before output is written
 BACKLOG: Final = 4096  # clients that may wait to be accepted
 
@@ -38,6 +39,10 @@ class Wire:
     def write(self, data: bytes) -> int:
         """Take ``data`` for sending; returns how many bytes now wait unsent, all earlier ones included."""
         raise TypeError("a Wire writes")
+
+    def write_later(self, data: bytes) -> int:
+        """The same, but for what is much, and much was written in this turn."""
+        return self.write(data)
 
     def push(self, added: int) -> int:
         """Send what the layers have, as far as the network takes it; returns as ``write`` does.
