@@ -49,13 +49,14 @@ class Authority:
     def _write(self, data: bytes) -> Path:
         self._count += 1
         path = Path(self._folder.name, f"{self._count}.pem")
+        path.touch(0o600)
         path.write_bytes(data)
         return path
 
     def issue(self, *names: str, common_name: str | None = None) -> tuple[Path, Path]:
         """Files with a certificate for these names, its chain, and its key."""
         made = self.ca.issue_cert(*names, common_name=common_name)
-        chain = b"".join(pem.bytes() for pem in made.cert_chain_pems)
+        chain = b"".join(pem.bytes() for pem in (*made.cert_chain_pems, self.ca.cert_pem))
         return self._write(chain), self._write(made.private_key_pem.bytes())
 
     def client_context(self) -> ssl.SSLContext:
