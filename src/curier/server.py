@@ -38,7 +38,7 @@ from curier.loglines import logger, printable, tell_left_out
 from curier.logs import DROPS_SECONDS, LogHook
 from curier.net import reactor
 from curier.net.clock import Clock
-from curier.net.doors import Door
+from curier.net.doors import Door, check_door
 from curier.net.handshakes import Handshakes
 from curier.net.host import Process
 from curier.net.listening import Opened, open_listener
@@ -273,10 +273,7 @@ class Broker:
             url = str(opened.address)
             if url not in self.urls:
                 self.urls.append(url)
-            self._listen_on(opened.sock, self._door(url, listener))
-
-    def _door(self, url: str, listener: Listener) -> Door:
-        return Door(url, self._certificates.get(listener))
+            self._listen_on(opened.sock, Door(url, listener, self._certificates.get(listener)))
 
     def _listen_on(self, sock: socket.socket, door: Door) -> None:
         assert self._turn is not None
@@ -492,10 +489,10 @@ def _listeners(listen: object) -> list[Listener]:
     if not found:
         raise ConfigError(f"a broker needs at least one address to listen on, such as {A_LISTENER}")
     for number, address in enumerate(addresses):
-        if address.speech not in ("tcp", "tls"):
-            raise ConfigError(f"{address}: {address.speech} listeners are not in this release; use tcp://")
         if (address.port or address.carrier != "tcp") and address in addresses[:number]:
             raise ConfigError(f"{address} is to be listened on twice: leave one of them out")
+    for listener in found:
+        check_door(listener)
     return found
 
 

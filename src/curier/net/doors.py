@@ -2,28 +2,71 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from curier.listeners import Listener
+from curier.loglines import logger
+from curier.net.accepting import LocalPeer
 from curier.net.layer import Layer
 from curier.net.layers import Layers
+from curier.net.proxy_protocol import ProxyHeader
 from curier.net.tls import Tls
+from curier.net.upgrade import site_of
+from curier.net.web import WebSocket
+from curier.places import place_of
 
 if TYPE_CHECKING:
     from curier.net.certificates import Certificates  # which needs packages that TLS alone has need of
 
+log = logger("curier.net")
+
+
+def check_door(listener: Listener) -> None:
+    """Raise ``ConfigError`` where a listener can have no door."""
+    if listener.address.is_web:
+        site_of(listener)
+
 
 class Door:
-    """``name`` is its URL, for people. ``certificates`` are those of TLS, if it is spoken there."""
+    """One listener. ``url`` is its own, as bound; ``certificates`` are those of TLS, where that is spoken."""
 
-    def __init__(self, name: str, certificates: Certificates | None = None) -> None:
-        self.name: Final = name
-        self.certificates: Final = certificates
+    def __init__(self, url: str, listener: Listener, certificates: Certificates | None = None) -> None:
+        self.url: Final = url
+        self._listener: Final = listener
+        self._certificates: Final = certificates
+        self._site: Final = site_of(listener) if listener.address.is_web else None
 
-    def open(self) -> Layers | None:
+    def admits(self, address: str, who: LocalPeer | None) -> bool:
+        """May this peer of a socket connect here? Where there is a PROXY header before all else, only proxies
+        may.
+        """
+        if not self._listener.proxy_protocol or who is not None:
+            return True
+        try:
+            peer = ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
+        except ValueError:
+            return False
+        inner = peer.ipv4_mapped if isinstance(peer, ipaddress.IPv6Address) else None
+        if any((inner or peer) in network for network in self._listener.proxy_protocol):
+            return True
+        log.warning(
+            "%s at %s: only proxies may connect here (proxy_protocol), and %s is none of them",
+            address,
+            self.url,
+            place_of(address),
+        )
+        return False
+
+    def open(self, address: str) -> Layers | None:
         """The layers of a new connection; None where the socket carries MQTT."""
+        listener = self._listener
         layers: list[Layer] = []
-        if self.certificates is not None:
-            layers.append(
-                Tls(self.certificates.context(), self.certificates.refusal, self.certificates.explain)
-            )
+        if listener.proxy_protocol:
+            layers.append(ProxyHeader(address, listener.proxy_certificates))
+        certificates = self._certificates
+        if certificates is not None:
+            layers.append(Tls(certificates.context(), certificates.refusal, certificates.explain))
+        if self._site is not None:
+            layers.append(WebSocket(self._site, address))
         return Layers(layers) if layers else None

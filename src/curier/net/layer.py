@@ -28,11 +28,16 @@ class Layer:
     def __init__(self) -> None:
         self.is_open: bool = False
         """Bytes can be sent. Until then, ``send`` is not called."""
+        self.address: str = ""
+        """Where the peer is, if the layer knows that better than the socket, as soon as it is open."""
         self.is_ended: bool = False
         """The peer has closed this layer in order: nothing more comes out of ``receive``."""
         self.has_more: bool = False
         """``receive(b"")`` has something to give, or to raise, though nothing new has come: the owner calls
         it as soon as what came before is worked on. A layer that keeps an error for later sets this."""
+
+    def moved(self, address: str) -> None:
+        """A layer below has learned where the peer is."""
 
     def receive(self, data: bytes) -> bytes:
         """Bytes from below; returns those for above, which may be none. ``data`` may be cut anywhere, and

@@ -27,8 +27,10 @@ class Layers:
         self.tls: Tls | None = None
         self.waiting: int = 0  # bytes that the socket has not been asked to take yet
         self.is_open: bool = False
+        self.address: str = ""  # where the peer is, if a layer knows that
         self.is_ended: bool = False  # the peer has closed one of them in order
         self.has_more: bool = False  # ``receive(b"")`` has something to give or to raise
+        self._opened: int = 0  # so many of them, from below, are open
         self._tls_at: int = -1  # of ``layers``
         self._plain: list[bytes] = []  # for TLS, or where there is none, for the socket
         self._at: int = 0  # where in the first of these to go on
@@ -65,10 +67,21 @@ class Layers:
                 self.has_more = True
             if layer.is_ended:
                 self.is_ended = True
-            if not layer.is_open:
-                return b""
-        self.is_open = True
+            if number == self._opened:
+                if not layer.is_open:
+                    return b""
+                self._opened += 1
+                self._opens(number, layer.address)
         return data
+
+    def _opens(self, number: int, address: str) -> None:
+        """Layer ``number`` has opened; it knows where the peer is, or has nothing to say of that."""
+        if address and address != self.address:
+            self.address = address
+            for layer in self.layers[number + 1 :]:
+                layer.moved(address)
+        if self._opened == len(self.layers):
+            self.is_open = True
 
     # ---- handshakes of TLS, which are work for others ----
 

@@ -21,6 +21,8 @@ def receive(turn: Turn, handshakes: Handshakes, wire: Wire, layers: Layers, data
             plain = layers.receive(data)
         except LayerError as error:
             why = str(error)
+        if layers.address:
+            wire.connection.address = layers.address
         said = layers.waiting - waited
         if said > 0:  # handshakes, pongs, alerts
             before = wire.connection.written_unsent

@@ -362,6 +362,9 @@ class Reactor(Sockets):
             if len(core.connections) > 2 * core.options.max_connections:
                 os.close(client[0])  # most of them have said nothing yet; those that do are told "busy"
                 continue
+            if not door.admits(client[1], client[2]):
+                os.close(client[0])
+                continue
             try:
                 self._take(client, door)
             except Exception as error:
@@ -372,7 +375,7 @@ class Reactor(Sockets):
     def _take(self, client: Client, door: Door) -> None:
         fd, address, who = client
         os.set_blocking(fd, False)
-        wire = SocketWire(self, fd, address, door.name, door.open())
+        wire = SocketWire(self, fd, address, door.url, door.open(address))
         wire.connection.local_peer = who
         self.wires[fd] = wire
         self.turn.add(wire)

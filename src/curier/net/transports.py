@@ -24,7 +24,7 @@ class TransportWire(Wire, asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(self, server: TransportServer, address: str, who: LocalPeer | None, door: Door) -> None:
-        super().__init__(server.turn.attach(address, door.name), door.open())
+        super().__init__(server.turn.attach(address, door.url), door.open(address))
         self.connection.local_peer = who
         self.server = server
         self.turn = server.turn
@@ -205,6 +205,9 @@ class TransportServer:
             client.setblocking(False)
             if len(core.connections) > 2 * core.options.max_connections:
                 client.close()  # most of them have said nothing yet; those that do are told "busy"
+                continue
+            if not door.admits(address, who):
+                client.close()
                 continue
             make = partial(TransportWire, self, address, who, door)
             task = loop.create_task(loop.connect_accepted_socket(make, client))

@@ -59,6 +59,11 @@ class WebSocket(Layer):
             self.is_ended = True
         return mqtt
 
+    def moved(self, address: str) -> None:
+        self.address = address
+        if self._handshake is not None:
+            self._handshake.address = address
+
     def send(self, data: bytes) -> list[bytes]:
         """In frames; large packets are not copied. Nothing, once a close frame is sent."""
         return [] if self._is_closed else binary_frames(data)

@@ -1,0 +1,105 @@
+"""What lies on each other between a socket and MQTT: PROXY header, TLS, WebSocket, in all combinations."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from ipaddress import ip_network
+
+import pytest
+from websockets.frames import Frame, Opcode
+
+import curier
+from curier.codec.encode import encode
+from curier.codec.packets import Connack, Connect
+from curier.errors import ConfigError
+from curier.listeners import Listener
+from tests.net import doors
+from tests.net.harness import connection_of, running
+from tests.waiting import until
+
+LOOPBACK = ip_network("127.0.0.0/8")
+UPGRADE = (
+    b"GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: mqtt\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n"
+)
+CONNECT = encode(Connect(4, "c", True, 0), 4)
+CONNACK = encode(Connack(False, 0), 4)
+
+
+@pytest.mark.parametrize("has_header", [False, True])
+@pytest.mark.parametrize("scheme", ["tcp", "tls", "ws", "wss"])
+async def test_they_lie_on_each_other(use_reactor: bool, scheme: str, has_header: bool) -> None:
+    certificate, key = doors.server_files()
+    listener = Listener(
+        f"{scheme}://127.0.0.1:0",
+        certificate=certificate if scheme in ("tls", "wss") else None,
+        key=key if scheme in ("tls", "wss") else None,
+        proxy_protocol=(LOOPBACK,) if has_header else (),
+    )
+    async with running(use_reactor, listen=[listener]) as broker:
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        if has_header:
+            writer.write(b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 1883\r\n")
+        if scheme in ("tls", "wss"):
+            await writer.start_tls(doors.trusting(), server_hostname="localhost")
+        if scheme in ("ws", "wss"):
+            writer.write(UPGRADE + Frame(Opcode.BINARY, CONNECT).serialize(mask=True))
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+            assert await reader.readexactly(6) == Frame(Opcode.BINARY, CONNACK).serialize(mask=False)
+        else:
+            writer.write(CONNECT)
+            assert await reader.readexactly(4) == CONNACK
+        address = connection_of(broker, "c").address
+        assert address == "192.0.2.1:1000" if has_header else address.startswith("127.0.0.1:")
+        writer.write(
+            b"\xe0\x00" if "w" not in scheme else Frame(Opcode.BINARY, b"\xe0\x00").serialize(mask=True)
+        )
+        rest = await reader.read()
+        assert rest == (b"" if "w" not in scheme else Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=False))
+        writer.close()
+        await until(lambda: not broker.core.connections)
+
+
+async def test_a_proxy_behind_a_proxy_is_asked_for_whom_it_speaks(use_reactor: bool) -> None:
+    """``X-Forwarded-For`` counts where the PROXY header names a proxy that is trusted to set it."""
+    listener = Listener(
+        "ws://127.0.0.1:0",
+        proxy_protocol=(LOOPBACK,),
+        trusted_proxies=(ip_network("192.0.2.1/32"),),
+    )
+    async with running(use_reactor, listen=[listener]) as broker:
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 1883\r\n"
+        writer.write(header + UPGRADE + Frame(Opcode.BINARY, CONNECT).serialize(mask=True))
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(6)
+        assert connection_of(broker, "c").address.startswith("192.0.2.7:")
+        writer.close()
+
+
+async def test_who_is_no_proxy_is_not_admitted(use_reactor: bool, caplog: pytest.LogCaptureFixture) -> None:
+    listener = Listener("tcp://127.0.0.1:0", proxy_protocol=(ip_network("10.0.0.0/8"),))
+    async with running(use_reactor, listen=[listener]) as broker:
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        assert await reader.read() == b""
+        writer.close()
+        assert not broker.core.connections
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(said) == 1
+    assert "only proxies may connect here" in said[0]
+
+
+async def test_without_the_header_nobody_gets_in(use_reactor: bool) -> None:
+    listener = Listener("tcp://127.0.0.1:0", proxy_protocol=(LOOPBACK,))
+    async with running(use_reactor, listen=[listener]) as broker:
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        writer.write(CONNECT)
+        assert await reader.read() == b""
+        writer.close()
+
+
+def test_a_site_that_cannot_be_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="cannot be the path"):
+        curier.Broker([Listener("ws://127.0.0.1:0", paths=("mqtt",))])
