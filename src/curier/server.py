@@ -21,6 +21,7 @@ from curier.auth.base import (
     AllowAnonymous,
     Authenticator,
     Authorizer,
+    Certificate,
     Credentials,
     LocalPeer,
     Verdict,
@@ -28,6 +29,7 @@ from curier.auth.base import (
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
 from curier.broker.hooks import Hook, check_hook
+from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
 from curier.codec.properties import Properties
@@ -424,6 +426,8 @@ class Broker:
             protocol_version=connect.version,
             authentication_method=connection.authentication_method,
             authentication_data=effect.data,
+            certificate=self._certificate_of(connection),
+            certificate_name=connection.certificate_name,
             local_peer=LocalPeer(*connection.local_peer) if connection.local_peer is not None else None,
         )
         try:
@@ -446,6 +450,15 @@ class Broker:
                 verdict.state,
             ),
         )
+
+    def _certificate_of(self, connection: BrokerConnection) -> Certificate | None:
+        """That which a client has shown to us."""
+        assert self._turn is not None
+        wire = self._turn.wires.get(connection.number)
+        if wire is None or wire.layers is None or wire.layers.tls is None:
+            return None
+        found = wire.layers.tls.certificate()
+        return None if found is None else Certificate(*found)
 
     async def _authorize(self, effect: Authorize) -> None:
         assert self.authorizer is not None

@@ -8,7 +8,9 @@ use the one that is ``current``.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import os
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -37,18 +39,23 @@ class Door:
         return await asyncio.open_connection(sock=sock)
 
 
+@cache
+def folder() -> Path:
+    """For the files of all authorities; it goes with this process."""
+    made = tempfile.TemporaryDirectory()
+    atexit.register(made.cleanup)
+    return Path(made.name)
+
+
 class Authority:
-    """A certificate authority, with its files in a directory of its own, which lasts as long as it does."""
+    """A certificate authority, with its files."""
 
     def __init__(self) -> None:
         self.ca = trustme.CA()
-        self._folder = tempfile.TemporaryDirectory()
-        self._count = 0
         self.file = self._write(self.ca.cert_pem.bytes())
 
     def _write(self, data: bytes) -> Path:
-        self._count += 1
-        path = Path(self._folder.name, f"{self._count}.pem")
+        path = folder() / f"{len(os.listdir(folder()))}.pem"
         path.touch(0o600)
         path.write_bytes(data)
         return path

@@ -8,8 +8,10 @@ import ssl
 
 import pytest
 
+from curier.auth import Authenticator, Credentials, Verdict
 from curier.codec.encode import encode
 from curier.codec.packets import Connack, Connect, Disconnect, Puback, Publish
+from curier.listeners import Listener
 from tests.net import doors
 from tests.net.harness import Exchange, Peer, options, running
 from tests.waiting import until
@@ -164,3 +166,97 @@ async def test_resumption(use_reactor: bool) -> None:
         assert not was_reused
         was_reused, _ = await loop.run_in_executor(None, connect, session)
         assert was_reused
+
+
+class Recorder(Authenticator):
+    """Lets everybody in, and remembers them."""
+
+    def __init__(self) -> None:
+        self.seen: list[Credentials] = []
+
+    async def authenticate(self, credentials: Credentials) -> Verdict:
+        self.seen.append(credentials)
+        return Verdict(0)
+
+
+def with_client(*, has_certificate: bool, version: ssl.TLSVersion, by: doors.Authority) -> ssl.SSLContext:
+    context = doors.authority().client_context()
+    context.maximum_version = version
+    if has_certificate:
+        context.load_cert_chain(*by.issue("dev1", common_name="device 1"))
+    return context
+
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_the_authenticator_sees_the_certificate(use_reactor: bool, version: ssl.TLSVersion) -> None:
+    certificate, key = doors.server_files()
+    listener = Listener(
+        "tls://127.0.0.1:0",
+        certificate=certificate,
+        key=key,
+        client_ca=doors.authority().file,
+        client_certificates="optional",
+    )
+    recorder = Recorder()
+    async with running(use_reactor, listen=[listener], authenticator=recorder) as broker:
+        for has_certificate in (True, False):
+            context = with_client(has_certificate=has_certificate, version=version, by=doors.authority())
+            reader, writer = await asyncio.open_connection("127.0.0.1", broker.port, ssl=context)
+            peer = Peer(reader, writer, 4)
+            await peer.send(Connect(4, "c", True, 0))
+            await peer.expect(Connack)
+    shown, none = (credentials.certificate for credentials in recorder.seen)
+    assert none is None
+    assert shown is not None
+    assert ((("commonName", "device 1"),)) in shown.fields["subject"]
+    assert b"device 1" in shown.der
+
+
+async def say_connect(port: int, context: ssl.SSLContext) -> None:
+    """As soon as the client believes that it may."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    try:
+        writer.write(encode(Connect(4, "c", True, 0), 4) * 100)
+        await reader.read()
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("who", ["nobody", "stranger"])
+async def test_a_refused_certificate_is_told_with_an_alert(
+    use_reactor: bool, version: ssl.TLSVersion, who: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In TLS 1.3 the client believes that all is well by then, and says CONNECT."""
+    certificate, key = doors.server_files()
+    listener = Listener(
+        "tls://127.0.0.1:0", certificate=certificate, key=key, client_ca=doors.authority().file
+    )
+    context = with_client(has_certificate=who == "stranger", version=version, by=doors.Authority())
+    async with running(use_reactor, listen=[listener]) as broker:
+        with pytest.raises(ssl.SSLError, match="ALERT"):
+            await say_connect(broker.port, context)
+        assert not broker.core.sessions
+        await until(lambda: not broker.core.connections)
+    said = [record.getMessage() for record in caplog.records if record.name == "curier.net"]
+    assert len(said) == 1
+    assert "certificate" in said[0]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_who_shows_a_certificate_gets_no_ticket(use_reactor: bool, version: ssl.TLSVersion) -> None:
+    certificate, key = doors.server_files()
+    listener = Listener(
+        "tls://127.0.0.1:0", certificate=certificate, key=key, client_ca=doors.authority().file
+    )
+    context = with_client(has_certificate=True, version=version, by=doors.authority())
+    async with running(use_reactor, listen=[listener]) as broker:
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port, ssl=context)
+        peer = Peer(reader, writer, 4)
+        await peer.send(Connect(4, "c", True, 0))
+        await peer.expect(Connack)
+        session = writer.get_extra_info("ssl_object").session
+        assert session is None or not session.has_ticket

@@ -9,9 +9,9 @@ the client in question waits. ``curier.testing.seams`` holds the tests that ever
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from curier.types import ReasonCode
 
@@ -32,13 +32,26 @@ class LocalPeer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """A client's certificate, which TLS has verified against the listener's ``client_ca``.
+
+    ``der`` is all of it; ``fields`` what Python's ``ssl.SSLSocket.getpeercert`` reads out of it: ``subject``,
+    ``issuer``, ``subjectAltName``, ``notAfter`` and others.
+    """
+
+    der: bytes = field(repr=False)
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """What a client says about itself, and what the broker sees of it.
 
     ``address`` is the peer's, as text; ``listener`` the URL it came in by; ``protocol_version`` 3, 4 or 5.
     ``authentication_method`` and ``authentication_data`` come from CONNECT or, in an exchange, from the
-    AUTH packet being answered (5.0 sections 3.1.2.11.9 and 3.15.2.2). ``certificate_name`` is a name
-    in a certificate that the client has shown and that was verified, by us or by a proxy that is trusted to.
+    AUTH packet being answered (5.0 sections 3.1.2.11.9 and 3.15.2.2). ``certificate`` is the one that the
+    client has shown to us, ``certificate_name`` a name in one that was verified by us or by a proxy that is
+    trusted to.
     ``local_peer`` is who came by a Unix socket, where the system tells it. Secrets are kept out of ``repr``.
     """
 
@@ -50,7 +63,7 @@ class Credentials:
     protocol_version: int
     authentication_method: str | None = None
     authentication_data: bytes | None = field(default=None, repr=False)
-    certificate: None = None
+    certificate: Certificate | None = None
     certificate_name: str | None = None
     local_peer: LocalPeer | None = None
 

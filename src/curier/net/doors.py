@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from curier.listeners import Listener
@@ -14,7 +13,7 @@ from curier.net.proxy_protocol import ProxyHeader
 from curier.net.tls import Tls
 from curier.net.upgrade import site_of
 from curier.net.web import WebSocket
-from curier.places import place_of
+from curier.places import lies_in, place_of
 
 if TYPE_CHECKING:
     from curier.net.certificates import Certificates  # which needs packages that TLS alone has need of
@@ -43,12 +42,7 @@ class Door:
         """
         if not self._listener.proxy_protocol or who is not None:
             return True
-        try:
-            peer = ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
-        except ValueError:
-            return False
-        inner = peer.ipv4_mapped if isinstance(peer, ipaddress.IPv6Address) else None
-        if any((inner or peer) in network for network in self._listener.proxy_protocol):
+        if lies_in(address, self._listener.proxy_protocol):
             return True
         log.warning(
             "%s at %s: only proxies may connect here (proxy_protocol), and %s is none of them",

@@ -28,8 +28,11 @@ class Layer:
     def __init__(self) -> None:
         self.is_open: bool = False
         """Bytes can be sent. Until then, ``send`` is not called."""
+        # What a layer knows of the peer, as soon as it is open:
         self.address: str = ""
-        """Where the peer is, if the layer knows that better than the socket, as soon as it is open."""
+        """Where it is, if the layer knows that better than the socket."""
+        self.certificate_name: str | None = None
+        """The name in its certificate, which has been verified, if that is all the layer has of it."""
         self.is_ended: bool = False
         """The peer has closed this layer in order: nothing more comes out of ``receive``."""
         self.has_more: bool = False

@@ -28,6 +28,7 @@ class Layers:
         self.waiting: int = 0  # bytes that the socket has not been asked to take yet
         self.is_open: bool = False
         self.address: str = ""  # where the peer is, if a layer knows that
+        self.certificate_name: str | None = None
         self.is_ended: bool = False  # the peer has closed one of them in order
         self.has_more: bool = False  # ``receive(b"")`` has something to give or to raise
         self._opened: int = 0  # so many of them, from below, are open
@@ -71,15 +72,18 @@ class Layers:
                 if not layer.is_open:
                     return b""
                 self._opened += 1
-                self._opens(number, layer.address)
+                self._opens(number, layer)
         return data
 
-    def _opens(self, number: int, address: str) -> None:
-        """Layer ``number`` has opened; it knows where the peer is, or has nothing to say of that."""
+    def _opens(self, number: int, layer: Layer) -> None:
+        """Layer ``number`` has opened, and may know more of the peer."""
+        if layer.certificate_name is not None:
+            self.certificate_name = layer.certificate_name
+        address = layer.address
         if address and address != self.address:
             self.address = address
-            for layer in self.layers[number + 1 :]:
-                layer.moved(address)
+            for upper in self.layers[number + 1 :]:
+                upper.moved(address)
         if self._opened == len(self.layers):
             self.is_open = True
 

@@ -23,6 +23,7 @@ def receive(turn: Turn, handshakes: Handshakes, wire: Wire, layers: Layers, data
             why = str(error)
         if layers.address:
             wire.connection.address = layers.address
+            wire.connection.certificate_name = layers.certificate_name
         said = layers.waiting - waited
         if said > 0:  # handshakes, pongs, alerts
             before = wire.connection.written_unsent

@@ -54,14 +54,13 @@ class ProxyHeader(Layer):
 
     def __init__(self, address: str, takes_certificate: bool = False) -> None:
         super().__init__()
-        self.address: str = address
+        self.address = address
         self.is_forwarded: bool = False  # the address is one that the header tells
         self.alpn: str = ""
         self.authority: str = ""
         self.unique_id: bytes = b""
         self.tls_version: str = ""
         self.has_verified_certificate: bool = False
-        self.certificate_name: str | None = None
         self._takes_certificate = takes_certificate
         self._waiting = bytearray()
         self._is_past: bool = False  # nothing is looked at any more

@@ -127,6 +127,14 @@ class Tls(Layer):
     def _end_handshake(self) -> None:
         self.is_open = True
 
+    def certificate(self) -> tuple[bytes, dict[str, Any]] | None:
+        """The client's, as DER and as ``ssl`` reads it; None where it has shown none, or was not asked to."""
+        made = self._object
+        if made is None or not self.is_open or not self.asks_certificate:
+            return None
+        der = made.getpeercert(True)
+        return None if der is None else (der, made.getpeercert() or {})
+
     # ---- bytes ----
 
     def receive(self, data: bytes) -> bytes:

@@ -30,7 +30,7 @@ class WebSocket(Layer):
 
     def __init__(self, site: Site, address: str) -> None:
         super().__init__()
-        self.address: str = address
+        self.address = address
         """Where the client is: once the layer is open, what a trusted proxy says."""
         self._handshake: Handshake | None = Handshake(site, address)
         self._reader: FrameReader = FrameReader(True)
