@@ -200,6 +200,10 @@ def test_a_leaf_without_who_signed_it_is_told(tmp_path: Path) -> None:
         ("server.key", b"", "expected a private key in PEM; it is empty"),
         ("server.key", SERVER.private_key_pem.bytes()[:100], "OpenSSL does not take them"),
     ],
+    ids=[
+        *("nothing", "text", "DER", "a key", "a torn certificate"),
+        *("a certificate", "no key", "a torn key"),
+    ],
 )
 def test_what_a_file_has_instead(tmp_path: Path, name: str, data: bytes, said: str) -> None:
     made = listener(tmp_path)

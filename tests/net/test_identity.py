@@ -54,7 +54,7 @@ DEVICE = certificate(
         ("uri", "urn:dev:1"),
         ("email", "dev1@example.org"),
         ("subject", r"CN=dev/1 \+#,O=Acme\, Inc."),
-        ("fingerprint", hashlib.sha256(DEVICE).hexdigest()),
+        pytest.param("fingerprint", hashlib.sha256(DEVICE).hexdigest(), id="fingerprint"),
     ],
 )
 def test_each_kind_of_name(name: Names, found: str) -> None:
@@ -136,6 +136,10 @@ def test_too_long() -> None:
     assert "longer than 65535 bytes" in identity(made, "uri")[1]
 
 
-@pytest.mark.parametrize("made", [b"", b"no certificate", DEVICE[:-1], DEVICE[:40]])
+@pytest.mark.parametrize(
+    "made",
+    [b"", b"no certificate", DEVICE[:-1], DEVICE[:40]],
+    ids=["nothing", "text", "all but a byte", "its beginning"],
+)
 def test_what_cannot_be_read(made: bytes) -> None:
     assert identity(made, "common-name") == ("", "the client's certificate cannot be read")
