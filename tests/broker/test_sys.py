@@ -106,6 +106,16 @@ def test_what_changed_is_told_every_interval_and_nothing_else(told: Net) -> None
     assert read(client) == {"uptime": "20 seconds"}
 
 
+def test_what_only_its_driver_knows_is_told_as_well(told: Net) -> None:
+    client = told.connect("c")
+    client.subscribe("$SYS/broker/listeners/#")
+    told.core.host.told["listeners/front/certificate/expires"] = "1795392000"
+    told.advance(10)
+    assert read(client) == {"listeners/front/certificate/expires": "1795392000"}
+    told.advance(10)
+    assert read(client) == {}
+
+
 def test_the_messages_of_many_sessions_are_counted_bit_by_bit(told: Net) -> None:
     for number in range(COUNTED_PER_STEP + 1):
         session = ServerSession(f"s{number}", -number, None)

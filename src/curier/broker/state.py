@@ -30,6 +30,10 @@ NO_LIMIT: Final = 1 << 62  # of bytes
 class Host:
     """What a broker cannot know of the process it runs in; whoever drives it may."""
 
+    def __init__(self) -> None:
+        self.told: dict[str, str] = {}
+        """What else is told below ``$SYS/broker/``: values by name."""
+
     def memory(self) -> int:
         """Bytes that the process has in memory; 0: not known."""
         return 0

@@ -106,6 +106,7 @@ class SysPublisher(Deadline):
             self._heap_maximum = max(self._heap_maximum, heap)
             values["heap/current"] = str(heap)
             values["heap/maximum"] = str(self._heap_maximum)
+        values.update(broker.host.told)
         return values
 
     def _add_loads(self, values: dict[str, str], elapsed: float) -> None:
