@@ -45,6 +45,7 @@ from curier.net.handshakes import Handshakes
 from curier.net.host import Process
 from curier.net.listening import Opened, open_listener
 from curier.net.passed import Passed
+from curier.net.renewal import Renewal
 from curier.net.transports import TransportServer
 from curier.net.turn import Turn
 from curier.session.journal import Journal
@@ -154,6 +155,8 @@ class Broker:
         self._log_timer: asyncio.TimerHandle | None = None
         self._turn: Turn | None = None
         self._handshakes: Handshakes | None = None
+        self._process = Process()
+        self._renewal = Renewal([*self._certificates.values()], self._process.told)
         self._reactor: reactor.Reactor | None = None
         self._transports: TransportServer | None = None
         self._opened: list[Opened] = []
@@ -198,7 +201,7 @@ class Broker:
             authentication_methods=authenticator.methods if authenticator is not None else frozenset(),
             asks_authorization=self.authorizer is not None,
         )
-        core.run_on(Process(), clock.now())
+        core.run_on(self._process, clock.now())
         for hook in (self._log, *self._hooks):
             core.add_hook(hook)
         if self.authorizer is not None:
@@ -220,6 +223,7 @@ class Broker:
             if self._store is not None:
                 await self._store.close()
             raise
+        self._renewal.start()
         self._tell_log()
         turn.schedule()
 
@@ -373,6 +377,20 @@ class Broker:
             self._transports.stop()
         if self._handshakes is not None:
             self._handshakes.stop()
+        self._renewal.stop()
+
+    @property
+    def has_certificates(self) -> bool:
+        """Whether there are TLS listeners, so that ``reload_certificates`` has something to do."""
+        return bool(self._certificates)
+
+    async def reload_certificates(self) -> None:
+        """Read certificates, keys, authorities and revocation lists of all listeners again, at once.
+
+        It happens by itself within seconds of a change. New connections get what is new, the others stay.
+        Raises ``ConfigError`` for files that do not fit; a listener with such goes on with what it had.
+        """
+        await self._renewal.reload()
 
     def publish(self, message: Message) -> None:
         """Publish as the broker itself. Raises ``ValueError`` for a Topic Name that cannot be."""

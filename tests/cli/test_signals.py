@@ -179,7 +179,9 @@ def test_sighup_reads_the_password_file_again(tmp_path: Path, on_terminal: bool)
 def test_sighup_says_when_there_is_nothing_to_be_read_again(tmp_path: Path) -> None:
     with running(tmp_path, "--memory") as daemon:
         daemon.kill(signal.SIGHUP)
-        daemon.wait_for(lambda: "SIGHUP: there is no password file to be read again" in daemon.said())
+        daemon.wait_for(
+            lambda: "SIGHUP: there is no password file and no certificate to be read again" in daemon.said()
+        )
         connect(daemon, "c").close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import logging
 import os
@@ -22,10 +21,8 @@ from curier.net.certificates import (
     MOST_TRIES,
     RETRY_SECONDS,
     Certificates,
-    watch,
 )
 from tests.net.pki import DAY, NOW, RSA, Ends, client_context, loaded, put, revocations, serial, write_pair
-from tests.waiting import until
 
 ROOT = trustme.CA()
 SERVER = ROOT.issue_cert("broker.test")
@@ -455,29 +452,3 @@ def test_one_that_has_not_begun(tmp_path: Path, clock: Clock, caplog: pytest.Log
 def test_the_first_of_all_ends_counts(tmp_path: Path, clock: Clock) -> None:
     other = write_pair(tmp_path, ROOT.issue_cert("b", not_after=NOW + 30 * DAY), "b")
     assert hold(tmp_path, clock, certificates=(other,)).expires == (NOW + 30 * DAY).timestamp()
-
-
-# ---- watching ----
-
-
-async def test_watching(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificates, "LOOK_SECONDS", 0.01)
-    for number in range(2):
-        (tmp_path / str(number)).mkdir()
-    held = [hold(tmp_path / str(number), clock) for number in range(2)]
-
-    def fail() -> float:
-        raise RuntimeError("for once")
-
-    monkeypatch.setattr(certificates, "LATER_SECONDS", 0.01)
-    monkeypatch.setattr(held[0], "look", fail)
-    task = asyncio.create_task(watch(held))
-    new = ROOT.issue_cert("broker.test")
-    try:
-        await asyncio.sleep(0.05)
-        write_pair(tmp_path / "1", new, root=ROOT)
-        await until(lambda: shown(held[1]) == serial(new))
-        assert not task.done()  # though one of them fails
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
+from typing import Final
 
 import click
 
@@ -67,7 +68,7 @@ async def serve(config: Config) -> None:
         accept_loss=config.accept_loss,
     )
     told_to_stop = asyncio.Event()
-    with signals(told_to_stop.set, partial(_reload, authenticator)):
+    with signals(told_to_stop.set, partial(_reload, broker, authenticator)):
         try:
             await broker.start()
         except OSError as error:
@@ -110,20 +111,35 @@ async def _until(broker: Broker, told_to_stop: asyncio.Event) -> None:
         await asyncio.gather(serving, waiting, giving_back, return_exceptions=True)
 
 
-def _reload(authenticator: Authenticator) -> None:
+def _reload(broker: Broker, authenticator: Authenticator) -> None:
     """Read again what can be; whatever is wrong with it is logged, and it stays as it was."""
     reload = getattr(authenticator, "reload", None)  # that of a password file
-    if reload is None:
-        _log.info(
-            "SIGHUP: there is no password file to be read again; settings are read when the broker starts"
-        )
-        return
+    if reload is not None:
+        try:
+            reload()
+        except ConfigError as error:
+            _log.error("SIGHUP: %s; the users before this change stay valid", error)
+        else:
+            _log.info("SIGHUP: the password file was read again; %s", _OTHER)
+    if broker.has_certificates:
+        task = asyncio.get_running_loop().create_task(_reload_certificates(broker))
+        _reloading.add(task)  # or nothing would hold it
+        task.add_done_callback(_reloading.discard)
+    elif reload is None:
+        _log.info("SIGHUP: there is no password file and no certificate to be read again; %s", _OTHER)
+
+
+_OTHER: Final = "other settings are read when the broker starts"
+_reloading: Final[set[asyncio.Task[None]]] = set()
+
+
+async def _reload_certificates(broker: Broker) -> None:
     try:
-        reload()
+        await broker.reload_certificates()
     except ConfigError as error:
-        _log.error("SIGHUP: %s; the users before this change stay valid", error)
+        _log.error("SIGHUP: %s", error)
     else:
-        _log.info("SIGHUP: the password file was read again; other settings are read when the broker starts")
+        _log.info("SIGHUP: the certificates were read again; %s", _OTHER)
 
 
 def authenticator_of(config: Config) -> Authenticator:

@@ -8,7 +8,6 @@ the context before it stays.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import threading
 import time
@@ -278,21 +277,3 @@ def _lists(crls: Sequence[x509.CertificateRevocationList]) -> list[str]:
     return [
         f"that of {name_of(one.issuer)} of {day(one.last_update_utc)}, {len(one)} revoked" for one in crls
     ]
-
-
-async def watch(held: Sequence[Certificates]) -> None:
-    """Look at the files of all of them, each as often as it needs it, for ever; in a thread: disks are slow.
-
-    Cancelling it ends it; a look that has begun is finished.
-    """
-    loop = asyncio.get_running_loop()
-    due = dict.fromkeys(held, loop.time() + LOOK_SECONDS)
-    while due:
-        first = min(due, key=due.__getitem__)
-        await asyncio.sleep(max(0.0, due[first] - loop.time()))
-        try:
-            wait = await asyncio.to_thread(first.look)
-        except Exception:  # that one look fails is no reason never to look again
-            log.exception("%s: looking at its certificates failed", first.name)
-            wait = LATER_SECONDS
-        due[first] = loop.time() + wait

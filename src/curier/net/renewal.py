@@ -1,0 +1,86 @@
+"""Has the certificates of all listeners looked at while the broker runs, and read again when that is wanted.
+
+Both happen in threads, since disks and passwords of keys may be slow. It needs nothing that a broker without
+TLS has no need of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from curier.errors import ConfigError
+from curier.loglines import logger
+
+if TYPE_CHECKING:
+    from curier.net.certificates import Certificates
+
+log = logger("curier.tls")
+
+FIRST_SECONDS = 5.0
+"""Before the files are looked at for the first time; after that, as each listener says."""
+
+FAILED_SECONDS = 60.0
+"""After a look that failed for a reason nobody has thought of."""
+
+
+class Renewal:
+    """``told`` is what the broker tells below ``$SYS/broker/``, where the ends of certificates are put."""
+
+    def __init__(self, held: Sequence[Certificates], told: dict[str, str]) -> None:
+        self._held = held
+        self._told = told
+        self._task: asyncio.Task[None] | None = None
+        self._tell()
+
+    def start(self) -> None:
+        """Begin to look at the files."""
+        if self._held:
+            self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    def stop(self) -> None:
+        """Look no more; a look that has begun is finished."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def reload(self) -> None:
+        """Read the files of all listeners again, whether or not they have changed.
+
+        Raises ``ConfigError`` with what is wrong; those listeners stay as they were, the others have the
+        new. Cancelling it leaves each listener with the old or the new.
+        """
+        wrong = []
+        for certificates in self._held:
+            try:
+                await asyncio.to_thread(certificates.reload)
+            except ConfigError as error:
+                wrong.append(str(error))
+        self._tell()
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = dict.fromkeys(self._held, loop.time() + FIRST_SECONDS)
+        while True:
+            first = min(due, key=due.__getitem__)
+            await asyncio.sleep(max(0.0, due[first] - loop.time()))
+            try:
+                wait = await asyncio.to_thread(first.look)
+            except Exception:  # that one look fails is no reason never to look again
+                log.exception("%s: looking at its certificates failed", first.name)
+                wait = FAILED_SECONDS
+            due[first] = loop.time() + wait
+            self._tell()
+
+    def _tell(self) -> None:
+        for certificates in self._held:
+            level = _level(certificates.name)
+            self._told[f"listeners/{level}/certificate/expires"] = str(int(certificates.expires))
+
+
+def _level(name: str) -> str:
+    """The name of a listener as one level of a topic; of a URL, ``tls-127.0.0.1:8883``."""
+    name = name.replace("://", "-")
+    return "".join("-" if one in "/+#" or not one.isprintable() else one for one in name)
