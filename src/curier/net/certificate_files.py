@@ -26,7 +26,8 @@ content and of the rest (which nobody sets back), mode. None: it cannot be looke
 T = TypeVar("T")
 
 _BEGIN: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
-_CRL: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+_CRL: Final = b"-----BEGIN X509 CRL-----"
+_CRL_END: Final = b"-----END X509 CRL-----"
 
 
 def stamp(path: str | Path) -> Stamp:
@@ -122,9 +123,10 @@ def read_certificates(what: str, path: str | Path, data: bytes) -> list[x509.Cer
 def read_crls(what: str, path: str | Path, data: bytes) -> list[x509.CertificateRevocationList]:
     """The revocation lists in a PEM file, at least one. Raises ``ConfigError``."""
     kinds = _kinds(data)
-    blocks = _CRL.findall(data)
-    if not blocks or len(blocks) != kinds.count("X509 CRL"):
-        said = "one of them has no end" if blocks else _instead(kinds, data)
+    blocks = [_CRL + block for block in data.split(_CRL)[1:]]
+    is_cut = any(_CRL_END not in block for block in blocks)
+    if not blocks or is_cut:
+        said = "one of them has no end" if is_cut else _instead(kinds, data)
         raise ConfigError(
             f"{what} {path}: expected revocation lists in PEM; {said}; "
             "openssl crl -inform DER -in FILE makes PEM of another form"
