@@ -443,6 +443,16 @@ def test_ends_are_warned_of_daily(tmp_path: Path, clock: Clock, caplog: pytest.L
     assert ended.endswith(f"ended on {end:%Y-%m-%d %H:%M} UTC")
 
 
+def test_short_lives_are_warned_of_later(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = hold(tmp_path, clock, ROOT.issue_cert("h", not_before=NOW, not_after=NOW + 6 * DAY))
+    for days, expected in ((0, 0), (4, 0), (4.6, 1)):
+        clock.is_at(NOW + days * DAY)
+        held.look()
+        assert len(lines(caplog)) == expected
+
+
 def test_one_that_has_not_begun(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     hold(tmp_path, clock, ROOT.issue_cert("h", not_before=NOW + DAY, not_after=NOW + 60 * DAY))
     (said,) = lines(caplog)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import subprocess
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -205,6 +206,54 @@ async def test_who_is_refused_is_told_in_the_log(
             with pytest.raises((OSError, asyncio.IncompleteReadError)):
                 await Device.connect(broker, client_context(ROOT, certificate))
             await until(partial(lambda why: why in caplog.text, why))
+
+
+async def test_a_disk_that_hangs_does_not_hold_up_the_end(
+    use_reactor: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, hanging = threading.Event(), threading.Event()
+
+    def hang() -> float:
+        begun.set()
+        hanging.wait(60)
+        return 99.0
+
+    async with running(use_reactor, listener(tmp_path)) as broker:
+        (held,) = broker._certificates.values()
+        monkeypatch.setattr(held, "look", hang)
+        await until(begun.is_set)
+        assert await shown(broker) == serial(SERVER)
+    (thread,) = (one for one in threading.enumerate() if one.name == "curier certificates")
+    assert thread.daemon  # so that the interpreter does not wait for it
+    hanging.set()
+    thread.join()
+
+
+async def test_what_goes_wrong_in_a_look_is_not_the_last(
+    use_reactor: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(renewal, "FAILED_SECONDS", 0.01)
+    looks = 0
+
+    def fail() -> float:
+        nonlocal looks
+        looks += 1
+        raise RuntimeError("for once")
+
+    async with running(use_reactor, listener(tmp_path)) as broker:
+        (held,) = broker._certificates.values()
+        monkeypatch.setattr(held, "look", fail)
+        await until(lambda: looks > 2)
+    assert "front: looking at its certificates failed" in caplog.text
+
+
+def test_names_as_levels_of_topics() -> None:
+    level = renewal._level
+    assert [level(name) for name in ("front", "tls://[::1]:8883", "a/b+c#\n")] == [
+        "front",
+        "tls-[::1]:8883",
+        "a-b-c--",
+    ]
 
 
 async def test_sighup(use_reactor: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

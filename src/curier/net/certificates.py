@@ -37,8 +37,8 @@ MOST_TRIES: Final = 4
 LATER_SECONDS: Final = 60.0
 DAY: Final = 86_400.0
 
-WARN_SECONDS: Final = 21 * DAY
-"""Before its end a certificate is warned of, daily."""
+WARN_TIME: Final = timedelta(days=21)
+"""So long before its end a certificate is warned of, daily; a short-lived one, in its last quarter."""
 
 
 class Certificates:
@@ -190,7 +190,7 @@ class Certificates:
             self._once_a_day(f"{which} ended on {day(end)}", now, True)
         elif now < begin:
             self._once_a_day(f"{which} begins on {day(begin)}; is the clock right?", now, True)
-        elif end - now < timedelta(seconds=WARN_SECONDS):
+        elif end - now < min(WARN_TIME, (end - begin) / 4):
             self._once_a_day(f"{which} ends on {day(end)}, in {(end - now).days} days", now)
 
     def _once_a_day(self, words: str, now: datetime, is_error: bool = False) -> None:

@@ -1,14 +1,16 @@
 """Has the certificates of all listeners looked at while the broker runs, and read again when that is wanted.
 
-Both happen in threads, since disks and passwords of keys may be slow. It needs nothing that a broker without
-TLS has no need of.
+Both happen in threads, since disks and passwords of keys may be slow; nobody waits for those at the end. It
+needs nothing that a broker without TLS has no need of.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from curier.errors import ConfigError
 from curier.loglines import logger
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from curier.net.certificates import Certificates
 
 log = logger("curier.tls")
+
+T = TypeVar("T")
 
 FIRST_SECONDS = 5.0
 """Before the files are looked at for the first time; after that, as each listener says."""
@@ -53,7 +57,7 @@ class Renewal:
         wrong = []
         for certificates in self._held:
             try:
-                await asyncio.to_thread(certificates.reload)
+                await in_thread(certificates.reload)
             except ConfigError as error:
                 wrong.append(str(error))
         self._tell()
@@ -67,7 +71,7 @@ class Renewal:
             first = min(due, key=due.__getitem__)
             await asyncio.sleep(max(0.0, due[first] - loop.time()))
             try:
-                wait = await asyncio.to_thread(first.look)
+                wait = await in_thread(first.look)
             except Exception:  # that one look fails is no reason never to look again
                 log.exception("%s: looking at its certificates failed", first.name)
                 wait = FAILED_SECONDS
@@ -78,6 +82,34 @@ class Renewal:
         for certificates in self._held:
             level = _level(certificates.name)
             self._told[f"listeners/{level}/certificate/expires"] = str(int(certificates.expires))
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """What ``work`` returns, or raises, in a thread of its own; unlike one of a pool, the process can end
+    while it hangs, as on a network disk that does not answer. Cancelling it leaves the work going on.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(cast(T, result))
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as caught:
+            error = caught
+        with suppress(RuntimeError):  # the loop is closed: nobody is there to hear it
+            loop.call_soon_threadsafe(tell, result, error)
+
+    threading.Thread(target=run, name="curier certificates", daemon=True).start()
+    return await done
 
 
 def _level(name: str) -> str:
