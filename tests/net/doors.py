@@ -23,6 +23,7 @@ import trustme
 
 import curier
 from curier.listeners import Listener
+from curier.net.websocket import ClientWebSocket
 
 
 class Door:
@@ -102,7 +103,52 @@ class TlsDoor(Door):
         return await asyncio.open_connection(sock=sock, ssl=trusting(), server_hostname="127.0.0.1")
 
 
-DOORS: Final[dict[str, Door]] = {door.name: door for door in (Door(), TlsDoor())}
+class WebReaderProtocol(asyncio.StreamReaderProtocol):
+    """For which the end is the end, whatever close code it has."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(None if isinstance(exc, curier.ConnectionLost) else exc)
+
+
+class WsDoor(Door):
+    """MQTT over WebSocket."""
+
+    name = "ws"
+    context: ssl.SSLContext | None = None
+
+    def listener(self) -> Listener:
+        return Listener("ws://127.0.0.1:0/mqtt")
+
+    async def open(self, sock: socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        loop = asyncio.get_running_loop()
+        _, web = await loop.create_connection(
+            lambda: ClientWebSocket("127.0.0.1", sock.getpeername()[1], "/mqtt", secure=False),
+            sock=sock,
+            ssl=self.context,
+            server_hostname="127.0.0.1" if self.context else None,
+        )
+        await web.opened()
+        reader = asyncio.StreamReader()
+        protocol = WebReaderProtocol(reader)
+        web.start(protocol)
+        return reader, asyncio.StreamWriter(web, protocol, reader, loop)
+
+
+class WssDoor(WsDoor):
+    """MQTT over WebSocket over TLS."""
+
+    name = "wss"
+
+    def listener(self) -> Listener:
+        certificate, key = server_files()
+        return Listener("wss://127.0.0.1:0/mqtt", certificate=certificate, key=key)
+
+    async def open(self, sock: socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        self.context = trusting()
+        return await super().open(sock)
+
+
+DOORS: Final[dict[str, Door]] = {door.name: door for door in (Door(), TlsDoor(), WsDoor(), WssDoor())}
 
 _current: Door = DOORS["tcp"]
 

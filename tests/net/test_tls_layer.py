@@ -242,15 +242,18 @@ class Shouting(Layer):
     def __init__(self) -> None:
         super().__init__()
         self.is_open = True
+        self.said = b""
 
     def receive(self, data: bytes) -> bytes:
+        self.said = b"!"
         return data.upper()
 
     def send(self, data: bytes) -> list[bytes]:
         return [b"<", data, b">"]
 
     def answers(self) -> bytes:
-        return b"!"
+        said, self.said = self.said, b""
+        return said
 
     def close(self, code: int) -> bytes:
         return b"(%d)" % code
@@ -266,6 +269,19 @@ def test_layers_above_are_encrypted_too() -> None:
     client.layers.close(1001)
     client.take()
     assert client.hear() == [b"!<data>(1001)", b""]
+
+
+def test_answers_of_a_peer_that_does_not_read_do_not_pile_up() -> None:
+    layers = Layers([Shouting()])
+    layers.receive(b"x")
+    for _ in range(100):  # the socket takes nothing
+        layers.receive(b"y")
+    assert layers.waiting == 1
+    assert [layers.take(), layers.take(), layers.take()] == [b"!", b"!", b""]
+    layers.receive(b"z")
+    layers.receive(b"z")
+    layers.close(1000)
+    assert [layers.take(), layers.take()] == [b"!!(1000)", b""]
 
 
 def test_layers_without_tls_on_each_other() -> None:

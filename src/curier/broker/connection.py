@@ -192,6 +192,7 @@ class ServedConnection(BrokerConnection):
             return
         was_connected = self.state == CONNECTED
         self.state = CLOSED
+        self.ending_code = reason_code
         self.paused = False
         self.is_fast = False
         self.held = NO_HELD

@@ -305,7 +305,7 @@ class BrokerConnection(ServerConnection):
         self.has_left: bool = False  # with DISCONNECT
         self.discard_will: bool = False
         self.is_ending: bool = False  # as soon as what is going on is finished (``faults``)
-        self.ending_code: int = 0
+        self.ending_code: int = 0  # a Reason Code: that with which it ends, or has ended
         self.ending_why: str = ""
         # -- what it may do --
         self.has_permissions: bool = False  # of its own?

@@ -54,6 +54,7 @@ class Layers:
         if self.is_ended:
             return b""
         self.has_more = False
+        has_room = not self.waiting
         for number, layer in enumerate(self.layers):
             try:
                 data = layer.receive(data)
@@ -61,9 +62,8 @@ class Layers:
                 self._down(number, layer.answers())
                 self.is_open = False
                 raise
-            answer = layer.answers()
-            if answer:
-                self._down(number, answer)
+            if has_room or number <= self._tls_at:
+                self._down(number, layer.answers())
             if layer.has_more:
                 self.has_more = True
             if layer.is_ended:
@@ -156,6 +156,7 @@ class Layers:
         if self._is_closing:
             return
         if self.is_open:
+            self._ask()
             for number in range(len(self.layers) - 1, self._tls_at, -1):
                 self._down(number, self.layers[number].close(code))
         self.is_open = False
@@ -164,6 +165,8 @@ class Layers:
 
     def take(self) -> bytes:
         """The next bytes for the socket, b"" for none. Call it when those before are taken."""
+        if not self._plain and not self._is_closing:
+            self._ask()
         if self._out:
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
@@ -183,6 +186,14 @@ class Layers:
         self.waiting -= len(data)
         records = tls.send(data)
         return records[0] if len(records) == 1 else b"".join(records)
+
+    def _ask(self) -> None:
+        """What layers above TLS have to say, such as pongs, is asked for when there is room for it: so a peer
+        that does not read cannot make it pile up.
+        """
+        if self.tls is None or self.tls.is_open:
+            for number in range(self._tls_at + 1, len(self.layers)):
+                self._down(number, self.layers[number].answers())
 
     def _window(self) -> bytes:
         """What waits, no more than a window of it."""

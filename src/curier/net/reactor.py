@@ -26,12 +26,11 @@ from curier.net.selector import MOST_EVENTS, Selector, Sockets
 from curier.net.turn import Turn
 from curier.net.wire import (
     CHUNK_BYTES,
-    GOING_AWAY,
     LINGER_SECONDS,
-    NORMAL_CLOSURE,
     TURN_BYTES,
     WRITE_BYTES,
     Wire,
+    close_code,
 )
 
 IS_AVAILABLE: Final = hasattr(select, "epoll")
@@ -224,7 +223,7 @@ class SocketWire(Wire):
         self.is_closing = True
         layers = self.layers
         if layers is not None and self.fd >= 0:
-            layers.close(NORMAL_CLOSURE if self.connection.has_left else GOING_AWAY)
+            layers.close(close_code(self.connection))
             self.push(0)
         if self.unsent or (layers is not None and layers.waiting):
             self._listen()

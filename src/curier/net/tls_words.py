@@ -57,11 +57,16 @@ def answer_in_plain(first: bytes) -> bytes:
     what = greeting(first)
     if what == HTTP:
         return HTTP_ANSWER
-    if what == MQTT and claimed_version(first, 0, len(first)) == MQTT_50:
-        properties = Properties()
-        properties.reason_string = "this port speaks TLS"
-        return encode(Connack(False, IMPLEMENTATION_SPECIFIC_ERROR, properties), MQTT_50)
-    return b""
+    return told_in_mqtt(first, "this port speaks TLS")
+
+
+def told_in_mqtt(first: bytes, words: str) -> bytes:
+    """A refusal of MQTT 5.0 with these words; nothing for those who do not speak it."""
+    if greeting(first) != MQTT or claimed_version(first, 0, len(first)) != MQTT_50:
+        return b""
+    properties = Properties()
+    properties.reason_string = words
+    return encode(Connack(False, IMPLEMENTATION_SPECIFIC_ERROR, properties), MQTT_50)
 
 
 def why_failed(error: Exception) -> str:

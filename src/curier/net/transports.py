@@ -12,7 +12,7 @@ from curier.net.accepting import ACCEPT_AGAIN_SECONDS, Acceptor, LocalPeer
 from curier.net.doors import Door
 from curier.net.handshakes import Handshakes
 from curier.net.turn import Turn
-from curier.net.wire import GOING_AWAY, LINGER_SECONDS, NORMAL_CLOSURE, Wire
+from curier.net.wire import LINGER_SECONDS, Wire, close_code
 
 PROGRESS_SECONDS: Final = 1.0
 """A transport says when it has sent all, not that it has sent something; so it is asked that often."""
@@ -156,7 +156,7 @@ class TransportWire(Wire, asyncio.Protocol):
         self.is_closing = True
         self.is_held = False
         if self.layers is not None:
-            self.layers.close(NORMAL_CLOSURE if self.connection.has_left else GOING_AWAY)
+            self.layers.close(close_code(self.connection))
             self.push(0)
         if not self.is_reading:
             self.set_reading(True)

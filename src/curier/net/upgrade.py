@@ -19,6 +19,7 @@ from curier.greetings import greeting
 from curier.listeners import Listener, Network
 from curier.loglines import printable
 from curier.net.proxy_protocol import SIGNATURE
+from curier.net.tls_words import told_in_mqtt
 from curier.net.websocket import SILENT
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Site:
 
 def site_of(listener: Listener) -> Site:
     """What ``listener`` serves. Raises ``ConfigError``."""
-    path = listener.address.path
+    path = listener.address.path if listener.address.carrier == "tcp" else ""
     paths = ((path,) if path else ()) + listener.paths or DEFAULT_PATHS
     for path in (*paths, listener.health_path or "/"):
         if not path.startswith("/") or "?" in path or "#" in path:
@@ -155,9 +156,9 @@ def _meet_stranger(start: bytes) -> None:
         if not start or start[:1].isalpha() or SIGNATURE.startswith(start):
             return
         what = f"something that begins with {start.hex(' ')}"
-    raise _refusal(
-        400, f"{what}, which is not spoken at this listener: here it is ws://, MQTT over WebSocket"
-    )
+    why = f"{what}, which is not spoken at this listener: here it is ws://, MQTT over WebSocket"
+    told = told_in_mqtt(start, "this port speaks MQTT over WebSocket (ws://)")
+    raise Refused(told, why) if told else _refusal(400, why)
 
 
 def _parse(head: bytes) -> tuple[str, str, str, list[tuple[str, str]]]:
@@ -304,9 +305,11 @@ def forwarded(lines: list[str], address: str, trusted: tuple[Network, ...]) -> s
 
     Each proxy appends whom it was talking to, so it is read from the right, past those that are trusted; what
     stands further left may be invented. ``address`` where that of the socket is not trusted, or what is there
-    cannot be read. A port that nobody tells is 0.
+    cannot be read. Who comes by a Unix socket is trusted, since somebody has let them. A port that nobody
+    tells is 0.
     """
-    if not _is_trusted(_host_and_port(address), trusted):
+    peer = _host_and_port(address)
+    if peer is not None and not _is_trusted(peer, trusted):
         return address
     entries = ",".join(lines).rsplit(",", MOST_PROXIES) if lines else []
     found = address
@@ -343,9 +346,7 @@ def _host_and_port(text: str) -> tuple[_Address, int] | None:
         return None
 
 
-def _is_trusted(read: tuple[_Address, int] | None, trusted: tuple[Network, ...]) -> bool:
-    if read is None:
-        return False
+def _is_trusted(read: tuple[_Address, int], trusted: tuple[Network, ...]) -> bool:
     ip = read[0]
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped

@@ -111,6 +111,7 @@ class ClientWebSocket(asyncio.Transport, asyncio.Protocol):
         self._is_paused = False
         self._is_congested = False
         self._is_ended = False
+        self._is_lost = False
         self._waiter: asyncio.Future[None] | None = None
         self._why: ConnectionLost | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -143,7 +144,7 @@ class ClientWebSocket(asyncio.Transport, asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._is_ended = self._is_closing = True
+        self._is_ended = self._is_closing = self._is_lost = True
         self._set_timer(None)
         if self._protocol is not None:
             self._protocol.connection_lost(self._why or exc)
@@ -193,7 +194,8 @@ class ClientWebSocket(asyncio.Transport, asyncio.Protocol):
 
     def abort(self) -> None:
         self._is_closing = self._is_ended = True
-        self._network.abort()
+        if not self._is_lost:  # or some of asyncio's own raise
+            self._network.abort()
         self._wake()
 
     def is_closing(self) -> bool:

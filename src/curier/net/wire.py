@@ -7,6 +7,13 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from curier.broker.model import BrokerConnection
+from curier.codec.constants import (
+    MALFORMED_PACKET,
+    PACKET_TOO_LARGE,
+    PROTOCOL_ERROR,
+    SERVER_BUSY,
+    SERVER_SHUTTING_DOWN,
+)
 from curier.net.layers import Layers
 
 LINGER_SECONDS: Final = 2.0
@@ -21,9 +28,23 @@ WRITE_BYTES: Final = 1024 * 1024  # given to one socket at once; the kernel woul
 TURN_BYTES: Final = 4 * 1024 * 1024  # read from all sockets before output is written
 BACKLOG: Final = 4096  # clients that may wait to be accepted
 
-# Close codes of WebSocket, RFC 6455 section 7.4.1: the client has said DISCONNECT; the broker ends it.
-NORMAL_CLOSURE: Final = 1000
-GOING_AWAY: Final = 1001
+# Close codes of WebSocket (RFC 6455 section 7.4.1), by the Reason Code with which the broker ends it.
+_NORMAL: Final = 1000
+_POLICY_VIOLATION: Final = 1008
+_CLOSE_CODES: Final = {
+    MALFORMED_PACKET: 1002,
+    PROTOCOL_ERROR: 1002,
+    SERVER_BUSY: 1013,
+    SERVER_SHUTTING_DOWN: 1001,
+    PACKET_TOO_LARGE: 1009,
+}
+
+
+def close_code(connection: BrokerConnection) -> int:
+    """How WebSocket says why the connection has ended."""
+    if connection.has_left:
+        return _NORMAL
+    return _CLOSE_CODES.get(connection.ending_code, _POLICY_VIOLATION)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
