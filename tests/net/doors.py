@@ -15,9 +15,10 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
-from socket import socket
-from typing import Final
+from socket import AF_INET, AF_INET6, AF_UNIX, socket
+from typing import Any, Final
 
 import trustme
 
@@ -34,6 +35,10 @@ class Door:
     def listener(self) -> Listener:
         """A new one, on a free port of loopback."""
         return Listener("tcp://127.0.0.1:0")
+
+    def place(self, host: str, port: int) -> tuple[int, Any]:
+        """Family and address that a client connects to, of a broker at this port."""
+        return (AF_INET6 if ":" in host else AF_INET), (host, port)
 
     async def open(self, sock: socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """The client's end, on a socket that is connected."""
@@ -148,7 +153,43 @@ class WssDoor(WsDoor):
         return await super().open(sock)
 
 
-DOORS: Final[dict[str, Door]] = {door.name: door for door in (Door(), TlsDoor(), WsDoor(), WssDoor())}
+class UnixDoor(Door):
+    """MQTT on a Unix socket. It has no port, so a client goes to the newest broker."""
+
+    name = "unix"
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def _path(self) -> str:
+        return f"{folder()}/{self._count}.sock"
+
+    def listener(self) -> Listener:
+        self._count += 1
+        return Listener(f"unix://{self._path()}")
+
+    def place(self, host: str, port: int) -> tuple[int, Any]:
+        return AF_UNIX, self._path()
+
+
+class ProxyDoor(Door):
+    """Behind a proxy, which says where it is asked from: there, from where the client is."""
+
+    name = "proxy"
+
+    def listener(self) -> Listener:
+        return Listener("tcp://127.0.0.1:0", proxy_protocol=(ip_network("127.0.0.0/8"),))
+
+    async def open(self, sock: socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(sock=sock)
+        (host, port), (to, at) = sock.getsockname(), sock.getpeername()
+        writer.write(f"PROXY TCP4 {host} {to} {port} {at}\r\n".encode())
+        return reader, writer
+
+
+DOORS: Final[dict[str, Door]] = {
+    door.name: door for door in (Door(), TlsDoor(), WsDoor(), WssDoor(), UnixDoor(), ProxyDoor())
+}
 
 _current: Door = DOORS["tcp"]
 

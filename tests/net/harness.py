@@ -49,7 +49,7 @@ P = TypeVar("P", bound=Packet)
 
 
 class Peer:
-    """One TCP connection to a broker. Nothing is read before ``receive`` is called, but for 128 KiB ahead.
+    """One connection to a broker. Nothing is read before ``receive`` is called, but for 128 KiB ahead.
 
     Those that a test leaves open are closed at its end.
     """
@@ -69,13 +69,13 @@ class Peer:
         cls, port: int, version: int = 4, *, host: str = "127.0.0.1", receive_buffer: int = 0
     ) -> Self:
         """A connection on which nothing has been said. ``receive_buffer`` bounds what the kernel takes."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        family, where = doors.current().place(host, port)
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
-            await asyncio.get_running_loop().sock_connect(sock, (host, port))
+            await asyncio.get_running_loop().sock_connect(sock, where)
         except OSError:
             sock.close()
             raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -15,7 +17,7 @@ from curier.codec.packets import Connack, Connect
 from curier.errors import ConfigError
 from curier.listeners import Listener
 from tests.net import doors
-from tests.net.harness import connection_of, running
+from tests.net.harness import connection_of, options, running
 from tests.waiting import until
 
 LOOPBACK = ip_network("127.0.0.0/8")
@@ -103,3 +105,69 @@ async def test_without_the_header_nobody_gets_in(use_reactor: bool) -> None:
 def test_a_site_that_cannot_be_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match="cannot be the path"):
         curier.Broker([Listener("ws://127.0.0.1:0", paths=("mqtt",))])
+
+
+async def test_clients_behind_a_proxy_are_told_apart(
+    use_reactor: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log, in shares of what all share: by where they are, and not by where the proxy is."""
+    caplog.set_level(logging.INFO, logger="curier")
+    listener = Listener("tcp://127.0.0.1:0", proxy_protocol=(LOOPBACK,))
+    few = options(max_sessions=4, source_share=2)
+    answers: list[bytes] = []
+    async with running(use_reactor, listen=[listener], options=few) as broker:
+        for number, host in enumerate(["192.0.2.1"] * 3 + ["192.0.2.2"]):
+            reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+            writer.write(f"PROXY TCP4 {host} 192.0.2.9 1000 1883\r\n".encode())
+            writer.write(encode(Connect(4, f"c{number}", False, 0), 4))
+            answers.append(await reader.read(4))
+            writer.close()
+    assert answers == [CONNACK, CONNACK, b"", CONNACK]
+    assert "c1 connected from 192.0.2.1:1000, MQTT 3.1.1, with a new session" in caplog.messages
+    assert "c3 connected from 192.0.2.2:1000, MQTT 3.1.1, with a new session" in caplog.messages
+    assert any("address 192.0.2.1 has 2 sessions" in line for line in caplog.messages)
+
+
+async def test_at_a_unix_socket_who_is_behind_the_proxy_is_not_taken_for_the_proxy(use_reactor: bool) -> None:
+    door = doors.UnixDoor()
+    listener = replace(door.listener(), proxy_protocol=(ip_network("192.0.2.0/24"),))
+    own = f"uid={os.getuid()}:pid={os.getpid()}"
+    async with running(use_reactor, listen=[listener]) as broker:
+        for header, address, who in (
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 1000 1883", "192.0.2.1:1000", None),
+            ("PROXY UNKNOWN", own, (os.getuid(), os.getgid(), os.getpid())),
+        ):
+            reader, writer = await asyncio.open_unix_connection(listener.address.path)
+            writer.write(f"{header}\r\n".encode() + CONNECT)
+            assert await reader.readexactly(4) == CONNACK
+            connection = connection_of(broker, "c")
+            assert (connection.address, connection.local_peer) == (address, who)
+            writer.close()
+
+
+async def test_an_unfinished_header_has_the_time_of_connect(use_reactor: bool) -> None:
+    """One deadline from accept to CONNECT, which bytes that trickle in do not put off."""
+    listener = Listener("tcp://127.0.0.1:0", proxy_protocol=(LOOPBACK,))
+    async with running(use_reactor, listen=[listener], options=options(connect_timeout=0.3)) as broker:
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        for byte in b"PROXY TCP4 ":
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.02)
+        assert await reader.read() == b""
+        writer.close()
+        await until(lambda: not broker.core.connections)
+
+
+async def test_a_probe_of_a_balancer_leaves_no_line(
+    use_reactor: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="curier")
+    listener = Listener("tcp://127.0.0.1:0", proxy_protocol=(LOOPBACK,))
+    async with running(use_reactor, listen=[listener]) as broker:
+        caplog.clear()
+        for said in (b"", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"):  # nothing, and LOCAL
+            _, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+            writer.write(said)
+            writer.close()
+        await until(lambda: broker.core.statistics.accepted == 2 and not broker.core.connections)
+        assert caplog.messages == []

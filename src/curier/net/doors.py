@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from curier.listeners import Listener
 from curier.loglines import logger
-from curier.net.accepting import LocalPeer
+from curier.net.accepting import UNIX, LocalPeer
 from curier.net.layer import Layer
 from curier.net.layers import Layers
 from curier.net.proxy_protocol import ProxyHeader
@@ -38,9 +38,9 @@ class Door:
 
     def admits(self, address: str, who: LocalPeer | None) -> bool:
         """May this peer of a socket connect here? Where there is a PROXY header before all else, only proxies
-        may.
+        may; at a Unix socket, whoever its mode lets in.
         """
-        if not self._listener.proxy_protocol or who is not None:
+        if not self._listener.proxy_protocol or who is not None or address == UNIX:
             return True
         if lies_in(address, self._listener.proxy_protocol):
             return True

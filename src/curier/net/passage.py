@@ -22,7 +22,9 @@ def receive(turn: Turn, handshakes: Handshakes, wire: Wire, layers: Layers, data
         except LayerError as error:
             why = str(error)
         if layers.address:
-            wire.connection.address = layers.address
+            if layers.address != wire.connection.address:
+                wire.connection.address = layers.address
+                wire.connection.local_peer = None  # that is the proxy
             wire.connection.certificate_name = layers.certificate_name
         said = layers.waiting - waited
         if said > 0:  # handshakes, pongs, alerts
