@@ -226,3 +226,31 @@ async def test_threads_end_with_what_they_work_for(cores: int) -> None:
     assert not thread.is_alive()
     assert isinstance(hasher, InThread)
     assert hasher.is_closed
+
+
+class Asking:
+    """Whose check names it, and with it ``Checks``, as that of a password file does."""
+
+    def __init__(self) -> None:
+        self.checks = Checks(time.monotonic, InThread)
+        self.threads: list[threading.Thread] = []
+
+    def check(self, hasher: Hasher) -> bool:
+        self.threads.append(threading.current_thread())
+        if len(self.threads) == 2:
+            raise ValueError
+        return len(self.threads) == 1
+
+
+async def test_threads_end_with_what_they_work_for_though_it_named_itself(cores: int) -> None:
+    asking = Asking()
+    threads = asking.threads
+    assert await asking.checks.run("a", "u", asking.check)
+    with pytest.raises(ValueError):
+        await asking.checks.run("a", "u", asking.check)
+    assert not await asking.checks.run("a", "u", asking.check)
+    del asking
+    gc.collect()
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 30)
+        assert not thread.is_alive()

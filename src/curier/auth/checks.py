@@ -86,17 +86,27 @@ class _Side:
     def _run(self) -> None:
         """One thread: check after check, until nobody has come for a while."""
         hasher = self.work.make_hasher(self.niceness)
-        while (place := self._next()) is not None:
-            check = place.work
-            try:
-                right = check.run(hasher)
-            except Exception as error:
-                check.answer(error)
-                continue
-            if not right:
-                self.work.failed(place)
-            check.answer(right)
+        while self._check(hasher):
+            pass
         hasher.close()
+
+    def _check(self, hasher: Hasher) -> bool:
+        """The next one; False: nobody has come. A function of its own: while the thread waits, nothing is to
+        name the last check any more, which knows the password and who asked, and would keep ``Checks`` alive.
+        """
+        place = self._next()
+        if place is None:
+            return False
+        check = place.work
+        try:
+            right = check.run(hasher)
+        except Exception as error:
+            check.answer(error)
+            return True
+        if not right:
+            self.work.failed(place)
+        check.answer(right)
+        return True
 
     def _next(self) -> _Waiting | None:
         while True:
