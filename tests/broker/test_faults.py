@@ -17,6 +17,7 @@ from curier.broker.faults import MOST_FAULTS
 from curier.broker.hooks import Hook
 from curier.broker.model import BrokerConnection
 from curier.codec import packets as p
+from curier.protocol.connection import Connection, Tap
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Outgoing
 from tests.broker.client import Client
@@ -80,6 +81,64 @@ def test_an_error_met_with_one_receiver(net: Net, qos: int, warm: bool) -> None:
         reader.finish(*messages)
     again = net.connect("r4", clean=False, expiry=60)
     assert again.payloads() == ([b"1"] if qos else [])  # its publisher was told that it is taken
+
+
+class FailsOnce(Tap):
+    """Fails where the first PUBLISH is about to be sent to a client."""
+
+    def __init__(self, client_id: str) -> None:
+        self.client_id: str | None = client_id
+
+    def packet(self, connection: Connection, is_outgoing: bool, data: bytes, now: float) -> None:
+        assert isinstance(connection, BrokerConnection)
+        if is_outgoing and connection.client_id == self.client_id and data[0] >> 4 == 3:
+            self.client_id = None
+            raise ZeroDivisionError("once")
+
+
+class Sees(Hook):
+    """Wants packets, so that there is a tap."""
+
+    def on_packet(self, connection: BrokerConnection, is_outgoing: bool, data: bytes, now: float) -> None:
+        pass
+
+
+@pytest.mark.statement("5.0/MQTT-4.6.0-5", "3.1.1/MQTT-4.6.0-6")
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_nothing_overtakes_what_could_not_be_sent(net: Net, qos: int) -> None:
+    """The connection ends when the publisher's chunk is finished: what comes behind in it waits."""
+    readers = [net.connect(f"r{n}", expiry=60) for n in range(2)]
+    for reader in readers:
+        reader.subscribe("topic")
+    net.core.tap = FailsOnce("r0")
+    net.core.add_hook(Sees())
+    writer = net.connect("writer")
+    chunk = [p.Publish("topic", b"%d" % n, qos, False, False, n if qos else 0, None) for n in range(1, 5)]
+    writer.send(*chunk)
+    assert told_of_an_error(readers[0])
+    assert readers[0].payloads() == []
+    everything = [b"1", b"2", b"3", b"4"]
+    assert net.connect("r0", clean=False, expiry=60).payloads() == (everything if qos else [])
+    assert readers[1].payloads() == everything
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_no_plain_packet_is_sent_to_who_is_ending(net: Net, qos: int) -> None:
+    """An error that is met before, with a client whose messages take the fast lane."""
+    reader = net.connect("reader", expiry=60)
+    reader.subscribe("topic")
+    writer = net.connect("writer")
+
+    class Ends(Hook):
+        def on_subscribe(self, connection: BrokerConnection, topic_filter: bytes, reason_code: int) -> None:
+            net.core.faults.met("here", ZeroDivisionError(), reader.connection)
+
+    net.core.add_hook(Ends())
+    last = p.Publish("topic", b"x", qos, False, False, 2 if qos else 0, None)
+    writer.send(p.Subscribe(1, [("other", 0)]), last)
+    assert told_of_an_error(reader)
+    assert reader.payloads() == []
+    assert net.connect("reader", clean=False, expiry=60).payloads() == ([b"x"] if qos else [])
 
 
 def test_an_error_met_with_a_member_of_a_shared_subscription(net: Net) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from curier.broker import telling
-from curier.broker.faults import MOST_OF_NAME
+from curier.broker.faults import MOST_OF_NAME, WHY
 from curier.broker.model import BrokerConnection, Member, Receiver, Route, ServerSession, SharedGroup
 from curier.broker.output import send_entry, send_publish, touch
 from curier.broker.queueing import enqueue, has_no_room, put, put_back, take, why_full
@@ -202,7 +202,8 @@ def deliver_to(
         try:
             if connection is not None and not (waits and session.outgoing.queue):  # [MQTT-4.6.0-5]
                 if connection.is_congested:
-                    telling.dropped(broker, session, message, "the client is too slow")
+                    why = WHY if connection.is_ending else "the client is too slow"
+                    telling.dropped(broker, session, message, why)
                 elif not send_publish(broker, connection, message, 0, False, retain, identifiers, 0, now, 0):
                     telling.dropped(broker, session, message, TOO_LARGE)
             elif waits and (connection is not None or session.expiry_interval):

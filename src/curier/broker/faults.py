@@ -60,6 +60,11 @@ class Faults:
         connection.ending_code = reason_code
         connection.ending_why = why
         connection.paused = True  # it is worked on no more
+        # Nor sent more messages: they would overtake the one that it was met with [MQTT-4.6.0-5].
+        connection.is_congested = True
+        session = connection.server_session
+        if session is not None and session.connection is connection:
+            session.lane = 0
         self.ending.append(connection)
         self.is_due = True
 

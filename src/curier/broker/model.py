@@ -318,7 +318,7 @@ class BrokerConnection(ServerConnection):
         self.work: Work | None = None  # what it is paused for
         # -- how it is sent to --
         self.is_fast: bool = False  # may its packets take the fast lane?
-        self.is_congested: bool = False  # more output is waiting than the soft limit allows
+        self.is_congested: bool = False  # more output waits than the soft limit allows, or it is ending
         self.unsent: int = 0  # bytes of output not yet taken by the network, those of this turn included
         self.written_unsent: int = 0  # those the network had not taken when it was written last
         self.counted_unsent: int = 0  # those that count as memory it holds
