@@ -112,9 +112,12 @@ class Config:
                 f"allow_anonymous is false and there are no users, so nobody can connect: give {users}"
             )
         for url in self.listen:
-            if not parse_listen(url).is_loopback:
+            address = parse_listen(url)
+            if not address.is_loopback:
+                # Of a socket that systemd opens, nobody knows yet.
+                reach = "may be reached" if address.carrier == "fd" else "can be reached"
                 raise ConfigError(
-                    f"{url} can be reached from other machines, and nothing says who may connect: "
+                    f"{url} {reach} from other machines, and nothing says who may connect: "
                     f"give {users}, or let everyone in with --allow-anonymous (allow_anonymous = true)"
                 )
         return True

@@ -130,6 +130,7 @@ def test_a_directory_beats_memory_in_the_file(run: Run, tmp_path: Path) -> None:
     [
         (["--listen", "http://127.0.0.1"], "Error: 'http://127.0.0.1': expected the scheme tcp://"),
         (["--listen", "tcp://0.0.0.0"], "Error: tcp://0.0.0.0 can be reached from other machines"),
+        (["--listen", "fd://3"], "Error: fd://3 may be reached from other machines"),
         (["--memory", "--data", "state"], "--data and --memory cannot both be"),
         (["--durability", "fsync", "--memory"], "Error: durability fsync and memory cannot both be"),
         (["--durability", "none"], "Invalid value for '--durability'"),
