@@ -37,7 +37,6 @@ CLIENT = f"""{FACE}
     curier.codec curier.codec.constants curier.codec.decode curier.codec.encode curier.codec.filters
     curier.codec.packets curier.codec.primitives curier.codec.properties curier.codec.publish
     curier.codec.reasons
-    curier.net curier.net.websocket
     curier.protocol curier.protocol.arriving curier.protocol.client curier.protocol.client_alive
     curier.protocol.client_messages
     curier.protocol.connection curier.protocol.events curier.protocol.older

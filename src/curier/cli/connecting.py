@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 import click
 from click.core import ParameterSource
@@ -315,6 +314,8 @@ class Connection(TlsOptions):
         if self.unix is not None:
             if encrypted:
                 raise click.UsageError("TLS on a Unix socket is not offered: leave the TLS options out")
+            from urllib.parse import quote
+
             return [f"unix://{quote(os.path.abspath(self.unix))}"]
         for url in self.url:
             if encrypted and url.lower().startswith(("mqtt:", "ws:", "unix:")):

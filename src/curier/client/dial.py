@@ -22,7 +22,6 @@ from curier.client.dialing.tls import TlsSettings, explain, make_context
 from curier.client.urls import ProxyUrl, ServerUrl, parse_proxy_url
 from curier.errors import ConfigError, ConnectionLost
 from curier.frozen import dataclass
-from curier.net.websocket import MAX_FRAME_BYTES, ClientWebSocket, check_headers
 
 __all__ = ["DialSettings", "TlsSettings", "dial"]
 
@@ -51,7 +50,7 @@ class DialSettings:
     tls: ssl.SSLContext | TlsSettings | None = None
     proxy: str | None = field(default=None, repr=False)
     websocket_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    max_frame_bytes: int = MAX_FRAME_BYTES
+    max_frame_bytes: int = 16 * 2**20
     local_address: str | None = None
     happy_eyeballs_delay: float | None = 0.25
 
@@ -64,7 +63,10 @@ class DialSettings:
             raise ConfigError(
                 f"happy_eyeballs_delay is a number of seconds or None, not {self.happy_eyeballs_delay!r}"
             )
-        check_headers(self.websocket_headers)
+        if self.websocket_headers:
+            from curier.net.websocket import check_headers
+
+            check_headers(self.websocket_headers)
         if self.proxy is not None:
             parse_proxy_url(self.proxy)
 
@@ -203,6 +205,8 @@ class _Attempt:
     async def _open_websocket(
         self, transport: asyncio.Transport, talk: Talk, protocol: P
     ) -> tuple[asyncio.Transport, P]:
+        from curier.net.websocket import ClientWebSocket  # most connections are without
+
         url = self.url
         websocket = ClientWebSocket(
             url.host,
