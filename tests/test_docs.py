@@ -9,7 +9,7 @@ import click
 import pytest
 
 import curier
-from curier import config
+from curier import config, config_listeners
 from curier.broker.options import Options
 from curier.cli import main
 from curier.cli.formats import BadFormat, Look, printer
@@ -20,6 +20,7 @@ from tests.test_layers import ALLOWED, FLOORS
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+LISTENERS = (ROOT / "docs" / "listeners.md").read_text()
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
 CLIENTS = {"pub", "rr", "sub"}
 PROMISES = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
@@ -136,6 +137,11 @@ def test_every_key_of_the_file_is_described() -> None:
             continue
         table, _, key = row[1].strip("`").rpartition(".")
         assert key in (limit_takers(Options()) if table else config._KEYS)
+
+
+def test_every_setting_of_a_listener_is_described() -> None:
+    cells = " ".join(row[0] for row in rows(LISTENERS, "## Settings of a listener"))
+    assert re.findall(r"`(\w+)`", cells) == [*config_listeners.TAKERS]
 
 
 def test_the_configuration_files_load(tmp_path: Path) -> None:

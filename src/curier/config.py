@@ -9,6 +9,11 @@ the table ``[limits]`` are the attributes of ``curier.broker.options.Options``, 
     log_level = "info"
     sys_interval = "10 s"
 
+    [[listener]]
+    url = "tls://0.0.0.0:8883"
+    certificate = "server.pem"        # the same
+    key = "server.key"
+
     [limits]
     max_packet_size = "1 MiB"
     max_connections = 10_000
@@ -23,9 +28,11 @@ from pathlib import Path
 from typing import Final, Literal, cast
 
 from curier.broker.options import WHEN_FULL, Options
+from curier.config_listeners import read_listeners
 from curier.errors import ConfigError
-from curier.listeners import A_LISTENER, DEFAULT_LISTEN, parse_listen
+from curier.listeners import A_LISTENER, DEFAULT_LISTEN, Listener, parse_listen
 from curier.strict_toml import (
+    Keys,
     TomlFile,
     parse_seconds,
     parse_size,
@@ -65,12 +72,19 @@ _IN_SECONDS: Final = frozenset(("keep_alive_maximum", "session_expiry_maximum"))
 class Config:
     """Settings of ``curier broker``.
 
-    ``allow_anonymous`` ``None`` means: on loopback only, and not at all beside a password file.
+    ``listen`` are URLs, ``listeners`` those that have more than a URL; ``None`` for the first means the
+    default, where there are none of the second. ``certificate``, ``key`` and ``client_ca`` are for all of
+    ``listen`` that speak TLS. ``allow_anonymous`` ``None`` means: on loopback only, and not at all beside a
+    password file.
     ``data`` ``None`` means ``default_directory()``, ``durability`` ``None`` means ``fsync``. ``accept_loss``
     is for one start, and so no setting of a file. ``options`` are the core's limits.
     """
 
-    listen: tuple[str, ...] = DEFAULT_LISTEN
+    listen: tuple[str, ...] | None = None
+    listeners: tuple[Listener, ...] = ()
+    certificate: str | None = None
+    key: str | None = None
+    client_ca: str | None = None
     data: str | None = None
     memory: bool = False
     durability: Durability | None = None
@@ -82,7 +96,10 @@ class Config:
 
     def check(self) -> None:
         """Raise ``ConfigError`` for settings that are each right but do not go together."""
-        self.anonymous_may_connect()
+        for door in self.doors():
+            door.check()
+        self._check_tls()
+        self._check_anonymous()
         if self.data is not None and self.memory:
             raise ConfigError("data and memory cannot both be: choose a directory, or memory only")
         if self.memory and self.durability in ("fsync", "os"):
@@ -102,25 +119,68 @@ class Config:
             return None
         return self.data if self.data is not None else default_directory()
 
-    def anonymous_may_connect(self) -> bool:
-        """Whether clients without a user name get in; ``ConfigError`` where nobody has decided that."""
-        if self.password_file is not None or self.allow_anonymous:
-            return bool(self.allow_anonymous)
+    def doors(self) -> tuple[Listener, ...]:
+        """All listeners."""
+        urls = self.listen
+        if urls is None:
+            urls = () if self.listeners else DEFAULT_LISTEN
+        found: list[Listener] = []
+        for url in urls:
+            if parse_listen(url).is_secure:
+                found.append(
+                    Listener(url, certificate=self.certificate, key=self.key, client_ca=self.client_ca)
+                )
+            else:
+                found.append(Listener(url))
+        return (*found, *self.listeners)
+
+    def anonymous_may_connect(self, door: Listener) -> bool:
+        """Whether clients without a user name get in there."""
+        if door.allow_anonymous is not None:
+            return door.allow_anonymous
+        if self.allow_anonymous is not None:
+            return self.allow_anonymous
+        return self.password_file is None and not door.knows_all
+
+    def _check_tls(self) -> None:
+        """What is for TLS is of no use where nobody speaks it, and must not look as if it were."""
+        if any(parse_listen(url).is_secure for url in self.listen or ()):
+            return
+        for option, value in (
+            ("certificate", self.certificate),
+            ("key", self.key),
+            ("client_ca", self.client_ca),
+        ):
+            if value is not None:
+                raise ConfigError(
+                    f"--{option.replace('_', '-')} ({option} = ...) is for listeners that speak TLS, and "
+                    "there is none among them: give --listen tls://0.0.0.0:8883, or leave it out"
+                )
+
+    def _check_anonymous(self) -> None:
+        """Somebody may connect everywhere, and where strangers may, that was asked for."""
         users = "--password-file FILE (password_file = ...; make one with: curier passwd FILE USER)"
-        if self.allow_anonymous is False:
-            raise ConfigError(
-                f"allow_anonymous is false and there are no users, so nobody can connect: give {users}"
-            )
-        for url in self.listen:
-            address = parse_listen(url)
+        for door in self.doors():
+            if self.password_file is not None or door.knows_all or self.anonymous_was_allowed(door):
+                continue
+            if door.allow_anonymous is False and (door.identity is not None or door.proxy_certificates):
+                continue
+            if door.allow_anonymous is False or self.allow_anonymous is False:
+                raise ConfigError(
+                    f"allow_anonymous is false and there are no users, so nobody can connect: give {users}"
+                )
+            address = door.address
             if not address.is_loopback:
                 # Of a socket that systemd opens, nobody knows yet.
                 reach = "may be reached" if address.carrier == "fd" else "can be reached"
                 raise ConfigError(
-                    f"{url} {reach} from other machines, and nothing says who may connect: "
+                    f"{door.url} {reach} from other machines, and nothing says who may connect: "
                     f"give {users}, or let everyone in with --allow-anonymous (allow_anonymous = true)"
                 )
-        return True
+
+    def anonymous_was_allowed(self, door: Listener) -> bool:
+        """Did somebody say that clients without a user name may connect there?"""
+        return bool(self.allow_anonymous if door.allow_anonymous is None else door.allow_anonymous)
 
 
 def default_directory() -> str:
@@ -142,9 +202,11 @@ def load(path: Path) -> Config:
     settings = {
         name: file.value((name,), _KEYS[name])
         for name in file.table
-        if name not in ("limits", "sys_interval")
+        if name not in ("limits", "listener", "sys_interval")
     }
-    for name in ("data", "password_file"):
+    if "listener" in file.table:
+        settings["listeners"] = read_listeners(file)
+    for name in ("data", "password_file", "certificate", "key", "client_ca"):
         if name in settings:
             settings[name] = str(path.parent / cast(str, settings[name]))
     return Config(**settings, options=options)  # type: ignore[arg-type]  # each was checked by its key
@@ -177,7 +239,7 @@ class _File(TomlFile):
             raise self.wrong(("limits", name), str(error).removeprefix(name).lstrip()) from None
         return options
 
-    def unknown(self, keys: tuple[str, ...], known: Sequence[str]) -> ConfigError:
+    def unknown(self, keys: Keys, known: Sequence[str]) -> ConfigError:
         """The error for a key that is not known, with the one that was perhaps meant."""
         if len(keys) == 1 and keys[0] in limit_takers(Options()):
             return self.wrong(keys, "this key belongs below [limits]")
@@ -214,6 +276,10 @@ def _table(value: object) -> dict[str, object]:
     return value
 
 
+def _anything(value: object) -> object:
+    return value
+
+
 def _urls(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(url, str) for url in value):
         raise ValueError(f'expected a list of URLs, such as ["{A_LISTENER}"], got {shown(value)}')
@@ -224,6 +290,10 @@ def _urls(value: object) -> tuple[str, ...]:
 
 _KEYS: Final[dict[str, Callable[[object], object]]] = {
     "listen": _urls,
+    "listener": _anything,
+    "certificate": take_path,
+    "key": take_path,
+    "client_ca": take_path,
     "data": take_path,
     "memory": take_flag,
     "durability": take_one_of(DURABILITIES),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 from urllib.parse import quote, unquote_to_bytes, urlsplit
@@ -71,6 +71,11 @@ class Listen:
     def is_secure(self) -> bool:
         """Whether TLS is spoken there."""
         return self.speech in _SECURE
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a socket in the file system."""
+        return self.carrier == "unix"
 
     @property
     def is_web(self) -> bool:
@@ -141,6 +146,44 @@ class Listener:
     def address(self) -> Listen:
         """The URL, parsed. Raises ``ConfigError``."""
         return parse_listen(self.url)
+
+    @property
+    def asks_client(self) -> AsksClient:
+        """Whether clients are asked for a certificate."""
+        return self.client_certificates or ("required" if self.client_ca is not None else "none")
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether nobody comes in whom a certificate has not named."""
+        named = self.identity is not None and self.asks_client == "required"
+        return named or (self.allow_anonymous is False and self.identity is not None)
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` for settings that have no meaning with this URL."""
+        address = self.address
+        for name, kind, means in _ONLY:
+            if getattr(self, name) != _DEFAULTS[name] and not getattr(address, kind):
+                raise ConfigError(f"{address}: {name} is for {means}; leave it out, or change the URL")
+        if self.proxy_certificates and not self.proxy_protocol:
+            raise ConfigError(f"{address}: proxy_certificates needs proxy_protocol: whose word is taken")
+
+
+_DEFAULTS: Final[dict[str, object]] = {one.name: one.default for one in fields(Listener)}
+_TLS: Final = ("is_secure", "tls:// and wss://")
+_SITE: Final = ("is_web", "ws:// and wss://")
+_FILE: Final = ("is_file", "unix://")
+_ONLY: Final = (
+    *(
+        (name, *_TLS)
+        for name in (
+            *("certificate", "key", "key_password_file", "certificates", "client_ca", "client_certificates"),
+            *("identity", "crl", "partial_chain", "lowest_tls", "ciphers", "alpn"),
+        )
+    ),
+    *((name, *_SITE) for name in ("paths", "origins", "health_path", "ping_interval", "trusted_proxies")),
+    *((name, *_FILE) for name in ("owner", "group", "mode")),
+)
+"""Which settings only some URLs have: the property of ``Listen`` that says so, and in words."""
 
 
 def parse_listen(url: str) -> Listen:

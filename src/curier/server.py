@@ -16,6 +16,7 @@ from pathlib import Path
 from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
+from curier.auth.at_doors import AtDoors, has_rules
 from curier.auth.base import (
     Action,
     AllowAnonymous,
@@ -139,13 +140,14 @@ class Broker:
         self._certificates = {
             listener: _certificates(listener) for listener in self._listen if listener.address.is_secure
         }
-        if authenticator is None:
-            for listener in self._listen:
-                if listener.address.carrier != "fd":  # where that is, is not known yet
-                    _check_anonymous(listener.address)
+        for listener in self._listen:
+            if listener.address.carrier != "fd":  # where that is, is not known yet
+                _check_anonymous(listener, listener.address, authenticator)
         self.authenticator = authenticator
+        self._at_doors = AtDoors(authenticator) if any(map(has_rules, self._listen)) else None
         self.authorizer = authorizer
-        self.urls: list[str] = []
+        self.listeners: dict[str, Listener] = {}
+        """All of a broker that runs, by their real addresses."""
         self._hooks = _hooks(hooks)
         self._use_reactor = use_reactor
         self._tasks: dict[int, set[asyncio.Task[None]]] = {}  # open questions, by number of the connection
@@ -162,6 +164,11 @@ class Broker:
         self._opened: list[Opened] = []
 
     @property
+    def urls(self) -> list[str]:
+        """The real addresses, in the order of the listeners."""
+        return list(self.listeners)
+
+    @property
     def core(self) -> BrokerCore:
         """The core of a broker that runs."""
         if self._core is None:
@@ -171,7 +178,7 @@ class Broker:
     @property
     def port(self) -> int:
         """The port of the first listener, as bound."""
-        if not self.urls:
+        if not self.listeners:
             raise RuntimeError("the broker has not been started")
         return parse_listen(self.urls[0]).port
 
@@ -190,7 +197,7 @@ class Broker:
             raise RuntimeError("a broker starts once; make a new one")
         loop = asyncio.get_running_loop()
         clock = Clock()
-        authenticator = self.authenticator
+        authenticator = self._at_doors or self.authenticator
         asks = authenticator is not None and type(authenticator) is not AllowAnonymous
         core = self._core = BrokerCore(
             self.options,
@@ -274,11 +281,11 @@ class Broker:
             raise kind(error.errno, f"cannot listen on {address}: {error.strerror}") from error
         self._opened += found
         for opened in found:
-            if self.authenticator is None:
-                _check_anonymous(opened.address)
+            _check_anonymous(listener, opened.address, self.authenticator)
             url = str(opened.address)
-            if url not in self.urls:
-                self.urls.append(url)
+            if self._at_doors is not None:
+                self._at_doors.add(url, listener)
+            self.listeners[url] = listener
             self._listen_on(opened.sock, Door(url, listener, self._certificates.get(listener)))
 
     def _listen_on(self, sock: socket.socket, door: Door) -> None:
@@ -432,7 +439,8 @@ class Broker:
             task.cancel()
 
     async def _authenticate(self, effect: Authenticate) -> None:
-        assert self.authenticator is not None
+        authenticator = self._at_doors or self.authenticator
+        assert authenticator is not None
         connect = effect.connect
         connection = effect.connection
         credentials = Credentials(
@@ -450,9 +458,9 @@ class Broker:
         )
         try:
             if effect.is_step:
-                verdict = await self.authenticator.exchange(credentials, effect.state)
+                verdict = await authenticator.exchange(credentials, effect.state)
             else:
-                verdict = await self.authenticator.authenticate(credentials)
+                verdict = await authenticator.authenticate(credentials)
             _check(verdict)
         except Exception:
             log.exception("the authenticator failed; %s is refused", printable(connect.client_id))
@@ -523,12 +531,19 @@ def _listeners(listen: object) -> list[Listener]:
         if (address.port or address.carrier != "tcp") and address in addresses[:number]:
             raise ConfigError(f"{address} is to be listened on twice: leave one of them out")
     for listener in found:
+        listener.check()
         check_door(listener)
     return found
 
 
-def _check_anonymous(address: Listen) -> None:
-    """Everybody may come in only where that is this machine."""
+def _check_anonymous(listener: Listener, address: Listen, authenticator: Authenticator | None) -> None:
+    """Everybody may come in only where that is this machine, or where that was asked for."""
+    if authenticator is not None or listener.allow_anonymous or listener.knows_all:
+        return
+    if listener.allow_anonymous is False and listener.identity is None and not listener.proxy_certificates:
+        raise ConfigError(
+            f"{address}: nobody can connect there: pass an authenticator, or allow_anonymous=True"
+        )
     if not address.is_loopback:
         raise ConfigError(
             f"{address} can be reached from other machines: pass an authenticator, "

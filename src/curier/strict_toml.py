@@ -10,12 +10,15 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from curier.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Keys: TypeAlias = tuple[str | int, ...]
+"""The way to a value: names of keys, and which table of several."""
 
 _SIZES: Final = {
     "": 1,
@@ -44,29 +47,30 @@ class TomlFile:
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(_syntax_error(path, self._text, str(error))) from None
 
-    def value(self, keys: tuple[str, ...], take: Callable[[object], object]) -> object:
+    def value(self, keys: Keys, take: Callable[[object], object]) -> object:
         """The value of a key, as ``take`` makes it."""
-        found: object = self.table
+        found: Any = self.table
         for key in keys:
-            found = cast(Mapping[str, object], found)[key]
+            found = found[key]
         try:
             return take(found)
         except (ValueError, ConfigError) as error:
             raise self.wrong(keys, str(error)) from None
 
-    def unknown(self, keys: tuple[str, ...], known: Sequence[str]) -> ConfigError:
+    def unknown(self, keys: Keys, known: Sequence[str]) -> ConfigError:
         """The error for a key that is not known, with the one that was perhaps meant."""
         import difflib
 
-        near = difflib.get_close_matches(keys[-1], known, n=1)
+        near = difflib.get_close_matches(str(keys[-1]), known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"expected one of: {', '.join(known)}"
         return self.wrong(keys, f"there is no such key; {hint}")
 
-    def wrong(self, keys: tuple[str, ...], message: str) -> ConfigError:
+    def wrong(self, keys: Keys, message: str) -> ConfigError:
         """The error for a key and its value."""
         line = _line_of(self._text, keys)
         where = f"{self.path}, line {line}" if line else str(self.path)
-        return ConfigError(f"{where}: {'.'.join(keys)}: {message}")
+        name = ".".join(key for key in keys if isinstance(key, str))  # of several tables, the line says which
+        return ConfigError(f"{where}: {name}: {message}")
 
 
 def parse_size(value: object) -> int:
@@ -175,7 +179,7 @@ def _syntax_error(path: Path, text: str, message: str) -> str:
     return f"{path}, line {line}, column {column}: {message}"
 
 
-def _line_of(text: str, keys: tuple[str, ...]) -> int | None:
+def _line_of(text: str, keys: Keys) -> int | None:
     """The line where a key of a valid file is set; ``None`` if it is not.
 
     The shortest beginning of the file that has the key ends with its value; its statement begins after the
@@ -187,12 +191,19 @@ def _line_of(text: str, keys: tuple[str, ...]) -> int | None:
     start = 1
     for end in range(1, len(lines) + 1):
         try:
-            found: object = tomllib.loads("\n".join(lines[:end]))
+            found: Any = tomllib.loads("\n".join(lines[:end]))
         except tomllib.TOMLDecodeError:
             continue  # within a value of many lines
         for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
+            found = _within(found, key)
         if found is not None:
             return start
         start = end + 1
     return None
+
+
+def _within(found: Any, key: str | int) -> Any:
+    """What stands there, or None."""
+    if isinstance(key, int):
+        return found[key] if isinstance(found, list) and key < len(found) else None
+    return found.get(key) if isinstance(found, dict) else None

@@ -19,6 +19,7 @@ from curier.cli import main
 from curier.cli.serve import authenticator_of, explain_listen_error, greeting, own_command, serve
 from curier.config import Config
 from curier.errors import StoreError
+from curier.listeners import Listener
 from curier.server import Broker
 
 Run = Callable[..., Config]
@@ -73,7 +74,7 @@ def test_without_options_it_is_this_machine_only_and_keeps_its_state(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     config = run()
     assert config.directory == str(tmp_path / "curier")
-    assert config.listen == ("tcp://127.0.0.1:1883", "tcp://[::1]:1883")
+    assert [door.url for door in config.doors()] == ["tcp://127.0.0.1:1883", "tcp://[::1]:1883"]
     assert (config.data, config.allow_anonymous, config.password_file) == (None, None, None)
     assert config.log_level == "info"
 
@@ -92,6 +93,26 @@ def test_options_become_settings(run: Run, tmp_path: Path) -> None:
     assert config.log_level == "debug"
     options = config.options
     assert (options.max_packet_size, options.sys_interval, options.retry_interval) == (2**20, 60.0, 20.0)
+
+
+def test_a_certificate_is_for_all_listeners_that_speak_tls(run: Run) -> None:
+    config = run(
+        *("--listen", "tls://127.0.0.1", "--listen", "ws://127.0.0.1:8083/mqtt", "--listen", "wss://[::1]:1"),
+        *("--certificate", "c.pem", "--key", "k.pem", "--client-ca", "ca.pem"),
+    )
+    assert [(door.url, door.certificate, door.key, door.client_ca) for door in config.doors()] == [
+        ("tls://127.0.0.1", "c.pem", "k.pem", "ca.pem"),
+        ("ws://127.0.0.1:8083/mqtt", None, None, None),
+        ("wss://[::1]:1", "c.pem", "k.pem", "ca.pem"),
+    ]
+
+
+def test_listen_takes_the_place_of_all_listeners_of_the_file(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "broker.toml"
+    path.write_text('[[listener]]\nurl = "tcp://127.0.0.1:4000"\nname = "a"')
+    assert [door.name for door in run("--config", path).doors()] == ["a"]
+    config = run("--config", path, "--listen", "tcp://127.0.0.1:0")
+    assert [door.url for door in config.doors()] == ["tcp://127.0.0.1:0"]
 
 
 def test_the_file_counts_where_no_option_is_given(run: Run, file: Path) -> None:
@@ -196,8 +217,12 @@ def test_the_command_itself_tells_version_and_help() -> None:
 # -- what the terminal says --
 
 
+def doors(*urls: str) -> dict[str, Listener]:
+    return {url: Listener(url) for url in urls}
+
+
 def test_the_greeting_of_a_broker_in_memory() -> None:
-    assert greeting(Config(memory=True), ["tcp://127.0.0.1:41234", "tcp://[::1]:5"]).splitlines() == [
+    assert greeting(Config(memory=True), doors("tcp://127.0.0.1:41234", "tcp://[::1]:5")).splitlines() == [
         "listening on tcp://127.0.0.1:41234",
         "listening on tcp://[::1]:5",
         "kept in memory only: everything is lost when the broker stops",
@@ -215,14 +240,18 @@ def test_the_greeting_of_a_broker_in_memory() -> None:
         ("tcp://[::]:1883", "curier sub -h ::1 -p 1883 -t"),
         ("tcp://[::1]:7", "curier sub -h ::1 -p 7 -t"),
         ("tcp://broker.example:7", "curier sub -h broker.example -p 7 -t"),
+        ("tls://0.0.0.0:8883", "curier sub -h 127.0.0.1 -p 8883 --cafile CA.pem -t"),
+        ("ws://[::]:80", "curier sub -L ws://[::1]:80/mqtt -t"),
+        ("wss://broker.example:443/a", "curier sub -L wss://broker.example:443/a --cafile CA.pem -t"),
+        ("unix:///run/a b.sock", "curier sub --unix '/run/a b.sock' -t"),
     ],
 )
 def test_the_greeting_names_an_address_one_can_connect_to(url: str, expected: str) -> None:
-    assert expected in greeting(Config(listen=(url,), allow_anonymous=True), [url])
+    assert expected in greeting(Config(listen=(url,), allow_anonymous=True), doors(url))
 
 
 def test_the_greeting_of_a_broker_with_users_asks_for_a_name_and_password() -> None:
-    shown = greeting(Config(password_file="users"), ["tcp://127.0.0.1:1883"])
+    shown = greeting(Config(password_file="users"), doors("tcp://127.0.0.1:1883"))
     assert "curier sub -h 127.0.0.1 -p 1883 -u USER -P PASSWORD -t" in shown
 
 
@@ -253,13 +282,16 @@ def test_the_greeting_shows_commands_that_can_be_typed_here(
     ],
 )
 def test_the_greeting_says_what_an_acknowledgement_waits_for(config: Config, expected: str) -> None:
-    assert f"stored in state: an acknowledgement {expected}\n" in greeting(config, ["tcp://127.0.0.1:1883"])
+    assert f"stored in state: an acknowledgement {expected}\n" in greeting(
+        config, doors("tcp://127.0.0.1:1883")
+    )
 
 
 def test_who_may_connect_follows_the_settings(tmp_path: Path) -> None:
     users = tmp_path / "users"
     users.touch(0o600)
-    assert type(authenticator_of(Config())) is AllowAnonymous
+    assert authenticator_of(Config()) is None  # loopback only
+    assert type(authenticator_of(Config(allow_anonymous=True))) is AllowAnonymous
     assert type(authenticator_of(Config(password_file=str(users)))) is PasswordFile
 
 

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
 
+from curier.auth.identity import identity
 from curier.cli import main
 from curier.listeners import Listener
 from curier.net.contexts import build
-from curier.net.identity import identity
 from tests.net.pki import Ends
 
 

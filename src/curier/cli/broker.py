@@ -12,8 +12,32 @@ from curier.cli.parameters import seconds, size
 from curier.config import DURABILITIES, LOG_LEVELS, Config, Durability, load
 from curier.listeners import DEFAULT_LISTEN
 
+EXAMPLES = """\
+\b
+Examples:
+  curier broker
+  curier broker --listen tcp://127.0.0.1:0 --memory --log-level debug
+  curier broker --data /var/lib/curier
+  curier broker --listen tcp://0.0.0.0:1883 --password-file users
+  curier broker --listen tls://0.0.0.0 --certificate c.pem --key k.pem --password-file users
+  curier broker --listen tcp://127.0.0.1 --listen ws://127.0.0.1:8083/mqtt
+  curier broker --config broker.toml --max-packet-size "1 MiB"
 
-@click.command()
+\b
+A configuration file, every key optional:
+  listen = ["tcp://0.0.0.0:1883"]
+  password_file = "users"          # beside this file
+  [[listener]]                     # one with settings of its own
+  url = "tls://0.0.0.0:8883"
+  certificate = "server.pem"
+  key = "server.key"
+  [limits]
+  max_connections = 10_000
+  max_queued_bytes = "16 MiB"
+"""
+
+
+@click.command(epilog=EXAMPLES)
 @click.option(
     "--config", "file", type=click.Path(path_type=Path), help="Settings from a TOML file; options beat it."
 )
@@ -22,6 +46,13 @@ from curier.listeners import DEFAULT_LISTEN
     metavar="URL",
     multiple=True,
     help=f"Where to listen; may be given again.  [default: {' and '.join(DEFAULT_LISTEN)}]",
+)
+@click.option(
+    "--certificate", metavar="FILE", help="The broker's certificate, for all --listen tls:// and wss://."
+)
+@click.option("--key", metavar="FILE", help="The key of that certificate.")
+@click.option(
+    "--client-ca", metavar="FILE", help="Demand certificates of clients there, signed by one of these."
 )
 @click.option(
     "--data",
@@ -54,6 +85,9 @@ from curier.listeners import DEFAULT_LISTEN
 def broker(
     file: Path | None,
     listen: tuple[str, ...],
+    certificate: str | None,
+    key: str | None,
+    client_ca: str | None,
     data: str | None,
     memory: bool,
     durability: str | None,
@@ -75,28 +109,16 @@ def broker(
     a free port. Ctrl-C, SIGTERM or the end of its terminal finish what is being written and stop it; a second
     signal stops it at once. SIGHUP has it read the password file again. It exits with 0 when stopped so, with
     2 when a setting is wrong or a port is in use, else with 1.
-
-    \b
-    Examples:
-      curier broker
-      curier broker --listen tcp://127.0.0.1:0 --memory --log-level debug
-      curier broker --data /var/lib/curier
-      curier broker --listen tcp://0.0.0.0:1883 --password-file users
-      curier broker --config broker.toml --max-packet-size "1 MiB"
-
-    \b
-    A configuration file, every key optional:
-      listen = ["tcp://0.0.0.0:1883"]
-      password_file = "users"          # beside this file
-      [limits]
-      max_connections = 10_000
-      max_queued_bytes = "16 MiB"
     """
     config = load(file) if file is not None else Config()
     config = merge_storage(config, data, memory, durability)
+    if listen:  # then what the file says of listeners is not meant
+        config = replace(config, listen=listen, listeners=())
     config = replace(
         config,
-        listen=listen or config.listen,
+        certificate=certificate or config.certificate,
+        key=key or config.key,
+        client_ca=client_ca or config.client_ca,
         accept_loss=accept_loss,
         allow_anonymous=allow_anonymous or config.allow_anonymous,
         password_file=password_file or config.password_file,

@@ -14,7 +14,7 @@ import shlex
 import shutil
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Final
@@ -28,7 +28,7 @@ from curier.cli.log_writer import LogWriter, PlainFormatter
 from curier.cli.signals import signals
 from curier.config import Config
 from curier.errors import ConfigError
-from curier.listeners import parse_listen
+from curier.listeners import Listen, Listener, parse_listen
 from curier.net import reactor
 from curier.net.loop import Loop
 from curier.server import Broker
@@ -60,7 +60,7 @@ async def serve(config: Config) -> None:
     start_logging(config.log_level)
     authenticator = authenticator_of(config)
     broker = Broker(
-        config.listen,
+        config.doors(),
         options=config.options,
         authenticator=authenticator,
         data=config.directory,
@@ -72,10 +72,10 @@ async def serve(config: Config) -> None:
         try:
             await broker.start()
         except OSError as error:
-            raise CannotListen(explain_listen_error(error, config.listen)) from error
+            raise CannotListen(explain_listen_error(error, [door.url for door in config.doors()])) from error
         try:
             with looking_once() if reactor.IS_AVAILABLE else nullcontext():
-                _say(greeting(config, broker.urls, own_command()))
+                _say(greeting(config, broker.listeners, own_command()))
                 _log.debug("ready")
                 await _until(broker, told_to_stop)
         finally:
@@ -111,7 +111,7 @@ async def _until(broker: Broker, told_to_stop: asyncio.Event) -> None:
         await asyncio.gather(serving, waiting, giving_back, return_exceptions=True)
 
 
-def _reload(broker: Broker, authenticator: Authenticator) -> None:
+def _reload(broker: Broker, authenticator: Authenticator | None) -> None:
     """Read again what can be; whatever is wrong with it is logged, and it stays as it was."""
     reload = getattr(authenticator, "reload", None)  # that of a password file
     if reload is not None:
@@ -142,14 +142,13 @@ async def _reload_certificates(broker: Broker) -> None:
         _log.info("SIGHUP: the certificates were read again; %s", _OTHER)
 
 
-def authenticator_of(config: Config) -> Authenticator:
-    """Who may connect, as the settings say. Raises ``ConfigError``."""
-    anonymous = config.anonymous_may_connect()
+def authenticator_of(config: Config) -> Authenticator | None:
+    """Who may connect, as the settings say; None is what the listeners say. Raises ``ConfigError``."""
     if config.password_file is None:
-        return AllowAnonymous()
+        return AllowAnonymous() if config.allow_anonymous else None
     from curier.auth import PasswordFile  # which needs packages that a broker without one has no need of
 
-    return PasswordFile(config.password_file, allow_anonymous=anonymous)
+    return PasswordFile(config.password_file, allow_anonymous=bool(config.allow_anonymous))
 
 
 def own_command() -> str:
@@ -161,12 +160,15 @@ def own_command() -> str:
     return "curier" if found and os.path.abspath(found) == os.path.abspath(called) else shlex.quote(called)
 
 
-def greeting(config: Config, urls: Sequence[str], command: str = "curier") -> str:
-    """What the terminal says when the broker is ready. ``urls`` are the real addresses."""
-    first = parse_listen(urls[0])
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first.host, first.host)
-    to = f"-h {host} -p {first.port}" if first.carrier == "tcp" else f"--unix {shlex.quote(first.path)}"
-    if not config.anonymous_may_connect():
+def greeting(config: Config, listeners: Mapping[str, Listener], command: str = "curier") -> str:
+    """What the terminal says when the broker is ready. ``listeners`` are all, by their real addresses."""
+    plain = [url for url in listeners if parse_listen(url).speech == "tcp"]
+    first = (plain or list(listeners))[0]
+    to = _way_to(parse_listen(first))
+    door = listeners[first]
+    if door.knows_all:
+        to += " --cert CERT.pem --key KEY.pem"
+    elif not config.anonymous_may_connect(door):
         to += " -u USER -P PASSWORD"
     if config.directory is None:
         stored = "kept in memory only: everything is lost when the broker stops"
@@ -177,7 +179,7 @@ def greeting(config: Config, urls: Sequence[str], command: str = "curier") -> st
         }[config.durability or "fsync"]
         stored = f"stored in {config.directory}: an acknowledgement {waits}"
     lines = [
-        *(f"listening on {url}" for url in urls),
+        *(f"listening on {url}" for url in listeners),
         stored,
         f"subscribe: {command} sub {to} -t 'greetings/#' -v",
         f"publish:   {command} pub {to} -t greetings/world -m hello",
@@ -185,6 +187,18 @@ def greeting(config: Config, urls: Sequence[str], command: str = "curier") -> st
         "stop:      Ctrl-C",
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _way_to(address: Listen) -> str:
+    """The options of a command that connects there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    if address.carrier != "tcp":
+        to = f"--unix {shlex.quote(address.path)}"
+    elif address.is_web:
+        to = f"-L {Listen(address.scheme, host, address.port, address.path or '/mqtt')}"
+    else:
+        to = f"-h {host} -p {address.port}"
+    return f"{to} --cafile CA.pem" if address.is_secure else to
 
 
 def explain_listen_error(error: OSError, listen: Sequence[str]) -> str:

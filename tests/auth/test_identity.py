@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
+from curier.auth.identity import identity
 from curier.listeners import Names
-from curier.net.identity import identity
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 CN = NameOID.COMMON_NAME

@@ -1,0 +1,166 @@
+"""The tables of listeners in a configuration file."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from curier.config import Config, load
+from curier.config_listeners import TAKERS
+from curier.errors import ConfigError
+from curier.listeners import Listener
+
+
+def load_text(tmp_path: Path, text: str) -> Config:
+    path = tmp_path / "broker.toml"
+    path.write_text(text)
+    return load(path)
+
+
+def test_every_setting_of_a_listener_can_stand_in_a_file() -> None:
+    assert {one.name for one in fields(Listener)} == set(TAKERS)
+
+
+def test_listeners_have_settings_of_their_own(tmp_path: Path) -> None:
+    config = load_text(
+        tmp_path,
+        """
+        listen = ["tcp://127.0.0.1:1884"]
+        [[listener]]
+        url = "tls://0.0.0.0"
+        name = "devices"
+        certificate = "server.pem"
+        key = "/etc/keys/server.key"
+        certificates = [["other.pem", "other.key"]]
+        client_ca = "ca.pem"
+        identity = "common-name"
+        lowest_tls = "1.3"
+        max_connections = 100
+        max_packet_size = "64 KiB"
+        [[listener]]
+        url = "unix:///run/c.sock"
+        mode = "0600"
+        proxy_protocol = ["10.0.0.0/8", "::1"]
+        """,
+    )
+    config.check()
+    tcp, tls, unix = config.doors()
+    assert tcp == Listener("tcp://127.0.0.1:1884")
+    assert tls == Listener(
+        "tls://0.0.0.0",
+        "devices",
+        certificate=str(tmp_path / "server.pem"),
+        key="/etc/keys/server.key",
+        certificates=((str(tmp_path / "other.pem"), str(tmp_path / "other.key")),),
+        client_ca=str(tmp_path / "ca.pem"),
+        identity="common-name",
+        lowest_tls="1.3",
+        max_connections=100,
+        max_packet_size=65_536,
+    )
+    assert unix == Listener(
+        "unix:///run/c.sock",
+        mode=0o600,
+        proxy_protocol=(ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1")),
+    )
+
+
+def test_tables_alone_are_all_listeners(tmp_path: Path) -> None:
+    config = load_text(tmp_path, '[[listener]]\nurl = "tcp://127.0.0.1:1884"')
+    assert [door.url for door in config.doors()] == ["tcp://127.0.0.1:1884"]
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("name = 'x'", "line 2: listener: expected a url"),
+        ("url = 'x'", "line 3: listener.url: 'x': expected a URL such as"),
+        (
+            "url = 'tcp://[::1]'\ncertifcate = 'x'",
+            "line 4: listener.certifcate: there is no such key; did you mean",
+        ),
+        (
+            "url = 'tcp://[::1]'\ncertificate = 'x'",
+            "listener: tcp://[::1]:1883: certificate is for tls:// and wss://",
+        ),
+        ("url = 'tls://[::1]'\npaths = ['/a']", "tls://[::1]:8883: paths is for ws:// and wss://"),
+        ("url = 'tcp://[::1]'\nmode = '0600'", "tcp://[::1]:1883: mode is for unix://"),
+        ("url = 'unix:///a'\nmode = '0999'", "line 4: listener.mode: expected the mode of a file"),
+        ("url = 'unix:///a'\nmode = 0o1777", "line 4: listener.mode: expected the mode of a file"),
+        (
+            "url = 'tcp://[::1]'\nproxy_protocol = ['10.0.0.1/8']",
+            "line 4: listener.proxy_protocol: expected an addr",
+        ),
+        (
+            "url = 'tcp://[::1]'\nproxy_protocol = '::1'",
+            "line 4: listener.proxy_protocol: expected a list of netw",
+        ),
+        ("url = 'tcp://[::1]'\nproxy_certificates = true", "proxy_certificates needs proxy_protocol"),
+        (
+            "url = 'tls://[::1]'\ncertificates = ['a', 'b']",
+            "line 4: listener.certificates: expected a certificate and",
+        ),
+        (
+            "url = 'tls://[::1]'\nclient_certificates = 'maybe'",
+            "line 4: listener.client_certificates: expected one",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_listener_is_told_where_it_stands(
+    tmp_path: Path, table: str, expected: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(tmp_path, f"memory = true\n[[listener]]\n{table}\n")
+    assert expected in str(caught.value)
+
+
+def test_the_line_is_that_of_the_table_that_is_meant(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"line 4: listener\.name: expected text"):
+        load_text(tmp_path, "[[listener]]\nurl = 'tcp://[::1]'\n[[listener]]\nname = 5\n")
+
+
+def test_what_is_no_table_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"listener: expected tables, each below a line \[\[listener\]\]"):
+        load_text(tmp_path, "listener = ['tcp://127.0.0.1']")
+
+
+# -- who may come in --
+
+
+def test_a_listener_for_others_may_decide_by_itself() -> None:
+    for door in (
+        Listener("tcp://0.0.0.0", allow_anonymous=True),
+        Listener("tls://0.0.0.0", client_ca="ca.pem", identity="dns"),
+        Listener("tls://0.0.0.0", client_ca="ca.pem", client_certificates="optional", identity="dns",
+                 allow_anonymous=False),
+    ):  # fmt: skip
+        Config(listeners=(door,)).check()
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        Listener("tcp://0.0.0.0"),
+        Listener("tls://0.0.0.0", client_ca="ca.pem"),
+        Listener("tls://0.0.0.0", client_ca="ca.pem", client_certificates="optional", identity="dns"),
+    ],
+)
+def test_or_somebody_has_to(door: Listener) -> None:
+    with pytest.raises(ConfigError, match="can be reached from other machines"):
+        Config(listeners=(door,)).check()
+    Config(listeners=(door,), password_file="users").check()
+
+
+def test_nobody_at_all_is_a_mistake_at_any_of_them() -> None:
+    doors = (Listener("tcp://127.0.0.1"), Listener("tcp://127.0.0.1:0", allow_anonymous=False))
+    with pytest.raises(ConfigError, match="nobody can connect"):
+        Config(listeners=doors).check()
+
+
+@pytest.mark.parametrize("name", ["certificate", "key", "client_ca"])
+def test_what_is_for_tls_is_not_taken_in_silence_where_there_is_none(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"\({name} = \.\.\.\) is for listeners that speak TLS"):
+        Config(**{name: "file.pem"}).check()  # type: ignore[arg-type]
