@@ -539,8 +539,9 @@ def test_a_list_in_another_form(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [TLS12, TLS13])
-def test_resumption(tmp_path: Path, version: ssl.TLSVersion) -> None:
-    """Welcome where clients have no certificates; else no ticket is given (TLS 1.2 has numbers as well)."""
+def test_resumption_is_welcome_without_certificates_of_clients(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
     client = client_context(version=version)
     built = build(listener(tmp_path))
     session = Ends(built.context, client).shake().client.session
@@ -548,16 +549,21 @@ def test_resumption(tmp_path: Path, version: ssl.TLSVersion) -> None:
     assert session.has_ticket
     assert Ends(built.context, client, session=session).shake().server.session_reused
 
-    built = build(listener(tmp_path, client_ca=ca_file(tmp_path, ROOT)))
+
+@pytest.mark.parametrize("without_tickets", [ssl.Options(0), ssl.OP_NO_TICKET])
+@pytest.mark.parametrize("version", [TLS12, TLS13])
+def test_resumption_with_certificates_of_clients(
+    tmp_path: Path, version: ssl.TLSVersion, without_tickets: ssl.Options
+) -> None:
+    """There is none in TLS 1.3; in 1.2 it ends where anything has changed, see ``Certificates.refusal``."""
+    ca = ca_file(tmp_path, ROOT)
+    built, new = (build(listener(tmp_path, client_ca=ca)) for _ in range(2))
     client = client_context(None, CLIENT, version=version)
+    client.options |= without_tickets
     first = Ends(built.context, client).shake()  # as long as it is there, so is its session
     session = first.client.session
-    assert session is None or not session.has_ticket
-    if version == TLS13:
-        assert (
-            session is None or not Ends(built.context, client, session=session).shake().server.session_reused
-        )
-    else:
-        new = build(listener(tmp_path, client_ca=ca_file(tmp_path, ROOT)))
-        assert Ends(built.context, client, session=session).shake().server.session_reused  # see refusal()
-        assert not Ends(new.context, client, session=session).shake().server.session_reused
+    assert session is not None
+    assert session.has_ticket == (version == TLS12 and not without_tickets)
+    again = Ends(built.context, client, session=session).shake()
+    assert again.server.session_reused == (version == TLS12)
+    assert not Ends(new.context, client, session=session).shake().server.session_reused

@@ -364,9 +364,10 @@ def _context(
     context.verify_mode = asks_client(listener)
     if context.verify_mode == ssl.CERT_NONE:
         return context
-    # A client that resumes is not verified again.
+    # A client that resumes is not verified again: none does in TLS 1.3. In 1.2 sessions have numbers as well,
+    # which cannot be switched off; without tickets OpenSSL would keep each, 12 KB, and resume it all the
+    # same. ``Certificates.refusal`` looks at those.
     context.num_tickets = 0
-    context.options |= ssl.OP_NO_TICKET
     context.load_verify_locations(cadata=b"".join(one.public_bytes(Encoding.DER) for one in authorities))
     if listener.partial_chain:
         context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
