@@ -300,7 +300,7 @@ async def test_a_damaged_file_is_an_error_and_leaves_the_directory_unlocked(tmp_
 
 def append_frame(directory: Path, records: list[Record]) -> None:
     with the_file(directory).open("ab") as file:
-        file.write(frames.frame(3, 2, encode(records)))
+        file.write(frames.frame(4, 3, encode(records)))
 
 
 def test_another_durability_is_an_error(tmp_path: Path) -> None:

@@ -12,6 +12,18 @@ import pytest
 
 from curier.store import frames
 from curier.store import log as log_module
+from curier.store.mark import MarkFile, read_mark
+
+
+def lose_power(directory: Path, durable: int | None = None) -> None:
+    """Let the mark say what it says in another life of the system: what was not durable may be gone. Of the
+    frames ``durable`` were.
+    """
+    mark = read_mark(directory)
+    assert mark is not None
+    file = MarkFile(directory, mark)
+    file.write(mark._replace(boot="another", durable=mark.durable if durable is None else durable))
+    file.close()
 
 
 class FullDisk:

@@ -19,8 +19,9 @@ from curier.store import log as log_module
 from curier.store.base import Durability, Store
 from curier.store.frames import FRAME, HEADER, MAGIC
 from curier.store.log import LogStore
+from curier.store.mark import FILE_NAME
 from curier.testing.stores import StoreContract
-from tests.store.faults import BadDisk, FullDisk, SlowDisk, the_file
+from tests.store.faults import BadDisk, FullDisk, SlowDisk, lose_power, the_file
 from tests.waiting import until
 
 
@@ -82,7 +83,8 @@ async def kept(directory: Path, *batches: int) -> Path:
 
 
 def names(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
+    """Of all files but the mark."""
+    return sorted(path.name for path in directory.iterdir() if path.name != FILE_NAME)
 
 
 # ---- files ----
@@ -96,6 +98,7 @@ async def test_a_frame_that_is_cut_off_is_left_out_and_the_log_goes_on(tmp_path:
         life.commit(3)
     with path.open("r+b") as file:
         file.truncate(whole + cut)
+    lose_power(tmp_path, 2)
     async with Life(tmp_path) as life:
         assert life.found == [1, 2]
         life.commit(4)
@@ -110,6 +113,7 @@ async def test_frames_that_were_not_durable_may_be_missing_in_any_order(tmp_path
     data = bytearray(path.read_bytes())
     data[before + 2 : before + 10] = bytes(8)
     path.write_bytes(data)
+    lose_power(tmp_path)
     assert await found(tmp_path) == [1]
 
 
@@ -137,16 +141,16 @@ async def test_a_file_that_is_no_log_is_an_error(tmp_path: Path, content: bytes)
 
 async def test_another_version_is_an_error(tmp_path: Path) -> None:
     path = await kept(tmp_path, 1)
-    path.write_bytes(HEADER.pack(MAGIC, 2) + path.read_bytes()[HEADER.size :])
-    with pytest.raises(StoreError, match=r"another version of curier \(format 2, not 1\)"):
+    path.write_bytes(HEADER.pack(MAGIC, 3) + path.read_bytes()[HEADER.size :])
+    with pytest.raises(StoreError, match=r"another version of curier \(format 3, not 2\)"):
         await found(tmp_path)
 
 
 async def test_a_record_of_another_version_is_an_error_with_its_place(tmp_path: Path) -> None:
     path = await kept(tmp_path, 1)
     with path.open("ab") as file:
-        file.write(frames.frame(3, 2, b"\xc8"))
-    with pytest.raises(StoreError, match=f"{path}: frame 3: .* no record of kind 200"):
+        file.write(frames.frame(4, 3, b"\xc8"))
+    with pytest.raises(StoreError, match=f"{path}: frame 4: .* no record of kind 200"):
         await found(tmp_path)
 
 
@@ -260,6 +264,7 @@ async def test_what_could_not_be_synced_is_written_anew(
         life.commit(1)
         await until(lambda: life.told == [1])
         disk = BadDisk(monkeypatch)
+        monkeypatch.setattr(log_module, "RETRY_SECONDS", 0.2)  # it is to be looked at before
         life.commit(2)
         await until(lambda: bool(life.troubles))
         assert "cannot be written (Input/output error)" in life.troubles[0]

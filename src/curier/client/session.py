@@ -52,12 +52,15 @@ class Session(ABC):
         return MemorySession()
 
     @staticmethod
-    def disk(path: str | os.PathLike[str], durability: Durability = "fsync") -> Session:
+    def disk(
+        path: str | os.PathLike[str], durability: Durability = "fsync", *, accept_loss: bool = False
+    ) -> Session:
         """Session State in the directory ``path``, which is made where there is none.
 
         It belongs to one Client Identifier; with ``client_id=""`` one is chosen, and kept. One program at a
         time can have it open. ``durability``: ``"fsync"`` survives a loss of power as well; ``"os"`` only the
-        death of the program, and is faster.
+        death of the program, and is faster. ``accept_loss=True``, for one start, goes on with what is there
+        where something that was accepted is missing; otherwise that is a ``StoreError``.
 
         Connecting raises ``StoreError`` where the directory cannot be used; publishing does where the disk
         takes nothing, and then the message is not accepted. Raises ``ConfigError`` for another durability.
@@ -68,7 +71,7 @@ class Session(ABC):
 
         if durability not in get_args(base.Durability):
             raise ConfigError(f"durability is {durability!r}; it can be 'fsync' or 'os'")
-        return StoredSession(log.LogStore(Path(path), durability))
+        return StoredSession(log.LogStore(Path(path), durability, accept_loss=accept_loss))
 
     @property
     @abstractmethod

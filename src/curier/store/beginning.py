@@ -9,27 +9,23 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import apsw
 
 from curier.errors import StoreError
 from curier.store.database import FILE_NAME, WAY_OUT, Database
+from curier.store.life import Life, begin_mark, tell_crash, tell_jump
 from curier.store.mark import FILE_NAME as MARK_NAME
-from curier.store.mark import Mark, MarkFile, boot_id, read_mark
-from curier.store.progress import Progress, clock_jump, new_life, uptime, what_is_missing
+from curier.store.mark import Mark, boot_id, read_mark
+from curier.store.progress import Progress, Words, clock_jump, new_life, uptime, what_is_missing
 
 log = logging.getLogger("curier.store")
 
 LOOKS: Final = 3  # a broker may begin a life between mark and database
 
 
-class Life(NamedTuple):
-    """``clock_offset`` is what the broker's clock is ahead of the system's monotonic one, in seconds."""
-
-    name: str
-    previous: str
-    clock_offset: float
+WORDS: Final = Words("database", "broker", "it, or its WAL,")
 
 
 def begin(directory: Path, durability: str, accept_loss: bool) -> tuple[Database, Life]:
@@ -41,25 +37,19 @@ def begin(directory: Path, durability: str, accept_loss: bool) -> tuple[Database
     boot = boot_id()
     path = directory / FILE_NAME
     if not has_database(directory):
-        missing = what_is_missing(mark, None, boot)
+        missing = what_is_missing(mark, None, boot, WORDS)
         if not missing and _size(path.with_name(FILE_NAME + "-wal")):
             missing = "the database is missing, and its WAL is there"
         _decide(path, missing, accept_loss)
     database = Database(directory, durability)
     try:
         progress = database.progress()
-        missing = what_is_missing(mark, progress, boot)
+        missing = what_is_missing(mark, progress, boot, WORDS)
         _decide(path, missing, accept_loss)
         if missing:
             _check_whole(database)
         elif mark is not None and progress.batches < mark.batches:
-            count = mark.batches - progress.batches
-            log.warning(
-                "%s: the system crashed, and %d batches that were acknowledged last are lost, as they may be "
-                'with durability "os"',
-                path,
-                count,
-            )
+            tell_crash(str(path), mark.batches - progress.batches, "os")
         life = _begin(database, progress, boot)
     except apsw.Error as error:
         database.close_untouched()
@@ -77,7 +67,7 @@ def has_database(directory: Path) -> bool:
 
 def missing_from(directory: Path, database: Database, mark: Mark | None) -> str:
     """Plain words where a database has not all that was acknowledged. ``mark`` was read before it."""
-    return what_is_missing(mark, database.progress(), boot_id())
+    return what_is_missing(mark, database.progress(), boot_id(), WORDS)
 
 
 def look(directory: Path) -> tuple[Database, str]:
@@ -86,7 +76,7 @@ def look(directory: Path) -> tuple[Database, str]:
     """
     if not has_database(directory):
         path = directory / FILE_NAME
-        missing = what_is_missing(read_mark(directory), None, boot_id())
+        missing = what_is_missing(read_mark(directory), None, boot_id(), WORDS)
         raise StoreError(
             f"{path}: {missing or 'there is no such file; DIR is what curier broker was given with --data'}"
         )
@@ -140,19 +130,11 @@ def _begin(database: Database, progress: Progress, boot: str) -> Life:
     """First the mark, which names both lives, then the row: a crash between them harms nothing."""
     now = time.time()
     jump = clock_jump(progress, now, boot, uptime())
-    if jump:
-        way = "forward" if jump > 0 else "back"
-        log.warning("the clock was set %s by %.0f seconds while the broker did not run: what expires does so "
-                    "as if it had not been", way, abs(jump))  # fmt: skip
+    tell_jump(jump, "broker")
     life = Life(new_life(), progress.life, now - time.monotonic())
     mark = Mark(life.name, life.previous, progress.batches, progress.batches, boot)
     try:
-        file = MarkFile(database.path.parent, mark)
-        try:
-            file.write(mark)
-            file.sync()
-        finally:
-            file.close()
+        begin_mark(database.path.parent, mark)
     except OSError as error:
         raise StoreError(
             f"{database.path.parent / MARK_NAME}: cannot be written ({error.strerror}); make directory and "

@@ -41,7 +41,8 @@ from curier.session.records import (
     one_by_one,
 )
 from curier.store.frames import sync_directory
-from curier.store.progress import Progress, new_life, read_progress, uptime, write_progress
+from curier.store.progress import Progress, new_life, uptime
+from curier.store.progress_row import read_progress, write_progress
 
 FILE_NAME: Final = "curier.db"
 FORMAT: Final = 1

@@ -6,6 +6,9 @@ library starts none unasked, and a log needs none (docs/durability.md has the fi
 
 When the log has grown to several times what it says, it goes on in a new file whose first frame says
 everything. The old one is removed once the new one is durable (``store.frames``).
+
+The mark is written behind every batch, and put on the disk by the second thread, once a second at most. When
+the next life begins it tells whether the log has lost something, and whether the clock was set.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import contextlib
 import errno
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,14 +28,22 @@ from typing import Final
 from curier.errors import StoreError
 from curier.session.records import Batch, Record, encode
 from curier.store.base import CLOSE_SECONDS, Durability, SessionStore
-from curier.store.frames import Found, Log, newest, sync_directory, sync_file
+from curier.store.frames import Found, LifeBegun, Log, newest, sync_directory, sync_file
+from curier.store.life import Life, begin_mark, tell_crash, tell_jump
 from curier.store.locking import holder, open_lock, try_lock
+from curier.store.mark import FILE_NAME as MARK_NAME
+from curier.store.mark import Mark, MarkFile, boot_id, read_mark
+from curier.store.progress import Progress, Words, clock_jump, new_life, uptime, what_is_missing
 
 log = logging.getLogger("curier.store")
 
 RETRY_SECONDS: Final = 1.0
 JOIN_SECONDS: Final = 1.0  # for a sync that was going on when the program did not want to wait any longer
 COMPACT_BYTES: Final = 8 * 1024 * 1024  # a smaller log is not worth a new file
+TIDY_SECONDS: Final = 1.0  # how old the mark may be after a loss of power
+
+WORDS: Final = Words("log", "program", "it")
+NO_LIFE: Final = LifeBegun("", 0.0, 0.0, 0.0, "")
 
 
 class LogStore(SessionStore):
@@ -41,11 +53,18 @@ class LogStore(SessionStore):
     """
 
     def __init__(
-        self, directory: Path, durability: Durability = "fsync", *, compact_bytes: int = COMPACT_BYTES
+        self,
+        directory: Path,
+        durability: Durability = "fsync",
+        *,
+        accept_loss: bool = False,
+        compact_bytes: int = COMPACT_BYTES,
     ) -> None:
+        """``accept_loss`` goes on with what is there, where something that was accepted is missing."""
         self.directory = directory
         self.where = str(directory)
         self.durability: Durability = durability
+        self.accept_loss = accept_loss
         self.compact_bytes = compact_bytes
         self.on_committed: Callable[[int], None] = _ignore_number
         self.on_trouble: Callable[[str], None] = _ignore_text
@@ -55,6 +74,13 @@ class LogStore(SessionStore):
         self._is_loaded = False
         self._found: Found | None = None
         self._log: Log | None = None
+        self._life = Life("", "", 0.0)
+        self._begun = NO_LIFE  # the same, as the log has it; before ``open``, what is known of the last one
+        self._clock_jump = 0.0
+        self._boot = ""
+        self._mark: MarkFile | None = None
+        self._tidied_at = 0.0
+        self._durable_frame = 0  # the newest that is surely on the disk
         self._old: list[Log] = []  # files that go when the newest one is durable
         self._limit = 0  # bytes of the log at which it goes on in a new file
         self._syncer: _Syncer | None = None
@@ -69,9 +95,50 @@ class LogStore(SessionStore):
     def load(self) -> Iterator[list[Record]]:
         self._take_lock()
         self._found = newest(self.directory)
+        self._look_back(self._found)
         self._is_loaded = True
         if self._found is not None:
-            yield from self._found.batches()
+            yield from self._found.batches(self._clock_jump)
+
+    def _look_back(self, found: Found | None) -> None:
+        """Is all there that was accepted, and does the clock still mean the same? Raises ``StoreError``."""
+        self._boot = boot_id()
+        mark = self._read_mark()
+        progress = None
+        last = NO_LIFE
+        if found is not None:
+            if found.life is not None:
+                last = found.life
+            name = last.name
+            progress = Progress(name, bool(name), found.number)
+            if mark is not None and (mark.life != name or mark.batches >= found.life_number):
+                last = LifeBegun(name, 0.0, mark.written_at, mark.uptime, mark.boot)
+        missing = what_is_missing(mark, progress, self._boot, WORDS)
+        if missing:
+            self._decide(f"{found.path if found is not None else self.where}: {missing}")
+        elif mark is not None and progress is not None and progress.batches < mark.batches:
+            tell_crash(self.where, mark.batches - progress.batches, self.durability)
+        self._begun = last
+        self._durable_frame = min(mark.durable, found.number) if mark is not None and found is not None else 0
+        known = Progress("", False, 0, last.written_at, last.boot, last.uptime)
+        self._clock_jump = clock_jump(known, time.time(), self._boot, uptime())
+        tell_jump(self._clock_jump, "program")
+
+    def _read_mark(self) -> Mark | None:
+        try:
+            return read_mark(self.directory)
+        except StoreError as error:
+            self._decide(f"{error}, so that it cannot be known whether what was accepted is there")
+            (self.directory / MARK_NAME).unlink()
+            return None
+
+    def _decide(self, missing: str) -> None:
+        if not self.accept_loss:
+            raise StoreError(
+                f"{missing}. Restore a backup of the whole directory, or open it once with accept_loss=True "
+                "to go on with what is there"
+            )
+        log.warning("%s; this was accepted, and the program goes on with what is there", missing)
 
     def _take_lock(self) -> None:
         if self._lock is not None:
@@ -96,20 +163,59 @@ class LogStore(SessionStore):
             for _ in self.load():
                 pass
         try:
-            self._log = self._open_log(self._found)
-            self._tidy(self._log)
+            self._begin_life(self._found)
         except OSError as error:
             await self.close()
             raise self._explain(error) from None
         self._found = None
+        assert self._log is not None
         self._set_limit(self._log)
         self._written = self._durable = 0
         self._syncer = _Syncer(self.directory, self._synced)
 
-    def _open_log(self, found: Found | None) -> Log:
-        if found is None:
-            return Log.begin(self.directory, 1, 1, b"", True)
-        return Log(found.path, found.number, found.end, found.first_size)
+    def _begin_life(self, found: Found | None) -> None:
+        """First the mark, which names both lives, and the time of the one before until the log has that of
+        this one: a crash between any two of these steps harms nothing. Raises ``OSError``.
+        """
+        before = self._begun
+        life = self._life = Life(new_life(), before.name, time.time() - time.monotonic())
+        self._begun = LifeBegun(life.name, self._clock_jump, self._now(), uptime(), self._boot)
+        if found is not None:
+            self._log = Log(found.path, found.number, found.end, found.first_size)
+            self._tidy(self._log)
+        number = found.number if found is not None else 0
+        begin_mark(
+            self.directory,
+            Mark(
+                life.name,
+                before.name,
+                number,
+                self._durable_frame,
+                before.boot,
+                before.written_at,
+                before.uptime,
+            ),
+        )
+        if found is not None and self._log is not None:
+            self._log.go_on(self._begun, found.version)
+        else:
+            self._log = Log.begin(self.directory, 1, 2, self._begun, b"", True)
+        self._begun = self._begun._replace(clock_jump=0.0)  # for the files that come later
+        self._mark = MarkFile(self.directory, self._state(self._log))
+        self._write_mark(self._log)
+
+    def _now(self) -> float:
+        """By the program's clock."""
+        return time.monotonic() + self._life.clock_offset
+
+    def _state(self, opened: Log) -> Mark:
+        life, durable = self._life, self._durable_frame
+        return Mark(life.name, life.previous, opened.number, durable, self._boot, self._now(), uptime())
+
+    def _write_mark(self, opened: Log) -> None:
+        """Say that so much is written. Raises ``OSError``."""
+        assert self._mark is not None
+        self._mark.write(self._state(opened))
 
     def _tidy(self, opened: Log) -> None:
         for path in self.directory.glob("*.log"):
@@ -118,7 +224,7 @@ class LogStore(SessionStore):
         if self.durability == "fsync":  # an earlier life has written what we have read, perhaps no more
             sync_file(opened.file.fileno())
             sync_directory(self.directory)
-            opened.durable = opened.number
+            opened.durable = self._durable_frame = opened.number
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         try:
@@ -130,6 +236,9 @@ class LogStore(SessionStore):
                 self._retry = None
             hangs = self._syncer is not None and not self._syncer.close()
             self._syncer = None
+            if self._mark is not None and not hangs:
+                self._mark.close()
+            self._mark = None
             for one in [*self._old, *([self._log] if self._log is not None else [])]:
                 if not hangs:
                     one.file.close()
@@ -171,9 +280,16 @@ class LogStore(SessionStore):
     def append(self, batch: Batch) -> None:
         if self.trouble:
             raise StoreError(self.trouble)
-        assert self._log is not None
+        opened = self._log
+        assert opened is not None
+        end = opened.end
         try:
-            self._log.append(encode(batch.records))
+            opened.append(encode(batch.records))
+            try:
+                self._write_mark(opened)
+            except OSError:
+                opened.take_back(end)
+                raise
         except OSError as error:
             raise self._explain(error) from None
         self._written = batch.number
@@ -189,7 +305,19 @@ class LogStore(SessionStore):
         assert self._log is not None
         if not self._syncer.is_busy and (self._durable != self._written or self._old):
             old, self._old = self._old, []
-            self._syncer.start(_Sync(self._log, self._log.number, self._written, old))
+            self._syncer.start(
+                _Sync(self._log, self._log.number, self._written, old, self._mark_to_sync(self._log))
+            )
+
+    def _mark_to_sync(self, opened: Log) -> MarkFile | None:
+        """The mark, now and then: it is to have its name, and to outlive a loss of power."""
+        now = time.monotonic()
+        if self._mark is None or now - self._tidied_at < TIDY_SECONDS:
+            return None
+        self._tidied_at = now
+        with contextlib.suppress(OSError):  # without a mark, or one that is old, the next life says so
+            self._mark.put_back(self._state(opened))
+        return self._mark
 
     def _synced(self, sync: _Sync, error: OSError | None) -> None:
         """A sync has ended."""
@@ -200,6 +328,10 @@ class LogStore(SessionStore):
             self._complain(str(self._explain(error)))
             return
         sync.log.durable = sync.frame
+        self._durable_frame = max(self._durable_frame, sync.frame)
+        if self._log is not None:
+            with contextlib.suppress(OSError):  # it then says less than there is, until the next batch
+                self._write_mark(self._log)
         self._report(sync.batch)
         self.sync()
 
@@ -229,11 +361,13 @@ class LogStore(SessionStore):
     def _replace(self, everything: Batch) -> None:
         """Begin a new file. Raises ``OSError``."""
         assert self._log is not None
-        new = self._log.successor(encode(everything.records))
+        new = self._log.successor(self._begun, encode(everything.records))
         self._old.append(self._log)
         self._log = new
         self._set_limit(new)
         self._written = everything.number
+        with contextlib.suppress(OSError):  # it then says less than there is, until the next batch
+            self._write_mark(new)
 
     # ---- trouble ----
 
@@ -280,13 +414,16 @@ class LogStore(SessionStore):
 
 
 class _Sync:
-    """One call of ``fsync``: for which file, frame and batch; ``old`` files are removed by it."""
+    """One call of ``fsync``: for which file, frame and batch; ``old`` files are removed by it, and ``mark``
+    is synced as well.
+    """
 
-    def __init__(self, log: Log, frame: int, batch: int, old: list[Log]) -> None:
+    def __init__(self, log: Log, frame: int, batch: int, old: list[Log], mark: MarkFile | None) -> None:
         self.log = log
         self.frame = frame
         self.batch = batch
         self.old = old
+        self.mark = mark
 
 
 class _Syncer:
@@ -328,6 +465,8 @@ class _Syncer:
 
     def _sync(self, sync: _Sync) -> None:
         sync_file(sync.log.file.fileno())
+        if sync.mark is not None:
+            sync.mark.sync()
         if sync.old:
             sync_directory(self.directory)
         for one in sync.old:

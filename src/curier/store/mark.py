@@ -1,13 +1,15 @@
-"""The mark: how far the store of a data directory had come, written down outside of database and WAL.
+"""The mark: how far a store had come, written down outside of database and WAL, or of the log.
 
     curier.mark    two places for one line of text; they are written in turn, so that one is always whole
 
     curier mark 1 sequence=812 life=4f..e0 previous=11..7c batches=245 durable=245 boot=248e..ed4 crc=09ab12cd
 
+Behind ``boot`` the mark of a log has ``at`` and ``uptime``: when that was, which a database says itself.
+
 Whoever writes a batch writes the mark behind it, before anything of the batch is acknowledged: so it never
 says more than was written, and never less than was acknowledged, whatever kills the processes. It costs one
 small write and no ``fsync``: that is done once a second at most, and after a loss of power the mark may be as
-old as that. When the broker starts, what the database has is compared with it (``progress``).
+old as that. When the program starts, what database or log have is compared with it (``progress``).
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ PLACE_BYTES: Final = 512  # a sector, which a disk writes whole or not at all
 
 _LINE: Final = re.compile(
     rb"(curier mark 1 sequence=(\d+) life=([0-9a-f]*) previous=([0-9a-f]*) batches=(\d+) durable=(\d+) "
-    rb"boot=(\S*)) crc=([0-9a-f]{8}) *\n"
+    rb"boot=(\S*)(?: at=([\d.]+) uptime=([\d.]+))?) crc=([0-9a-f]{8}) *\n"
 )
 
 
@@ -35,8 +37,8 @@ class Mark(NamedTuple):
     """``batches`` were written in all; ``durable`` of them outlive a crash of the system.
 
     ``life`` names the life of the store that wrote the last of them, ``previous`` the life before, which the
-    database still has where a crash came at the moment the new one began. ``boot`` names the system's own
-    life at the time, "" where that has no name.
+    store still has where a crash came at the moment the new one began. ``boot`` names the system's own
+    life at the time, "" where that has no name. ``written_at`` and ``uptime`` are those of ``Progress``.
     """
 
     life: str
@@ -44,6 +46,8 @@ class Mark(NamedTuple):
     batches: int
     durable: int
     boot: str
+    written_at: float = 0.0
+    uptime: float = 0.0
 
 
 class MarkFile:
@@ -90,6 +94,7 @@ class MarkFile:
         text = (
             f"curier mark 1 sequence={self._sequence} life={mark.life} previous={mark.previous} "
             f"batches={mark.batches} durable={mark.durable} boot={mark.boot}"
+            + (f" at={mark.written_at:.3f} uptime={mark.uptime:.3f}" if mark.written_at else "")
         ).encode()
         line = b"%s crc=%08x" % (text, crc32(text))
         os.pwrite(self._fd, line.ljust(PLACE_BYTES - 1) + b"\n", self._sequence % 2 * PLACE_BYTES)
@@ -136,12 +141,13 @@ def _parse(data: bytes) -> tuple[int, Mark] | None:
     found: tuple[int, Mark] | None = None
     for start in (0, PLACE_BYTES):
         line = _LINE.fullmatch(data[start : start + PLACE_BYTES])
-        if line is None or crc32(line[1]) != int(line[8], 16):
+        if line is None or crc32(line[1]) != int(line[10], 16):
             continue
         sequence = int(line[2])
         if found is None or sequence > found[0]:
             life, previous, boot = line[3].decode(), line[4].decode(), line[7].decode()
-            found = sequence, Mark(life, previous, int(line[5]), int(line[6]), boot)
+            when = float(line[8] or 0), float(line[9] or 0)
+            found = sequence, Mark(life, previous, int(line[5]), int(line[6]), boot, *when)
     return found
 
 

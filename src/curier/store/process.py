@@ -26,7 +26,7 @@ import apsw
 
 from curier.errors import StoreError
 from curier.session.records import decode
-from curier.store.beginning import Life
+from curier.store.life import Life
 from curier.store.writer import Writer
 
 REQUEST: Final = Struct("<QQ")

@@ -1,8 +1,8 @@
-"""How far a database has come: one row, written with every batch, that is compared with the mark at each
-start; and the clock by which its points in time are meant.
+"""How far a store has come, which is compared with the mark at each start; and the clock by which its points
+in time are meant. A database has both in one row (``progress_row``), a log in its frames and the mark.
 
-A *life* of the store is from one start of the broker to the next. It has a name, which the database has in
-its row: whoever writes says in the name of which life, so a broker whose database another one has begun to
+A *life* of a store is from one start of its program to the next. It has a name, which database and log have
+in them: whoever writes says in the name of which life, so a broker whose database another one has begun to
 use writes nothing more.
 """
 
@@ -10,26 +10,19 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Final, NamedTuple, cast
-
-import apsw
+from typing import Final, NamedTuple
 
 from curier.store.mark import Mark
-
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS progress (one INTEGER PRIMARY KEY CHECK (one = 1), life TEXT, is_marked INTEGER,
-    batches INTEGER, written_at REAL, boot TEXT, uptime REAL);
-"""
 
 JUMP_SECONDS: Final = 2.0
 """A clock that differs by less was only adjusted."""
 
 
 class Progress(NamedTuple):
-    """The row. ``is_marked``: there has to be a mark; of a copy, or of what was imported, there is none.
+    """``is_marked``: there has to be a mark; of a copy, or of what was imported, there is none.
 
-    ``written_at`` is when the last batch was written, by the broker's clock, and ``uptime`` the same by the
-    clock of the system's life ``boot``.
+    ``written_at`` is when the last batch was written, by the clock of its program, and ``uptime`` the same by
+    the clock of the system's life ``boot``.
     """
 
     life: str = ""
@@ -45,25 +38,6 @@ def new_life() -> str:
     return secrets.token_hex(16)
 
 
-def read_progress(connection: apsw.Connection) -> Progress:
-    """The row; zeros where there is none, as in a database of an earlier version. Raises ``apsw.Error``."""
-    if not connection.table_exists(None, "progress"):
-        return Progress()
-    row = connection.execute(
-        "SELECT life, is_marked, batches, written_at, boot, uptime FROM progress WHERE one = 1"
-    ).fetchone()
-    if row is None:
-        return Progress()
-    life, is_marked, *rest = row
-    return Progress(cast(str, life), bool(is_marked), *rest)
-
-
-def write_progress(connection: apsw.Connection, progress: Progress) -> None:
-    """Put the row in place, within the transaction that is open. Raises ``apsw.Error``."""
-    connection.execute(SCHEMA)
-    connection.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, ?, ?, ?, ?, ?)", progress)
-
-
 def uptime() -> float:
     """Seconds on a clock that only starts anew with the system, and counts its sleep where that can be."""
     if hasattr(time, "CLOCK_BOOTTIME"):
@@ -71,8 +45,16 @@ def uptime() -> float:
     return time.monotonic()
 
 
-def what_is_missing(mark: Mark | None, progress: Progress | None, boot: str) -> str:
-    """Plain words where the database, None where there is none, has not all that was acknowledged; or "".
+class Words(NamedTuple):
+    """What people call what is kept, who writes it, and what of it may be damaged."""
+
+    what: str
+    who: str
+    parts: str
+
+
+def what_is_missing(mark: Mark | None, progress: Progress | None, boot: str, words: Words) -> str:
+    """Plain words where what was found, None where nothing was, has not all that was acknowledged; or "".
 
     With ``durability`` "os" a crash of the system may take the last moments along: then only what was surely
     on the disk is asked for.
@@ -85,14 +67,15 @@ def what_is_missing(mark: Mark | None, progress: Progress | None, boot: str) -> 
     if progress is None:
         if not mark.batches:
             return ""
-        return f"the database is missing, and {_batches(mark.batches)} that were acknowledged"
+        return f"the {words.what} is missing, and {_batches(mark.batches)} that were acknowledged"
     if progress.life not in (mark.life, mark.previous):
-        return "this is another database than the broker wrote last, or an older copy of it"
+        return f"this is another {words.what} than the {words.who} wrote last, or an older copy of it"
     if progress.batches < wanted:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(progress.written_at))
+        end = f"at {when}" if progress.written_at else "too early"  # a log has no times in it
         return (
-            f"it ends at {when}, and {_batches(wanted - progress.batches)} that were acknowledged later are "
-            "missing: it, or its WAL, was damaged, removed or replaced by an older one"
+            f"it ends {end}, and {_batches(wanted - progress.batches)} that were acknowledged later are "
+            f"missing: {words.parts} was damaged, removed or replaced by an older one"
         )
     return ""
 

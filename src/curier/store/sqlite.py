@@ -21,9 +21,10 @@ from typing import Final, cast
 from curier.errors import StoreError
 from curier.session.records import Batch, Record, encode_some
 from curier.store.base import CLOSE_SECONDS, Durability, Store
-from curier.store.beginning import Life, begin
+from curier.store.beginning import begin
 from curier.store.database import Database
 from curier.store.directory import lock, prepare
+from curier.store.life import Life
 from curier.store.process import ANSWER, DONE, FATAL, REQUEST, TROUBLE
 
 log = logging.getLogger("curier.store")

@@ -15,9 +15,10 @@ from typing import Final
 
 from curier.errors import StoreError
 from curier.session.records import Record
-from curier.store.beginning import Life, missing_from
+from curier.store.beginning import missing_from
 from curier.store.database import FILE_NAME, Database
 from curier.store.frames import sync_directory, sync_file
+from curier.store.life import Life
 from curier.store.mark import Mark, MarkFile, boot_id, identity, read_mark
 
 RESCUED_NAME: Final = "curier-rescued.db"
