@@ -46,6 +46,7 @@ from curier.net.handshakes import Handshakes
 from curier.net.host import Process
 from curier.net.listening import Opened, open_listener
 from curier.net.passed import Passed
+from curier.net.pings import Pings
 from curier.net.renewal import Renewal
 from curier.net.transports import TransportServer
 from curier.net.turn import Turn
@@ -157,6 +158,7 @@ class Broker:
         self._log_timer: asyncio.TimerHandle | None = None
         self._turn: Turn | None = None
         self._handshakes: Handshakes | None = None
+        self._pings: list[Pings] = []
         self._process = Process()
         self._renewal = Renewal([*self._certificates.values()], self._process.told)
         self._reactor: reactor.Reactor | None = None
@@ -222,6 +224,8 @@ class Broker:
             passed = Passed()
             for listener in self._listen:
                 await self._open(listener, passed)
+            intervals = {listener.ping_interval for listener in self._listen}
+            self._pings = [Pings(turn, seconds) for seconds in intervals if seconds]
             for name in passed.left():
                 log.warning("descriptor %s was passed to this process, and is not listened on", name)
         except BaseException:
@@ -384,6 +388,8 @@ class Broker:
             self._transports.stop()
         if self._handshakes is not None:
             self._handshakes.stop()
+        for pings in self._pings:
+            pings.stop()
         self._renewal.stop()
 
     @property

@@ -11,20 +11,27 @@ from curier.net.layer import Layer
 from curier.net.layers import Layers
 from curier.net.proxy_protocol import ProxyHeader
 from curier.net.tls import Tls
-from curier.net.upgrade import site_of
-from curier.net.web import WebSocket
 from curier.places import lies_in, place_of
 
 if TYPE_CHECKING:
     from curier.net.certificates import Certificates  # which needs packages that TLS alone has need of
+    from curier.net.upgrade import Site
 
 log = logger("curier.net")
 
 
 def check_door(listener: Listener) -> None:
     """Raise ``ConfigError`` where a listener can have no door."""
-    if listener.address.is_web:
-        site_of(listener)
+    _site_of(listener)
+
+
+def _site_of(listener: Listener) -> Site | None:
+    """What a listener serves by WebSocket, if that is spoken there."""
+    if not listener.address.is_web:
+        return None
+    from curier.net.upgrade import site_of
+
+    return site_of(listener)
 
 
 class Door:
@@ -34,7 +41,7 @@ class Door:
         self.url: Final = url
         self._listener: Final = listener
         self._certificates: Final = certificates
-        self._site: Final = site_of(listener) if listener.address.is_web else None
+        self._site: Final = _site_of(listener)
 
     def admits(self, address: str, who: LocalPeer | None) -> bool:
         """May this peer of a socket connect here? Where there is a PROXY header before all else, only proxies
@@ -62,5 +69,7 @@ class Door:
         if certificates is not None:
             layers.append(Tls(certificates.context(), certificates.refusal, certificates.explain))
         if self._site is not None:
+            from curier.net.web import WebSocket  # and a package that others have no need of
+
             layers.append(WebSocket(self._site, address))
         return Layers(layers) if layers else None

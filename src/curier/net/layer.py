@@ -39,6 +39,9 @@ class Layer:
         """``receive(b"")`` has something to give, or to raise, though nothing new has come: the owner calls
         it as soon as what came before is worked on. A layer that keeps an error for later sets this."""
 
+        self.ping_interval: float = 0.0
+        """Seconds, after which the owner may call ``ping`` again; 0: not at all."""
+
     def moved(self, address: str) -> None:
         """A layer below has learned where the peer is."""
 
@@ -58,6 +61,10 @@ class Layer:
     def answers(self) -> bytes:
         """What the layer itself has to say to its peer since it was last asked: handshakes, pongs, alerts."""
         raise TypeError("a Layer answers")
+
+    def ping(self) -> bytes:
+        """Something to be sent that keeps proxies from taking this connection for a dead one."""
+        return b""
 
     def close(self, code: int) -> bytes:
         """The owner has sent its last; returns the layer's own last bytes. ``code`` is why, as a close code

@@ -31,6 +31,7 @@ class Layers:
         self.certificate_name: str | None = None
         self.is_ended: bool = False  # the peer has closed one of them in order
         self.has_more: bool = False  # ``receive(b"")`` has something to give or to raise
+        self.ping_interval: float = layers[-1].ping_interval
         self._opened: int = 0  # so many of them, from below, are open
         self._tls_at: int = -1  # of ``layers``
         self._plain: list[bytes] = []  # for TLS, or where there is none, for the socket
@@ -126,6 +127,12 @@ class Layers:
         if not self.is_open:
             return
         self._down(len(self.layers), data)
+
+    def ping(self) -> int:
+        """What keeps proxies from taking this connection for a dead one; returns how many bytes wait."""
+        last = len(self.layers) - 1
+        self._down(last, self.layers[last].ping())
+        return self.waiting
 
     def _down(self, number: int, data: bytes) -> None:
         """What comes from layer ``number``, or from MQTT above all of them, waits to go through those below:

@@ -1,4 +1,4 @@
-"""What comes in by a wire with layers, on its way to the turn."""
+"""What comes in by a wire with layers, on its way to the turn; and what they say by themselves."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def receive(turn: Turn, handshakes: Handshakes, wire: Wire, layers: Layers, data
             wire.connection.certificate_name = layers.certificate_name
         said = layers.waiting - waited
         if said > 0:  # handshakes, pongs, alerts
-            before = wire.connection.written_unsent
-            unsent = wire.push(said)
-            turn.report(wire, before + said - unsent, unsent, now)
+            _push(turn, wire, said, now)
         if plain:
             turn.receive(wire, plain, now)
         if why:
@@ -45,3 +43,23 @@ def receive(turn: Turn, handshakes: Handshakes, wire: Wire, layers: Layers, data
         handshakes.take(wire)
     elif layers.is_full:
         wire.hold()
+
+
+def ping(turn: Turn, wire: Wire, now: float) -> None:
+    """Send a ping, if the client can take one. What is being sent to it does as well."""
+    layers = wire.layers
+    if layers is None or not layers.is_open or layers.waiting or wire.connection.is_closed():
+        return
+    try:
+        said = layers.ping()
+        if said:
+            _push(turn, wire, said, now)
+    except Exception as error:
+        turn.give_up(wire.connection, "sending a ping", error)
+
+
+def _push(turn: Turn, wire: Wire, said: int, now: float) -> None:
+    """Send what the layers have said, so many bytes."""
+    before = wire.connection.written_unsent
+    unsent = wire.push(said)
+    turn.report(wire, before + said - unsent, unsent, now)

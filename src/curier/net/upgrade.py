@@ -8,6 +8,7 @@ subprotocol; and what those are told who meant something else.
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ SUBPROTOCOLS: Final = ("mqtt", "mqttv3.1")
 HEAD_BYTES: Final = 65_536  # of a request, all of it
 LINE_BYTES: Final = 16_384
 MOST_HEADERS: Final = 128
+LEAST_PING_SECONDS: Final = 1
 MOST_PROXIES: Final = 32  # in a row
 GREETING_BYTES: Final = 16  # tell what it is, where it is no HTTP
 
@@ -63,6 +65,7 @@ class Site:
     origins: frozenset[str] | None
     health_path: str
     trusted_proxies: tuple[Network, ...]
+    ping_interval: float  # seconds; 0: no pings
 
 
 def site_of(listener: Listener) -> Site:
@@ -72,6 +75,11 @@ def site_of(listener: Listener) -> Site:
     for path in (*paths, listener.health_path or "/"):
         if not path.startswith("/") or "?" in path or "#" in path:
             raise ConfigError(f"{listener.url}: {path!r} cannot be the path of a URL; it begins with /")
+    if not (listener.ping_interval == 0 or LEAST_PING_SECONDS <= listener.ping_interval < math.inf):
+        raise ConfigError(
+            f"{listener.url}: ping_interval is {LEAST_PING_SECONDS} seconds or more, or 0 for none; not "
+            f"{listener.ping_interval!r}"
+        )
     origins = set()
     for origin in listener.origins:
         read = normal_origin(origin)
@@ -86,6 +94,7 @@ def site_of(listener: Listener) -> Site:
         frozenset(origins) or None,
         _normal_path(listener.health_path) if listener.health_path else "",
         listener.trusted_proxies,
+        listener.ping_interval,
     )
 
 

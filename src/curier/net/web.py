@@ -32,6 +32,7 @@ class WebSocket(Layer):
         super().__init__()
         self.address = address
         """Where the client is: once the layer is open, what a trusted proxy says."""
+        self.ping_interval = site.ping_interval
         self._handshake: Handshake | None = Handshake(site, address)
         self._reader: FrameReader = FrameReader(True)
         self._said: bytes = b""
@@ -70,7 +71,7 @@ class WebSocket(Layer):
         return [] if self._is_closed else binary_frames(data)
 
     def ping(self) -> bytes:
-        """A ping, for proxies that end what is silent. Nobody need answer it: Keep Alive is the rule."""
+        """Nobody need answer it: Keep Alive is the rule."""
         return b"" if self._is_closed or not self.is_open else A_PING
 
     def answers(self) -> bytes:
