@@ -158,7 +158,7 @@ class Broker:
         self._log_timer: asyncio.TimerHandle | None = None
         self._turn: Turn | None = None
         self._handshakes: Handshakes | None = None
-        self._pings: list[Pings] = []
+        self._pings: Pings | None = None
         self._process = Process()
         self._renewal = Renewal([*self._certificates.values()], self._process.told)
         self._reactor: reactor.Reactor | None = None
@@ -224,8 +224,7 @@ class Broker:
             passed = Passed()
             for listener in self._listen:
                 await self._open(listener, passed)
-            intervals = {listener.ping_interval for listener in self._listen}
-            self._pings = [Pings(turn, seconds) for seconds in intervals if seconds]
+            self._pings = Pings(turn, {listener.ping_interval for listener in self._listen})
             for name in passed.left():
                 log.warning("descriptor %s was passed to this process, and is not listened on", name)
         except BaseException:
@@ -386,10 +385,9 @@ class Broker:
             self._reactor.stop()
         if self._transports is not None:
             self._transports.stop()
-        if self._handshakes is not None:
-            self._handshakes.stop()
-        for pings in self._pings:
-            pings.stop()
+        for part in (self._handshakes, self._pings):
+            if part is not None:
+                part.stop()
         self._renewal.stop()
 
     @property

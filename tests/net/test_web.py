@@ -351,6 +351,7 @@ def test_frames_behind_the_request(step: int) -> None:
     assert said.endswith(b"\r\n\r\n" + frame(PONG, b"?", mask=None))
 
 
+@pytest.mark.statement("5.0/MQTT-6.0.0-2", "3.1.1/MQTT-6.0.0-2")
 @given(st.data())
 def test_any_cut(data: st.DataObject) -> None:
     stream = REQUEST + frame(BINARY, b"a" * 300, fin=False) + frame(CONTINUED, b"b") + frame(CLOSE)

@@ -18,7 +18,19 @@ PAUSE_SECONDS: Final = 0.01  # in which others have their turn
 
 
 class Pings:
-    """One to each client of the listeners that want them so often, every so many ``seconds``."""
+    """Those of all listeners, whose intervals these are, in seconds."""
+
+    def __init__(self, turn: Turn, intervals: set[float]) -> None:
+        self._rounds = [_Rounds(turn, seconds) for seconds in intervals if seconds]
+
+    def stop(self) -> None:
+        """No more of them."""
+        for rounds in self._rounds:
+            rounds.stop()
+
+
+class _Rounds:
+    """One to each client of the listeners that want them so often."""
 
     def __init__(self, turn: Turn, seconds: float) -> None:
         self._turn = turn
@@ -28,7 +40,6 @@ class Pings:
         self._timer: asyncio.TimerHandle = turn.loop.call_at(self._next_at, self._begin)
 
     def stop(self) -> None:
-        """No more of them."""
         self._timer.cancel()
 
     def _begin(self) -> None:
