@@ -45,14 +45,6 @@ class Door:
         return await asyncio.open_connection(sock=sock)
 
 
-@cache
-def folder() -> Path:
-    """For the files of all authorities; it goes with this process."""
-    made = tempfile.TemporaryDirectory()
-    atexit.register(made.cleanup)
-    return Path(made.name)
-
-
 class Authority:
     """A certificate authority, with its files."""
 
@@ -105,7 +97,11 @@ class TlsDoor(Door):
         return curier.Listener("tls://127.0.0.1:0", certificate=certificate, key=key)
 
     async def open(self, sock: socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(sock=sock, ssl=trusting(), server_hostname="127.0.0.1")
+        reader, writer = await asyncio.open_connection(sock=sock, ssl=trusting(), server_hostname="127.0.0.1")
+        # As little as without TLS, where the client reads nothing, or is not read from.
+        writer.transport.set_write_buffer_limits(64 * 1024)
+        writer.transport.set_read_buffer_limits(64 * 1024)  # type: ignore[attr-defined]
+        return reader, writer
 
 
 class WebReaderProtocol(asyncio.StreamReaderProtocol):

@@ -10,8 +10,11 @@ from curier.codec.packets import Connect, Disconnect, Pingreq, Pingresp, Puback,
 from curier.net.reactor import SocketWire
 from curier.net.transports import TransportWire
 from curier.net.wire import TURN_BYTES
+from tests.net import doors
 from tests.net.harness import Exchange, Peer, connection_of, options, running
 from tests.waiting import until
+
+DOORS = True
 
 KIB = 1024
 
@@ -115,17 +118,18 @@ async def test_a_publisher_that_does_not_read_its_answers_is_not_read_from(use_r
         shrink_send_buffer(broker, "deaf")
         deaf.deafen()
         # Each answer is larger than its question: it says why.
-        publishes = [Publish("$SYS/x", b"", 1, False, False, 1 + number) for number in range(6_000)]
-        await deaf.send(*publishes[:3_000])
+        count = 6_000 if doors.current().name == "tcp" else 30_000  # clients of other doors read ahead
+        publishes = [Publish("$SYS/x", b"", 1, False, False, 1 + number) for number in range(count)]
+        await deaf.send(*publishes[: count // 2])
         connection = connection_of(broker, "deaf")
         assert broker._turn is not None
         wire = broker._turn.wires[connection.number]
         await until(lambda: not wire.is_reading)
-        deaf.send_soon(*publishes[3_000:])
+        deaf.send_soon(*publishes[count // 2 :])
         await exchange.rounds(5)
         assert not wire.is_reading
         assert 16 * KIB < connection.written_unsent < 16 * KIB + TURN_BYTES
-        assert broker.core.statistics.refused < 6_000  # the rest waits where it is
+        assert broker.core.statistics.refused < count  # the rest waits where it is
         deaf.listen()
         for publish in publishes:
             puback = await deaf.expect(Puback)

@@ -170,6 +170,7 @@ class SocketWire(Wire):
             before = self.connection.written_unsent
             left = self.push(0)
             total = before - left
+            unsent = self.unsent  # which may be new
             if unsent or self.layers.waiting:
                 if not self.is_closing:
                     self.reactor.turn.report(self, total, left, now)
