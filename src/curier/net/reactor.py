@@ -39,8 +39,6 @@ IS_AVAILABLE: Final = hasattr(select, "epoll")
 _read: Final = os.read
 _write: Final = os.write
 
-PUSHED_BYTES: Final = 1024 * 1024  # encrypted for one client before others have their turn
-
 EPOLLIN: Final = 1
 EPOLLOUT: Final = 4
 BUSY_BYTES: Final = 4096  # read in one turn: there is probably more to be read by the time it ends
@@ -118,10 +116,13 @@ class SocketWire(Wire):
         return self.unsent_bytes
 
     def push(self, added: int) -> int:
+        return self._push(added, WRITE_BYTES)
+
+    def _push(self, added: int, most: int) -> int:
         layers = self.layers
         assert layers is not None
         pushed = 0
-        while not self.unsent and (pushed < PUSHED_BYTES or not layers.waiting):
+        while not self.unsent and (pushed < most or not layers.waiting):
             data = layers.take()
             if not data:
                 break
@@ -168,7 +169,7 @@ class SocketWire(Wire):
         self.unsent_bytes -= total
         if self.layers is not None:
             before = self.connection.written_unsent
-            left = self.push(0)
+            left = self._push(0, most - total)
             total = before - left
             unsent = self.unsent  # which may be new
             if unsent or self.layers.waiting:
