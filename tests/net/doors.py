@@ -45,6 +45,14 @@ class Door:
         return await asyncio.open_connection(sock=sock)
 
 
+@cache
+def folder() -> Path:
+    """For the files of all authorities; it goes with this process."""
+    made = tempfile.TemporaryDirectory()
+    atexit.register(made.cleanup)
+    return Path(made.name)
+
+
 class Authority:
     """A certificate authority, with its files."""
 

@@ -153,7 +153,7 @@ async def test_a_slow_reader_that_takes_bytes_is_not_taken_for_dead(use_reactor:
         loop = asyncio.get_running_loop()
         until_then = loop.time() + 2.5  # longer than 1.5 Keep Alives
         while loop.time() < until_then:
-            await slow.reader.readexactly(KIB)
+            await slow.reader.readexactly(4 * KIB)
             await asyncio.sleep(0.01)
         assert connection.is_congested
         assert connection_of(broker, "deaf") is connection
