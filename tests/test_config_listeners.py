@@ -11,7 +11,7 @@ import pytest
 from curier.config import Config, load
 from curier.config_listeners import TAKERS
 from curier.errors import ConfigError
-from curier.listeners import Listener
+from curier.listeners import Listener, levels_of
 
 
 def load_text(tmp_path: Path, text: str) -> Config:
@@ -125,6 +125,34 @@ def test_the_line_is_that_of_the_table_that_is_meant(tmp_path: Path) -> None:
 def test_what_is_no_table_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"listener: expected tables, each below a line \[\[listener\]\]"):
         load_text(tmp_path, "listener = ['tcp://127.0.0.1']")
+
+
+def test_names_are_checked_where_they_stand(tmp_path: Path) -> None:
+    text = """[[listener]]
+url = "tcp://127.0.0.1:1"
+name = "{}"
+[[listener]]
+url = "tcp://127.0.0.1:2"
+name = "front"
+"""
+    load_text(tmp_path, text.format("back"))
+    with pytest.raises(ConfigError, match=r"line 6: listener\.name: two listeners have the name 'front'"):
+        load_text(tmp_path, text.format("front"))
+    with pytest.raises(
+        ConfigError, match=r"line 1: listener: tcp://127\.0\.0\.1:1: name is one level of a topic"
+    ):
+        load_text(tmp_path, text.format("a/b"))
+
+
+def test_what_listeners_are_called_in_topics() -> None:
+    urls = ["tcp://127.0.0.1:0", "tls://[::1]", "tcp://127.0.0.1:0", "unix:///run/c.sock"]
+    assert levels_of([*map(Listener, urls), Listener("fd://3", "tls-[::1]:8883")]) == [
+        "tcp-127.0.0.1:0",
+        "tls-[::1]:8883-2",
+        "tcp-127.0.0.1:0-2",
+        "unix--run-c.sock",
+        "tls-[::1]:8883",
+    ]
 
 
 # -- who may come in --

@@ -48,15 +48,28 @@ def test_every_event_has_its_line(
     connection.client_id = ""
     hook.on_refuse(connection, 0x81, "no packet")
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("INFO", "c connected from 127.0.0.1:5, MQTT 5.0, with a new session"),
-        ("INFO", "c connected from 127.0.0.1:5, MQTT 5.0, with its session"),
+        ("INFO", "c connected from 127.0.0.1:5 at memory, MQTT 5.0, with a new session"),
+        ("INFO", "c connected from 127.0.0.1:5 at memory, MQTT 5.0, with its session"),
         ("DEBUG", "c (127.0.0.1:5) subscribed to t/# with QoS 1"),
         ("WARNING", "c (127.0.0.1:5) may not subscribe to u (0x87)"),
         ("DEBUG", "c (127.0.0.1:5) unsubscribed from t/#"),
         ("WARNING", "a message on t for c dropped: its queue is full"),
         ("INFO", "c (127.0.0.1:5) disconnected: the client disconnected"),
         ("DEBUG", "the session of c has ended: its connection ended"),
-        ("WARNING", "127.0.0.1:5 refused: no packet (0x81)"),
+        ("WARNING", "127.0.0.1:5 at memory refused: no packet (0x81)"),
+    ]
+
+
+def test_a_listener_is_called_by_its_name(
+    connection: BrokerConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection.entrance.name = "front"
+    hook = LogHook()
+    hook.on_connect(connection, False)
+    hook.on_refuse(connection, 0x87, "no")
+    assert caplog.messages == [
+        "c connected from 127.0.0.1:5 at front, MQTT 5.0, with a new session",
+        "c (127.0.0.1:5) at front refused: no (0x87)",
     ]
 
 
@@ -73,8 +86,8 @@ def test_a_flood_of_refusals_is_summed_up(
     assert [
         record.getMessage() for record in sorted(caplog.records[40:], key=lambda record: record.levelno)
     ] == [
-        "c connected from 127.0.0.1:5, MQTT 5.0, with a new session",
-        "980 more lines were left out like: ... refused: ... (0x...)",
+        "c connected from 127.0.0.1:5 at memory, MQTT 5.0, with a new session",
+        "980 more lines were left out like: ... at ... refused: ... (0x...)",
         "980 more lines were left out like: ... may not subscribe to ... (0x...)",
     ]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final, get_args
 
 from curier.errors import ConfigError
-from curier.listeners import AsksClient, Listener, Names, Network, parse_listen
+from curier.listeners import AsksClient, Listener, Names, Network, levels_of, parse_listen
 from curier.strict_toml import (
     TomlFile,
     parse_seconds,
@@ -55,6 +55,10 @@ def read_listeners(file: TomlFile) -> tuple[Listener, ...]:
         except ConfigError as error:
             raise file.wrong(("listener", number), str(error)) from None
         found.append(listener)
+        try:
+            levels_of(found)
+        except ConfigError as error:
+            raise file.wrong(("listener", number, "name"), str(error)) from None
     return tuple(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -24,6 +25,8 @@ SCHEMES: Final = {"mqtt": "tcp", "mqtts": "tls", "ssl": "tls"}
 _PORTS: Final = {"tcp": 1883, "tls": 8883}
 _SECURE: Final = frozenset(("tls", "wss"))
 _WEB: Final = frozenset(("ws", "wss"))
+LEAST_PACKET_SIZE: Final = 64
+
 _CARRIERS: Final = frozenset(("unix", "fd"))
 _KNOWN: Final = "tcp://, tls://, ws://, wss://, unix:// or fd://"
 
@@ -166,6 +169,47 @@ class Listener:
                 raise ConfigError(f"{address}: {name} is for {means}; leave it out, or change the URL")
         if self.proxy_certificates and not self.proxy_protocol:
             raise ConfigError(f"{address}: proxy_certificates needs proxy_protocol: whose word is taken")
+        if self.name and level_of(self.name) != self.name:
+            raise ConfigError(
+                f"{address}: name is one level of a topic, printable and without / + #, not {self.name!r}"
+            )
+        if self.max_connections < 0:
+            raise ConfigError(f"{address}: max_connections must be 1 or more, or 0 for no limit of its own")
+        if self.max_packet_size and self.max_packet_size < LEAST_PACKET_SIZE:
+            raise ConfigError(
+                f"{address}: max_packet_size must be {LEAST_PACKET_SIZE} or more, or 0 for the broker's"
+            )
+
+
+def level_of(name: str) -> str:
+    """The name of a listener as one level of a topic; of a URL, ``tls-127.0.0.1:8883``."""
+    name = name.replace("://", "-")
+    return "".join("-" if one in "/+#" or not one.isprintable() else one for one in name)
+
+
+def levels_of(listeners: Sequence[Listener]) -> list[str]:
+    """What each is called in a topic, as in ``$SYS/broker/listeners/NAME/...``. Those that have no name of
+    their own are called as their URL, with a number behind it where that is taken.
+
+    Raises ``ConfigError`` where two were given the same name.
+    """
+    given = [listener.name for listener in listeners if listener.name]
+    for name in given:
+        if given.count(name) > 1:
+            raise ConfigError(f"two listeners have the name {name!r}: give each one of its own")
+    taken = set(given)
+    levels: list[str] = []
+    for listener in listeners:
+        level = listener.name
+        if not level:
+            url = level_of(str(listener.address))
+            level, number = url, 1
+            while level in taken:
+                number += 1
+                level = f"{url}-{number}"
+            taken.add(level)
+        levels.append(level)
+    return levels
 
 
 _DEFAULTS: Final[dict[str, object]] = {one.name: one.default for one in fields(Listener)}

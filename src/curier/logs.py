@@ -120,10 +120,14 @@ class LogHook(Hook):
         version = VERSIONS.get(connection.version, "?")
         how = "with its session" if session_present else "with a new session"
         client_id = printable(connection.client_id)
-        log.info("%s connected from %s, MQTT %s, %s", client_id, connection.address, version, how)
+        address, listener = connection.address, connection.listener_name
+        log.info("%s connected from %s at %s, MQTT %s, %s", client_id, address, listener, version, how)
 
     def on_refuse(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
-        log.warning("%s refused: %s (0x%02X)", _name(connection), printable(why, MOST_OF_REASON), reason_code)
+        reason = printable(why, MOST_OF_REASON)
+        log.warning(
+            "%s at %s refused: %s (0x%02X)", _name(connection), connection.listener_name, reason, reason_code
+        )
 
     def on_disconnect(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
         if not log.isEnabledFor(logging.INFO):

@@ -29,6 +29,7 @@ from curier.auth.base import (
 )
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
+from curier.broker.entrances import Entrance
 from curier.broker.hooks import Hook, check_hook
 from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
@@ -41,7 +42,7 @@ from curier.loglines import logger, printable, tell_left_out
 from curier.logs import DROPS_SECONDS, LogHook
 from curier.net import reactor
 from curier.net.clock import Clock
-from curier.net.doors import Door, check_door
+from curier.net.doors import Door, check_doors, entrances_of
 from curier.net.handshakes import Handshakes
 from curier.net.host import Process
 from curier.net.listening import Opened, open_listener
@@ -222,8 +223,8 @@ class Broker:
             if self._store is not None:
                 await self._restore(self._store, turn)
             passed = Passed()
-            for listener in self._listen:
-                await self._open(listener, passed)
+            for listener, entrance in zip(self._listen, entrances_of(self._listen), strict=True):
+                await self._open(listener, passed, entrance)
             self._pings = Pings(turn, {listener.ping_interval for listener in self._listen})
             for name in passed.left():
                 log.warning("descriptor %s was passed to this process, and is not listened on", name)
@@ -274,7 +275,7 @@ class Broker:
             log.info("restored %d sessions and %d retained messages in %.1f s", sessions, retained, seconds)
         await store.open()
 
-    async def _open(self, listener: Listener, passed: Passed) -> None:
+    async def _open(self, listener: Listener, passed: Passed, entrance: Entrance) -> None:
         address = listener.address
         may_lack_ipv6 = self._is_default or address.host == "localhost"
         try:
@@ -283,13 +284,14 @@ class Broker:
             kind = socket.gaierror if isinstance(error, socket.gaierror) else OSError
             raise kind(error.errno, f"cannot listen on {address}: {error.strerror}") from error
         self._opened += found
+        self.core.statistics.entrances.append(entrance)
         for opened in found:
             _check_anonymous(listener, opened.address, self.authenticator)
             url = str(opened.address)
             if self._at_doors is not None:
                 self._at_doors.add(url, listener)
             self.listeners[url] = listener
-            self._listen_on(opened.sock, Door(url, listener, self._certificates.get(listener)))
+            self._listen_on(opened.sock, Door(url, listener, entrance, self._certificates.get(listener)))
 
     def _listen_on(self, sock: socket.socket, door: Door) -> None:
         assert self._turn is not None
@@ -459,6 +461,7 @@ class Broker:
             certificate=self._certificate_of(connection),
             certificate_name=connection.certificate_name,
             local_peer=LocalPeer(*connection.local_peer) if connection.local_peer is not None else None,
+            listener_name=connection.listener_name,
         )
         try:
             if effect.is_step:
@@ -528,15 +531,9 @@ def _listeners(listen: object) -> list[Listener]:
     if not isinstance(given, Iterable):
         raise TypeError(f"listen: expected a URL, or several, such as {A_LISTENER!r}; got {given!r:.100}")
     found = [one if isinstance(one, Listener) else Listener(one) for one in given]
-    addresses = [listener.address for listener in found]
     if not found:
         raise ConfigError(f"a broker needs at least one address to listen on, such as {A_LISTENER}")
-    for number, address in enumerate(addresses):
-        if (address.port or address.carrier != "tcp") and address in addresses[:number]:
-            raise ConfigError(f"{address} is to be listened on twice: leave one of them out")
-    for listener in found:
-        listener.check()
-        check_door(listener)
+    check_doors(found)
     return found
 
 

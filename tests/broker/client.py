@@ -28,7 +28,7 @@ class Client:
 
     def __init__(self, net: Net) -> None:
         self.net = net
-        self.connection: BrokerConnection = net.core.attach("test", "memory", net.now)
+        self.connection: BrokerConnection = net.core.attach("test", "memory", net.now, net.entrance)
         self.version = MQTT_50
         self.closed = False
         self.inbox: list[p.Packet] = []

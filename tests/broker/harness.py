@@ -12,6 +12,7 @@ from typing import Any
 
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
+from curier.broker.entrances import Entrance
 from curier.broker.faults import Fault
 from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
@@ -52,6 +53,7 @@ class Net:
         self.records: list[Record] = []
         self.takes_faults = False  # or they are raised out of the turn
         self.faults: list[Fault] = []
+        self.entrance: Entrance | None = None  # by which clients come in
         self.core = BrokerCore(
             options if options is not None else quiet(),
             self.now,

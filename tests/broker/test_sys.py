@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from curier.broker import keeping
+from curier.broker.entrances import Entrance
 from curier.broker.model import ServerSession
 from curier.broker.state import Host
 from curier.broker.sys_topics import COUNTED_PER_STEP
@@ -114,6 +115,32 @@ def test_what_only_its_driver_knows_is_told_as_well(told: Net) -> None:
     assert read(client) == {"listeners/front/certificate/expires": "1795392000"}
     told.advance(10)
     assert read(client) == {}
+
+
+def test_each_listener_tells_of_itself(told: Net) -> None:
+    front, back = Entrance("front", "front"), Entrance("", "tcp-[::1]:1883")
+    told.core.statistics.entrances += [front, back]
+    told.entrance = front
+    told.connect("gone").drop()
+    client = told.connect("c")
+    client.subscribe("$SYS/broker/listeners/#")
+    told.advance(10)
+    values = read(client)
+    for name, sockets, connected in (("front", 2, 1), ("tcp-[::1]:1883", 0, 0)):
+        above = f"listeners/{name}/"
+        assert values.pop(above + "clients/connected") == str(connected)
+        assert values.pop(above + "clients/maximum") == str(connected)
+        assert values.pop(above + "sockets") == str(sockets)
+    bytes_received = told.core.traffic.bytes_received
+    assert values["listeners/front/bytes/received"] == str(bytes_received)
+    assert 0 < int(values["listeners/front/bytes/sent"]) < told.core.traffic.bytes_sent
+    assert values["listeners/tcp-[::1]:1883/bytes/received"] == "0"
+    assert values["listeners/tcp-[::1]:1883/bytes/sent"] == "0"
+    assert len(values) == 4
+    other = told.open()
+    assert (front.attached, front.connected) == (2, 1)
+    other.drop()
+    assert (front.attached, front.connected, front.accepted) == (1, 1, 3)
 
 
 def test_the_messages_of_many_sessions_are_counted_bit_by_bit(told: Net) -> None:

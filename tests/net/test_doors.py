@@ -122,9 +122,10 @@ async def test_clients_behind_a_proxy_are_told_apart(
             writer.write(encode(Connect(4, f"c{number}", False, 0), 4))
             answers.append(await reader.read(4))
             writer.close()
+        url = broker.urls[0]
     assert answers == [CONNACK, CONNACK, b"", CONNACK]
-    assert "c1 connected from 192.0.2.1:1000, MQTT 3.1.1, with a new session" in caplog.messages
-    assert "c3 connected from 192.0.2.2:1000, MQTT 3.1.1, with a new session" in caplog.messages
+    assert f"c1 connected from 192.0.2.1:1000 at {url}, MQTT 3.1.1, with a new session" in caplog.messages
+    assert f"c3 connected from 192.0.2.2:1000 at {url}, MQTT 3.1.1, with a new session" in caplog.messages
     assert any("address 192.0.2.1 has 2 sessions" in line for line in caplog.messages)
 
 

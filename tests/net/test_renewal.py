@@ -21,7 +21,7 @@ import curier
 from curier.auth import AllowAnonymous
 from curier.cli.serve import _reload
 from curier.errors import ConfigError
-from curier.listeners import Listener
+from curier.listeners import Listener, level_of
 from curier.net import certificates, renewal
 from tests.net.pki import DAY, NOW, client_context, loaded, put, revocations, serial, write_pair
 from tests.waiting import until
@@ -248,8 +248,7 @@ async def test_what_goes_wrong_in_a_look_is_not_the_last(
 
 
 def test_names_as_levels_of_topics() -> None:
-    level = renewal._level
-    assert [level(name) for name in ("front", "tls://[::1]:8883", "a/b+c#\n")] == [
+    assert [level_of(name) for name in ("front", "tls://[::1]:8883", "a/b+c#\n")] == [
         "front",
         "tls-[::1]:8883",
         "a-b-c--",

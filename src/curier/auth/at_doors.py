@@ -55,7 +55,8 @@ class AtDoors(Authenticator):
         if name is not None:
             return Verdict(ACCEPT, identity=name)
         if why:
-            _log.warning("%s at %s is refused: %s", credentials.address, credentials.listener, printable(why))
+            where = credentials.listener_name or credentials.listener
+            _log.warning("%s at %s is refused: %s", credentials.address, where, printable(why))
             return _NO_CERTIFICATE
         if credentials.username is None and credentials.authentication_method is None:
             if listener.allow_anonymous:

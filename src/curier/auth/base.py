@@ -47,7 +47,8 @@ class Certificate:
 class Credentials:
     """What a client says about itself, and what the broker sees of it.
 
-    ``address`` is the peer's, as text; ``listener`` the URL it came in by; ``protocol_version`` 3, 4 or 5.
+    ``address`` is the peer's, as text; ``listener`` the URL it came in by, ``listener_name`` what people call
+    that, the same URL where it was given no name; ``protocol_version`` 3, 4 or 5.
     ``authentication_method`` and ``authentication_data`` come from CONNECT or, in an exchange, from the
     AUTH packet being answered (5.0 sections 3.1.2.11.9 and 3.15.2.2). ``certificate`` is the one that the
     client has shown to us, ``certificate_name`` a name in one that was verified by us or by a proxy that is
@@ -66,6 +67,7 @@ class Credentials:
     certificate: Certificate | None = None
     certificate_name: str | None = None
     local_peer: LocalPeer | None = None
+    listener_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from curier.broker import keeping, permissions, shares, telling, watches
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticate, Authorize, Close
+from curier.broker.entrances import Entrance
 from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.state import Arrival, BrokerState
@@ -48,7 +49,7 @@ from curier.topics.reserved import why_not_published
 def begin(broker: BrokerState, connection: BrokerConnection, packet: Connect, now: float) -> None:
     """A well-formed CONNECT: check what can be checked, then ask who it is."""
     broker.statistics.connects += 1
-    reason_code, why = _check(broker, packet)
+    reason_code, why = _check(broker, connection, packet)
     if reason_code:
         telling.refused(broker, connection, reason_code, why)
         connection.refuse_connect(reason_code, why, None, now)
@@ -67,13 +68,25 @@ def begin(broker: BrokerState, connection: BrokerConnection, packet: Connect, no
     broker.effects.append(Authenticate(connection, packet, False, data, None))
 
 
-def _check(broker: BrokerState, packet: Connect) -> tuple[int, str]:
+def _why_full(broker: BrokerState, entrance: Entrance, session: ServerSession | None) -> str:
+    """Plain words where there is no room for one more client, which is that of ``session``; or ""."""
+    before = session.connection if session is not None else None  # one comes, one goes
+    most = broker.options.max_connections
+    if broker.statistics.connected >= most and before is None:
+        return f"all {most} connections are in use"
+    most = entrance.max_connections
+    if most and entrance.connected >= most and (before is None or before.entrance is not entrance):
+        return f"all {most} connections of this listener are in use"
+    return ""
+
+
+def _check(broker: BrokerState, connection: BrokerConnection, packet: Connect) -> tuple[int, str]:
     """Reason Code and plain words for a CONNECT that cannot be, or (0, "")."""
     options = broker.options
     session = broker.sessions.get(packet.client_id)
-    takes_over = session is not None and session.connection is not None  # one comes, one goes
-    if broker.statistics.connected >= options.max_connections and not takes_over:
-        return SERVER_BUSY, f"all {options.max_connections} connections are in use"
+    why = _why_full(broker, connection.entrance, session)
+    if why:
+        return SERVER_BUSY, why
     if broker.store_trouble and _expiry_interval(broker, packet):
         return SERVER_UNAVAILABLE, broker.store_trouble  # its session could not be kept
     if not packet.client_id:
@@ -215,20 +228,14 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
             telling.refused(broker, connection, verdict, why)
             connection.refuse_connect(verdict, why, None, now)
             return
-    if not _takes_connack(broker, connection, packet):
-        why = "CONNACK is larger than the client's Maximum Packet Size [MQTT-3.1.2-24]"
-        telling.refused(broker, connection, IMPLEMENTATION_SPECIFIC_ERROR, why)
-        connection.refuse_connect(IMPLEMENTATION_SPECIFIC_ERROR, why, None, now)
-        return
     session = broker.sessions.get(packet.client_id)
     expiry_interval = _expiry_interval(broker, packet)
     source = shares.source_of(broker, connection)
-    if expiry_interval:
-        why = shares.why_no_session(broker, source, session)
-        if why:
-            telling.refused(broker, connection, QUOTA_EXCEEDED, why)
-            connection.refuse_connect(QUOTA_EXCEEDED, why, None, now)
-            return
+    reason_code, why = _check_room(broker, connection, packet, session, source)
+    if reason_code:
+        telling.refused(broker, connection, reason_code, why)
+        connection.refuse_connect(reason_code, why, None, now)
+        return
     before = broker.journal.length if broker.journal is not None else 0
     if session is not None:
         other = session.connection if session.connection is not None else session.arriving
@@ -258,6 +265,27 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
         broker.arrivals.append(Arrival(broker.journal.number, connection, is_present))
     else:
         welcome(broker, connection, is_present, now)
+
+
+def _check_room(
+    broker: BrokerState,
+    connection: BrokerConnection,
+    packet: Connect,
+    session: ServerSession | None,
+    source: str,
+) -> tuple[int, str]:
+    """Reason Code and plain words where there is no room for a client that is known now, or (0, "")."""
+    if not _takes_connack(broker, connection, packet):
+        why = "CONNACK is larger than the client's Maximum Packet Size [MQTT-3.1.2-24]"
+        return IMPLEMENTATION_SPECIFIC_ERROR, why
+    why = _why_full(broker, connection.entrance, session)  # others may have come while one was asked
+    if why:
+        return SERVER_BUSY, why
+    if _expiry_interval(broker, packet):
+        why = shares.why_no_session(broker, source, session)
+        if why:
+            return QUOTA_EXCEEDED, why
+    return 0, ""
 
 
 def _expiry_interval(broker: BrokerState, packet: Connect) -> int:
@@ -314,9 +342,12 @@ def welcome(broker: BrokerState, connection: BrokerConnection, is_present: bool,
     session.connection = connection
     connection.state = CONNECTED
     broker.statistics.connected += 1
+    entrance = connection.entrance
+    entrance.connected += 1
+    entrance.connected_maximum = max(entrance.connected_maximum, entrance.connected)
     connection.maximum_qos = options.maximum_qos
     connection.retain_available = options.retain_available
-    connection.max_packet_size = options.max_packet_size
+    connection.max_packet_size = entrance.largest_packet(options.max_packet_size)
     client_quota = 65535
     properties = packet.properties
     if packet.version == MQTT_50:
@@ -376,7 +407,8 @@ def _connack(broker: BrokerState, connection: BrokerConnection, packet: Connect,
     if not options.retain_available:
         properties.retain_available = 0
     # Some clients, paho for one, take a number above the largest Remaining Length for an error.
-    properties.maximum_packet_size = min(options.max_packet_size, MAXIMUM_REMAINING_LENGTH)
+    most = connection.entrance.largest_packet(options.max_packet_size)
+    properties.maximum_packet_size = min(most, MAXIMUM_REMAINING_LENGTH)
     if connection.assigned_client_id:  # [MQTT-3.2.2-16]
         properties.assigned_client_identifier = packet.client_id
     if options.topic_alias_maximum:
@@ -435,8 +467,10 @@ def ended(
     broker.effects.append(Close(connection))
     broker.connections.pop(connection.number, None)
     watches.stop(broker, connection)
+    connection.entrance.attached -= 1
     if was_connected:
         broker.statistics.connected -= 1
+        connection.entrance.connected -= 1
     session = connection.server_session
     if session is not None:
         try:

@@ -16,6 +16,7 @@ from curier.broker import (
     telling,
     unfinished,
 )
+from curier.broker.entrances import Entrance
 from curier.broker.fast_lane import fast_lane
 from curier.broker.fetching import send_retained
 from curier.broker.model import BrokerConnection, ServerSession
@@ -34,14 +35,18 @@ from curier.session.outgoing import Outgoing
 class ServedConnection(BrokerConnection):
     """One client, with the broker behind it."""
 
-    def __init__(self, broker: BrokerState, address: str, listener: str, now: float) -> None:
+    def __init__(
+        self, broker: BrokerState, address: str, listener: str, entrance: Entrance, now: float
+    ) -> None:
+        most = entrance.largest_packet(broker.options.max_packet_size)
         super().__init__(
             broker.next_number(),
-            min(broker.options.max_packet_size, broker.options.max_connect_size),
+            min(most, broker.options.max_connect_size),
             broker.dirty,
             broker.traffic,
             address,
             listener,
+            entrance,
             now,
         )
         self.broker: BrokerState = broker
@@ -59,6 +64,7 @@ class ServedConnection(BrokerConnection):
 
     def receive(self, chunk: bytes, now: float) -> None:
         """Bytes came, in a chunk of any size."""
+        self.entrance.bytes_received += len(chunk)
         try:
             super().receive(chunk, now)
         except Exception as error:

@@ -1,6 +1,6 @@
 """The broker without a network, a disk or a clock: bytes and time in, output and effects out.
 
-    connection = core.attach(address, listener, now)
+    connection = core.attach(address, listener, now, entrance)
     core.receive(connection, chunk, now)              # as often as bytes come
     core.deadline_reached(now)                        # when ``next_deadline()`` has come
     for effect in core.take_effects(): ...            # answered with ``resume`` and ``committed``
@@ -19,6 +19,7 @@ from curier.broker import connecting, keeping, memory, output, permissions, piec
 from curier.broker.connection import ServedConnection
 from curier.broker.deadlines import Deadline
 from curier.broker.effects import Answer, Authenticate, Authorize, Commit, Effect
+from curier.broker.entrances import PER_CONNECTION, Entrance
 from curier.broker.faults import Fault, name_of
 from curier.broker.fetching import FETCHED_PER_TURN
 from curier.broker.hooks import MOST_NESTED, Hook
@@ -76,10 +77,25 @@ class BrokerCore(BrokerState):
 
     # ---- bytes ----
 
-    def attach(self, address: str, listener: str, now: float) -> BrokerConnection:
-        """A Network Connection was accepted; it has ``connect_timeout`` seconds for its CONNECT."""
-        connection = ServedConnection(self, address, listener, now)
+    def is_crowded(self, entrance: Entrance, coming: int = 0) -> bool:
+        """Are there so many Network Connections that the next is closed without a word? ``coming`` are on
+        their way to be attached.
+        """
+        most = PER_CONNECTION * self.options.max_connections
+        return len(self.connections) + coming > most or entrance.is_crowded(coming)
+
+    def attach(
+        self, address: str, listener: str, now: float, entrance: Entrance | None = None
+    ) -> BrokerConnection:
+        """A Network Connection was accepted at the URL ``listener``; it has ``connect_timeout`` seconds for
+        its CONNECT. Without an ``entrance`` nothing is different about it.
+        """
+        if entrance is None:
+            entrance = self.statistics.elsewhere
+        connection = ServedConnection(self, address, listener, entrance, now)
         self.connections[connection.number] = connection
+        entrance.accepted += 1
+        entrance.attached += 1
         watches.await_connect(self, connection, now)
         self.statistics.accepted += 1
         return connection

@@ -12,6 +12,7 @@ from collections import deque
 from typing import Final, final
 
 from curier.broker.deadlines import Deadline
+from curier.broker.entrances import Entrance
 from curier.codec.decode import LargeRequest
 from curier.codec.packets import Connect
 from curier.protocol.connection import CLOSED, Connection, Traffic
@@ -270,8 +271,8 @@ NO_ROUTES: Final[list[dict[bytes, Route]]] = []  # before it is known which; nev
 
 
 class BrokerConnection(ServerConnection):
-    """What is known of one client's Network Connection. ``address`` and ``listener`` are for people, hooks
-    and authentication.
+    """What is known of one client's Network Connection. ``address`` and ``listener``, the URL it came in by,
+    are for people, hooks and authentication.
 
     ``connection.ServedConnection`` adds what its packets do; every connection of a broker is one of those.
     """
@@ -284,11 +285,13 @@ class BrokerConnection(ServerConnection):
         traffic: Traffic,
         address: str,
         listener: str,
+        entrance: Entrance,
         now: float,
     ) -> None:
         super().__init__(number, max_packet_size, dirty, traffic)
         self.address: str = address
         self.listener: str = listener
+        self.entrance: Entrance = entrance
         self.local_peer: tuple[int, int, int] | None = None  # user, group, process behind a Unix socket
         self.certificate_name: str | None = None  # of a client's certificate that was verified
         self.attached_at: float = now
@@ -329,6 +332,11 @@ class BrokerConnection(ServerConnection):
         self.is_kept: bool = False  # is it on the broker's list of those with held output?
         self.topic_aliases: dict[bytes, int] | None = None  # chosen for this client; None: it takes none
         self.outgoing_alias_maximum: int = 0
+
+    @property
+    def listener_name(self) -> str:
+        """What people call the listener: the name it was given, or its URL."""
+        return self.entrance.name or self.listener
 
     def is_closed(self) -> bool:
         """Is the core done with this connection?"""

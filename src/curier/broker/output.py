@@ -146,6 +146,7 @@ def release(broker: BrokerState, connection: BrokerConnection, batch: int, now: 
 def written(broker: BrokerState, connection: BrokerConnection, sent: int, unsent: int, now: float) -> None:
     """The network has taken ``sent`` bytes; ``unsent`` bytes still wait in the driver."""
     broker.traffic.bytes_sent += sent
+    connection.entrance.bytes_sent += sent
     connection.unsent = unsent
     if connection.state != CONNECTED:
         return

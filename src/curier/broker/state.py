@@ -12,6 +12,7 @@ from mypy_extensions import mypyc_attr
 
 from curier.broker.deadlines import Deadline, Deadlines
 from curier.broker.effects import Effect
+from curier.broker.entrances import Entrance
 from curier.broker.faults import Faults
 from curier.broker.hooks import Hooks, HookTap
 from curier.broker.layouts import Layouts
@@ -67,6 +68,8 @@ class Statistics:
         self.input_bytes: int = 0  # of packets that have begun to come, of all clients
         self.output_bytes: int = 0  # that the network has not taken, of all clients
         self.looked_up_bytes: int = 0  # what else they hold, as of the last look (``memory``)
+        self.entrances: list[Entrance] = []  # of listeners, each with counters of its own
+        self.elsewhere: Entrance = Entrance()  # where nothing is different
         self.longest_turn: float = (
             0.0  # seconds others had to wait, at most, since $SYS told of it; the driver's
         )

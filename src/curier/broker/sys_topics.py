@@ -106,6 +106,13 @@ class SysPublisher(Deadline):
             self._heap_maximum = max(self._heap_maximum, heap)
             values["heap/current"] = str(heap)
             values["heap/maximum"] = str(self._heap_maximum)
+        for entrance in statistics.entrances:
+            above = f"listeners/{entrance.level}/"
+            values[above + "clients/connected"] = str(entrance.connected)
+            values[above + "clients/maximum"] = str(entrance.connected_maximum)
+            values[above + "sockets"] = str(entrance.accepted)
+            values[above + "bytes/received"] = str(entrance.bytes_received)
+            values[above + "bytes/sent"] = str(entrance.bytes_sent)
         values.update(broker.host.told)
         return values
 

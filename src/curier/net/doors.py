@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from curier.listeners import Listener
+from curier.broker.entrances import Entrance
+from curier.errors import ConfigError
+from curier.listeners import Listener, levels_of
 from curier.loglines import logger
 from curier.net.accepting import UNIX, LocalPeer
 from curier.net.layer import Layer
@@ -20,9 +23,16 @@ if TYPE_CHECKING:
 log = logger("curier.net")
 
 
-def check_door(listener: Listener) -> None:
-    """Raise ``ConfigError`` where a listener can have no door."""
-    _site_of(listener)
+def check_doors(listeners: Sequence[Listener]) -> None:
+    """Raise ``ConfigError`` where these cannot be the listeners of one broker."""
+    addresses = [listener.address for listener in listeners]
+    for number, address in enumerate(addresses):
+        if (address.port or address.carrier != "tcp") and address in addresses[:number]:
+            raise ConfigError(f"{address} is to be listened on twice: leave one of them out")
+    for listener in listeners:
+        listener.check()
+        _site_of(listener)
+    levels_of(listeners)
 
 
 def _site_of(listener: Listener) -> Site | None:
@@ -34,11 +44,24 @@ def _site_of(listener: Listener) -> Site | None:
     return site_of(listener)
 
 
-class Door:
-    """One listener. ``url`` is its own, as bound; ``certificates`` are those of TLS, where that is spoken."""
+def entrances_of(listeners: Sequence[Listener]) -> list[Entrance]:
+    """The listeners as the core sees them."""
+    return [
+        Entrance(listener.name, level, listener.max_connections, listener.max_packet_size)
+        for listener, level in zip(listeners, levels_of(listeners), strict=True)
+    ]
 
-    def __init__(self, url: str, listener: Listener, certificates: Certificates | None = None) -> None:
+
+class Door:
+    """One socket of a listener. ``url`` is its own, as bound; ``entrance`` is the listener as the core sees
+    it; ``certificates`` are those of TLS, where that is spoken.
+    """
+
+    def __init__(
+        self, url: str, listener: Listener, entrance: Entrance, certificates: Certificates | None = None
+    ) -> None:
         self.url: Final = url
+        self.entrance: Final = entrance
         self._listener: Final = listener
         self._certificates: Final = certificates
         self._site: Final = _site_of(listener)
@@ -54,7 +77,7 @@ class Door:
         log.warning(
             "%s at %s: only proxies may connect here (proxy_protocol), and %s is none of them",
             address,
-            self.url,
+            self.entrance.name or self.url,
             place_of(address),
         )
         return False

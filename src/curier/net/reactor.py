@@ -21,7 +21,6 @@ from curier.net import passage
 from curier.net.accepting import ACCEPT_AGAIN_SECONDS, Acceptor, Client
 from curier.net.doors import Door
 from curier.net.handshakes import Handshakes
-from curier.net.layers import Layers
 from curier.net.selector import MOST_EVENTS, Selector, Sockets
 from curier.net.turn import Turn
 from curier.net.wire import (
@@ -53,8 +52,8 @@ NO_EVENTS: Final[list[tuple[int, int]]] = []
 class SocketWire(Wire):
     """One client's socket in the reactor's epoll set."""
 
-    def __init__(self, reactor: Reactor, fd: int, address: str, listener: str, layers: Layers | None) -> None:
-        super().__init__(reactor.turn.attach(address, listener), layers)
+    def __init__(self, reactor: Reactor, fd: int, address: str, door: Door) -> None:
+        super().__init__(reactor.turn.attach(address, door.url, door.entrance), door.open(address))
         self.reactor: Reactor = reactor
         self.fd: int = fd  # -1 once it is closed
         self.read_size: int = FIRST_READ
@@ -360,7 +359,7 @@ class Reactor(Sockets):
             self.epoll.modify(fd, 0)
             self.loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again, fd)
         for client in clients:
-            if len(core.connections) > 2 * core.options.max_connections:
+            if core.is_crowded(door.entrance):
                 os.close(client[0])  # most of them have said nothing yet; those that do are told "busy"
                 continue
             if not door.admits(client[1], client[2]):
@@ -376,7 +375,7 @@ class Reactor(Sockets):
     def _take(self, client: Client, door: Door) -> None:
         fd, address, who = client
         os.set_blocking(fd, False)
-        wire = SocketWire(self, fd, address, door.url, door.open(address))
+        wire = SocketWire(self, fd, address, door)
         wire.connection.local_peer = who
         self.wires[fd] = wire
         self.turn.add(wire)

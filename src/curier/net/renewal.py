@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from curier.errors import ConfigError
+from curier.listeners import level_of
 from curier.loglines import logger
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Renewal:
 
     def _tell(self) -> None:
         for certificates in self._held:
-            level = _level(certificates.name)
+            level = level_of(certificates.name)
             self._told[f"listeners/{level}/certificate/expires"] = str(int(certificates.expires))
 
 
@@ -110,9 +111,3 @@ async def in_thread(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="curier certificates", daemon=True).start()
     return await done
-
-
-def _level(name: str) -> str:
-    """The name of a listener as one level of a topic; of a URL, ``tls-127.0.0.1:8883``."""
-    name = name.replace("://", "-")
-    return "".join("-" if one in "/+#" or not one.isprintable() else one for one in name)

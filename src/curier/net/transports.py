@@ -24,7 +24,7 @@ class TransportWire(Wire, asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(self, server: TransportServer, address: str, who: LocalPeer | None, door: Door) -> None:
-        super().__init__(server.turn.attach(address, door.url), door.open(address))
+        super().__init__(server.turn.attach(address, door.url, door.entrance), door.open(address))
         self.connection.local_peer = who
         self.server = server
         self.turn = server.turn
@@ -203,7 +203,7 @@ class TransportServer:
         for fd, address, who in clients:
             client = socket.socket(sock.family, sock.type, sock.proto, fd)
             client.setblocking(False)
-            if len(core.connections) > 2 * core.options.max_connections:
+            if core.is_crowded(door.entrance, len(self._arriving)):
                 client.close()  # most of them have said nothing yet; those that do are told "busy"
                 continue
             if not door.admits(address, who):

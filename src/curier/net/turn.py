@@ -18,6 +18,7 @@ from typing import Final, final
 
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
+from curier.broker.entrances import Entrance
 from curier.broker.model import BrokerConnection
 from curier.codec.primitives import LARGE_PIECE
 from curier.loglines import logger, printable
@@ -65,8 +66,8 @@ class Turn:
         self._written: int = 0  # bytes, to all sockets in this turn
         self._throttled: set[Wire] = set()  # not read from until a batch is durable
 
-    def attach(self, address: str, listener: str) -> BrokerConnection:
-        return self.core.attach(address, listener, self.clock.now())
+    def attach(self, address: str, listener: str, entrance: Entrance | None = None) -> BrokerConnection:
+        return self.core.attach(address, listener, self.clock.now(), entrance)
 
     def add(self, wire: Wire) -> None:
         self.wires[wire.connection.number] = wire
@@ -109,7 +110,7 @@ class Turn:
             return
         if connection.server_session is None:  # of the others, the log tells as of all that end
             log.warning(
-                "%s at %s: %s", connection.address, connection.listener, printable(why, MOST_OF_FAULT)
+                "%s at %s: %s", connection.address, connection.listener_name, printable(why, MOST_OF_FAULT)
             )
         self.core.cut(connection, why, now)
         self.schedule()

@@ -1,0 +1,42 @@
+"""What is different about those who come in at one listener, and how many they are. Plain data.
+
+A listener may have several sockets, as ``localhost`` has; they are one entrance, whose limits hold for all.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+PER_CONNECTION: Final = 2
+"""Network Connections for each client that there may be: most of the others have said nothing yet."""
+
+
+@final
+class Entrance:
+    """``name`` is for people, "" where nobody has given one; ``level`` is what ``$SYS`` calls it, one level
+    of a topic. Limits are besides those of the broker; 0: none.
+    """
+
+    def __init__(
+        self, name: str = "", level: str = "", max_connections: int = 0, max_packet_size: int = 0
+    ) -> None:
+        self.name: str = name
+        self.level: str = level
+        self.max_connections: int = max_connections
+        self.max_packet_size: int = max_packet_size
+        # -- counters --
+        self.accepted: int = 0  # Network Connections
+        self.attached: int = 0  # of these, those that are there
+        self.connected: int = 0  # clients with a CONNACK, now
+        self.connected_maximum: int = 0
+        self.bytes_received: int = 0  # of MQTT
+        self.bytes_sent: int = 0
+
+    def is_crowded(self, coming: int) -> bool:
+        """Are there, with ``coming`` that are on their way, more connections than may even be answered?"""
+        most = PER_CONNECTION * self.max_connections
+        return most > 0 and self.attached + coming > most
+
+    def largest_packet(self, most: int) -> int:
+        """Bytes that a packet may have which comes in here, where the broker takes ``most``."""
+        return min(most, self.max_packet_size) if self.max_packet_size else most

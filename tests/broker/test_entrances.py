@@ -1,0 +1,132 @@
+"""Listeners with limits of their own, as the core sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from curier.broker.effects import Answer
+from curier.broker.entrances import Entrance
+from curier.codec import packets as p
+from curier.codec.constants import MAXIMUM_REMAINING_LENGTH
+from tests.broker.harness import FOREVER, Net, quiet
+
+BUSY = 0x89
+PACKET_TOO_LARGE = 0x95
+
+
+def test_a_listener_has_so_many_clients(make: Callable[..., Net]) -> None:
+    net = make(quiet(max_connections=3))
+    net.entrance = Entrance("front", max_connections=1)
+    first = net.connect("a")
+    refused = net.send_connect("b").expect(p.Connack)
+    assert refused.reason_code == BUSY
+    assert refused.properties is not None
+    assert refused.properties.reason_string == "all 1 connections of this listener are in use"
+    net.entrance = None
+    net.connect("b")  # elsewhere there is room
+    net.entrance = first.connection.entrance
+    assert net.send_connect("b").expect(p.Connack).reason_code == BUSY  # it would be one more here
+    first.disconnect()
+    net.connect("c")
+
+
+def test_who_takes_over_its_own_place_is_not_one_more(make: Callable[..., Net]) -> None:
+    net = make()
+    net.entrance = Entrance("front", max_connections=1)
+    first = net.connect("a")
+    second = net.connect("a")
+    assert first.goodbye().reason_code == 0x8E
+    assert (net.entrance.connected, net.entrance.attached) == (1, 1)
+    second.drop()
+    assert (net.entrance.connected, net.entrance.attached, net.entrance.accepted) == (0, 0, 2)
+
+
+def test_the_limit_of_the_broker_holds_at_every_listener(make: Callable[..., Net]) -> None:
+    net = make(quiet(max_connections=1))
+    net.connect("a")
+    net.entrance = Entrance("front", max_connections=5)
+    refused = net.send_connect("b").expect(p.Connack)
+    assert refused.reason_code == BUSY
+    assert refused.properties is not None
+    assert refused.properties.reason_string == "all 1 connections are in use"
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_who_was_asked_about_meanwhile_counts(make: Callable[..., Net], is_own: bool) -> None:
+    """However many are asked about at once, no more than the limit come in."""
+    net = make(quiet(max_connections=1000 if is_own else 1), authenticate=lambda question: None)
+    net.entrance = Entrance("front", max_connections=1 if is_own else 0)
+    clients = [net.send_connect(name) for name in "abc"]
+    for _ in clients:
+        net.answer(Answer(0))
+    assert [client.expect(p.Connack).reason_code for client in clients] == [0, BUSY, BUSY]
+    assert net.entrance.connected == 1
+
+
+def test_twice_as_many_connections_may_wait_for_their_login(make: Callable[..., Net]) -> None:
+    net = make(quiet(max_connections=2))
+    core = net.core
+    front, other = Entrance("front", max_connections=1), Entrance("other")
+    net.entrance = front
+    waiting = [net.open() for _ in range(2)]
+    assert not core.is_crowded(front)
+    assert core.is_crowded(front, coming=1)
+    waiting.append(net.open())
+    assert core.is_crowded(front)
+    assert not core.is_crowded(other)
+    net.entrance = other
+    waiting += [net.open() for _ in range(2)]
+    assert core.is_crowded(other)  # for the broker as a whole
+    for client in waiting[:2]:
+        client.drop()
+    assert not core.is_crowded(other)
+    assert not core.is_crowded(front)
+
+
+@pytest.mark.parametrize(("own", "limit"), [(0, 5000), (1000, 1000), (9000, 5000)])
+def test_the_smaller_maximum_packet_size_holds(make: Callable[..., Net], own: int, limit: int) -> None:
+    net = make(quiet(max_packet_size=5000))
+    net.entrance = Entrance("front", max_packet_size=own)
+    client = net.send_connect("c")
+    connack = client.expect(p.Connack)
+    assert connack.properties is not None
+    assert connack.properties.maximum_packet_size == limit
+    head = len(b"\x30\x00\x00\x00\x01t\x00")
+    client.publish("t", b"x" * (limit - head))
+    assert not client.closed
+    client.send(p.Publish("t", b"x" * (limit - head + 1)))
+    assert client.goodbye().reason_code == PACKET_TOO_LARGE
+
+
+def test_a_connect_is_a_packet_like_others(make: Callable[..., Net]) -> None:
+    net = make()
+    net.entrance = Entrance("front", max_packet_size=100)
+    assert net.send_connect("c" * 200).expect(p.Connack).reason_code == PACKET_TOO_LARGE
+    net.connect("c")
+
+
+def test_more_than_the_largest_packet_is_no_limit(make: Callable[..., Net]) -> None:
+    net = make(quiet(max_packet_size=MAXIMUM_REMAINING_LENGTH + 5))
+    net.entrance = Entrance("front", max_packet_size=1 << 40)
+    connack = net.send_connect("c").expect(p.Connack)
+    assert connack.properties is not None
+    assert connack.properties.maximum_packet_size == MAXIMUM_REMAINING_LENGTH
+
+
+def test_what_a_small_listener_does_not_take_it_still_sends(make: Callable[..., Net]) -> None:
+    net = make()
+    sender = net.connect("s")
+    net.entrance = Entrance("front", max_packet_size=100)
+    client = net.connect("c", expiry=FOREVER)
+    client.subscribe("t")
+    sender.publish("t", b"x" * 1000, qos=1)
+    assert client.message().payload == b"x" * 1000
+
+
+def test_connections_know_the_name_of_their_listener(make: Callable[..., Net]) -> None:
+    net = make()
+    assert net.open().connection.listener_name == "memory"  # its URL
+    net.entrance = Entrance("front")
+    assert net.open().connection.listener_name == "front"
