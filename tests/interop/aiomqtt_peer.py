@@ -1,7 +1,6 @@
 """aiomqtt: paho's protocol under an asyncio face."""
 
 import asyncio
-import socket
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +10,7 @@ from curier import Message, Subscription
 from tests.interop.loop import LoopThread
 from tests.interop.paho_peer import (
     connect_properties,
+    cut,
     from_paho,
     message_properties,
     subscribe_arguments,
@@ -51,6 +51,9 @@ class AiomqttClient(PeerClient):
             keepalive=wish.keep_alive,
             will=will,
             timeout=TIMEOUT,
+            transport="websockets" if wish.way.is_web else "tcp",
+            websocket_path=wish.way.path,
+            tls_context=wish.way.context(),
             **options,
         )
         self.client._client.on_log = self._on_log
@@ -98,9 +101,7 @@ class AiomqttClient(PeerClient):
         self.loop.run(self._cut())
 
     async def _cut(self) -> None:
-        sock = self.client._client.socket()
-        assert isinstance(sock, socket.socket)
-        sock.shutdown(socket.SHUT_RDWR)
+        cut(self.client._client)
         await asyncio.wait([self.reader])  # ends with the connection
         await self._leave()
 

@@ -1,4 +1,4 @@
-"""gmqtt: asyncio from the socket up; no MQTT 3.1."""
+"""gmqtt: asyncio from the socket up; no MQTT 3.1, no WebSocket."""
 
 import asyncio
 from typing import Any
@@ -66,7 +66,13 @@ class GmqttClient(PeerClient):
         self.client.on_connect = self._on_connect
         self.client.on_subscribe = self._on_subscribe
         self.client.on_unsubscribe = self._on_unsubscribe
-        await self.client.connect("127.0.0.1", wish.port, keepalive=wish.keep_alive, version=wish.version)
+        await self.client.connect(
+            "127.0.0.1",
+            wish.port,
+            ssl=wish.way.context() or False,
+            keepalive=wish.keep_alive,
+            version=wish.version,
+        )
         self.client._is_active = False  # or it would reconnect when the broker closes
         self.is_connected = True
 

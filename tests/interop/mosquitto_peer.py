@@ -1,4 +1,7 @@
-"""mosquitto_sub and mosquitto_pub: a process for each subscriber, and for each message published."""
+"""mosquitto_sub and mosquitto_pub: a process for each subscriber, and for each message published.
+
+Debian's speak no WebSocket.
+"""
 
 import json
 import signal
@@ -58,6 +61,10 @@ class MosquittoClient(PeerClient):
         self.wish = wish
         self.common = ["-h", "127.0.0.1", "-p", str(wish.port), "-k", str(wish.keep_alive)]
         self.common += ["-V", {3: "mqttv31", 4: "mqttv311", 5: "mqttv5"}[wish.version]]
+        if wish.way.is_secure:
+            self.common += ["--cafile", wish.way.ca]
+        if wish.way.certificate:
+            self.common += ["--cert", wish.way.certificate, "--key", wish.way.key]
         self.process: subprocess.Popen[str] | None = None
         self.reader: threading.Thread | None = None
         self.subscribed = threading.Event()

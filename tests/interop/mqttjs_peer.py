@@ -122,7 +122,12 @@ class MqttjsClient(PeerClient):
             "clientId": wish.client_id,
             "clean": wish.clean,
             "keepalive": wish.keep_alive,
+            "protocol": wish.way.scheme,
+            "path": wish.way.path,
         }
+        for name, file in (("ca", wish.way.ca), ("cert", wish.way.certificate), ("key", wish.way.key)):
+            if file:
+                options[name] = Path(file).read_text()
         if wish.version == 3:
             options["protocolId"] = "MQIsdp"
         if wish.version == 5:

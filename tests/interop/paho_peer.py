@@ -1,5 +1,6 @@
 """paho-mqtt: one thread for each client."""
 
+import os
 import queue
 import socket
 import threading
@@ -90,6 +91,13 @@ def from_paho(message: Any, topic: str) -> Message:
     )
 
 
+def cut(client: paho.Client) -> None:
+    """End the Network Connection without a word of TLS, WebSocket or MQTT."""
+    found: Any = client.socket()  # what it has of TLS and WebSocket knows no shutdown
+    with socket.socket(fileno=os.dup(found.fileno())) as sock:
+        sock.shutdown(socket.SHUT_RDWR)
+
+
 class PahoClient(PeerClient):
     """A ``paho.mqtt.client.Client`` with its own network thread."""
 
@@ -110,15 +118,19 @@ class PahoClient(PeerClient):
             clean_session=None if is_5 else wish.clean,
             protocol=MQTTProtocolVersion(wish.version),
             reconnect_on_failure=False,
+            transport="websockets" if wish.way.is_web else "tcp",
         )
-        connected = threading.Event()
-        refused: list[str] = []
+        self.client.ws_set_options(wish.way.path)
+        if wish.way.is_secure:
+            self.client.tls_set_context(wish.way.context())
+        self.is_answered = threading.Event()
+        self.refused: list[str] = []
 
         def on_connect(_client: Any, _data: Any, flags: Any, reason: Any, _properties: Any) -> None:
             if reason.is_failure:
-                refused.append(str(reason))
+                self.refused.append(str(reason))
             self.session_present = None if wish.version == paho.MQTTv31 else bool(flags.session_present)
-            connected.set()
+            self.is_answered.set()
 
         self.client.on_connect = on_connect
         self.client.on_disconnect = self._on_disconnect
@@ -139,11 +151,13 @@ class PahoClient(PeerClient):
             properties=connect_properties(wish) if is_5 else None,
         )
         self.client.loop_start()
-        assert connected.wait(TIMEOUT), "no CONNACK"
-        assert not refused, refused[0]
+        assert self.is_answered.wait(TIMEOUT), "no CONNACK"
+        assert not self.refused, self.refused[0]
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self.left.put(reason.value)
+        self.refused.append(str(reason))
+        self.is_answered.set()
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         topic = message.topic
@@ -211,9 +225,7 @@ class PahoClient(PeerClient):
         self.client.loop_stop()
 
     def kill(self) -> None:
-        sock = self.client.socket()
-        assert isinstance(sock, socket.socket)
-        sock.shutdown(socket.SHUT_RDWR)
+        cut(self.client)
         self.client.loop_stop()
 
 

@@ -6,6 +6,7 @@ what the broker did shows.
 """
 
 import queue
+import ssl
 import threading
 import uuid
 from abc import ABC, abstractmethod
@@ -22,6 +23,38 @@ NEVER_ENDS = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True)
+class Way:
+    """By what a client comes. ``ca``, ``certificate``, ``key`` are files: whom it trusts, what it shows."""
+
+    scheme: str = "mqtt"
+    """Or mqtts, ws, wss."""
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+    path: str = "/mqtt"
+
+    @property
+    def is_web(self) -> bool:
+        return self.scheme in ("ws", "wss")
+
+    @property
+    def is_secure(self) -> bool:
+        return self.scheme in ("mqtts", "wss")
+
+    def context(self) -> ssl.SSLContext | None:
+        """For the clients that are written in Python."""
+        if not self.is_secure:
+            return None
+        context = ssl.create_default_context(cafile=self.ca)
+        if self.certificate:
+            context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+TCP = Way()
+
+
+@dataclass(frozen=True)
 class Connect:
     """What a client asks for when it connects. A session that is not clean does not end by itself."""
 
@@ -32,6 +65,7 @@ class Connect:
     keep_alive: int = 60
     will: Will | None = None
     topic_alias_maximum: int = 0
+    way: Way = TCP
 
     @property
     def expiry(self) -> int:
