@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "auth": {"loglines", "places", "listeners", "session.message", "broker.hooks"},
     "net": {"loglines", "listeners", "places", "greetings", "broker", "codec"},
     "client": {"frozen", "protocol", "session", "topics", "codec", "store", "net.websocket"},
-    "loadgen": {"codec"},
+    "loadgen": {"codec", "net.frames", "net.websocket"},
     "strict_toml": set(),
     "listeners": set(),
     "config_listeners": {"listeners", "strict_toml"},

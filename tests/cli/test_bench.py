@@ -382,9 +382,9 @@ class TestBrokersThatSayNo:
         (("pubsub", "--outstanding", 0), "outstanding is 0"),
         (("pubsub", "--rate", 0), "expected a number above 0"),
         (("pubsub", "--topic", "a/#"), "not the beginning of a Topic Name"),
-        (("pubsub", "mqtts://host"), "expected tcp:// or mqtt://"),
-        (("pubsub", "tcp://host/x"), "expected host and port"),
-        (("pubsub", "tcp://host:99999"), "expected a URL"),
+        (("pubsub", "tls://host"), "did you mean mqtts://?"),
+        (("pubsub", "tcp://host/x"), "takes nothing after the port"),
+        (("pubsub", "tcp://host:99999"), "expected a port of 1 to 65535"),
         (("pubsub", "--password", "x"), "without a user name"),
         (("pubsub", "--pid", 2**22 + 1), "there is no process 4194305"),
         (("dance",), "is not one of"),
@@ -398,7 +398,7 @@ def test_wrong_usage(arguments: tuple[object, ...], said: str) -> None:
 
 
 def test_an_url_that_is_wrong_does_not_show_the_password() -> None:
-    assert "secret" not in bench("pubsub", "ws://ana:secret@host").err
+    assert "secret" not in bench("pubsub", "tls://ana:secret@host").err
 
 
 def test_the_options_are_described_with_their_defaults() -> None:

@@ -7,14 +7,17 @@ import signal
 import sys
 import time
 from types import FrameType
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from curier.cli.parameters import seconds, size
-from curier.errors import ConfigError
+from curier.cli.tls_options import TlsOptions
+from curier.client.urls import ServerUrl, parse_server_url
 from curier.loadgen import SCENARIOS, Connects, Plan, Progress, Result, Traffic, Work
+
+if TYPE_CHECKING:
+    import ssl
 
 BAR_WIDTH = 24
 MOST_FAULTS = 10
@@ -64,17 +67,16 @@ def positive(text: str) -> float:
 @click.option(
     "--patience", type=seconds, default="5", show_default=True, help="Silence after which the rest is lost."
 )
+@click.option("--cafile", metavar="FILE", help="Certificates of those who may sign the broker's.")
+@click.option("--cert", metavar="FILE", help="TLS: the certificate of all clients.")
+@click.option("--key", metavar="FILE", help="The key of --cert, if it is not in the same file.")
+@click.option("--insecure", is_flag=True, help="TLS: do not compare the name in the certificate.")
+@click.option(
+    "--batched", is_flag=True, help="A TLS record, a WebSocket frame for each write, not each packet."
+)
 @click.option("--pid", type=int, help="Process id of the broker on this machine: report CPU time and memory.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def bench(
-    scenario: str,
-    url: str,
-    mqtt: str,
-    username: str | None,
-    password: str | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def bench(scenario: str, url: str, as_json: bool, **options: Any) -> None:
     """Load the broker at URL with messages, measure it, and check that every message arrives as it was sent.
 
     \b
@@ -87,6 +89,9 @@ def bench(
       pairs         50, 50  every publisher has a subscriber of its own
       rr            1, 1    one message at a time: the next goes when the last has arrived
       connect               --connections clients connect and stay; no messages
+
+    URL is tcp:// (or mqtt://), mqtts://, ws://, wss:// or unix://. By TLS and WebSocket each packet is a
+    record and a frame of its own, as most clients send them, unless --batched.
 
     It stops by itself; Ctrl-C stops it earlier and gives what was measured so far, a second one gives
     nothing. Each publisher numbers its messages. Lost is what never came, doubled what came again, reordered
@@ -103,21 +108,12 @@ def bench(
       curier bench fanout mqtt://ana@broker.example --qos 1 --subscribers 500 --payload "1 KiB"
       curier bench pairs --publishers 10 --rate 5000 --seconds 30 --mqtt 5.0
       curier bench rr --qos 1 --json
+      curier bench pairs wss://broker.example/mqtt --cafile ca.crt
       curier bench connect --connections 10000 --pid $(pgrep -x mosquitto)
       curier bench sub --seconds 60          # in one terminal, and in another one
       curier bench pub --rate 100
     """
-    host, port, url_username, url_password = parse_url(url)
-    secret = password if password is not None else url_password
-    plan = Plan(
-        scenario,
-        host,
-        port,
-        version=5 if mqtt == "5.0" else 4,
-        username=username if username is not None else url_username,
-        password=None if secret is None else secret.encode(),
-        **options,  # all others are named as the plan has them
-    )
+    plan = make_plan(scenario, parse_url(url), options)
     result = perform(plan)
     if result is None:
         raise click.ClickException("interrupted before anything was measured")
@@ -126,23 +122,45 @@ def bench(
         raise SystemExit(1)
 
 
-def parse_url(url: str) -> tuple[str, int, str | None, str | None]:
-    """Host, port, user name and password of ``tcp://`` or ``mqtt://``; raises ``ConfigError``."""
-    hidden = f"{url.partition('://')[0]}://***@{url.rpartition('@')[2]}" if "@" in url else url
-    try:
-        parts = urlsplit(url if "://" in url else f"tcp://{url}")
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"{hidden}: expected a URL such as tcp://127.0.0.1:1883: {error}") from None
-    if parts.scheme not in ("tcp", "mqtt"):
-        raise ConfigError(
-            f"{hidden}: expected tcp:// or mqtt://, which are the same; nothing else is here yet"
+def parse_url(url: str) -> ServerUrl:
+    """Where the broker is; raises ``ConfigError``. As with ``--listen``, ``tcp://`` and nothing are MQTT."""
+    scheme, found, rest = url.partition("://")
+    if not found:
+        return parse_server_url(f"mqtt://{url}")
+    return parse_server_url(f"mqtt://{rest}" if scheme.lower() == "tcp" else url)
+
+
+def make_plan(scenario: str, there: ServerUrl, options: dict[str, Any]) -> Plan:
+    """The plan that the options ask for. Raises ``ConfigError`` and ``click.UsageError``."""
+    tls_options = TlsOptions()
+    for name in ("cafile", "cert", "key", "insecure"):
+        setattr(tls_options, name, options.pop(name))
+    if tls_options.ask_for_tls and not there.is_tls:
+        raise click.UsageError(
+            f"--cafile, --cert, --key and --insecure are for mqtts:// and wss://, not {there}"
         )
-    if not host or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ConfigError(f"{hidden}: expected host and port, as in tcp://127.0.0.1:1883")
-    username = None if parts.username is None else unquote(parts.username)
-    password = None if parts.password is None else unquote(parts.password)
-    return host, 1883 if port is None else port, username, password
+    username, password = options.pop("username"), options.pop("password")
+    secret = password if password is not None else there.password
+    query = f"?{there.query}" if there.query else ""
+    return Plan(
+        scenario,
+        there.host,
+        there.port,
+        version=5 if options.pop("mqtt") == "5.0" else 4,
+        username=username if username is not None else there.username,
+        password=None if secret is None else secret.encode(),
+        socket_file=there.path if there.scheme == "unix" else None,
+        tls=context(tls_options) if there.is_tls else None,
+        web_path=there.path + query if there.is_websocket else None,
+        **options,  # all others are named as the plan has them
+    )
+
+
+def context(options: TlsOptions) -> ssl.SSLContext:
+    """How TLS is spoken; read once for all clients."""
+    from curier.cli.tls import client_context
+
+    return client_context(options)
 
 
 def perform(plan: Plan) -> Result | None:

@@ -5,10 +5,11 @@
 
 It is made to cost less than the broker it measures. Messages are numbered and stamped copies of one encoded
 PUBLISH (``payload``), made and compared by the hundred; one read is one scan and one write; one thread with
-one selector serves all connections, and uses nothing of curier but the codec.
+one selector serves all connections, and uses nothing of curier but the codec, and for WebSocket its frames.
 
 ``plan`` says what is to be done; ``traffic`` does it, with ``publisher`` and ``subscriber``, which are each
-a ``connection``; ``connects`` is the scenario that only connects. What comes out is a ``result``.
+a ``connection``; ``connects`` is the scenario that only connects. ``tunnel`` is TLS and WebSocket. What comes
+out is a ``result``.
 """
 
 from __future__ import annotations

@@ -30,8 +30,12 @@ from curier.loadgen.payload import clock
 
 if TYPE_CHECKING:
     from curier.loadgen.plan import Plan
+    from curier.loadgen.tunnel import Tunnels
 
 READ_BYTES: Final = 1 << 16
+FILES: Final = getattr(socket, "AF_UNIX", None)
+"""The family of Unix sockets, where there are any."""
+
 MOST_ACKS: Final = 1024
 """Acknowledgements that are looked at in one piece."""
 
@@ -68,25 +72,34 @@ class Connection(Served):
         self.pings = 0
         self.connack = Connack(False)
         self.began = 0  # when connecting began
-        self.out: list[bytes | bytearray] = []  # for the next write
+        self.out: list[bytes | bytearray] = []  # for the next write; packets of one size in each element
         self.unsent: memoryview | None = None  # what the socket did not take
         self._chunks: list[bytes] = []  # of a packet that is not complete
         self._have = 0
         self._need = 0
+        # Where TLS or WebSocket is spoken; what went through must go on in order, whatever waits.
+        self._tunnels: Tunnels | None = None
+        if plan.has_tunnels:
+            from curier.loadgen.tunnel import Tunnels
+
+            self._tunnels = Tunnels(plan)
+        self._later: list[bytes | bytearray] = []
 
     # ---- the socket ----
 
-    def open(self, family: int, address: tuple[object, ...], source: str | None) -> None:
+    def open(self, family: int, address: tuple[object, ...] | str, source: str | None) -> None:
         """Begin to connect."""
         self.began = clock()
         self.is_connecting = True
         sock = self.sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family != FILES:  # where connecting takes no time, but fails while the listener has no room
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             if source is not None:
                 sock.bind((source, 0))
             number = sock.connect_ex(address)
+            sock.setblocking(False)
         except OSError as error:
             self.fail(f"cannot connect: {error.strerror or error}")
             return
@@ -104,18 +117,28 @@ class Connection(Served):
                 return
             self.is_connecting = False
             self.loop.selector.modify(self.sock, selectors.EVENT_READ, self)
-            plan = self.plan
-            connect = Connect(self.version, self.client_id, True, 0, plan.username, plan.password)
-            self.out.append(encode(connect, self.version))
-            self.flush()
+            if self._tunnels is None:
+                self._connect()
+            else:
+                self._send_tunnelled(self._tunnels.begin())
             return
         rest, self.unsent = self.unsent, None
         self.loop.selector.modify(self.sock, selectors.EVENT_READ, self)
         if rest is not None:
             self._send(rest)
+        if self._later and self.unsent is None:
+            data = b"".join(self._later)
+            self._later.clear()
+            self._send(memoryview(data))
         if self.unsent is None:
             self.flush()
             self.unblocked()
+
+    def _connect(self) -> None:
+        plan = self.plan
+        connect = Connect(self.version, self.client_id, True, 0, plan.username, plan.password)
+        self.out.append(encode(connect, self.version))
+        self.flush()
 
     def unblocked(self) -> None:
         """All that waited was sent."""
@@ -124,9 +147,19 @@ class Connection(Served):
         """Send what is in ``out``, in one write, unless earlier bytes wait."""
         if not self.out or self.unsent is not None or self.sock is None:
             return
-        data = self.out[0] if len(self.out) == 1 else b"".join(self.out)
+        data: bytes | bytearray
+        if self._tunnels is not None:
+            data = self._tunnels.send(self.out)
+        else:
+            data = self.out[0] if len(self.out) == 1 else b"".join(self.out)
         self.out.clear()
         self._send(memoryview(data))
+
+    def _send_tunnelled(self, data: bytes | bytearray) -> None:
+        if data and self.unsent is not None:
+            self._later.append(data)
+        elif data:
+            self._send(memoryview(data))
 
     def _send(self, data: memoryview) -> None:
         assert self.sock is not None
@@ -154,7 +187,23 @@ class Connection(Served):
         if not chunk:
             self.fail("the broker closed the connection")
             return
-        self.receive(chunk)
+        if self._tunnels is None:
+            self.receive(chunk)
+        else:
+            self._receive_tunnelled(self._tunnels, chunk)
+
+    def _receive_tunnelled(self, tunnels: Tunnels, chunk: bytes) -> None:
+        was_open = tunnels.is_open
+        try:
+            plain, said = tunnels.receive(chunk)
+        except MqttError as error:
+            self.fail(str(error))
+            return
+        self._send_tunnelled(said)
+        if tunnels.is_open and not was_open:
+            self._connect()
+        if plain:
+            self.receive(plain)
 
     def receive(self, chunk: bytes) -> None:
         """Scan what came, as far as it is complete; send what that asks for."""

@@ -19,7 +19,7 @@ class Connects(Work):
     def run(self) -> Result:
         plan, result = self.plan, self.result
         allow_files(plan.connections)
-        target = resolve(plan.host, plan.port)
+        target = resolve(plan)
         clients = [
             Connection(plan, self.loop, f"bench-{plan.run:08x}-c{number}")
             for number in range(plan.connections)

@@ -7,10 +7,11 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from curier.errors import ConnectionLost
-from curier.loadgen.connection import Connection
+from curier.errors import ConfigError, ConnectionLost
+from curier.loadgen.connection import FILES, Connection
 from curier.loadgen.loop import Loop
 from curier.loadgen.payload import clock
+from curier.loadgen.plan import Plan
 
 CONNECT_SECONDS: Final = 10.0
 """Without any progress while connecting, the run is given up."""
@@ -18,12 +19,17 @@ CONNECT_SECONDS: Final = 10.0
 PORTS: Final = 20_000
 """Connections from one source address; on a loopback address the next ones come from the next address."""
 
-Target = tuple[int, tuple[object, ...]]
+Target = tuple[int, tuple[object, ...] | str]
 """The family and the address of a socket."""
 
 
-def resolve(host: str, port: int) -> Target:
+def resolve(plan: Plan) -> Target:
     """Where the broker is: the first address of the host that accepts a connection, or ``ConnectionLost``."""
+    host, port = plan.host, plan.port
+    if plan.socket_file is not None:
+        if FILES is None:
+            raise ConfigError("there are no Unix sockets here")
+        return FILES, plan.socket_file
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from curier.errors import ConfigError
 from curier.loadgen.payload import HEADER_BYTES
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class Plan:
     how many deliveries may be under way when there is no rate, ``inflight`` how many unacknowledged QoS 1 and
     2 messages a publisher may have. ``topic`` is the prefix of the topics; ``patience`` is for how many
     seconds nothing may arrive before what is missing counts as lost. ``pid`` is the broker's process.
+
+    ``socket_file`` is a Unix socket, in place of ``host`` and ``port``. With ``tls`` it speaks TLS, with
+    ``web_path`` WebSocket, asking for this path; each packet is then a record, and a frame, of its own, or
+    if ``batched``, all that is written at once.
     """
 
     scenario: str
@@ -74,6 +81,10 @@ class Plan:
     password: bytes | None = field(default=None, repr=False)
     patience: float = 5.0
     pid: int | None = None
+    socket_file: str | None = None
+    tls: ssl.SSLContext | None = None
+    web_path: str | None = None
+    batched: bool = False
     run: int = field(default_factory=lambda: secrets.randbits(32))
 
     @property
@@ -90,6 +101,16 @@ class Plan:
         if given is None and self.is_paired:
             given = others
         return default if given is None else given
+
+    @property
+    def has_tunnels(self) -> bool:
+        """Whether anything is between MQTT and the socket."""
+        return self.tls is not None or self.web_path is not None
+
+    @property
+    def address(self) -> str:
+        """Where the broker is."""
+        return f"{self.host}:{self.port}" if self.socket_file is None else self.socket_file
 
     @property
     def is_paired(self) -> bool:

@@ -93,7 +93,7 @@ class Result:
             "scenario": plan.scenario,
             "ok": self.is_good,
             "interrupted": self.was_interrupted,
-            "broker_address": f"{plan.host}:{plan.port}",
+            "broker_address": plan.address,
             "version": {4: "3.1.1", 5: "5.0"}[plan.version],
             "seconds": round(self.seconds, 6),
         }

@@ -72,7 +72,7 @@ class Traffic(Work):
 
     def run(self) -> Result:
         allow_files(len(self.clients))
-        target = resolve(self.plan.host, self.plan.port)
+        target = resolve(self.plan)
         with self.loop:
             opener = Opener(self.loop, target, self.clients, CONCURRENCY)
             opener.run(lambda: self.is_stopping, self._ready, self._connecting)
