@@ -292,3 +292,19 @@ def test_layers_without_tls_on_each_other() -> None:
     layers.close(1000)
     assert layers.take() == b"<<><1><>><(1000)>(1000)"
     assert layers.take() == b""
+
+
+def test_packets_in_pieces_go_out_as_one_and_large_pieces_are_not_copied_at_once() -> None:
+    client = Client(above=[Shouting()])
+    client.shake()
+    client.take()
+    client.hear()
+    large = bytes(3 * WINDOW_BYTES)
+    client.layers.send_pieces([b"head", large, b"tail"])
+    assert client.layers.waiting == len(large) + 10
+    client.take()
+    assert b"".join(client.hear()) == b"<head" + large + b"tail>"
+    above_tls = Client().layers
+    above_tls.is_open = True
+    above_tls.send_pieces([b"head", large])
+    assert above_tls._plain[1] is large

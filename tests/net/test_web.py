@@ -436,6 +436,18 @@ def test_the_peer_answers_our_close_frame() -> None:
     assert web.answers() == b""
 
 
+def test_packets_in_pieces_are_one_frame_and_are_not_copied() -> None:
+    """A PUBLISH whose payload others are sent, too; what it carries may look like packets."""
+    web = opened()
+    payload = bytes(300_000)
+    sent = web.send_pieces([b"\x30\xe4\xa7\x12\x00\x01t", payload, b"\xd0\x00"])
+    assert sent[2] is payload
+    assert b"".join(sent[1:]) == b"\x30\xe4\xa7\x12\x00\x01t" + payload + b"\xd0\x00"
+    assert sent[0] == b"\x82\x7f" + (300_009).to_bytes(8, "big")
+    web.close(1000)
+    assert web.send_pieces([b"late"]) == []
+
+
 def test_pings() -> None:
     web = opened()
     web.receive(frame(BINARY, b"a", fin=False) + frame(PING, b"in between"))

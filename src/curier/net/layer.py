@@ -58,6 +58,10 @@ class Layer:
         """Bytes from above, whole Control Packets; returns what goes down, in order."""
         raise TypeError("a Layer sends")
 
+    def send_pieces(self, pieces: list[bytes]) -> list[bytes]:
+        """The same, for whole Control Packets that lie in several pieces, some of them large."""
+        return self.send(b"".join(pieces))
+
     def answers(self) -> bytes:
         """What the layer itself has to say to its peer since it was last asked: handshakes, pongs, alerts."""
         raise TypeError("a Layer answers")

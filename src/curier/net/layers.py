@@ -15,7 +15,7 @@ MOST_KEPT: Final = 64 * 1024
 """Bytes, that came while a step of a handshake was taken: the first packets of a hasty client."""
 
 WINDOW_BYTES: Final = 4 * RECORD_BYTES
-"""So much is encrypted before the socket is asked to take it."""
+"""So much is encrypted, or put together, before the socket is asked to take it."""
 
 
 @final
@@ -128,6 +128,16 @@ class Layers:
             return
         self._down(len(self.layers), data)
 
+    def send_pieces(self, pieces: list[bytes]) -> None:
+        """The same, where whole Control Packets lie in several pieces, which are kept as they are."""
+        if not self.is_open:
+            return
+        for number in range(len(self.layers) - 1, self._tls_at, -1):
+            pieces = self.layers[number].send_pieces(pieces)
+        for piece in pieces:
+            self._plain.append(piece)
+            self.waiting += len(piece)
+
     def ping(self) -> int:
         """What keeps proxies from taking this connection for a dead one; returns how many bytes wait."""
         last = len(self.layers) - 1
@@ -180,17 +190,14 @@ class Layers:
             self.waiting -= len(data)
             return data
         tls = self.tls
-        if tls is None:
-            data = self._plain[0] if len(self._plain) == 1 else b"".join(self._plain)
-            self._plain.clear()
-            self.waiting = 0
-            return data
         if not self._plain:
-            if not self._is_closing:
+            if tls is None or not self._is_closing:
                 return b""
             return tls.close(self._code)  # once; then there is nothing
         data = self._window()
         self.waiting -= len(data)
+        if tls is None:
+            return data
         records = tls.send(data)
         return records[0] if len(records) == 1 else b"".join(records)
 

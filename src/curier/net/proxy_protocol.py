@@ -90,6 +90,9 @@ class ProxyHeader(Layer):
     def send(self, data: bytes) -> list[bytes]:
         return [data]
 
+    def send_pieces(self, pieces: list[bytes]) -> list[bytes]:
+        return pieces
+
     def answers(self) -> bytes:
         return b""
 

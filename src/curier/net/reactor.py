@@ -133,6 +133,14 @@ class SocketWire(Wire):
         most = self.connection.written_unsent + added
         return unsent if unsent < most else most
 
+    def write_pieces(self, pieces: list[bytes]) -> int:
+        assert self.layers is not None
+        self.layers.send_pieces(pieces)
+        size = 0
+        for piece in pieces:
+            size += len(piece)
+        return self.push(size)
+
     def write_later(self, data: bytes) -> int:
         if self.layers is not None:
             return self.write(data)  # which encrypts no more than a window of it

@@ -94,6 +94,14 @@ class TransportWire(Wire, asyncio.Protocol):
             self.timer = self.turn.loop.call_later(PROGRESS_SECONDS, self._report)
         return unsent
 
+    def write_pieces(self, pieces: list[bytes]) -> int:
+        assert self.layers is not None
+        self.layers.send_pieces(pieces)
+        unsent = self.push(sum(map(len, pieces)))
+        if unsent and self.timer is None:
+            self.timer = self.turn.loop.call_later(PROGRESS_SECONDS, self._report)
+        return unsent
+
     def push(self, added: int) -> int:
         layers = self.layers
         assert layers is not None

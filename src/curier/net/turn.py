@@ -28,6 +28,7 @@ from curier.net.wire import TURN_BYTES, Wire
 log = logger("curier.net")
 
 NO_DEADLINE: Final = math.inf
+NO_PIECES: Final[list[bytes]] = []
 
 POSTPONED_SECONDS: Final = 0.003  # at most, and only while there is more to be read
 MOST_OF_FAULT: Final = 500  # characters of what is logged of one, but for its traceback
@@ -220,6 +221,11 @@ class Turn:
             return
         before = connection.written_unsent
         unsent = 0
+        if wire.layers is not None and len(pieces) > 1:
+            for data in pieces:
+                before += len(data)
+            unsent = wire.write_pieces(pieces)
+            pieces = NO_PIECES
         for data in pieces:
             before += len(data)
             if self._written > TURN_BYTES and len(data) > LARGE_PIECE:

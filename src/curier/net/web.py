@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from curier.net.frames import (
+    BINARY,
     PING,
     PONG,
     FrameReader,
@@ -69,6 +70,15 @@ class WebSocket(Layer):
     def send(self, data: bytes) -> list[bytes]:
         """In frames; large packets are not copied. Nothing, once a close frame is sent."""
         return [] if self._is_closed else binary_frames(data)
+
+    def send_pieces(self, pieces: list[bytes]) -> list[bytes]:
+        """In one frame, so that large pieces need not be copied: others may be sent them, too."""
+        if self._is_closed:
+            return []
+        size = 0
+        for piece in pieces:
+            size += len(piece)
+        return [head(BINARY, size), *pieces]
 
     def ping(self) -> bytes:
         """Nobody need answer it: Keep Alive is the rule."""

@@ -65,6 +65,10 @@ class Wire:
         """The same, but for what is much, and much was written in this turn."""
         return self.write(data)
 
+    def write_pieces(self, pieces: list[bytes]) -> int:
+        """The same, where there are layers, which have to see whole Control Packets."""
+        raise TypeError("a Wire with layers writes")
+
     def push(self, added: int) -> int:
         """Send what the layers have, as far as the network takes it; returns as ``write`` does.
 
