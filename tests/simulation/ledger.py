@@ -340,7 +340,7 @@ class Ledger(Watcher):
             assert not earlier, "a QoS 0 message came twice"
         if receipt.qos == 2 and not sent.is_doubtful:
             assert all(one.qos != 2 for one in earlier), "a QoS 2 message came twice"
-        if earlier:
+        if earlier or sent.number in self.refused:  # it came when it was sent again, and accepted
             return
         for one in in_epoch:  # [MQTT-4.6.0-5]
             if (one.sent.publisher, one.sent.topic, one.sent.qos, one.qos) == (
@@ -359,7 +359,7 @@ class Ledger(Watcher):
         if not isinstance(person, Person):  # a stranger, with Clean Start
             if isinstance(packet, p.Connect):
                 self.threatened.add(person.client_id)
-            elif isinstance(packet, p.Connack):
+            elif isinstance(packet, p.Connack) and packet.reason_code == 0:
                 self.robbed.add(person.client_id)
             return
         if isinstance(packet, p.Connect):
@@ -408,7 +408,7 @@ class Ledger(Watcher):
         session = self.network.broker.core.sessions.get(name)  # None: DISCONNECT came along with CONNECT
         number = session.number if session is not None else -1
         if number == self.numbers.get(name) and number >= 0:
-            assert may_be_kept or name in self.hit, "a session that must be over is still there"
+            assert may_be_kept, "a session that must be over is still there"
             assert connack.session_present or person.version == 3
             if name in self.ended_at and person.version == 5:
                 assert now - self.ended_at[name] <= person.lasts + SLACK, "a session outlived its time"
@@ -440,12 +440,17 @@ class Ledger(Watcher):
             if from_client:
                 assert publish.payload not in flow.first, "sent again without DUP"
             flow.first.add(publish.payload)
-        elif from_client or not (self.network.broker.durable or person.client_id in self.hit):
-            # (What a broker begins to send is sent again all the same where a cut keeps it in, as one can of
-            # a durable broker, or an error does.)
-            before, where = flow.last[packet_id]
-            assert before == publish.payload, "another message under the same identifier"
-            assert where is not wire or person.version != 5, "sent again on the same connection"
+        else:
+            before, where = flow.last.get(packet_id, (b"", None))
+            if before == publish.payload:
+                assert where is not wire or person.version != 5, "sent again on the same connection"
+            else:
+                # What a broker begins to send is sent again all the same where a cut keeps it in, as one can
+                # of a durable broker, or an error does.
+                is_cut = self.network.broker.durable or person.client_id in self.hit
+                assert not from_client, "another message under the same identifier"
+                assert is_cut, "sent again, and never sent before"
+                assert packet_id not in flow.unfinished, "another message under the same identifier"
         flow.unfinished[packet_id] = publish
         flow.last[packet_id] = (publish.payload, wire)
         pending = self.on_wire.setdefault((wire, from_client), set())

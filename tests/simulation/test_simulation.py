@@ -90,6 +90,10 @@ class World(RuleBasedStateMachine):
             if is_member:
                 self.person(name).ask("$share/g/s/+", 2)
         self.network.run(10)
+        self.begun()
+
+    def begun(self) -> None:
+        """Everybody is there."""
 
     def person(self, name: str) -> Person:
         return self.ledger.persons[name]
