@@ -1,5 +1,9 @@
 """Are records that somebody may have written by hand such as a broker writes? Every value in its range, and
 all of them together.
+
+What it says is for whoever wrote them: it names fields as the records do, as do the lines that ``portable``
+reads and has checked here, and says "above" of what came before. That neither knows a number of which the
+other does not is seen to by ``tests/store/test_portable.py``.
 """
 
 from __future__ import annotations
