@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "config_listeners": {"listeners", "strict_toml"},
     "config": {"broker.options", "config_listeners", "listeners", "strict_toml"},
     "logs": {"loglines", "broker.hooks", "broker.model", "session.message"},
+    "asking": {"loglines", "auth", "broker.effects", "broker.model", "net.turn"},
     "server": {"*"},
     "cli": {
         "",

@@ -10,35 +10,29 @@ import asyncio
 import gc
 import secrets
 import socket
-from collections.abc import Coroutine, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import NoneType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
+from curier.asking import Asking
 from curier.auth.at_doors import AtDoors, has_rules
 from curier.auth.base import (
-    Action,
     AllowAnonymous,
     Authenticator,
     Authorizer,
-    Certificate,
-    Credentials,
-    LocalPeer,
-    Verdict,
 )
 from curier.broker.core import BrokerCore
-from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
+from curier.broker.effects import Authenticate, Authorize, Close, Commit, Effect
 from curier.broker.entrances import Entrance
 from curier.broker.hooks import Hook, check_hook
-from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
 from curier.errors import ConfigError, StoreError, missing_package
 from curier.listeners import A_LISTENER, DEFAULT_LISTEN, Listen, Listener, parse_listen
-from curier.loglines import logger, printable, tell_left_out
+from curier.loglines import logger, tell_left_out
 from curier.logs import DROPS_SECONDS, LogHook
 from curier.net import reactor
 from curier.net.clock import Clock
@@ -54,7 +48,7 @@ from curier.net.turn import Turn
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 from curier.store.base import Durability, Store, described
-from curier.types import Message, ReasonCode
+from curier.types import Message
 
 if TYPE_CHECKING:
     from curier.net.certificates import Certificates
@@ -152,7 +146,7 @@ class Broker:
         """All of a broker that runs, by their real addresses."""
         self._hooks = _hooks(hooks)
         self._use_reactor = use_reactor
-        self._tasks: dict[int, set[asyncio.Task[None]]] = {}  # open questions, by number of the connection
+        self._asking: Asking | None = None
         self._stopped: asyncio.Event | None = None
         self._core: BrokerCore | None = None
         self._log = LogHook()
@@ -217,6 +211,7 @@ class Broker:
         if self.authorizer is not None:
             self.authorizer.watch(core.permissions_changed)
         turn = self._turn = Turn(core, loop, clock, self._on_effect)
+        self._asking = Asking(turn, authenticator, self.authorizer)
         self._handshakes = Handshakes(turn)
         self._stopped = asyncio.Event()
         try:
@@ -376,8 +371,8 @@ class Broker:
     def _close_now(self) -> None:
         if self._log_timer is not None:
             self._log_timer.cancel()
-        for number in list(self._tasks):
-            self._cancel(number)
+        if self._asking is not None:
+            self._asking.call_all_off()
         if self.authorizer is not None and self._core is not None:
             self.authorizer.unwatch(self._core.permissions_changed)
         if self._turn is not None:
@@ -418,104 +413,13 @@ class Broker:
     # ---- effects ----
 
     def _on_effect(self, effect: Effect) -> None:
-        if isinstance(effect, Authenticate):
-            self._start(effect.connection.number, self._authenticate(effect))
-        elif isinstance(effect, Authorize):
-            self._start(effect.connection.number, self._authorize(effect))
+        assert self._asking is not None
+        if isinstance(effect, Authenticate | Authorize):
+            self._asking.ask(effect)
         elif isinstance(effect, Close):
-            self._cancel(effect.connection.number)  # nobody is there to hear the answer
+            self._asking.call_off(effect.connection.number)  # nobody is there to hear the answer
         elif isinstance(effect, Commit) and self._store is not None:
             self._store.commit(effect.batch)
-
-    def _start(self, number: int, work: Coroutine[object, object, None]) -> None:
-        """Answer a question about a connection; it is called off when the connection ends."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.setdefault(number, set()).add(task)
-        task.add_done_callback(partial(self._ended, number))
-
-    def _ended(self, number: int, task: asyncio.Task[None]) -> None:
-        tasks = self._tasks.get(number)
-        if tasks is not None:
-            tasks.discard(task)
-            if not tasks:
-                del self._tasks[number]
-
-    def _cancel(self, number: int) -> None:
-        for task in self._tasks.pop(number, ()):
-            task.cancel()
-
-    async def _authenticate(self, effect: Authenticate) -> None:
-        authenticator = self._at_doors or self.authenticator
-        assert authenticator is not None
-        connect = effect.connect
-        connection = effect.connection
-        credentials = Credentials(
-            client_id=connect.client_id,
-            username=connect.username,
-            password=connect.password,
-            address=connection.address,
-            listener=connection.listener,
-            protocol_version=connect.version,
-            authentication_method=connection.authentication_method,
-            authentication_data=effect.data,
-            certificate=self._certificate_of(connection),
-            certificate_name=connection.certificate_name,
-            local_peer=LocalPeer(*connection.local_peer) if connection.local_peer is not None else None,
-            listener_name=connection.listener_name,
-        )
-        try:
-            if effect.is_step:
-                verdict = await authenticator.exchange(credentials, effect.state)
-            else:
-                verdict = await authenticator.authenticate(credentials)
-            _check(verdict)
-        except Exception:
-            log.exception("the authenticator failed; %s is refused", printable(connect.client_id))
-            verdict = Verdict(ReasonCode.SERVER_UNAVAILABLE, "authentication is not available")
-        identity = verdict.identity if verdict.identity is not None else connect.username
-        self._answer(
-            effect,
-            Answer(
-                verdict.reason_code,
-                verdict.reason_string,
-                identity,
-                verdict.authentication_data,
-                verdict.state,
-            ),
-        )
-
-    def _certificate_of(self, connection: BrokerConnection) -> Certificate | None:
-        """That which a client has shown to us."""
-        assert self._turn is not None
-        wire = self._turn.wires.get(connection.number)
-        if wire is None or wire.layers is None or wire.layers.tls is None:
-            return None
-        found = wire.layers.tls.certificate()
-        return None if found is None else Certificate(*found)
-
-    async def _authorize(self, effect: Authorize) -> None:
-        assert self.authorizer is not None
-        connection = effect.connection
-        topic = effect.topic.decode()
-        try:
-            verdict = await self.authorizer.authorize(
-                connection.identity,
-                connection.client_id,
-                cast(Action, effect.action),
-                topic,
-                effect.qos,
-                effect.retain,
-            )
-            _check(verdict)
-        except Exception:
-            who, what = printable(connection.client_id), printable(topic)
-            log.exception("the authorizer failed; %s may not %s %s", who, effect.action, what)
-            verdict = Verdict(ReasonCode.NOT_AUTHORIZED, "authorization is not available")
-        self._answer(effect, Answer(verdict.reason_code, verdict.reason_string))
-
-    def _answer(self, effect: Authenticate | Authorize, answer: Answer) -> None:
-        assert self._turn is not None
-        self._turn.resume(effect, answer)
 
 
 def _expect(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
@@ -550,21 +454,6 @@ def _check_anonymous(listener: Listener, address: Listen, authenticator: Authent
             f"{address} can be reached from other machines: pass an authenticator, "
             "or AllowAnonymous() to let everybody in"
         )
-
-
-def _check(verdict: Verdict) -> None:
-    """Raise ``TypeError`` for an answer that is none; what it says instead may be a secret."""
-    if not isinstance(verdict, Verdict):
-        raise TypeError(f"expected a Verdict as the answer, got an object of type {type(verdict).__name__}")
-    for name, kind in (
-        ("reason_code", int),
-        ("reason_string", str),
-        ("identity", (str, NoneType)),
-        ("authentication_data", (bytes, NoneType)),
-    ):
-        value = getattr(verdict, name)
-        if not isinstance(value, kind):
-            raise TypeError(f"{name} of the Verdict is of type {type(value).__name__}")
 
 
 def _hooks(hooks: object) -> list[Hook]:
