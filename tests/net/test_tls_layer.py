@@ -139,8 +139,21 @@ def test_records_may_be_cut_anywhere(size: int) -> None:
     assert got == b"begin" + data + b"end"
 
 
-def test_what_comes_with_the_end_of_the_handshake_is_given() -> None:
+def test_the_end_of_a_handshake_without_certificate_is_no_work_for_others() -> None:
     client = Client()
+    client.step()
+    client.layers.receive(client.outgoing.read())
+    client.work()
+    client.take()
+    client.step()
+    assert client.layers.receive(client.outgoing.read() + client.say(b"CONNECT")) == b"CONNECT"
+
+
+def test_what_comes_with_the_end_of_the_handshake_is_given() -> None:
+    context = server_context()
+    context.load_verify_locations(authority().file)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    client = Client(context=context)
     client.step()
     client.layers.receive(client.outgoing.read())
     client.work()

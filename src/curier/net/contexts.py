@@ -363,6 +363,7 @@ def _context(
     context.verify_flags = _FLAGS
     context.verify_mode = asks_client(listener)
     if context.verify_mode == ssl.CERT_NONE:
+        context.num_tickets = 1  # a client that comes again needs one; each costs a tenth of a handshake
         return context
     # A client that resumes is not verified again: none does in TLS 1.3. In 1.2 sessions have numbers as well,
     # which cannot be switched off; without tickets OpenSSL would keep each, 12 KB, and resume it all the

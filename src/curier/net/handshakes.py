@@ -4,6 +4,9 @@ OpenSSL works without the interpreter's lock. Who waits is served in turns by wh
 thousand strangers from one place stand in each other's way, and not in that of one client elsewhere. The line
 is bounded: where it is full, the place with the most gives up its newest. How long a client may take is
 the core's matter (``connect_timeout``, from accept to CONNECT).
+
+With a single processor there are no threads, which would only stand in the loop's way: a few milliseconds'
+worth of handshakes is done each time the loop comes round.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import os
 import threading
 from collections import deque
 from queue import SimpleQueue
+from time import monotonic
 from typing import Final
 
 from curier.net.turn import Turn
@@ -20,20 +24,30 @@ from curier.places import place_of
 
 MOST_WAITING: Final = 4096
 MOST_THREADS: Final = 4
+SLICE_SECONDS: Final = 0.002
+"""Of the loop's time, where there are no threads, before others have their turn."""
+
 HANDED_TO_EACH: Final = 4
 """Handshakes that are with a thread, or next there; the others wait in the line, where it is fair."""
 
 
+def count_processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Handshakes:
-    """Takes steps of handshakes of one broker's connections; ``threads`` of them at once.
+    """Takes steps of handshakes of one broker's connections, in ``threads`` at most: by default one fewer
+    than there are processors for this process.
 
     A wire is told with ``worked``, in the loop's thread, that its step is taken.
     """
 
-    def __init__(self, turn: Turn, threads: int = 0) -> None:
+    def __init__(self, turn: Turn, threads: int | None = None) -> None:
         self.waiting = 0
         self._turn = turn
-        self._most_threads = threads or min(MOST_THREADS, os.cpu_count() or 1)
+        self._most_threads = min(MOST_THREADS, count_processors() - 1) if threads is None else threads
+        self._is_called = False  # without threads: the loop will come round to those who wait
         self._threads: list[threading.Thread] = []
         self._line: dict[str, deque[Wire]] = {}  # by place; the first is next
         self._handed = 0
@@ -58,6 +72,26 @@ class Handshakes:
             self.waiting -= 1
         self._line.setdefault(place, deque()).append(wire)
         self.waiting += 1
+        if not self._most_threads and not self._is_called:
+            self._is_called = True
+            self._turn.loop.call_soon(self._take_some)
+
+    def _take_some(self) -> None:
+        """A slice of the loop's time for those who wait, where there are no threads."""
+        self._is_called = False
+        until = monotonic() + SLICE_SECONDS
+        while self.waiting:
+            wire = self._next()
+            if wire is not None:
+                assert wire.layers is not None
+                wire.layers.work()
+                self._tell(wire)
+            if monotonic() >= until:
+                break
+        if self.waiting and not self._is_called:
+            self._is_called = True
+            self._turn.loop.call_soon(self._take_some)
+        self._turn.finish(self._turn.clock.now())
 
     def _refuse(self, wire: Wire) -> None:
         self._turn.refuse(wire, "too many TLS handshakes wait; try again later", self._turn.clock.now())
@@ -86,29 +120,31 @@ class Handshakes:
 
     def _deliver(self) -> None:
         """Tell the wires whose step is taken, and have the next ones taken."""
-        turn = self._turn
         self._is_told = False
         while self._done:
-            wire = self._done.popleft()
             self._handed -= 1
-            try:
-                wire.worked()
-            except Exception as error:
-                turn.give_up(wire.connection, "a TLS handshake", error)
+            self._tell(self._done.popleft())
         while self.waiting and self._handed < HANDED_TO_EACH * self._most_threads:
-            self._next()
-        turn.finish(turn.clock.now())
+            wire = self._next()
+            if wire is not None:
+                self._hand(wire)
+        self._turn.finish(self._turn.clock.now())
 
-    def _next(self) -> None:
-        """Whoever's turn it is in the line."""
+    def _tell(self, wire: Wire) -> None:
+        try:
+            wire.worked()
+        except Exception as error:
+            self._turn.give_up(wire.connection, "a TLS handshake", error)
+
+    def _next(self) -> Wire | None:
+        """Whoever's turn it is in the line; None, if they have gone meanwhile."""
         place = next(iter(self._line))
         wires = self._line.pop(place)
         wire = wires.popleft()
         self.waiting -= 1
         if wires:
             self._line[place] = wires  # behind the others
-        if not wire.connection.is_closed():
-            self._hand(wire)
+        return None if wire.connection.is_closed() else wire
 
     def stop(self) -> None:
         """No more."""
