@@ -353,7 +353,7 @@ def enter_namespace() -> None:
         with suppress(OSError):
             if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0:
                 os.environ[IN_NAMESPACE] = "1"
-                os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
+                os.execvp(unshare[0], [*unshare, sys.executable, *sys.orig_argv[1:]])
 
 
 def congestion() -> str:

@@ -150,6 +150,11 @@ class TestScenarios:
         assert ran.json["connections"] == 150
         assert ran.json["connect_latency_us"]["p50"] > 0
 
+    def test_connect_at_a_rate(self, url: str) -> None:
+        ran = bench("connect", url, "--json", "--connections", 31, "--rate", 100)
+        assert ran.json["connections"] == 31
+        assert ran.json["seconds"] >= 0.3  # the first one comes at once
+
     def test_sub_checks_what_pub_sends(self, url: str) -> None:
         program = [sys.executable, "-m", "curier", "bench", "sub", url, "--json", "--messages", "1000"]
         program += ["--topic", "my/test", "--seconds", "40", "--qos", "1"]

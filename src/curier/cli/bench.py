@@ -45,7 +45,7 @@ def positive(text: str) -> float:
 @click.option("--payload", type=size, default="64", show_default=True, help="Bytes of a payload, from 32 on.")
 @click.option("--publishers", type=click.IntRange(0), help="How many; see the scenarios for the default.")
 @click.option("--subscribers", type=click.IntRange(0), help="How many; see the scenarios for the default.")
-@click.option("--rate", type=positive, help="Messages a second, all publishers together.  [default: flood]")
+@click.option("--rate", type=positive, help="Messages or connections a second in all.  [default: flood]")
 @click.option("--seconds", type=seconds, help="How long.  [default: 10, or until --messages]")
 @click.option("--messages", type=click.IntRange(1), help="How many messages, all publishers together.")
 @click.option("--warmup", type=seconds, default="0", show_default=True, help="Seconds before it counts.")

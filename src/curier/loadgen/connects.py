@@ -11,7 +11,8 @@ from curier.loadgen.work import Work, allow_files
 
 
 class Connects(Work):
-    """Connects ``plan.connections`` clients, ``plan.concurrency`` at a time; holds them ``plan.hold`` s.
+    """Connects ``plan.connections`` clients, ``plan.concurrency`` at a time, ``plan.rate`` a second at most;
+    holds them ``plan.hold`` s.
 
     A latency is from the beginning of the TCP connection to CONNACK.
     """
@@ -27,7 +28,7 @@ class Connects(Work):
         with self.loop:
             self.start_meters()
             began = clock()
-            opener = Opener(self.loop, target, clients, plan.concurrency)
+            opener = Opener(self.loop, target, clients, plan.concurrency, plan.rate)
             try:
                 opener.run(lambda: self.is_stopping, self._ready, self._report)
             except ConnectionLost as error:

@@ -57,15 +57,21 @@ def source(target: Target, number: int) -> str | None:
 
 
 class Opener:
-    """Gets connections up, some at a time."""
+    """Gets connections up, ``concurrency`` at a time, and no more than ``rate`` a second, if there is one."""
 
     def __init__(
-        self, loop: Loop, target: Target, connections: Sequence[Connection], concurrency: int
+        self,
+        loop: Loop,
+        target: Target,
+        connections: Sequence[Connection],
+        concurrency: int,
+        rate: float | None = None,
     ) -> None:
         self.loop = loop
         self.target = target
         self.connections = connections
         self.concurrency = concurrency
+        self.interval = 0 if rate is None else int(1e9 / rate)
         self.done = 0
 
     def run(
@@ -76,15 +82,19 @@ class Opener:
     ) -> None:
         """Returns when all are up, or stopped. Raises ``ConnectionLost`` for the first that fails."""
         opened = 0
-        last = clock()
+        began = last = clock()
         waiting: set[Connection] = set()
         while self.done < len(self.connections) and not is_stopped():
+            timeout = 0.1
             while opened < len(self.connections) and len(waiting) < self.concurrency:
+                if self.interval and (early := began + opened * self.interval - clock()) > 0:
+                    timeout = min(early / 1e9, timeout)
+                    break
                 connection = self.connections[opened]
                 waiting.add(connection)
                 connection.open(*self.target, source(self.target, opened))
                 opened += 1
-            self.loop.turn(0.1)
+            self.loop.turn(timeout)
             news = self.loop.take_reports()
             for served in news:
                 if served.error:

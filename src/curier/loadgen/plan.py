@@ -48,10 +48,11 @@ class Plan:
     """A run. Counts that are None are the scenario's own; ``check`` raises ``ConfigError`` for nonsense.
 
     ``seconds`` is how long to publish, ``messages`` how many, of all publishers together, ends it before.
-    ``rate`` is messages a second of all publishers together; None: as fast as it goes. ``outstanding`` is
-    how many deliveries may be under way when there is no rate, ``inflight`` how many unacknowledged QoS 1 and
-    2 messages a publisher may have. ``topic`` is the prefix of the topics; ``patience`` is for how many
-    seconds nothing may arrive before what is missing counts as lost. ``pid`` is the broker's process.
+    ``rate`` is messages a second of all publishers together, or connections; None: as fast as it goes.
+    ``outstanding`` is how many deliveries may be under way when there is no rate, ``inflight`` how many
+    unacknowledged QoS 1 and 2 messages a publisher may have. ``topic`` is the prefix of the topics;
+    ``patience`` is for how many seconds nothing may arrive before what is missing counts as lost. ``pid`` is
+    the broker's process.
 
     ``socket_file`` is a Unix socket, in place of ``host`` and ``port``. With ``tls`` it speaks TLS, with
     ``web_path`` WebSocket, asking for this path; each packet is then a record, and a frame, of its own, or
