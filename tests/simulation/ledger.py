@@ -74,6 +74,7 @@ class Sent:
     begun: float
     ended: float | None = None
     is_doubtful: bool = False  # sent again into a session that knows nothing of it
+    is_repeated: bool = False  # sent again, with DUP
     is_refused: bool = False
     reason_code: int | None = None
     # Matching subscriptions of QoS 1 and 2, not shared and shared, held when it was begun and when it ended.
@@ -340,7 +341,7 @@ class Ledger(Watcher):
             assert not earlier, "a QoS 0 message came twice"
         if receipt.qos == 2 and not sent.is_doubtful:
             assert all(one.qos != 2 for one in earlier), "a QoS 2 message came twice"
-        if earlier or sent.number in self.refused:  # it came when it was sent again, and accepted
+        if earlier or self._may_be_late(person, receipt):
             return
         for one in in_epoch:  # [MQTT-4.6.0-5]
             if (one.sent.publisher, one.sent.topic, one.sent.qos, one.qos) == (
@@ -350,6 +351,17 @@ class Ledger(Watcher):
                 receipt.qos,
             ):
                 assert one.sent.number < sent.number, f"{sent.number} came after {one.sent.number}"
+
+    def _may_be_late(self, person: Person, receipt: Receipt) -> bool:
+        """Is it what its publisher sent again, and was the first time not for this reader?
+
+        The broker refused it then; or there was no subscription yet; or it went out at QoS 0, and was lost.
+        """
+        sent = receipt.sent
+        if not sent.is_repeated:
+            return False
+        was_entitled = any(one.person is person and one.epoch == receipt.epoch for one in sent.entitled)
+        return sent.number in self.refused or not receipt.qos or not was_entitled
 
     # ---- what crosses the wires ----
 
@@ -381,6 +393,8 @@ class Ledger(Watcher):
                 self.sent[int(packet.payload)].is_doubtful = True
             return
         if isinstance(packet, p.Publish):
+            if from_client and packet.dup:
+                self.sent[int(packet.payload)].is_repeated = True
             if packet.qos:
                 self._check_publish(person, wire, from_client, packet)
         elif isinstance(packet, (p.Subscribe, p.Unsubscribe)):
