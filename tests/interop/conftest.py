@@ -1,8 +1,11 @@
 """A broker for the whole folder, and its peers: each kind of client in each version that it speaks."""
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -134,3 +137,17 @@ def side_5(request: pytest.FixtureRequest, peers: Peers) -> Side:
 def topic() -> str:
     """A Topic Name that no other test uses."""
     return f"test/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """With a short name, for a socket may be in it."""
+    with TemporaryDirectory(prefix="curier-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def running() -> Iterator[contextlib.ExitStack]:
+    """What is to be stopped."""
+    with contextlib.ExitStack() as stack:
+        yield stack
