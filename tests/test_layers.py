@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "listeners": set(),
     "config_listeners": {"listeners", "strict_toml"},
     "config": {"broker.options", "config_listeners", "listeners", "strict_toml"},
-    "logs": {"loglines", "broker.hooks", "broker.model", "session.message"},
+    "logs": {"loglines", "broker.hooks", "broker.model", "broker.mounting", "session.message"},
     "asking": {"loglines", "auth", "broker.effects", "broker.model", "net.turn"},
     "server": {"*"},
     "cli": {
@@ -63,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
 FLOORS: dict[str, list[str]] = {
     "broker": [
         # plain things that know no client
-        *("options", "deadlines", "entrances", "layouts"),
+        *("options", "deadlines", "entrances", "layouts", "mounting"),
         # the data model, and what names it
         *("model", "faults", "effects", "hooks", "routing", "state"),
         # one connection: what is told of it, what it may do, what it is sent

@@ -8,6 +8,7 @@ import pytest
 
 from curier.broker.core import BrokerCore
 from curier.broker.model import BrokerConnection
+from curier.broker.mounting import OTHER_MOUNT
 from curier.broker.options import Options
 from curier.logs import DROPS_SECONDS, MOST_LOSERS, MOST_OF_REASON, LogHook
 from curier.session.message import ApplicationMessage
@@ -57,6 +58,15 @@ def test_every_event_has_its_line(
         ("INFO", "c (127.0.0.1:5) disconnected: the client disconnected"),
         ("DEBUG", "the session of c has ended: its connection ended"),
         ("WARNING", "127.0.0.1:5 at memory refused: no packet (0x81)"),
+    ]
+
+
+def test_what_was_lost_with_a_session_of_another_mount(
+    connection: BrokerConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    LogHook().on_session_end("c", OTHER_MOUNT)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "the session of c has ended: its client has come in by a listener with another mount")
     ]
 
 

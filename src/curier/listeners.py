@@ -26,6 +26,7 @@ _PORTS: Final = {"tcp": 1883, "tls": 8883}
 _SECURE: Final = frozenset(("tls", "wss"))
 _WEB: Final = frozenset(("ws", "wss"))
 LEAST_PACKET_SIZE: Final = 64
+LONGEST_MOUNT: Final = 1024
 
 _CARRIERS: Final = frozenset(("unix", "fd"))
 _KNOWN: Final = "tcp://, tls://, ws://, wss://, unix:// or fd://"
@@ -173,12 +174,27 @@ class Listener:
             raise ConfigError(
                 f"{address}: name is one level of a topic, printable and without / + #, not {self.name!r}"
             )
+        if self.mount and (why := why_no_mount(self.mount)):
+            raise ConfigError(f'{address}: mount, such as "site-a/", {why}; not {self.mount!r}')
         if self.max_connections < 0:
             raise ConfigError(f"{address}: max_connections must be 1 or more, or 0 for no limit of its own")
         if self.max_packet_size and self.max_packet_size < LEAST_PACKET_SIZE:
             raise ConfigError(
                 f"{address}: max_packet_size must be {LEAST_PACKET_SIZE} or more, or 0 for the broker's"
             )
+
+
+def why_no_mount(mount: str) -> str:
+    """What is wrong with what is to stand in front of topics, as the end of a sentence; or ""."""
+    if not mount.endswith("/"):
+        return "ends with /"
+    if "+" in mount or "#" in mount or not mount.isprintable():
+        return "is printable and has no wildcards"
+    if any(level.startswith("$") for level in mount.split("/")):
+        return "has no level that begins with $"
+    if len(mount.encode()) > LONGEST_MOUNT:
+        return f"has {LONGEST_MOUNT} bytes at most"
+    return ""
 
 
 def level_of(name: str) -> str:

@@ -12,6 +12,7 @@ import time
 
 from curier.broker.hooks import Hook
 from curier.broker.model import BrokerConnection
+from curier.broker.mounting import OTHER_MOUNT
 from curier.loglines import logger, printable
 from curier.session.message import ApplicationMessage
 
@@ -135,6 +136,9 @@ class LogHook(Hook):
         log.info("%s disconnected: %s", _name(connection), printable(why, MOST_OF_REASON))
 
     def on_session_end(self, client_id: str, why: str) -> None:
+        if why == OTHER_MOUNT:  # what waited in it is lost
+            log.warning("the session of %s has ended: %s", printable(client_id), why)
+            return
         if not log.isEnabledFor(logging.DEBUG):
             return
         log.debug("the session of %s has ended: %s", printable(client_id), why)

@@ -80,7 +80,7 @@ class Lane:
             effects = core.take_effects()
             for effect in effects:
                 if isinstance(effect, Authorize):
-                    core.resume(effect, Answer(0x87 if effect.topic.startswith(b"secret") else 0), now)
+                    core.resume(effect, Answer(0x87 if self.is_secret(effect.topic) else 0), now)
                 else:
                     assert isinstance(effect, Close)
                     self.closed.add(effect.connection.number)
@@ -88,13 +88,19 @@ class Lane:
             for connection in dirty:
                 assert isinstance(connection, BrokerConnection)
                 data = connection.take_output()
-                self.output[self.connections.index(connection)] += data
+                self.wrote(connection, data)
                 core.written(connection, len(data), 0, now)
             assert core.take_faults() == []
             if core.has_more_work():
                 core.continue_work(now)
             elif not effects and not dirty:
                 return
+
+    def is_secret(self, topic: bytes) -> bool:
+        return topic.startswith(b"secret")
+
+    def wrote(self, connection: BrokerConnection, data: bytes) -> None:
+        self.output[self.connections.index(connection)] += data
 
     def state(self) -> dict[str, Any]:
         """Everything that must be the same in both lanes, in plain data."""
@@ -314,6 +320,12 @@ def test_both_lanes_do_the_same(settings: int, clients: list[int], steps: list[l
     options.when_full = choices.one("drop-newest", "drop-newest", "drop-oldest", "refuse")
     options.queue_qos0 = choices.seldom()
     both = Both(options, choices.seldom())
+    drive(both, clients, steps)
+    both.compare()
+
+
+def drive(both: Both, clients: list[int], steps: list[list[int]]) -> None:
+    """Have clients connect, send and come again."""
     present: list[int] = []  # the position of each client's present connection
     for index, number in enumerate(clients):
         choices = Choices(number)
@@ -336,4 +348,3 @@ def test_both_lanes_do_the_same(settings: int, clients: list[int], steps: list[l
         both.pending[position] = stream[cut:]
         both.now += choices.one(0.0, 0.0, 0.5, 2.0)
         both.receive(position, stream[:cut])
-    both.compare()

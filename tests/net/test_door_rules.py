@@ -13,10 +13,11 @@ import trustme
 import curier
 from curier.auth import AllowAnonymous, Authenticator, Credentials, Verdict
 from curier.broker.hooks import Hook
-from curier.codec.packets import Connack, Connect, Disconnect, Publish
+from curier.codec.packets import Connack, Connect, Disconnect, Puback, Publish, Suback, Subscribe
 from curier.errors import ConfigError
 from curier.listeners import parse_listen
 from curier.types import ReasonCode
+from tests.codec.cases import properties
 from tests.net.harness import Peer, options
 from tests.net.pki import write_pair
 from tests.waiting import until
@@ -149,6 +150,30 @@ async def test_the_name_of_a_listener_is_told_everywhere(
             await peer.close()
 
 
+async def test_a_mount_over_the_network_and_a_restart(use_reactor: bool, tmp_path: Path) -> None:
+    listen = [
+        curier.Listener("tcp://127.0.0.1:0", mount="site-a/"),
+        curier.Listener("tcp://127.0.0.1:0"),
+    ]
+    forever = properties(session_expiry_interval=0xFFFFFFFF)
+    for life in range(2):
+        async with curier.Broker(listen, options=options(), data=tmp_path, use_reactor=use_reactor) as broker:
+            inside, outside = (parse_listen(url).port for url in broker.urls)
+            client = await Peer.connect(inside, "c", 5, clean=False, properties=forever)
+            if life == 0:
+                await client.send(Subscribe(1, [("t/#", 1)]))
+                assert (await client.expect(Suback)).reason_codes == [1]
+            else:
+                again = await client.expect(Publish)
+                assert (again.topic, again.payload, again.dup) == ("t/0", b"0", True)
+            sender = await Peer.connect(outside, "s", 5)
+            await sender.send(Publish(f"site-a/t/{life}", b"%d" % life, 1, False, False, 1))
+            await sender.expect(Puback)
+            assert (await client.expect(Publish)).topic == f"t/{life}"
+            await client.close()
+            await sender.close()
+
+
 @pytest.mark.parametrize(
     ("listen", "why"),
     [
@@ -157,6 +182,13 @@ async def test_the_name_of_a_listener_is_told_everywhere(
         ([{"name": "#"}], "name is one level"),
         ([{"name": "a\n"}], "name is one level"),
         ([{"name": "front"}, {}, {"name": "front"}], "two listeners have the name 'front'"),
+        ([{"mount": "site"}], "mount, such as \"site-a/\", ends with /; not 'site'"),
+        ([{"mount": "a/+/"}], "is printable and has no wildcards"),
+        ([{"mount": "a\0/"}], "is printable and has no wildcards"),
+        ([{"mount": "\ud800/"}], "is printable and has no wildcards"),
+        ([{"mount": "$SYS/"}], r"has no level that begins with \$"),
+        ([{"mount": "a/$b/"}], r"has no level that begins with \$"),
+        ([{"mount": "x" * 1024 + "/"}], "has 1024 bytes at most"),
         ([{"max_connections": -1}], "max_connections must be 1 or more, or 0"),
         ([{"max_packet_size": 63}], "max_packet_size must be 64 or more, or 0"),
     ],

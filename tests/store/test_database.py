@@ -176,3 +176,21 @@ def test_the_next_broker_waits_for_a_store_that_is_finishing(tmp_path: Path) -> 
         dying.stdout.readline()
         dying.wait(30)
         os.close(lock(tmp_path))
+
+
+def test_a_file_of_before_there_were_mounts(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    other = sqlite3.connect(path)
+    other.execute("ALTER TABLE sessions DROP COLUMN mount")
+    other.commit()
+    other.close()
+    reader = Database(tmp_path, read_only=True)
+    sessions = [one for piece in reader.records() for one in piece if isinstance(one, SessionSaved)]
+    assert [(one.client_id, one.mount) for one in sessions] == [("ana", b"")]
+    reader.close()
+    for _ in range(2):
+        database = Database(tmp_path)
+        database.apply([SessionSaved(2, "ben", 5, 60, 0.0, b"site-a/")])
+        pieces = list(database.records())
+        assert [record.mount for record in pieces[0] if isinstance(record, SessionSaved)] == [b"", b"site-a/"]
+        database.close()

@@ -12,6 +12,7 @@ from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticat
 from curier.broker.entrances import Entrance
 from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection, ServerSession
+from curier.broker.mounting import OTHER_MOUNT, RESPONSE_TOO_LONG
 from curier.broker.state import Arrival, BrokerState
 from curier.codec.constants import (
     BAD_AUTHENTICATION_METHOD,
@@ -35,7 +36,7 @@ from curier.codec.constants import (
     TOPIC_NAME_INVALID,
 )
 from curier.codec.encode import encode
-from curier.codec.packets import Auth, Connack, Connect, Disconnect
+from curier.codec.packets import Auth, Connack, Connect, Disconnect, Will
 from curier.codec.primitives import encode_two
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
@@ -109,8 +110,14 @@ def _check(broker: BrokerState, connection: BrokerConnection, packet: Connect) -
         return QOS_NOT_SUPPORTED, f"Will QoS {will.qos} is not supported here"
     if will.retain and not options.retain_available:  # [MQTT-3.2.2-13]
         return RETAIN_NOT_SUPPORTED, "retained messages are not supported here"
-    topic = will.topic.encode()
-    why = check_topic_name(topic, options.max_topic_levels)
+    topic = _will_topic(connection, will)
+    why = ""
+    if connection.mount is not None:
+        why = connection.mount.why_not_published(will.topic.encode())
+        if not why and _will_properties(connection, will) is None:
+            why = RESPONSE_TOO_LONG
+    if not why:
+        why = check_topic_name(topic, options.max_topic_levels)
     if why:
         return TOPIC_NAME_INVALID, f"Will Topic: {why}"
     why = why_not_published(topic)
@@ -219,7 +226,7 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
     if broker.asks_authorization and packet.will is not None:
         will = packet.will
         verdict = permissions.verdict(
-            broker, connection, PUBLISH_ACTION, will.topic.encode(), will.qos, will.retain
+            broker, connection, PUBLISH_ACTION, _will_topic(connection, will), will.qos, will.retain
         )
         if verdict == UNDECIDED:
             return  # and comes back here with the answer
@@ -244,19 +251,20 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
             other.send_disconnect(SESSION_TAKEN_OVER, why, None)
             other.end(SESSION_TAKEN_OVER, why, now)
             session = broker.sessions.get(packet.client_id)  # it may have ended with its connection
-    if session is not None and packet.clean_start:  # [MQTT-3.1.2-4]
-        keeping.end_session(broker, session, "Clean Start", now)
+    if session is not None and (packet.clean_start or session.mount is not connection.mount):
+        why = "Clean Start" if packet.clean_start else OTHER_MOUNT  # [MQTT-3.1.2-4]
+        keeping.end_session(broker, session, why, now)
         session = None
     is_present = session is not None
     if session is None:  # [MQTT-3.1.2-6]
-        session = keeping.new_session(broker, packet.client_id, expiry_interval > 0)
+        session = keeping.new_session(broker, packet.client_id, expiry_interval > 0, connection.mount)
     session.version = packet.version
     session.expiry_interval = expiry_interval
     shares.stored(broker, session, expiry_interval > 0, source)
     session.ends_at = 0.0
     session.will_due_at = 0.0  # a new connection in time: the will of the last one is not sent [MQTT-3.1.3-9]
     keeping.save_session(session)
-    _set_will(broker, session, packet)
+    _set_will(connection, session, packet)
     session.arriving = connection
     connection.server_session = session
     connection.session = session
@@ -298,7 +306,7 @@ def _expiry_interval(broker: BrokerState, packet: Connect) -> int:
     return min(asked, broker.options.session_expiry_maximum)
 
 
-def _set_will(broker: BrokerState, session: ServerSession, packet: Connect) -> None:
+def _set_will(connection: BrokerConnection, session: ServerSession, packet: Connect) -> None:
     """Keep the Will Message with the session [MQTT-3.1.2-7]."""
     will = packet.will
     if will is None:
@@ -310,14 +318,27 @@ def _set_will(broker: BrokerState, session: ServerSession, packet: Connect) -> N
     if properties is not None and properties.message_expiry_interval is not None:
         session.will_expiry = properties.message_expiry_interval
     session.will = ApplicationMessage(
-        will.topic.encode(), will.payload, will.qos, will.retain, _will_properties(properties)
+        _will_topic(connection, will),
+        will.payload,
+        will.qos,
+        will.retain,
+        _will_properties(connection, will) or b"",
     )
     keeping.save_will(session)
 
 
-def _will_properties(properties: Properties | None) -> bytes:
-    """Properties that the Will Message takes along, User Properties in order [MQTT-3.1.3-10]."""
-    return forwarded_properties(properties) if properties is not None else b""
+def _will_topic(connection: BrokerConnection, will: Will) -> bytes:
+    """The whole Will Topic."""
+    topic = will.topic.encode()
+    return topic if connection.mount is None else connection.mount.name(topic)
+
+
+def _will_properties(connection: BrokerConnection, will: Will) -> bytes | None:
+    """Properties that the Will Message takes along, User Properties in order [MQTT-3.1.3-10]; None where its
+    Response Topic is too long.
+    """
+    properties = forwarded_properties(will.properties) if will.properties is not None else b""
+    return properties if connection.mount is None else connection.mount.enter_properties(properties)
 
 
 def let_in(broker: BrokerState, arrival: Arrival, now: float) -> None:

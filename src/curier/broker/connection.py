@@ -50,6 +50,7 @@ class ServedConnection(BrokerConnection):
             now,
         )
         self.broker: BrokerState = broker
+        self.mount = broker.mount(entrance.mount)
         self.journal = broker.journal
         self.max_user_properties = broker.options.max_user_properties
         self.max_property_length = broker.options.max_property_length

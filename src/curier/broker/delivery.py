@@ -84,7 +84,8 @@ def who_would_lose(
             if must_wait(session) and has_no_room(broker, session, size, now):
                 return session
     for group in route.groups:
-        if _find(broker, group, message.qos, *_sizes(message)) < 0:
+        content, properties = _sizes(message)
+        if _find(broker, group, message.qos, content, properties, _hidden(group, message)) < 0:
             for member in group.members:
                 if has_no_room(broker, member.session, size, now):
                     return member.session
@@ -107,7 +108,14 @@ def must_wait(session: ServerSession) -> bool:
 def choose_for(broker: BrokerState, group: SharedGroup, message: ApplicationMessage) -> Member | None:
     """The member that gets ``message``; None where nobody can."""
     content, properties = _sizes(message)
-    return choose(broker, group, message.qos, content, properties)
+    return choose(broker, group, message.qos, content, properties, _hidden(group, message))
+
+
+def _hidden(group: SharedGroup, message: ApplicationMessage) -> int:
+    """Bytes of the Properties that the members are not sent, because of their mount."""
+    if group.mount is None:
+        return 0
+    return len(message.properties) - len(group.mount.leaving(message).properties)
 
 
 def _sizes(message: ApplicationMessage) -> tuple[int, int]:
@@ -116,16 +124,19 @@ def _sizes(message: ApplicationMessage) -> tuple[int, int]:
     return len(message.topic) + len(message.payload), properties
 
 
-def choose(broker: BrokerState, group: SharedGroup, qos: int, content: int, properties: int) -> Member | None:
+def choose(
+    broker: BrokerState, group: SharedGroup, qos: int, content: int, properties: int, hidden: int = 0
+) -> Member | None:
     """The member that gets the next message, published at ``qos``, whose Topic Name and payload have
-    ``content`` bytes, and the Properties that go with it ``properties``; None where nobody can.
+    ``content`` bytes, and the Properties that go with it ``properties``, ``hidden`` of which are not sent;
+    None where nobody can.
 
     Fair by rotation. A member that cannot take a message now (away, slow, its Receive Maximum used up) is
     skipped for one that can; if none can, a member that can at least keep it gets it. Who takes no packet so
     large is skipped altogether: the server may choose one that does (3.1.2.11.4). Where none of the
     ``MOST_ASKED`` members asked can be given it, the next message begins behind them.
     """
-    index = _find(broker, group, qos, content, properties)
+    index = _find(broker, group, qos, content, properties, hidden)
     count = len(group.members)
     if index < 0:
         if count > MOST_ASKED:
@@ -135,7 +146,9 @@ def choose(broker: BrokerState, group: SharedGroup, qos: int, content: int, prop
     return group.members[index]
 
 
-def _find(broker: BrokerState, group: SharedGroup, qos: int, content: int, properties: int) -> int:
+def _find(
+    broker: BrokerState, group: SharedGroup, qos: int, content: int, properties: int, hidden: int
+) -> int:
     """The place of that member; -1: there is none."""
     members = group.members
     count = len(members)
@@ -151,7 +164,7 @@ def _find(broker: BrokerState, group: SharedGroup, qos: int, content: int, prope
         outgoing = session.outgoing
         connection = session.connection
         if connection is not None and connection.peer_max_packet_size:
-            if not _takes(connection, member, qos, content, properties):
+            if not _takes(connection, member, qos, content - group.hidden, properties - hidden):
                 continue
         if connection is not None and not connection.is_congested:
             if not qos or not member.qos or outgoing.has_room():

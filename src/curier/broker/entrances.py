@@ -14,16 +14,23 @@ PER_CONNECTION: Final = 2
 @final
 class Entrance:
     """``name`` is for people, "" where nobody has given one; ``level`` is what ``$SYS`` calls it, one level
-    of a topic. Limits are besides those of the broker; 0: none.
+    of a topic. Limits are besides those of the broker; 0: none. ``mount`` is put in front of all topics of
+    its clients.
     """
 
     def __init__(
-        self, name: str = "", level: str = "", max_connections: int = 0, max_packet_size: int = 0
+        self,
+        name: str = "",
+        level: str = "",
+        max_connections: int = 0,
+        max_packet_size: int = 0,
+        mount: bytes = b"",
     ) -> None:
         self.name: str = name
         self.level: str = level
         self.max_connections: int = max_connections
         self.max_packet_size: int = max_packet_size
+        self.mount: bytes = mount
         # -- counters --
         self.accepted: int = 0  # Network Connections
         self.attached: int = 0  # of these, those that are there

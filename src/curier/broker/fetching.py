@@ -50,6 +50,9 @@ def send_retained(
             send.pending = []
         else:
             messages = send.walk.next(outgoing.quota if outgoing.quota < STEP else STEP)
+            mount = session.mount
+            if mount is not None:
+                messages = [message for message in messages if mount.shows(message.topic)]
         cost = STEP // 8
         if messages:
             before = broker.traffic.publish_bytes_sent

@@ -9,6 +9,7 @@ from curier.broker.deadlines import Deadline
 from curier.broker.delivery import choose_for, deliver_member
 from curier.broker.faults import name_of
 from curier.broker.model import BrokerConnection, ServerSession
+from curier.broker.mounting import Mount, group_name
 from curier.broker.publishing import publish_will
 from curier.broker.state import BrokerState
 from curier.codec.constants import SESSION_NEVER_EXPIRES
@@ -19,11 +20,14 @@ FORGOTTEN_PER_STEP: Final = 1000  # messages of a session that has ended, before
 STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
 
 
-def new_session(broker: BrokerState, client_id: str, is_durable: bool) -> ServerSession:
+def new_session(
+    broker: BrokerState, client_id: str, is_durable: bool, mount: Mount | None = None
+) -> ServerSession:
     """Begin a Session, which ``is_durable`` if it may outlive its connection."""
     journal = broker.journal
     number = journal.next_number() if journal is not None else broker.next_number()
     session = ServerSession(client_id, number, journal if is_durable else None)
+    session.mount = mount
     add_session(broker, session)
     return session
 
@@ -57,8 +61,13 @@ def save_session(session: ServerSession) -> None:
                 session.version,
                 session.expiry_interval,
                 session.ends_at,
+                _prefix(session),
             )
         )
+
+
+def _prefix(session: ServerSession) -> bytes:
+    return session.mount.prefix if session.mount is not None else b""
 
 
 def save_will(session: ServerSession) -> None:
@@ -160,7 +169,9 @@ class Leftovers(Deadline):
             self.broker.deadlines.add(self, again)
             if self.session.journal is not None and not self.is_known:
                 self.is_known = True
-                self.session.journal.add(SessionSaved(self.session.number, "", 0, 0, 0.0))
+                self.session.journal.add(
+                    SessionSaved(self.session.number, "", 0, 0, 0.0, _prefix(self.session))
+                )
 
     def fire(self, now: float) -> float:
         broker = self.broker
@@ -189,7 +200,7 @@ class Leftovers(Deadline):
 
     def _hand_over(self, entry: Outgoing, now: float) -> None:
         broker = self.broker
-        group = broker.groups.get(entry.group) if entry.group else None
+        group = broker.groups.get(group_name(self.session.mount, entry.group)) if entry.group else None
         if group is None or (entry.qos == 2 and entry.packet_id):
             return
         if entry.message.is_expired(now):  # [MQTT-3.3.2-5]: to another member it was not sent before

@@ -21,6 +21,7 @@ def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
     connection.is_fast = (
         connected
         and not is_seen
+        and connection.mount is None
         and connection.stalled is None
         and hooks.publish is None
         and hooks.delivered is None
@@ -33,6 +34,7 @@ def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
         plain = (
             connected
             and not is_seen
+            and connection.mount is None
             and not connection.is_congested
             and connection.topic_aliases is None
             and not connection.peer_max_packet_size

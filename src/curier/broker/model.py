@@ -13,6 +13,7 @@ from typing import Final, final
 
 from curier.broker.deadlines import Deadline
 from curier.broker.entrances import Entrance
+from curier.broker.mounting import Mount, group_name
 from curier.codec.decode import LargeRequest
 from curier.codec.packets import Connect
 from curier.protocol.connection import CLOSED, Connection, Traffic
@@ -78,9 +79,12 @@ class Member(Subscription):
 class SharedGroup(Subscriber):
     """A Shared Subscription: its members take turns (``delivery.choose``)."""
 
-    def __init__(self, number: int, topic_filter: bytes) -> None:
+    def __init__(self, number: int, topic_filter: bytes, mount: Mount | None = None) -> None:
         super().__init__(number)
         self.topic_filter: bytes = topic_filter  # with $share/ShareName/
+        self.mount: Mount | None = mount  # of all its members
+        self.name: bytes = group_name(mount, topic_filter)
+        self.hidden: int = 0  # bytes of each Topic Name that they do not see
         self.members: list[Member] = []
         self.places: dict[int, int] = {}  # of the members in that list, by number of the session
         self.durable: int = 0  # members whose session is in the journal
@@ -214,6 +218,7 @@ class ServerSession(Session):
 
     def __init__(self, client_id: str, number: int, journal: Journal | None) -> None:
         super().__init__(client_id, number, journal)
+        self.mount: Mount | None = None  # of the listener its client comes in by
         self.connection: BrokerConnection | None = None
         self.arriving: BrokerConnection | None = None  # its CONNACK waits for the journal
         self.lane: int = 0  # MQTT_311 or MQTT_50: takes plain packets of that version unseen; 0: look first
@@ -292,6 +297,7 @@ class BrokerConnection(ServerConnection):
         self.address: str = address
         self.listener: str = listener
         self.entrance: Entrance = entrance
+        self.mount: Mount | None = None
         self.local_peer: tuple[int, int, int] | None = None  # user, group, process behind a Unix socket
         self.certificate_name: str | None = None  # of a client's certificate that was verified
         self.attached_at: float = now

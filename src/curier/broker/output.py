@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from curier.broker import memory
 from curier.broker.lanes import set_lanes
+from curier.broker.layouts import Layouts
 from curier.broker.model import BrokerConnection
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50, QUOTA_EXCEEDED
@@ -49,12 +50,16 @@ def send_publish(
     False, and nothing is sent, where it is larger than the client's Maximum Packet Size [MQTT-3.1.2-24].
     """
     is_50 = connection.version == MQTT_50
+    layouts = broker.layouts
+    if connection.mount is not None:
+        layouts = connection.mount.layouts
+        message = connection.mount.leaving(message)
     if qos:
         hold = connection.hold_publish(hold)
     if connection.topic_aliases is not None and not hold and not dup:
-        layout = _aliased_layout(broker, connection, message, qos, retain, identifiers, now)
+        layout = _aliased_layout(layouts, connection, message, qos, retain, identifiers, now)
     else:
-        layout = broker.layouts.get(message, is_50, qos, dup, retain, identifiers, now)
+        layout = layouts.get(message, is_50, qos, dup, retain, identifiers, now)
     if connection.peer_max_packet_size and layout.size > connection.peer_max_packet_size:
         return False
     identifier = encode_two(packet_id)  # one that cannot be is met before half of the packet is sent
@@ -84,7 +89,7 @@ def send_publish(
 
 
 def _aliased_layout(
-    broker: BrokerState,
+    layouts: Layouts,
     connection: BrokerConnection,
     message: ApplicationMessage,
     qos: int,
@@ -97,7 +102,6 @@ def _aliased_layout(
     assert aliases is not None
     topic = message.topic
     alias = aliases.get(topic, 0)
-    layouts = broker.layouts
     if not alias:
         # An alias costs three bytes itself.
         if len(aliases) < connection.outgoing_alias_maximum and len(topic) > 3:

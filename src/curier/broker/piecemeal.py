@@ -56,7 +56,11 @@ def go_on(broker: BrokerState, connection: BrokerConnection, budget: int, now: f
 def _piece(broker: BrokerState, connection: BrokerConnection, work: Work, budget: int, now: float) -> int:
     request = work.request
     if not work.is_read:
+        begin = len(request.filters)
         work.is_read = request.read(READ_BYTES, READ_FILTERS)
+        if connection.mount is not None:
+            for index in range(begin, len(request.filters)):
+                request.filters[index] = connection.mount.filter(request.filters[index])
         subscribing.check_count(broker, len(request.filters))
         return PER_TURN // 4
     if request.packet_type != SUBSCRIBE:

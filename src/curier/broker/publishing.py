@@ -30,6 +30,10 @@ from curier.topics.reserved import why_not_published
 
 def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingPublish, now: float) -> int:
     """Take ownership of a client's message, or refuse it (3.3.4, 4.5): the Reason Code, or ``PAUSED``."""
+    if connection.mount is not None:
+        why = connection.mount.enter(publish)
+        if why:
+            return _refuse(broker, connection, TOPIC_NAME_INVALID, why)
     topic = publish.topic
     why = check_topic_name(topic, broker.options.max_topic_levels)
     if why:

@@ -52,6 +52,7 @@ class Restorer(FlowRestorer):
             if session is None:
                 session = ServerSession("", record.session, broker.journal)
                 self._seen(record.session)
+            session.mount = broker.mount(record.mount)
             self._ended[record.session] = session
         elif isinstance(record, SessionSaved):
             session = broker.sessions_by_number.get(record.session)
@@ -59,6 +60,7 @@ class Restorer(FlowRestorer):
                 session = ServerSession(record.client_id, record.session, broker.journal)
                 keeping.add_session(broker, session)
                 self._seen(record.session)
+            session.mount = broker.mount(record.mount)
             session.version = record.version
             session.expiry_interval = record.expiry_interval
             session.ends_at = record.ends_at

@@ -11,6 +11,7 @@ from typing import Final, final
 from mypy_extensions import i64
 
 from curier.broker.model import Receiver, Route, ServerSession, SharedGroup, Subscription
+from curier.broker.mounting import Mount
 from curier.topics.filters import has_wildcard, matches
 from curier.topics.reserved import is_told_by_server
 from curier.topics.routes import RouteCache
@@ -36,6 +37,7 @@ class Router:
         self.most_receivers: i64 = most_receivers
         self.table: SubscriptionTable[Subscriber] = SubscriptionTable()
         self.cache: RouteCache[Route] = RouteCache(cache_size)
+        self.mounts: dict[bytes, Mount] = {}  # that sessions may have, by prefix
         self._credit: i64 = 0  # looks at cached topics that are paid for
         self._receivers: i64 = 0  # in the routes of the cache
 
@@ -119,6 +121,8 @@ class Router:
         groups: list[SharedGroup] = []
         is_durable = False
         for target in self.table.match(topic):
+            if self.mounts and not self._is_shown(topic, target):
+                continue
             if isinstance(target, SharedGroup):
                 groups.append(target)
                 is_durable = is_durable or target.durable > 0
@@ -141,6 +145,11 @@ class Router:
             receivers.append(receiver)
             is_durable = is_durable or receiver.session.journal is not None
         return Route(topic, receivers, groups, is_durable)
+
+    def _is_shown(self, topic: bytes, target: Subscriber) -> bool:
+        """Is there a name for the topic in the world of this subscriber?"""
+        mount = target.mount if isinstance(target, SharedGroup) else self.sessions[target.key].mount
+        return mount is None or mount.shows(topic)
 
     def _alone(self, subscription: Subscription) -> Receiver:
         """The receiver of a subscription that no other of its session overlaps: one for all its topics."""

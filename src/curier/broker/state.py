@@ -17,6 +17,7 @@ from curier.broker.faults import Faults
 from curier.broker.hooks import Hooks, HookTap
 from curier.broker.layouts import Layouts
 from curier.broker.model import BrokerConnection, Route, ServerSession, SharedGroup
+from curier.broker.mounting import Mount
 from curier.broker.options import MIB, Options
 from curier.broker.routing import Router
 from curier.protocol.connection import Connection, Tap, Traffic
@@ -184,6 +185,15 @@ class BrokerState:
         """A fresh number for a connection, or for a session where there is no journal."""
         self.last_number += 1
         return self.last_number
+
+    def mount(self, prefix: bytes) -> Mount | None:
+        """The mount with this prefix; None for b""."""
+        if not prefix:
+            return None
+        mount = self.router.mounts.get(prefix)
+        if mount is None:
+            mount = self.router.mounts[prefix] = Mount(prefix)
+        return mount
 
     def continue_later(self, connection: BrokerConnection) -> None:
         """Let others have their turn before ``connection`` goes on."""

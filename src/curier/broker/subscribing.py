@@ -16,6 +16,7 @@ from curier.broker.model import (
     SharedGroup,
     Subscription,
 )
+from curier.broker.mounting import group_name
 from curier.broker.state import BrokerState
 from curier.codec.constants import (
     MQTT_50,
@@ -87,6 +88,9 @@ def subscribe(broker: BrokerState, connection: BrokerConnection, packet: PlainSu
     session = connection.server_session
     assert session is not None
     check_count(broker, len(packet.filters))
+    mount = connection.mount
+    if mount is not None:
+        packet.filters = [mount.filter(topic_filter) for topic_filter in packet.filters]
     verdicts: list[int] = []
     if broker.asks_authorization:
         for index, topic_filter in enumerate(packet.filters):
@@ -156,6 +160,8 @@ def _check(
         why = check_wildcards(topic_filter, limits.max_wildcard_levels)
     if not why:
         why = why_not_subscribed(split_shared(topic_filter)[1] if is_shared(topic_filter) else topic_filter)
+    if not why and connection.mount is not None:
+        why = connection.mount.why_not_subscribed(topic_filter)
     if why:
         return TOPIC_FILTER_INVALID, why
     if not limits.shared_subscription_available and is_shared(topic_filter):
@@ -220,7 +226,7 @@ def attach(
     as_published = (options & 8) != 0
     encoded = encode_subscription_identifier(identifier) if identifier else b""
     if is_shared(topic_filter):
-        group = _group(broker, topic_filter)
+        group = _group(broker, session, topic_filter)
         member = Member(session, group, qos, as_published, encoded)
         group.put(member)
         subscription: Subscription = member
@@ -249,12 +255,18 @@ def _count(broker: BrokerState, subscription: Subscription, change: int) -> None
         broker.statistics.subscriptions += change
 
 
-def _group(broker: BrokerState, topic_filter: bytes) -> SharedGroup:
-    """The Shared Subscription with this Topic Filter, made where there is none."""
-    group = broker.groups.get(topic_filter)
+def _group(broker: BrokerState, session: ServerSession, topic_filter: bytes) -> SharedGroup:
+    """The Shared Subscription with this Topic Filter that the session is to be in, made where there is
+    none.
+    """
+    mount = session.mount
+    group = broker.groups.get(group_name(mount, topic_filter))
     if group is None:
         broker.last_group -= 1
-        group = broker.groups[topic_filter] = SharedGroup(broker.last_group, topic_filter)
+        group = SharedGroup(broker.last_group, topic_filter, mount)
+        broker.groups[group.name] = group
+        if mount is not None and not split_shared(topic_filter)[1].startswith(b"$"):
+            group.hidden = len(mount.prefix)
     return group
 
 
@@ -265,6 +277,9 @@ def unsubscribe(broker: BrokerState, connection: BrokerConnection, packet: Unsub
     check_count(broker, len(packet.topic_filters))
     before = connection.journal_length()
     filters = [text.encode() for text in packet.topic_filters]
+    mount = connection.mount
+    if mount is not None:
+        filters = [mount.filter(topic_filter) for topic_filter in filters]
     reason_codes = [unsubscribe_from(broker, connection, session, topic_filter) for topic_filter in filters]
     forget_sends(session, filters)
     connection.answer(encode_unsuback(connection, packet.packet_id, reason_codes), before)
@@ -319,7 +334,7 @@ def detach(
         broker.router.changed(shared)
     else:
         broker.router.remove(shared, group.key)
-        broker.groups.pop(group.topic_filter, None)
+        broker.groups.pop(group.name, None)
 
 
 def _encode_within(connection: BrokerConnection, packet: Suback | Unsuback) -> bytes:

@@ -47,7 +47,13 @@ def _site_of(listener: Listener) -> Site | None:
 def entrances_of(listeners: Sequence[Listener]) -> list[Entrance]:
     """The listeners as the core sees them."""
     return [
-        Entrance(listener.name, level, listener.max_connections, listener.max_packet_size)
+        Entrance(
+            listener.name,
+            level,
+            listener.max_connections,
+            listener.max_packet_size,
+            listener.mount.encode(),
+        )
         for listener, level in zip(listeners, levels_of(listeners), strict=True)
     ]
 

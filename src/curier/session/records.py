@@ -28,18 +28,27 @@ class Record:
 
 @final
 class SessionSaved(Record):
-    """A session exists, with these facts. ``ends_at`` is a point in time, or 0 while it is connected."""
+    """A session exists, with these facts. ``ends_at`` is a point in time, or 0 while it is connected;
+    ``mount`` is put in front of all topics of its client.
+    """
 
-    __slots__ = ("client_id", "ends_at", "expiry_interval", "session", "version")
+    __slots__ = ("client_id", "ends_at", "expiry_interval", "mount", "session", "version")
 
     def __init__(
-        self, session: int, client_id: str, version: int, expiry_interval: int, ends_at: float
+        self,
+        session: int,
+        client_id: str,
+        version: int,
+        expiry_interval: int,
+        ends_at: float,
+        mount: bytes = b"",
     ) -> None:
         self.session = session
         self.client_id = client_id
         self.version = version
         self.expiry_interval = expiry_interval
         self.ends_at = ends_at
+        self.mount = mount
 
 
 @final
@@ -372,9 +381,7 @@ def _encode(record: Record, out: list[bytes]) -> None:
         out.append(_RETAINED.pack(12, record.message, len(record.topic)))
         out.append(record.topic)
     elif isinstance(record, SessionSaved):
-        client_id = record.client_id.encode()
-        out.append(_SESSION.pack(1, record.session, record.version, record.expiry_interval, record.ends_at))
-        _encode_prefixed(client_id, out)
+        _encode_session(record, out)
     elif isinstance(record, SessionEnded):
         out.append(_NUMBER.pack(2, record.session))
     elif isinstance(record, Subscribed):
@@ -394,6 +401,15 @@ def _encode(record: Record, out: list[bytes]) -> None:
         _encode_prefixed(server, out)
     else:
         raise TypeError(f"a {type(record).__name__} record has no form as bytes")
+
+
+def _encode_session(record: SessionSaved, out: list[bytes]) -> None:
+    kind = 17 if record.mount else 1  # which earlier versions know, too
+    facts = record.version, record.expiry_interval, record.ends_at
+    out.append(_SESSION.pack(kind, record.session, *facts))
+    _encode_prefixed(record.client_id.encode(), out)
+    if record.mount:
+        _encode_prefixed(record.mount, out)
 
 
 def _encode_prefixed(data: bytes, out: list[bytes]) -> None:
@@ -494,9 +510,11 @@ class _Reader:
         return self.rare_record(kind)
 
     def rare_record(self, kind: int) -> Record:
-        if kind == 1:
+        if kind == 1 or kind == 17:
             _, session, version, expiry_interval, ends_at = self.numbers(_SESSION)
-            return SessionSaved(session, self.prefixed().decode(), version, expiry_interval, float(ends_at))
+            client_id = self.prefixed().decode()
+            mount = self.prefixed() if kind == 17 else b""
+            return SessionSaved(session, client_id, version, expiry_interval, float(ends_at), mount)
         if kind == 2:
             return SessionEnded(self.numbers(_NUMBER)[1])
         if kind == 3:

@@ -75,6 +75,7 @@ class Checker:
             if not record.client_id:
                 raise ValueError('"client_id": is empty')
             encode_utf8(record.client_id)
+            _check_mount(record.mount)
             self._once("session", record.session)
             self._once("client_id", record.client_id)
             self._sessions.add(record.session)
@@ -159,6 +160,15 @@ def _check_message(message: ApplicationMessage) -> None:
     _check_time("expires_at", message.expires_at)
     encode_topic(message.topic.decode())
     _check_properties("properties", message.properties, False)
+
+
+def _check_mount(mount: bytes) -> None:
+    """``mount`` is the beginning of topics, up to the end of a level; b"" is none."""
+    if not mount:
+        return
+    encode_topic(mount.decode())
+    if not mount.endswith(b"/") or mount.startswith(b"$") or b"/$" in mount:
+        raise ValueError('"mount": expected levels that end with / and do not begin with $')
 
 
 def _check_filter(topic_filter: bytes) -> None:

@@ -52,7 +52,7 @@ WAY_OUT: Final = "restore a backup in its place, or move it away and begin with 
 
 _SCHEMA: Final = """
 CREATE TABLE sessions (number INTEGER PRIMARY KEY, client_id TEXT, version INTEGER, expiry INTEGER,
-    ends_at REAL);
+    ends_at REAL, mount BLOB NOT NULL DEFAULT x'');
 CREATE TABLE subscriptions (session INTEGER, filter BLOB, options INTEGER, identifier INTEGER,
     PRIMARY KEY (session, filter)) WITHOUT ROWID;
 CREATE TABLE messages (number INTEGER PRIMARY KEY, topic BLOB, payload BLOB, qos INTEGER, retain INTEGER,
@@ -157,6 +157,8 @@ class Database:
                 f"{self.path}: written by another version of curier (format {version}, not {FORMAT}); "
                 "use that version, or its 'curier store export' and this one's import"
             )
+        elif not read_only and "mount" not in [row[1] for row in run("PRAGMA table_info(sessions)")]:
+            run("ALTER TABLE sessions ADD COLUMN mount BLOB NOT NULL DEFAULT x''")  # of an earlier version
 
     def close(self) -> None:
         self.connection.close()
@@ -422,13 +424,14 @@ class _Changes:
         if isinstance(record, SessionSaved):
             add(
                 (
-                    "INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?)",
+                    "INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?)",
                     (
                         record.session,
                         record.client_id,
                         record.version,
                         record.expiry_interval,
                         record.ends_at,
+                        record.mount,
                     ),
                 )
             )

@@ -7,8 +7,8 @@ The first line says what it is, every other line is one record, in an order that
     {"is": "message", "number": 7, "topic": "a/b", "payload": "21.5", "qos": 1, ...}
     {"is": "delivery", "session": 1, "delivery": 8, "message": 7, "qos": 1, ...}
 
-Bytes that are UTF-8 stand as text; others as base64, under a key that ends in ``_base64``. Points in time are
-seconds since 1970.
+A session whose topics have a mount in front of them has ``"mount": "site-a/"``, too. Bytes that are UTF-8
+stand as text; others as base64, under a key that ends in ``_base64``. Points in time are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ _KINDS: Final[tuple[tuple[str, type[Record], tuple[tuple[str, type], ...]], ...]
             ("version", int),
             ("expiry_interval", int),
             ("ends_at", float),
+            ("mount", bytes),
         ),
     ),
     (
@@ -96,6 +97,9 @@ _KINDS: Final[tuple[tuple[str, type[Record], tuple[tuple[str, type], ...]], ...]
         ),
     ),
 )
+_OPTIONAL: Final = {"mount": b""}
+"""What a line need not have, and what it means then: lines are older than that."""
+
 _BY_RECORD: Final = {record: (name, fields) for name, record, fields in _KINDS}
 _BY_NAME: Final = {name: (record, fields) for name, record, fields in _KINDS}
 
@@ -112,7 +116,7 @@ def to_lines(pieces: Iterable[list[Record]]) -> Iterator[str]:
                 if kind is ApplicationMessage:
                     for part, part_kind in _MESSAGE:
                         _put(line, part, part_kind, getattr(value, part))
-                else:
+                elif field not in _OPTIONAL or value != _OPTIONAL[field]:
                     _put(line, field, kind, value)
             yield json.dumps(line, ensure_ascii=False)
 
@@ -211,6 +215,8 @@ def _get(line: dict[str, object], field: str, kind: type) -> Any:
         if not isinstance(coded, str):
             raise ValueError(f'"{field}_base64": expected text')
         return base64.b64decode(coded, validate=True)
+    if field not in line and field in _OPTIONAL:
+        return _OPTIONAL[field]
     if field not in line:
         raise ValueError(f'"{field}" is missing')
     value = line.pop(field)
