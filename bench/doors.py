@@ -29,7 +29,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.compare import READY_SECONDS, RUN_SECONDS, congestion, enter_namespace, free_port, number, pin
+from bench.compare import (
+    READY_SECONDS,
+    ROOT,
+    RUN_SECONDS,
+    congestion,
+    enter_namespace,
+    free_port,
+    number,
+    pin,
+)
 
 CURIER = [sys.executable, "-m", "curier"]
 CONNECTIONS = 2000
@@ -64,7 +73,8 @@ ROWS = (
 )
 PER_SECOND = "TLS 1.3 handshakes and CONNECTs: a second"
 MEMORY = "idle TLS connection: KiB"
-BESIDE = "p99 of ten plain pairs at 200/s, beside 1000 TLS handshakes a second: ms"
+BESIDE = "ten plain pairs at 200/s, beside TLS handshakes, as many as the generator can: p99, ms"
+HELLOS = "ten plain pairs at 200/s, beside 1000 ClientHellos a second that are answered: p99, ms"
 
 
 # ---- brokers ----
@@ -189,6 +199,7 @@ class Cell:
     values: list[float] = field(default_factory=list)
     loads: list[float] = field(default_factory=list)  # the generator's CPU time, of the broker's
     failures: int = 0
+    rates: list[float] = field(default_factory=list)  # of what was beside it, a second
 
     def value(self) -> float | None:
         return statistics.median(self.values) if self.values else None
@@ -198,6 +209,8 @@ class Cell:
         words = [] if value is None else [number(value)]
         if len(self.values) > 1 and value:
             words.append(f"±{(max(self.values) - min(self.values)) / 2 / value:.0%}")
+        if self.rates:
+            words.append(f"(at {number(statistics.median(self.rates))}/s)")
         if self.loads and statistics.median(self.loads) > 1:
             words.append("g")
         if self.failures:
@@ -252,12 +265,17 @@ class Bench:
             goals[row.name] = row.goal
             if row.arguments.startswith("connect"):
                 goals[PER_SECOND] = "1 or more"
-        goals |= {name: said for name, said in ((MEMORY, "1; 20"), (BESIDE, "20")) if wanted.search(name)}
+        others = (
+            (MEMORY, self._memory, "1; 20"),
+            (BESIDE, self._beside_handshakes, "20"),
+            (HELLOS, self._beside_hellos, "20"),
+        )
+        goals |= {name: said for name, _, said in others if wanted.search(name)}
         for _ in range(self.options.rounds):
             for row in rows:
                 for broker in self.brokers:
                     self._try(row.name, broker, lambda at, row=row: self._row(at[0], at[1], row))
-            for name, measure in ((MEMORY, self._memory), (BESIDE, self._beside)):
+            for name, measure, _ in others:
                 if wanted.search(name):
                     for broker in self.brokers:
                         self._try(name, broker, lambda at, measure=measure: measure(*at))
@@ -301,26 +319,34 @@ class Bench:
         less, more = (usage["rss_growth_bytes"] for usage in grown)
         self.table.note(MEMORY, broker, (more - less) / 1000 / 1024)
 
-    def _beside(self, broker: str, started: Started) -> None:
-        seconds = self.options.seconds
-        arguments = f"connect --rate 1000 --connections {int((seconds + 3) * 1000)} --concurrency 5000"
-        handshakes = subprocess.Popen(
-            command(started.urls["mqtts"], arguments, self.certificates),
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=pin(self.other),
+    def _beside_handshakes(self, broker: str, started: Started) -> None:
+        connections = int((self.options.seconds + 2) * 1000)
+        arguments = f"connect --rate 1000 --connections {connections} --concurrency 1000"
+        said = self._beside(
+            BESIDE, broker, started, command(started.urls["mqtts"], arguments, self.certificates)
+        )
+        self.table.cell(BESIDE, broker).rates.append(said["connections_per_s"])
+
+    def _beside_hellos(self, broker: str, started: Started) -> None:
+        host, _, port = started.urls["mqtts"].rpartition("//")[2].partition(":")
+        program = [sys.executable, "-m", "bench.hellos", host, port, "1000", str(self.options.seconds + 2)]
+        said = self._beside(HELLOS, broker, started, program)
+        self.table.cell(HELLOS, broker).rates.append(said["answered_per_s"])
+
+    def _beside(self, row: str, broker: str, started: Started, program: list[str]) -> dict[str, Any]:
+        """Latency of pairs while another program runs; returns what that says."""
+        other = subprocess.Popen(
+            program, stdout=subprocess.PIPE, text=True, cwd=ROOT, preexec_fn=pin(self.other)
         )
         try:
             time.sleep(1)
-            pairs = f"pairs --publishers 10 --rate 200 --seconds {seconds}"
+            pairs = f"pairs --publishers 10 --rate 200 --seconds {self.options.seconds}"
             found = self._generate(started, "mqtt", pairs)
-            said, _ = handshakes.communicate(timeout=RUN_SECONDS)
+            said: dict[str, Any] = json.loads(other.communicate(timeout=RUN_SECONDS)[0])
         finally:
-            handshakes.kill()
-        rate = json.loads(said)["connections_per_s"]
-        latency = found["latency_us"]
-        print(f"at {rate:.0f} handshakes a second: {latency}", file=sys.stderr)
-        self.table.note(BESIDE, broker, latency["p99"] / 1000)
+            other.kill()
+        self.table.note(row, broker, found["latency_us"]["p99"] / 1000)
+        return said
 
 
 def main() -> None:
