@@ -250,6 +250,11 @@ def test_the_greeting_names_an_address_one_can_connect_to(url: str, expected: st
     assert expected in greeting(Config(listen=(url,), allow_anonymous=True), doors(url))
 
 
+def test_the_greeting_shows_the_plainest_way_in() -> None:
+    listeners = doors("tls://127.0.0.1:8", "unix:///run/c.sock", "tcp://127.0.0.1:7")
+    assert "curier sub -h 127.0.0.1 -p 7 -t" in greeting(Config(), listeners)
+
+
 def test_the_greeting_of_a_broker_with_users_asks_for_a_name_and_password() -> None:
     shown = greeting(Config(password_file="users"), doors("tcp://127.0.0.1:1883"))
     assert "curier sub -h 127.0.0.1 -p 1883 -u USER -P PASSWORD -t" in shown

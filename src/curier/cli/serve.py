@@ -163,6 +163,7 @@ def own_command() -> str:
 def greeting(config: Config, listeners: Mapping[str, Listener], command: str = "curier") -> str:
     """What the terminal says when the broker is ready. ``listeners`` are all, by their real addresses."""
     plain = [url for url in listeners if parse_listen(url).speech == "tcp"]
+    plain.sort(key=lambda url: parse_listen(url).carrier != "tcp")  # what everybody has first
     first = (plain or list(listeners))[0]
     to = _way_to(parse_listen(first))
     door = listeners[first]
