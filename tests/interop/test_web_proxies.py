@@ -1,4 +1,4 @@
-"""nginx, HAProxy and Caddy in front of a broker's WebSockets, with the very lines of docs/deployment.md."""
+"""nginx, HAProxy and Caddy in front of a broker's WebSockets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,114 +23,14 @@ from curier.listeners import Listener
 from tests.conftest import require_peer
 from tests.interop.mosquitto_process import free_port
 from tests.interop.proxy import CLIENT, Doorkeeper, Proxy
-from tests.net.doors import authority, server_files, trusting
+from tests.interop.web_proxies import COMPLAINT, HEALTH, PROXIES, Setup, blocks
+from tests.net.doors import server_files, trusting
 from tests.waiting import until
 
 pytestmark = pytest.mark.interop
 
-PAGE = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text()
-SITE = "/etc/ssl/mqtt.example.org"
 ORIGIN = "https://www.example.org"
 MIB = 1024 * 1024
-COMPLAINT = re.compile(r'\[(warn|error|crit|alert|emerg)\]|\[(WARNING|ALERT)\]|"level":"(error|panic|fatal)"')
-"""What no proxy may have logged."""
-
-
-def blocks(language: str) -> list[str]:
-    """The page's lines of this kind."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-
-
-def changed(text: str, changes: Mapping[str, object]) -> str:
-    """The lines, with what is of this machine; all that is to be changed has to be there."""
-    for old, new in changes.items():
-        assert old in text, old
-        text = text.replace(old, str(new))
-    return text
-
-
-class Setup:
-    """How a proxy is to be set up: TLS in front of it and behind it; after how much silence it ends."""
-
-    def __init__(self, front: str = "wss", back: str = "ws", silence: int = 3600) -> None:
-        self.front = front
-        self.back = back
-        self.silence = silence
-
-    def behind(self, language: str, line: str) -> str:
-        """The lines of the page for the way to the broker that is wanted: for TLS, it has others in place of
-        ``line``.
-        """
-        plain, secure = blocks(language)
-        if self.back == "ws":
-            return plain
-        here = {"/etc/ssl/ca.pem": authority().file, "10.0.0.5:8084": "127.0.0.1:8083"}
-        return changed(plain, {line: changed(secure, {**here, "broker.example.org": "localhost"})})
-
-
-def nginx(folder: Path, setup: Setup, port: int, broker: int) -> Proxy:
-    certificate, key = server_files()
-    site = changed(
-        setup.behind("nginx", "proxy_pass http://127.0.0.1:8083;"),
-        {
-            "443 ssl": f"127.0.0.1:{port} ssl" if setup.front == "wss" else f"127.0.0.1:{port}",
-            f"{SITE}.pem": certificate,
-            f"{SITE}.key": key,
-            "127.0.0.1:8083": f"127.0.0.1:{broker}",
-            "1h": f"{setup.silence}s",
-        },
-    )
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    paths = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-    path = folder / "nginx.conf"
-    path.write_text(
-        f"daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log stderr;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{paths}\n{site}\n}}\n"
-    )
-    return Proxy(folder, [require_peer("nginx"), "-p", str(folder), "-e", "stderr", "-c", str(path)], port)
-
-
-def haproxy(folder: Path, setup: Setup, port: int, broker: int, check: str = "") -> Proxy:
-    certificate, key = server_files()
-    both = folder / "both.pem"
-    both.touch(0o600)
-    both.write_bytes(certificate.read_bytes() + key.read_bytes())
-    tls = f" ssl crt {both}" if setup.front == "wss" else ""
-    lines = changed(
-        setup.behind("haproxy", "server broker 127.0.0.1:8083 check"),
-        {
-            f":443 ssl crt {SITE}.pem": f"127.0.0.1:{port}{tls}",
-            "127.0.0.1:8083": f"127.0.0.1:{broker}",
-            "tunnel 1h": f"tunnel {setup.silence}s",
-            " check": " check inter 100ms",
-            "timeout server 1m": "timeout server 1m\n    timeout check 20s",
-        },
-    )
-    if check:
-        lines = changed(lines, {"option httpchk GET /health": check})
-    path = folder / "haproxy.cfg"
-    path.write_text(lines)
-    return Proxy(folder, [require_peer("haproxy"), "-db", "-f", str(path)], port)
-
-
-def caddy(folder: Path, setup: Setup, port: int, broker: int) -> Proxy:
-    certificate, key = server_files()
-    scheme = "https" if setup.front == "wss" else "http"
-    site = changed(
-        setup.behind("caddyfile", "reverse_proxy 127.0.0.1:8083"),
-        {
-            "mqtt.example.org {": f"{scheme}://127.0.0.1:{port} {{\nbind 127.0.0.1",
-            f"tls {SITE}.pem {SITE}.key": f"tls {certificate} {key}" if setup.front == "wss" else "",
-            "127.0.0.1:8083": f"127.0.0.1:{broker}",
-        },
-    )
-    path = folder / "Caddyfile"
-    path.write_text(f"{{\nadmin off\nauto_https off\nstorage file_system {folder}/caddy\n}}\n{site}")
-    command = [require_peer("caddy"), "run", "--config", str(path), "--adapter", "caddyfile"]
-    return Proxy(folder, command, port)
-
-
-PROXIES = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy}
 
 
 def described(back: str = "ws") -> Listener:
@@ -281,15 +181,18 @@ async def test_asking_whether_it_is_well(name: str, folder: Path, caplog: pytest
     assert [record.message for record in caplog.records if "HTTP" in record.message] == []
 
 
-@pytest.mark.parametrize("check", ["option httpchk GET /health", "option httpchk", "option tcp-check"])
-async def test_health_checks_of_haproxy(check: str, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("check", "passed"),
+    [(HEALTH, "Layer7"), ("option httpchk", "Layer7"), ("option tcp-check", "Layer4")],  # OPTIONS in HTTP/1.0
+)
+async def test_health_checks_of_haproxy(
+    check: str, passed: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, logger="curier")
     async with site("haproxy", folder, check=check) as made:
-        if "httpchk" in check:
-            await until(lambda: made.broker.core.statistics.accepted > 5)
-        else:
-            await asyncio.sleep(0.5)  # what has gone before it is accepted is not counted
-        async with made.connect() as client:  # it takes the server for alive
+        said = re.compile(rf"Health check for server mqtt/broker succeeded, reason: {passed} check passed")
+        await until(lambda: said.search(made.proxy.log.read_text()) is not None)
+        async with made.connect() as client:
             await client.publish("t", b"x", qos=1)
     assert [record.message for record in caplog.records if "HTTP" in record.message] == []
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
