@@ -17,6 +17,7 @@ from curier.protocol.connection import NO_HELD
 from curier.session import incoming, outgoing
 from curier.session.outgoing import NO_BURSTS, NO_ENTRIES
 from curier.topics.routes import NONE
+from tests.conformance.page import CITED, cited
 from tests.waiting import pytest_runtest_teardown, pytest_timeout_set_timer
 
 __all__ = ["pytest_runtest_teardown", "pytest_timeout_set_timer"]  # hooks: they end a test that hangs
@@ -111,8 +112,9 @@ SLOW = (
 """What opens sockets, starts processes or lives thousands of lives: for `make test`, not for `make check`."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow as a whole."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is slow as a whole; note what is cited, before those go that are not to run."""
+    config.stash[CITED] = cited(items)
     here = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(here).as_posix()

@@ -46,14 +46,30 @@ class Statements:
         }
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave every cited statement with the tests that cite it, without their parameters."""
+CITED = pytest.StashKey[dict[str, list[str]]]()
+"""What the tests cite that this pytest has collected, those included that it does not run."""
+
+
+def cited(items: list[pytest.Item]) -> dict[str, list[str]]:
+    """Return every cited statement with the tests that cite it, without their parameters."""
     tests: defaultdict[str, set[str]] = defaultdict(set)
-    for item in session.items:
+    for item in items:
         for mark in item.iter_markers("statement"):
             for statement in mark.args:
                 tests[statement].add(item.nodeid.partition("[")[0])
-    Path(os.environ[ANSWER]).write_text(json.dumps({name: sorted(found) for name, found in tests.items()}))
+    return {name: sorted(found) for name, found in tests.items()}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave what is cited for whoever has started this pytest."""
+    Path(os.environ[ANSWER]).write_text(json.dumps(cited(session.items)))
+
+
+def is_whole(config: pytest.Config) -> bool:
+    """Has this pytest collected all tests?"""
+    asked = {config.invocation_params.dir / argument for argument in config.args}
+    few = ("ignore", "ignore_glob", "lf")
+    return asked <= {ROOT, ROOT / "tests"} and not any(config.getoption(name, None) for name in few)
 
 
 def collect(answer: Path, tests: str = "tests") -> dict[str, list[str]]:
