@@ -18,9 +18,10 @@ from curier.session import incoming, outgoing
 from curier.session.outgoing import NO_BURSTS, NO_ENTRIES
 from curier.topics.routes import NONE
 from tests.conformance.page import CITED, cited
-from tests.waiting import pytest_runtest_teardown, pytest_timeout_set_timer
+from tests.waiting import pytest_runtest_makereport, pytest_runtest_teardown, pytest_timeout_set_timer
 
-__all__ = ["pytest_runtest_teardown", "pytest_timeout_set_timer"]  # hooks: they end a test that hangs
+# Hooks: they end a test that hangs.
+__all__ = ["pytest_runtest_makereport", "pytest_runtest_teardown", "pytest_timeout_set_timer"]
 
 # A slow machine is no error of a test: no deadline, no complaint about slow generation.
 settings.register_profile(

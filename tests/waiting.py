@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any, Final, NoReturn
 
@@ -105,3 +105,16 @@ def pytest_runtest_teardown(item: Any) -> None:
     """In conftest.py. pytest-timeout cancels when a test fails; its fixtures may hang all the same."""
     if hasattr(item, "time_limit"):
         item.time_limit.set()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: Any, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """In conftest.py. What is said of a test takes no time of it: the limit would end pytest itself."""
+    limit: TimeLimit | None = getattr(item, "time_limit", None)
+    if limit is None:
+        return (yield)
+    limit.cancel()
+    report = yield
+    if call.when == "setup" and call.excinfo is None:
+        limit.set()
+    return report
