@@ -1,6 +1,6 @@
 """What TLS and WebSocket cost a broker: curier beside Mosquitto, one Markdown table of ratios and goals.
 
-    python -m bench.doors [--rounds 3] [--seconds 3] [--rows REGEX] [--batched]
+    python bench/doors.py [--rounds 3] [--seconds 3] [--rows REGEX] [--batched]
 
 Each run has a fresh broker on one core and `curier bench` on another; brokers take turns within each row.
 Figures are CPU µs of the broker per message in or out, per handshake with CONNECT, and so on. The generator
@@ -28,6 +28,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.compare import (
     READY_SECONDS,
