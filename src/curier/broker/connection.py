@@ -86,6 +86,19 @@ class ServedConnection(BrokerConnection):
         self.is_dirty = False
         return self.pieces()
 
+    def take_single(self) -> bytes | None:
+        """The same where it is one piece, as nearly always; None where ``take_pieces`` gives more."""
+        session = self.server_session
+        if session is not None and session.retained_sends:
+            self._fetch(session)
+        if self.has_large_output:
+            return None
+        self.is_dirty = False
+        output = self.output
+        data = output[0] if len(output) == 1 else b"".join(output)
+        output.clear()
+        return data
+
     def _fetch(self, session: ServerSession) -> None:
         """Have retained messages for new subscriptions go with what is written now."""
         try:

@@ -373,3 +373,7 @@ class BrokerConnection(ServerConnection):
     def take_pieces(self) -> list[bytes]:
         """The same, with each large piece by itself."""
         return []
+
+    def take_single(self) -> bytes | None:
+        """The same where it is one piece; None where ``take_pieces`` gives more."""
+        return None

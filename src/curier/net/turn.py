@@ -215,9 +215,26 @@ class Turn:
         return bool(self._postponed)
 
     def _write(self, connection: BrokerConnection, now: float) -> None:
+        data = connection.take_single()
+        if data is None:
+            self._write_pieces(connection, now)
+            return
+        wire = self.wires.get(connection.number)
+        if wire is None or not data:
+            return
+        before = connection.written_unsent + len(data)
+        if self._written > TURN_BYTES and len(data) > LARGE_PIECE:
+            unsent = wire.write_later(data)
+        else:
+            unsent = wire.write(data)
+        self._written += before - unsent
+        self.report(wire, before - unsent, unsent, now)
+
+    def _write_pieces(self, connection: BrokerConnection, now: float) -> None:
+        """The same, where some of it is large."""
         pieces = connection.take_pieces()
         wire = self.wires.get(connection.number)
-        if wire is None or not pieces or not pieces[0]:
+        if wire is None:
             return
         before = connection.written_unsent
         unsent = 0
