@@ -71,6 +71,9 @@ class Door:
         self._listener: Final = listener
         self._certificates: Final = certificates
         self._site: Final = _site_of(listener)
+        if certificates is not None:  # made once: a bound method has a size, too
+            self._refusal: Final = certificates.refusal
+            self._explain: Final = certificates.explain
 
     def admits(self, address: str, who: LocalPeer | None) -> bool:
         """May this peer of a socket connect here? Where there is a PROXY header before all else, only proxies
@@ -96,7 +99,7 @@ class Door:
             layers.append(ProxyHeader(address, listener.proxy_certificates))
         certificates = self._certificates
         if certificates is not None:
-            layers.append(Tls(certificates.context(), certificates.refusal, certificates.explain))
+            layers.append(Tls(certificates.context(), self._refusal, self._explain))
         if self._site is not None:
             from curier.net.web import WebSocket  # and a package that others have no need of
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Final, final
 
 from curier.net.layer import Layer, LayerError
-from curier.net.tls import RECORD_BYTES, Tls
+from curier.net.tls import Tls
 
 MOST_KEPT: Final = 64 * 1024
 """Bytes, that came while a step of a handshake was taken: the first packets of a hasty client."""
 
-WINDOW_BYTES: Final = 4 * RECORD_BYTES
+WINDOW_BYTES: Final = 64 * 1024
 """So much is encrypted, or put together, before the socket is asked to take it."""
 
 
@@ -36,7 +36,7 @@ class Layers:
         self._tls_at: int = -1  # of ``layers``
         self._plain: list[bytes] = []  # for TLS, or where there is none, for the socket
         self._at: int = 0  # where in the first of these to go on
-        self._out: list[bytes] = []  # for the socket
+        self._out: bytes = b""  # for the socket
         self._is_closing: bool = False
         self._code: int = 0
         for number, layer in enumerate(layers):
@@ -151,7 +151,7 @@ class Layers:
         if not data:
             return
         if number <= self._tls_at:
-            self._out.append(data)
+            self._out += data
             self.waiting += len(data)
             return
         number -= 1
@@ -185,8 +185,8 @@ class Layers:
         if not self._plain and not self._is_closing:
             self._ask()
         if self._out:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._out.clear()
+            data = self._out
+            self._out = b""
             self.waiting -= len(data)
             return data
         tls = self.tls
