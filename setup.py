@@ -38,6 +38,7 @@ TURN_FILES = (
 # own, optimized less, and compiled while the other one is: that one is better left whole, since a function is
 # inlined only within its file.
 SELDOM = (
+    "broker/attaching.py",
     "broker/connecting.py",
     "broker/effects.py",
     "broker/hooks.py",

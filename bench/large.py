@@ -173,14 +173,18 @@ def tiny(one: bytes, read: int = READ) -> Callable[[], bytes]:
     return lambda: one * (read // len(one)) + b"\xc0\x00"
 
 
-def wild(url: str) -> None:
-    """The end of a session with 20 000 filters that have wildcards."""
-    client = Client(url, 5, "c")
-    for begin in range(0, 20_000, 500):
-        filters = [(f"{number}/+/x", 0) for number in range(begin, begin + 500)]
-        client.send(encode(Subscribe(1, filters), 5))
-        client.wait_for(505)
-    client.close()
+def ended(form: str) -> Callable[[str], None]:
+    """The end of a session with 20 000 filters of this form."""
+
+    def run(url: str) -> None:
+        client = Client(url, 5, "c")
+        for begin in range(0, 20_000, 500):
+            filters = [(form.format(number), 0) for number in range(begin, begin + 500)]
+            client.send(encode(Subscribe(1, filters), 5))
+            client.wait_for(505)
+        client.close()
+
+    return run
 
 
 class Case(NamedTuple):
@@ -211,5 +215,7 @@ CASES = {
     "256 KiB of small UNSUBSCRIBE": Case(sent(tiny(packet(0xA2, b"\x00\x01\x00\x00\x01t")), READ // 10 * 6)),
     "256 KiB of PUBACK": Case(sent(tiny(b"\x40\x02\x00\x01"), 2)),
     "256 KiB of PUBREL": Case(sent(tiny(b"\x62\x02\x00\x01"), READ)),
-    "the end of 20 000 subscriptions with +": Case(wild),
+    "the end of 20 000 subscriptions with +": Case(ended("{}/+/x")),
+    "the end of 20 000 subscriptions with # behind 96 levels": Case(ended("{}/" + "a/" * 95 + "#")),
+    "the end of 20 000 shared subscriptions": Case(ended("$share/g/{}/+/x")),
 }

@@ -71,7 +71,7 @@ FLOORS: dict[str, list[str]] = {
         # messages
         *("queueing", "delivery", "stalling", "retaining", "publishing", "fetching", "fast_lane"),
         # clients: what they subscribe to, their sessions, their coming and going
-        *("shapes", "subscribing", "piecemeal", "keeping", "watches", "connecting"),
+        *("shapes", "attaching", "subscribing", "piecemeal", "keeping", "watches", "connecting"),
         # what the broker does by itself
         *("restoring", "sys_topics"),
         # the face

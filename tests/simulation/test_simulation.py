@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from curier.broker.attaching import BYTES_AT_ONCE
 from curier.broker.options import Options
 from curier.codec.packets import Connect
 from curier.protocol.events import MessageReceived
@@ -23,7 +24,11 @@ from tests.simulation.ledger import SHARED, Ledger, Person
 
 NAMES = ("ana", "ben", "cleo")
 TOPICS = ("n/0", "n/1", "n/0/1", "s/0", "s/1")
-FILTERS = ("n/0", "n/1", "n/+", "n/#", "n/0/#", "r/+", "$share/g/s/0", "$share/g/s/+", "$share/h/s/#")
+LARGE = "l" * (BYTES_AT_ONCE + 1)  # a session that has it is taken out of the table by and by
+FILTERS = (
+    *("n/0", "n/1", "n/+", "n/#", "n/0/#", "r/+", "$share/g/s/0", "$share/g/s/+", "$share/h/s/#"),
+    LARGE,
+)
 NEVER = 10**9  # a session of 3.1 and 3.1.1 that lasts
 
 names = st.sampled_from(NAMES)

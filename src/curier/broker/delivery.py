@@ -87,7 +87,7 @@ def who_would_lose(
         content, properties = _sizes(message)
         if _find(broker, group, message.qos, content, properties, _hidden(group, message)) < 0:
             for member in group.members:
-                if has_no_room(broker, member.session, size, now):
+                if member.key in broker.sessions_by_number and has_no_room(broker, member.session, size, now):
                     return member.session
     return None
 
@@ -172,7 +172,8 @@ def _find(
             if waiting < 0 and not why_full(broker, outgoing, content + properties):
                 waiting = index
         elif qos and member.qos and away < 0 and not why_full(broker, outgoing, content + properties):
-            away = index
+            if member.key in broker.sessions_by_number:  # or it has ended
+                away = index
     return waiting if waiting >= 0 else away
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from curier.broker import shares, subscribing, telling
+from curier.broker import shares, telling
+from curier.broker.attaching import detach_all
 from curier.broker.deadlines import Deadline
 from curier.broker.delivery import choose_for, deliver_member
 from curier.broker.faults import name_of
@@ -122,11 +123,8 @@ def end_session(broker: BrokerState, session: ServerSession, why: str, now: floa
     if broker.sessions.get(session.client_id) is not session:
         return
     remove_session(broker, session)
-    session.shapes = None
-    for topic_filter, subscription in session.subscriptions.items():
-        subscribing.detach(broker, session, topic_filter, subscription)
-    session.subscriptions = {}
-    session.last_subscription = None
+    session.connection = None
+    detach_all(broker, session, now)
     session.retained_sends.clear()
     publish_will(broker, session, now)
     left = Leftovers(broker, session)

@@ -101,6 +101,13 @@ class SharedGroup(Subscriber):
         if new.session.journal is not None:
             self.durable += 1
 
+    def has_any(self, sessions: dict[int, ServerSession]) -> bool:
+        """Is one of its members in ``sessions``, by number?"""
+        for number in self.places:
+            if number in sessions:
+                return True
+        return False
+
     def sort(self) -> None:
         """Let turns go by the age of the sessions."""
         self.members.sort(key=_number)

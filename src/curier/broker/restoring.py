@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Final, final
 
 from curier.broker import keeping, retaining, shares
+from curier.broker.attaching import attach, detach
 from curier.broker.deadlines import Deadline
 from curier.broker.model import ServerSession
 from curier.broker.state import BrokerState
-from curier.broker.subscribing import attach, detach
 from curier.codec.constants import SESSION_NEVER_EXPIRES
 from curier.session.records import (
     MessageRemoved,

@@ -10,6 +10,7 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
+from curier.broker.deadlines import Deadline
 from curier.broker.model import Receiver, Route, ServerSession, SharedGroup, Subscription
 from curier.broker.mounting import Mount
 from curier.topics.filters import has_wildcard, matches
@@ -33,8 +34,10 @@ class Router:
     def __init__(
         self, cache_size: int, sessions: dict[int, ServerSession], most_receivers: int = MOST_RECEIVERS
     ) -> None:
-        self.sessions = sessions  # by number
+        self.sessions = sessions  # by number; those that have ended are not there, and get nothing
         self.most_receivers: i64 = most_receivers
+        self.ended: list[ServerSession] = []  # with subscriptions that are still in the table
+        self.detaching: Deadline | None = None  # takes them out (``attaching``)
         self.table: SubscriptionTable[Subscriber] = SubscriptionTable()
         self.cache: RouteCache[Route] = RouteCache(cache_size)
         self.mounts: dict[bytes, Mount] = {}  # that sessions may have, by prefix
@@ -64,21 +67,22 @@ class Router:
         if not looks:
             return
         if looks > self._credit or looks > MOST_LOOKS:
-            self._forget_all()
+            self.forget_all()
             return
         literal = topic_filter.split(b"+", 1)[0].split(b"#", 1)[0].removesuffix(b"/")  # '#': the parent too
         likely = [topic for topic in table if topic.startswith(literal)]
         for topic in likely:
             looks += LOOKS_PER_MATCH + len(topic) // LOOKED_AT
         if looks > self._credit:
-            self._forget_all()
+            self.forget_all()
             return
         self._credit -= looks
         for topic in likely:
             if matches(topic_filter, topic):
                 self._forget(topic)
 
-    def _forget_all(self) -> None:
+    def forget_all(self) -> None:
+        """Any route may have changed."""
         self._credit = 0
         self._receivers = 0
         self.cache.invalidate()
@@ -124,8 +128,9 @@ class Router:
             if self.mounts and not self._is_shown(topic, target):
                 continue
             if isinstance(target, SharedGroup):
-                groups.append(target)
-                is_durable = is_durable or target.durable > 0
+                if target.has_any(self.sessions):
+                    groups.append(target)
+                    is_durable = is_durable or target.durable > 0
             elif isinstance(target, Subscription):
                 first = firsts.get(target.key)
                 if first is None:
@@ -138,26 +143,36 @@ class Router:
                     others[target.key] = [target]
         receivers: list[Receiver] = []
         for number, first in firsts.items():
+            session = self.sessions.get(number)
+            if session is None:
+                continue
             if number in others:
-                receiver = _merged(self.sessions[number], [first, *others[number]])
+                receiver = _merged(session, [first, *others[number]])
             else:
-                receiver = self._alone(first)
+                receiver = _alone(session, first)
             receivers.append(receiver)
-            is_durable = is_durable or receiver.session.journal is not None
+            is_durable = is_durable or session.journal is not None
         return Route(topic, receivers, groups, is_durable)
 
     def _is_shown(self, topic: bytes, target: Subscriber) -> bool:
         """Is there a name for the topic in the world of this subscriber?"""
-        mount = target.mount if isinstance(target, SharedGroup) else self.sessions[target.key].mount
+        if isinstance(target, SharedGroup):
+            mount = target.mount
+        else:
+            session = self.sessions.get(target.key)
+            if session is None:
+                return False
+            mount = session.mount
         return mount is None or mount.shows(topic)
 
-    def _alone(self, subscription: Subscription) -> Receiver:
-        """The receiver of a subscription that no other of its session overlaps: one for all its topics."""
-        receiver = subscription.alone
-        if receiver is None:
-            receiver = subscription.alone = Receiver(self.sessions[subscription.key])
-            receiver.merge([subscription])
-        return receiver
+
+def _alone(session: ServerSession, subscription: Subscription) -> Receiver:
+    """The receiver of a subscription that no other of its session overlaps: one for all its topics."""
+    receiver = subscription.alone
+    if receiver is None:
+        receiver = subscription.alone = Receiver(session)
+        receiver.merge([subscription])
+    return receiver
 
 
 def _merged(session: ServerSession, subscriptions: list[Subscription]) -> Receiver:

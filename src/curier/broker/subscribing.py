@@ -6,6 +6,7 @@ from collections import deque
 from typing import Final
 
 from curier.broker import permissions, shapes, telling
+from curier.broker.attaching import attach, detach
 from curier.broker.effects import SUBSCRIBE_ACTION
 from curier.broker.model import (
     NO_SENDS,
@@ -13,10 +14,7 @@ from curier.broker.model import (
     Member,
     RetainedSend,
     ServerSession,
-    SharedGroup,
-    Subscription,
 )
-from curier.broker.mounting import group_name
 from curier.broker.state import BrokerState
 from curier.codec.constants import (
     MQTT_50,
@@ -33,7 +31,6 @@ from curier.codec.constants import (
 from curier.codec.encode import encode
 from curier.codec.packets import Suback, Subscribe, Unsuback, Unsubscribe
 from curier.codec.properties import Properties
-from curier.codec.publish import encode_subscription_identifier
 from curier.codec.reasons import sendable
 from curier.codec.subscribe import PlainSubscribe, plain_suback
 from curier.errors import RemoteProtocolError
@@ -218,58 +215,6 @@ def _add(
             session.retained_sends.append(RetainedSend(topic_filter, walk, subscription))
 
 
-def attach(
-    broker: BrokerState, session: ServerSession, topic_filter: bytes, options: int, qos: int, identifier: int
-) -> Subscription:
-    """Put a subscription into session and tree, in place of the one with the same Topic Filter."""
-    no_local = (options & 4) != 0
-    as_published = (options & 8) != 0
-    encoded = encode_subscription_identifier(identifier) if identifier else b""
-    if is_shared(topic_filter):
-        group = _group(broker, session, topic_filter)
-        member = Member(session, group, qos, as_published, encoded)
-        group.put(member)
-        subscription: Subscription = member
-        broker.router.add(split_shared(topic_filter)[1], group)
-    else:
-        last = session.last_subscription
-        if last is not None and last.is_like(qos, no_local, as_published, encoded):
-            subscription = last
-        else:
-            subscription = Subscription(session.number, qos, no_local, as_published, encoded)
-            session.last_subscription = subscription
-        broker.router.add(topic_filter, subscription)
-    before = len(session.subscriptions)
-    session.subscriptions[topic_filter] = subscription
-    if len(session.subscriptions) != before:
-        session.filter_bytes += len(topic_filter)
-        _count(broker, subscription, 1)
-        shapes.added(session, topic_filter, broker.options.max_wildcard_shapes)
-    return subscription
-
-
-def _count(broker: BrokerState, subscription: Subscription, change: int) -> None:
-    if isinstance(subscription, Member):
-        broker.statistics.shared_subscriptions += change
-    else:
-        broker.statistics.subscriptions += change
-
-
-def _group(broker: BrokerState, session: ServerSession, topic_filter: bytes) -> SharedGroup:
-    """The Shared Subscription with this Topic Filter that the session is to be in, made where there is
-    none.
-    """
-    mount = session.mount
-    group = broker.groups.get(group_name(mount, topic_filter))
-    if group is None:
-        broker.last_group -= 1
-        group = SharedGroup(broker.last_group, topic_filter, mount)
-        broker.groups[group.name] = group
-        if mount is not None and not split_shared(topic_filter)[1].startswith(b"$"):
-            group.hidden = len(mount.prefix)
-    return group
-
-
 def unsubscribe(broker: BrokerState, connection: BrokerConnection, packet: Unsubscribe, now: float) -> None:
     """Remove subscriptions and answer [MQTT-3.10.4-4]; messages on their way still arrive [MQTT-3.10.4-3]."""
     session = connection.server_session
@@ -313,28 +258,6 @@ def encode_unsuback(connection: BrokerConnection, packet_id: int, reason_codes: 
     if connection.version != MQTT_50:
         reason_codes = []
     return _encode_within(connection, Unsuback(packet_id, reason_codes, None))
-
-
-def detach(
-    broker: BrokerState, session: ServerSession, topic_filter: bytes, subscription: Subscription
-) -> None:
-    """Take a subscription that is out of its session out of the table too; a Shared Subscription goes with
-    its last member (4.8.2).
-    """
-    session.filter_bytes -= len(topic_filter)
-    _count(broker, subscription, -1)
-    shapes.removed(session, topic_filter)
-    if not isinstance(subscription, Member):
-        broker.router.remove(topic_filter, session.number)
-        return
-    group = subscription.group
-    group.remove(session)
-    shared = split_shared(topic_filter)[1]
-    if group.members:
-        broker.router.changed(shared)
-    else:
-        broker.router.remove(shared, group.key)
-        broker.groups.pop(group.name, None)
 
 
 def _encode_within(connection: BrokerConnection, packet: Suback | Unsuback) -> bytes:
