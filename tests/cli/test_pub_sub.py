@@ -196,7 +196,7 @@ def test_retained_messages_are_removed(curier: Curier, topic: str) -> None:
     )
     assert result.exit_code == 0
     assert sorted(result.stdout.split()) == names
-    assert curier("sub", "-t", f"{topic}/#", "-v", "-W", "0.3").stdout == f"{topic}/keep x\n"
+    assert curier("sub", "-t", f"{topic}/#", "-v", "-W", "3").stdout == f"{topic}/keep x\n"
 
 
 @pytest.mark.parametrize("words", [("--decode", "json"), ("-F", "%J")])
