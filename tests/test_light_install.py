@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-WITHOUT = "import sys; sys.modules.update(dict.fromkeys(('apsw', 'argon2', 'cryptography'))); "
+WITHOUT = (
+    "import sys; sys.modules.update(dict.fromkeys(('apsw', 'argon2', 'cryptography', 'acme', 'josepy'))); "
+)
 
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -51,6 +54,24 @@ def test_commands_that_need_nothing_more(command: str) -> None:
 def test_what_needs_more_says_so(program: str, said: str) -> None:
     done = run(program)
     assert f"curier.errors.ConfigError: {said}: pip install 'curier[broker]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra"), [("acme", "acme"), ("josepy", "acme"), ("cryptography", "broker")]
+)
+def test_acme_says_what_it_needs(missing: str, extra: str, tmp_path: Path) -> None:
+    program = f"""
+import sys
+for name in ("acme", "josepy", "cryptography"):
+    del sys.modules[name]
+sys.modules[{missing!r}] = None
+import curier
+curier.Broker(curier.Listener("tls://b.example", acme="m@b.example", acme_files={str(tmp_path)!r}))
+"""
+    done = run(program)
+    said = f"curier.errors.ConfigError: acme needs the package {missing}: pip install 'curier[{extra}]'"
+    assert said in done.stderr
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from curier.strict_toml import (
     take_whole_seconds,
 )
 
-FILES: Final = ("certificate", "key", "key_password_file", "client_ca", "crl")
+FILES: Final = ("certificate", "key", "key_password_file", "client_ca", "crl", "acme_files")
 """Paths, which are relative to the configuration file."""
 
 
@@ -128,6 +128,11 @@ TAKERS: Final[dict[str, Callable[[object], object]]] = {
     "lowest_tls": take_one_of(("1.2", "1.3")),
     "ciphers": take_string,
     "alpn": _several(take_string, "names"),
+    "acme": take_string,
+    "acme_names": _several(take_string, "names"),
+    "acme_directory": take_string,
+    "acme_http": take_string,
+    "acme_files": take_path,
     "paths": _several(take_path, "paths"),
     "origins": _several(take_string, "origins"),
     "health_path": take_path,

@@ -135,10 +135,15 @@ class StoreError(MqttError):
 
 
 def missing_package(error: ImportError, what: str) -> ConfigError:
-    """What to raise where ``what`` lacks a package of ``curier[broker]``; other errors are raised again."""
-    if error.name not in ("apsw", "argon2", "cryptography"):
+    """What to raise where ``what`` lacks a package of an extra; other errors are raised again."""
+    extra = _EXTRAS.get(error.name or "")
+    if extra is None:
         raise error
-    return ConfigError(f"{what} needs the package {error.name}: pip install 'curier[broker]'")
+    return ConfigError(f"{what} needs the package {error.name}: pip install 'curier[{extra}]'")
+
+
+_EXTRAS = {"apsw": "broker", "argon2": "broker", "cryptography": "broker", "acme": "acme", "josepy": "acme"}
+"""The packages that something is not there without, and which extra has each."""
 
 
 class ConfigError(MqttError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
+from curier.acme_settings import LETS_ENCRYPT, check_directory, check_mail, http_address, names_of
 from curier.errors import ConfigError
 
 A_LISTENER: Final = "tcp://127.0.0.1:1883"
@@ -104,6 +105,10 @@ class Listener:
     taken back, ``partial_chain`` takes an intermediate in ``client_ca`` for a root. ``lowest_tls`` is ``1.2``
     or ``1.3``, ``alpn`` what is agreed to besides ``mqtt``.
 
+    ``acme``, a mail address, has the certificate come by ACME, from the authority with the directory URL
+    ``acme_directory``, for ``acme_names`` (none: the URL's host). HTTP-01 is answered at ``acme_http``. What
+    has to be kept is in the directory ``acme_files`` (None: ``acme`` in the broker's data directory).
+
     ``paths`` and ``origins`` are those of WebSockets that are served, ``health_path`` one that answers 200 to
     plain HTTP, ``ping_interval`` seconds between pings (0: none), ``trusted_proxies`` whose
     ``X-Forwarded-For`` is believed. ``tcp_keepalive`` is the seconds of silence after which the kernel asks
@@ -130,6 +135,11 @@ class Listener:
     lowest_tls: Literal["1.2", "1.3"] = "1.2"
     ciphers: str = ""
     alpn: tuple[str, ...] = ()
+    acme: str = ""
+    acme_names: tuple[str, ...] = ()
+    acme_directory: str = LETS_ENCRYPT
+    acme_http: str = ":80"
+    acme_files: str | Path | None = None
     paths: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     health_path: str = ""
@@ -168,6 +178,7 @@ class Listener:
         for name, kind, means in _ONLY:
             if getattr(self, name) != _DEFAULTS[name] and not getattr(address, kind):
                 raise ConfigError(f"{address}: {name} is for {means}; leave it out, or change the URL")
+        self._check_acme(address)
         if self.proxy_certificates and not self.proxy_protocol:
             raise ConfigError(f"{address}: proxy_certificates needs proxy_protocol: whose word is taken")
         if self.name and level_of(self.name) != self.name:
@@ -182,6 +193,24 @@ class Listener:
             raise ConfigError(
                 f"{address}: max_packet_size must be {LEAST_PACKET_SIZE} or more, or 0 for the broker's"
             )
+
+    def _check_acme(self, address: Listen) -> None:
+        """Raise ``ConfigError`` for settings of ACME that cannot be."""
+        if not self.acme:
+            for name in _ACME:
+                if getattr(self, name) != _DEFAULTS[name]:
+                    raise ConfigError(f'{address}: {name} is for acme; set acme = "mail@broker.example"')
+            return
+        for name in ("certificate", "key", "key_password_file"):
+            if getattr(self, name) is not None:
+                raise ConfigError(f"{address}: {name} and acme cannot both be: acme gets the certificate")
+        try:
+            check_mail(self.acme)
+            names_of(self.acme_names, address.host)
+            check_directory(self.acme_directory)
+            http_address(self.acme_http)
+        except ConfigError as error:
+            raise ConfigError(f"{address}: {error}") from None
 
 
 def why_no_mount(mount: str) -> str:
@@ -229,6 +258,7 @@ def levels_of(listeners: Sequence[Listener]) -> list[str]:
 
 
 _DEFAULTS: Final[dict[str, object]] = {one.name: one.default for one in fields(Listener)}
+_ACME: Final = ("acme_names", "acme_directory", "acme_http", "acme_files")
 _TLS: Final = ("is_secure", "tls:// and wss://")
 _SITE: Final = ("is_web", "ws:// and wss://")
 _FILE: Final = ("is_file", "unix://")
@@ -238,6 +268,7 @@ _ONLY: Final = (
         for name in (
             *("certificate", "key", "key_password_file", "certificates", "client_ca", "client_certificates"),
             *("identity", "crl", "partial_chain", "lowest_tls", "ciphers", "alpn"),
+            *("acme", *_ACME),
         )
     ),
     *((name, *_SITE) for name in ("paths", "origins", "health_path", "ping_interval", "trusted_proxies")),

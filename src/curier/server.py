@@ -51,6 +51,7 @@ from curier.store.base import Durability, Store, described
 from curier.types import Message
 
 if TYPE_CHECKING:
+    from curier.acme.process import AcmeProcess
     from curier.net.certificates import Certificates
 
 log = logger("curier.server")
@@ -75,6 +76,20 @@ def _stored(directory: Path, durability: Durability, accept_loss: bool) -> Store
     except ImportError as error:
         raise missing_package(error, f"data: {directory}") from error
     return SqliteStore(directory, durability, accept_loss=accept_loss)
+
+
+def _with_acme(
+    listeners: list[Listener], data: str | Path | None
+) -> tuple[list[Listener], AcmeProcess | None]:
+    """The listeners, with certificates for those that get them by ACME, whose packages few have need of."""
+    if not any(listener.acme for listener in listeners):
+        return listeners, None
+    try:
+        from curier.acme.process import with_acme
+
+        return with_acme(listeners, Path(data) if data is not None else None)
+    except ImportError as error:
+        raise missing_package(error, "acme") from error
 
 
 def _certificates(listener: Listener) -> Certificates:
@@ -133,6 +148,7 @@ class Broker:
             self._store = _stored(Path(data), cast(Durability, durability), accept_loss)
         self._listen = _listeners(listen)
         self._is_default = self._listen == _listeners(DEFAULT_LISTEN)
+        self._listen, self._acme = _with_acme(self._listen, data if durability != "memory" else None)
         self._certificates = {
             listener: _certificates(listener) for listener in self._listen if listener.address.is_secure
         }
@@ -230,6 +246,8 @@ class Broker:
                 await self._store.close()
             raise
         self._renewal.start()
+        if self._acme is not None:
+            self._acme.start()
         self._tell_log()
         turn.schedule()
 
@@ -386,6 +404,8 @@ class Broker:
             if part is not None:
                 part.stop()
         self._renewal.stop()
+        if self._acme is not None:
+            self._acme.stop()
 
     @property
     def has_certificates(self) -> bool:
