@@ -77,7 +77,7 @@ class SocketWire(Wire):
             self.reactor.drop(self)
             return b""
         if not data:
-            if self.layers is not None and self.layers.is_busy:
+            if self.layers is not None and self.layers.is_busy and not self.is_closing:
                 self.hold()  # what has come before is not worked on yet
             elif self.is_closing or self.reactor.turn.ended(self):
                 self.reactor.drop(self)

@@ -58,7 +58,7 @@ class TransportWire(Wire, asyncio.Protocol):
             self._end()
 
     def eof_received(self) -> bool:
-        if self.layers is not None and self.layers.is_busy:
+        if self.layers is not None and self.layers.is_busy and not self.is_closing:
             self.has_eof = True  # what has come before is not worked on yet
             return True
         return not self.is_closing and not self.turn.ended(self)
