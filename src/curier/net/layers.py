@@ -11,7 +11,7 @@ from typing import Final, final
 from curier.net.layer import Layer, LayerError
 from curier.net.tls import Tls
 
-MOST_KEPT: Final = 64 * 1024
+MOST_KEPT: Final = 16 * 1024
 """Bytes, that came while a step of a handshake was taken: the first packets of a hasty client."""
 
 WINDOW_BYTES: Final = 64 * 1024
@@ -103,7 +103,7 @@ class Layers:
     @property
     def is_full(self) -> bool:
         """Is so much kept until that step is taken, that no more should be received?"""
-        return self.tls is not None and self.tls.kept_bytes >= MOST_KEPT
+        return self.tls is not None and self.tls.needs_work and self.tls.kept_bytes >= MOST_KEPT
 
     def taken(self) -> None:
         """Somebody will call ``work``, then ``worked``."""

@@ -20,6 +20,10 @@ RECORD_BYTES: Final = 16384
 BIO_BYTES: Final = 4096
 """So much is put into a BIO at once, so that records of ours carry no more."""
 
+HEAD_BYTES: Final = 5
+MOST_RECORD_BYTES: Final = RECORD_BYTES + 2048
+"""Encrypted, but for its head (RFC 5246 section 6.2.3; less in TLS 1.3)."""
+
 # The first byte of a record, and so of a ClientHello (RFC 8446 section 5.1: ContentType).
 CHANGE_CIPHER_SPEC: Final = 0x14
 HANDSHAKE: Final = 0x16
@@ -34,6 +38,20 @@ def is_finished(data: bytes) -> bool:
     return data[0] == APPLICATION_DATA or (
         data[0] == CHANGE_CIPHER_SPEC and len(data) > 6 and data[6] == APPLICATION_DATA
     )
+
+
+def whole_records(data: bytes) -> int:
+    """How many bytes of ``data`` are whole records: all, if it cannot be TLS, which OpenSSL has words for."""
+    size = len(data)
+    end = 0
+    while end + HEAD_BYTES <= size:
+        length = data[end + 3] << 8 | data[end + 4]
+        if data[end + 1] != 3 or length > MOST_RECORD_BYTES:
+            return size
+        if end + HEAD_BYTES + length > size:
+            break
+        end += HEAD_BYTES + length
+    return end
 
 
 def never_refused(connection: ssl.SSLObject) -> str:
@@ -62,7 +80,7 @@ class Tls(Layer):
         super().__init__()
         self.needs_work: bool = False
         self.is_taken: bool = False  # somebody is about to do it
-        self.kept_bytes: int = 0  # that came while there was work to do
+        self.kept_bytes: int = 0  # that came while there was work to do, or are no whole record yet
         self.asks_certificate: bool = context.verify_mode != ssl.CERT_NONE
         self._refusal = refusal
         self._explain = explain
@@ -79,11 +97,8 @@ class Tls(Layer):
         self._read: Callable[[int], bytes]
         self._write: Callable[[Any], int]
 
-    def _begin(self, first: bytes, context: ssl.SSLContext) -> None:
-        """The first bytes, which may be something else than TLS. What costs memory is made here."""
-        if first[0] != HANDSHAKE:
-            self._plain_answer = answer_in_plain(first)
-            raise LayerError(why_not_tls(first))
+    def _begin(self, context: ssl.SSLContext) -> None:
+        """The first record has come. What costs memory is made here."""
         self._context = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -118,30 +133,38 @@ class Tls(Layer):
         self.is_taken = False
 
     def _shake(self, data: bytes) -> bytes:
-        """Bytes of the handshake, or behind it."""
-        if data and self.needs_work:
-            self._kept += data
-            self.kept_bytes += len(data)
-            return b""
+        """Bytes of the handshake, or behind it.
+
+        Whole records are worked on, so that who sends them in pieces is no more work than others, and what a
+        record is can be told by its first byte.
+        """
+        kept = self._kept = self._kept + data
+        self.kept_bytes = len(kept)
         if self.needs_work:
             return b""
         if self._is_shaken:
             self._end_handshake()
-        if self._kept:
-            data = self._kept + data
+        if self.is_open:
             self._kept = b""
             self.kept_bytes = 0
-        if self.is_open:
-            return self._decrypt(data)
-        if data:
-            if self._context is not None:
-                self._begin(data, self._context)
-            self._incoming.write(data)
-            self.needs_work = True
-            if not self.asks_certificate and is_finished(data):
-                self.work()
-                self.needs_work = False
-                return self.receive(b"")
+            return self._decrypt(kept)
+        if self._context is not None and kept and kept[0] != HANDSHAKE:
+            self._plain_answer = answer_in_plain(kept)
+            raise LayerError(why_not_tls(kept))
+        size = whole_records(kept)
+        if not size:
+            return b""
+        records = kept[:size]
+        self._kept = kept[size:]
+        self.kept_bytes = len(kept) - size
+        if self._context is not None:
+            self._begin(self._context)
+        self._incoming.write(records)
+        self.needs_work = True
+        if not self.asks_certificate and is_finished(records):
+            self.work()
+            self.needs_work = False
+            return self.receive(b"")
         return b""
 
     def _end_handshake(self) -> None:
