@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from curier.net.handshakes import Handshakes
+from curier.net.layer import LayerError
 from curier.net.layers import MOST_KEPT, Layers
-from curier.net.tls import Tls, whole_records
+from curier.net.tls import MOST_BARREN, Tls, whole_records
+from curier.net.turn import EARLY_UNSENT
 from curier.net.wire import LINGER_SECONDS, Wire
 from tests.net.doors import TlsDoor
 from tests.net.harness import options, running
@@ -105,3 +112,70 @@ async def test_who_has_gone_while_nobody_takes_their_step_costs_nothing(
         began = time.process_time()
         await asyncio.sleep(LINGER_SECONDS)
         assert time.process_time() - began < LINGER_SECONDS / 2  # nor does the loop spin
+
+
+# ---- messages of TLS that carry nothing ----
+
+
+class KeyUpdates:
+    """The client's end of a connection of TLS 1.3, encrypting by itself (RFC 8446 sections 5.2 and 7)."""
+
+    def __init__(self, log: Path) -> None:
+        self.client = Client()
+        self.client.object.context.keylog_filename = str(log)
+        self.client.shake()
+        words = [line.split() for line in log.read_text().splitlines()]
+        self.secret = next(bytes.fromhex(one[2]) for one in words if one[0] == "CLIENT_TRAFFIC_SECRET_0")
+        self.number = 0
+
+    def expand(self, label: bytes, length: int) -> bytes:
+        algorithm = SHA384() if len(self.secret) == 48 else SHA256()
+        info = struct.pack("!HB", length, 6 + len(label)) + b"tls13 " + label + b"\0"
+        return HKDFExpand(algorithm, length, info).derive(self.secret)
+
+    def record(self, kind: int, data: bytes) -> bytes:
+        iv = self.expand(b"iv", 12)
+        nonce = (int.from_bytes(iv, "big") ^ self.number).to_bytes(12, "big")
+        self.number += 1
+        head = b"\x17\x03\x03" + (len(data) + 17).to_bytes(2, "big")
+        key = self.expand(b"key", 32 if len(self.secret) == 48 else 16)
+        return head + AESGCM(key).encrypt(nonce, data + bytes((kind,)), head)
+
+    def update(self) -> bytes:
+        """KeyUpdate with update_requested (section 4.6.3); what follows has the next keys."""
+        record = self.record(22, b"\x18\0\0\1\1")
+        self.secret = self.expand(b"traffic upd", len(self.secret))
+        self.number = 0
+        return record
+
+
+def test_key_updates_that_carry_nothing_end(tmp_path: Path) -> None:
+    updates = KeyUpdates(tmp_path / "keys")
+    layers = updates.client.layers
+    data = b"".join(updates.update() for _ in range(MOST_BARREN // 27 + 1))
+    assert layers.receive(data[: MOST_BARREN - 27]) == b""
+    with pytest.raises(LayerError, match="too many messages that carry nothing"):
+        layers.receive(data[MOST_BARREN - 27 :])
+
+
+def test_key_updates_between_data_do_not_end(tmp_path: Path) -> None:
+    updates = KeyUpdates(tmp_path / "keys")
+    for _ in range(3 * MOST_BARREN // 54):
+        assert updates.client.layers.receive(updates.update() + updates.record(23, b"x")) == b"x"
+
+
+async def test_who_has_not_logged_in_is_not_read_from_while_answers_wait() -> None:
+    class Deaf(Wire):
+        def set_reading(self, wanted: bool) -> None:
+            self.is_reading = wanted
+
+    async with running(True) as broker:
+        turn = broker._turn
+        assert turn is not None
+        wire = Deaf(turn.attach("192.0.2.1:1", "tls://"))
+        turn.report(wire, 0, EARLY_UNSENT, 0.0)
+        assert wire.is_reading
+        turn.report(wire, 0, EARLY_UNSENT + 1, 0.0)
+        assert not wire.is_reading
+        turn.report(wire, EARLY_UNSENT, 1, 0.0)
+        assert wire.is_reading

@@ -24,6 +24,12 @@ HEAD_BYTES: Final = 5
 MOST_RECORD_BYTES: Final = RECORD_BYTES + 2048
 """Encrypted, but for its head (RFC 5246 section 6.2.3; less in TLS 1.3)."""
 
+MOST_BARREN: Final = 2 * RECORD_BYTES
+BARREN_SHARE: Final = 128
+"""A client may send that many bytes that carry nothing, and 128 more for each byte that it says: messages of
+TLS itself, key updates above all, cost a hundred times what data does. Records of a single byte have up to 85
+for it; those that are padded (RFC 8446 section 5.4) have what the client likes."""
+
 # The first byte of a record, and so of a ClientHello (RFC 8446 section 5.1: ContentType).
 CHANGE_CIPHER_SPEC: Final = 0x14
 HANDSHAKE: Final = 0x16
@@ -86,6 +92,7 @@ class Tls(Layer):
         self._explain = explain
         self._context: ssl.SSLContext | None = context  # until the first bytes come
         self._kept: bytes = b""
+        self._barren: int = 0  # bytes that came and carried nothing
         self._error: LayerError | None = None
         self._is_shaken: bool = False  # the handshake is over; set by whoever works
         self._is_cut: bool = True  # OpenSSL may have a part of a record
@@ -202,6 +209,7 @@ class Tls(Layer):
             at = BIO_BYTES
             incoming.write(memoryview(data)[:at])
         found: list[bytes] = []
+        barren = self._barren + at
         while True:
             waiting = incoming.pending
             if not waiting:
@@ -209,6 +217,7 @@ class Tls(Layer):
                     break
                 incoming.write(memoryview(data)[at : at + BIO_BYTES])
                 at += BIO_BYTES
+                barren += BIO_BYTES
                 continue
             # A record carries less than its length; but part of it may be with OpenSSL already.
             most = RECORD_BYTES if self._is_cut or waiting > RECORD_BYTES else waiting
@@ -217,7 +226,13 @@ class Tls(Layer):
                 piece = self._read(most)
             except ssl.SSLWantReadError:
                 self._is_cut = True
-                continue
+                if barren <= MOST_BARREN:
+                    continue
+                self._error = LayerError("TLS: too many messages that carry nothing, such as key updates")
+                if not found:
+                    raise self._error from None
+                self.has_more = True
+                break
             except ssl.SSLZeroReturnError:
                 piece = b""
             except OSError as error:
@@ -230,6 +245,10 @@ class Tls(Layer):
                 self.is_ended = True
                 break
             found.append(piece)
+            barren -= BARREN_SHARE * len(piece)
+            if barren < 0:
+                barren = 0
+        self._barren = barren
         if len(found) == 1:
             return found[0]
         return b"".join(found)

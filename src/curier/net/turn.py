@@ -38,6 +38,9 @@ EARLY_BYTES: Final = 4096
 """What a client may have sent behind its CONNECT before it is no longer read from; as long as it is, one sees
 at once that it has gone, and need not find out who it was."""
 
+EARLY_UNSENT: Final = 64 * 1024
+"""What may wait for a client that has not logged in: TLS answers it, whether it reads or not."""
+
 MAX_HELD: Final = 4096
 """Answers that may wait for the disk before their client is no longer read from."""
 
@@ -265,7 +268,9 @@ class Turn:
         wanted = not connection.paused or (
             connection.is_authenticating() and not wire.has_ended and connection.waiting_bytes() < EARLY_BYTES
         )
-        if connection.written_unsent > self.core.options.output_soft_limit:
+        if connection.written_unsent > self.core.options.output_soft_limit or (
+            connection.written_unsent > EARLY_UNSENT and connection.server_session is None
+        ):
             wanted = False
         if wanted and connection.held and self._waits_for_disk(connection):
             wanted = False
