@@ -12,15 +12,21 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+import curier
+from curier.codec.encode import encode
+from curier.codec.packets import Connect, Publish
 from curier.net.handshakes import Handshakes
 from curier.net.layer import LayerError
-from curier.net.layers import MOST_KEPT, Layers
+from curier.net.layers import MOST_KEPT, THIN_BYTES, Layers
+from curier.net.reactor import SocketWire
 from curier.net.tls import MOST_BARREN, Tls, whole_records
 from curier.net.turn import EARLY_UNSENT
 from curier.net.wire import LINGER_SECONDS, Wire
 from tests.net.doors import TlsDoor
-from tests.net.harness import options, running
+from tests.net.harness import connection_of, options, running
+from tests.net.test_frames import BINARY, PING, frame
 from tests.net.test_tls_layer import Client, server_context
+from tests.net.test_web import REQUEST
 from tests.waiting import until
 
 
@@ -84,12 +90,13 @@ def test_no_more_is_received_while_a_step_is_taken() -> None:
     layers = Layers([Tls(server_context())])
     layers.receive(hello())
     layers.taken()
-    assert not layers.is_full
+    full = [layers.is_full]
     layers.receive(bytes(MOST_KEPT))
-    assert layers.is_full
+    full.append(layers.is_full)
     layers.work()
     layers.worked()
-    assert not layers.is_full
+    full.append(layers.is_full)
+    assert full == [False, True, False]
 
 
 async def test_who_has_gone_while_nobody_takes_their_step_costs_nothing(
@@ -173,9 +180,41 @@ async def test_who_has_not_logged_in_is_not_read_from_while_answers_wait() -> No
         turn = broker._turn
         assert turn is not None
         wire = Deaf(turn.attach("192.0.2.1:1", "tls://"))
-        turn.report(wire, 0, EARLY_UNSENT, 0.0)
-        assert wire.is_reading
-        turn.report(wire, 0, EARLY_UNSENT + 1, 0.0)
-        assert not wire.is_reading
-        turn.report(wire, EARLY_UNSENT, 1, 0.0)
-        assert wire.is_reading
+        read = []
+        for unsent in (EARLY_UNSENT, EARLY_UNSENT + 1, 1):
+            turn.report(wire, 0, unsent, 0.0)
+            read.append(wire.is_reading)
+        assert read == [True, False, True]
+
+
+# ---- chunks ----
+
+
+async def test_who_says_little_in_many_bytes_is_read_from_in_small_pieces() -> None:
+    listen = [curier.Listener("ws://127.0.0.1:0")]
+    async with running(True, listen=listen) as broker:
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        writer.write(REQUEST + frame(BINARY, encode(Connect(5, "x", True, 0), 5)))
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(2)
+        turn = broker._turn
+        assert turn is not None
+        wire = turn.wires[connection_of(broker, "x").number]
+        assert isinstance(wire, SocketWire)
+
+        publish = frame(BINARY, encode(Publish("t", b"x"), 5))
+        size = len(encode(Publish("t", b"x"), 5))
+
+        async def send(data: bytes, carried: int) -> int:
+            """Until all is read; bytes that may be read at once then."""
+            entrance = wire.connection.entrance
+            whole = entrance.bytes_received + carried + size
+            writer.write(data + publish)
+            await until(lambda: entrance.bytes_received == whole)
+            return wire.read_size
+
+        assert await send(publish * 20_000, size * 20_000) > THIN_BYTES
+        await send(frame(PING) * 20_000, 0)
+        assert await send(b"", 0) <= THIN_BYTES
+        assert await send(publish * 20_000, size * 20_000) > THIN_BYTES
+        writer.close()

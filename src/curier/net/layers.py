@@ -14,6 +14,11 @@ from curier.net.tls import Tls
 MOST_KEPT: Final = 16 * 1024
 """Bytes, that came while a step of a handshake was taken: the first packets of a hasty client."""
 
+THIN_BYTES: Final = 3584
+THIN_SHARE: Final = 16
+"""A chunk of so many bytes or more, of which less than a sixteenth is for MQTT, is thin: pings, empty frames,
+messages of TLS itself, each of which costs as much as many bytes do."""
+
 WINDOW_BYTES: Final = 64 * 1024
 """So much is encrypted, or put together, before the socket is asked to take it."""
 
@@ -31,6 +36,7 @@ class Layers:
         self.certificate_name: str | None = None
         self.is_ended: bool = False  # the peer has closed one of them in order
         self.has_more: bool = False  # ``receive(b"")`` has something to give or to raise
+        self.is_thin: bool = False  # what came last: not much should be received at once
         self.ping_interval: float = layers[-1].ping_interval
         self._opened: int = 0  # so many of them, from below, are open
         self._tls_at: int = -1  # of ``layers``
@@ -56,6 +62,9 @@ class Layers:
             return b""
         self.has_more = False
         has_room = not self.waiting
+        size = len(data)
+        if size >= THIN_BYTES:
+            self.is_thin = True
         for number, layer in enumerate(self.layers):
             try:
                 data = layer.receive(data)
@@ -74,6 +83,8 @@ class Layers:
                     return b""
                 self._opened += 1
                 self._opens(number, layer)
+        if size >= THIN_BYTES:
+            self.is_thin = len(data) * THIN_SHARE < size
         return data
 
     def _opens(self, number: int, layer: Layer) -> None:

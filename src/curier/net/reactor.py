@@ -21,6 +21,7 @@ from curier.net import passage
 from curier.net.accepting import ACCEPT_AGAIN_SECONDS, Acceptor, Client
 from curier.net.doors import Door
 from curier.net.handshakes import Handshakes
+from curier.net.layers import THIN_BYTES
 from curier.net.selector import MOST_EVENTS, Selector, Sockets
 from curier.net.turn import Turn
 from curier.net.wire import (
@@ -69,6 +70,10 @@ class SocketWire(Wire):
         A large buffer costs a large allocation, so each socket is read in pieces like those it brought last.
         """
         size = self.read_size
+        layers = self.layers
+        if size > THIN_BYTES and layers is not None:
+            if layers.is_thin or self.connection.server_session is None:
+                size = self.read_size = THIN_BYTES
         try:
             data = _read(self.fd, size)
         except (BlockingIOError, InterruptedError):
@@ -77,7 +82,7 @@ class SocketWire(Wire):
             self.reactor.drop(self)
             return b""
         if not data:
-            if self.layers is not None and self.layers.is_busy and not self.is_closing:
+            if layers is not None and layers.is_busy and not self.is_closing:
                 self.hold()  # what has come before is not worked on yet
             elif self.is_closing or self.reactor.turn.ended(self):
                 self.reactor.drop(self)
