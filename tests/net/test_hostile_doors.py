@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -185,6 +187,27 @@ async def test_who_has_not_logged_in_is_not_read_from_while_answers_wait() -> No
             turn.report(wire, 0, unsent, 0.0)
             read.append(wire.is_reading)
         assert read == [True, False, True]
+
+
+# ---- imports ----
+
+
+def test_a_door_imports_what_handshakes_need_before_the_first() -> None:
+    program = """
+import sys
+from curier.broker.entrances import Entrance
+from curier.listeners import Listener
+from curier.net.doors import Door
+door = Door("ws://127.0.0.1:1", Listener("ws://127.0.0.1:1"), Entrance())
+before = set(sys.modules)
+layers = door.open("127.0.0.1:2")
+from tests.net.test_web import REQUEST
+there = set(sys.modules)
+layers.receive(REQUEST)
+new = {name for name in set(sys.modules) - there if name.startswith(("curier", "websockets"))}
+sys.exit(str(new) if new or "websockets.server" not in before else 0)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 # ---- chunks ----

@@ -71,6 +71,10 @@ class Door:
         self._listener: Final = listener
         self._certificates: Final = certificates
         self._site: Final = _site_of(listener)
+        if self._site is not None:
+            from curier.net.upgrade import prepare
+
+            prepare()
         if certificates is not None:  # made once: a bound method has a size, too
             self._refusal: Final = certificates.refusal
             self._explain: Final = certificates.explain

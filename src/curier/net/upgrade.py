@@ -1,6 +1,6 @@
 """How a WebSocket begins: one HTTP request, and its answer (RFC 6455 section 4, RFC 9112). Bytes alone.
 
-Whether a handshake is right the package ``websockets`` decides, imported when the first one comes. What comes
+Whether a handshake is right the package ``websockets`` decides, imported with the first door. What comes
 before that is decided here: whether it is HTTP at all, how long it may be, the path, the origin, the
 subprotocol; and what those are told who meant something else.
 """
@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -26,6 +27,8 @@ from curier.net.websocket import SILENT
 if TYPE_CHECKING:
     from websockets.http11 import Response
     from websockets.server import ServerProtocol
+
+_NEEDED: Final = ("curier.net.web", "websockets.http11", "websockets.server")
 
 DEFAULT_PATHS: Final = ("/", "/mqtt")
 SUBPROTOCOLS: Final = ("mqtt", "mqttv3.1")
@@ -45,6 +48,12 @@ _ORIGIN_PORTS: Final = {"http": 80, "https": 443}
 
 # RFC 9113: empty SETTINGS; GOAWAY with the error HTTP_1_1_REQUIRED, which many go back to HTTP/1.1 for.
 _HTTP2_ANSWER: Final = b"\0\0\0\4\0\0\0\0\0" + b"\0\0\x08\7\0\0\0\0\0" + b"\0\0\0\0\0\0\0\x0d"
+
+
+def prepare() -> None:
+    """Import what handshakes need: with the first one, it would stop the loop for longer than 20 ms."""
+    for name in _NEEDED:
+        import_module(name)
 
 
 class Refused(Exception):
