@@ -44,10 +44,14 @@ def test_listeners_have_settings_of_their_own(tmp_path: Path) -> None:
         url = "unix:///run/c.sock"
         mode = "0600"
         proxy_protocol = ["10.0.0.0/8", "::1"]
+        [[listener]]
+        url = "tls://0.0.0.0:8884"
+        psk_file = "keys"
+        psk_hint = "which?"
         """,
     )
     config.check()
-    tcp, tls, unix = config.doors()
+    tcp, tls, unix, keys = config.doors()
     assert tcp == Listener("tcp://127.0.0.1:1884")
     assert tls == Listener(
         "tls://0.0.0.0",
@@ -61,6 +65,7 @@ def test_listeners_have_settings_of_their_own(tmp_path: Path) -> None:
         max_connections=100,
         max_packet_size=65_536,
     )
+    assert keys == Listener("tls://0.0.0.0:8884", psk_file=str(tmp_path / "keys"), psk_hint="which?")
     assert unix == Listener(
         "unix:///run/c.sock",
         mode=0o600,

@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "config_listeners": {"listeners", "strict_toml"},
     "config": {"broker.options", "config_listeners", "listeners", "strict_toml"},
     "logs": {"loglines", "broker.hooks", "broker.model", "broker.mounting", "session.message"},
-    "asking": {"loglines", "auth", "broker.effects", "broker.model", "net.turn"},
+    "asking": {"loglines", "auth", "broker.effects", "broker.model", "net.tls", "net.turn"},
     "server": {"*"},
     "cli": {
         "",

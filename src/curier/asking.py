@@ -22,6 +22,7 @@ from curier.auth.base import (
 from curier.broker.effects import Answer, Authenticate, Authorize
 from curier.broker.model import BrokerConnection
 from curier.loglines import logger, printable
+from curier.net.tls import Tls
 from curier.net.turn import Turn
 from curier.types import ReasonCode
 
@@ -99,15 +100,23 @@ class Asking:
             certificate_name=connection.certificate_name,
             local_peer=LocalPeer(*connection.local_peer) if connection.local_peer is not None else None,
             listener_name=connection.listener_name,
+            psk_identity=self._psk_identity_of(connection),
         )
+
+    def _tls_of(self, connection: BrokerConnection) -> Tls | None:
+        wire = self._turn.wires.get(connection.number)
+        return wire.layers.tls if wire is not None and wire.layers is not None else None
 
     def _certificate_of(self, connection: BrokerConnection) -> Certificate | None:
         """That which a client has shown to us."""
-        wire = self._turn.wires.get(connection.number)
-        if wire is None or wire.layers is None or wire.layers.tls is None:
-            return None
-        found = wire.layers.tls.certificate()
+        tls = self._tls_of(connection)
+        found = tls.certificate() if tls is not None else None
         return None if found is None else Certificate(*found)
+
+    def _psk_identity_of(self, connection: BrokerConnection) -> str | None:
+        """Whose key a client has shown to know."""
+        tls = self._tls_of(connection)
+        return tls.claim.identity if tls is not None and tls.claim is not None else None
 
     async def _authorize(self, effect: Authorize) -> None:
         assert self._authorizer is not None

@@ -22,7 +22,7 @@ from curier.strict_toml import (
     take_whole_seconds,
 )
 
-FILES: Final = ("certificate", "key", "key_password_file", "client_ca", "crl", "acme_files")
+FILES: Final = ("certificate", "key", "key_password_file", "client_ca", "crl", "psk_file", "acme_files")
 """Paths, which are relative to the configuration file."""
 
 
@@ -133,6 +133,8 @@ TAKERS: Final[dict[str, Callable[[object], object]]] = {
     "acme_directory": take_string,
     "acme_http": take_string,
     "acme_files": take_path,
+    "psk_file": take_path,
+    "psk_hint": take_string,
     "paths": _several(take_path, "paths"),
     "origins": _several(take_string, "origins"),
     "health_path": take_path,

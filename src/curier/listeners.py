@@ -103,7 +103,9 @@ class Listener:
     certificates of clients, ``client_certificates`` whether they are asked for (None: required where there is
     a ``client_ca``), ``identity`` which name in one is the user (None: it is not), ``crl`` a file of those
     taken back, ``partial_chain`` takes an intermediate in ``client_ca`` for a root. ``lowest_tls`` is ``1.2``
-    or ``1.3``, ``alpn`` what is agreed to besides ``mqtt``.
+    or ``1.3``, ``alpn`` what is agreed to besides ``mqtt``. ``psk_file`` has, in the place of certificates,
+    keys that clients know too, as lines ``identity:hexkey``: the identity is the user (from Python 3.13 on);
+    ``psk_hint`` is told to them before they choose one.
 
     ``acme``, a mail address, has the certificate come by ACME, from the authority with the directory URL
     ``acme_directory``, for ``acme_names`` (none: the URL's host). HTTP-01 is answered at ``acme_http``. What
@@ -140,6 +142,8 @@ class Listener:
     acme_directory: str = LETS_ENCRYPT
     acme_http: str = ":80"
     acme_files: str | Path | None = None
+    psk_file: str | Path | None = None
+    psk_hint: str = ""
     paths: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     health_path: str = ""
@@ -168,7 +172,9 @@ class Listener:
 
     @property
     def knows_all(self) -> bool:
-        """Whether nobody comes in whom a certificate has not named."""
+        """Whether nobody comes in whom a certificate, or a key of ``psk_file``, has not named."""
+        if self.psk_file is not None:
+            return True
         named = self.identity is not None and self.asks_client == "required"
         return named or (self.allow_anonymous is False and self.identity is not None)
 
@@ -179,6 +185,8 @@ class Listener:
             if getattr(self, name) != _DEFAULTS[name] and not getattr(address, kind):
                 raise ConfigError(f"{address}: {name} is for {means}; leave it out, or change the URL")
         self._check_acme(address)
+        if self.psk_hint and self.psk_file is None:
+            raise ConfigError(f"{address}: psk_hint needs a psk_file: the keys that it is a hint to")
         if self.proxy_certificates and not self.proxy_protocol:
             raise ConfigError(f"{address}: proxy_certificates needs proxy_protocol: whose word is taken")
         if self.name and level_of(self.name) != self.name:
@@ -269,6 +277,7 @@ _ONLY: Final = (
             *("certificate", "key", "key_password_file", "certificates", "client_ca", "client_certificates"),
             *("identity", "crl", "partial_chain", "lowest_tls", "ciphers", "alpn"),
             *("acme", *_ACME),
+            *("psk_file", "psk_hint"),
         )
     ),
     *((name, *_SITE) for name in ("paths", "origins", "health_path", "ping_interval", "trusted_proxies")),

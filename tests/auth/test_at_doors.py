@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 import pytest
 
@@ -31,6 +32,16 @@ def credentials(
         certificate=Certificate(shown, {}) if shown is not None else None,
         certificate_name=certificate_name,
     )
+
+
+async def test_whose_key_it_is() -> None:
+    """The key is enough; a user name that is sent besides is not looked at."""
+    listener = Listener(URL, psk_file="keys", allow_anonymous=False)
+    assert has_rules(listener)
+    assert listener.knows_all
+    known = replace(credentials("u"), psk_identity="dev1")
+    for otherwise in (Asked(), None):
+        assert await answer(listener, known, otherwise) == Verdict(0, identity="dev1")
 
 
 async def answer(listener: Listener, asked: Credentials, otherwise: Authenticator | None) -> Verdict:

@@ -21,7 +21,10 @@ _NO_CERTIFICATE: Final = Verdict(
 def has_rules(listener: Listener) -> bool:
     """Does this listener decide anything of who may connect?"""
     return (
-        listener.allow_anonymous is not None or listener.identity is not None or listener.proxy_certificates
+        listener.allow_anonymous is not None
+        or listener.identity is not None
+        or listener.psk_file is not None
+        or listener.proxy_certificates
     )
 
 
@@ -29,10 +32,11 @@ class AtDoors(Authenticator):
     """Asks the listener that a client came by, and then, where that leaves it open, ``otherwise``.
 
     A certificate that has the name which the listener's ``identity`` asks for is enough: that is who the
-    client is, and a user name and password that it sends besides are not looked at. One that is shown and
-    does not have it is refused, and who has not shown any is treated like everybody. ``allow_anonymous`` of
-    the listener, where it is not None, decides on clients without a user name. ``otherwise`` None lets
-    everybody in whom the listener does not refuse.
+    client is, and a user name and password that it sends besides are not looked at; so it is with the
+    identity of a key in the listener's ``psk_file``. A certificate that is shown and does not have it is
+    refused, and who has not shown any is treated like everybody. ``allow_anonymous`` of the listener, where
+    it is not None, decides on clients without a user name. ``otherwise`` None lets everybody in whom the
+    listener does not refuse.
     """
 
     def __init__(self, otherwise: Authenticator | None) -> None:
@@ -75,7 +79,11 @@ class AtDoors(Authenticator):
 
 
 def _name(listener: Listener, credentials: Credentials) -> tuple[str | None, str]:
-    """Who the client's certificate says it is, or why that is not known; None and "": it has shown none."""
+    """Who the client's key or certificate says it is, or why that is not known; None and "": it has shown
+    neither.
+    """
+    if credentials.psk_identity is not None:
+        return credentials.psk_identity, ""
     if listener.identity is not None and credentials.certificate is not None:
         from curier.auth.identity import identity  # whose package is there wherever TLS is
 

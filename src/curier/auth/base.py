@@ -53,6 +53,7 @@ class Credentials:
     AUTH packet being answered (5.0 sections 3.1.2.11.9 and 3.15.2.2). ``certificate`` is the one that the
     client has shown to us, ``certificate_name`` a name in one that was verified by us or by a proxy that is
     trusted to.
+    ``psk_identity`` is whose key of the listener's ``psk_file`` the client has.
     ``local_peer`` is who came by a Unix socket, where the system tells it. Secrets are kept out of ``repr``.
     """
 
@@ -68,6 +69,7 @@ class Credentials:
     certificate_name: str | None = None
     local_peer: LocalPeer | None = None
     listener_name: str = ""
+    psk_identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,9 @@ def greeting(config: Config, listeners: Mapping[str, Listener], command: str = "
     first = (plain or list(listeners))[0]
     to = _way_to(parse_listen(first))
     door = listeners[first]
-    if door.knows_all:
+    if door.psk_file is not None:
+        to = f"{to.removesuffix(_CA)} --psk KEY --psk-identity NAME"
+    elif door.knows_all:
         to += " --cert CERT.pem --key KEY.pem"
     elif not config.anonymous_may_connect(door):
         to += " -u USER -P PASSWORD"
@@ -199,7 +201,10 @@ def _way_to(address: Listen) -> str:
         to = f"-L {Listen(address.scheme, host, address.port, address.path or '/mqtt')}"
     else:
         to = f"-h {host} -p {address.port}"
-    return f"{to} --cafile CA.pem" if address.is_secure else to
+    return to + _CA if address.is_secure else to
+
+
+_CA = " --cafile CA.pem"
 
 
 def explain_listen_error(error: OSError, listen: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ the context before it stays.
 
 from __future__ import annotations
 
+import math
 import ssl
 import threading
 import time
@@ -22,6 +23,8 @@ from curier.listeners import Listener
 from curier.loglines import logger, printable
 from curier.net.certificate_files import day, described, is_own_issuer, key_type, name_of
 from curier.net.contexts import Built, Pair, build, stamps
+from curier.net.shared_keys import Claim
+from curier.net.tls import Tls
 
 log = logger("curier.tls")
 
@@ -58,6 +61,8 @@ class Certificates:
         self._told = ""  # the last thing that was wrong, as it was told
         self._told_at = 0.0
         self._warned: dict[str, float] = {}
+        self._refusal = self.refusal  # made once: a bound method has a size, too, in each connection
+        self._explain = self.explain
         try:
             self._built = build(listener)
         except ConfigError as error:
@@ -69,10 +74,18 @@ class Certificates:
         """For a new connection. Ask anew for each: the context of before may be of files that are gone."""
         return self._built.context
 
+    def layer(self) -> Tls:
+        """TLS of a new connection, with the files as they are now."""
+        built = self._built
+        if built.keys is None:
+            return Tls(built.context, self._refusal, self._explain)
+        claim = Claim(built.keys)
+        return Tls(built.context, claim.refusal, claim.explain, claim)
+
     @property
     def expires(self) -> float:
-        """When the first of its certificates ends, in seconds since 1970."""
-        return min(pair.expires for pair in self._built.pairs)
+        """When the first of its certificates ends, in seconds since 1970; keys never do (inf)."""
+        return min((pair.expires for pair in self._built.pairs), default=math.inf)
 
     @property
     def pairs(self) -> Sequence[Pair]:
@@ -120,6 +133,8 @@ class Certificates:
         log.error("%s: %s; %s", self.name, why, self._kept())
 
     def _kept(self) -> str:
+        if self._built.keys is not None:
+            return "the keys of before are kept"
         end = day(datetime.fromtimestamp(self.expires, UTC))
         return f"the certificate of before is kept, which is valid until {end}"
 
@@ -139,6 +154,10 @@ class Certificates:
         self.warn()
 
     def _tell_change(self, before: Built) -> None:
+        keys = self._built.keys
+        if keys is not None and before.keys is not None and keys.keys != before.keys.keys:
+            what = f"psk_file {self.listener.psk_file}"
+            log.info("%s: %s is new for new connections: %d keys", self.name, what, len(keys.keys))
         for number, pair in enumerate(self._built.pairs):
             old = before.pairs[number].leaf
             if pair.leaf == old:

@@ -34,6 +34,8 @@ from curier.net.certificate_files import (
     server_names,
     stamp,
 )
+from curier.net.psk_file import CIPHERS, about_keys, check_keys, read_keys
+from curier.net.shared_keys import SharedKeys
 
 _FLAGS: Final = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST
 """Of verifying; said, since later versions of Python begin with others."""
@@ -72,13 +74,14 @@ class Built:
     crls: tuple[x509.CertificateRevocationList, ...]
     warnings: tuple[str, ...]
     stamps: tuple[Stamp, ...]
+    keys: SharedKeys | None = None
 
 
 def stamps(listener: Listener) -> tuple[Stamp, ...]:
     """All files of the listener's TLS, as they are now."""
     pairs = [path for pair in listener.certificates for path in pair]
     own = (listener.certificate, listener.key, listener.key_password_file, listener.client_ca, listener.crl)
-    return tuple(stamp(path) for path in (*own, *pairs) if path is not None)
+    return tuple(stamp(path) for path in (*own, listener.psk_file, *pairs) if path is not None)
 
 
 def build(listener: Listener) -> Built:
@@ -90,6 +93,10 @@ def build(listener: Listener) -> Built:
     check(listener)
     before = stamps(listener)
     warnings: list[str] = []
+    if listener.psk_file is not None:
+        keys, context = _keys(listener, listener.psk_file, warnings)
+        _check_unchanged(listener, before)
+        return Built(context, (), (), (), tuple(warnings), before, keys)
     password = _password(listener.key_password_file)
     pairs = [_pair(certificate, key, warnings) for certificate, key in _pairs(listener)]
     authorities = _authorities(listener, warnings)
@@ -97,14 +104,20 @@ def build(listener: Listener) -> Built:
     for pair in pairs:
         warnings += _about_chain(pair, authorities)
     context = _contexts(listener, pairs, password, authorities, crls, warnings)
+    _check_unchanged(listener, before)
+    return Built(context, tuple(pairs), tuple(authorities), tuple(crls), tuple(warnings), before)
+
+
+def _check_unchanged(listener: Listener, before: tuple[Stamp, ...]) -> None:
     if stamps(listener) != before:
         raise ConfigError("the files change while they are read")
-    return Built(context, tuple(pairs), tuple(authorities), tuple(crls), tuple(warnings), before)
 
 
 def check(listener: Listener) -> None:
     """Raise ``ConfigError`` for settings of TLS that contradict each other."""
-    if listener.certificate is None:
+    if listener.psk_file is not None:
+        check_keys(listener)
+    elif listener.certificate is None:
         raise ConfigError(
             "TLS needs a certificate and its key: set certificate and key; curier cert makes some to try it"
         )
@@ -166,6 +179,25 @@ def _pair(certificate: str | Path, key: str | Path, warnings: list[str]) -> Pair
     if anybody_reads(key):
         warnings.append(f"key {key}: every user of this machine may read it; chmod 600, or 640, is better")
     return Pair(certificate, key, tuple(chain), server_names(chain[0]))
+
+
+def _keys(listener: Listener, path: str | Path, warnings: list[str]) -> tuple[SharedKeys, ssl.SSLContext]:
+    """Those that clients know too, and a context of them, which knows no certificates."""
+    found = read_keys(path)
+    if anybody_reads(path):
+        warnings.append(
+            f"psk_file {path}: every user of this machine may read it; chmod 600, or 640, is better"
+        )
+    warnings += about_keys(path, found)
+    context = _context(listener, (), ())
+    if not any(cipher.get("auth") == "auth-psk" for cipher in context.get_ciphers()):
+        raise ConfigError(
+            f"ciphers {listener.ciphers!r}: none of them is for keys, as PSK-AES128-GCM-SHA256 is"
+        )
+    keys = SharedKeys(found)
+    keys.add_to(context, listener.psk_hint)
+    warnings += _about_ciphers(context, listener.ciphers)
+    return keys, context
 
 
 def _authorities(listener: Listener, warnings: list[str]) -> list[x509.Certificate]:
@@ -353,11 +385,12 @@ def _context(
         ssl.TLSVersion.TLSv1_3 if listener.lowest_tls == "1.3" else ssl.TLSVersion.TLSv1_2
     )
     context.options |= ssl.OP_NO_RENEGOTIATION
-    if listener.ciphers:
+    ciphers = listener.ciphers or (CIPHERS if listener.psk_file is not None else "")
+    if ciphers:
         try:
-            context.set_ciphers(listener.ciphers)
+            context.set_ciphers(ciphers)
         except ssl.SSLError:
-            raise ConfigError(f"ciphers {listener.ciphers!r}: OpenSSL knows none of them") from None
+            raise ConfigError(f"ciphers {ciphers!r}: OpenSSL knows none of them") from None
     web = listener.address.is_web
     context.set_alpn_protocols(["http/1.1" if web else "mqtt", *listener.alpn])
     context.verify_flags = _FLAGS

@@ -13,7 +13,6 @@ from curier.net.accepting import UNIX, LocalPeer
 from curier.net.layer import Layer
 from curier.net.layers import Layers
 from curier.net.proxy_protocol import ProxyHeader
-from curier.net.tls import Tls
 from curier.places import lies_in, place_of
 
 if TYPE_CHECKING:
@@ -75,9 +74,6 @@ class Door:
             from curier.net.upgrade import prepare
 
             prepare()
-        if certificates is not None:  # made once: a bound method has a size, too
-            self._refusal: Final = certificates.refusal
-            self._explain: Final = certificates.explain
 
     def admits(self, address: str, who: LocalPeer | None) -> bool:
         """May this peer of a socket connect here? Where there is a PROXY header before all else, only proxies
@@ -103,7 +99,7 @@ class Door:
             layers.append(ProxyHeader(address, listener.proxy_certificates))
         certificates = self._certificates
         if certificates is not None:
-            layers.append(Tls(certificates.context(), self._refusal, self._explain))
+            layers.append(certificates.layer())
         if self._site is not None:
             from curier.net.web import WebSocket  # and a package that others have no need of
 

@@ -81,6 +81,8 @@ class Renewal:
 
     def _tell(self) -> None:
         for certificates in self._held:
+            if not certificates.pairs:
+                continue  # keys, which do not end
             level = level_of(certificates.name)
             self._told[f"listeners/{level}/certificate/expires"] = str(int(certificates.expires))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from curier.net.layer import Layer, LayerError
+from curier.net.shared_keys import Claim
 from curier.net.tls_words import answer_in_plain, why_failed, why_not_tls
 
 RECORD_BYTES: Final = 16384
@@ -70,7 +71,8 @@ class Tls(Layer):
     """The server's side of one TLS connection, with a ``context`` of the moment.
 
     ``refusal`` tells why one whose handshake is done may not go on, ``explain`` what an error of it means;
-    each returns "" where it has nothing to say.
+    each returns "" where it has nothing to say. ``claim`` is there where clients have keys in the place of
+    certificates.
 
     A handshake is costly. So its steps are not taken by ``receive``: where ``needs_work`` is set, the owner
     calls ``work``, in any thread, and nothing else meanwhile but ``receive``, which then only keeps what it
@@ -82,12 +84,14 @@ class Tls(Layer):
         context: ssl.SSLContext,
         refusal: Callable[[ssl.SSLObject], str] = never_refused,
         explain: Callable[[ssl.SSLError], str] = why_failed,
+        claim: Claim | None = None,
     ) -> None:
         super().__init__()
         self.needs_work: bool = False
         self.is_taken: bool = False  # somebody is about to do it
         self.kept_bytes: int = 0  # that came while there was work to do, or are no whole record yet
         self.asks_certificate: bool = context.verify_mode != ssl.CERT_NONE
+        self.claim: Final = claim
         self._refusal = refusal
         self._explain = explain
         self._context: ssl.SSLContext | None = context  # until the first bytes come
@@ -122,7 +126,10 @@ class Tls(Layer):
         """Take the next step of the handshake."""
         assert self._object is not None
         try:
-            self._object.do_handshake()
+            if self.claim is None:
+                self._object.do_handshake()
+            else:
+                self.claim.shake(self._object)
             why = self._refusal(self._object)
         except ssl.SSLWantReadError:
             return
