@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from curier.codec.constants import MQTT_50
 from curier.codec.encode import encode
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
+from curier.store.database import Database
 from curier.topics.filters import matches
 from tests.broker.client import Client
 from tests.broker.harness import FOREVER, Net, quiet
@@ -586,7 +588,7 @@ def test_after_a_restart() -> None:
     assert not net.send_connect("a", False, session_expiry_interval=FOREVER).pop(p.Connack).session_present
 
 
-def test_messages_left_behind_stay_in_the_mount_over_a_restart() -> None:
+def test_messages_left_behind_stay_in_the_mount_over_a_restart(tmp_path: Path) -> None:
     """Those of a session that ended before it could hand them all over."""
     many = 1500
     net = Net("journal", quiet(max_inflight=1))
@@ -604,7 +606,11 @@ def test_messages_left_behind_stay_in_the_mount_over_a_restart() -> None:
     net.send_connect("a", True)  # it begins anew, and a thousand are handed over at once
     core = BrokerCore(quiet(), net.now, journal=Journal())
     restorer = Restorer(core)
-    restorer.replay(net.records)
+    database = Database(tmp_path)  # which has no more of that session than its last record
+    database.apply(net.records)
+    for records in database.records():
+        restorer.replay(records)
+    database.close()
     restorer.finish(net.now)
     net.core = core
     net.turn()
