@@ -19,8 +19,8 @@ DOORS = True
 KIB = 1024
 
 
-def shrink_send_buffer(broker: curier.Broker, client_id: str) -> None:
-    """Of the broker's end of a client's socket: its kernel takes little."""
+def broker_end(broker: curier.Broker, client_id: str) -> socket.socket:
+    """The broker's end of a client's socket; it stays open until this one is closed as well."""
     assert broker._turn is not None
     wire = broker._turn.wires[connection_of(broker, client_id).number]
     if isinstance(wire, SocketWire):
@@ -28,7 +28,12 @@ def shrink_send_buffer(broker: curier.Broker, client_id: str) -> None:
     else:
         assert isinstance(wire, TransportWire)
         fd = wire.transport.get_extra_info("socket").fileno()
-    with socket.fromfd(fd, socket.AF_INET, socket.SOCK_STREAM) as end:
+    return socket.fromfd(fd, socket.AF_INET, socket.SOCK_STREAM)
+
+
+def shrink_send_buffer(broker: curier.Broker, client_id: str) -> None:
+    """Its kernel takes little."""
+    with broker_end(broker, client_id) as end:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * KIB)
 
 
@@ -101,9 +106,16 @@ async def test_a_client_over_the_hard_limit_is_told_and_disconnected(use_reactor
             await sender.publish("nobody/hears", b"", 1)
         deaf = await deaf_subscriber(broker, "t", 0)
         await senders[0].publish("t", b"makes the way known", 1)
+        end = broker_end(broker, "deaf")
         for sender in senders:  # much at once: it is all there before anybody can see that it has to wait
             sender.send_soon(*[Publish("t", bytes(KIB))] * 50)
         await until(lambda: "deaf" not in broker.core.sessions)
+        with (
+            end
+        ):  # it has two seconds to be told, which is not what this is about: both kernels take much again
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * KIB * KIB)
+            client_end = deaf.writer.get_extra_info("socket")
+            client_end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * KIB * KIB)
         deaf.listen()
         while not isinstance(packet := await deaf.receive(), Disconnect):
             assert isinstance(packet, Publish)
