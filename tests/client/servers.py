@@ -67,7 +67,9 @@ def on_every_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
         before = psutil.Process().num_fds()
         with asyncio.Runner(loop_factory=LOOPS[new_loop]) as runner:
             runner.run(test(*args, **kwargs))
-        assert psutil.Process().num_fds() == before
+        now = psutil.Process().num_fds()
+        # Fewer where something that an earlier test has left ends only now.
+        assert now <= before, f"{now} files and sockets are open, {before} were"
 
     signature = inspect.signature(test)
     added = inspect.Parameter("new_loop", inspect.Parameter.KEYWORD_ONLY)

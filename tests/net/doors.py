@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import os
+import itertools
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -53,6 +53,9 @@ def folder() -> Path:
     return Path(made.name)
 
 
+numbers = itertools.count()  # of its files; sockets come there and go
+
+
 class Authority:
     """A certificate authority, with its files."""
 
@@ -61,7 +64,7 @@ class Authority:
         self.file = self._write(self.ca.cert_pem.bytes())
 
     def _write(self, data: bytes) -> Path:
-        path = folder() / f"{len(os.listdir(folder()))}.pem"
+        path = folder() / f"{next(numbers)}.pem"
         path.touch(0o600)
         path.write_bytes(data)
         return path
