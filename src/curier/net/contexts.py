@@ -148,9 +148,9 @@ def check(listener: Listener) -> None:
 
 def asks_client(listener: Listener) -> ssl.VerifyMode:
     """Whether clients are asked for a certificate, and may come without."""
-    kind = listener.client_certificates or ("required" if listener.client_ca is not None else "none")
+    kind = listener.asks_client
     modes = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
-    if kind not in modes:
+    if kind not in modes:  # from Python, where nothing has checked it
         raise ConfigError(f"client_certificates is none, optional or required, not {kind!r}")
     return modes[kind]
 
