@@ -19,26 +19,16 @@ from curier.store.database import Database
 from curier.store.progress import Progress, clock_jump
 from curier.store.sqlite import SqliteStore
 from curier.testing.stores import restore
+from tests.store.system import System
 from tests.waiting import until
 
 DAYS = 86400.0
 TOLERANCE = 60.0  # for a slow machine
 
 
-class System:
-    """Its clock and its name, as a broker that starts finds them."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ahead = 0.0
-        self.name = "first"
-        real = time.time
-        monkeypatch.setattr(time, "time", lambda: real() + self.ahead)
-        monkeypatch.setattr(beginning, "boot_id", lambda: self.name)
-
-
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch) -> System:
-    return System(monkeypatch)
+    return System(monkeypatch, beginning)
 
 
 async def live(directory: Path, *records: Record) -> BrokerCore:

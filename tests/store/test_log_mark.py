@@ -22,6 +22,7 @@ from curier.store.frames import HEADER, MAGIC, Log
 from curier.store.log import LogStore
 from curier.store.mark import FILE_NAME, PLACE_BYTES, MarkFile, read_mark
 from tests.store.faults import lose_power, the_file
+from tests.store.system import System
 from tests.waiting import until
 
 DAYS = 86400.0
@@ -220,20 +221,9 @@ async def test_a_mark_removed_under_a_program_is_put_back(
 # ---- the clock ----
 
 
-class System:
-    """Its clock and its name, as a program that starts finds them."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ahead = 0.0
-        self.name = "first"
-        real = time.time
-        monkeypatch.setattr(time, "time", lambda: real() + self.ahead)
-        monkeypatch.setattr(log_module, "boot_id", lambda: self.name)
-
-
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch) -> System:
-    return System(monkeypatch)
+    return System(monkeypatch, log_module)
 
 
 def left(directory: Path) -> list[float]:
