@@ -8,6 +8,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -59,12 +60,18 @@ async def live(
             store.snapshot = lambda number=number: Batch(number, saved(*everything))
             store.commit(Batch(number, saved(expires_at)))
         if copy_to is not None:
-            shutil.copytree(directory, copy_to)
+            shutil.copytree(directory, copy_to, copy_function=copy_if_there)
         if expiries:
             await until(lambda: told[-1:] == [len(expiries)])
     finally:
         await store.close()
     return found
+
+
+def copy_if_there(source: str, target: str) -> None:
+    """A log that the other thread removes meanwhile was replaced before, by one that is there."""
+    with suppress(FileNotFoundError):
+        shutil.copy2(source, target)
 
 
 def saved(*expiries: float) -> list[Record]:
