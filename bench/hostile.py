@@ -24,7 +24,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from asyncio import events
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -38,6 +37,7 @@ import trustme
 import curier
 from bench.hellos import client_hello
 from bench.logins import read_packet
+from bench.slowest import measure_callbacks, take_longest
 from curier.cli.collector import looking_once
 from curier.cli.host import keep_freed_memory
 from curier.codec.encode import encode
@@ -56,21 +56,9 @@ HELLO = client_hello()
 
 # ---- the broker ----
 
-longest = 0.0
-run_plain = events.Handle._run
-
-
-def run_measured(handle: events.Handle) -> None:
-    """Run a callback, and look what it costs."""
-    global longest
-    began = time.thread_time()
-    run_plain(handle)
-    longest = max(longest, time.thread_time() - began)
-
 
 async def serve(folder: Path) -> None:
     """Serve until the input ends; each line of it is answered with the longest callback, in ms."""
-    global longest
     pair = folder / "server.pem", folder / "server.key"
     listen = [
         curier.Listener("tcp://127.0.0.1:0"),
@@ -83,8 +71,7 @@ async def serve(folder: Path) -> None:
         ports = [int(re.findall(r":(\d+)", url)[-1]) for url in broker.urls]
         print(json.dumps(dict(zip(("tcp", "tls", "mutual", "ws", "proxy"), ports, strict=True))), flush=True)
         while await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
-            print(f"{longest * 1000:.1f}", flush=True)
-            longest = 0.0
+            print(f"{take_longest():.1f}", flush=True)
 
 
 # ---- attacks ----
@@ -399,7 +386,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     if options.serve:
         keep_freed_memory()
-        events.Handle._run = run_measured  # type: ignore[assignment]
+        measure_callbacks()
         logging.basicConfig(level=logging.INFO)
         with looking_once():
             asyncio.run(serve(options.folder))

@@ -33,20 +33,30 @@ def run_measured(handle: events.Handle) -> None:
         longest = took
 
 
+def measure_callbacks() -> None:
+    """From now on, in every loop of this process."""
+    events.Handle._run = run_measured  # type: ignore[assignment]
+
+
+def take_longest() -> float:
+    """Of those since the last time, in milliseconds."""
+    global longest
+    took, longest = longest * 1000, 0.0
+    return took
+
+
 async def main(directory: str | None) -> None:
     """Serve until the input ends."""
-    global longest
     loop = asyncio.get_running_loop()
     options = curier.Options()
     async with curier.Broker("tcp://127.0.0.1:0", options=options, data=directory) as broker:
         print(broker.urls[0], flush=True)
         while await loop.run_in_executor(None, sys.stdin.readline):
-            print(f"{longest * 1000:.2f}", flush=True)
-            longest = 0.0
+            print(f"{take_longest():.2f}", flush=True)
 
 
 if __name__ == "__main__":
     keep_freed_memory()
-    events.Handle._run = run_measured  # type: ignore[assignment]
+    measure_callbacks()
     with looking_once():
         asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else None))
