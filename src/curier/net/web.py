@@ -55,7 +55,6 @@ class WebSocket(Layer):
             if not mqtt:
                 raise self._error
             self.has_more = True
-            self.has_more = True
         elif reader.close_code and not self.is_ended:
             # "the endpoint typically echos the status code it received"
             self._end(reader.close_code, "")
