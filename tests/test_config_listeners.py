@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import fields
+from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ from curier.config import Config, load
 from curier.config_listeners import TAKERS
 from curier.errors import ConfigError
 from curier.listeners import Listener, levels_of
+from curier.server import Broker
 
 
 def load_text(tmp_path: Path, text: str) -> Config:
@@ -185,6 +189,41 @@ def test_or_somebody_has_to(door: Listener) -> None:
     with pytest.raises(ConfigError, match="can be reached from other machines"):
         Config(listeners=(door,)).check()
     Config(listeners=(door,), password_file="users").check()
+
+
+PROXY = (ip_network("10.0.0.0/8"),)
+
+
+@pytest.mark.parametrize("url", ["tcp://0.0.0.0:0", "tcp://127.0.0.1:0"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"allow_anonymous": True},
+        {"allow_anonymous": False},
+        {"proxy_protocol": PROXY},
+        {"proxy_protocol": PROXY, "proxy_certificates": True},
+        {"proxy_protocol": PROXY, "proxy_certificates": True, "allow_anonymous": False},
+        {"proxy_protocol": PROXY, "proxy_certificates": True, "allow_anonymous": True},
+    ],
+)
+def test_file_and_broker_have_one_rule_for_who_may_come_in(url: str, settings: dict[str, Any]) -> None:
+    door = Listener(url, **settings)
+    said = []
+    for check in (Config(listeners=(door,)).check, partial(Broker, door)):
+        try:
+            check()
+        except ConfigError as error:
+            said.append("other machines" if "other machines" in str(error) else "nobody")
+        else:
+            said.append("")
+    assert said[0] == said[1]
+
+
+def test_a_proxy_may_be_who_knows_all() -> None:
+    door = Listener("tcp://0.0.0.0:0", proxy_protocol=PROXY, proxy_certificates=True, allow_anonymous=False)
+    Config(listeners=(door,)).check()
+    Broker(door)
 
 
 def test_nobody_at_all_is_a_mistake_at_any_of_them() -> None:

@@ -161,26 +161,19 @@ class Config:
         """Somebody may connect everywhere, and where strangers may, that was asked for."""
         users = "--password-file FILE (password_file = ...; make one with: curier passwd FILE USER)"
         for door in self.doors():
-            if self.password_file is not None or door.knows_all or self.anonymous_was_allowed(door):
-                continue
-            if door.allow_anonymous is False and (door.identity is not None or door.proxy_certificates):
-                continue
-            if door.allow_anonymous is False or self.allow_anonymous is False:
+            address = door.address
+            why = door.why_closed(address, self.allow_anonymous) if self.password_file is None else ""
+            if why == "nobody":
                 raise ConfigError(
                     f"allow_anonymous is false and there are no users, so nobody can connect: give {users}"
                 )
-            address = door.address
-            if not address.is_loopback:
+            if why == "everybody":
                 # Of a socket that systemd opens, nobody knows yet.
                 reach = "may be reached" if address.carrier == "fd" else "can be reached"
                 raise ConfigError(
                     f"{door.url} {reach} from other machines, and nothing says who may connect: "
                     f"give {users}, or let everyone in with --allow-anonymous (allow_anonymous = true)"
                 )
-
-    def anonymous_was_allowed(self, door: Listener) -> bool:
-        """Did somebody say that clients without a user name may connect there?"""
-        return bool(self.allow_anonymous if door.allow_anonymous is None else door.allow_anonymous)
 
 
 def default_directory() -> str:

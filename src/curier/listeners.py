@@ -172,11 +172,29 @@ class Listener:
 
     @property
     def knows_all(self) -> bool:
-        """Whether nobody comes in whom a certificate, or a key of ``psk_file``, has not named."""
+        """Whether nobody comes in whom a certificate, or a key of ``psk_file``, has not named: seen here, or
+        by a proxy.
+        """
         if self.psk_file is not None:
             return True
-        named = self.identity is not None and self.asks_client == "required"
-        return named or (self.allow_anonymous is False and self.identity is not None)
+        if self.allow_anonymous is False:
+            return self.identity is not None or self.proxy_certificates
+        return self.identity is not None and self.asks_client == "required"
+
+    def why_closed(
+        self, address: Listen, allow_anonymous: bool | None = None
+    ) -> Literal["", "nobody", "everybody"]:
+        """Where nobody else decides who may connect: "nobody" or "everybody", where that would be a mistake.
+
+        ``allow_anonymous`` is what was said for all listeners, ``address`` the real one. Everybody may come
+        in only where that is this machine, or was asked for.
+        """
+        allowed = allow_anonymous if self.allow_anonymous is None else self.allow_anonymous
+        if allowed or self.knows_all:
+            return ""
+        if allowed is False:
+            return "nobody"
+        return "" if address.is_loopback else "everybody"
 
     def check(self) -> None:
         """Raise ``ConfigError`` for settings that have no meaning with this URL."""

@@ -462,14 +462,13 @@ def _listeners(listen: object) -> list[Listener]:
 
 
 def _check_anonymous(listener: Listener, address: Listen, authenticator: Authenticator | None) -> None:
-    """Everybody may come in only where that is this machine, or where that was asked for."""
-    if authenticator is not None or listener.allow_anonymous or listener.knows_all:
-        return
-    if listener.allow_anonymous is False and listener.identity is None and not listener.proxy_certificates:
+    """Raise ``ConfigError`` where nobody decides who may connect, and somebody has to."""
+    why = listener.why_closed(address) if authenticator is None else ""
+    if why == "nobody":
         raise ConfigError(
             f"{address}: nobody can connect there: pass an authenticator, or allow_anonymous=True"
         )
-    if not address.is_loopback:
+    if why == "everybody":
         raise ConfigError(
             f"{address} can be reached from other machines: pass an authenticator, "
             "or AllowAnonymous() to let everybody in"

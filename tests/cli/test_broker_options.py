@@ -7,6 +7,7 @@ import errno
 import gc
 import socket
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 
 import click
@@ -253,6 +254,39 @@ def test_the_greeting_names_an_address_one_can_connect_to(url: str, expected: st
 def test_the_greeting_shows_the_plainest_way_in() -> None:
     listeners = doors("tls://127.0.0.1:8", "unix:///run/c.sock", "tcp://127.0.0.1:7")
     assert "curier sub -h 127.0.0.1 -p 7 -t" in greeting(Config(), listeners)
+
+
+CERTIFICATE = "--cafile CA.pem --cert CERT.pem --key KEY.pem"
+PROXIES = (ip_network("10.0.0.0/8"),)
+
+
+@pytest.mark.parametrize(
+    ("door", "expected"),
+    [
+        (Listener("tls://[::1]:8", client_ca="ca.pem"), f"-h ::1 -p 8 {CERTIFICATE}"),
+        (Listener("tls://[::1]:8", client_ca="ca.pem", identity="dns"), f"-h ::1 -p 8 {CERTIFICATE}"),
+        (
+            Listener("tls://[::1]:8", client_ca="ca.pem", client_certificates="optional", identity="dns"),
+            "-h ::1 -p 8 --cafile CA.pem",
+        ),
+        (Listener("tls://[::1]:8", psk_file="keys"), "-h ::1 -p 8 --psk KEY --psk-identity NAME"),
+        (Listener("tcp://[::1]:8", proxy_protocol=PROXIES), "-h PROXY -p PORT"),
+        (Listener("ws://[::1]:8/mqtt", proxy_protocol=PROXIES), "-L ws://PROXY:PORT/mqtt"),
+        (
+            Listener("tcp://[::1]:8", proxy_protocol=PROXIES, proxy_certificates=True, allow_anonymous=False),
+            f"-h PROXY -p PORT {CERTIFICATE}",
+        ),
+    ],
+)
+def test_the_greeting_tells_what_a_listener_knows_its_clients_by(door: Listener, expected: str) -> None:
+    assert f"curier sub {expected} -t" in greeting(Config(), {door.url: door})
+
+
+def test_the_greeting_shows_a_way_without_a_proxy_where_there_is_one() -> None:
+    behind = Listener("tcp://[::1]:8", proxy_protocol=PROXIES)
+    assert "curier sub --unix /run/c.sock -t" in greeting(
+        Config(), {behind.url: behind, **doors("unix:///run/c.sock")}
+    )
 
 
 def test_the_greeting_of_a_broker_with_users_asks_for_a_name_and_password() -> None:

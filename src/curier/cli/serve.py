@@ -162,16 +162,10 @@ def own_command() -> str:
 
 def greeting(config: Config, listeners: Mapping[str, Listener], command: str = "curier") -> str:
     """What the terminal says when the broker is ready. ``listeners`` are all, by their real addresses."""
-    plain = [url for url in listeners if parse_listen(url).speech == "tcp"]
-    plain.sort(key=lambda url: parse_listen(url).carrier != "tcp")  # what everybody has first
-    first = (plain or list(listeners))[0]
-    to = _way_to(parse_listen(first))
+    first = min(listeners, key=lambda url: _trouble(parse_listen(url), listeners[url]))
     door = listeners[first]
-    if door.psk_file is not None:
-        to = f"{to.removesuffix(_CA)} --psk KEY --psk-identity NAME"
-    elif door.knows_all:
-        to += " --cert CERT.pem --key KEY.pem"
-    elif not config.anonymous_may_connect(door):
+    to = _way_to(parse_listen(first), door)
+    if not door.knows_all and not config.anonymous_may_connect(door):
         to += " -u USER -P PASSWORD"
     if config.directory is None:
         stored = "kept in memory only: everything is lost when the broker stops"
@@ -192,8 +186,17 @@ def greeting(config: Config, listeners: Mapping[str, Listener], command: str = "
     return "".join(f"{line}\n" for line in lines)
 
 
-def _way_to(address: Listen) -> str:
+def _trouble(address: Listen, door: Listener) -> tuple[bool, bool, bool]:
+    """Sorts what everybody can use first: no proxy in between, no certificate, no file."""
+    return bool(door.proxy_protocol), address.speech != "tcp", address.carrier != "tcp"
+
+
+def _way_to(address: Listen, door: Listener) -> str:
     """The options of a command that connects there."""
+    if door.proxy_protocol:  # a proxy's address is known to its owner
+        to = f"-L {address.speech}://PROXY:PORT/mqtt" if address.is_web else "-h PROXY -p PORT"
+        shows = door.proxy_certificates and door.knows_all
+        return f"{to}{_CA}{_CERTIFICATE}" if shows else to + _tls_to(address, door)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
     if address.carrier != "tcp":
         to = f"--unix {shlex.quote(address.path)}"
@@ -201,10 +204,21 @@ def _way_to(address: Listen) -> str:
         to = f"-L {Listen(address.scheme, host, address.port, address.path or '/mqtt')}"
     else:
         to = f"-h {host} -p {address.port}"
-    return to + _CA if address.is_secure else to
+    return to + _tls_to(address, door)
+
+
+def _tls_to(address: Listen, door: Listener) -> str:
+    """Those of them that are for TLS: what the client knows the broker by, and the broker the client."""
+    if not address.is_secure:
+        return ""
+    if door.psk_file is not None:
+        return " --psk KEY --psk-identity NAME"
+    shows = door.asks_client == "required" or (door.knows_all and door.identity is not None)
+    return _CA + _CERTIFICATE if shows else _CA
 
 
 _CA = " --cafile CA.pem"
+_CERTIFICATE = " --cert CERT.pem --key KEY.pem"
 
 
 def explain_listen_error(error: OSError, listen: Sequence[str]) -> str:
