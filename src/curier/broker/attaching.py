@@ -20,7 +20,7 @@ from curier.topics.filters import is_shared, split_shared
 
 AT_ONCE: Final = 256  # subscriptions of a session that has ended
 BYTES_AT_ONCE: Final = 16 * 1024  # of their Topic Filters
-PER_STEP: Final = 8192  # work (``_cost``) on the others, before others have their turn
+PER_STEP: Final = 8192  # work (``cost_of``) on the others, before others have their turn
 STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
 
 
@@ -33,7 +33,7 @@ def attach(
     and go make nothing grow.
     """
     if broker.router.ended:
-        detach_some(broker, _cost(topic_filter))
+        detach_some(broker, cost_of(topic_filter))
     no_local = (options & 4) != 0
     as_published = (options & 8) != 0
     encoded = encode_subscription_identifier(identifier) if identifier else b""
@@ -134,7 +134,7 @@ def detach_some(broker: BrokerState, work: int) -> None:
             ended.pop()
             continue
         topic_filter, subscription = session.subscriptions.popitem()
-        work -= _cost(topic_filter)
+        work -= cost_of(topic_filter)
         if isinstance(subscription, Member):
             detach(broker, session, topic_filter, subscription)
         else:
@@ -143,7 +143,7 @@ def detach_some(broker: BrokerState, work: int) -> None:
             broker.router.table.remove(topic_filter, session.number)  # no route leads to it
 
 
-def _cost(topic_filter: bytes) -> int:
+def cost_of(topic_filter: bytes) -> int:
     """The work, and roughly the memory, that a filter takes: for itself, its levels and its bytes."""
     return 5 + topic_filter.count(b"/") + (len(topic_filter) >> 6)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from curier.broker import subscribing
+from curier.broker.attaching import cost_of
 from curier.broker.model import BrokerConnection, Work
 from curier.broker.state import BrokerState
 from curier.codec.constants import SUBSCRIBE
@@ -19,7 +20,7 @@ from curier.protocol.connection import CLOSED
 
 LARGE: Final = 8192  # bytes of a packet from which on it is worked off in pieces
 PER_TURN: Final = 4096
-"""Work of all connections in one turn: a filter is 4, and 1 for each of its levels."""
+"""Work of all connections in one turn, as ``attaching.cost_of`` counts a filter."""
 
 READ_BYTES: Final = 65536  # of that, at most, in one piece
 READ_FILTERS: Final = 1024
@@ -103,7 +104,7 @@ def _subscribe(broker: BrokerState, connection: BrokerConnection, work: Work, bu
         work.codes.append(code)
         work.why = why or work.why
         work.at += 1
-        cost += 5 + topic_filter.count(b"/")
+        cost += cost_of(topic_filter)
     _note_batch(connection, work, before)
     return cost
 
@@ -119,7 +120,7 @@ def _unsubscribe(broker: BrokerState, connection: BrokerConnection, work: Work, 
         topic_filter = request.filters[work.at]
         work.codes.append(subscribing.unsubscribe_from(broker, connection, session, topic_filter))
         work.at += 1
-        cost += 5 + topic_filter.count(b"/")
+        cost += cost_of(topic_filter)
     subscribing.forget_sends(session, request.filters[begin : work.at])
     _note_batch(connection, work, before)
     return cost

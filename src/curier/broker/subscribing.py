@@ -219,6 +219,7 @@ def unsubscribe(broker: BrokerState, connection: BrokerConnection, packet: Unsub
     """Remove subscriptions and answer [MQTT-3.10.4-4]; messages on their way still arrive [MQTT-3.10.4-3]."""
     session = connection.server_session
     assert session is not None
+    connection.steps += len(packet.topic_filters)  # each is about as much as two small packets
     check_count(broker, len(packet.topic_filters))
     before = connection.journal_length()
     filters = [text.encode() for text in packet.topic_filters]
