@@ -93,6 +93,9 @@ class Run:
         for sender, chunk in zip(self.senders, self.chunks, strict=True):
             begin = time.perf_counter()
             core.receive(sender, chunk, 1.0)
+            while core.has_more_work():
+                core.continue_work(1.0)
+            core.end_turn()
             outputs = [(connection, connection.take_output()) for connection in core.take_dirty()]
             took += time.perf_counter() - begin
             self.count += BATCH

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from curier.codec.properties import Properties
 LARGEST = 16 * 1024 * 1024 - 1024  # bytes of a payload: ``max_packet_size`` without a head
 READ = 256 * 1024  # bytes the broker reads at once
 SECONDS = 30.0
+FLOOD_SECONDS = 5.0  # of a flood to many readers, which then all leave
 
 
 class Client:
@@ -173,6 +175,47 @@ def tiny(one: bytes, read: int = READ) -> Callable[[], bytes]:
     return lambda: one * (read // len(one)) + b"\xc0\x00"
 
 
+def to_many(count: int, qos: int, kind: str, packets: int = 0) -> Callable[[str], None]:
+    """256 KiB of small PUBLISH packets, or so many, to readers that are not plain."""
+
+    def run(url: str) -> None:
+        named = Properties()
+        if kind == "identified":
+            named.subscription_identifiers = [7]
+        readers: list[socket.socket] = []
+        for number in range(count):
+            reader = connected(url, f"r{number}", 3600 if kind == "on disk" else 0)
+            reader.sendall(encode(Subscribe(1, [("t", qos)], named), 5))
+            reader.recv(100)
+            readers.append(reader)
+        sender = Client(url, 5, "s")
+        one = encode(Publish("t", b"", qos, packet_id=1 if qos else 0), 5)
+        packets_sent = packets or READ // len(one)
+        sender.send(one * packets_sent + b"\xc0\x00")
+        end = time.monotonic() + FLOOD_SECONDS
+        while time.monotonic() < end and sender.came < (4 * packets_sent if qos else 2):
+            for reader in readers:
+                with suppress(OSError):
+                    reader.recv(1 << 16, socket.MSG_DONTWAIT)
+            time.sleep(0.01)
+        for reader in readers:
+            reader.close()
+        sender.close()
+
+    return run
+
+
+def connected(url: str, client_id: str, expiry: int) -> socket.socket:
+    """A connection that has its CONNACK, and no thread."""
+    host, port = url.rpartition("/")[2].rsplit(":", 1)
+    made = socket.create_connection((host, int(port)), SECONDS)
+    properties = Properties()
+    properties.session_expiry_interval = expiry
+    made.sendall(encode(Connect(5, client_id, True, 0, properties=properties), 5))
+    made.recv(1000)
+    return made
+
+
 def ended(form: str) -> Callable[[str], None]:
     """The end of a session with 20 000 filters of this form."""
 
@@ -209,6 +252,12 @@ CASES = {
     "256 KiB of PINGREQ": Case(sent(tiny(b"\xc0\x00"), READ)),
     "256 KiB of small PUBLISH 5.0": Case(sent(tiny(packet(0x31, b"\x00\x01t\x00")), 2)),
     "256 KiB of small PUBLISH 3.1.1": Case(sent(tiny(packet(0x30, b"\x00\x01t")), 2, 4)),
+    "256 KiB of small PUBLISH qos0 to 50 readers": Case(to_many(50, 0, "identified")),
+    "256 KiB of small PUBLISH qos1 to 50 readers": Case(to_many(50, 1, "identified")),
+    "256 KiB of small PUBLISH qos0 to 200 readers": Case(to_many(200, 0, "identified")),
+    "256 KiB of small PUBLISH qos1 to 200 readers": Case(to_many(200, 1, "identified")),
+    "256 KiB of small PUBLISH qos1 to 200 readers on disk": Case(to_many(200, 1, "on disk"), True),
+    "one PUBLISH qos1 to 5000 readers on disk": Case(to_many(5000, 1, "on disk", 1), True),
     "256 KiB of small SUBSCRIBE": Case(
         sent(tiny(packet(0x82, b"\x00\x01\x00\x00\x01t\x00")), READ // 11 * 6)
     ),

@@ -71,7 +71,16 @@ FLOORS: dict[str, list[str]] = {
         # one connection: what is told of it, what it may do, what it is sent
         *("telling", "shares", "lanes", "permissions", "memory", "unfinished", "output"),
         # messages
-        *("queueing", "delivery", "stalling", "retaining", "publishing", "fetching", "fast_lane"),
+        *(
+            "queueing",
+            "delivery",
+            "spreading",
+            "stalling",
+            "retaining",
+            "publishing",
+            "fetching",
+            "fast_lane",
+        ),
         # clients: what they subscribe to, their sessions, their coming and going
         *("shapes", "attaching", "subscribing", "piecemeal", "keeping", "watches", "connecting"),
         # what the broker does by itself

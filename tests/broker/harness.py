@@ -135,6 +135,7 @@ class Net:
             if core.has_more_work():
                 core.continue_work(self.now)
             elif not effects and not dirty:
+                core.end_turn()
                 return
 
     def _answer(self, question: Effect, answer: Answer | None) -> None:

@@ -15,16 +15,27 @@ from __future__ import annotations
 
 from typing import Final, cast, final
 
-from curier.broker import connecting, keeping, memory, output, permissions, piecemeal, publishing, watches
+from curier.broker import (
+    connecting,
+    keeping,
+    memory,
+    output,
+    permissions,
+    piecemeal,
+    publishing,
+    spreading,
+    watches,
+)
 from curier.broker.connection import ServedConnection
 from curier.broker.deadlines import Deadline
 from curier.broker.effects import Answer, Authenticate, Authorize, Commit, Effect
 from curier.broker.entrances import PER_CONNECTION, Entrance
+from curier.broker.fast_lane import answer_run
 from curier.broker.faults import Fault, name_of
 from curier.broker.fetching import FETCHED_PER_TURN
 from curier.broker.hooks import MOST_NESTED, Hook
 from curier.broker.lanes import set_lanes
-from curier.broker.model import BrokerConnection, ServerSession
+from curier.broker.model import BrokerConnection, ServerSession, Spread
 from curier.broker.options import Options
 from curier.broker.state import BrokerState, Host
 from curier.broker.sys_topics import SysPublisher
@@ -149,6 +160,7 @@ class BrokerCore(BrokerState):
 
     def deadline_reached(self, now: float) -> None:
         """Do what is due; at most a bounded part of it, so look at ``next_deadline`` again."""
+        self.spent = 0
         self.deadlines.run(now, DEADLINES_PER_TURN)
         if self.deadlines.failures:
             failures = self.deadlines.failures
@@ -170,10 +182,13 @@ class BrokerCore(BrokerState):
         """Is there work left that was put off to let others have their turn? Then call ``continue_work``
         soon.
         """
-        return bool(self.continued)
+        return bool(self.continued) or bool(self.spreads)
 
     def continue_work(self, now: float) -> None:
         """Go on with what was put off, a bounded part of it."""
+        self.spent = 0
+        for spread in spreading.continue_all(self, now):
+            self._given(spread, now)
         batch = self.continued[:CONTINUED_PER_TURN]
         del self.continued[:CONTINUED_PER_TURN]
         budget = piecemeal.PER_TURN
@@ -182,7 +197,7 @@ class BrokerCore(BrokerState):
             connection.is_continued = False
             connection.now = now
             try:
-                if connection.is_resting and steps < STEPS_AT_ONCE:
+                if connection.is_resting and steps < STEPS_AT_ONCE and self.spent < self.work_per_turn:
                     connection.paused = False
                     connection.proceed(now)
                     steps += connection.steps
@@ -201,17 +216,40 @@ class BrokerCore(BrokerState):
                 self.faults.met("going on with what was put off", error, connection)
         self._settle(now)
 
+    def _given(self, spread: Spread, now: float) -> None:
+        """All receivers have a message, whose publisher goes on."""
+        connection = spread.connection
+        if connection.spread is not spread or connection.state == CLOSED:
+            return
+        connection.now = now
+        try:
+            if spread.size:
+                connection.spread = None
+                answer_run(connection, spread)
+            connection.paused = False
+            connection.proceed(now)
+            if not connection.paused:
+                self.welcomed.append(connection)
+                connection.pump(now)
+        except Exception as error:
+            self.faults.met("going on behind a message", error, connection)
+
+    def end_turn(self) -> None:
+        """What comes next is the work of another turn."""
+        self.spent = 0
+
     # ---- effects, and their answers ----
 
     def take_effects(self) -> list[Effect]:
         """What the world has to do now, in order; with the next batch of the journal, if none is on its
         way.
         """
-        if self.journal is not None and not self.is_committing:
+        if self.journal is not None and not self.is_committing and not self.has_giant:
             batch = self.journal.take()
             if batch is not None:
                 self.is_committing = True
                 self.effects.append(Commit(batch))
+        self.may_split = True
         effects = self.effects
         self.effects = []
         return effects
@@ -299,6 +337,10 @@ class BrokerCore(BrokerState):
     def shut_down(self, now: float) -> None:
         """Tell every 5.0 client that the server is shutting down (0x8B) and end all connections."""
         why = "the broker is stopping"
+        while self.spreads:
+            self.spent = 0
+            for spread in spreading.continue_all(self, now):
+                self._given(spread, now)
         for connection in list(self.connections.values()):
             connection.now = now
             try:

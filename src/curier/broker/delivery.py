@@ -12,14 +12,13 @@ from curier.broker.faults import MOST_OF_NAME, WHY
 from curier.broker.model import BrokerConnection, Member, Receiver, Route, ServerSession, SharedGroup
 from curier.broker.output import send_entry, send_publish, touch
 from curier.broker.queueing import enqueue, has_no_room, put, put_back, take, why_full
-from curier.broker.state import BrokerState
+from curier.broker.state import WORK_OF_QOS_1, BrokerState
 from curier.codec.constants import MQTT_50
 from curier.codec.publish import publish_size
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.outgoing import Outgoing
 
 TOO_LARGE: Final = "larger than the client's Maximum Packet Size"
-PUMPED_AT_ONCE: Final = 2000  # messages that have waited in one session, before others have their turn
 MOST_ASKED: Final = 1000  # members of a Shared Subscription for one message, so that it takes bounded time
 EXPIRY_SIZE: Final = 5  # bytes of the Message Expiry Interval among the Properties
 
@@ -211,6 +210,7 @@ def deliver_to(
     error that is met with this receiver costs this receiver: neither the publisher nor the other ones.
     """
     connection = session.connection
+    broker.spent += WORK_OF_QOS_1 if qos else 1
     if not qos:
         waits = broker.options.queue_qos0
         try:
@@ -287,15 +287,14 @@ def pump(broker: BrokerState, session: ServerSession, connection: BrokerConnecti
     retained messages fetched.
     """
     outgoing = session.outgoing
-    steps = 0
     while not connection.is_congested and session.connection is connection:
-        steps += 1
-        if steps > PUMPED_AT_ONCE:
+        if broker.spent >= broker.work_per_turn and (outgoing.resend or outgoing.queue):
             broker.continue_later(connection)
             return
         if outgoing.resend:
             if not outgoing.has_room():
                 return
+            broker.spent += WORK_OF_QOS_1
             again = outgoing.resend.popleft()
             if outgoing.inflight.get(again.packet_id) is again and not again.on_wire:
                 resend(broker, session, connection, again, now)
@@ -304,6 +303,7 @@ def pump(broker: BrokerState, session: ServerSession, connection: BrokerConnecti
             if entry.qos and not outgoing.has_room():
                 return
             take(broker, outgoing)
+            broker.spent += WORK_OF_QOS_1 if entry.qos else 1
             if entry.message.is_expired(now):  # [MQTT-3.3.2-5]
                 outgoing.forget(entry)
                 telling.expired(broker, session, entry.message)

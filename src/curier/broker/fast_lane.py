@@ -22,9 +22,10 @@ from mypy_extensions import i32, i64, u8
 
 from curier.broker import permissions, telling
 from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared
-from curier.broker.model import BrokerConnection, Receiver, Route, ServerSession
+from curier.broker.model import BrokerConnection, Receiver, Route, ServerSession, Spread
 from curier.broker.queueing import NOBODY_HAS_ROOM
-from curier.broker.state import BrokerState
+from curier.broker.spreading import go_on, hold, work_of
+from curier.broker.state import WORK_OF_QOS_1, BrokerState
 from curier.codec.constants import MQTT_50, PUBACK, PUBREC, QUOTA_EXCEEDED
 from curier.codec.primitives import encode_two
 from curier.protocol.connection import STEPS_AT_ONCE
@@ -34,7 +35,9 @@ from curier.session.outgoing import Burst, Outgoing
 PUBACKS: Final = [b"\x40\x02" + encode_two(packet_id) for packet_id in range(0x10000)]
 PUBRECS: Final = [b"\x50\x02" + encode_two(packet_id) for packet_id in range(0x10000)]
 
-MOST_IN_RUN: Final = 2048  # some receivers are given them one by one
+MOST_IN_RUN: Final = 2048
+FEW: Final = 8  # receivers
+MOST_TOGETHER: Final = FEW * MOST_IN_RUN  # messages of a run times receivers
 
 
 def fast_lane(
@@ -89,11 +92,13 @@ def fast_lane(
                     break
                 payload_at += 1
             route = connection.routes[qos].get(data[body + 2 : topic_end])
-            if route is None or not route.is_fast:
+            if route is None or not route.is_fast or broker.spent >= broker.work_per_turn:
                 break
+            receivers: i64 = len(route.receivers)
             if not qos:
                 if route.takes_runs and at + size < all_end:
-                    count = count_same(data, at, size, payload_at - at, 0, all_end, False)
+                    count = count_same(data, at, size, payload_at - at, 0, all_end, False, most_of(receivers))
+                broker.spent += receivers >> 4
                 forward_qos_0(broker, session, lane, route, data, at, size, payload_at - at, count, now)
             else:
                 packet_id: i64 = two_bytes(data, topic_end)
@@ -103,9 +108,12 @@ def fast_lane(
                     break  # is told so
                 if qos == 1:
                     if route.takes_runs and at + size < all_end:
-                        count = count_same(data, at, size, topic_end - at, 2, all_end, lane == MQTT_50)
+                        count = count_same(
+                            data, at, size, topic_end - at, 2, all_end, lane == MQTT_50, most_of(receivers)
+                        )
                         if count > 1 and session.subscriptions and route.has(session):
                             count = 1  # its acknowledgements go between its messages
+                    broker.spent += receivers
                     lost = forward_qos_1(
                         broker,
                         session,
@@ -119,13 +127,18 @@ def fast_lane(
                         count,
                         now,
                     )
-                    if lost is None or lane != MQTT_50:
+                    if connection.spread is not None:
+                        answer = b""  # comes when it is done
+                    elif lost is None or lane != MQTT_50:
                         answer = pubacks(data, topic_end, size, count)
                     else:
                         answer = some_refused(connection, data, topic_end, size, count, lost)
                 else:
                     if session.journal is not None or packet_id in session.incoming.identifiers:
                         break
+                    if work_of(route, 2) > broker.work_per_turn - broker.spent:
+                        break
+                    broker.spent += receivers * 2
                     is_kept = forward_qos_2(
                         broker, session, lane, route, data, at, stop, topic_end, payload_at, now
                     )
@@ -135,11 +148,12 @@ def fast_lane(
                         answer = PUBRECS[packet_id]
                     else:
                         answer = refusal(connection, PUBREC, packet_id)
-                connection.output.append(answer)
-                if not connection.is_dirty:
-                    connection.is_dirty = True
-                    connection.dirty.append(connection)
-                connection.traffic.packets_sent += count
+                if answer:
+                    connection.output.append(answer)
+                    if not connection.is_dirty:
+                        connection.is_dirty = True
+                        connection.dirty.append(connection)
+                    connection.traffic.packets_sent += count
             publishes += count
             payload_bytes += count * (stop - payload_at)
 
@@ -186,6 +200,8 @@ def fast_lane(
         packets += count
         at += count * size
         connection.steps += 1
+        if connection.paused:  # until all receivers have the run
+            break
 
     # Other packets of the chunk came before ``pos``, or are to come.
     connection.is_owed = is_owed or publishes > 0 or pos > 0 or at < all_end
@@ -197,15 +213,22 @@ def fast_lane(
     return at
 
 
-def count_same(data: bytes, at: i64, size: i64, head_size: i64, id_size: i64, end: i64, is_50: bool) -> i64:
+def most_of(receivers: i64) -> i64:
+    """How many packets may be one run."""
+    return MOST_IN_RUN if receivers <= FEW else MOST_TOGETHER // receivers + 1
+
+
+def count_same(
+    data: bytes, at: i64, size: i64, head_size: i64, id_size: i64, end: i64, is_50: bool, most: i64
+) -> i64:
     """How many PUBLISH packets like the one at ``at`` follow each other, it included: same first
     ``head_size`` bytes, so same length, QoS and Topic Name; a Packet Identifier; no Properties.
     """
     count: i64 = 1
     first = at
     at += size
-    if end - at > (MOST_IN_RUN - 1) * size:
-        end = at + (MOST_IN_RUN - 1) * size
+    if end - at > (most - 1) * size:
+        end = at + (most - 1) * size
     while at + size <= end and is_same(data, first, at, head_size):
         tail = at + head_size
         if id_size:
@@ -298,7 +321,9 @@ def forward_qos_0(
         _count_sent(broker, sent * count, sent * count * (size - payload_at))
     if others is None and not route.groups:
         return
-    _look_at_each(session, count, others, route)
+    if _is_too_much(broker, count, 1, others, route):
+        _spread(broker, session, route, 0, frames, size, payload_at, count, others, now)
+        return
     for index in range(count):
         start = index * size
         message: ApplicationMessage | None = None
@@ -386,7 +411,12 @@ def forward_qos_1(
         skips.append(done)
     if others is None and not route.groups:
         return None
-    _look_at_each(session, count, others, route)
+    if _is_too_much(broker, count, WORK_OF_QOS_1, others, route):
+        spread = _spread(
+            broker, session, route, 1, block, size, payload_at, count, others, now, skips, most_done
+        )
+        spread.id_at = id_at
+        return spread.lost
     lost: set[int] | None = None
     for index in range(count):
         is_kept: bool = index < most_done
@@ -499,11 +529,61 @@ def forward_qos_2(
     return is_kept
 
 
-def _look_at_each(session: ServerSession, count: i64, others: list[Receiver] | None, route: Route) -> None:
-    """``count`` messages are worked on one by one."""
+def _is_too_much(
+    broker: BrokerState, count: i64, work: i64, others: list[Receiver] | None, route: Route
+) -> bool:
+    """Is there no time in this turn to look at each of these for ``count`` messages?"""
+    groups: i64 = len(route.groups)
+    each = groups
+    if others is not None:
+        each += len(others)
+    if count * work * each > broker.work_per_turn - broker.spent:
+        return True
+    broker.spent += count * groups  # or a member that is plain would cost nothing
+    return False
+
+
+def _spread(
+    broker: BrokerState,
+    session: ServerSession,
+    route: Route,
+    qos: int,
+    block: bytes,
+    size: i64,
+    payload_at: i64,
+    count: i64,
+    others: list[Receiver] | None,
+    now: float,
+    skips: list[i64] | None = None,
+    most_done: i64 = 0,
+) -> Spread:
+    """Give a run to these receivers one message after the other, over as many turns as it takes."""
     connection = session.connection
-    if connection is not None:
-        connection.steps += count * (len(route.groups) + (len(others) if others is not None else 0))
+    assert connection is not None
+    spread = Spread(route, session, connection, qos, others if others is not None else [])
+    spread.block = block
+    spread.size = size
+    spread.payload_at = payload_at
+    spread.count = count
+    spread.skips = list(skips) if skips is not None else None
+    spread.most_done = most_done
+    go_on(broker, spread, broker.work_per_turn - broker.spent, now)
+    if not spread.is_done:
+        hold(broker, spread)
+    return spread
+
+
+def answer_run(connection: BrokerConnection, spread: Spread) -> None:
+    """All receivers have a run: acknowledge it."""
+    if spread.qos:
+        lost = spread.lost
+        block = spread.block
+        if lost is None or connection.version != MQTT_50:
+            answer = pubacks(block, spread.id_at, spread.size, spread.count)
+        else:
+            answer = some_refused(connection, block, spread.id_at, spread.size, spread.count, lost)
+        connection.traffic.packets_sent += spread.count - 1  # and one more where it is sent
+        connection.send(answer)
 
 
 def _count_sent(broker: BrokerState, count: i64, payload_bytes: i64) -> None:

@@ -17,7 +17,6 @@ from curier.codec.constants import SESSION_NEVER_EXPIRES
 from curier.session.outgoing import NO_ENTRIES, Outgoing, OutgoingFlow
 from curier.session.records import SessionEnded, SessionSaved, WillRemoved, WillSaved
 
-FORGOTTEN_PER_STEP: Final = 1000  # messages of a session that has ended, before others have their turn
 STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
 
 
@@ -174,7 +173,10 @@ class Leftovers(Deadline):
     def fire(self, now: float) -> float:
         broker = self.broker
         entries = self.entries
-        for _ in range(min(FORGOTTEN_PER_STEP, len(entries))):
+        for _ in range(len(entries)):
+            if broker.spent >= broker.work_per_turn:
+                break
+            broker.spent += 1
             if len(entries) <= self.queued:
                 broker.statistics.stored_payload -= len(entries[-1].message.payload)
             entry = entries.pop()

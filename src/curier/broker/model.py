@@ -205,8 +205,14 @@ class Route:
         # With more than one way to a session, messages go one by one, so that it gets them in one order.
         self.takes_runs: bool = not groups or (not receivers and len(groups) == 1)
         self.is_durable = is_durable  # somebody's session is in the journal
-        # Some $ topics are not for clients to publish to, which is found out on the general way.
-        self.is_fast: bool = not is_durable and not why_not_published(topic)
+        self.is_fast: bool = False
+        self.set_fast()
+
+    def set_fast(self) -> None:
+        """May plain packets go to it unseen? Some $ topics are not for clients to publish to, which is found
+        out on the general way.
+        """
+        self.is_fast = not self.is_durable and not why_not_published(self.topic)
 
     def has(self, session: ServerSession) -> bool:
         """Does ``session`` receive what is published here?"""
@@ -279,6 +285,43 @@ class Work:
         self.batch: int = 0  # of the journal, that its answer waits for
 
 
+@final
+class Spread:
+    """A message, or a run of them of equal size, that is given to its receivers over many turns
+    (``spreading``).
+    """
+
+    def __init__(
+        self,
+        route: Route,
+        sender: ServerSession | None,
+        connection: BrokerConnection,
+        qos: int,
+        receivers: list[Receiver],
+    ) -> None:
+        self.route = route
+        self.seen: Route = route  # of the topic, when it was gone on with last
+        self.sender = sender
+        self.connection = connection  # which is paused meanwhile, or has ended
+        self.qos = qos
+        self.receivers: list[Receiver | None] = list(receivers)  # None: it is none any more
+        self.message: ApplicationMessage | None = None  # the one that is being given
+        self.index: int = 0  # which of the run that is
+        self.at: int = 0  # the receiver that is next, or behind them all the Shared Subscription
+        self.is_kept: bool = False  # has somebody taken it?
+        self.lost: set[int] | None = None  # indexes of those that nobody had room for
+        self.is_done: bool = False
+        self.takes_id: int = 0  # Packet Identifier of a QoS 2 message, which is taken at the end
+        # -- of a run --
+        self.count: int = 1
+        self.block: bytes = b""  # the packets
+        self.size: int = 0  # of each; 0: it is no run
+        self.payload_at: int = 0
+        self.id_at: int = 0
+        self.skips: list[int] | None = None  # how many of the run each receiver has got already
+        self.most_done: int = 0  # how many of the run some other receiver has got
+
+
 NO_ROUTES: Final[list[dict[bytes, Route]]] = []  # before it is known which; never filled
 
 
@@ -332,6 +375,7 @@ class BrokerConnection(ServerConnection):
         self.questions: int = 0  # Authorize effects that are not answered
         self.stalled: Stalled | None = None  # what it publishes waits for room
         self.work: Work | None = None  # what it is paused for
+        self.spread: Spread | None = None  # what it has published and is paused for
         # -- how it is sent to --
         self.is_fast: bool = False  # may its packets take the fast lane?
         self.is_congested: bool = False  # more output waits than the soft limit allows, or it is ending

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from curier.broker import permissions, retaining, telling
+from typing import Final
+
+from curier.broker import permissions, retaining, spreading, telling
 from curier.broker.delivery import deliver, who_would_lose
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED
 from curier.broker.hooks import HOOK_FAILED
-from curier.broker.model import BrokerConnection, ServerSession
+from curier.broker.model import BrokerConnection, Route, ServerSession
 from curier.broker.options import REFUSE
 from curier.broker.queueing import NOBODY_HAS_ROOM
 from curier.broker.stalling import stall
@@ -27,9 +29,16 @@ from curier.session.records import WillRemoved
 from curier.topics.filters import check_topic_name
 from curier.topics.reserved import why_not_published
 
+WORK_OF_MESSAGE: Final = 2  # besides what its receivers take
+
 
 def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingPublish, now: float) -> int:
     """Take ownership of a client's message, or refuse it (3.3.4, 4.5): the Reason Code, or ``PAUSED``."""
+    spread = connection.spread
+    if spread is not None:  # it is taken, and was given to all its receivers
+        connection.spread = None
+        return _given(connection, spread.route, spread.lost is None, publish.retain)
+    records_before = connection.journal_length()
     if connection.mount is not None:
         why = connection.mount.enter(publish)
         if why:
@@ -47,6 +56,20 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
             return PAUSED
         if verdict >= 0x80:
             return _refuse(broker, connection, verdict, "not authorized to publish to this topic")
+    if (broker.spent or broker.spreads) and not spreading.may_begin(broker, connection, topic, publish.qos):
+        return PAUSED
+    return _take(broker, connection, publish, records_before, now)
+
+
+def _take(
+    broker: BrokerState,
+    connection: BrokerConnection,
+    publish: IncomingPublish,
+    records_before: int,
+    now: float,
+) -> int:
+    """Take a message on a topic that its client may publish to, now that there is time for it."""
+    topic = publish.topic
     if publish.is_text and broker.options.check_payload_format and not _is_text(publish.payload):
         why = "the payload is not the UTF-8 it claims to be"
         return _refuse(broker, connection, PAYLOAD_FORMAT_INVALID, why)
@@ -81,8 +104,23 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
             permissions.forget_routes(broker, connection)
         if not publish.retain:
             connection.routes[publish.qos][topic] = route
-    is_kept = deliver(broker, route, message, connection.server_session, now)
-    if not is_kept and not publish.retain and connection.version == MQTT_50:
+    broker.spent += WORK_OF_MESSAGE
+    if spreading.work_of(route, publish.qos) > broker.work_per_turn - broker.spent and spreading.may_split(
+        broker
+    ):
+        packet_id = publish.packet_id if publish.qos == 2 else 0
+        spread = spreading.begin(broker, connection, route, message, records_before, packet_id, now)
+        if not spread.is_done:
+            return PAUSED
+        is_kept = spread.lost is None
+    else:
+        is_kept = deliver(broker, route, message, connection.server_session, now)
+    return _given(connection, route, is_kept, publish.retain)
+
+
+def _given(connection: BrokerConnection, route: Route, is_kept: bool, is_retained: bool) -> int:
+    """The Reason Code for a message that was given to its receivers."""
+    if not is_kept and not is_retained and connection.version == MQTT_50:
         connection.why = NOBODY_HAS_ROOM
         return QUOTA_EXCEEDED
     return NO_MATCHING_SUBSCRIBERS if route.is_empty and connection.version == MQTT_50 else 0

@@ -41,6 +41,7 @@ class Router:
         self.table: SubscriptionTable[Subscriber] = SubscriptionTable()
         self.cache: RouteCache[Route] = RouteCache(cache_size)
         self.mounts: dict[bytes, Mount] = {}  # that sessions may have, by prefix
+        self.held: set[bytes] = set()  # Topic Names of messages that are being given to their receivers
         self._credit: i64 = 0  # looks at cached topics that are paid for
         self._receivers: i64 = 0  # in the routes of the cache
 
@@ -117,7 +118,22 @@ class Router:
                     self._credit += LOOKS_PER_ROUTE
             else:
                 route.is_fast = False  # nobody could tell it that it has changed
+            if self.held and topic in self.held:
+                route.is_fast = False
         return route
+
+    def hold(self, topic: bytes) -> None:
+        """What else is published there waits, so it takes the general way, which knows of it."""
+        self.held.add(topic)
+        route = self.cache.table.get(topic)
+        if route is not None:
+            route.is_fast = False
+
+    def let_go(self, topic: bytes) -> None:
+        self.held.discard(topic)
+        route = self.cache.table.get(topic)
+        if route is not None:
+            route.set_fast()
 
     def _make(self, topic: bytes) -> Route:
         firsts: dict[int, Subscription] = {}  # of each session, by its number

@@ -355,7 +355,7 @@ class Reactor(Sockets):
                 if wire.is_closing:
                     self.drop(wire)  # it would go on failing
             if read > TURN_BYTES:  # so that output does not pile up while we read on
-                turn.finish(now)
+                turn.write_out(now)
                 now = turn.clock.now()
                 read = 0
         turn.finish(now, read >= BUSY_BYTES and self.selector is not None)

@@ -32,6 +32,7 @@ NO_PIECES: Final[list[bytes]] = []
 
 POSTPONED_SECONDS: Final = 0.003  # at most, and only while there is more to be read
 MOST_OF_FAULT: Final = 500  # characters of what is logged of one, but for its traceback
+MOST_WRITES: Final = 256  # in one turn
 POSTPONED_BYTES: Final = 8192  # what is worth a write of its own
 
 EARLY_BYTES: Final = 4096
@@ -145,12 +146,18 @@ class Turn:
         ``is_busy``: there is probably more to be read, and the caller will look before it waits and end
         that turn, too; so writes may be postponed.
         """
+        self.write_out(now, is_busy)
+        self.core.end_turn()
+
+    def write_out(self, now: float, is_busy: bool = False) -> None:
+        """Do what there is to do at the end of a turn, which goes on all the same."""
         if self._is_stopped:
             return
         core = self.core
         self._written = 0
+        writes = 0
         if self._postponed:
-            core.dirty.extend(self._postponed)
+            core.dirty[:0] = self._postponed
             self._postponed.clear()
             if now - self._postponed_at > POSTPONED_SECONDS:
                 is_busy = False
@@ -176,6 +183,10 @@ class Turn:
                 if is_busy and connection.can_wait(POSTPONED_BYTES):
                     self._postponed.append(connection)
                     continue
+                writes += 1
+                if writes > MOST_WRITES and not connection.is_closed():
+                    self._postponed.append(connection)
+                    continue
                 try:
                     self._write(connection, now)
                 except Exception as error:
@@ -184,6 +195,8 @@ class Turn:
             self._close(closing)
         if core.faults.noted:
             self._tell_faults()
+        if writes > MOST_WRITES:
+            self.schedule()
         if core.has_more_work():
             self.loop.call_soon(self._continue)
         self._set_timer()
@@ -317,10 +330,11 @@ class Turn:
 
     def _continue(self) -> None:
         now = self.clock.now()
-        self.core.continue_work(now)
+        if len(self._postponed) < MOST_WRITES:  # or those are written first
+            self.core.continue_work(now)
         for connection in self.core.take_welcomed():
             self.resumed(connection)
-        self.finish(now)
+        self.finish(now, self.core.has_more_work())
 
     def _set_timer(self) -> None:
         when = self.core.next_deadline()

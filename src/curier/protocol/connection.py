@@ -239,7 +239,7 @@ class Connection:
         self.is_resting = False
         while pos < end and not self.paused and self.state != CLOSED:
             pos = self.fast_lane(data, pos, end, now)
-            if pos >= end:
+            if pos >= end or self.paused:
                 break
             if self.steps >= STEPS_AT_ONCE:
                 if self.rests():

@@ -89,6 +89,9 @@ class ServerConnection(Connection):
         self.authentication_method: str | None = None
         self.is_reauthenticating: bool = False
         self.maximum_qos: int = 2
+        self.records_before: int = (
+            -1
+        )  # those before the PUBLISH that is being given to its receivers; -1: none is
         self.retain_available: bool = True
         self.wants_problem_information: bool = True  # Request Problem Information (3.1.2.11.7)
         self.topic_alias_maximum: int = 0  # what this client may use
@@ -266,7 +269,7 @@ class ServerConnection(Connection):
                 f"more than {self.receive_quota_maximum} unfinished QoS 1 and 2 messages",
                 "MQTT-3.3.4-7",
             )
-        before = self.journal_length()
+        before = self.journal_length() if self.records_before < 0 else self.records_before
         packet_id = publish.packet_id
         if qos == 2 and session.incoming.is_duplicate(packet_id):
             if self.version == MQTT_50:  # others may send again whenever they like (3.1.1: 4.4)
@@ -277,6 +280,7 @@ class ServerConnection(Connection):
         reason_code = self.accept_publish(publish, now)
         if reason_code == PAUSED:
             return False
+        self.records_before = -1
         if self.state == CLOSED:
             return True
         self.receive_quota -= 1

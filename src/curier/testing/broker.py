@@ -143,6 +143,7 @@ class SimulatedBroker(Actor, End):
             if core.has_more_work():
                 core.continue_work(self.medium.now)
             elif not effects and not dirty:
+                core.end_turn()
                 return
 
     def _tell_faults(self, core: BrokerCore) -> None:
