@@ -123,7 +123,19 @@ class Sweep:
         self.watch: Deadline | None = None
 
 
-class BrokerState:
+class TurnWork:
+    """What is done in one turn, and what is left for the next ones."""
+
+    def __init__(self) -> None:
+        self.work_per_turn: i64 = WORK_PER_TURN
+        self.spent: i64 = 0  # of that, in this turn
+        self.spreads: list[Spread] = []  # messages that are being given to their receivers (``spreading``)
+        self.has_giant: bool = False  # is one of them in the open batch of the journal?
+        self.may_split: bool = True  # may another be? Not before that batch had the chance to be taken.
+        self.fetch_budget: int = 0  # how much more of retained messages may be sent in this turn
+
+
+class BrokerState(TurnWork):
     """All state of a broker. ``id_prefix`` begins the Client Identifiers it assigns; make it unguessable."""
 
     def __init__(
@@ -136,6 +148,7 @@ class BrokerState:
         authentication_methods: frozenset[str] = frozenset(),
         asks_authorization: bool = False,
     ) -> None:
+        super().__init__()
         self.options: Options = options
         self.id_prefix: str = id_prefix
         self.journal: Journal | None = journal
@@ -179,12 +192,6 @@ class BrokerState:
         self.welcomed: list[BrokerConnection] = []  # were paused, and go on
         self.stalls: Deadline | None = None  # of publishers that wait for room (``stalling.StallWatch``)
         self.continued: list[BrokerConnection] = []  # with retained messages left to send
-        self.work_per_turn: i64 = WORK_PER_TURN
-        self.spent: i64 = 0  # of that, in this turn
-        self.spreads: list[Spread] = []  # messages that are being given to their receivers (``spreading``)
-        self.has_giant: bool = False  # is one of them in the open batch of the journal?
-        self.may_split: bool = True  # may another be? Not before that batch had the chance to be taken.
-        self.fetch_budget: int = 0  # how much more of retained messages may be sent in this turn
         self.is_committing: bool = False
         self.store_trouble: str = ""  # why the disk takes nothing at the moment
         # -- numbers --

@@ -238,7 +238,8 @@ class Connection:
         self.steps = 0
         self.is_resting = False
         while pos < end and not self.paused and self.state != CLOSED:
-            pos = self.fast_lane(data, pos, end, now)
+            if not self._is_again:
+                pos = self.fast_lane(data, pos, end, now)
             if pos >= end or self.paused:
                 break
             if self.steps >= STEPS_AT_ONCE:
