@@ -198,9 +198,11 @@ def to_many(count: int, qos: int, kind: str, packets: int = 0) -> Callable[[str]
                 with suppress(OSError):
                     reader.recv(1 << 16, socket.MSG_DONTWAIT)
             time.sleep(0.01)
+        sender.close()
         for reader in readers:
             reader.close()
-        sender.close()
+            if count < 1000:
+                time.sleep(0.02)  # one end in a turn
 
     return run
 
