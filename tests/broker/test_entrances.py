@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer
 from curier.broker.entrances import Entrance
 from curier.codec import packets as p
 from curier.codec.constants import MAXIMUM_REMAINING_LENGTH
+from curier.session.journal import Journal
 from tests.broker.harness import FOREVER, Net, quiet
 
 BUSY = 0x89
@@ -71,18 +73,18 @@ def test_twice_as_many_connections_may_wait_for_their_login(make: Callable[..., 
     front, other = Entrance("front", max_connections=1), Entrance("other")
     net.entrance = front
     waiting = [net.open() for _ in range(2)]
-    assert not core.is_crowded(front)
-    assert core.is_crowded(front, coming=1)
+    assert not core.why_crowded(front)
+    assert core.why_crowded(front, coming=1)
     waiting.append(net.open())
-    assert core.is_crowded(front)
-    assert not core.is_crowded(other)
+    assert core.why_crowded(front)
+    assert not core.why_crowded(other)
     net.entrance = other
     waiting += [net.open() for _ in range(2)]
-    assert core.is_crowded(other)  # for the broker as a whole
+    assert core.why_crowded(other)  # for the broker as a whole
     for client in waiting[:2]:
         client.drop()
-    assert not core.is_crowded(other)
-    assert not core.is_crowded(front)
+    assert not core.why_crowded(other)
+    assert not core.why_crowded(front)
 
 
 @pytest.mark.parametrize(("own", "limit"), [(0, 5000), (1000, 1000), (9000, 5000)])
@@ -130,3 +132,66 @@ def test_connections_know_the_name_of_their_listener(make: Callable[..., Net]) -
     assert net.open().connection.listener_name == "memory"  # its URL
     net.entrance = Entrance("front")
     assert net.open().connection.listener_name == "front"
+
+
+CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01"  # MQTT 3.1.1, Clean Session; a letter follows
+KEPT = b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x00\x00\x01"
+
+
+def test_one_place_has_so_many_connections_that_have_not_logged_in() -> None:
+    core = BrokerCore(quiet(max_connecting=2), 0.0)
+    front = Entrance("front")
+    first, second = [core.attach("192.0.2.1:5", "tcp://x", 0.0, front, "192.0.2.1") for _ in range(2)]
+    assert core.why_crowded(front, "192.0.2.1").startswith("2 connections from 192.0.2.1 have not logged in")
+    assert not core.why_crowded(front, "192.0.2.2")
+    core.receive(first, CONNECT + b"a", 0.0)
+    assert not core.why_crowded(front, "192.0.2.1")
+    core.detach(second, 0.0)
+    core.detach(first, 0.0)
+    assert not core.holdings.connecting
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_one_place_has_no_more_than_half_of_the_room(is_own: bool) -> None:
+    core = BrokerCore(quiet(max_connections=100 if is_own else 2), 0.0)
+    front = Entrance("front", max_connections=2 if is_own else 0)
+    for _ in range(2):
+        assert not core.why_crowded(front, "192.0.2.1")
+        core.attach("192.0.2.1:5", "tcp://x", 0.0, front, "192.0.2.1")
+    assert core.why_crowded(front, "192.0.2.1")
+    assert not core.why_crowded(front, "192.0.2.2")
+
+
+def test_a_proxy_counts_where_it_says_that_the_client_is() -> None:
+    core = BrokerCore(quiet(max_connecting=1), 0.0)
+    front = Entrance("front")
+    proxied = [core.attach("10.0.0.1:5", "tcp://x", 0.0, front, "") for _ in range(3)]
+    assert not core.moved(proxied[0], "192.0.2.1:7")
+    assert core.moved(proxied[1], "192.0.2.1:8").startswith("1 connections from 192.0.2.1")
+    assert not core.moved(proxied[2], "192.0.2.2:8")
+    assert proxied[2].address == "192.0.2.2:8"
+    for one in proxied:
+        core.detach(one, 0.0)
+    assert not core.holdings.connecting
+
+
+def test_the_limit_of_one_place_can_be_switched_off() -> None:
+    core = BrokerCore(quiet(max_connecting=0, max_connections=3), 0.0)
+    front = Entrance("front")
+    for _ in range(6):
+        assert not core.why_crowded(front, "192.0.2.1")
+        core.attach("192.0.2.1:5", "tcp://x", 0.0, front, "192.0.2.1")
+
+
+def test_who_waits_for_the_disk_has_a_place_already() -> None:
+    core = BrokerCore(quiet(max_connections=1), 0.0, journal=Journal())
+    first, second, third = [core.attach("192.0.2.1:5", "tcp://x", 0.0) for _ in range(3)]
+    core.receive(first, KEPT + b"a", 0.0)
+    assert first.take_output() == b""  # its session is not durable yet
+    core.receive(second, KEPT + b"b", 0.0)
+    assert second.take_output() == b"\x20\x02\x00\x03"  # server unavailable
+    core.receive(third, KEPT + b"a", 0.0)  # takes its place
+    assert third.take_output() == b""
+    assert core.statistics.admitted == 1
+    core.detach(third, 0.0)
+    assert core.statistics.admitted == 0

@@ -71,12 +71,14 @@ def begin(broker: BrokerState, connection: BrokerConnection, packet: Connect, no
 
 def _why_full(broker: BrokerState, entrance: Entrance, session: ServerSession | None) -> str:
     """Plain words where there is no room for one more client, which is that of ``session``; or ""."""
-    before = session.connection if session is not None else None  # one comes, one goes
+    before: BrokerConnection | None = None  # one comes, one goes
+    if session is not None:
+        before = session.connection if session.connection is not None else session.arriving
     most = broker.options.max_connections
-    if broker.statistics.connected >= most and before is None:
+    if broker.statistics.admitted >= most and before is None:
         return f"all {most} connections are in use"
     most = entrance.max_connections
-    if most and entrance.connected >= most and (before is None or before.entrance is not entrance):
+    if most and entrance.admitted >= most and (before is None or before.entrance is not entrance):
         return f"all {most} connections of this listener are in use"
     return ""
 
@@ -268,6 +270,8 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
     session.arriving = connection
     connection.server_session = session
     connection.session = session
+    broker.statistics.admitted += 1
+    connection.entrance.admitted += 1
     if broker.journal is not None and broker.journal.length != before:
         connection.paused = True
         broker.arrivals.append(Arrival(broker.journal.number, connection, is_present))
@@ -362,6 +366,7 @@ def welcome(broker: BrokerState, connection: BrokerConnection, is_present: bool,
     session.arriving = None
     session.connection = connection
     connection.state = CONNECTED
+    shares.connecting_at(broker, connection, "")
     broker.statistics.connected += 1
     entrance = connection.entrance
     entrance.connected += 1
@@ -488,7 +493,11 @@ def ended(
     broker.effects.append(Close(connection))
     broker.connections.pop(connection.number, None)
     watches.stop(broker, connection)
+    shares.connecting_at(broker, connection, "")
     connection.entrance.attached -= 1
+    if connection.server_session is not None:
+        broker.statistics.admitted -= 1
+        connection.entrance.admitted -= 1
     if was_connected:
         broker.statistics.connected -= 1
         connection.entrance.connected -= 1

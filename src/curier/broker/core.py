@@ -23,6 +23,7 @@ from curier.broker import (
     permissions,
     piecemeal,
     publishing,
+    shares,
     spreading,
     watches,
 )
@@ -40,7 +41,8 @@ from curier.broker.options import Options
 from curier.broker.state import BrokerState, Host
 from curier.broker.sys_topics import SysPublisher
 from curier.codec.constants import PROTOCOL_ERROR, SERVER_SHUTTING_DOWN
-from curier.protocol.connection import CLOSED, STEPS_AT_ONCE
+from curier.places import place_of
+from curier.protocol.connection import CLOSED, CONNECTED, STEPS_AT_ONCE
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 
@@ -88,18 +90,21 @@ class BrokerCore(BrokerState):
 
     # ---- bytes ----
 
-    def is_crowded(self, entrance: Entrance, coming: int = 0) -> bool:
-        """Are there so many Network Connections that the next is closed without a word? ``coming`` are on
-        their way to be attached.
+    def why_crowded(self, entrance: Entrance, place: str = "", coming: int = 0) -> str:
+        """Plain words where there are so many Network Connections, in all or from ``place``, that the next is
+        closed without an answer; or "". ``coming`` are on their way to be attached.
         """
         most = PER_CONNECTION * self.options.max_connections
-        return len(self.connections) + coming > most or entrance.is_crowded(coming)
+        if len(self.connections) + coming > most or entrance.is_crowded(coming):
+            return "there are twice as many connections as may log in (max_connections)"
+        return shares.why_not_connecting(self, place, entrance)
 
     def attach(
-        self, address: str, listener: str, now: float, entrance: Entrance | None = None
+        self, address: str, listener: str, now: float, entrance: Entrance | None = None, place: str = ""
     ) -> BrokerConnection:
         """A Network Connection was accepted at the URL ``listener``; it has ``connect_timeout`` seconds for
-        its CONNECT. Without an ``entrance`` nothing is different about it.
+        its CONNECT. Without an ``entrance`` nothing is different about it. ``place`` is where it counts until
+        then (``places``); "": nowhere.
         """
         if entrance is None:
             entrance = self.statistics.elsewhere
@@ -107,9 +112,24 @@ class BrokerCore(BrokerState):
         self.connections[connection.number] = connection
         entrance.accepted += 1
         entrance.attached += 1
+        shares.connecting_at(self, connection, place)
         watches.await_connect(self, connection, now)
         self.statistics.accepted += 1
         return connection
+
+    def moved(self, connection: BrokerConnection, address: str) -> str:
+        """A proxy has told for whom it connects. Plain words where that one may not have one more connection;
+        or "".
+        """
+        connection.address = address
+        connection.local_peer = None  # that is the proxy
+        place = place_of(address)
+        if connection.state in (CONNECTED, CLOSED) or place == connection.place:
+            return ""
+        why = shares.why_not_connecting(self, place, connection.entrance)
+        if not why:
+            shares.connecting_at(self, connection, place)
+        return why
 
     def receive(self, connection: BrokerConnection, chunk: bytes, now: float) -> None:
         """Bytes came, in a chunk of any size."""

@@ -34,7 +34,8 @@ class Entrance:
         # -- counters --
         self.accepted: int = 0  # Network Connections
         self.attached: int = 0  # of these, those that are there
-        self.connected: int = 0  # clients with a CONNACK, now
+        self.admitted: int = 0  # clients with a CONNACK, or with one that waits for the disk, now
+        self.connected: int = 0  # those that have it
         self.connected_maximum: int = 0
         self.bytes_received: int = 0  # of MQTT
         self.bytes_sent: int = 0

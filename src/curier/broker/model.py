@@ -350,6 +350,7 @@ class BrokerConnection(ServerConnection):
         self.mount: Mount | None = None
         self.local_peer: tuple[int, int, int] | None = None  # user, group, process behind a Unix socket
         self.certificate_name: str | None = None  # of a client's certificate that was verified
+        self.place: str = ""  # where it counts as one without a CONNACK; "": nowhere (``shares``)
         self.attached_at: float = now
         self.received_at = now
         self.watch: Deadline | None = None

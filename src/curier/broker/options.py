@@ -27,6 +27,7 @@ class Options:
         # -- a Network Connection --
         self.connect_timeout: float = 10.0  # from accept to a complete, authenticated CONNECT
         self.max_connections: int = 100_000
+        self.max_connecting: int = 2000  # of one address, without a CONNACK yet; 0: as many as of all
         self.max_packet_size: int = 16 * MIB  # announced in CONNACK (3.2.2.3.6)
         self.max_connect_size: int = 64 * 1024  # of CONNECT and AUTH before CONNACK: it is not known whose
         self.max_request_size: int = 4 * MIB  # of a packet that is not PUBLISH (0x97)
@@ -96,6 +97,7 @@ class Options:
         _within("keep_alive_maximum", self.keep_alive_maximum, 0, 65535)
         _within("maximum_qos", self.maximum_qos, 0, 2)
         _within("max_packet_size", self.max_packet_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
+        _within("max_connecting", self.max_connecting, 0, 1 << 62)
         _within("max_connect_size", self.max_connect_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
         _within("max_request_size", self.max_request_size, LARGE, MAXIMUM_REMAINING_LENGTH + 5)
         _within("session_expiry_maximum", self.session_expiry_maximum, 0, SESSION_NEVER_EXPIRES)

@@ -1,5 +1,5 @@
-"""What one client, and all clients of one source, may have of what all share: retained messages, and sessions
-that outlive their connections.
+"""What one client, and all clients of one source, may have of what all share: retained messages, sessions
+that outlive their connections, and connections that have not logged in yet.
 
 A *source* is a user whom somebody has authenticated, else the address the client came from, which strangers
 cannot choose as they choose Client Identifiers. A retained message belongs to the client that set it last,
@@ -9,6 +9,7 @@ message until it is set again, a session until its client comes again. It counts
 
 from __future__ import annotations
 
+from curier.broker.entrances import Entrance
 from curier.broker.model import BrokerConnection, Owner, ServerSession
 from curier.broker.state import BrokerState, Tally
 from curier.places import place_of
@@ -22,6 +23,37 @@ def source_of(broker: BrokerState, connection: BrokerConnection) -> str:
     if broker.asks_authentication and connection.identity:
         return f"user {connection.identity}"
     return f"address {place_of(connection.address)}"
+
+
+# ---- connections without a CONNACK ----
+
+
+def why_not_connecting(broker: BrokerState, place: str, entrance: Entrance) -> str:
+    """Plain words where ``place`` may not have one more connection that has not logged in, or ""."""
+    options = broker.options
+    if not place or not options.max_connecting:
+        return ""
+    most = min(options.max_connecting, options.max_connections)  # half of all that may be there
+    if entrance.max_connections:
+        most = min(most, entrance.max_connections)
+    if broker.holdings.connecting.get(place, 0) < most:
+        return ""
+    return f"{most} connections from {place} have not logged in yet, and no more may wait (max_connecting)"
+
+
+def connecting_at(broker: BrokerState, connection: BrokerConnection, place: str) -> None:
+    """The connection has not logged in, and counts at ``place`` from now on; "": it has, or has ended."""
+    counts = broker.holdings.connecting
+    before = connection.place
+    if before:
+        left = counts[before] - 1
+        if left:
+            counts[before] = left
+        else:
+            del counts[before]
+    connection.place = place
+    if place:
+        counts[place] = counts.get(place, 0) + 1
 
 
 # ---- sessions ----

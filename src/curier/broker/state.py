@@ -58,7 +58,8 @@ class Statistics:
     def __init__(self) -> None:
         self.accepted: int = 0  # Network Connections
         self.connects: int = 0  # CONNECT packets
-        self.connected: int = 0  # clients with a CONNACK, now
+        self.admitted: int = 0  # clients with a CONNACK, or with one that waits for the disk, now
+        self.connected: int = 0  # those that have it
         self.connected_maximum: int = 0
         self.refused: int = 0  # connections, subscriptions and messages refused within the rules
         self.protocol_errors: int = 0
@@ -98,6 +99,7 @@ class Holdings:
     def __init__(self) -> None:
         self.retained: dict[str, Tally] = {}  # by client and by source
         self.sessions: dict[str, int] = {}  # that outlive their connections, by source
+        self.connecting: dict[str, int] = {}  # connections without a CONNACK yet, by place
 
 
 @final

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from curier.broker.core import BrokerCore
 from curier.broker.entrances import Entrance
 from curier.errors import ConfigError
 from curier.listeners import Listener, levels_of
@@ -75,18 +76,37 @@ class Door:
 
             prepare()
 
-    def admits(self, address: str, who: LocalPeer | None) -> bool:
-        """May this peer of a socket connect here? Where there is a PROXY header before all else, only proxies
-        may; at a Unix socket, whoever its mode lets in.
+    def place(self, address: str, who: LocalPeer | None) -> str:
+        """Where this peer of a socket counts among those that have not logged in. Proxies count nowhere ("")
+        until they have told for whom they connect, nor do programs behind a Unix socket.
         """
-        if not self._listener.proxy_protocol or who is not None or address == UNIX:
-            return True
-        if lies_in(address, self._listener.proxy_protocol):
+        listener = self._listener
+        if listener.proxy_protocol or who is not None or address == UNIX:
+            return ""
+        if listener.trusted_proxies and lies_in(address, listener.trusted_proxies):
+            return ""
+        return place_of(address)
+
+    def admits(
+        self, core: BrokerCore, address: str, who: LocalPeer | None, place: str, coming: int = 0
+    ) -> bool:
+        """May this peer of a socket connect here, while ``coming`` are about to? If not, the log says why.
+
+        Where there is a PROXY header before all else, only proxies may; at a Unix socket, whoever its mode
+        lets in. Nobody may where there are too many, most of whom have said nothing yet.
+        """
+        where = self.entrance.name or self.url
+        crowd = core.why_crowded(self.entrance, place, coming)
+        if crowd:
+            log.warning("%s at %s is closed at once: %s", address, where, crowd)
+            return False
+        proxies = self._listener.proxy_protocol
+        if not proxies or who is not None or address == UNIX or lies_in(address, proxies):
             return True
         log.warning(
             "%s at %s: only proxies may connect here (proxy_protocol), and %s is none of them",
             address,
-            self.entrance.name or self.url,
+            where,
             place_of(address),
         )
         return False

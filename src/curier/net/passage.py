@@ -23,8 +23,10 @@ def receive(turn: Turn, handshakes: Handshakes, wire: Wire, layers: Layers, data
             why = str(error)
         if layers.address:
             if layers.address != wire.connection.address:
-                wire.connection.address = layers.address
-                wire.connection.local_peer = None  # that is the proxy
+                crowd = turn.core.moved(wire.connection, layers.address)
+                if crowd:
+                    why = why or crowd
+                    plain = b""
             wire.connection.certificate_name = layers.certificate_name
         said = layers.waiting - waited
         if said > 0:  # handshakes, pongs, alerts

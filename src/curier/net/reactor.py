@@ -53,8 +53,8 @@ NO_EVENTS: Final[list[tuple[int, int]]] = []
 class SocketWire(Wire):
     """One client's socket in the reactor's epoll set."""
 
-    def __init__(self, reactor: Reactor, fd: int, address: str, door: Door) -> None:
-        super().__init__(reactor.turn.attach(address, door.url, door.entrance), door.open(address))
+    def __init__(self, reactor: Reactor, fd: int, address: str, place: str, door: Door) -> None:
+        super().__init__(reactor.turn.attach(address, door.url, door.entrance, place), door.open(address))
         self.reactor: Reactor = reactor
         self.fd: int = fd  # -1 once it is closed
         self.read_size: int = FIRST_READ
@@ -372,23 +372,21 @@ class Reactor(Sockets):
             self.epoll.modify(fd, 0)
             self.loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again, fd)
         for client in clients:
-            if core.is_crowded(door.entrance):
-                os.close(client[0])  # most of them have said nothing yet; those that do are told "busy"
-                continue
-            if not door.admits(client[1], client[2]):
+            place = door.place(client[1], client[2])
+            if not door.admits(core, client[1], client[2], place):
                 os.close(client[0])
                 continue
             try:
-                self._take(client, door)
+                self._take(client, place, door)
             except Exception as error:
                 self.wires.pop(client[0], None)
                 os.close(client[0])
                 core.faults.note(f"a connection of {client[1]}, which is closed", error)
 
-    def _take(self, client: Client, door: Door) -> None:
+    def _take(self, client: Client, place: str, door: Door) -> None:
         fd, address, who = client
         os.set_blocking(fd, False)
-        wire = SocketWire(self, fd, address, door)
+        wire = SocketWire(self, fd, address, place, door)
         wire.connection.local_peer = who
         self.wires[fd] = wire
         self.turn.add(wire)

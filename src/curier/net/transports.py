@@ -23,8 +23,10 @@ class TransportWire(Wire, asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, server: TransportServer, address: str, who: LocalPeer | None, door: Door) -> None:
-        super().__init__(server.turn.attach(address, door.url, door.entrance), door.open(address))
+    def __init__(
+        self, server: TransportServer, address: str, who: LocalPeer | None, place: str, door: Door
+    ) -> None:
+        super().__init__(server.turn.attach(address, door.url, door.entrance, place), door.open(address))
         self.connection.local_peer = who
         self.server = server
         self.turn = server.turn
@@ -211,13 +213,11 @@ class TransportServer:
         for fd, address, who in clients:
             client = socket.socket(sock.family, sock.type, sock.proto, fd)
             client.setblocking(False)
-            if core.is_crowded(door.entrance, len(self._arriving)):
-                client.close()  # most of them have said nothing yet; those that do are told "busy"
-                continue
-            if not door.admits(address, who):
+            place = door.place(address, who)
+            if not door.admits(core, address, who, place, len(self._arriving)):
                 client.close()
                 continue
-            make = partial(TransportWire, self, address, who, door)
+            make = partial(TransportWire, self, address, who, place, door)
             task = loop.create_task(loop.connect_accepted_socket(make, client))
             self._arriving.add(task)
             task.add_done_callback(partial(self._arrived, client))

@@ -71,8 +71,10 @@ class Turn:
         self._written: int = 0  # bytes, to all sockets in this turn
         self._throttled: set[Wire] = set()  # not read from until a batch is durable
 
-    def attach(self, address: str, listener: str, entrance: Entrance | None = None) -> BrokerConnection:
-        return self.core.attach(address, listener, self.clock.now(), entrance)
+    def attach(
+        self, address: str, listener: str, entrance: Entrance | None = None, place: str = ""
+    ) -> BrokerConnection:
+        return self.core.attach(address, listener, self.clock.now(), entrance, place)
 
     def add(self, wire: Wire) -> None:
         self.wires[wire.connection.number] = wire

@@ -1,0 +1,72 @@
+"""Connections that have not logged in: those of one address are not in the way of others."""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import ip_network
+
+import pytest
+
+import curier
+from curier.broker.options import Options
+from tests.waiting import until
+
+CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a"
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def few() -> Options:
+    settings = Options()
+    settings.max_connecting = 5
+    return settings
+
+
+async def test_one_address_cannot_shut_out_others(
+    use_reactor: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with curier.Broker("tcp://127.0.0.1:0", options=few(), use_reactor=use_reactor) as broker:
+
+        async def open_from(host: str) -> Ends:
+            return await asyncio.open_connection("127.0.0.1", broker.port, local_addr=(host, 0))
+
+        waiting = [await open_from("127.0.0.2") for _ in range(5)]
+        await until(lambda: len(broker.core.connections) == 5)
+        reader, writer = await open_from("127.0.0.2")
+        assert await reader.read() == b""
+        writer.close()
+        assert "5 connections from 127.0.0.2 have not logged in yet" in caplog.text
+        reader, writer = await open_from("127.0.0.1")
+        writer.write(CONNECT)
+        assert await reader.readexactly(4) == b"\x20\x02\x00\x00"
+        writer.close()
+        for _, end in waiting:
+            end.close()
+        await until(lambda: not broker.core.connections)
+        reader, writer = await open_from("127.0.0.2")
+        writer.write(CONNECT)
+        assert await reader.readexactly(4) == b"\x20\x02\x00\x00"
+        writer.close()
+
+
+async def test_behind_a_proxy_it_is_the_address_that_it_tells(
+    use_reactor: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = curier.Listener("tcp://127.0.0.1:0", proxy_protocol=(ip_network("127.0.0.0/8"),))
+    async with curier.Broker(listener, options=few(), use_reactor=use_reactor) as broker:
+
+        async def open_for(host: str) -> Ends:
+            reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+            writer.write(f"PROXY TCP4 {host} 127.0.0.1 5 6\r\n".encode())
+            return reader, writer
+
+        waiting = [await open_for("192.0.2.1") for _ in range(5)]
+        await until(lambda: broker.core.holdings.connecting == {"192.0.2.1": 5})
+        reader, writer = await open_for("192.0.2.1")
+        assert await reader.read() == b""
+        writer.close()
+        assert "5 connections from 192.0.2.1 have not logged in yet" in caplog.text
+        reader, writer = await open_for("192.0.2.2")
+        writer.write(CONNECT)
+        assert await reader.readexactly(4) == b"\x20\x02\x00\x00"
+        for _, end in (*waiting, (reader, writer)):
+            end.close()
