@@ -118,6 +118,24 @@ def test_another_issuer_or_kind_of_key_is_told(
     assert "has another issuer or kind of key than before" in lines(caplog, logging.WARNING)[0]
 
 
+@pytest.mark.parametrize("by_acme", [True, False])
+def test_the_first_certificate_by_acme_is_no_change_of_issuer(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture, by_acme: bool
+) -> None:
+    own = trustme.CA()  # signed by itself, as what stands there until then
+    settings = {"acme": "mail@broker.test", "acme_names": ("broker.test",)} if by_acme else {}
+    hold(tmp_path, clock)
+    certificate = put(tmp_path / "server.pem", own.cert_pem.bytes())
+    key = put(tmp_path / "server.key", own.private_key_pem.bytes())
+    listener = Listener("tls://127.0.0.1:8883", certificate=certificate, key=key, **settings)  # type: ignore[arg-type]
+    held = Certificates(listener, clock)
+    caplog.clear()
+    write_pair(tmp_path, ROOT.issue_cert("broker.test"), root=ROOT)
+    held.look()
+    told = any("has another issuer" in line for line in lines(caplog))
+    assert told is not by_acme
+
+
 def test_certificate_and_key_that_come_one_after_the_other(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -169,6 +169,8 @@ class Certificates:
                 described(pair.leaf),
                 described(old),
             )
+            if self.listener.acme and is_own_issuer(old):
+                continue  # nobody took what stood there until the first one of ACME
             if pair.leaf.issuer != old.issuer or key_type(pair.leaf) != key_type(old):
                 log.warning(
                     "%s: certificate %s has another issuer or kind of key than before: devices that expect "
