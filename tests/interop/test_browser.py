@@ -148,7 +148,7 @@ def test_a_page_whose_origin_is_not_allowed(page: Tab, doors: Doors, origin: str
     """It learns nothing of why; the log does."""
     seen = page.run("look", doors.theirs, ["mqtt"], [])
     assert (seen["opened"], seen["code"]) == (False, 1006)
-    why = f"a page of {origin}, which is not among the origins"
+    why = f"a page of {origin}, which is refused: it is not among the origins"
     wait_until(lambda: why in doors.process.log.read_text())
 
 

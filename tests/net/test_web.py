@@ -175,7 +175,7 @@ def test_origins(lines: bytes, may: bool) -> None:
     else:
         answer, why = refused(layer(origins=ORIGINS), request)
         assert answer.startswith(b"HTTP/1.1 403 ")
-        assert "is not among the origins" in why
+        assert "which is refused: it is not among the origins" in why
 
 
 def test_an_origin_that_is_none_is_no_setting() -> None:

@@ -238,6 +238,21 @@ async def test_what_is_no_websocket(use_reactor: bool, caplog: pytest.LogCapture
     assert all(record.levelno < logging.ERROR for record in caplog.records)
 
 
+@pytest.mark.parametrize(
+    ("path", "level"), [("/", "INFO"), ("/favicon.ico", "INFO"), ("/mqtt", "WARNING"), ("/x", "WARNING")]
+)
+async def test_what_browsers_ask_for_by_themselves_is_no_warning(
+    use_reactor: bool, caplog: pytest.LogCaptureFixture, path: str, level: str
+) -> None:
+    """But a client or a proxy that comes without Upgrade is one."""
+    caplog.set_level(logging.DEBUG, "curier.net")
+    async with running(use_reactor, listen=WS) as broker:
+        await ask(broker.port, f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        await until(lambda: not broker.core.connections)
+    (said,) = [record for record in caplog.records if record.name == "curier.net"]
+    assert (said.levelname, f"plain HTTP: GET {path}" in said.getMessage()) == (level, True)
+
+
 async def test_who_never_opens_is_ended_in_time(use_reactor: bool) -> None:
     async with running(use_reactor, listen=WS, options=options(connect_timeout=0.3)) as broker:
         reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)

@@ -17,6 +17,10 @@ class LayerError(Exception):
     """
 
 
+class Visit(LayerError):
+    """A browser's visit, or a probe's: answered, as nothing that anybody has to mend."""
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Layer:
     """One of them, the server's side of one connection.

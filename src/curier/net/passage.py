@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from curier.net.handshakes import Handshakes
-from curier.net.layer import LayerError
+from curier.net.layer import LayerError, Visit
 from curier.net.layers import Layers
 from curier.net.turn import Turn
 from curier.net.wire import Wire
@@ -16,11 +16,13 @@ def receive(turn: Turn, handshakes: Handshakes, wire: Wire, layers: Layers, data
     while True:
         waited = layers.waiting
         why = ""
+        is_visit = False
         plain = b""
         try:
             plain = layers.receive(data)
         except LayerError as error:
             why = str(error)
+            is_visit = isinstance(error, Visit)
         if layers.address:
             if layers.address != wire.connection.address:
                 crowd = turn.core.moved(wire.connection, layers.address)
@@ -34,7 +36,7 @@ def receive(turn: Turn, handshakes: Handshakes, wire: Wire, layers: Layers, data
         if plain:
             turn.receive(wire, plain, now)
         if why:
-            turn.refuse(wire, why, now)
+            turn.refuse(wire, why, now, is_visit)
             return
         if not layers.has_more:
             break

@@ -110,15 +110,16 @@ class Turn:
         self.core.give_up(connection, where, error, self.clock.now())
         self.schedule()
 
-    def refuse(self, wire: Wire, why: str, now: float) -> None:
-        """The peer broke a rule of what lies below MQTT, or is refused there: the connection ends."""
+    def refuse(self, wire: Wire, why: str, now: float, is_visit: bool = False) -> None:
+        """The peer broke a rule of what lies below MQTT, or is refused there: the connection ends. A visit is
+        nothing to warn of.
+        """
         connection = wire.connection
         if connection.is_closed():
             return
         if connection.server_session is None:  # of the others, the log tells as of all that end
-            log.warning(
-                "%s at %s: %s", connection.address, connection.listener_name, printable(why, MOST_OF_FAULT)
-            )
+            tell = log.info if is_visit else log.warning
+            tell("%s at %s: %s", connection.address, connection.listener_name, printable(why, MOST_OF_FAULT))
         self.core.cut(connection, why, now)
         self.schedule()
 

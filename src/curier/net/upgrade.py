@@ -58,12 +58,13 @@ def prepare() -> None:
 
 class Refused(Exception):
     """No WebSocket. ``answer`` is for the peer; the text is for the log, and empty where there is nothing to
-    say: the peer got what it asked for.
+    say: the peer got what it asked for. ``is_visit``: it is what browsers ask for by themselves.
     """
 
-    def __init__(self, answer: bytes, why: str) -> None:
+    def __init__(self, answer: bytes, why: str, is_visit: bool = False) -> None:
         super().__init__(why)
         self.answer = answer
+        self.is_visit = is_visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,15 +220,17 @@ def _serve_page(site: Site, method: str, path: str, version: str, asks: bool) ->
             "speak it (nginx: proxy_http_version 1.1).\n"
         )
         raise Refused(_page(426, where + hint, _UPGRADE, without_body), f"{asked} in HTTP/{version}")
+    is_visit = path in _VISITED
     if path not in site.paths:
-        raise Refused(_page(404, where, without_body=without_body), asked)
+        raise Refused(_page(404, where, without_body=without_body), asked, is_visit)
     hint = (
         "If this came by a proxy, it does not pass on the headers Upgrade and Connection, or speaks HTTP/1.0 "
         "(nginx: proxy_http_version 1.1).\n"
     )
-    raise Refused(_page(426, where + hint, _UPGRADE, without_body), asked)
+    raise Refused(_page(426, where + hint, _UPGRADE, without_body), asked, is_visit)
 
 
+_VISITED: Final = ("/", "/favicon.ico")
 _UPGRADE: Final = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 
 
@@ -281,7 +284,9 @@ def _check_origin(site: Site, origins: list[str]) -> None:
     if site.origins is None or not origins:
         return
     if len(origins) > 1 or normal_origin(origins[0]) not in site.origins:
-        raise _refusal(403, f"a page of {printable(', '.join(origins))}, which is not among the origins")
+        raise _refusal(
+            403, f"a page of {printable(', '.join(origins))}, which is refused: it is not among the origins"
+        )
 
 
 def normal_origin(origin: str) -> str | None:

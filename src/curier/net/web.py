@@ -19,7 +19,7 @@ from curier.net.frames import (
     close_frame,
     head,
 )
-from curier.net.layer import Layer, LayerError
+from curier.net.layer import Layer, LayerError, Visit
 from curier.net.upgrade import Handshake, Refused, Site
 
 A_PING: Final = head(PING, 0)
@@ -109,7 +109,7 @@ class WebSocket(Layer):
             if not str(refused):
                 self.is_ended = True
                 return b""
-            self._error = LayerError(str(refused))
+            self._error = (Visit if refused.is_visit else LayerError)(str(refused))
             raise self._error from None
         if opened is None:
             return b""
