@@ -263,7 +263,7 @@ async def test_leaving_is_cancelled_at_every_step(
             leaving.cancel()
             await asyncio.wait([leaving])
             assert leaving.cancelled()
-            await life_of(client).link.closed
+            await life_of(client).link.closed()
         stop.set()
     assert not caplog.records  # asyncio would tell of what nobody has caught
 

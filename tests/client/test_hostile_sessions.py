@@ -437,9 +437,10 @@ async def test_an_authentication_that_cannot_begin_again_ends_the_client(stage: 
     wire = await stage.wire()
     await wire.accept(authentication_method="slow")
     await entering
-    task = life_of(client)._task
-    assert task is not None
     wire.cut()
+    await settle()
+    task = life_of(client).keeper._task
+    assert task is not None
     await asyncio.wait([task])
     assert task.exception() is None  # nobody would ever ask for it
     with pytest.raises(curier.MqttError, match="the token has expired") as caught:

@@ -36,6 +36,43 @@ async def test_a_lost_connection_comes_back(stage: Stage) -> None:
         assert back.session_present
 
 
+@pytest.mark.parametrize("is_at_once", [False, True])
+@virtual
+async def test_a_connection_that_ends_with_its_connack_comes_back(stage: Stage, is_at_once: bool) -> None:
+    client = stage.client(reconnect=QUICK)
+    entering = asyncio.ensure_future(client.connect())
+    for _ in range(3):
+        wire = await stage.wire()
+        await wire.receive(Connect)
+        wire.send(Connack(False, 0), Disconnect(0x8B))
+        if is_at_once:  # before anybody could know of a connection
+            wire.is_closed = True
+            wire.protocol.connection_lost(None)
+        else:
+            wire.cut()
+    wire = await stage.wire()
+    await wire.accept()
+    await entering
+    await settle()
+    assert client.is_connected
+    assert client.statistics.connections == 4
+    await client.close()
+
+
+@virtual
+async def test_nobody_waits_while_there_is_a_connection(stage: Stage) -> None:
+    ours = asyncio.all_tasks()
+    async with stage.connect(reconnect=QUICK) as (_, wire):
+        await settle()
+        assert asyncio.all_tasks() == ours  # a task, and what it waits for, would be 2 KiB of each client
+        wire.cut()
+        second = await stage.wire()
+        assert len(asyncio.all_tasks()) == len(ours) + 1
+        await second.accept()
+        await settle()
+        assert asyncio.all_tasks() == ours
+
+
 @virtual
 async def test_the_pauses_grow_and_vary(stage: Stage) -> None:
     async with stage.connect(reconnect=curier.Reconnect(first=1, longest=8)) as (client, wire):

@@ -207,7 +207,7 @@ class Connector:
                 if self._is_silent or len(unanswered) > 1:
                     self.version = MQTT_311
             else:
-                self._versions[str(url)] = self.version
+                self._versions[link.name] = self.version
                 return link
 
     def _may_fall_back(self) -> bool:
@@ -236,15 +236,16 @@ class Connector:
         )
         connection = self._connection()
         link = self._linker.make_link(connection, str(url))
-        link.server = self.label(url)
+        if settings.shared_sessions:
+            link.server = self.label(url)
         until = asyncio.get_running_loop().time() + settings.connect_timeout
         self._is_unanswered = self._is_silent = False
         try:
             await dial(url, dialling, lambda: link)
             async with asyncio.timeout_at(until):
-                link.begin(self.connect_packet(url, given["username"], given["password"]))
+                accepted = link.begin(self.connect_packet(url, given["username"], given["password"]))
                 self._is_unanswered = True  # as far as we know
-                await asyncio.shield(link.accepted)
+                await accepted
         except TimeoutError:
             link.abort()
             self._is_silent = True

@@ -1,6 +1,7 @@
 """Keeps a client connected: when it connects again, and when never.
 
-One task, for as long as the client lives: connect, wait for the end of the connection, decide, wait, connect.
+A task tries until there is a connection, and ends with that: a client that is connected has none. The end of
+the connection begins the next one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final, Protocol
 
 from curier.client.connecting import Connector
 from curier.client.events import Event, Reconnecting
-from curier.client.link import note
+from curier.client.link import Link, note
 from curier.client.settings import ClientSettings, OnRefused, Reconnect
 from curier.errors import ConfigError, ConnectionLost, ConnectRefused, MqttError
 from curier.types import ReasonCode
@@ -101,54 +102,93 @@ class Keeper:
     def __init__(self, client: Kept, connector: Connector, random: Random) -> None:
         self.client = client
         self.connector = connector
-        self.first: asyncio.Future[None] = (
-            asyncio.get_running_loop().create_future()
-        )  # the first attempt is over
-        self.first.add_done_callback(note)
         self._random = random
         self._settings = client.settings
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None  # while there is no connection
+        self._first: asyncio.Future[None] | None = None  # until the first attempt is over
+        self._link: Link | None = None  # the connection there is
         self._lived = False  # was there a connection in the last attempt?
+        self._began = 0.0  # the last attempt, by the loop's clock
+        self._attempt = 0
+        self._refusals = 0
 
-    async def run(self) -> None:
-        """Until the client fails; it is cancelled when the client is closed."""
-        attempt = refusals = 0
-        loop = asyncio.get_running_loop()
-        connector = self.connector
+    async def connect(self) -> None:
+        """Connect for the first time, and stay connected from then on. Raises what the first attempt does."""
+        first = self._first = self._loop.create_future()
+        first.add_done_callback(note)
+        self._begin(None)
+        await asyncio.shield(first)
+
+    def closed(self, link: Link) -> None:
+        """The network of ``link`` is gone. If that was the connection, there is to be another."""
+        if link is self._link:
+            self._link = None
+            self._begin(link.error)
+
+    async def stop(self) -> None:
+        """Connect no more."""
+        self._link = None
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def end(self, error: MqttError | None = None) -> None:
+        """The first attempt is over; ``error``: there is no other. Who comes second changes nothing."""
+        first, self._first = self._first, None
+        if first is None:
+            return
+        if error is None:
+            first.set_result(None)
+        else:
+            first.set_exception(error)
+
+    def _begin(self, error: MqttError | None) -> None:
+        name = f"curier {self._settings.client_id}"
+        self._task = self._loop.create_task(self._connect(error), name=name)
+
+    async def _connect(self, error: MqttError | None) -> None:
+        """Connect, and again until that has succeeded; ``error`` has ended the connection before."""
         try:
-            while True:
-                began = loop.time()
-                error = await self._connection()
-                if self._lived and loop.time() - began > LONG:  # one that ends at once is no reason to hurry
-                    attempt = refusals = 0
-                attempt += 1
-                reconnect = self._reconnect(error, attempt)
-                if reconnect is None:
-                    self._give_up(error)
-                    return
-                if self._outlook(error) == LATER:
-                    refusals += 1
-                    delay = delay_after_refusal(refusals, reconnect, self._random)
-                else:
-                    delay = delay_before(attempt, reconnect, self._random)
-                where = str(connector.urls[connector.at]) if connector.urls else ""
-                self.client.tell(Reconnecting(attempt, delay, where, error))
-                await asyncio.sleep(delay)
+            while error is None or await self._may_retry(error):
+                self._began = self._loop.time()
+                self._lived = False
+                try:
+                    link = await self.connector.connect(lambda error: self._outlook(error) == ENDS)
+                except MqttError as failure:
+                    error = failure
+                    continue
+                self._lived = True
+                self.end()
+                if not link.is_closed:
+                    self._link = link
+                    break
+                error = link.error
+            self._task = None
         except Exception as fault:  # of ours, or of a callback: a client that waits for ever would be worse
             self._give_up(fault)
 
-    async def _connection(self) -> MqttError:
-        """Connect, and return what ended the connection, or why there was none."""
-        self._lived = False
-        try:
-            link = await self.connector.connect(lambda error: self._outlook(error) == ENDS)
-        except MqttError as error:
-            return error
-        self._lived = True
-        if not self.first.done():
-            self.first.set_result(None)
-        await asyncio.shield(link.closed)
-        assert link.error is not None
-        return link.error
+    async def _may_retry(self, error: MqttError) -> bool:
+        """Wait as long as is right after ``error``. False: the client has ended with it."""
+        if (
+            self._lived and self._loop.time() - self._began > LONG
+        ):  # one that ends at once is no reason to hurry
+            self._attempt = self._refusals = 0
+        self._attempt += 1
+        reconnect = self._reconnect(error, self._attempt)
+        if reconnect is None:
+            self._give_up(error)
+            return False
+        if self._outlook(error) == LATER:
+            self._refusals += 1
+            delay = delay_after_refusal(self._refusals, reconnect, self._random)
+        else:
+            delay = delay_before(self._attempt, reconnect, self._random)
+        urls = self.connector.urls
+        where = str(urls[self.connector.at]) if urls else ""
+        self.client.tell(Reconnecting(self._attempt, delay, where, error))
+        await asyncio.sleep(delay)
+        return True
 
     def _outlook(self, error: MqttError) -> int:
         return outlook(error, self.connector.was_accepted, self._settings.on_refused)
@@ -158,10 +198,10 @@ class Keeper:
         has_others = self._lived and self.connector.is_sent(error)
         if self._outlook(error) == ENDS and not has_others:
             return None
-        if not self.first.done():
+        if self._first is not None:
             if not self._settings.retry_first_connect:
                 return None
-            self.first.set_result(None)
+            self.end()
         reconnect = self._settings.reconnect
         if reconnect is None:
             return None
@@ -175,6 +215,7 @@ class Keeper:
         else:
             known = MqttError(f"the client has failed: {error!r}")
             known.__cause__ = error
-        if not self.first.done():
-            self.first.set_exception(error)
+        first, self._first = self._first, None
+        if first is not None:
+            first.set_exception(error)
         self.client.on_failure(known)

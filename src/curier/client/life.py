@@ -24,7 +24,7 @@ from curier.client.events import (
     StorageTrouble,
 )
 from curier.client.keeper import Keeper
-from curier.client.link import GOODBYE, Link, Owner, make_clock
+from curier.client.link import GOODBYE, Clock, Link, Owner
 from curier.client.logged import log, log_event
 from curier.client.outbox import Outbox
 from curier.client.router import Router
@@ -58,7 +58,7 @@ class Life(Owner):
     def __init__(self, settings: ClientSettings, random: Random, told: Callable[[Event], None]) -> None:
         self.settings = settings
         self.loop = asyncio.get_running_loop()
-        self.clock = make_clock(self.loop)
+        self.clock = Clock(self.loop)
         self.session = settings.session if settings.session is not None else Session.memory()
         self.server_properties: Properties | None = None
         self.traffic = Traffic()
@@ -67,8 +67,8 @@ class Life(Owner):
         self.is_closing = False
         self._random = random
         self._told = told
-        self._task: asyncio.Task[None] | None = None
-        self._shut_down: asyncio.Future[None] = self.loop.create_future()
+        self.has_ended = False  # is everything over, closed and released?
+        self._shutting: list[asyncio.Future[None]] = []  # who waits for that
         self._is_durable = False
         self._tolerated: dict[tuple[str, str], None] = {}  # servers and the rules they break
         self._claim_timer: asyncio.TimerHandle | None = None
@@ -84,14 +84,11 @@ class Life(Owner):
         """Will nothing happen any more?"""
         return self.error is not None or self.has_ended
 
-    @property
-    def has_ended(self) -> bool:
-        """Is everything over, closed and released?"""
-        return self._shut_down.done()
-
     def _ended(self) -> None:
-        if not self._shut_down.done():
-            self._shut_down.set_result(None)
+        self.has_ended = True
+        for future in self._shutting:
+            if not future.done():
+                future.set_result(None)
 
     # ---- it begins ----
 
@@ -128,9 +125,8 @@ class Life(Owner):
         if self.is_closing:  # while it was opened
             self.is_closing = False
             await self.shut(0, None)
-        else:
-            self._task = self.loop.create_task(self.keeper.run(), name=f"curier {self.settings.client_id}")
-        await asyncio.shield(self.keeper.first)
+            raise ConnectionLost("the client is closed")
+        await self.keeper.connect()
 
     # ---- it ends ----
 
@@ -148,7 +144,10 @@ class Life(Owner):
         """End everything, once; who comes second waits for the first."""
         if self.is_closing or not self.is_open:
             self.is_closing = True
-            await asyncio.shield(self._shut_down)
+            if not self.has_ended:
+                future = self.loop.create_future()
+                self._shutting.append(future)
+                await future
             return
         self.is_closing = True
         if self._claim_timer is not None:
@@ -156,9 +155,7 @@ class Life(Owner):
         self.watch.stop()
         link = self.link
         try:
-            if self._task is not None:
-                self._task.cancel()
-                await asyncio.wait([self._task])
+            await self.keeper.stop()
             link = self.link
             if link.is_connected:
                 if (
@@ -170,7 +167,7 @@ class Life(Owner):
                 link.disconnect(reason_code, session_expiry)
             if link.transport is not None:
                 async with asyncio.timeout(GOODBYE):
-                    await asyncio.shield(link.closed)
+                    await link.closed()
         except TimeoutError:
             pass
         finally:
@@ -194,8 +191,7 @@ class Life(Owner):
 
     def _end(self, error: MqttError) -> None:
         """Whoever waits, and comes from now on, gets ``error``."""
-        if not self.keeper.first.done():
-            self.keeper.first.set_exception(error)
+        self.keeper.end(error)
         self.outbox.close(error)
         self.subscriptions.end(error)
 
@@ -264,6 +260,10 @@ class Life(Owner):
             self._give_up(outgoing, guilty, error)
         if not self.is_closing:
             self.tell(error)
+
+    def on_closed(self, link: Link) -> None:
+        """The network is gone."""
+        self.keeper.closed(link)
 
     def on_tolerated(self, link: Link, event: core_events.Tolerated) -> None:
         """The server breaks a rule, and no harm comes of it: said once for each rule and server."""

@@ -63,11 +63,17 @@ BUSY: Final = 1.0
 """Seconds a timer may be late before the loop is taken to have been busy, and what has come is read first."""
 
 
-def make_clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+class Clock:
     """Seconds since the epoch on a clock that never jumps: the wall clock now, counted on by the loop's."""
-    elapsed = loop.time
-    offset = time.time() - elapsed()
-    return lambda: elapsed() + offset
+
+    __slots__ = ("_loop", "_offset")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._offset = time.time() - loop.time()
+
+    def __call__(self) -> float:
+        return self._loop.time() + self._offset
 
 
 def note(future: asyncio.Future[Any]) -> None:
@@ -90,6 +96,8 @@ def _with_reference(why: str, properties: Properties | None) -> str:
 class Owner:
     """What a link tells; the client is one."""
 
+    __slots__ = ()
+
     def on_connected(self, link: Link, event: Connected) -> None:
         """CONNACK accepted; what waits in the session has not been sent yet."""
 
@@ -111,17 +119,21 @@ class Owner:
     def on_lost(self, link: Link, error: ConnectionLost) -> None:
         """An accepted connection is over."""
 
+    def on_closed(self, link: Link) -> None:
+        """The network is gone, whatever was accepted; ``link.error`` says why. Nothing comes behind it."""
+
 
 class Link(asyncio.Protocol):
-    """One Network Connection, from before it is dialled until after it is closed.
-
-    ``accepted`` is done with CONNACK, or with the error instead of it; ``closed`` when the transport is.
-    """
+    """One Network Connection, from before it is dialled until after it is closed."""
 
     __slots__ = (  # so many names in a dict would take a fourth of an idle client
+        "_accepted",
         "_answering",
         "_authentication",
         "_chunks",
+        "_closed",
+        "_is_accepted",
+        "_is_answered",
         "_is_closing",
         "_is_late",
         "_is_met",
@@ -130,12 +142,11 @@ class Link(asyncio.Protocol):
         "_timer",
         "_timer_at",
         "_waited",
-        "accepted",
         "allowed_bytes",
         "clock",
-        "closed",
         "connection",
         "error",
+        "is_closed",
         "is_paused",
         "is_scheduled",
         "is_stranger",
@@ -155,7 +166,7 @@ class Link(asyncio.Protocol):
         self,
         owner: Owner,
         connection: ClientConnection,
-        clock: Callable[[], float],
+        clock: Clock,
         loop: asyncio.AbstractEventLoop,
         on_message: Callable[[Link, Publish], None],
         on_published: Callable[[Outgoing, int, str], None],
@@ -176,9 +187,11 @@ class Link(asyncio.Protocol):
         self.is_paused = False  # the network takes nothing more
         self.most_waiting = 0  # bytes the network may not have taken, while it is paused
         self.transport: asyncio.Transport | None = None
-        self.accepted: asyncio.Future[Connected] = loop.create_future()
-        self.accepted.add_done_callback(note)  # nobody may be there to hear how it failed
-        self.closed: asyncio.Future[None] = loop.create_future()
+        self._is_answered = False  # was there a CONNACK, or an error instead of it?
+        self._is_accepted = False  # was it the former?
+        self.is_closed = False  # is the network gone?
+        self._accepted: asyncio.Future[None] | None = None  # from CONNECT to CONNACK
+        self._closed: asyncio.Future[None] | None = None  # while somebody waits for the end
         self.error: ConnectionLost | None = None  # why it ended
         self.is_stranger = False  # did something come that no MQTT server says?
         self._is_met = False  # has the server said its first word?
@@ -247,7 +260,7 @@ class Link(asyncio.Protocol):
         self.is_paused = False
         self.now = self.clock()
         if self.connection.connect_packet is None or self.connection.state != CLOSED:
-            when = " behind CONNECT" if not self.accepted.done() else ""
+            when = " behind CONNECT" if not self._is_answered else ""
             self._end(f"the server closed the connection{when}{f': {exc}' if exc is not None else ''}", exc)
         self.connection.detach(self.now)
         self.turn()
@@ -256,17 +269,33 @@ class Link(asyncio.Protocol):
             self._timer.cancel()
         if self._answering is not None:
             self._answering.cancel()
-        if not self.closed.done():
-            self.closed.set_result(None)
+        self.is_closed = True
+        if self._closed is not None:
+            self._closed.set_result(None)
+        self.owner.on_closed(self)
 
     # ---- the client's side ----
 
-    def begin(self, packet: Connect) -> None:
-        """Send CONNECT. Raises ``ConnectionLost`` where the connection is over already."""
+    def begin(self, packet: Connect) -> asyncio.Future[None]:
+        """Send CONNECT; what is returned is done with CONNACK, or has the error instead of it.
+
+        Raises ``ConnectionLost`` where the connection is over already.
+        """
         if self.error is not None:
             raise self.error
+        accepted = self._accepted = self.loop.create_future()
+        accepted.add_done_callback(note)  # nobody may be there to hear how it failed
         self.connection.connect(packet, self.clock())
         self.turn()
+        return accepted
+
+    async def closed(self) -> None:
+        """Wait until the network is gone."""
+        if self.is_closed:
+            return
+        if self._closed is None:
+            self._closed = self.loop.create_future()
+        await asyncio.shield(self._closed)
 
     def acknowledge(self, packet_id: int, reason_code: int = 0, reason_string: str = "") -> None:
         """Acknowledge a message that was received on this link."""
@@ -414,18 +443,16 @@ class Link(asyncio.Protocol):
                 return
             self.owner.on_connected(self, event)
             self.connection.start(self.now)
-            if not self.accepted.done():
-                self.accepted.set_result(event)
+            self._answered(None)
         elif isinstance(event, (SubscribeDone, UnsubscribeDone)):
             self.owner.on_answered(event)
         elif isinstance(event, ConnectWasRefused):
-            if not self.accepted.done():
-                why = _with_reference(event.reason_string, event.properties)
-                code = event.reason_code
-                number = code if self.connection.version == MQTT_50 else REASON_CODES.index(code)
-                refused = ConnectRefused(code, why, number)
-                refused.server_reference = _reference(event.properties)
-                self.accepted.set_exception(refused)
+            why = _with_reference(event.reason_string, event.properties)
+            code = event.reason_code
+            number = code if self.connection.version == MQTT_50 else REASON_CODES.index(code)
+            refused = ConnectRefused(code, why, number)
+            refused.server_reference = _reference(event.properties)
+            self._answered(refused)
         elif isinstance(event, Disconnected):
             said = f"the server ended the connection with Reason Code {reason_name(event.reason_code)}"
             reason = _with_reference(event.why, event.properties)
@@ -454,13 +481,25 @@ class Link(asyncio.Protocol):
             return
         error = self.error = ConnectionLost(f"{self.name}: {why}", reason_code, by_server)
         error.__cause__ = cause
-        was_accepted = self.accepted.done() and self.accepted.exception() is None
-        if not self.accepted.done():
-            self.accepted.set_exception(error)
+        self._answered(error)
         if self._reauthenticated is not None and not self._reauthenticated.done():
             self._reauthenticated.set_exception(error)
-        if was_accepted:
+        if self._is_accepted:
             self.owner.on_lost(self, error)
+
+    def _answered(self, error: MqttError | None) -> None:
+        """There is a CONNACK, or ``error`` instead of it; what comes second changes nothing."""
+        if self._is_answered:
+            return
+        self._is_answered = True
+        self._is_accepted = error is None
+        accepted, self._accepted = self._accepted, None
+        if accepted is None or accepted.done():
+            return
+        if error is None:
+            accepted.set_result(None)
+        else:
+            accepted.set_exception(error)
 
     # ---- enhanced authentication (4.12) ----
 
@@ -499,11 +538,10 @@ class Link(asyncio.Protocol):
 
     def _give_up(self, error: Exception) -> None:
         """The authentication cannot go on: the server has not proved itself, or the callback has failed."""
-        if not self.accepted.done():
-            self.accepted.set_exception(
-                error
-                if isinstance(error, MqttError)
-                else ConnectRefused(0x87, f"the authentication failed here: {error!r}")
-            )
+        self._answered(
+            error
+            if isinstance(error, MqttError)
+            else ConnectRefused(0x87, f"the authentication failed here: {error!r}")
+        )
         self._end(f"the authentication failed here: {error!r}", error, 0x87)
         self.abort()
