@@ -9,6 +9,7 @@ from typing import Final
 
 MQTT: Final = "MQTT"
 HTTP: Final = "HTTP"
+TLS: Final = "TLS"
 
 _PROXY_2: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _HTTP: Final = (
@@ -31,9 +32,29 @@ def greeting(first: bytes) -> str:
     if first.startswith(_PROXY_2):
         return "a PROXY header (version 2)"
     if first.startswith(b"\x16\x03"):  # RFC 8446 section 5.1: a handshake, of version 1.0 in appearance
-        return "TLS"
+        return TLS
     if first.startswith(_HTTP):
         return HTTP
     if first.startswith(b"\x10") and first.find(b"MQ", 2, 9) > 0:  # MQTT 5.0 section 3.1.2.1
         return MQTT
     return ""
+
+
+def way_out(what: str) -> str:
+    """Where that is spoken which ``greeting`` has named."""
+    if what == TLS:
+        return "TLS needs a listener of tls:// or wss://"
+    if what == HTTP:
+        return "HTTP, and WebSocket with it, needs a listener of ws:// or wss://"
+    if what == MQTT:
+        return "MQTT without WebSocket needs a listener of tcp:// or tls://"
+    return "a PROXY header needs a listener with proxy_protocol"
+
+
+def told_in_http(words: str) -> bytes:
+    """A refusal for those who speak HTTP, where it is not spoken."""
+    body = words.encode()
+    return (
+        b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    )

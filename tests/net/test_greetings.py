@@ -10,24 +10,38 @@ from curier.greetings import greeting
 from tests.net.harness import Peer, running
 from tests.waiting import until
 
+HTTP_NEEDS = "HTTP, and WebSocket with it, needs a listener of ws:// or wss://"
+PROXY_NEEDS = "a PROXY header needs a listener with proxy_protocol"
 STRANGERS = {
-    "proxy 1": (b"PROXY TCP4 10.0.0.1 10.0.0.2 4711 1883\r\n", "a PROXY header (version 1)"),
-    "proxy 2": (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12), "a PROXY header (version 2)"),
-    "tls": (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(32), "TLS"),
-    "http": (b"GET /mqtt HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP"),
-    "http 2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP"),
+    "proxy 1": (b"PROXY TCP4 10.0.0.1 10.0.0.2 4711 1883\r\n", "a PROXY header (version 1)", PROXY_NEEDS),
+    "proxy 2": (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12), "a PROXY header (version 2)", PROXY_NEEDS),
+    "tls": (
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(32),
+        "TLS",
+        "TLS needs a listener of tls:// or wss://",
+    ),
+    "http": (b"GET /mqtt HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP", HTTP_NEEDS),
+    "http 2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP", HTTP_NEEDS),
 }
 
 
-@pytest.mark.parametrize(("first", "what"), STRANGERS.values(), ids=STRANGERS.keys())
+@pytest.mark.parametrize(("first", "what", "way_out"), STRANGERS.values(), ids=STRANGERS.keys())
 async def test_who_does_not_speak_mqtt_is_named(
-    first: bytes, what: str, use_reactor: bool, caplog: pytest.LogCaptureFixture
+    first: bytes, what: str, way_out: str, use_reactor: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="curier")
     async with running(use_reactor) as broker, await Peer.open(broker.port) as peer:
         await peer.send(first)
-        await peer.ended()
-        await until(lambda: any(f"this looks like {what}, which is not" in line for line in caplog.messages))
+        told = await peer.reader.read()
+        words = f"this looks like {what}, which is not spoken at this listener; {way_out}"
+        await until(lambda: any(words in line for line in caplog.messages))
+        assert broker.core.statistics.protocol_errors == 1
+        assert broker.core.traffic.packets_sent == 0
+    if what == "HTTP":
+        assert told.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert told.endswith(f"\r\n\r\nThis port speaks MQTT. {way_out}.\n".encode())
+    else:
+        assert told == b""
 
 
 async def test_who_only_looks_whether_the_door_is_open_is_not(

@@ -223,10 +223,14 @@ def test_a_broken_record_is_an_error_behind_what_came_before() -> None:
 @pytest.mark.parametrize(
     ("first", "words", "answer"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", "HTTP came to a port that speaks TLS", b"HTTP/1.1 400 "),
+        (
+            b"GET / HTTP/1.1\r\n\r\n",
+            "HTTP without TLS came to a port that speaks TLS; the client has to be told",
+            b"HTTP/1.1 400 ",
+        ),
         (b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x00", "MQTT without TLS", b"\x20\x1a\x00\x83"),
         (b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00", "MQTT without TLS", b""),
-        (b"PROXY TCP4 1.2.3.4", "a PROXY header", b""),
+        (b"PROXY TCP4 1.2.3.4", "a PROXY header .* needs a listener with proxy_protocol", b""),
         (b"\r\n\r\n\0\r\nQUIT\n\x21", "a PROXY header", b""),
         (b"\x00", "is not TLS; it begins with 00", b""),
     ],

@@ -260,9 +260,9 @@ def test_no_header_costs_more_than_its_length(line: bytes) -> None:
     [
         (
             b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
-            "TLS, which is not spoken at this listener: here it is ws://",
+            "TLS, which is not spoken at this listener: here it is MQTT over WebSocket; TLS needs",
         ),
-        (CONNECT, "MQTT, which is not spoken at this listener: here it is ws://, MQTT over WebSocket"),
+        (CONNECT, "MQTT, which is not spoken at this listener: here it is MQTT over WebSocket; MQTT without"),
         (b"PROXY TCP4 192.0.2.7 192.0.2.1 5 6\r\n", "a PROXY header (version 1), which is not spoken"),
         (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", "a PROXY header (version 2), which is not spoken"),
         (b"\xff\xfb\x1f", "something that begins with ff fb 1f, which is not spoken"),

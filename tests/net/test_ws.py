@@ -228,7 +228,7 @@ async def test_what_is_no_websocket(use_reactor: bool, caplog: pytest.LogCapture
         told = await ask(broker.port, encode(Connect(5, "c", True, 0), 5))
         connack = Connack(False, 0x83, Properties())
         assert connack.properties is not None
-        connack.properties.reason_string = "this port speaks MQTT over WebSocket (ws://)"
+        connack.properties.reason_string = "this port speaks MQTT over WebSocket"
         assert told == encode(connack, 5)
         assert (await ask(broker.port, encode(CONNECT, 4))).startswith(b"HTTP/1.1 400 ")
         await until(lambda: not broker.core.connections)

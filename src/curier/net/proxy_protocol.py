@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import struct
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final, final
+from typing import Final, NoReturn, final
 
+from curier.greetings import HTTP, greeting, told_in_http
 from curier.net.layer import Layer, LayerError
+from curier.net.tls_words import told_in_mqtt
 
 MAX_HEADER_BYTES: Final = 4096
 """Of a header of version 2 with all it carries; the specification lets it have 65 551."""
@@ -19,6 +21,8 @@ MAX_HEADER_BYTES: Final = 4096
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 FIRST_WORD: Final = b"PROXY "
 LINE_BYTES: Final = 107  # of the longest line of version 1, with its end (section 2.1)
+
+GREETING_BYTES: Final = 16  # tell what it is, where it is no header
 
 LOCAL: Final = 0x20  # version and command
 PROXY: Final = 0x21
@@ -63,6 +67,7 @@ class ProxyHeader(Layer):
         self.has_verified_certificate: bool = False
         self._takes_certificate = takes_certificate
         self._waiting = bytearray()
+        self._answer: bytes = b""  # for those who have to come by a proxy
         self._is_past: bool = False  # nothing is looked at any more
 
     def receive(self, data: bytes) -> bytes:
@@ -94,16 +99,31 @@ class ProxyHeader(Layer):
         return pieces
 
     def answers(self) -> bytes:
-        return b""
+        answer = self._answer
+        self._answer = b""
+        return answer
 
     def close(self, code: int) -> bytes:
         return b""
+
+    def _refuse(self, first: bytes) -> NoReturn:
+        """There is no header."""
+        what = greeting(first)
+        if what == HTTP:
+            self._answer = told_in_http("This port is for proxies, which have to send a PROXY header.\n")
+        else:
+            self._answer = told_in_mqtt(first, "this port is for proxies, which have to send a PROXY header")
+        raise LayerError(
+            f"a PROXY header is expected here, and the connection begins with {what or 'something else'}: "
+            "the proxy has to be told to send one; clients without a proxy need a listener without "
+            "proxy_protocol"
+        )
 
     def _read(self, waiting: bytearray) -> int:
         """How many bytes the header has, once it is read; 0: it is not there yet."""
         version = version_of(waiting)
         if version == 0:
-            raise LayerError("a PROXY header is expected here, and the connection begins with something else")
+            self._refuse(bytes(waiting[:GREETING_BYTES]))
         if version < 0:
             return 0
         if version == 2:

@@ -10,13 +10,7 @@ from curier.codec.decode import claimed_version
 from curier.codec.encode import encode
 from curier.codec.packets import Connack
 from curier.codec.properties import Properties
-from curier.greetings import HTTP, MQTT, greeting
-
-_ADVICE: Final = b"This port speaks TLS: use https:// or wss://.\n"
-HTTP_ANSWER: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%s" % (len(_ADVICE), _ADVICE)
-)
+from curier.greetings import HTTP, MQTT, greeting, told_in_http, way_out
 
 # By OpenSSL's name of the reason.
 _REASONS: Final = {
@@ -49,14 +43,19 @@ def why_not_tls(first: bytes) -> str:
         return (
             "MQTT without TLS came to a port that speaks TLS; the client has to be told to use it (mqtts://)"
         )
-    return f"{what} came to a port that speaks TLS"
+    if what == HTTP:
+        return (
+            "HTTP without TLS came to a port that speaks TLS; "
+            "the client has to be told to use it (https:// or wss://)"
+        )
+    return f"{what} came to a port that speaks TLS; {way_out(what)}"
 
 
 def answer_in_plain(first: bytes) -> bytes:
     """What can be told to whoever speaks without TLS, in what they speak: HTTP, or MQTT 5.0."""
     what = greeting(first)
     if what == HTTP:
-        return HTTP_ANSWER
+        return told_in_http("This port speaks TLS: use https:// or wss://.\n")
     return told_in_mqtt(first, "this port speaks TLS")
 
 

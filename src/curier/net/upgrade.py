@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from curier.errors import ConfigError
-from curier.greetings import greeting
+from curier.greetings import greeting, way_out
 from curier.listeners import Listener, Network
 from curier.loglines import printable
 from curier.net.proxy_protocol import SIGNATURE
@@ -175,8 +175,11 @@ def _meet_stranger(start: bytes) -> None:
         if not start or start[:1].isalpha() or SIGNATURE.startswith(start):
             return
         what = f"something that begins with {start.hex(' ')}"
-    why = f"{what}, which is not spoken at this listener: here it is ws://, MQTT over WebSocket"
-    told = told_in_mqtt(start, "this port speaks MQTT over WebSocket (ws://)")
+        more = ""
+    else:
+        more = f"; {way_out(what)}"
+    why = f"{what}, which is not spoken at this listener: here it is MQTT over WebSocket{more}"
+    told = told_in_mqtt(start, "this port speaks MQTT over WebSocket")
     raise Refused(told, why) if told else _refusal(400, why)
 
 

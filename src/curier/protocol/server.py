@@ -60,7 +60,7 @@ from curier.codec.properties import Properties
 from curier.codec.publish import IncomingPublish, parse_publish
 from curier.codec.reasons import sendable
 from curier.errors import ProtocolError, RemoteProtocolError
-from curier.greetings import MQTT, greeting
+from curier.greetings import HTTP, MQTT, greeting, told_in_http, way_out
 from curier.protocol.arriving import Arriving
 from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED, CONNECTING, Connection, Traffic
 
@@ -140,12 +140,23 @@ class ServerConnection(Connection):
             self.version = claimed_version(data, pos, len(data))
 
     def explained(self, error: ProtocolError, data: bytes) -> ProtocolError:
-        """Who does not even begin to speak MQTT is named, as far as one knows them."""
+        """Who does not even begin to speak MQTT is named, as far as one knows them, and told in HTTP if that
+        is what they speak.
+        """
         what = greeting(data[:GREETING_BYTES]) if self.state == CONNECTING else ""
         if what in ("", MQTT):
             return error
-        why = f"{NOT_CONNECT}: this looks like {what}, which is not spoken at this listener"
+        if what == HTTP:
+            self._tell_stranger(told_in_http(f"This port speaks MQTT. {way_out(what)}.\n"))
+        why = f"{NOT_CONNECT}: this looks like {what}, which is not spoken at this listener; {way_out(what)}"
         return RemoteProtocolError(error.reason_code, why, "MQTT-3.1.0-1")
+
+    def _tell_stranger(self, words: bytes) -> None:
+        """Send what is no Control Packet, and not counted as one."""
+        self.output.append(words)
+        if not self.is_dirty:
+            self.is_dirty = True
+            self.dirty.append(self)
 
     def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
         """Work on one whole packet. False: paused, give it to me again."""
