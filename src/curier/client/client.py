@@ -64,6 +64,7 @@ class Client(Publisher):
         self.random: Random = RANDOM
         self._readers: weakref.WeakSet[EventReader] | None = None  # made for the first
         self._life: Life | None = None
+        self._requester: Requester | None = None  # made for the first request of a life
 
     def __repr__(self) -> str:
         life = self._life
@@ -119,7 +120,7 @@ class Client(Publisher):
         for reader in self._readers or ():
             reader.loop = life.loop
         _connected.add(self)
-        self._requester = Requester(self, life.subscriptions, self.settings.response_prefix)
+        self._requester = None
         try:
             await life.connect()
         except BaseException:
@@ -254,10 +255,13 @@ class Client(Publisher):
         0x10 where the server says that nobody subscribes to ``topic``, and ``LocalProtocolError`` before 5.0,
         which has no Response Topic.
         """
-        if self._entered().connector.version != MQTT_50:
+        life = self._entered()
+        if life.connector.version != MQTT_50:
             raise LocalProtocolError(
                 PROTOCOL_ERROR, "request needs MQTT 5.0: before, no Response Topic exists"
             )
+        if self._requester is None:
+            self._requester = Requester(self, life.subscriptions, self.settings.response_prefix)
         return await self._requester.request(
             topic,
             payload,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -37,7 +36,7 @@ class Stream(Buffer):
         super().__init__(subscriptions.intake, filters, buffer, overflow, ack, user_properties)
         self.keep = keep
         self._subscriptions = subscriptions
-        self._readers: deque[asyncio.Future[None]] = deque()
+        self._readers: list[asyncio.Future[None]] = []  # few, as a rule one; an empty deque is not small
 
     # ---- the reader's side ----
 
@@ -135,7 +134,7 @@ class Stream(Buffer):
 
     def _wake(self) -> None:
         while self._readers:
-            future = self._readers.popleft()
+            future = self._readers.pop(0)
             if not future.done():
                 future.set_result(None)
                 return

@@ -342,6 +342,8 @@ class Subscriptions:
                     self._unsubscribe(filters, self._unwanted[filters[0]])
             elif request in self._receivers:
                 self._subscribe(request)
+        if not self._todo:
+            self._todo = NOTHING
 
     def _unsubscribe(self, filters: list[str], pairs: list[tuple[str, str]]) -> None:
         """UNSUBSCRIBE from those of ``filters`` that have these User Properties; later from the others."""
