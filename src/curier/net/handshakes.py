@@ -5,8 +5,8 @@ thousand strangers from one place stand in each other's way, and not in that of 
 is bounded: where it is full, the place with the most gives up its newest. How long a client may take is
 the core's matter (``connect_timeout``, from accept to CONNECT).
 
-With a single processor there are no threads, which would only stand in the loop's way: a few milliseconds'
-worth of handshakes is done each time the loop comes round.
+With a single processor there are no threads, which would only stand in the loop's way: a step is taken where
+it is wanted, as long as these take no more than half of the loop's time; others wait in the line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from curier.places import place_of
 MOST_WAITING: Final = 4096
 MOST_THREADS: Final = 4
 SLICE_SECONDS: Final = 0.002
-"""Of the loop's time, where there are no threads, before others have their turn."""
+"""Of twice as much of the loop's time, where there are no threads; then others have their turn."""
 
 HANDED_TO_EACH: Final = 4
 """Handshakes that are with a thread, or next there; the others wait in the line, where it is fair."""
@@ -47,7 +47,10 @@ class Handshakes:
         self.waiting = 0
         self._turn = turn
         self._most_threads = min(MOST_THREADS, count_processors() - 1) if threads is None else threads
-        self._is_called = False  # without threads: the loop will come round to those who wait
+        # Without threads:
+        self._is_called = False  # the loop will come round to those who wait
+        self._slice_began = 0.0
+        self._spent = 0.0  # since then, on handshakes
         self._threads: list[threading.Thread] = []
         self._line: dict[str, deque[Wire]] = {}  # by place; the first is next
         self._handed = 0
@@ -61,6 +64,9 @@ class Handshakes:
         wire.layers.taken()
         if self._handed < HANDED_TO_EACH * self._most_threads:
             self._hand(wire)
+            return
+        if not self._most_threads and not self.waiting and self._has_time():
+            self._take_now(wire)
             return
         place = place_of(wire.connection.address)
         if self.waiting >= MOST_WAITING:
@@ -76,17 +82,32 @@ class Handshakes:
             self._is_called = True
             self._turn.loop.call_soon(self._take_some)
 
+    def _has_time(self) -> bool:
+        """Without threads: may a step be taken where it is wanted?"""
+        if monotonic() - self._slice_began >= 2 * SLICE_SECONDS:
+            self._begin_slice()
+        return self._spent < SLICE_SECONDS
+
+    def _begin_slice(self) -> None:
+        self._slice_began = monotonic()
+        self._spent = 0.0
+
+    def _take_now(self, wire: Wire) -> None:
+        assert wire.layers is not None
+        began = monotonic()
+        wire.layers.work()
+        self._spent += monotonic() - began
+        self._tell(wire)
+
     def _take_some(self) -> None:
-        """A slice of the loop's time for those who wait, where there are no threads."""
+        """The loop has come round to those who wait."""
         self._is_called = False
-        until = monotonic() + SLICE_SECONDS
+        self._begin_slice()
         while self.waiting:
             wire = self._next()
             if wire is not None:
-                assert wire.layers is not None
-                wire.layers.work()
-                self._tell(wire)
-            if monotonic() >= until:
+                self._take_now(wire)
+            if self._spent >= SLICE_SECONDS:
                 break
         if self.waiting and not self._is_called:
             self._is_called = True
