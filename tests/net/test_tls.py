@@ -66,16 +66,7 @@ async def test_everything_behind_the_hello_in_one_piece(use_reactor: bool) -> No
     async with running(use_reactor) as broker:
         other = await Peer.connect(broker.port, "other")
         await other.subscribe("t")
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        client = doors.trusting().wrap_bio(incoming, outgoing, server_hostname="localhost")
-        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
-        while True:
-            try:
-                client.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                writer.write(outgoing.read())
-                incoming.write(await reader.read(65536))
+        client, outgoing, writer = await shaken(broker.port)
         client.write(encode(Connect(4, "c", True, 0), 4) + encode(Publish("t", b"x" * 200_000), 4))
         writer.write(outgoing.read())
         writer.write_eof()
@@ -90,6 +81,42 @@ async def test_a_refusal_and_close_notify_reach_the_client(use_reactor: bool) ->
         assert (await peer.expect(Disconnect)).reason_code == 0x81
         await peer.ended()  # asyncio would raise an error for an end without close_notify
         await until(lambda: not broker.core.connections)
+
+
+async def shaken(port: int) -> tuple[ssl.SSLObject, ssl.MemoryBIO, asyncio.StreamWriter]:
+    """The end of a handshake: a client without a loop's TLS, what it has to say, and where."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = doors.trusting().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while True:
+        try:
+            client.do_handshake()
+            return client, outgoing, writer
+        except ssl.SSLWantReadError:
+            writer.write(outgoing.read())
+            incoming.write(await reader.read(65536))
+
+
+async def test_who_says_goodbye_and_closes_tls_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curier.net.reactor.LINGER_SECONDS", 1000)
+    async with running(True) as broker:
+        assert broker._reactor is not None
+        wires = broker._reactor.wires
+        statistics = broker.core.statistics
+        for closes in (False, True):
+            statistics.connects = 0
+            client, outgoing, writer = await shaken(broker.port)
+            client.write(encode(Connect(4, "c", True, 0), 4) + encode(Disconnect(), 4))
+            if closes:
+                with pytest.raises(ssl.SSLWantReadError):
+                    client.unwrap()  # close_notify, and the socket stays open
+            writer.write(outgoing.read())
+            await until(lambda: statistics.connects == 1 and not broker.core.connections)
+            if closes:
+                await until(lambda: not wires)
+            assert bool(wires) != closes
+            writer.transport.abort()
+            await until(lambda: not wires)
 
 
 async def test_closing_in_order_is_no_disconnect(use_reactor: bool) -> None:

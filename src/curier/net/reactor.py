@@ -43,6 +43,7 @@ EPOLLIN: Final = 1
 EPOLLOUT: Final = 4
 BUSY_BYTES: Final = 4096  # read in one turn: there is probably more to be read by the time it ends
 FEW_BYTES: Final = 16 * 1024  # written to each socket that waits, where others have taken much in this turn
+FIRST_READ_OF_LAYERS: Final = 2048  # a ClientHello, or the request for a WebSocket, in one piece
 FIRST_READ: Final = 448  # bytes: of a socket that has not shown yet that it has more to say; no malloc
 
 NOTHING: Final[list[memoryview]] = []  # of all that have nothing unsent
@@ -57,7 +58,7 @@ class SocketWire(Wire):
         super().__init__(reactor.turn.attach(address, door.url, door.entrance, place), door.open(address))
         self.reactor: Reactor = reactor
         self.fd: int = fd  # -1 once it is closed
-        self.read_size: int = FIRST_READ
+        self.read_size: int = FIRST_READ if self.layers is None else FIRST_READ_OF_LAYERS
         self.unsent: list[memoryview] = NOTHING
         self.unsent_bytes: int = 0
         self.is_closing: bool = False  # the core is done with it; last bytes are on their way
@@ -249,9 +250,10 @@ class SocketWire(Wire):
     def _end(self) -> None:
         """All is sent: end our direction, wait for the peer to close the other.
 
-        To close both would cost a peer that goes on sending what it has not read yet.
+        To close both would cost a peer that goes on sending what it has not read yet. One that has said
+        goodbye does not, behind layers once it has closed one of them as well (RFC 8446 section 6.1).
         """
-        if self.connection.has_left and self.layers is None:
+        if self.connection.has_left and (self.layers is None or self.layers.is_ended):
             self.reactor.drop(self)
         elif not self.is_ended and self.fd >= 0:
             self.is_ended = True
