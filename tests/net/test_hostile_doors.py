@@ -17,12 +17,14 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 import curier
 from curier.codec.encode import encode
 from curier.codec.packets import Connect, Publish
+from curier.net import passage
 from curier.net.handshakes import Handshakes
 from curier.net.layer import LayerError
 from curier.net.layers import MOST_KEPT, THIN_BYTES, Layers
 from curier.net.reactor import SocketWire
 from curier.net.tls import MOST_BARREN, Tls, whole_records
-from curier.net.turn import EARLY_UNSENT
+from curier.net.transports import TransportWire
+from curier.net.turn import EARLY_UNSENT, Turn
 from curier.net.wire import LINGER_SECONDS, Wire
 from tests.net.doors import TlsDoor
 from tests.net.harness import connection_of, options, running
@@ -240,4 +242,45 @@ async def test_who_says_little_in_many_bytes_is_read_from_in_small_pieces() -> N
         await send(frame(PING) * 20_000, 0)
         assert await send(b"", 0) <= THIN_BYTES
         assert await send(publish * 20_000, size * 20_000) > THIN_BYTES
+        writer.close()
+
+
+async def test_of_a_large_chunk_that_says_little_others_have_their_turn_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listen = [curier.Listener("ws://127.0.0.1:0")]
+    async with running(False, listen=listen) as broker:
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        writer.write(REQUEST + frame(BINARY, encode(Connect(5, "x", True, 0), 5)))
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(2)
+        turn = broker._turn
+        assert turn is not None
+        wire = turn.wires[connection_of(broker, "x").number]
+        assert isinstance(wire, TransportWire)
+        await until(wire.transport.is_reading)
+
+        sizes: list[tuple[int, int]] = []  # of what the layers are given, and how often the loop came round
+        rounds = 0
+        receive = passage.receive
+
+        def note(turn: Turn, doing: Handshakes, wire: Wire, layers: Layers, data: bytes, now: float) -> None:
+            sizes.append((len(data), rounds))
+            receive(turn, doing, wire, layers, data, now)
+
+        monkeypatch.setattr(passage, "receive", note)
+        publish = frame(BINARY, encode(Publish("t", b"x"), 5))
+        pings = frame(PING) * 10_000
+        chunk = pings + publish * 10_000
+        for part in (pings, chunk):  # the first says what sort of client this is
+            wire.data_received(part)
+        while wire.chunk:
+            rounds += 1
+            await asyncio.sleep(0)
+        assert sum(size for size, _ in sizes) == len(pings) + len(chunk)
+        small = [size for size, _ in sizes if size <= THIN_BYTES]
+        assert len(small) >= len(pings) // THIN_BYTES
+        assert len({at for _, at in sizes}) >= len(small)
+        assert max(size for size, _ in sizes[1:]) > THIN_BYTES  # what is for MQTT is not slowed
+        await until(wire.transport.is_reading)
         writer.close()

@@ -11,6 +11,7 @@ from curier.net import passage
 from curier.net.accepting import ACCEPT_AGAIN_SECONDS, Acceptor, LocalPeer
 from curier.net.doors import Door
 from curier.net.handshakes import Handshakes
+from curier.net.layers import THIN_BYTES, Layers
 from curier.net.turn import Turn
 from curier.net.wire import LINGER_SECONDS, Wire, close_code
 
@@ -33,6 +34,9 @@ class TransportWire(Wire, asyncio.Protocol):
         self.is_closing = False
         self.is_held = False  # not read from while a step of its handshake is taken
         self.has_eof = False  # meanwhile
+        self.chunk = b""  # for the layers, which have not been given all of it yet
+        self.chunk_at = 0
+        self.is_called = False  # the loop will come round to the rest of it
         self.timer: asyncio.TimerHandle | None = None  # asks for progress; once closing: cuts
 
     # ---- asyncio's side ----
@@ -46,12 +50,54 @@ class TransportWire(Wire, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.is_closing:
             return
-        now = self.turn.clock.now()
         if self.layers is None:
-            self.turn.receive(self, data, now)
-        else:
-            passage.receive(self.turn, self.server.handshakes, self, self.layers, data, now)
+            self.turn.receive(self, data, self.turn.clock.now())
+            self.turn.schedule()
+            return
+        self.chunk = data
+        self.chunk_at = 0
+        self._give(self.layers)
+
+    def _give(self, layers: Layers) -> None:
+        """Give the layers what has come: little at once of who has not logged in, or sends what is not for
+        MQTT, as long as others may have their turn between. A transport itself reads a lot.
+        """
+        data = self.chunk
+        first = self.chunk_at
+        while self.chunk_at < len(data) and self.is_reading and not self.is_held and not self.is_closing:
+            is_wary = layers.is_thin or self.connection.server_session is None
+            if is_wary and self.chunk_at > first:
+                self.transport.pause_reading()
+                self._give_later()
+                break
+            start = self.chunk_at
+            size = THIN_BYTES if is_wary else len(data)
+            self.chunk_at += size
+            piece = data[start : start + size]
+            passage.receive(self.turn, self.server.handshakes, self, layers, piece, self.turn.clock.now())
+        if self.chunk_at >= len(data):
+            self.chunk = b""
         self.turn.schedule()
+
+    def _give_later(self) -> None:
+        if not self.is_called:
+            self.is_called = True
+            self.turn.loop.call_soon(self._give_rest)
+
+    def _give_rest(self) -> None:
+        """The loop has come round to what is left of a chunk."""
+        self.is_called = False
+        layers = self.layers
+        assert layers is not None
+        if self.is_closing or not self.chunk:
+            return
+        try:
+            self._give(layers)
+        except Exception as error:
+            self.turn.give_up(self.connection, "serving a socket", error)
+            return
+        if not self.chunk and not self.is_closing:
+            self.set_reading(self.is_reading)
 
     def resume_writing(self) -> None:
         if not self.is_closing:
@@ -158,13 +204,17 @@ class TransportWire(Wire, asyncio.Protocol):
             end = self.transport.close if self.layers is None else self._end_layers
             self.turn.loop.call_soon(end)
         elif wanted and not self.is_held:
-            self.transport.resume_reading()
+            if self.chunk:
+                self._give_later()
+            else:
+                self.transport.resume_reading()
         else:
             self.transport.pause_reading()
 
     def close(self) -> None:
         self.is_closing = True
         self.is_held = False
+        self.chunk = b""
         if self.layers is not None:
             self.layers.close(close_code(self.connection))
             self.push(0)
