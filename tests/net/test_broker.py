@@ -304,7 +304,7 @@ async def test_keep_alive_and_connect_timeout_in_real_time(use_reactor: bool) ->
 
 
 async def test_more_connections_than_twice_the_limit_are_not_even_answered(use_reactor: bool) -> None:
-    async with running(use_reactor, options=options(max_connections=2)) as broker:
+    async with running(use_reactor, options=options(max_connections=2, max_connecting=0)) as broker:
         peers = [await Peer.open(broker.port) for _ in range(4)]
         await until(lambda: len(broker.core.connections) == 4)
         peers.append(await Peer.open(broker.port))
