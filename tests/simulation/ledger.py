@@ -223,6 +223,7 @@ class Ledger(Watcher):
         self.sent: list[Sent] = []
         self.entries: dict[Outgoing, Sent] = {}
         self.asked_at: dict[Wire, tuple[float, bool]] = {}  # when CONNECT was sent; with Clean Start?
+        self.connect_numbers: dict[Wire, int] = {}
         self.answered: dict[Wire, int] = {}  # by CONNACK: for which epoch
         self.diverged: set[Wire] = set()
         self.numbers: dict[str, int] = {}  # by client: that of its session, as the broker has it
@@ -231,7 +232,7 @@ class Ledger(Watcher):
         self.spoken_at: dict[str, float] = {}  # when the broker sent something: it was connected
         self.ended_at: dict[str, float] = {}  # when the broker noticed that it was so no more
         self.robbed: set[str] = set()  # whose session another client has ended
-        self.threatened: set[str] = set()  # or may have ended, or its own Clean Start
+        self.threatened: dict[str, int] = {}  # or may have ended, or its own Clean Start: by which CONNECT
         self.flows: dict[tuple[str, int, bool], Flow] = {}
         self.on_wire: dict[tuple[Wire, bool], set[int]] = {}
         self.limits: dict[tuple[Wire, bool], int] = {}
@@ -370,14 +371,15 @@ class Ledger(Watcher):
         person = wire.client
         if not isinstance(person, Person):  # a stranger, with Clean Start
             if isinstance(packet, p.Connect):
-                self.threatened.add(person.client_id)
+                self.threatened[person.client_id] = len(self.connect_numbers)
             elif isinstance(packet, p.Connack) and packet.reason_code == 0:
                 self.robbed.add(person.client_id)
             return
         if isinstance(packet, p.Connect):
             self.asked_at[wire] = (self.network.now, packet.clean_start)
+            self.connect_numbers[wire] = len(self.connect_numbers)
             if packet.clean_start:
-                self.threatened.add(person.client_id)
+                self.threatened[person.client_id] = self.connect_numbers[wire]
             self.limits[wire, False] = _receive_maximum(packet.properties)
         elif isinstance(packet, p.Connack) and packet.reason_code:
             self.check_ending(person.client_id, packet.reason_code, "refused")
@@ -436,7 +438,8 @@ class Ledger(Watcher):
             self.numbers[name] = number
             self.epochs[name] = self.epochs.get(name, 0) + 1
             self.robbed.discard(name)
-            self.threatened.discard(name)
+            if self.threatened.get(name, 0) <= self.connect_numbers[wire]:  # or it is by a CONNECT under way
+                self.threatened.pop(name, None)
         self.answered[wire] = self.epochs[name]
         is_told = connack.session_present or (person.version == 3 and not clean)
         if is_told and person.epoch not in (0, self.epochs[name]):
