@@ -206,7 +206,7 @@ async def test_a_proxy_that_was_not_told(
     doorkeeper = Doorkeeper()
     async with broker(doorkeeper) as made:
         proxy = haproxy(running, folder, f"127.0.0.1:{made.port}")
-        with pytest.raises(curier.ConnectionLost):
+        with pytest.raises(curier.ConnectRefused, match="for proxies"):
             await exchange(proxy.url)
         await until(lambda: "a PROXY header is expected here" in caplog.text)
     assert doorkeeper.seen == []
