@@ -94,6 +94,7 @@ class Lane:
             if core.has_more_work():
                 core.continue_work(now)
             elif not effects and not dirty:
+                core.end_turn()
                 return
 
     def is_secret(self, topic: bytes) -> bool:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curier.broker.delivery import GROWTHS
 from curier.broker.state import WORK_OF_QOS_1, WORK_PER_TURN
 from curier.codec import packets as p
 from curier.codec.encode import encode
@@ -16,6 +17,7 @@ from tests.codec.cases import properties
 
 MANY = WORK_PER_TURN + 50  # receivers: too many for one turn, whatever the QoS
 FEW = 30
+FIRST_GROWTH = min(GROWTHS)
 
 
 def given_out(net: Net) -> int:
@@ -125,6 +127,25 @@ def test_who_unsubscribes_or_goes_meanwhile_gets_nothing_more(make: Make) -> Non
     assert [packet for packet in made[-1].take() if isinstance(packet, p.Publish)] == []
     assert late.take() == []
     assert sender.take() == [p.Puback(1, 0)]
+
+
+def test_a_receiver_with_thousands_unacknowledged_takes_more_at_times(make: Make) -> None:
+    """Its table of them moves to more memory."""
+    net = make()
+    (reader,) = readers(net, 1, "identified")
+    sender = net.connect("s")
+    spent: list[int] = []
+    for number in range(FIRST_GROWTH + 1):
+        net.core.end_turn()
+        net.core.receive(sender.connection, encode(p.Publish("t", b"", 1, packet_id=1), 5), net.now)
+        spent.append(net.core.spent)
+        if number % 100 == 0:
+            net.turn()
+    net.turn()
+    assert len(reader.payloads()) == FIRST_GROWTH + 1
+    usual = spent[FIRST_GROWTH - 2]
+    assert spent[FIRST_GROWTH - 1] > usual + WORK_OF_QOS_1
+    assert spent[FIRST_GROWTH] == usual
 
 
 class Worlds:

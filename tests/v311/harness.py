@@ -242,6 +242,7 @@ class Network:
             if core.has_more_work():
                 core.continue_work(self.now)
             elif not effects and not dirty:
+                core.end_turn()
                 return
 
     def advance(self, seconds: float) -> None:

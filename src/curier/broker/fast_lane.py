@@ -24,7 +24,7 @@ from curier.broker import permissions, telling
 from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared
 from curier.broker.model import BrokerConnection, Receiver, Route, ServerSession, Spread
 from curier.broker.queueing import NOBODY_HAS_ROOM
-from curier.broker.spreading import go_on, hold, work_of
+from curier.broker.spreading import go_on, hold
 from curier.broker.state import WORK_OF_QOS_1, BrokerState
 from curier.codec.constants import MQTT_50, PUBACK, PUBREC, QUOTA_EXCEEDED
 from curier.codec.primitives import encode_two
@@ -136,7 +136,8 @@ def fast_lane(
                 else:
                     if session.journal is not None or packet_id in session.incoming.identifiers:
                         break
-                    if work_of(route, 2) > broker.work_per_turn - broker.spent:
+                    most: i64 = (receivers + len(route.groups)) * WORK_OF_QOS_1
+                    if broker.spent + most > broker.work_per_turn:
                         break
                     broker.spent += receivers * 2
                     is_kept = forward_qos_2(

@@ -38,7 +38,7 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
     if spread is not None:  # it is taken, and was given to all its receivers
         connection.spread = None
         return _given(connection, spread.route, spread.lost is None, publish.retain)
-    records_before = connection.journal_length()
+    records_before = connection.journal_length() if broker.journal is not None else 0
     if connection.mount is not None:
         why = connection.mount.enter(publish)
         if why:
@@ -56,8 +56,10 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
             return PAUSED
         if verdict >= 0x80:
             return _refuse(broker, connection, verdict, "not authorized to publish to this topic")
-    if (broker.spent or broker.spreads) and not spreading.may_begin(broker, connection, topic, publish.qos):
-        return PAUSED
+    # A message that takes less than half of a turn's work has time in the first half; a larger one is split.
+    if broker.spent * 2 > broker.work_per_turn or broker.spreads or not broker.may_split:
+        if not spreading.may_begin(broker, connection, topic, publish.qos):
+            return PAUSED
     return _take(broker, connection, publish, records_before, now)
 
 
