@@ -11,6 +11,8 @@ MQTT: Final = "MQTT"
 HTTP: Final = "HTTP"
 TLS: Final = "TLS"
 
+GREETING_BYTES: Final = 16  # tell what a connection begins with
+
 _PROXY_2: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _HTTP: Final = (
     b"GET ",

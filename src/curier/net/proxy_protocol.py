@@ -11,7 +11,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NoReturn, final
 
-from curier.greetings import HTTP, greeting, told_in_http
+from curier.greetings import GREETING_BYTES, HTTP, greeting, told_in_http
 from curier.net.layer import Layer, LayerError
 from curier.net.tls_words import told_in_mqtt
 
@@ -21,8 +21,6 @@ MAX_HEADER_BYTES: Final = 4096
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 FIRST_WORD: Final = b"PROXY "
 LINE_BYTES: Final = 107  # of the longest line of version 1, with its end (section 2.1)
-
-GREETING_BYTES: Final = 16  # tell what it is, where it is no header
 
 LOCAL: Final = 0x20  # version and command
 PROXY: Final = 0x21

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from curier.errors import ConfigError
-from curier.greetings import greeting, way_out
+from curier.greetings import GREETING_BYTES, greeting, way_out
 from curier.listeners import Listener, Network
 from curier.loglines import printable
 from curier.net.proxy_protocol import SIGNATURE
@@ -39,7 +39,6 @@ LINE_BYTES: Final = 16_384
 MOST_HEADERS: Final = 128
 LEAST_PING_SECONDS: Final = 1
 MOST_PROXIES: Final = 32  # in a row
-GREETING_BYTES: Final = 16  # tell what it is, where it is no HTTP
 
 _TOKEN: Final = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE: Final = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d\.\d)")

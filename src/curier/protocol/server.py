@@ -60,7 +60,7 @@ from curier.codec.properties import Properties
 from curier.codec.publish import IncomingPublish, parse_publish
 from curier.codec.reasons import sendable
 from curier.errors import ProtocolError, RemoteProtocolError
-from curier.greetings import HTTP, MQTT, greeting, told_in_http, way_out
+from curier.greetings import GREETING_BYTES, HTTP, MQTT, greeting, told_in_http, way_out
 from curier.protocol.arriving import Arriving
 from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED, CONNECTING, Connection, Traffic
 
@@ -74,7 +74,6 @@ PINGRESP_PACKET: Final = b"\xd0\x00"
 LASTING: Final = frozenset((NOT_AUTHORIZED, TOPIC_NAME_INVALID, PAYLOAD_FORMAT_INVALID))
 
 NOT_CONNECT: Final = "the first packet is not CONNECT"
-GREETING_BYTES: Final = 16  # tell what a connection begins with, where it is not MQTT
 
 LONGEST_REASON: Final = 500  # characters of a Reason String: it may quote what strangers sent
 
@@ -89,9 +88,7 @@ class ServerConnection(Connection):
         self.authentication_method: str | None = None
         self.is_reauthenticating: bool = False
         self.maximum_qos: int = 2
-        self.records_before: int = (
-            -1
-        )  # those before the PUBLISH that is being given to its receivers; -1: none is
+        self.records_before: int = -1  # those before a PUBLISH that is being given to its receivers; -1: none
         self.retain_available: bool = True
         self.wants_problem_information: bool = True  # Request Problem Information (3.1.2.11.7)
         self.topic_alias_maximum: int = 0  # what this client may use
