@@ -133,7 +133,7 @@ class Keeper:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def end(self, error: MqttError | None = None) -> None:
+    def end(self, error: Exception | None = None) -> None:
         """The first attempt is over; ``error``: there is no other. Who comes second changes nothing."""
         first, self._first = self._first, None
         if first is None:
@@ -170,9 +170,7 @@ class Keeper:
 
     async def _may_retry(self, error: MqttError) -> bool:
         """Wait as long as is right after ``error``. False: the client has ended with it."""
-        if (
-            self._lived and self._loop.time() - self._began > LONG
-        ):  # one that ends at once is no reason to hurry
+        if self._lived and self._loop.time() - self._began > LONG:  # ending at once is no reason to hurry
             self._attempt = self._refusals = 0
         self._attempt += 1
         reconnect = self._reconnect(error, self._attempt)
@@ -215,7 +213,5 @@ class Keeper:
         else:
             known = MqttError(f"the client has failed: {error!r}")
             known.__cause__ = error
-        first, self._first = self._first, None
-        if first is not None:
-            first.set_exception(error)
+        self.end(error)
         self.client.on_failure(known)

@@ -68,7 +68,7 @@ class Life(Owner):
         self._random = random
         self._told = told
         self.has_ended = False  # is everything over, closed and released?
-        self._shutting: list[asyncio.Future[None]] = []  # who waits for that
+        self._shut_down: asyncio.Future[None] | None = None  # while somebody waits for that
         self._is_durable = False
         self._tolerated: dict[tuple[str, str], None] = {}  # servers and the rules they break
         self._claim_timer: asyncio.TimerHandle | None = None
@@ -86,9 +86,8 @@ class Life(Owner):
 
     def _ended(self) -> None:
         self.has_ended = True
-        for future in self._shutting:
-            if not future.done():
-                future.set_result(None)
+        if self._shut_down is not None and not self._shut_down.done():
+            self._shut_down.set_result(None)
 
     # ---- it begins ----
 
@@ -145,9 +144,9 @@ class Life(Owner):
         if self.is_closing or not self.is_open:
             self.is_closing = True
             if not self.has_ended:
-                future = self.loop.create_future()
-                self._shutting.append(future)
-                await future
+                if self._shut_down is None:
+                    self._shut_down = self.loop.create_future()
+                await asyncio.shield(self._shut_down)
             return
         self.is_closing = True
         if self._claim_timer is not None:
