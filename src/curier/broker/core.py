@@ -207,8 +207,7 @@ class BrokerCore(BrokerState):
     def continue_work(self, now: float) -> None:
         """Go on with what was put off, a bounded part of it."""
         self.spent = 0
-        for spread in spreading.continue_all(self, now):
-            self._given(spread, now)
+        self._spread_on(now)
         batch = self.continued[:CONTINUED_PER_TURN]
         del self.continued[:CONTINUED_PER_TURN]
         budget = piecemeal.PER_TURN
@@ -235,6 +234,11 @@ class BrokerCore(BrokerState):
             except Exception as error:
                 self.faults.met("going on with what was put off", error, connection)
         self._settle(now)
+
+    def _spread_on(self, now: float) -> None:
+        """Give messages to more of their receivers, as long as there is time."""
+        for spread in spreading.continue_all(self, now):
+            self._given(spread, now)
 
     def _given(self, spread: Spread, now: float) -> None:
         """All receivers have a message, whose publisher goes on."""
@@ -359,8 +363,7 @@ class BrokerCore(BrokerState):
         why = "the broker is stopping"
         while self.spreads:
             self.spent = 0
-            for spread in spreading.continue_all(self, now):
-                self._given(spread, now)
+            self._spread_on(now)
         for connection in list(self.connections.values()):
             connection.now = now
             try:
