@@ -215,16 +215,21 @@ sys.exit(str(new) if new or "websockets.server" not in before else 0)
 # ---- chunks ----
 
 
+async def open_web(broker: curier.Broker) -> tuple[asyncio.StreamWriter, Wire]:
+    """A client over WebSocket, and the broker's end of it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+    writer.write(REQUEST + frame(BINARY, encode(Connect(5, "x", True, 0), 5)))
+    await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(2)
+    turn = broker._turn
+    assert turn is not None
+    return writer, turn.wires[connection_of(broker, "x").number]
+
+
 async def test_who_says_little_in_many_bytes_is_read_from_in_small_pieces() -> None:
     listen = [curier.Listener("ws://127.0.0.1:0")]
     async with running(True, listen=listen) as broker:
-        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
-        writer.write(REQUEST + frame(BINARY, encode(Connect(5, "x", True, 0), 5)))
-        await reader.readuntil(b"\r\n\r\n")
-        await reader.readexactly(2)
-        turn = broker._turn
-        assert turn is not None
-        wire = turn.wires[connection_of(broker, "x").number]
+        writer, wire = await open_web(broker)
         assert isinstance(wire, SocketWire)
 
         publish = frame(BINARY, encode(Publish("t", b"x"), 5))
@@ -250,13 +255,7 @@ async def test_of_a_large_chunk_that_says_little_others_have_their_turn_between(
 ) -> None:
     listen = [curier.Listener("ws://127.0.0.1:0")]
     async with running(False, listen=listen) as broker:
-        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
-        writer.write(REQUEST + frame(BINARY, encode(Connect(5, "x", True, 0), 5)))
-        await reader.readuntil(b"\r\n\r\n")
-        await reader.readexactly(2)
-        turn = broker._turn
-        assert turn is not None
-        wire = turn.wires[connection_of(broker, "x").number]
+        writer, wire = await open_web(broker)
         assert isinstance(wire, TransportWire)
         await until(wire.transport.is_reading)
 

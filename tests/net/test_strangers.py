@@ -21,6 +21,17 @@ def few() -> Options:
     return settings
 
 
+async def is_shut_out(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def logs_in(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(CONNECT)
+    assert await reader.readexactly(4) == b"\x20\x02\x00\x00"
+    writer.close()
+
+
 async def test_one_address_cannot_shut_out_others(
     use_reactor: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -31,21 +42,13 @@ async def test_one_address_cannot_shut_out_others(
 
         waiting = [await open_from("127.0.0.2") for _ in range(5)]
         await until(lambda: len(broker.core.connections) == 5)
-        reader, writer = await open_from("127.0.0.2")
-        assert await reader.read() == b""
-        writer.close()
+        await is_shut_out(*await open_from("127.0.0.2"))
         assert "5 connections from 127.0.0.2 have not logged in yet" in caplog.text
-        reader, writer = await open_from("127.0.0.1")
-        writer.write(CONNECT)
-        assert await reader.readexactly(4) == b"\x20\x02\x00\x00"
-        writer.close()
+        await logs_in(*await open_from("127.0.0.1"))
         for _, end in waiting:
             end.close()
         await until(lambda: not broker.core.connections)
-        reader, writer = await open_from("127.0.0.2")
-        writer.write(CONNECT)
-        assert await reader.readexactly(4) == b"\x20\x02\x00\x00"
-        writer.close()
+        await logs_in(*await open_from("127.0.0.2"))
 
 
 async def test_behind_a_proxy_it_is_the_address_that_it_tells(
@@ -61,12 +64,8 @@ async def test_behind_a_proxy_it_is_the_address_that_it_tells(
 
         waiting = [await open_for("192.0.2.1") for _ in range(5)]
         await until(lambda: broker.core.holdings.connecting == {"192.0.2.1": 5})
-        reader, writer = await open_for("192.0.2.1")
-        assert await reader.read() == b""
-        writer.close()
+        await is_shut_out(*await open_for("192.0.2.1"))
         assert "5 connections from 192.0.2.1 have not logged in yet" in caplog.text
-        reader, writer = await open_for("192.0.2.2")
-        writer.write(CONNECT)
-        assert await reader.readexactly(4) == b"\x20\x02\x00\x00"
-        for _, end in (*waiting, (reader, writer)):
+        await logs_in(*await open_for("192.0.2.2"))
+        for _, end in waiting:
             end.close()
