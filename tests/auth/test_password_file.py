@@ -265,7 +265,7 @@ def test_no_check_is_done_on_the_loop(path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(("word", "reason_code"), [(b"right", 0), (b"wrong", 0x86)])
-def test_a_storm_of_one_user_costs_one_check(
+def test_a_storm_of_one_user_costs_one_check_on_each_side_of_the_line(
     path: Path, checks: list[str], monkeypatch: pytest.MonkeyPatch, word: bytes, reason_code: int
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
@@ -275,7 +275,7 @@ def test_a_storm_of_one_user_costs_one_check(
         return await asyncio.gather(*(users.authenticate(credentials("ana", word)) for _ in range(50)))
 
     assert {verdict.reason_code for verdict in asyncio.run(storm())} == {reason_code}
-    assert len(checks) == 1
+    assert 1 <= len(checks) <= 2  # the second if it begins before the first has ended
 
 
 class Gate:
