@@ -25,7 +25,7 @@ EXPECT ?= $(shell cat $(VENV)/.form)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check format test build bench peers crash conformance clean distclean
+.PHONY: help run check format test build bench peers crash conformance settings clean distclean
 
 help: ## show this list
 	@echo "curier: MQTT for Python. What make can do here:"
@@ -69,6 +69,9 @@ crash: $(VENV)/.tools $(BUILT) ## kill the installed broker under load, hundreds
 
 conformance: $(VENV)/.tools ## write docs/conformance.md: which test pins which statement of the specs
 	PYTHONPATH=src $(PY) -m tests.conformance.page
+
+settings: $(VENV)/.tools ## write the tables of settings into docs
+	PYTHONPATH=src $(PY) -m tests.settings_page
 
 clean: ## remove what builds and tools left behind, but not .venv
 	rm -rf build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,15 +7,11 @@ from pathlib import Path
 import pytest
 
 from curier.broker.options import Options
-from curier.config import (
-    _IN_BYTES,
-    _IN_SECONDS,
-    Config,
-    Durability,
-    limit_takers,
-    load,
-)
+from curier.config import Config, Durability, load, with_settings
 from curier.errors import ConfigError
+from curier.settings.environment import settings_of
+from curier.settings.kinds import COUNT, FLAG, SECONDS, SIZE, TEXT, WHOLE_SECONDS
+from curier.settings.table import ALL, LIMIT, TOP
 from curier.strict_toml import parse_seconds, parse_size
 
 MIB = 2**20
@@ -36,7 +32,7 @@ def test_an_empty_file_leaves_every_default(tmp_path: Path) -> None:
     assert [door.url for door in config.doors()] == ["tcp://127.0.0.1:1883", "tcp://[::1]:1883"]
     assert (config.data, config.memory, config.durability) == (None, False, None)
     assert (config.allow_anonymous, config.password_file, config.log_level) == (None, None, "info")
-    for name in limit_takers(defaults):
+    for name in LIMIT:
         assert getattr(config.options, name) == getattr(defaults, name)
 
 
@@ -84,23 +80,36 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
 def test_every_option_of_the_core_can_be_set_to_its_default(tmp_path: Path) -> None:
     defaults = Options()
     lines = ["[limits]"]
-    for name in limit_takers(defaults):
+    for name in LIMIT:
         value = getattr(defaults, name)
         shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
         lines.append(f"{name} = {shown}")
     assert len(lines) > 20
     options = load_text(tmp_path, "\n".join(lines)).options
-    for name in limit_takers(defaults):
+    for name in LIMIT:
         assert getattr(options, name) == getattr(defaults, name)
         assert type(getattr(options, name)) is type(getattr(defaults, name))
 
 
-def test_the_options_known_by_their_unit_exist() -> None:
-    takers = limit_takers(Options())
-    assert takers.keys() >= _IN_BYTES | _IN_SECONDS
-    assert {
-        name for name in takers if name.endswith(("_bytes", "_size")) and "cache" not in name
-    } <= _IN_BYTES
+def test_the_limits_are_the_attributes_of_the_options() -> None:
+    options = Options()
+    names = [
+        name for name in dir(options) if not name.startswith("_") and not callable(getattr(options, name))
+    ]
+    assert sorted(LIMIT) == names
+
+
+def test_limits_are_of_the_kind_that_the_core_has() -> None:
+    options = Options()
+    kinds = {bool: {FLAG}, float: {SECONDS}, int: {COUNT, SIZE, WHOLE_SECONDS}}
+    for name, setting in LIMIT.items():
+        default = getattr(options, name)
+        if isinstance(default, str):
+            assert setting.kind is TEXT or default in setting.kind.choices
+        else:
+            assert setting.kind in kinds[type(default)], name
+        if name.endswith(("_bytes", "_size")):
+            assert setting.kind is (COUNT if "cache" in name else SIZE)
 
 
 # -- what is said of a file that is wrong --
@@ -110,7 +119,7 @@ def test_the_options_known_by_their_unit_exist() -> None:
     ("text", "expected"),
     [
         ("liste = []", "line 1: liste: there is no such key; did you mean listen?"),
-        ("\n\nzzz = 1", "line 3: zzz: there is no such key; expected one of: listen, listener, certificate"),
+        ("\n\nzzz = 1", "line 3: zzz: there is no such key; expected one of: listen, certificate, key"),
         ("[limit]\nmax_sessions = 1", "line 1: limit: there is no such key; did you mean limits?"),
         (
             "[limits]\n\n# a comment\nmax_sesions = 1",
@@ -348,3 +357,80 @@ def test_what_is_no_size(value: object) -> None:
 def test_what_is_no_time(value: object) -> None:
     with pytest.raises(ValueError, match="expected a number of seconds"):
         parse_seconds(value)
+
+
+# -- the environment --
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("PASSWORD_FILE", "a#b $HOME 'c'", "a#b $HOME 'c'"),  # as it is
+        ("PASSWORD_FILE", "007", "007"),
+        ("RESPONSE_INFORMATION", "", ""),
+        ("RESPONSE_INFORMATION", "true", "true"),
+        ("LISTEN", "tcp://[::1]:0 tls://0.0.0.0", ("tcp://[::1]:0", "tls://0.0.0.0")),
+        ("MEMORY", "false", False),
+        ("MAX_CONNECTIONS", "10_000", 10_000),
+        ("MAX_PACKET_SIZE", "64 KiB", 65_536),
+        ("MAX_PACKET_SIZE", "65536", 65_536),
+        ("SYS_INTERVAL", "1 min", 60.0),
+        ("WHEN_FULL", "refuse", "refuse"),
+    ],
+)
+def test_a_variable_is_a_setting(variable: str, text: str, value: object) -> None:
+    assert settings_of({f"CURIER_{variable}": text, "PATH": "/bin"}) == {variable.lower(): value}
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "expected"),
+    [
+        ("MEMORY", "True", "expected true or false, got 'True'"),
+        ("MEMORY", "", "expected true or false, got ''"),
+        ("PASSWORD_FILE", "", "expected a path in quotes, got ''"),
+        ("MAX_CONNECTIONS", "many", "expected a whole number, 0 or more, got 'many'"),
+        ("MAX_CONNECTIONS", "9" * 5000, "expected a whole number, 0 or more, got '9999"),
+        ("LISTEN", "", "expected a list of URLs"),
+        ("LISTEN", "1883", "'1883': expected a URL"),
+        ("PASSWORDFILE", "a", "there is no such setting; did you mean CURIER_PASSWORD_FILE?"),
+        ("ZZZ", "a", "there is no such setting; take it out of the environment"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(variable: str, text: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        settings_of({f"CURIER_{variable}": text})
+    assert str(raised.value).startswith(f"CURIER_{variable}: {expected}")
+
+
+def test_what_kubernetes_says_of_a_service_is_no_setting() -> None:
+    names = (
+        "SERVICE_HOST",
+        "PORT",
+        "PORT_1883_TCP_ADDR",
+        "SERVICE_PORT_MQTT",
+        "WEB_SERVICE_HOST",
+        "WEB_PORT",
+    )
+    assert settings_of({f"CURIER_{name}": "tcp://10.0.0.1:1883" for name in names}) == {}
+    assert not [one for one in ALL if "port" in one.split("_") or "service" in one.split("_")]
+
+
+def test_every_setting_can_be_said_in_the_environment() -> None:
+    """At its default, which changes nothing."""
+    written = {LIMIT[name].variable: LIMIT[name].default.strip('`"').replace('"', "") for name in LIMIT}
+    settings = settings_of(written)
+    assert settings == {name: getattr(Options(), name) for name in LIMIT}
+
+
+def test_settings_over_a_file(tmp_path: Path) -> None:
+    """Where to listen, and where state is kept, is said as a whole."""
+    file = '[[listener]]\nurl = "tcp://127.0.0.1:4000"\n'
+    over = with_settings(load_text(tmp_path, file), {"listen": ("tcp://127.0.0.1:0",), "max_sessions": 3})
+    assert [door.url for door in over.doors()] == ["tcp://127.0.0.1:0"]
+    assert over.options.max_sessions == 3
+    kept = load_text(tmp_path, 'data = "state"\ndurability = "os"')
+    assert with_settings(kept, {"memory": True}).directory is None
+    assert with_settings(kept, {"memory": True}).durability is None
+    assert with_settings(load_text(tmp_path, "memory = true"), {"data": "d"}).directory == "d"
+    assert with_settings(kept, {}) == kept
+    assert {*TOP} <= {*Config.__dataclass_fields__}

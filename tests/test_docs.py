@@ -14,7 +14,9 @@ from curier.broker.options import Options
 from curier.cli import main
 from curier.cli.formats import BadFormat, Look, printer
 from curier.cli.profiles import KEYS, load_profile
-from curier.config import Config, limit_takers, load
+from curier.config import Config, load
+from curier.settings.table import ALL, LIMIT, Setting
+from tests import settings_page
 from tests.test_layers import ALLOWED, FLOORS
 
 ROOT = Path(__file__).parent.parent
@@ -45,40 +47,39 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
 
 
-LIMITS = [
-    row
-    for heading in ("### A connection", "### A session", "### What is offered", "### The whole broker")
-    for row in rows(CONFIGURATION, heading)
-]
+@pytest.mark.parametrize("page", settings_page.PAGES, ids=lambda page: page.name)
+def test_the_tables_of_settings_are_those_of_the_source(page: Path) -> None:
+    """`make settings` writes them."""
+    text = page.read_text()
+    assert settings_page.PLACE.search(text)
+    assert settings_page.written(text) == text
 
 
-def test_every_limit_is_described_once() -> None:
-    described = [row[0].strip("`") for row in LIMITS]
-    assert sorted(described) == sorted(limit_takers(Options()))
+def test_the_page_has_every_table_of_settings() -> None:
+    assert [name for _, name, _ in settings_page.PLACE.findall(CONFIGURATION)] == [*settings_page.TABLES]
 
 
-@pytest.mark.parametrize(("name", "default"), [(row[0].strip("`"), row[1].strip("`")) for row in LIMITS])
-def test_defaults_of_limits(name: str, default: str) -> None:
-    value = tomllib.loads(f"x = {default}")["x"]
-    options = Options()
-    assert limit_takers(options)[name](value) == getattr(options, name)
+@pytest.mark.parametrize("setting", ALL.values(), ids=lambda setting: setting.name)
+def test_defaults_are_values_of_their_kind(setting: Setting) -> None:
+    """As they are written in the documentation, or words that a link leads from."""
+    assert setting.about.endswith((".", ".)"))
+    for default in re.findall(r"`([^`]+)`", setting.default):
+        if setting.table:
+            value = tomllib.loads(f"x = {default}")["x"]
+            assert setting.kind.take(value) == getattr(Options(), setting.name)
 
 
 def test_every_option_of_the_broker_is_described() -> None:
-    command = main.commands["broker"]
-    told = {row[0].strip("`"): row for row in rows(CONFIGURATION, "## curier broker")}
-    assert set(told) == {option for param in command.params for option in param.opts}
-    for param in command.params:
-        help_text = param.help if isinstance(param, click.Option) else None
-        default = re.search(r"\[default: (.*)\]", help_text or "")
-        if default is not None:
-            assert told[param.opts[0]][2].replace("`", "") == default[1]
+    options = [one for one in main.commands["broker"].params if isinstance(one, click.Option)]
+    told = [row[0].strip("`") for row in rows(CONFIGURATION, "## curier broker")]
+    assert {one.opts[0] for one in options} == {*told, *(one.option for one in LIMIT.values())}
+    assert [one.name for one in options if one.name in ALL] == [*ALL]
 
 
 def test_every_command_is_described() -> None:
-    """With its arguments and options, and those of the commands below it."""
+    """With its arguments and options, and those of the commands below it. Of the broker, see above."""
     for name, command in main.commands.items():
-        if name in CLIENTS:
+        if name in CLIENTS or name == "broker":
             continue
         section = CONFIGURATION.split(f"\n## curier {name}\n")[1].split("\n## ")[0]
         told = set(re.findall(r"[\w-]+", section))
@@ -131,12 +132,6 @@ def test_the_profiles_load(tmp_path: Path) -> None:
 
 def test_every_key_of_the_file_is_described() -> None:
     assert [row[0].strip("`") for row in rows(CONFIGURATION, "## The configuration file")] == [*config._KEYS]
-    for row in rows(CONFIGURATION, "## curier broker"):
-        if row[0] in ("`--config`", "`--accept-loss`"):  # of one start
-            assert not row[1]
-            continue
-        table, _, key = row[1].strip("`").rpartition(".")
-        assert key in (limit_takers(Options()) if table else config._KEYS)
 
 
 def test_every_setting_of_a_listener_is_described() -> None:

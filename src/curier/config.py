@@ -1,8 +1,8 @@
 """The broker's settings: a TOML file, read strictly, and the rules that hold between settings.
 
 Whatever is wrong is a ``ConfigError`` that names file, line and key and says what was expected; a key that
-is not known is an error too, so that a slip of the pen cannot quietly leave a default in place. The keys of
-the table ``[limits]`` are the attributes of ``curier.broker.options.Options``, taken from there.
+is not known is an error too, so that a slip of the pen cannot quietly leave a default in place. What
+keys there are, and of what kind, is in ``settings.table``.
 
     listen = ["tcp://0.0.0.0:1883"]
     password_file = "users"           # beside this file
@@ -22,50 +22,19 @@ the table ``[limits]`` are the attributes of ``curier.broker.options.Options``, 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from curier.broker.options import WHEN_FULL, Options
+from curier.broker.options import Options
 from curier.config_listeners import read_listeners
 from curier.errors import ConfigError
-from curier.listeners import A_LISTENER, DEFAULT_LISTEN, Listener, parse_listen
-from curier.strict_toml import (
-    Keys,
-    TomlFile,
-    parse_seconds,
-    parse_size,
-    shown,
-    take_count,
-    take_flag,
-    take_one_of,
-    take_path,
-    take_string,
-    take_whole_seconds,
-)
+from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
+from curier.settings.table import LIMIT, TOP
+from curier.strict_toml import Keys, TomlFile, shown
 
 Durability = Literal["fsync", "os", "memory"]
-DURABILITIES: Final = ("fsync", "os", "memory")
-LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-# Which whole numbers of Options are sizes or spans of time; the others are plain counts.
-_IN_BYTES: Final = frozenset(
-    (
-        "max_packet_size",
-        "max_connect_size",
-        "max_request_size",
-        "max_property_length",
-        "output_soft_limit",
-        "output_hard_limit",
-        "max_inflight_bytes",
-        "max_queued_bytes",
-        "max_queued_total_bytes",
-        "max_retained_bytes",
-        "memory_limit",
-        "max_subscription_bytes",
-    )
-)
-_IN_SECONDS: Final = frozenset(("keep_alive_maximum", "session_expiry_maximum"))
 
 
 @dataclass(frozen=True)
@@ -211,7 +180,6 @@ class _File(TomlFile):
     def limits(self) -> Options:
         """The table of limits, and ``sys_interval``, in place of the defaults."""
         options = Options()
-        takers = limit_takers(options)
         places: list[tuple[str, ...]] = []
         if "limits" in self.table:
             places += [("limits", name) for name in cast(dict[str, object], self.value(("limits",), _table))]
@@ -222,9 +190,9 @@ class _File(TomlFile):
                 )
             places.append(("sys_interval",))
         for keys in places:
-            if keys[-1] not in takers:
-                raise self.unknown(keys, [*takers])
-            setattr(options, keys[-1], self.value(keys, takers[keys[-1]]))
+            if keys[-1] not in LIMIT:
+                raise self.unknown(keys, [*LIMIT])
+            setattr(options, keys[-1], self.value(keys, LIMIT[keys[-1]].kind.take))
         try:
             options.check()
         except ValueError as error:
@@ -234,33 +202,29 @@ class _File(TomlFile):
 
     def unknown(self, keys: Keys, known: Sequence[str]) -> ConfigError:
         """The error for a key that is not known, with the one that was perhaps meant."""
-        if len(keys) == 1 and keys[0] in limit_takers(Options()):
+        if len(keys) == 1 and keys[0] in LIMIT:
             return self.wrong(keys, "this key belongs below [limits]")
         if len(keys) == 2 and keys[1] in _KEYS:
             return self.wrong(keys, "this key belongs at the top, above [limits]")
         return super().unknown(keys, known)
 
 
-def limit_takers(options: Options) -> dict[str, Callable[[object], object]]:
-    """For each setting of the core, the function that makes its value; compiled or not, in order of name."""
-    takers: dict[str, Callable[[object], object]] = {}
-    for name in dir(options):
-        value = getattr(options, name)
-        if name.startswith("_") or callable(value):
-            continue
-        if isinstance(value, bool):
-            takers[name] = take_flag
-        elif isinstance(value, float):
-            takers[name] = parse_seconds
-        elif name == "when_full":
-            takers[name] = take_one_of(WHEN_FULL)
-        elif isinstance(value, str):
-            takers[name] = take_string
-        elif name in _IN_BYTES:
-            takers[name] = parse_size
-        else:
-            takers[name] = take_whole_seconds if name in _IN_SECONDS else take_count
-    return takers
+def with_settings(config: Config, settings: Mapping[str, object]) -> Config:
+    """``config`` with ``settings`` over it, of the environment or the command line: values by their names.
+
+    What says where to listen, or where to keep state, takes the place of all that was said of that before.
+    """
+    top = {name: value for name, value in settings.items() if name in TOP}
+    if "listen" in top:
+        top["listeners"] = ()
+    if top.get("memory"):
+        top = {"data": None, "durability": None, **top}
+    elif "data" in top:
+        top = {"memory": False, **top}
+    for name, value in settings.items():
+        if name in LIMIT:
+            setattr(config.options, name, value)
+    return replace(config, **top)  # type: ignore[arg-type]  # each was checked by its kind
 
 
 def _table(value: object) -> dict[str, object]:
@@ -273,26 +237,10 @@ def _anything(value: object) -> object:
     return value
 
 
-def _urls(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(url, str) for url in value):
-        raise ValueError(f'expected a list of URLs, such as ["{A_LISTENER}"], got {shown(value)}')
-    for url in value:
-        parse_listen(url)
-    return tuple(value)
-
-
 _KEYS: Final[dict[str, Callable[[object], object]]] = {
-    "listen": _urls,
+    **{name: one.kind.take for name, one in TOP.items()},
+    "sys_interval": LIMIT["sys_interval"].kind.take,
     "listener": _anything,
-    "certificate": take_path,
-    "key": take_path,
-    "client_ca": take_path,
-    "data": take_path,
-    "memory": take_flag,
-    "durability": take_one_of(DURABILITIES),
-    "allow_anonymous": take_flag,
-    "password_file": take_path,
-    "log_level": take_one_of(LOG_LEVELS),
-    "sys_interval": parse_seconds,
     "limits": _table,
 }
+"""What stands at the top of the file."""

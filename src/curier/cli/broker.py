@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeVar
 
 import click
 
-from curier.cli.parameters import seconds, size
-from curier.config import DURABILITIES, LOG_LEVELS, Config, Durability, load
-from curier.listeners import DEFAULT_LISTEN
+from curier.cli.options import option, write_sections
+from curier.config import Config, load, with_settings
+from curier.settings.environment import CONFIG, settings_of
+from curier.settings.kinds import FLAG, URLS, Kind
+from curier.settings.table import ALL, plain
 
 EXAMPLES = """\
 \b
@@ -37,69 +41,69 @@ A configuration file, every key optional:
 """
 
 
-@click.command(epilog=EXAMPLES)
-@click.option(
-    "--config", "file", type=click.Path(path_type=Path), help="Settings from a TOML file; options beat it."
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class BrokerCommand(click.Command):
+    """The command, with its help in sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section."""
+        write_sections(self, ctx, formatter)
+
+
+def read(kind: Kind) -> Callable[[str], object]:
+    """What reads a value of this kind, for click."""
+
+    def parse(text: str) -> object:
+        try:
+            return kind.parse(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return parse
+
+
+def options(command: Decorated) -> Decorated:
+    """``command`` with an option for each setting; it is given those that are there, by name."""
+    for setting in reversed(ALL.values()):
+        kind, help_text = setting.kind, setting.help
+        if setting.default[0] in "`0123456789":
+            default = plain(setting.default).strip('"')
+            help_text += f"  [default: {default}]"
+        how: dict[str, Any] = {"default": None, "help": help_text, "section": setting.section}
+        names = setting.option
+        if kind is FLAG:
+            names = f"{names}/--no-{setting.option[2:]}"
+        elif kind is URLS:
+            how.update(multiple=True, metavar=kind.metavar)
+        elif kind.choices:
+            how["type"] = click.Choice(kind.choices)
+        else:
+            how.update(type=read(kind), metavar=kind.metavar)
+        command = option(names, setting.name, **how)(command)
+    return command
+
+
+@click.command(cls=BrokerCommand, epilog=EXAMPLES)
+@option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    envvar=CONFIG,
+    help="Settings from a TOML file; variables and options beat it.",
 )
-@click.option(
-    "--listen",
-    metavar="URL",
-    multiple=True,
-    help=f"Where to listen; may be given again.  [default: {' and '.join(DEFAULT_LISTEN)}]",
-)
-@click.option(
-    "--certificate", metavar="FILE", help="The broker's certificate, for all --listen tls:// and wss://."
-)
-@click.option("--key", metavar="FILE", help="The key of that certificate.")
-@click.option(
-    "--client-ca", metavar="FILE", help="Demand certificates of clients there, signed by one of these."
-)
-@click.option(
-    "--data",
-    metavar="DIR",
-    help="Keep sessions and messages in this directory.  [default: ~/.local/state/curier]",
-)
-@click.option("--memory", is_flag=True, help="Keep everything in memory only.")
-@click.option(
-    "--durability",
-    type=click.Choice(DURABILITIES),
-    help="What an acknowledgement waits for: the disk, the operating system, nothing.  [default: fsync]",
-)
-@click.option(
+@options
+@option(
     "--accept-loss",
     is_flag=True,
     help="Start though something that was acknowledged is missing from the directory.",
 )
-@click.option("--allow-anonymous", is_flag=True, help="Let clients in that send no user name, from anywhere.")
-@click.option("--password-file", metavar="FILE", help="Let in the users of this file; see curier passwd.")
-@click.option(
-    "--log-level", type=click.Choice(LOG_LEVELS), help="How much to say on stderr.  [default: info]"
-)
-@click.option("--max-packet-size", type=size, help="The largest packet a client may send.  [default: 16 MiB]")
-@click.option("--sys-interval", type=seconds, help="Time between reports on $SYS/#; 0: none.  [default: 10]")
-@click.option(
-    "--retry-interval",
-    type=seconds,
-    help="Send again what an MQTT 3 client left unanswered; 0: never.  [default: 0]",
-)
-def broker(
-    file: Path | None,
-    listen: tuple[str, ...],
-    certificate: str | None,
-    key: str | None,
-    client_ca: str | None,
-    data: str | None,
-    memory: bool,
-    durability: str | None,
-    accept_loss: bool,
-    allow_anonymous: bool,
-    password_file: str | None,
-    log_level: str | None,
-    max_packet_size: int | None,
-    sys_interval: float | None,
-    retry_interval: float | None,
-) -> None:
+def broker(file: Path | None, accept_loss: bool, **options: object) -> None:
     """Run a broker until Ctrl-C.
+
+    Every option is a key of the configuration file and an environment variable, too: --max-packet-size is
+    max_packet_size and CURIER_MAX_PACKET_SIZE. Options beat variables, variables beat the file.
 
     Without options it serves this machine only, to everyone on it, and keeps sessions, messages and retained
     state below ~/.local/state, so that nothing it has acknowledged is lost. On any other address it wants to
@@ -110,38 +114,18 @@ def broker(
     signal stops it at once. SIGHUP has it read the password file again. It exits with 0 when stopped so, with
     2 when a setting is wrong or a port is in use, else with 1.
     """
-    config = load(file) if file is not None else Config()
-    config = merge_storage(config, data, memory, durability)
-    if listen:  # then what the file says of listeners is not meant
-        config = replace(config, listen=listen, listeners=())
-    config = replace(
-        config,
-        certificate=certificate or config.certificate,
-        key=key or config.key,
-        client_ca=client_ca or config.client_ca,
-        accept_loss=accept_loss,
-        allow_anonymous=allow_anonymous or config.allow_anonymous,
-        password_file=password_file or config.password_file,
-        log_level=log_level or config.log_level,
-    )
-    limits = (("max_packet_size", max_packet_size), ("sys_interval", sys_interval))
-    for name, value in (*limits, ("retry_interval", retry_interval)):
-        if value is not None:
-            setattr(config.options, name, value)
+    config = replace(settings_from(file, options), accept_loss=accept_loss)
     config.check()
     from curier.cli.serve import run  # the other commands need not load the broker
 
     run(config)
 
 
-def merge_storage(config: Config, data: str | None, memory: bool, durability: str | None) -> Config:
-    """What the command line says of storage, over what the file says."""
-    if data is not None and memory:
+def settings_from(file: Path | None, options: Mapping[str, object]) -> Config:
+    """The file, the environment over it, and over both the options of the command, as click has them."""
+    given = {name: value for name, value in options.items() if value is not None and value != ()}
+    if given.get("memory") and "data" in given:
         raise click.UsageError("--data and --memory cannot both be: choose a directory, or memory only")
-    if memory:  # what the file says of a directory was not meant for this run
-        config = replace(config, data=None, memory=True, durability=None)
-    if data is not None:
-        config = replace(config, data=data, memory=False)
-    if durability is not None:
-        config = replace(config, durability=cast(Durability, durability))
-    return config
+    config = load(file) if file is not None else Config()
+    config = with_settings(config, settings_of(os.environ))
+    return with_settings(config, given)

@@ -134,14 +134,21 @@ class ClientCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, section by section."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None:
-                sections.setdefault(getattr(param, "section", "Options"), []).append(record)
-        for name in sorted(sections, key=lambda name: name == "Options"):
-            with formatter.section(name):
-                formatter.write_dl(sections[name], col_max=28)
+        write_sections(self, ctx, formatter, last="Options")
+
+
+def write_sections(
+    command: click.Command, ctx: click.Context, formatter: click.HelpFormatter, last: str = ""
+) -> None:
+    """Write the options of a command, each section under its name."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for param in command.get_params(ctx):
+        record = param.get_help_record(ctx)
+        if record is not None:
+            sections.setdefault(getattr(param, "section", "Options"), []).append(record)
+    for name in sorted(sections, key=lambda name: name == last):
+        with formatter.section(name):
+            formatter.write_dl(sections[name], col_max=28)
 
 
 def _option_that_waits(word: str, options: dict[str, click.Parameter]) -> click.Parameter | None:

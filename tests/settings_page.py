@@ -1,0 +1,84 @@
+"""Writes the tables of settings into the documentation: `make settings`, or `python -m tests.settings_page`.
+
+Between `<!-- settings: NAME -->` and `<!-- end -->` a page has what `TABLES[NAME]` makes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from curier.settings.limits import LIMITS
+from curier.settings.table import LIMIT, TOP
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = [DOCS / "configuration.md"]
+PLACE = re.compile(r"(<!-- settings: ([^\n]*?) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+
+
+def table(head: tuple[str, ...], *rows: tuple[str, ...]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n".replace("|  |", "| |") for cells in lines).replace(
+        " --- ", "---"
+    )
+
+
+def options() -> str:
+    return table(
+        ("option", "in the file", "default", "meaning"),
+        ("`--config`", "", "none", "Read settings from this TOML file."),
+        *((f"`{one.option}`", f"`{one.key}`", one.default, one.about) for one in TOP.values()),
+        (
+            "`--accept-loss`",
+            "",
+            "off",
+            "Start, this once, though something that was acknowledged is missing from the directory; "
+            "see [durability.md](durability.md#when-something-is-missing).",
+        ),
+    )
+
+
+def keys() -> str:
+    return table(
+        ("key", "kind"),
+        *((f"`{one.name}`", one.kind.words) for one in TOP.values()),
+        ("`sys_interval`", "a time; may stand below `[limits]` instead"),
+        (
+            "`listener`",
+            "tables, each with the [settings of a listener](listeners.md#settings-of-a-listener); "
+            "beside `listen`, or in its place",
+        ),
+        ("`limits`", "the table of the settings below"),
+    )
+
+
+def limits(section: str) -> Callable[[], str]:
+    def made() -> str:
+        return table(
+            ("setting", "default", "meaning"),
+            *((f"`{one.name}`", one.default, one.about) for one in LIMIT.values() if one.section == section),
+        )
+
+    return made
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "options": options,
+    "keys": keys,
+    **{section: limits(section) for section in LIMITS},
+}
+
+
+def written(page: str) -> str:
+    """The page, with its tables as they have to be."""
+    return PLACE.sub(lambda place: f"{place[1]}{TABLES[place[2]]()}{place[3]}", page)
+
+
+def main() -> None:
+    for path in PAGES:
+        path.write_text(written(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()
