@@ -43,6 +43,7 @@ SELDOM = (
     "broker/effects.py",
     "broker/hooks.py",
     "broker/keeping.py",
+    "broker/leftovers.py",
     "broker/options.py",
     "broker/piecemeal.py",
     "broker/restoring.py",

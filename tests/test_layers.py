@@ -84,7 +84,8 @@ FLOORS: dict[str, list[str]] = {
             "fast_lane",
         ),
         # clients: what they subscribe to, their sessions, their coming and going
-        *("shapes", "attaching", "subscribing", "piecemeal", "keeping", "watches", "connecting"),
+        *("shapes", "attaching", "subscribing", "piecemeal"),
+        *("leftovers", "keeping", "watches", "connecting"),
         # what the broker does by itself
         *("restoring", "sys_topics"),
         # the face

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from curier.broker import restoring
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Commit
+from curier.broker.leftovers import GONE
 from curier.broker.queueing import LOOKED_THROUGH
 from curier.broker.state import WORK_OF_QOS_1, WORK_PER_TURN
 from curier.codec import packets as p
 from curier.codec.encode import encode
 from curier.session.journal import Journal
+from curier.session.outgoing import OutgoingFlow
 from curier.session.records import Record, SessionEnded, SessionSaved
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
+from tests.codec.cases import properties
 
 PUMPED_AT_ONCE = WORK_PER_TURN // WORK_OF_QOS_1
 MANY = 2 * WORK_PER_TURN + 10
@@ -81,6 +86,49 @@ def test_what_was_shared_goes_to_others_in_order(make: Make) -> None:
     assert net.core.statistics.stored_payload == sum(len(payload) for payload in waiting)
 
 
+def held_by(flow: OutgoingFlow) -> int:
+    """How many messages it keeps alive."""
+    begun = [*flow.inflight.values(), *flow.releasing.values()]
+    bursts = sum([burst.count for burst in flow.bursts])
+    return len([entry for entry in begun if entry is not GONE]) + bursts + len(flow.queue)
+
+
+@pytest.mark.parametrize("kind", ["plain", "identified", "qos 2", "unsent again"])
+def test_unacknowledged_messages_of_many_sessions_are_forgotten_in_pieces(make: Make, kind: str) -> None:
+    net = make()
+    readers = [net.connect(f"r{number}", expiry=9) for number in range(3)]
+    values = {"subscription_identifiers": [7]} if kind == "identified" else {}
+    for reader in readers:
+        reader.send(p.Subscribe(1, [("t", 2)], properties(**values) if values else None))
+    net.warm("t")
+    sender = net.connect("sender")
+    for _ in range(MANY // 10):
+        sender.send(*[p.Publish("t", b"x", 2 if kind == "qos 2" else 1, packet_id=n) for n in range(1, 11)])
+        sender.send(*[p.Pubrel(n) for n in range(1, 11)])
+    if kind == "unsent again":
+        for reader in readers:
+            reader.drop()
+        readers = [net.connect(f"r{number}", False, 9, receive_maximum=5) for number in range(3)]
+    flows = [net.core.sessions[f"r{number}"].outgoing for number in range(3)]
+    assert [held_by(flow) for flow in flows] == [MANY // 10 * 10] * 3
+    net.core.end_turn()
+    held = [sum([held_by(flow) for flow in flows])]
+    for reader in readers:
+        reader.connection.receive(encode(p.Disconnect(0, properties(session_expiry_interval=0)), 5), net.now)
+    assert "r0" not in net.core.sessions
+    net.turn()
+    held.append(sum([held_by(flow) for flow in flows]))
+    while net.core.next_deadline() < net.now + 1:
+        net.now = net.core.next_deadline()
+        net.core.deadline_reached(net.now)
+        net.turn()
+        held.append(sum([held_by(flow) for flow in flows]))
+        assert [len(flow.resend) <= held_by(flow) for flow in flows] == [True] * 3
+    assert held[-1] == 0
+    if kind != "plain" or net.core.journal is not None:  # or they are a few pieces of memory
+        assert max([before - after for before, after in pairwise(held)]) <= WORK_PER_TURN
+
+
 def test_expired_messages_are_looked_for_in_pieces(make: Make) -> None:
     count = 2 * LOOKED_THROUGH
     net = make(quiet(max_queued_messages=count))
@@ -108,14 +156,16 @@ def replayed(records: list[Record]) -> BrokerCore:
     return core
 
 
+@pytest.mark.parametrize("are_sent", [False, True])
 @pytest.mark.parametrize("steps_done", [0, 1, MANY])
-def test_a_crash_in_the_middle_of_an_end_is_made_good(steps_done: int) -> None:
+def test_a_crash_in_the_middle_of_an_end_is_made_good(steps_done: int, are_sent: bool) -> None:
     """All records up to then, replayed: nothing of the session is left, and others get what was shared."""
     net = Net("journal", quiet())
     for client_id in ("c", "other"):
         client = net.connect(client_id, expiry=1000)
         client.subscribe("$share/g/t" if client_id == "c" else "nothing")
-        client.drop()
+        if client_id == "other" or not are_sent:
+            client.drop()
     sender = net.connect("sender")
     for number in range(MANY):
         sender.publish("t", b"%d" % number, 1)

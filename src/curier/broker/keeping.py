@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import final
 
-from curier.broker import shares, telling
+from curier.broker import leftovers, shares, telling
 from curier.broker.attaching import detach_all
 from curier.broker.deadlines import Deadline
-from curier.broker.delivery import choose_for, deliver_member
 from curier.broker.faults import name_of
 from curier.broker.model import BrokerConnection, ServerSession
-from curier.broker.mounting import Mount, group_name
+from curier.broker.mounting import Mount
 from curier.broker.publishing import publish_will
 from curier.broker.state import BrokerState
 from curier.codec.constants import SESSION_NEVER_EXPIRES
-from curier.session.outgoing import NO_ENTRIES, Outgoing, OutgoingFlow
 from curier.session.records import SessionEnded, SessionSaved, WillRemoved, WillSaved
-
-STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
 
 
 def new_session(
@@ -61,13 +57,9 @@ def save_session(session: ServerSession) -> None:
                 session.version,
                 session.expiry_interval,
                 session.ends_at,
-                _prefix(session),
+                session.mount.prefix if session.mount is not None else b"",
             )
         )
-
-
-def _prefix(session: ServerSession) -> bytes:
-    return session.mount.prefix if session.mount is not None else b""
 
 
 def save_will(session: ServerSession) -> None:
@@ -98,12 +90,12 @@ def leave(broker: BrokerState, session: ServerSession, connection: BrokerConnect
     session.connection = None
     session.arriving = None
     session.lane = 0
-    session.outgoing.close()
     if connection.discard_will:
         forget_will(session)
     if not session.expiry_interval:
         end_session(broker, session, "its connection ended", now)
         return
+    session.outgoing.close()
     if session.expiry_interval != SESSION_NEVER_EXPIRES:
         session.ends_at = now + session.expiry_interval
     save_session(session)
@@ -126,89 +118,14 @@ def end_session(broker: BrokerState, session: ServerSession, why: str, now: floa
     detach_all(broker, session, now)
     session.retained_sends.clear()
     publish_will(broker, session, now)
-    left = Leftovers(broker, session)
-    session.clear()
     if session.journal is not None:
         session.journal.add(SessionEnded(session.number))
-    left.start(now)
+    leftovers.begin(broker, session, now)
+    session.clear()
     if session.watch is not None:
         broker.deadlines.cancel(session.watch)
         session.watch = None
     telling.session_ended(broker, session, why)
-
-
-@final
-class Leftovers(Deadline):
-    """The messages of a session that has ended, forgotten piece by piece, since there may be a million.
-
-    Those of Shared Subscriptions go to other members, but never a QoS 2 one in delivery [MQTT-4.8.2-5].
-    """
-
-    def __init__(self, broker: BrokerState, session: ServerSession, is_known: bool = False) -> None:
-        super().__init__()
-        self.broker: BrokerState = broker
-        self.is_known: bool = is_known  # to the journal, as one that has ended
-        self.session: ServerSession = session
-        self.outgoing: OutgoingFlow = session.outgoing
-        self.entries: list[Outgoing] = session.outgoing.unfinished()
-        self.entries.reverse()  # the first is the last now, which costs nothing to take
-        self.queued: int = len(session.outgoing.queue)  # how many of the last of them waited in the queue
-        broker.statistics.queued_bytes -= session.outgoing.queued_bytes
-        session.outgoing.queue = NO_ENTRIES
-
-    def start(self, now: float) -> None:
-        """Forget the first of them now, and the rest by and by.
-
-        Until they are forgotten the journal knows their session as one without a Client Identifier.
-        """
-        again = self.fire(now)
-        if again:
-            self.broker.deadlines.add(self, again)
-            if self.session.journal is not None and not self.is_known:
-                self.is_known = True
-                self.session.journal.add(
-                    SessionSaved(self.session.number, "", 0, 0, 0.0, _prefix(self.session))
-                )
-
-    def fire(self, now: float) -> float:
-        broker = self.broker
-        entries = self.entries
-        for _ in range(len(entries)):
-            if broker.spent >= broker.work_per_turn:
-                break
-            broker.spent += 1
-            if len(entries) <= self.queued:
-                broker.statistics.stored_payload -= len(entries[-1].message.payload)
-            entry = entries.pop()
-            try:
-                self._hand_over(entry, now)
-            except Exception as error:
-                broker.faults.note("handing over a message of a session that has ended", error)
-            self.outgoing.forget(entry)
-        return self._next(now)
-
-    def failed(self, error: Exception, now: float) -> float:
-        return self._next(now)
-
-    def _next(self, now: float) -> float:
-        if self.entries:
-            return now + STEP_PAUSE
-        journal = self.session.journal
-        if journal is not None and self.is_known:
-            journal.add(SessionEnded(self.session.number))
-        return 0.0
-
-    def _hand_over(self, entry: Outgoing, now: float) -> None:
-        broker = self.broker
-        group = broker.groups.get(group_name(self.session.mount, entry.group)) if entry.group else None
-        if group is None or (entry.qos == 2 and entry.packet_id):
-            return
-        if entry.message.is_expired(now):  # [MQTT-3.3.2-5]: to another member it was not sent before
-            telling.expired(broker, self.session, entry.message)
-            return
-        member = choose_for(broker, group, entry.message)
-        if member is not None:
-            deliver_member(broker, member, group.topic_filter, entry.message, now)
 
 
 def settle(broker: BrokerState, now: float) -> None:

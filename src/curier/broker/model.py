@@ -9,6 +9,7 @@ files above this one.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Final, final
 
 from curier.broker.deadlines import Deadline
@@ -20,6 +21,7 @@ from curier.protocol.connection import CLOSED, Connection, Traffic
 from curier.protocol.server import ServerConnection
 from curier.session.journal import MAX_PENDING_BYTES, Journal
 from curier.session.message import ApplicationMessage
+from curier.session.outgoing import Outgoing
 from curier.session.session import Session
 from curier.topics.reserved import why_not_published
 from curier.topics.retained import RetainedWalk
@@ -253,6 +255,22 @@ class ServerSession(Session):
         self.watch: Deadline | None = None
         self.place: int = 0  # in the broker's list
         self.dropped_full: int = 0  # messages for which its queue had no room, since the broker was started
+
+
+@final
+class Leftovers:
+    """The messages of a session that has ended, as far as they are not forgotten yet (``leftovers``)."""
+
+    __slots__ = ("incoming", "inflight", "is_known", "outgoing", "releasing", "session", "shared")
+
+    def __init__(self, session: ServerSession, is_known: bool) -> None:
+        self.session = session
+        self.outgoing = session.outgoing
+        self.incoming = session.incoming
+        self.is_known = is_known  # to the journal, as a session without a Client Identifier
+        self.inflight: Iterator[Outgoing] = iter(session.outgoing.inflight.values())
+        self.shared: list[Outgoing] = []  # those of a burst, the last first
+        self.releasing: Iterator[Outgoing] = iter(session.outgoing.releasing.values())
 
 
 @final

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from curier.broker import keeping, retaining, shares
+from curier.broker import keeping, leftovers, retaining, shares
 from curier.broker.attaching import attach, detach
 from curier.broker.deadlines import Deadline
 from curier.broker.model import ServerSession
@@ -43,7 +43,7 @@ class Restorer(FlowRestorer):
         super().__init__()
         self.broker: BrokerState = broker
         self._removed: dict[int, ServerSession] = {}  # in the records replayed so far
-        self._ended: dict[int, ServerSession] = {}  # whose messages were not yet forgotten (``Leftovers``)
+        self._ended: dict[int, ServerSession] = {}  # whose messages were not yet forgotten (``leftovers``)
 
     def _replay_session(self, record: Record) -> None:
         broker = self.broker
@@ -147,7 +147,7 @@ class Restorer(FlowRestorer):
         for session in self._ended.values():
             broker.statistics.queued_bytes += session.outgoing.queued_bytes
             broker.statistics.stored_payload += session.outgoing.queued_payload()
-            keeping.Leftovers(broker, session, True).start(now)
+            leftovers.begin(broker, session, now, True)
         LeftSessions(broker, left).start(now)
         keeping.settle(broker, now)
 

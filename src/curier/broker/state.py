@@ -6,6 +6,7 @@ face that a driver sees.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
@@ -16,7 +17,7 @@ from curier.broker.entrances import Entrance
 from curier.broker.faults import Faults
 from curier.broker.hooks import Hooks, HookTap
 from curier.broker.layouts import Layouts
-from curier.broker.model import BrokerConnection, Route, ServerSession, SharedGroup, Spread
+from curier.broker.model import BrokerConnection, Leftovers, Route, ServerSession, SharedGroup, Spread
 from curier.broker.mounting import Mount
 from curier.broker.options import MIB, Options
 from curier.broker.routing import Router
@@ -133,6 +134,8 @@ class TurnWork:
         self.spent: i64 = 0  # of that, in this turn
         self.spreads: list[Spread] = []  # messages that are being given to their receivers (``spreading``)
         self.has_giant: bool = False  # is one of them in the open batch of the journal?
+        self.leftovers: deque[Leftovers] = deque()  # of sessions that have ended (``leftovers``)
+        self.forgetting: Deadline | None = None  # sees to those
         self.may_split: bool = True  # may another be? Not before that batch had the chance to be taken.
         self.fetch_budget: int = 0  # how much more of retained messages may be sent in this turn
 

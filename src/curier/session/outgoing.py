@@ -116,6 +116,26 @@ class Burst:
         self.messages = messages  # retained ones, those already acknowledged included
         self.identifiers = identifiers  # encoded Subscription Identifiers they were sent with
 
+    def entries(self) -> list[Outgoing]:
+        """Each of them as a delivery of its own."""
+        found: list[Outgoing] = []
+        start = self.start
+        retained = self.messages
+        for index in range(self.count):
+            if retained is not None:
+                message = retained[len(retained) - self.count + index]
+                entry = Outgoing(message, 1, True, self.identifiers)
+            else:
+                payload = self.frames[start + self.payload_at : start + self.size]
+                message = ApplicationMessage(self.topic, payload, 1, False)
+                entry = Outgoing(message, 1, False, b"", self.group)
+            entry.packet_id = self.first_id + index
+            entry.on_wire = True
+            entry.sent_at = self.sent_at
+            found.append(entry)
+            start += self.size
+        return found
+
     def bytes_of(self, count: i64) -> i64:
         """Bytes that the next ``count`` of them count for, as ``ApplicationMessage.size`` has it."""
         messages = self.messages
@@ -377,21 +397,8 @@ class OutgoingFlow:
             return
         self.expected = 0
         for burst in self.bursts:
-            start = burst.start
-            retained = burst.messages
-            for index in range(burst.count):
-                if retained is not None:
-                    message = retained[len(retained) - burst.count + index]
-                    entry = Outgoing(message, 1, True, burst.identifiers)
-                else:
-                    payload = burst.frames[start + burst.payload_at : start + burst.size]
-                    message = ApplicationMessage(burst.topic, payload, 1, False)
-                    entry = Outgoing(message, 1, False, b"", burst.group)
-                entry.packet_id = burst.first_id + index
-                entry.on_wire = True
-                entry.sent_at = burst.sent_at
+            for entry in burst.entries():
                 self.inflight[entry.packet_id] = entry
-                start += burst.size
         self.bursts.clear()
 
     # ---- answers ----
