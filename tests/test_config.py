@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,11 @@ def test_limits_are_of_the_kind_that_the_core_has() -> None:
             assert setting.kind is (COUNT if "cache" in name else SIZE)
 
 
+def test_hooks_lie_beside_the_file(tmp_path: Path) -> None:
+    hooks = load_text(tmp_path, 'hooks = ["own.py", "/etc/curier/other.py"]').hooks
+    assert hooks == (str(tmp_path / "own.py"), "/etc/curier/other.py")
+
+
 # -- what is said of a file that is wrong --
 
 
@@ -187,6 +193,7 @@ def test_limits_are_of_the_kind_that_the_core_has() -> None:
             "line 2: listen: 'ws://127.0.0.1': expected a port, as in ws://127.0.0.1:8083/mqtt",
         ),
         ("data = ''", "line 1: data: expected a path in quotes, got ''"),
+        ("hooks = 'own.py'", "line 1: hooks: expected a list of files, such as [\"hooks.py\"], got 'own.py'"),
         ("password_file = 7", "line 1: password_file: expected a path in quotes, got 7"),
         ("memory = 'yes'", "line 1: memory: expected true or false, got 'yes'"),
         ("durability = 'none'", "line 1: durability: expected one of fsync, os, memory, got 'none'"),
@@ -370,6 +377,7 @@ def test_what_is_no_time(value: object) -> None:
         ("RESPONSE_INFORMATION", "", ""),
         ("RESPONSE_INFORMATION", "true", "true"),
         ("LISTEN", "tcp://[::1]:0 tls://0.0.0.0", ("tcp://[::1]:0", "tls://0.0.0.0")),
+        ("HOOKS", "/a b.py:c.py", ("/a b.py", "c.py")),
         ("MEMORY", "false", False),
         ("MAX_CONNECTIONS", "10_000", 10_000),
         ("MAX_PACKET_SIZE", "64 KiB", 65_536),
@@ -434,3 +442,20 @@ def test_settings_over_a_file(tmp_path: Path) -> None:
     assert with_settings(load_text(tmp_path, "memory = true"), {"data": "d"}).directory == "d"
     assert with_settings(kept, {}) == kept
     assert {*TOP} <= {*Config.__dataclass_fields__}
+
+
+def test_hooks_may_decide_who_connects_and_then_nobody_else_does() -> None:
+    """Which is not known before they are read."""
+    config = Config(listen=("tcp://0.0.0.0:1883",), hooks=("own.py",))
+    config.check()
+    assert not config.anonymous_may_connect(config.doors()[0])
+    decides = replace(config, hooks_authenticate=True)
+    decides.check()
+    with pytest.raises(ConfigError, match="nothing says who may connect"):
+        replace(config, hooks_authenticate=False).check()
+    for name, both in (
+        ("password_file", replace(decides, password_file="users")),
+        ("allow_anonymous", replace(decides, allow_anonymous=True)),
+    ):
+        with pytest.raises(ConfigError, match=f"{name} and an authenticator in the hook files cannot"):
+            both.check()

@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"loglines", "broker.hooks", "broker.model", "broker.mounting", "session.message"},
     "asking": {"loglines", "auth", "broker.effects", "broker.model", "net.tls", "net.turn"},
     "server": {"*"},
+    "hook_files": {"auth.base", "broker.hooks", "server"},
     "cli": {
         "",
         "frozen",
@@ -53,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
         "listeners",
         "strict_toml",
         "auth",
+        "hook_files",
         "store",
         "net",
         "loadgen",

@@ -46,7 +46,9 @@ class Config:
     ``listen`` that speak TLS. ``allow_anonymous`` ``None`` means: on loopback only, and not at all beside a
     password file.
     ``data`` ``None`` means ``default_directory()``, ``durability`` ``None`` means ``fsync``. ``accept_loss``
-    is for one start, and so no setting of a file. ``options`` are the core's limits.
+    is for one start, and so no setting of a file. ``hooks`` are files; ``hooks_authenticate``, no setting
+    either, is whether they decide who may connect, None as long as they have not been read. ``options`` are
+    the core's limits.
     """
 
     listen: tuple[str, ...] | None = None
@@ -60,6 +62,8 @@ class Config:
     accept_loss: bool = False
     allow_anonymous: bool | None = None
     password_file: str | None = None
+    hooks: tuple[str, ...] = ()
+    hooks_authenticate: bool | None = None
     log_level: str = "info"
     options: Options = field(default_factory=Options)
 
@@ -69,6 +73,12 @@ class Config:
             door.check()
         self._check_tls()
         self._check_anonymous()
+        if self.hooks_authenticate and (self.password_file is not None or self.allow_anonymous):
+            other = "password_file" if self.password_file is not None else "allow_anonymous"
+            raise ConfigError(
+                f"{other} and an authenticator in the hook files cannot both be: one of them decides who may "
+                "connect; leave the other one out"
+            )
         if self.data is not None and self.memory:
             raise ConfigError("data and memory cannot both be: choose a directory, or memory only")
         if self.memory and self.durability in ("fsync", "os"):
@@ -109,7 +119,14 @@ class Config:
             return door.allow_anonymous
         if self.allow_anonymous is not None:
             return self.allow_anonymous
-        return self.password_file is None and not door.knows_all
+        return not self.has_users and not door.knows_all
+
+    @property
+    def has_users(self) -> bool:
+        """Whether somebody decides who may connect; so it seems while the hooks have not been read."""
+        return self.password_file is not None or (
+            self.hooks_authenticate if self.hooks_authenticate is not None else bool(self.hooks)
+        )
 
     def _check_tls(self) -> None:
         """What is for TLS is of no use where nobody speaks it, and must not look as if it were."""
@@ -131,7 +148,7 @@ class Config:
         users = "--password-file FILE (password_file = ...; make one with: curier passwd FILE USER)"
         for door in self.doors():
             address = door.address
-            why = door.why_closed(address, self.allow_anonymous) if self.password_file is None else ""
+            why = door.why_closed(address, self.allow_anonymous) if not self.has_users else ""
             if why == "nobody":
                 raise ConfigError(
                     f"allow_anonymous is false and there are no users, so nobody can connect: give {users}"
@@ -168,6 +185,10 @@ def load(path: Path) -> Config:
     }
     if "listener" in file.table:
         settings["listeners"] = read_listeners(file)
+    if "hooks" in settings:
+        settings["hooks"] = tuple(
+            str(path.parent / file) for file in cast(tuple[str, ...], settings["hooks"])
+        )
     for name in ("data", "password_file", "certificate", "key", "client_ca"):
         if name in settings:
             settings[name] = str(path.parent / cast(str, settings[name]))

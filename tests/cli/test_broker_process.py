@@ -191,6 +191,30 @@ def test_users_of_a_password_file_come_and_go_without_a_restart(start: Start, tm
     assert "right" not in err
 
 
+def test_hook_files_are_read_again_and_what_is_wrong_with_one_is_told(start: Start, tmp_path: Path) -> None:
+    doors = """
+        from curier.auth import Authenticator, Verdict
+        class Doors(Authenticator):
+            async def authenticate(self, credentials):
+                return Verdict({})
+    """
+    own = tmp_path / "own.py"
+    own.write_text(dedent(doors.format("0x86")))
+    broker = start("--listen", "tcp://0.0.0.0:0", "--hook", own)
+    assert broker.ask(CONNECT) == BAD_USER_NAME_OR_PASSWORD
+    for text, log, answer in (
+        (doors.format("0"), "SIGHUP: the hook files were read again", ACCEPTED),
+        ("x = ", f"SIGHUP: {own}, line 1: invalid syntax; what the hook files were before stays", ACCEPTED),
+    ):
+        own.write_text(dedent(text))
+        broker.popen.send_signal(signal.SIGHUP)
+        broker.wait_for_log(log)
+        assert broker.ask(CONNECT) == answer
+    assert broker.stop()[0] == 0
+    code, _, err = start(*ANYWHERE, "--hook", own).end()
+    assert (code, err) == (2, f"Error: {own}, line 1: invalid syntax\n")
+
+
 def test_a_second_signal_stops_at_once(start: Start) -> None:
     endless = """
         import asyncio, curier.cli, curier.cli.serve, curier.server

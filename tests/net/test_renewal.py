@@ -21,6 +21,7 @@ import curier
 from curier.auth import AllowAnonymous
 from curier.cli.serve import _reload
 from curier.errors import ConfigError
+from curier.hook_files.files import HookFiles
 from curier.listeners import Listener, level_of
 from curier.net import certificates, renewal
 from tests.net.pki import DAY, NOW, client_context, loaded, put, revocations, serial, write_pair
@@ -259,11 +260,11 @@ async def test_sighup(use_reactor: bool, tmp_path: Path, caplog: pytest.LogCaptu
     caplog.set_level("INFO")
     async with running(use_reactor, listener(tmp_path)) as broker:
         write_pair(tmp_path, new := ROOT.issue_cert("127.0.0.1"), root=ROOT)
-        _reload(broker, AllowAnonymous())
+        _reload(broker, AllowAnonymous(), HookFiles(()))
         await until(lambda: "SIGHUP: the certificates were read again; other settings are" in caplog.text)
         assert await shown(broker) == serial(new)
         put(tmp_path / "server.pem", b"")
-        _reload(broker, AllowAnonymous())
+        _reload(broker, AllowAnonymous(), HookFiles(()))
         await until(lambda: "SIGHUP: front: certificate " in caplog.text)
         assert "it is empty; the certificate of before is kept, which is valid until" in caplog.text
         assert await shown(broker) == serial(new)

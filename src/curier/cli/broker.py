@@ -13,7 +13,7 @@ import click
 from curier.cli.options import option, write_sections
 from curier.config import Config, load, with_settings
 from curier.settings.environment import CONFIG, settings_of
-from curier.settings.kinds import FLAG, URLS, Kind
+from curier.settings.kinds import FILES, FLAG, URLS, Kind
 from curier.settings.table import ALL, plain
 
 EXAMPLES = """\
@@ -25,6 +25,7 @@ Examples:
   curier broker --listen tcp://0.0.0.0:1883 --password-file users
   curier broker --listen tls://0.0.0.0 --certificate c.pem --key k.pem --password-file users
   curier broker --listen tcp://127.0.0.1 --listen ws://127.0.0.1:8083/mqtt
+  curier broker --hook refuse_humidity.py
   curier broker --config broker.toml --max-packet-size "1 MiB"
 
 \b
@@ -75,7 +76,7 @@ def options(command: Decorated) -> Decorated:
         names = setting.option
         if kind is FLAG:
             names = f"{names}/--no-{setting.option[2:]}"
-        elif kind is URLS:
+        elif kind is URLS or kind is FILES:
             how.update(multiple=True, metavar=kind.metavar)
         elif kind.choices:
             how["type"] = click.Choice(kind.choices)
@@ -111,8 +112,8 @@ def broker(file: Path | None, accept_loss: bool, **options: object) -> None:
 
     It says "listening on URL" on standard output when it is ready, a line for each listener; port 0 takes
     a free port. Ctrl-C, SIGTERM or the end of its terminal finish what is being written and stop it; a second
-    signal stops it at once. SIGHUP has it read the password file again. It exits with 0 when stopped so, with
-    2 when a setting is wrong or a port is in use, else with 1.
+    signal stops it at once. SIGHUP has it read the password file and hooks again. It exits with 0 when
+    stopped so, with 2 when a setting is wrong or a port is in use, else with 1.
     """
     config = replace(settings_from(file, options), accept_loss=accept_loss)
     config.check()

@@ -14,8 +14,9 @@ import shlex
 import shutil
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -28,6 +29,7 @@ from curier.cli.log_writer import LogWriter, PlainFormatter
 from curier.cli.signals import signals
 from curier.config import Config
 from curier.errors import ConfigError
+from curier.hook_files.files import HookFiles
 from curier.listeners import Listen, Listener, parse_listen
 from curier.net import reactor
 from curier.net.loop import Loop
@@ -58,17 +60,24 @@ async def serve(config: Config) -> None:
     ``CannotListen`` for an address that cannot be had.
     """
     start_logging(config.log_level)
-    authenticator = authenticator_of(config)
+    hook_files = HookFiles(config.hooks)
+    if config.hooks:
+        await hook_files.load()
+        config = replace(config, hooks_authenticate=hook_files.authenticator is not None)
+        config.check()
+    authenticator = hook_files.authenticator or authenticator_of(config)
     broker = Broker(
         config.doors(),
         options=config.options,
         authenticator=authenticator,
+        authorizer=hook_files.authorizer,
+        hooks=hook_files.defined.hooks,
         data=config.directory,
         durability=config.durability or "fsync",
         accept_loss=config.accept_loss,
     )
     told_to_stop = asyncio.Event()
-    with signals(told_to_stop.set, partial(_reload, broker, authenticator)):
+    with signals(told_to_stop.set, partial(_reload, broker, authenticator, hook_files)):
         try:
             await broker.start()
         except OSError as error:
@@ -111,7 +120,7 @@ async def _until(broker: Broker, told_to_stop: asyncio.Event) -> None:
         await asyncio.gather(serving, waiting, giving_back, return_exceptions=True)
 
 
-def _reload(broker: Broker, authenticator: Authenticator | None) -> None:
+def _reload(broker: Broker, authenticator: Authenticator | None, hook_files: HookFiles) -> None:
     """Read again what can be; whatever is wrong with it is logged, and it stays as it was."""
     reload = getattr(authenticator, "reload", None)  # that of a password file
     if reload is not None:
@@ -122,11 +131,17 @@ def _reload(broker: Broker, authenticator: Authenticator | None) -> None:
         else:
             _log.info("SIGHUP: the password file was read again; %s", _OTHER)
     if broker.has_certificates:
-        task = asyncio.get_running_loop().create_task(_reload_certificates(broker))
-        _reloading.add(task)  # or nothing would hold it
-        task.add_done_callback(_reloading.discard)
-    elif reload is None:
+        _go_on(_reload_certificates(broker))
+    if hook_files.paths:
+        _go_on(_reload_hooks(broker, hook_files))
+    elif reload is None and not broker.has_certificates:
         _log.info("SIGHUP: there is no password file and no certificate to be read again; %s", _OTHER)
+
+
+def _go_on(work: Coroutine[None, None, None]) -> None:
+    task = asyncio.get_running_loop().create_task(work)
+    _reloading.add(task)  # or nothing would hold it
+    task.add_done_callback(_reloading.discard)
 
 
 _OTHER: Final = "other settings are read when the broker starts"
@@ -140,6 +155,15 @@ async def _reload_certificates(broker: Broker) -> None:
         _log.error("SIGHUP: %s", error)
     else:
         _log.info("SIGHUP: the certificates were read again; %s", _OTHER)
+
+
+async def _reload_hooks(broker: Broker, hook_files: HookFiles) -> None:
+    try:
+        await hook_files.reload(broker)
+    except ConfigError as error:
+        _log.error("SIGHUP: %s; what the hook files were before stays", error)
+    else:
+        _log.info("SIGHUP: the hook files were read again; %s", _OTHER)
 
 
 def authenticator_of(config: Config) -> Authenticator | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,16 @@ def _urls(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _paths(text: str) -> object:
+    return text.split(os.pathsep)
+
+
+def _files(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError(f'expected a list of files, such as ["hooks.py"], got {shown(value)}')
+    return tuple(value)
+
+
 def _quantity(pattern: str) -> dict[str, object]:
     return {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": pattern}]}
 
@@ -112,6 +123,9 @@ WHOLE_SECONDS: Final = Kind(
 TEXT: Final = Kind("text", take_string, "TEXT", {"type": "string"})
 FILE: Final = Kind("a path", take_path, "FILE", {"type": "string", "minLength": 1})
 DIRECTORY: Final = Kind("a path", take_path, "DIR", {"type": "string", "minLength": 1})
+FILES: Final = Kind(
+    "a list of paths", _files, "FILE", {"type": "array", "items": {"type": "string", "minLength": 1}}, _paths
+)
 URLS: Final = Kind(
     "a list of URLs",
     _urls,

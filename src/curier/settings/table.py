@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from curier.broker.options import Options
-from curier.settings.kinds import DIRECTORY, FILE, FLAG, URLS, Kind, one_of
+from curier.settings.kinds import DIRECTORY, FILE, FILES, FLAG, URLS, Kind, one_of
 from curier.settings.limits import LIMITS
 
 DURABILITIES: Final = ("fsync", "os", "memory")
@@ -22,7 +22,7 @@ class Setting:
 
     ``about`` is for the documentation, in Markdown; its first sentence is the help of the option. ``default``
     is what holds where nobody says anything: a value as TOML has it, or words. ``table`` is the table of the
-    file where it stands; "" is the top.
+    file where it stands; "" is the top. ``one`` is what one of several is called, where an option is that.
     """
 
     name: str
@@ -31,11 +31,12 @@ class Setting:
     default: str
     section: str = "Options"
     table: str = ""
+    one: str = ""
 
     @property
     def option(self) -> str:
         """Its option on the command line."""
-        return f"--{self.name.replace('_', '-')}"
+        return f"--{(self.one or self.name).replace('_', '-')}"
 
     @property
     def variable(self) -> str:
@@ -102,6 +103,14 @@ _TOP: Final = (
         FILE,
         "Let in the users of this file; see [curier passwd](#curier-passwd).",
         "none",
+    ),
+    Setting(
+        "hooks",
+        FILES,
+        "Load hooks, authenticators and authorizers from this Python file; may be given more than once. See "
+        "[embedding.md](embedding.md#without-a-program-of-your-own).",
+        "none",
+        one="hook",
     ),
     Setting(
         "log_level",
