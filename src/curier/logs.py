@@ -18,6 +18,7 @@ from curier.session.message import ApplicationMessage
 
 log = logger("curier.broker")
 
+NOT_AUTHORIZED = 0x87
 VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}
 DROPS_SECONDS = 60.0
 """Dropped messages come in floods; of each session they are summed up, and told this often."""
@@ -145,9 +146,14 @@ class LogHook(Hook):
 
     def on_subscribe(self, connection: BrokerConnection, topic_filter: bytes, reason_code: int) -> None:
         if reason_code >= 0x80:
-            log.warning(
-                "%s may not subscribe to %s (0x%02X)", _name(connection), _text(topic_filter), reason_code
-            )
+            session = connection.server_session
+            rule = session.rights.why if session is not None and session.rights is not None else ""
+            name, text = _name(connection), _text(topic_filter)
+            if rule and reason_code == NOT_AUTHORIZED:
+                why = printable(rule, MOST_OF_REASON)
+                log.warning("%s may not subscribe to %s: %s (0x%02X)", name, text, why, reason_code)
+            else:
+                log.warning("%s may not subscribe to %s (0x%02X)", name, text, reason_code)
         elif log.isEnabledFor(logging.DEBUG):
             log.debug("%s subscribed to %s with QoS %d", _name(connection), _text(topic_filter), reason_code)
 

@@ -186,6 +186,8 @@ def decided(broker: BrokerState, connection: BrokerConnection, answer: Answer, n
         if answer.reason_code == 0:
             connection.identity = answer.identity
             permissions.forget(broker, connection)
+            if connection.server_session is not None:
+                permissions.came(broker, connection.server_session, connection)
             _send_auth(broker, connection, 0, answer.data, now)
         else:  # [MQTT-4.12.1-2]
             telling.refused(broker, connection, answer.reason_code, answer.reason_string)
@@ -225,18 +227,9 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
     """The client may come in, with its will: find or make its session; CONNACK goes when that is durable."""
     packet = connection.connect
     assert packet is not None
-    if broker.asks_authorization and packet.will is not None:
-        will = packet.will
-        verdict = permissions.verdict(
-            broker, connection, PUBLISH_ACTION, _will_topic(connection, will), will.qos, will.retain
-        )
-        if verdict == UNDECIDED:
-            return  # and comes back here with the answer
-        if verdict >= 0x80:  # [MQTT-3.1.4-2]
-            why = "not authorized to publish to the Will Topic"
-            telling.refused(broker, connection, verdict, why)
-            connection.refuse_connect(verdict, why, None, now)
-            return
+    if connection.has_permissions and packet.will is not None:
+        if not _may_leave(broker, connection, packet.will, now):
+            return  # refused; or comes back here with the answer
     session = broker.sessions.get(packet.client_id)
     expiry_interval = _expiry_interval(broker, packet)
     source = shares.source_of(broker, connection)
@@ -260,6 +253,7 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
     is_present = session is not None
     if session is None:  # [MQTT-3.1.2-6]
         session = keeping.new_session(broker, packet.client_id, expiry_interval > 0, connection.mount)
+    permissions.came(broker, session, connection)
     session.version = packet.version
     session.expiry_interval = expiry_interval
     shares.stored(broker, session, expiry_interval > 0, source)
@@ -277,6 +271,23 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
         broker.arrivals.append(Arrival(broker.journal.number, connection, is_present))
     else:
         welcome(broker, connection, is_present, now)
+
+
+def _may_leave(broker: BrokerState, connection: BrokerConnection, will: Will, now: float) -> bool:
+    """May it publish this will? False where that has to be asked, or where it is refused."""
+    rights = permissions.rights_of(broker, connection)
+    if rights is not None and not rights.refuses_wills and not broker.asks_authorization:
+        return True
+    topic = _will_topic(connection, will)
+    verdict = permissions.verdict(broker, connection, PUBLISH_ACTION, topic, will.qos, will.retain)
+    if verdict < 0x80:
+        return verdict != UNDECIDED
+    why = permissions.why_not(broker, connection, PUBLISH_ACTION, topic, will.qos, will.retain)
+    telling.refused(broker, connection, verdict, f"Will Topic: {why}")
+    connection.refuse_connect(  # [MQTT-3.1.4-2]
+        verdict, "not authorized to publish to the Will Topic", None, now
+    )
+    return False
 
 
 def _check_room(

@@ -57,7 +57,7 @@ class ServedConnection(BrokerConnection):
         self.max_request_size = broker.options.max_request_size
         if broker.hooks.packet is not None:
             self.tap = broker.tap
-        self.has_permissions = broker.asks_authorization
+        self.has_permissions = broker.asks_authorization or broker.router.judge is not None
         self.routes = [{}, {}, {}] if self.has_permissions else broker.open_routes
         self.generation = broker.router.cache.generation
 

@@ -35,6 +35,7 @@ from curier.broker.fast_lane import answer_run
 from curier.broker.faults import Fault, name_of
 from curier.broker.fetching import FETCHED_PER_TURN
 from curier.broker.hooks import MOST_NESTED, Hook
+from curier.broker.judging import Judge
 from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection, ServerSession, Spread
 from curier.broker.options import Options
@@ -344,6 +345,11 @@ class BrokerCore(BrokerState):
                 permissions.forget(self, connection)
             except Exception as error:
                 self.faults.met("forgetting permissions", error, connection)
+
+    def judge_by(self, judge: Judge) -> None:
+        """Have ``judge`` decide from now on: before the first client comes, or in place of another one."""
+        self.router.judge = judge
+        self.router.forget_all()
 
     def add_hook(self, hook: Hook) -> None:
         """Have ``hook`` told of events from now on. Raises ``TypeError`` for what cannot be a hook."""

@@ -18,6 +18,7 @@ from curier.codec.publish import publish_size
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.outgoing import Outgoing
 
+NOT_FOR_IT: Final = "its client may no longer receive it"
 TOO_LARGE: Final = "larger than the client's Maximum Packet Size"
 MOST_ASKED: Final = 1000  # members of a Shared Subscription for one message, so that it takes bounded time
 GROWTHS: Final = frozenset([1366, 2731, 5462, 10923, 21846, 43691])
@@ -296,6 +297,7 @@ def pump(broker: BrokerState, session: ServerSession, connection: BrokerConnecti
     retained messages fetched.
     """
     outgoing = session.outgoing
+    rights = session.rights_by(broker.router.judge)
     while not connection.is_congested and session.connection is connection:
         if broker.spent >= broker.work_per_turn and (outgoing.resend or outgoing.queue):
             broker.continue_later(connection)
@@ -306,7 +308,11 @@ def pump(broker: BrokerState, session: ServerSession, connection: BrokerConnecti
             broker.spent += WORK_OF_QOS_1
             again = outgoing.resend.popleft()
             if outgoing.inflight.get(again.packet_id) is again and not again.on_wire:
-                resend(broker, session, connection, again, now)
+                if rights is None or rights.receives(again.message.topic):
+                    resend(broker, session, connection, again, now)
+                else:  # it was sent before, and is not any more
+                    outgoing.abandon(again)
+                    telling.dropped(broker, session, again.message, NOT_FOR_IT)
         elif outgoing.queue:
             entry = outgoing.queue[0]
             if entry.qos and not outgoing.has_room():
@@ -316,6 +322,9 @@ def pump(broker: BrokerState, session: ServerSession, connection: BrokerConnecti
             if entry.message.is_expired(now):  # [MQTT-3.3.2-5]
                 outgoing.forget(entry)
                 telling.expired(broker, session, entry.message)
+            elif rights is not None and not rights.receives(entry.message.topic):
+                outgoing.forget(entry)
+                telling.dropped(broker, session, entry.message, NOT_FOR_IT)
             elif entry.qos:
                 try:
                     transmit(broker, session, connection, entry, now)

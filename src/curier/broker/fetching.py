@@ -27,6 +27,7 @@ from curier.session.outgoing import Burst
 FETCHED_PER_TURN: Final = 8192
 """Work for all clients together in one turn: messages sent, KiB sent, and eight nodes looked at count 1."""
 
+JUDGED: Final = 4  # of that, for each message that rules decide about
 FETCHED_AT_ONCE: Final = 1024  # of that, for one client
 STEP: Final = 256  # messages taken from a walk together
 MOST_BLOCK_BYTES: Final = 512 * 1024  # of messages that are worth copying into one block
@@ -54,6 +55,12 @@ def send_retained(
             if mount is not None:
                 messages = [message for message in messages if mount.shows(message.topic)]
         cost = STEP // 8
+        rights = session.rights_by(broker.router.judge)
+        if rights is not None and messages:
+            cost = JUDGED * len(messages)
+            budget -= cost
+            broker.fetch_budget -= cost
+            messages = [message for message in messages if rights.is_shown(message.topic)]
         if messages:
             before = broker.traffic.publish_bytes_sent
             send.pending = _send(broker, session, connection, send.subscription, messages, now)

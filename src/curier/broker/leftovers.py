@@ -104,6 +104,11 @@ def _hand_over(broker: BrokerState, session: ServerSession, entry: Outgoing, now
     if entry.message.is_expired(now):  # [MQTT-3.3.2-5]: to another member it was not sent before
         telling.expired(broker, session, entry.message)
         return
+    if broker.router.judge is not None:  # the route has those members that may receive it
+        shown = [one for one in broker.router.route(entry.message.topic).groups if one.key == group.key]
+        if not shown:
+            return
+        group = shown[0]
     member = choose_for(broker, group, entry.message)
     if member is not None:
         deliver_member(broker, member, group.topic_filter, entry.message, now)

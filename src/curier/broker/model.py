@@ -14,6 +14,7 @@ from typing import Final, final
 
 from curier.broker.deadlines import Deadline
 from curier.broker.entrances import Entrance
+from curier.broker.judging import Judge, Rights
 from curier.broker.mounting import Mount, group_name
 from curier.codec.decode import LargeRequest
 from curier.codec.packets import Connect
@@ -109,6 +110,16 @@ class SharedGroup(Subscriber):
             if number in sessions:
                 return True
         return False
+
+    def only(self, members: list[Member]) -> SharedGroup:
+        """The same with some of its members, for a route: it is not kept up to date."""
+        group = SharedGroup(self.key, self.topic_filter, self.mount)
+        group.hidden = self.hidden
+        for member in members:
+            group.put(member)
+        self.turn = (self.turn + 1) % len(self.members)  # or each new topic would begin with the same
+        group.turn = self.turn % len(members)
+        return group
 
     def sort(self) -> None:
         """Let turns go by the age of the sessions."""
@@ -236,6 +247,7 @@ class ServerSession(Session):
         self.mount: Mount | None = None  # of the listener its client comes in by
         self.connection: BrokerConnection | None = None
         self.arriving: BrokerConnection | None = None  # its CONNACK waits for the journal
+        self.rights: Rights | None = None  # None: all, or its client has not come since the start
         self.lane: int = 0  # MQTT_311 or MQTT_50: takes plain packets of that version unseen; 0: look first
         self.version: int = 0
         self.subscriptions: dict[bytes, Subscription] = {}  # by Topic Filter, with $share/... where shared
@@ -255,6 +267,18 @@ class ServerSession(Session):
         self.watch: Deadline | None = None
         self.place: int = 0  # in the broker's list
         self.dropped_full: int = 0  # messages for which its queue had no room, since the broker was started
+
+    def rights_by(self, judge: Judge | None) -> Rights | None:
+        """What its client may, by the rules that hold now; None: nobody decides that, or nobody knows who it
+        is.
+        """
+        rights = self.rights
+        if rights is None or judge is None or rights.judge is judge:
+            return rights
+        rights = self.rights = judge.rights(rights.who)
+        if self.connection is not None:
+            self.connection.verdicts.clear()  # its routes are forgotten with all others
+        return rights
 
 
 @final

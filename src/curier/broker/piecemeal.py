@@ -66,7 +66,7 @@ def _piece(broker: BrokerState, connection: BrokerConnection, work: Work, budget
         return PER_TURN // 4
     if request.packet_type != SUBSCRIBE:
         cost = _unsubscribe(broker, connection, work, budget)
-    elif broker.asks_authorization and len(work.verdicts) < len(request.filters):
+    elif connection.has_permissions and len(work.verdicts) < len(request.filters):
         return _ask(broker, connection, work)
     else:
         cost = _subscribe(broker, connection, work, budget)

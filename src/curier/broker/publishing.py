@@ -50,12 +50,15 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
     why = why_not_published(topic)  # 4.7.2: not for clients to exchange messages
     if why:
         return _refuse(broker, connection, NOT_AUTHORIZED, why)
-    if broker.asks_authorization:
+    if connection.has_permissions:
         verdict = permissions.verdict(broker, connection, PUBLISH_ACTION, topic, publish.qos, publish.retain)
         if verdict == UNDECIDED:
             return PAUSED
         if verdict >= 0x80:
-            return _refuse(broker, connection, verdict, "not authorized to publish to this topic")
+            connection.why = "not authorized to publish to this topic"
+            why = permissions.why_not(broker, connection, PUBLISH_ACTION, topic, publish.qos, publish.retain)
+            telling.refused(broker, connection, verdict, why)
+            return verdict
     # A message that takes less than half of a turn's work has time in the first half; a larger one is split.
     if broker.spent * 2 > broker.work_per_turn or broker.spreads or not broker.may_split:
         if not spreading.may_begin(broker, connection, topic, publish.qos):
@@ -174,6 +177,12 @@ def publish_will(broker: BrokerState, session: ServerSession, now: float) -> Non
         session.journal.add(WillRemoved(session.number))
     expires_at = now + session.will_expiry if session.will_expiry >= 0 else NEVER
     message = ApplicationMessage(will.topic, will.payload, will.qos, will.retain, will.properties, expires_at)
+    rights = session.rights_by(broker.router.judge)
+    if rights is not None and not rights.may_publish(message.topic, message.qos, message.retain):
+        telling.dropped(
+            broker, session, message, f"the will of a client that may not publish it: {rights.why}"
+        )
+        return
     if telling.published(broker, None, message) != 0:
         return
     try:

@@ -11,6 +11,7 @@ from typing import Final, final
 from mypy_extensions import i64
 
 from curier.broker.deadlines import Deadline
+from curier.broker.judging import Judge
 from curier.broker.model import Receiver, Route, ServerSession, SharedGroup, Subscription
 from curier.broker.mounting import Mount
 from curier.topics.filters import has_wildcard, matches
@@ -40,6 +41,7 @@ class Router:
         self.detaching: Deadline | None = None  # takes them out (``attaching``)
         self.table: SubscriptionTable[Subscriber] = SubscriptionTable()
         self.cache: RouteCache[Route] = RouteCache(cache_size)
+        self.judge: Judge | None = None  # of who may receive what; None: everybody may
         self.mounts: dict[bytes, Mount] = {}  # that sessions may have, by prefix
         self.held: set[bytes] = set()  # Topic Names of messages that are being given to their receivers
         self._credit: i64 = 0  # looks at cached topics that are paid for
@@ -144,9 +146,10 @@ class Router:
             if self.mounts and not self._is_shown(topic, target):
                 continue
             if isinstance(target, SharedGroup):
-                if target.has_any(self.sessions):
-                    groups.append(target)
-                    is_durable = is_durable or target.durable > 0
+                group = self.shown_to(target, topic)
+                if group is not None and group.has_any(self.sessions):
+                    groups.append(group)
+                    is_durable = is_durable or group.durable > 0
             elif isinstance(target, Subscription):
                 first = firsts.get(target.key)
                 if first is None:
@@ -160,7 +163,7 @@ class Router:
         receivers: list[Receiver] = []
         for number, first in firsts.items():
             session = self.sessions.get(number)
-            if session is None:
+            if session is None or not self.may_receive(session, topic):
                 continue
             if number in others:
                 receiver = _merged(session, [first, *others[number]])
@@ -169,6 +172,20 @@ class Router:
             receivers.append(receiver)
             is_durable = is_durable or session.journal is not None
         return Route(topic, receivers, groups, is_durable)
+
+    def may_receive(self, session: ServerSession, topic: bytes) -> bool:
+        """May its client, by the rules that hold now?"""
+        rights = session.rights_by(self.judge)
+        return rights is None or rights.is_shown(topic)
+
+    def shown_to(self, group: SharedGroup, topic: bytes) -> SharedGroup | None:
+        """The group with those members only that may receive this topic; None: nobody may."""
+        if self.judge is None:
+            return group
+        members = [member for member in group.members if self.may_receive(member.session, topic)]
+        if len(members) == len(group.members):
+            return group
+        return group.only(members) if members else None
 
     def _is_shown(self, topic: bytes, target: Subscriber) -> bool:
         """Is there a name for the topic in the world of this subscriber?"""

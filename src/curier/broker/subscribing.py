@@ -89,7 +89,7 @@ def subscribe(broker: BrokerState, connection: BrokerConnection, packet: PlainSu
     if mount is not None:
         packet.filters = [mount.filter(topic_filter) for topic_filter in packet.filters]
     verdicts: list[int] = []
-    if broker.asks_authorization:
+    if connection.has_permissions:
         for index, topic_filter in enumerate(packet.filters):
             verdicts.append(ask(broker, connection, topic_filter, packet.options[index]))
         if connection.paused:
@@ -125,6 +125,8 @@ def subscribe_to(
         options |= BRIDGE_OPTIONS
     reason_code, why = _check(broker, connection, session, topic_filter, verdict)
     if reason_code >= 0x80:
+        if reason_code == verdict:  # for the log
+            permissions.why_not(broker, connection, SUBSCRIBE_ACTION, topic_filter, options & 3, False)
         reason_code = sendable(SUBACK, reason_code)
         broker.statistics.refused += 1
     else:
