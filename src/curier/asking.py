@@ -6,8 +6,8 @@ Only the client in question waits. An error of whoever is asked, and an answer t
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
-from types import NoneType
 from typing import Final, cast
 
 from curier.auth.base import (
@@ -18,9 +18,10 @@ from curier.auth.base import (
     Credentials,
     LocalPeer,
     Verdict,
+    check_verdict,
 )
 from curier.broker.effects import Answer, Authenticate, Authorize
-from curier.broker.model import BrokerConnection
+from curier.broker.model import BrokerConnection, Known
 from curier.loglines import logger, printable
 from curier.net.tls import Tls
 from curier.net.turn import Turn
@@ -74,7 +75,7 @@ class Asking:
                 verdict = await self._authenticator.exchange(credentials, effect.state)
             else:
                 verdict = await self._authenticator.authenticate(credentials)
-            _check(verdict)
+            check_verdict(verdict)
         except Exception:
             log.exception("the authenticator failed; %s is refused", printable(connect.client_id))
             verdict = Verdict(ReasonCode.SERVER_UNAVAILABLE, "authentication is not available")
@@ -82,6 +83,12 @@ class Asking:
         answer = Answer(
             verdict.reason_code, verdict.reason_string, identity, verdict.authentication_data, verdict.state
         )
+        answer.why = verdict.why
+        if verdict.groups or verdict.claims or verdict.expires_at is not None:
+            expires_at = 0.0
+            if verdict.expires_at is not None:  # by the wall clock, which may have been set since the start
+                expires_at = max(1.0, self._turn.clock.now() + (verdict.expires_at - time.time()))
+            answer.known = Known(verdict.groups, dict(verdict.claims), expires_at)
         self._turn.resume(effect, answer)
 
     def _credentials(self, effect: Authenticate) -> Credentials:
@@ -131,24 +138,9 @@ class Asking:
                 effect.qos,
                 effect.retain,
             )
-            _check(verdict)
+            check_verdict(verdict)
         except Exception:
             who, what = printable(connection.client_id), printable(topic)
             log.exception("the authorizer failed; %s may not %s %s", who, effect.action, what)
             verdict = Verdict(ReasonCode.NOT_AUTHORIZED, "authorization is not available")
         self._turn.resume(effect, Answer(verdict.reason_code, verdict.reason_string))
-
-
-def _check(verdict: Verdict) -> None:
-    """Raise ``TypeError`` for an answer that is none; what it says instead may be a secret."""
-    if not isinstance(verdict, Verdict):
-        raise TypeError(f"expected a Verdict as the answer, got an object of type {type(verdict).__name__}")
-    for name, kind in (
-        ("reason_code", int),
-        ("reason_string", str),
-        ("identity", (str, NoneType)),
-        ("authentication_data", (bytes, NoneType)),
-    ):
-        value = getattr(verdict, name)
-        if not isinstance(value, kind):
-            raise TypeError(f"{name} of the Verdict is of type {type(value).__name__}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from curier.auth import Authenticator, Certificate, Credentials, Verdict
+from curier.auth import NOT_MINE, AllowAnonymous, Authenticator, Certificate, Chain, Credentials, Verdict
 from curier.auth.at_doors import AtDoors, has_rules
 from curier.listeners import Listener
 from curier.types import ReasonCode
@@ -22,6 +22,15 @@ class Asked(Authenticator):
 
     async def authenticate(self, credentials: Credentials) -> Verdict:
         return Verdict(ReasonCode.BAD_USER_NAME_OR_PASSWORD)
+
+
+class Tokens(Authenticator):
+    """Knows some passwords without a name."""
+
+    async def authenticate(self, credentials: Credentials) -> Verdict:
+        if credentials.password == b"token":
+            return Verdict(0, identity="dev1")
+        return Verdict(ReasonCode.BAD_USER_NAME_OR_PASSWORD) if credentials.password == b"old" else NOT_MINE
 
 
 def credentials(
@@ -69,6 +78,32 @@ async def test_a_client_without_a_user_name(
 ) -> None:
     listener = Listener(URL, allow_anonymous=allowed)
     assert (await answer(listener, credentials(username), otherwise)).reason_code == code
+
+
+@pytest.mark.parametrize(
+    ("allowed", "password", "code", "name"),
+    [
+        (True, b"token", 0, "dev1"),
+        (False, b"token", 0, "dev1"),
+        (True, b"old", 0x86, None),  # not as nobody
+        (True, b"other", 0, None),
+        (False, b"other", 0x87, None),
+        (True, None, 0, None),
+        (False, None, 0x87, None),
+    ],
+)
+async def test_a_password_alone_may_be_a_token(
+    allowed: bool, password: bytes | None, code: int, name: str | None
+) -> None:
+    listener = Listener(URL, allow_anonymous=allowed)
+    verdict = await answer(listener, replace(credentials(), password=password), Tokens())
+    assert (verdict.reason_code, verdict.identity) == (code, name)
+
+
+@pytest.mark.parametrize("otherwise", [AllowAnonymous(), Chain([Tokens()], allow_anonymous=True)])
+async def test_a_password_that_nobody_knows_makes_nobody_somebody(otherwise: Authenticator) -> None:
+    nobody = replace(credentials(), password=b"other")
+    assert not (await answer(Listener(URL, allow_anonymous=False), nobody, otherwise)).accepted
 
 
 @pytest.mark.parametrize("username", [None, "somebody else"])

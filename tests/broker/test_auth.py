@@ -8,6 +8,7 @@ import pytest
 
 from curier.broker.effects import Answer, Authenticate
 from curier.broker.hooks import Hook
+from curier.broker.model import Known
 from curier.codec import packets as p
 from tests.broker.client import Client
 from tests.broker.conftest import Make
@@ -210,7 +211,7 @@ def test_an_exchange_must_end_in_time(make: Make) -> None:
 @statement("5.0/MQTT-4.12.0-5", "5.0/MQTT-4.12.0-2", "5.0/MQTT-3.15.2-1")
 def test_a_client_may_authenticate_again(make: Make) -> None:
     _, client, steps = connected(
-        make, Answer(0x18, data=b"server-first", state=7), Answer(0, identity="bob", data=b"server-final")
+        make, Answer(0x18, data=b"server-first", state=7), Answer(0, identity="ana", data=b"server-final")
     )
     for _ in range(2):
         steps.answers += steps.answers[:2]
@@ -218,13 +219,13 @@ def test_a_client_may_authenticate_again(make: Make) -> None:
         assert client.expect(p.Auth) == auth(0x18, b"server-first")
         client.send(auth(0x18, b"client-final"))
         assert client.expect(p.Auth) == auth(0x00, b"server-final")
-        assert client.connection.identity == "bob"
+        assert client.connection.identity == "ana"
         assert steps.asked[-2:] == [(True, b"client-first", None), (True, b"client-final", 7)]
     client.publish("t", b"x", 1)
 
 
 def test_other_packets_go_on_during_re_authentication(make: Make) -> None:
-    _, client, _ = connected(make, Answer(0x18), Answer(0))
+    _, client, _ = connected(make, Answer(0x18), Answer(0, identity="ana"))
     client.subscribe("t")
     client.send(auth(0x19))
     client.expect(p.Auth)
@@ -241,7 +242,7 @@ def test_what_a_client_is_sent_does_not_wait_for_the_answer(make: Make) -> None:
     steps.answers.append(Answer(0))
     net.connect("sender").publish("t", b"x")
     assert client.payloads() == [b"x"]
-    net.answer(Answer(0))
+    net.answer(Answer(0, identity="ana"))
     assert [type(packet) for packet in client.take()] == [p.Auth, p.Pingresp]
 
 
@@ -299,7 +300,7 @@ def test_permissions_are_asked_for_anew_after_re_authentication(make: Make) -> N
         asked.append(question.connection.identity)
         return Answer(0)
 
-    steps = Steps(Answer(0, identity="ana"), Answer(0, identity="bob"))
+    steps = Steps(Answer(0, identity="ana"), Answer(0, identity="ana"))
     net = make(authenticate=steps, authentication_methods=METHODS, authorize=authorize)
     client = scram(net)
     client.expect(p.Connack)
@@ -308,7 +309,16 @@ def test_permissions_are_asked_for_anew_after_re_authentication(make: Make) -> N
     client.send(auth(0x19))
     client.expect(p.Auth)
     client.publish("t", b"x", 1)
-    assert asked == ["ana", "bob"]
+    assert asked == ["ana", "ana"]
+
+
+@pytest.mark.parametrize("name", ["bob", None, ""])
+def test_a_connection_stays_with_its_user(make: Make, name: str | None) -> None:
+    _, client, _ = connected(make, Answer(0, identity=name))
+    client.send(auth(0x19))
+    why = "a connection stays with the user that it began with"
+    assert client.goodbye() == p.Disconnect(0x87, properties(reason_string=why))
+    assert client.connection.identity == "ana"
 
 
 def test_refusals_are_told_to_hooks(make: Make) -> None:
@@ -322,3 +332,83 @@ def test_refusals_are_told_to_hooks(make: Make) -> None:
     net.core.add_hook(Refusals())
     client.send(auth(0x19))
     assert told == [0x86]
+
+
+# ---- what is known of a client, and for how long ----
+
+
+def _until(when: float, why: str = "", code: int = 0) -> Answer:
+    answer = Answer(code, "no" if code else "", identity="ana")
+    answer.known = Known(frozenset(["g"]), {"site": "x"}, when)
+    answer.why = why
+    return answer
+
+
+def test_what_is_known_of_a_client_reaches_its_connection(make: Make) -> None:
+    net = make(authenticate=lambda question: _until(0.0))
+    connection = net.connect("c").connection
+    assert (connection.identity, connection.known.groups) == ("ana", frozenset(["g"]))
+    assert connection.known.claims == {"site": "x"}
+
+
+def test_a_connection_ends_with_its_authentication_and_its_will_is_published(make: Make) -> None:
+    net: Net = make(
+        authenticate=lambda question: _until(net.now + 5 if question.connect.client_id == "c" else 0)
+    )
+    watcher = net.connect("watcher")
+    watcher.subscribe("will")
+    client = net.connect("c", will=p.Will("will", b"gone", 0, False, None))
+    net.advance(4.9)
+    assert not client.closed
+    assert watcher.payloads() == []
+    net.advance(0.2)
+    assert client.goodbye() == p.Disconnect(0x87, properties(reason_string="its authentication has expired"))
+    assert watcher.payloads() == [b"gone"]
+
+
+@pytest.mark.parametrize(("renewed", "ends"), [(60.0, 60.0), (0.0, None), (2.0, 2.0)])
+def test_re_authentication_moves_the_end(make: Make, renewed: float, ends: float | None) -> None:
+    began = 1_700_000_000.25
+    answers = [_until(began + 5), _until(began + renewed if renewed else 0.0)]
+    net = make(authenticate=Steps(*answers), authentication_methods=METHODS)
+    client = scram(net)
+    client.expect(p.Connack)
+    client.send(auth(0x19))
+    client.expect(p.Auth)
+    net.advance((ends or 1000.0) - 0.5)
+    assert not client.closed
+    if ends is not None:
+        net.advance(1)
+        assert client.goodbye().reason_code == 0x87
+        assert len(net.core.deadlines) == 0
+
+
+def test_who_is_known_no_more_when_the_answer_comes_takes_nothing_over(make: Make) -> None:
+    times = [0.0, 1.0, 1_700_000_000.0]
+    net: Net = make(authenticate=lambda question: _until(times.pop(0)))
+    first = net.connect("c")
+    for _ in range(2):
+        assert net.send_connect("c").expect(p.Connack).reason_code == 0x87
+    assert not first.closed
+
+
+def test_a_client_that_left_leaves_no_deadline(make: Make) -> None:
+    net: Net = make(authenticate=lambda question: _until(net.now + 5000))
+    before = len(net.core.deadlines)
+    client = net.connect("c")
+    client.send(p.Disconnect(0))
+    assert len(net.core.deadlines) == before
+
+
+def test_the_log_learns_more_of_a_refusal_than_the_client(make: Make) -> None:
+    told: list[str] = []
+
+    class Refusals(Hook):
+        def on_refuse(self, connection: object, reason_code: int, why: str) -> None:
+            told.append(why)
+
+    net = make(authenticate=lambda question: _until(0.0, "file: there is no such user", 0x86))
+    net.core.add_hook(Refusals())
+    client = net.send_connect("c")
+    assert client.expect(p.Connack).properties == properties(reason_string="no")
+    assert told == ["file: there is no such user"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from curier.auth.base import (
+    NOT_MINE,
     Action,
     AllowAnonymous,
     Authenticator,
@@ -14,17 +15,20 @@ from curier.auth.base import (
     LocalPeer,
     Verdict,
 )
+from curier.auth.chain import Chain
 from curier.errors import missing_package
 
 if TYPE_CHECKING:
     from curier.auth.password_file import PasswordFile
 
 __all__ = [
+    "NOT_MINE",
     "Action",
     "AllowAnonymous",
     "Authenticator",
     "Authorizer",
     "Certificate",
+    "Chain",
     "Credentials",
     "LocalPeer",
     "PasswordFile",

@@ -35,8 +35,8 @@ class AtDoors(Authenticator):
     client is, and a user name and password that it sends besides are not looked at; so it is with the
     identity of a key in the listener's ``psk_file``. A certificate that is shown and does not have it is
     refused, and who has not shown any is treated like everybody. ``allow_anonymous`` of the listener, where
-    it is not None, decides on clients without a user name. ``otherwise`` None lets everybody in whom the
-    listener does not refuse.
+    it is not None, decides on clients without a user name, and on those that send a password alone, which may
+    be a token, when nobody knows it. ``otherwise`` None lets everybody in whom the listener does not refuse.
     """
 
     def __init__(self, otherwise: Authenticator | None) -> None:
@@ -63,13 +63,21 @@ class AtDoors(Authenticator):
             _log.warning("%s at %s is refused: %s", credentials.address, where, printable(why))
             return _NO_CERTIFICATE
         if credentials.username is None and credentials.authentication_method is None:
-            if listener.allow_anonymous:
-                return Verdict(ACCEPT)
-            if listener.allow_anonymous is False:
-                return _NO_NAME if self.otherwise is not None else _NOBODY
+            if listener.allow_anonymous is not None:
+                return await self._without_name(credentials, listener.allow_anonymous)
         if self.otherwise is not None:
             return await self.otherwise.authenticate(credentials)
         return _NOBODY if listener.allow_anonymous is False else Verdict(ACCEPT)
+
+    async def _without_name(self, credentials: Credentials, is_allowed: bool) -> Verdict:
+        if self.otherwise is not None and credentials.password is not None:
+            verdict = await self.otherwise.authenticate(credentials)
+            is_nobody = verdict.accepted and verdict.identity is None  # whether those may is said here
+            if verdict.is_mine and not is_nobody:
+                return verdict
+        if is_allowed:
+            return Verdict(ACCEPT)
+        return _NO_NAME if self.otherwise is not None else _NOBODY
 
     async def exchange(self, credentials: Credentials, state: object) -> Verdict:
         """Answer an AUTH packet: a matter of ``otherwise``."""

@@ -8,9 +8,11 @@ the client in question waits. ``curier.testing.seams`` holds the tests that ever
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType, NoneType
 from typing import Any, Final, Literal, NamedTuple
 
 from curier.types import ReasonCode
@@ -19,6 +21,7 @@ Action = Literal["publish", "subscribe"]
 
 ACCEPT: Final = int(ReasonCode.SUCCESS)
 CONTINUE: Final = int(ReasonCode.CONTINUE_AUTHENTICATION)
+NO_CLAIMS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class LocalPeer(NamedTuple):
@@ -79,6 +82,12 @@ class Verdict:
     ``reason_string`` goes to the client, so it must not say more than a stranger may know. ``identity``
     is who the client now is; ``None`` stands for its user name, checked or not. ``authentication_data`` goes
     to the client with CONNACK or AUTH. ``state`` is handed back at the next step of the same exchange.
+
+    ``why`` is for the log and never sent: it may say what a stranger must not know, but no secret.
+    ``is_mine`` False is for authenticators in a ``Chain`` that know nothing of this client: the next one is
+    asked; where there is none, it is a refusal like any other. ``groups`` and ``claims`` are what else is
+    known of a client that is accepted; ``expires_at`` (seconds since 1970) when that is over: then its
+    connection ends with 0x87, unless it has authenticated again and was given a later time.
     """
 
     reason_code: int
@@ -86,11 +95,53 @@ class Verdict:
     identity: str | None = None
     authentication_data: bytes | None = field(default=None, repr=False)
     state: object = field(default=None, repr=False)
+    groups: frozenset[str] = frozenset()
+    claims: Mapping[str, str] = field(default_factory=lambda: NO_CLAIMS, repr=False, hash=False)
+    expires_at: float | None = None
+    why: str = ""
+    is_mine: bool = True
 
     @property
     def accepted(self) -> bool:
         """Whether this is a yes; another AUTH step is neither yes nor no."""
         return self.reason_code == ACCEPT
+
+
+NOT_MINE: Final = Verdict(
+    ReasonCode.BAD_USER_NAME_OR_PASSWORD, "bad user name or password", is_mine=False, why="nobody knows it"
+)
+"""Of an authenticator that knows nothing of a client."""
+
+
+def check_verdict(verdict: Verdict) -> None:
+    """Raise ``TypeError`` for an answer that is none; what it says instead may be a secret."""
+    if not isinstance(verdict, Verdict):
+        raise TypeError(f"expected a Verdict as the answer, got an object of type {type(verdict).__name__}")
+    for name, kind in _KINDS:
+        value = getattr(verdict, name)
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} of the Verdict is of type {type(value).__name__}")
+    if not verdict.is_mine and verdict.reason_code < 0x80:
+        raise TypeError("the Verdict does not refuse, and yet says that the client is not known")
+    if not all(isinstance(group, str) for group in verdict.groups):
+        raise TypeError("groups of the Verdict are not all text")
+    if not all(isinstance(part, str) for item in verdict.claims.items() for part in item):
+        raise TypeError("claims of the Verdict are not all text")
+    if verdict.expires_at is not None and not math.isfinite(verdict.expires_at):
+        raise TypeError("expires_at of the Verdict is not a point in time")
+
+
+_KINDS: Final[tuple[tuple[str, Any], ...]] = (
+    ("reason_code", int),
+    ("reason_string", str),
+    ("identity", (str, NoneType)),
+    ("authentication_data", (bytes, NoneType)),
+    ("groups", frozenset),
+    ("claims", Mapping),
+    ("expires_at", (int, float, NoneType)),
+    ("why", str),
+    ("is_mine", bool),
+)
 
 
 class Authenticator(ABC):
@@ -102,6 +153,11 @@ class Authenticator(ABC):
     leaves. They never block the event loop, and never log or return a password. One authenticator may
     outlive an event loop.
     """
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+        return type(self).__name__
 
     @property
     def methods(self) -> frozenset[str]:

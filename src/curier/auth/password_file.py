@@ -19,10 +19,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from curier.auth.base import ACCEPT, Authenticator, Credentials, Verdict
+from curier.auth.base import ACCEPT, NOT_MINE, Authenticator, Credentials, Verdict
 from curier.auth.checks import Checks, Hasher
 from curier.auth.hashes import CheckError, cost_of, default_cost, hash_of_nobody
 from curier.auth.line import Full
@@ -49,7 +50,10 @@ WRONG_SECONDS: Final = 600.0
 
 MOST_WRONG: Final = 10_000
 
-_REFUSED: Final = Verdict(ReasonCode.BAD_USER_NAME_OR_PASSWORD, "bad user name or password")
+_REFUSED: Final = Verdict(
+    ReasonCode.BAD_USER_NAME_OR_PASSWORD, "bad user name or password", why="the password is wrong"
+)
+_UNKNOWN: Final = replace(NOT_MINE, why="there is no such user")
 _BUSY: Final = Verdict(ReasonCode.SERVER_BUSY, "too many logins are waiting")
 
 
@@ -57,8 +61,9 @@ class PasswordFile(Authenticator):
     """Accepts the users of a password file, with the right password.
 
     ``path`` is a file by ``curier passwd`` or mosquitto_passwd. ``allow_anonymous`` also accepts clients that
-    send no user name (a password alone is not looked at); a user name is always checked. Raises
-    ``ConfigError`` when the file cannot be read or has a malformed line.
+    send no user name (a password alone is not looked at); in a ``Chain`` tell that to the chain, since others
+    may know what to do with such a password. A user name is always checked. Raises ``ConfigError`` when the
+    file cannot be read or has a malformed line.
 
     A change of the file is noticed at the next CONNECT, at most one second late; clients that are already
     connected stay. If the changed file cannot be used, the users before the change stay valid and an error
@@ -82,14 +87,19 @@ class PasswordFile(Authenticator):
         self.reload()
         _warn_if_readable_by_all(self._path)
 
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+        return f"password file {self._path}"
+
     async def authenticate(self, credentials: Credentials) -> Verdict:
         """Accept the right password of a user in the file, or nobody at all where that is allowed."""
         await self._look()
         username, password = credentials.username, credentials.password
         if username is None:
-            return Verdict(ACCEPT) if self._allow_anonymous else _REFUSED
+            return Verdict(ACCEPT) if self._allow_anonymous else NOT_MINE
         if password is None:
-            return _REFUSED
+            return NOT_MINE
         nobody = self._hash_of_nobody(username)  # of known names, too: it takes time
         encoded = self._users.get(username, nobody)
         key = self._known.key(username, password, encoded)
@@ -105,7 +115,9 @@ class PasswordFile(Authenticator):
             except CheckError as error:
                 _log.error("the password of %s could not be checked: %s", printable(username), error)
                 return Verdict(ReasonCode.SERVER_UNAVAILABLE, "the password cannot be checked now")
-        return Verdict(ACCEPT, identity=username) if right else _REFUSED
+        if right:
+            return Verdict(ACCEPT, identity=username)
+        return _REFUSED if username in self._users else _UNKNOWN
 
     def reload(self) -> None:
         """Read the file now. Raises ``ConfigError`` and keeps the users it had when it cannot be used."""

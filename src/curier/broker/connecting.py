@@ -14,6 +14,7 @@ from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.mounting import OTHER_MOUNT, RESPONSE_TOO_LONG
 from curier.broker.state import Arrival, BrokerState
+from curier.broker.watches import EXPIRED
 from curier.codec.constants import (
     BAD_AUTHENTICATION_METHOD,
     CLIENT_IDENTIFIER_NOT_VALID,
@@ -178,30 +179,51 @@ def go_on(broker: BrokerState, question: Authenticate | Authorize, answer: Answe
 def decided(broker: BrokerState, connection: BrokerConnection, answer: Answer, now: float) -> None:
     """The answer to ``Authenticate``."""
     connection.authentication_state = answer.state
+    why = _why_not_this_client(connection, answer, now)
+    if why:
+        answer = Answer(NOT_AUTHORIZED, why)
     if answer.reason_code == CONTINUE_AUTHENTICATION and connection.authentication_method is not None:
         _send_auth(broker, connection, CONTINUE_AUTHENTICATION, answer.data, now)  # [MQTT-4.12.0-2]
         return
     if connection.is_reauthenticating:
         connection.is_reauthenticating = False
         if answer.reason_code == 0:
-            connection.identity = answer.identity
+            _identify(broker, connection, answer, now)
             permissions.forget(broker, connection)
             if connection.server_session is not None:
                 permissions.came(broker, connection.server_session, connection)
             _send_auth(broker, connection, 0, answer.data, now)
         else:  # [MQTT-4.12.1-2]
-            telling.refused(broker, connection, answer.reason_code, answer.reason_string)
+            telling.refused(broker, connection, answer.reason_code, answer.why or answer.reason_string)
             connection.send_disconnect(answer.reason_code, answer.reason_string, answer.server_reference)
             connection.end(answer.reason_code, answer.reason_string, now)
         return
     if answer.reason_code != 0:
-        telling.refused(broker, connection, answer.reason_code, answer.reason_string)
+        telling.refused(broker, connection, answer.reason_code, answer.why or answer.reason_string)
         connection.refuse_connect(answer.reason_code, answer.reason_string, answer.server_reference, now)
         return
-    connection.identity = answer.identity
+    _identify(broker, connection, answer, now)
     if connection.authentication_method is not None:  # [MQTT-4.12.0-6]
         connection.authentication_data = answer.data
     admit(broker, connection, now)
+
+
+def _why_not_this_client(connection: BrokerConnection, answer: Answer, now: float) -> str:
+    """Plain words where whoever was asked agrees, and yet this cannot be the client; or ""."""
+    if answer.reason_code != 0:
+        return ""
+    if connection.is_reauthenticating and answer.identity != connection.identity:
+        return "a connection stays with the user that it began with"
+    if answer.known.expires_at and answer.known.expires_at <= now:
+        return EXPIRED
+    return ""
+
+
+def _identify(broker: BrokerState, connection: BrokerConnection, answer: Answer, now: float) -> None:
+    """This is who it is, until that expires."""
+    connection.identity = answer.identity
+    connection.known = answer.known
+    watches.identity(broker, connection, now)
 
 
 def _send_auth(

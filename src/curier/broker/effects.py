@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from curier.broker.model import BrokerConnection
+from curier.broker.model import NOTHING_KNOWN, BrokerConnection, Known
 from curier.codec.packets import Connect
 from curier.session.records import Batch
 
@@ -82,7 +82,16 @@ class Answer:
     ``reason_code`` 0 accepts, 0x18 continues an enhanced exchange, 0x80 and above refuses.
     """
 
-    __slots__ = ("data", "identity", "reason_code", "reason_string", "server_reference", "state")
+    __slots__ = (
+        "data",
+        "identity",
+        "known",
+        "reason_code",
+        "reason_string",
+        "server_reference",
+        "state",
+        "why",
+    )
 
     def __init__(
         self,
@@ -99,3 +108,5 @@ class Answer:
         self.data = data
         self.state = state
         self.server_reference = server_reference  # for 0x9C and 0x9D (4.11)
+        self.known: Known = NOTHING_KNOWN
+        self.why: str = ""  # for hooks and logs, in place of the Reason String

@@ -364,6 +364,19 @@ class Spread:
         self.most_done: int = 0  # how many of the run some other receiver has got
 
 
+@final
+class Known:
+    """What is known of a client besides its name, by whoever said that it is this client; never changed."""
+
+    __slots__ = ("claims", "expires_at", "groups")
+
+    def __init__(self, groups: frozenset[str], claims: dict[str, str], expires_at: float) -> None:
+        self.groups = groups
+        self.claims = claims
+        self.expires_at = expires_at  # when it has to have authenticated again; 0: never
+
+
+NOTHING_KNOWN: Final = Known(frozenset(), {}, 0.0)
 NO_ROUTES: Final[list[dict[bytes, Route]]] = []  # before it is known which; never filled
 
 
@@ -399,6 +412,8 @@ class BrokerConnection(ServerConnection):
         # -- who it is --
         self.server_session: ServerSession | None = None
         self.identity: str | None = None
+        self.known: Known = NOTHING_KNOWN
+        self.identity_watch: Deadline | None = None
         self.connect: Connect | None = None  # while it waits for its CONNACK or re-authentication
         self.assigned_client_id: bool = False
         self.authentication_data: bytes | None = None  # to go with CONNACK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from curier.broker import telling
 from curier.broker.deadlines import Deadline
@@ -14,11 +14,14 @@ from curier.codec.constants import (
     IMPLEMENTATION_SPECIFIC_ERROR,
     KEEP_ALIVE_TIMEOUT,
     MQTT_50,
+    NOT_AUTHORIZED,
     SERVER_BUSY,
     UNSPECIFIED_ERROR,
 )
 from curier.codec.primitives import encode_two
 from curier.protocol.connection import AUTHENTICATING, CONNECTED
+
+EXPIRED: Final = "its authentication has expired"
 
 
 def await_connect(broker: BrokerState, connection: BrokerConnection, now: float) -> None:
@@ -42,6 +45,46 @@ def stop(broker: BrokerState, connection: BrokerConnection) -> None:
     if connection.watch is not None:
         broker.deadlines.cancel(connection.watch)
         connection.watch = None
+    if connection.identity_watch is not None:
+        broker.deadlines.cancel(connection.identity_watch)
+        connection.identity_watch = None
+
+
+def identity(broker: BrokerState, connection: BrokerConnection, now: float) -> None:
+    """Look when the identity expires, which may be sooner or later than it was before."""
+    present = connection.identity_watch
+    if present is not None:
+        broker.deadlines.cancel(present)
+        connection.identity_watch = None
+    expires_at = connection.known.expires_at
+    if expires_at:
+        connection.identity_watch = IdentityWatch(broker, connection)
+        broker.deadlines.add(connection.identity_watch, max(now, expires_at))
+
+
+@final
+class IdentityWatch(Deadline):
+    """The end of the time for which a client was known to be who it is; its will is published."""
+
+    def __init__(self, broker: BrokerState, connection: BrokerConnection) -> None:
+        super().__init__()
+        self.broker: BrokerState = broker
+        self.connection: BrokerConnection = connection
+
+    def fire(self, now: float) -> float:
+        connection = self.connection
+        connection.identity_watch = None
+        if connection.state == AUTHENTICATING:
+            telling.refused(self.broker, connection, NOT_AUTHORIZED, EXPIRED)
+            connection.refuse_connect(NOT_AUTHORIZED, EXPIRED, None, now)
+        else:
+            connection.send_disconnect(NOT_AUTHORIZED, EXPIRED, None)
+            connection.end(NOT_AUTHORIZED, EXPIRED, now)
+        return 0.0
+
+    def failed(self, error: Exception, now: float) -> float:
+        self.broker.faults.end_soon(self.connection, IMPLEMENTATION_SPECIFIC_ERROR, WHY)
+        return 0.0
 
 
 @final
