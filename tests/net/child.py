@@ -7,9 +7,10 @@ import json
 import logging
 import resource
 import sys
+from ipaddress import ip_network
 
 import curier
-from tests.net.harness import ANYWHERE, options
+from tests.net.harness import options
 
 
 async def main() -> None:
@@ -20,8 +21,14 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), stopped.set)
+    listener = curier.Listener(
+        settings["listen"],
+        certificate=settings["certificate"] or None,
+        key=settings["key"] or None,
+        proxy_protocol=tuple(ip_network(network) for network in settings["proxy_protocol"]),
+    )
     broker = curier.Broker(
-        [ANYWHERE], options=options(**settings["options"]), use_reactor=settings["use_reactor"]
+        [listener], options=options(**settings["options"]), use_reactor=settings["use_reactor"]
     )
     async with broker:
         sys.stdout.write(f"{broker.port}\n")

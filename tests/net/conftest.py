@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import pytest
 
@@ -13,14 +13,30 @@ from tests.net.harness import Peer
 WIRES = [True, False] if reactor.IS_AVAILABLE else [False]
 
 
+Way = tuple[bool, str]
+"""Whether on epoll, and by which door."""
+
+
+def ways(names: Iterable[str] = doors.DOORS) -> list[Way]:
+    """Those with these doors."""
+    return [(on, name) for name in names for on in WIRES]
+
+
+def name_of(way: Way) -> str:
+    on, door = way
+    return ("epoll" if on else "asyncio") + ("" if door == "tcp" else f"-{door}")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrise ``use_reactor``: with every door where the module has ``DOORS = True``."""
+    """Parametrise ``use_reactor``: with every door where the module has ``DOORS = True``, but for tests that
+    are ``doors``'s of some alone.
+    """
     if "use_reactor" not in metafunc.fixturenames:
         return
     names = list(doors.DOORS) if getattr(metafunc.module, "DOORS", False) else ["tcp"]
-    ways = [(on, name) for name in names for on in WIRES]
-    ids = [("epoll" if on else "asyncio") + ("" if name == "tcp" else f"-{name}") for on, name in ways]
-    metafunc.parametrize("use_reactor", ways, ids=ids, indirect=True)
+    if only := metafunc.definition.get_closest_marker("doors"):
+        names = [name for name in names if name in only.args]
+    metafunc.parametrize("use_reactor", ways(names), ids=name_of, indirect=True)
 
 
 @pytest.fixture

@@ -40,6 +40,10 @@ class Door:
         """Family and address that a client connects to, of a broker at this port."""
         return (AF_INET6 if ":" in host else AF_INET), (host, port)
 
+    def port(self, listener: Listener, bound: int) -> int:
+        """What ``place`` knows a broker by that serves this listener, at this port."""
+        return bound
+
     async def open(self, sock: socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """The client's end, on a socket that is connected."""
         return await asyncio.open_connection(sock=sock)
@@ -122,6 +126,10 @@ class WebReaderProtocol(asyncio.StreamReaderProtocol):
         super().connection_lost(None if isinstance(exc, curier.ConnectionLost) else exc)
 
 
+MOST_FRAME: Final = 1 << 28
+"""A large message is one frame."""
+
+
 class WsDoor(Door):
     """MQTT over WebSocket."""
 
@@ -134,7 +142,9 @@ class WsDoor(Door):
     async def open(self, sock: socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
         _, web = await loop.create_connection(
-            lambda: ClientWebSocket("127.0.0.1", sock.getpeername()[1], "/mqtt", secure=False),
+            lambda: ClientWebSocket(
+                "127.0.0.1", sock.getpeername()[1], "/mqtt", secure=False, max_frame_bytes=MOST_FRAME
+            ),
             sock=sock,
             ssl=self.context,
             server_hostname="127.0.0.1" if self.context else None,
@@ -161,22 +171,25 @@ class WssDoor(WsDoor):
 
 
 class UnixDoor(Door):
-    """MQTT on a Unix socket. It has no port, so a client goes to the newest broker."""
+    """MQTT on a Unix socket. It has no port: a client goes to the newest broker, or to that of a number."""
 
     name = "unix"
 
     def __init__(self) -> None:
         self._count = 0
 
-    def _path(self) -> str:
-        return f"{folder()}/{self._count}.sock"
+    def _path(self, number: int) -> str:
+        return f"{folder()}/{number}.sock"
 
     def listener(self) -> Listener:
         self._count += 1
-        return Listener(f"unix://{self._path()}")
+        return Listener(f"unix://{self._path(self._count)}")
 
     def place(self, host: str, port: int) -> tuple[int, Any]:
-        return AF_UNIX, self._path()
+        return AF_UNIX, self._path(port or self._count)
+
+    def port(self, listener: Listener, bound: int) -> int:
+        return int(Path(listener.address.path).stem)
 
 
 class ProxyDoor(Door):
@@ -198,12 +211,20 @@ DOORS: Final[dict[str, Door]] = {
     door.name: door for door in (Door(), TlsDoor(), WsDoor(), WssDoor(), UnixDoor(), ProxyDoor())
 }
 
+WITH_HALVES: Final = ("tcp", "unix", "proxy")
+"""Whose clients can end their direction alone, and read on."""
+
 _current: Door = DOORS["tcp"]
 
 
 def current() -> Door:
     """The door that this test goes by."""
     return _current
+
+
+def here() -> Listener:
+    """A new listener of the kind that this test goes by."""
+    return _current.listener()
 
 
 @contextlib.contextmanager

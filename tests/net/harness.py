@@ -69,6 +69,19 @@ class Peer:
         cls, port: int, version: int = 4, *, host: str = "127.0.0.1", receive_buffer: int = 0
     ) -> Self:
         """A connection on which nothing has been said. ``receive_buffer`` bounds what the kernel takes."""
+        sock = await cls._socket(port, host, receive_buffer)
+        reader, writer = await doors.current().open(sock)
+        return cls(reader, writer, version)
+
+    @classmethod
+    async def knock(cls, port: int) -> Self:
+        """A connection of which the door has heard nothing: no header, no handshake."""
+        reader, writer = await asyncio.open_connection(sock=await cls._socket(port, "127.0.0.1"))
+        return cls(reader, writer, 4)
+
+    @staticmethod
+    async def _socket(port: int, host: str, receive_buffer: int = 0) -> socket.socket:
+        """One that is connected."""
         family, where = doors.current().place(host, port)
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
@@ -79,8 +92,7 @@ class Peer:
         except OSError:
             sock.close()
             raise
-        reader, writer = await doors.current().open(sock)
-        return cls(reader, writer, version)
+        return sock
 
     @classmethod
     async def connect(
@@ -167,6 +179,13 @@ class Peer:
             await self.expect(Pubrel)
             await self.send(Pubcomp(publish.packet_id))
         return publish
+
+    def leave(self) -> None:
+        """Say that no more comes; by a door that has no halves, go."""
+        if self.writer.can_write_eof():
+            self.writer.write_eof()
+        else:
+            self.writer.close()
 
     async def close(self) -> None:
         """End the connection without DISCONNECT."""
@@ -260,10 +279,21 @@ class Exchange:
 
 
 class ChildBroker:
-    """A broker in a process of its own, that can be measured. ``options`` are attributes of ``Options``."""
+    """A broker in a process of its own, that can be measured, behind the ``current`` door. ``options`` are
+    attributes of ``Options``.
+    """
 
     def __init__(self, use_reactor: bool = True, max_files: int = 0, **options: Any) -> None:
-        settings = {"use_reactor": use_reactor, "max_files": max_files, "options": options}
+        listener = doors.here()
+        settings = {
+            "use_reactor": use_reactor,
+            "max_files": max_files,
+            "options": options,
+            "listen": listener.url,
+            "certificate": str(listener.certificate or ""),
+            "key": str(listener.key or ""),
+            "proxy_protocol": [str(network) for network in listener.proxy_protocol],
+        }
         self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.net.child", json.dumps(settings)],
@@ -276,7 +306,7 @@ class ChildBroker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, self.log()
-        self.port = int(line)
+        self.port = doors.current().port(listener, int(line))
         self._seen = psutil.Process(self._process.pid)
 
     def log(self) -> str:

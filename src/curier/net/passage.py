@@ -65,5 +65,6 @@ def ping(turn: Turn, wire: Wire, now: float) -> None:
 def _push(turn: Turn, wire: Wire, said: int, now: float) -> None:
     """Send what the layers have said, so many bytes."""
     before = wire.connection.written_unsent
+    wire.said += said
     unsent = wire.push(said)
     turn.report(wire, before + said - unsent, unsent, now)

@@ -275,6 +275,10 @@ class Turn:
         """The network took ``sent`` bytes of a wire; ``unsent`` wait. Reading follows from that."""
         connection = wire.connection
         connection.written_unsent = unsent
+        if wire.said and sent > 0:  # handshakes, pongs: what is counted is MQTT
+            own = min(wire.said, sent)
+            wire.said -= own
+            sent -= own
         self.core.written(connection, sent, unsent, now)
         self.update_reading(wire)
 

@@ -54,6 +54,7 @@ class Wire:
     def __init__(self, connection: BrokerConnection, layers: Layers | None = None) -> None:
         self.connection: BrokerConnection = connection
         self.layers: Layers | None = layers  # None: MQTT is what the socket carries
+        self.said: int = 0  # bytes that its layers have to say themselves, among those that it is to send
         self.is_reading: bool = True
         self.has_ended: bool = False  # the client's direction, before its last bytes could be worked on
 
