@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,11 @@ from curier.codec.packets import (
     Will,
 )
 from curier.server import Broker
+from tests.net import doors
 from tests.net.harness import Peer, options, running
 from tests.waiting import until
+
+DOORS = True
 
 
 class Gate(Authenticator):
@@ -105,7 +109,12 @@ async def test_others_are_served_while_one_is_decided(use_reactor: bool) -> None
         own = slow.writer.get_extra_info("sockname")
         asked = gate.seen[0]
         assert (asked.client_id, asked.username, asked.password) == ("slow", "user", b"pass")
-        assert (asked.address, asked.listener) == (f"127.0.0.1:{own[1]}", broker.urls[0])
+        where = (
+            f"uid={os.getuid()}:pid={os.getpid()}"
+            if doors.current().name == "unix"
+            else f"127.0.0.1:{own[1]}"
+        )
+        assert (asked.address, asked.listener) == (where, broker.urls[0])
 
 
 def open_questions(broker: Broker) -> int:
@@ -140,7 +149,7 @@ async def test_nobody_decides_on_who_has_gone(use_reactor: bool, how: str, versi
             if how == "reset":
                 peer.reset()
             else:
-                peer.writer.write_eof()
+                peer.leave()
         await until(lambda: sum(question.cancelled() for question in gate.waiting.values()) == 9)
         gate.waiting["c0"].set_result(Verdict(ACCEPT))
         await hasty[0].expect(Connack)
@@ -218,14 +227,15 @@ async def test_what_a_client_says_before_it_hangs_up_counts(use_reactor: bool, s
         await reader.subscribe("t", 0)
         hasty = await Peer.open(broker.port)
         await hasty.send(Connect(4, "hasty"), Publish("t", bytes(size)), Disconnect())
-        hasty.writer.write_eof()
+        hasty.leave()
         await until(lambda: "hasty" in gate.waiting)
         await asyncio.sleep(0.05)
         assert not gate.waiting["hasty"].done()
         gate.waiting["hasty"].set_result(Verdict(ACCEPT))
         assert (await reader.message()).payload == bytes(size)
-        await hasty.expect(Connack)
-        await hasty.ended()
+        if doors.current().name in doors.WITH_HALVES:
+            await hasty.expect(Connack)
+            await hasty.ended()
         await until(lambda: len(broker.core.connections) == 1)
 
 
@@ -236,7 +246,12 @@ async def test_a_stranger_that_sends_much_before_the_answer_is_not_read_from(use
         await greedy.send(Connect(4, "greedy"))
         await until(lambda: "greedy" in gate.waiting)
         publishes = [Publish("t", bytes(100_000), 1, False, False, 1)] * 100
-        sending = asyncio.create_task(greedy.send(*publishes))
+
+        async def send_all() -> None:
+            for publish in publishes:  # asyncio's TLS takes one piece of any size
+                await greedy.send(publish)
+
+        sending = asyncio.create_task(send_all())
         async with await Peer.connect(broker.port, "trusted") as other:
             for _ in range(20):
                 await other.publish("t", b"x", 1)

@@ -16,6 +16,8 @@ from curier.session.message import ApplicationMessage
 from tests.net.harness import Exchange, Peer, options, running
 from tests.waiting import until
 
+DOORS = True
+
 
 class Broken(Hook):
     """Fails for what is named after the event it is to fail at."""

@@ -31,7 +31,8 @@ from curier.codec.packets import (
     Subscribe,
     Will,
 )
-from tests.net.conftest import WIRES
+from tests.net import doors
+from tests.net.conftest import name_of, ways
 from tests.net.harness import ChildBroker, Exchange, Peer
 from tests.waiting import until
 
@@ -46,16 +47,24 @@ LIMITS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", params=WIRES, ids=lambda on: "epoll" if on else "asyncio")
-def child(request: pytest.FixtureRequest) -> Iterator[ChildBroker]:
-    with ChildBroker(bool(request.param), **LIMITS) as child:
+@pytest.fixture(scope="module", params=ways(), ids=name_of)
+def on_epoll(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Which wire all tests here use meanwhile, by every door."""
+    on, door = request.param
+    with doors.going_by(door):
+        yield on
+
+
+@pytest.fixture(scope="module")
+def child(on_epoll: bool) -> Iterator[ChildBroker]:
+    with ChildBroker(on_epoll, **LIMITS) as child:
         yield child
 
 
-@pytest.fixture(scope="module", params=WIRES, ids=lambda on: "epoll" if on else "asyncio")
-def impatient(request: pytest.FixtureRequest) -> Iterator[ChildBroker]:
+@pytest.fixture(scope="module")
+def impatient(on_epoll: bool) -> Iterator[ChildBroker]:
     """Waits for a CONNECT no longer than the busy machine that runs the tests may need for it."""
-    with ChildBroker(bool(request.param), connect_timeout=1.5) as child:
+    with ChildBroker(on_epoll, connect_timeout=1.5) as child:
         yield child
 
 
@@ -92,6 +101,12 @@ async def read_to_end(peer: Peer) -> bytes:
     return data
 
 
+async def left(peer: Peer) -> None:
+    """Send no more, and be told nothing."""
+    peer.leave()
+    assert await read_to_end(peer) == b""
+
+
 async def test_garbage(child: ChildBroker) -> None:
     chaos = random.Random(1)
     async with unharmed(child) as exchange:
@@ -112,13 +127,11 @@ async def test_packets_that_end_in_the_middle(child: ChildBroker) -> None:
         for size in range(len(connect)):
             peer = await Peer.open(child.port)
             await peer.send(connect[:size])
-            peer.writer.write_eof()
-            assert await read_to_end(peer) == b""
+            await left(peer)
         for size in (1, 2, 3, 4, 10, 500, len(publish) - 1):
             peer = await Peer.connect(child.port, "half")
             await peer.send(publish[:size])
-            peer.writer.write_eof()
-            assert await read_to_end(peer) == b""
+            await left(peer)
         await exchange.rounds(3)
 
 
@@ -289,22 +302,23 @@ async def test_connect_and_twenty_thousand_qos_2_messages_that_are_not_released(
         assert heard == b"".join(encode(Pubcomp(packet_id), 4) for packet_id in ids)
 
 
-async def test_no_file_descriptors_left(use_reactor: bool) -> None:
-    child = ChildBroker(use_reactor, max_files=64)
+async def test_no_file_descriptors_left(on_epoll: bool) -> None:
+    child = ChildBroker(on_epoll, max_files=64)
     with contextlib.closing(child._log):
         async with Exchange(child.port) as exchange:
-            peers = [await Peer.open(child.port) for _ in range(100)]  # the kernel takes them all
+            peers = [await Peer.knock(child.port) for _ in range(100)]  # the kernel takes them all
             await until(lambda: "Too many open files" in child.log())
             await exchange.rounds(10)
             for peer in peers[64:]:  # those it has no room for are not left to wait
                 await peer.ended()
             spent = child.cpu_seconds()
-            for peer in [await Peer.open(child.port) for _ in range(10)]:
+            for peer in [await Peer.knock(child.port) for _ in range(10)]:
                 await peer.ended()
             assert child.cpu_seconds() - spent < 0.2
             assert child.log().count("Too many open files") == 1
             for peer in peers:
                 await peer.close()
+            await until(lambda: child.open_files() < 32)
             async with await Peer.connect(child.port) as late:  # there is room again
                 await late.publish("t", b"", 1)
             await exchange.rounds(10)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from curier.codec.encode import encode
-from curier.codec.packets import Connect, Pingresp, Publish
+import pytest
+
+from curier.codec.packets import Pingresp, Publish
 from curier.net.wire import TURN_BYTES, WRITE_BYTES
 from curier.protocol.connection import STEPS_AT_ONCE
+from tests.net import doors
 from tests.net.harness import Peer, options, running
 from tests.waiting import until
+
+DOORS = True
 
 
 async def test_a_large_message_for_many_readers(use_reactor: bool) -> None:
@@ -31,6 +35,7 @@ async def test_a_large_message_for_many_readers(use_reactor: bool) -> None:
         await asyncio.gather(*(take(peer) for peer in peers))
 
 
+@pytest.mark.doors(*doors.WITH_HALVES)
 async def test_who_ends_its_direction_is_answered_to_the_end(use_reactor: bool) -> None:
     count = 5 * STEPS_AT_ONCE
     async with running(use_reactor, options=options()) as broker:
@@ -45,11 +50,7 @@ async def test_who_ends_its_direction_is_answered_to_the_end(use_reactor: bool) 
 
 async def test_who_has_sent_much_goes_on_being_read_from(use_reactor: bool) -> None:
     async with running(use_reactor, options=options()) as broker:
-        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
-        writer.write(encode(Connect(4, "c"), 4))
-        await reader.readexactly(4)
+        peer = await Peer.connect(broker.port, "c")
         for _ in range(3):
-            writer.write(b"\xc0\x00" * 300_000)
-            assert await reader.readexactly(600_000) == b"\xd0\x00" * 300_000
-        writer.close()
-        await writer.wait_closed()
+            peer.writer.write(b"\xc0\x00" * 300_000)
+            assert await peer.reader.readexactly(600_000) == b"\xd0\x00" * 300_000

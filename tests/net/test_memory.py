@@ -14,11 +14,11 @@ import pytest
 
 from curier.codec.encode import encode
 from curier.codec.packets import Publish
-from tests.net.conftest import WIRES
 from tests.net.harness import ChildBroker, Exchange, Peer
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
+DOORS = True
 
 MIB = 1024 * 1024
 BEGUN = encode(Publish("t", bytes(15 * MIB)), 5)[:-100]
@@ -33,9 +33,8 @@ async def begin(port: int, name: str) -> Peer:
     return peer
 
 
-@pytest.mark.parametrize("on_epoll", WIRES)
-async def test_unfinished_packets_take_no_more_than_all_clients_may_hold(on_epoll: bool) -> None:
-    with ChildBroker(on_epoll, memory_limit=64 * MIB) as child:
+async def test_unfinished_packets_take_no_more_than_all_clients_may_hold(use_reactor: bool) -> None:
+    with ChildBroker(use_reactor, memory_limit=64 * MIB) as child:
         before = peak = child.memory_bytes()
         async with Exchange(child.port) as exchange:
             for number in range(20):
