@@ -1,5 +1,5 @@
-"""Every kind of listener, as tests meet it: suites that take ``use_reactor`` and say ``DOORS = True`` run
-over all of them.
+"""Every kind of listener, as tests meet it: suites that take ``use_reactor`` and say ``DOORS = ...`` run
+over all of them (``conftest``).
 
 A door has the listener of the broker, and opens the client's end of a connection; ``Peer`` and ``running``
 use the one that is ``current``.

@@ -32,7 +32,7 @@ from tests.net import doors
 from tests.net.harness import Peer, options, running
 from tests.waiting import until
 
-DOORS = True
+DOORS = "spread"
 
 
 class Gate(Authenticator):

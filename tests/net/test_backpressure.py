@@ -14,7 +14,7 @@ from tests.net import doors
 from tests.net.harness import Exchange, Peer, connection_of, options, running
 from tests.waiting import until
 
-DOORS = True
+DOORS = "every"
 
 KIB = 1024
 

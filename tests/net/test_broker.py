@@ -18,7 +18,7 @@ from tests.net import doors
 from tests.net.harness import ANYWHERE, Peer, options, running
 from tests.waiting import until
 
-DOORS = True
+DOORS = "spread"
 
 statement = pytest.mark.statement
 here = doors.here
@@ -282,6 +282,7 @@ async def test_a_connection_may_say_everything_at_once_and_leave(use_reactor: bo
         await hasty.close()
 
 
+@pytest.mark.doors(*doors.DOORS)
 async def test_what_was_sent_and_received_is_counted_to_the_byte(use_reactor: bool) -> None:
     async with running(use_reactor, options=options()) as broker:
         async with (

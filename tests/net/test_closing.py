@@ -11,7 +11,7 @@ from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Puback, 
 from tests.net.harness import Peer, connection_of, options, running
 from tests.waiting import until
 
-DOORS = True
+DOORS = "every"
 
 MEGABYTE = bytes(1_000_000)
 

@@ -16,7 +16,7 @@ from curier.session.message import ApplicationMessage
 from tests.net.harness import Exchange, Peer, options, running
 from tests.waiting import until
 
-DOORS = True
+DOORS = "spread"
 
 
 class Broken(Hook):

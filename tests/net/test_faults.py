@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import curier
 from curier.codec.encode import encode
 from curier.codec.packets import (
     Connack,
@@ -32,7 +33,7 @@ from curier.codec.packets import (
     Will,
 )
 from tests.net import doors
-from tests.net.conftest import name_of, ways
+from tests.net.conftest import PLAIN, Way, name_of
 from tests.net.harness import ChildBroker, Exchange, Peer
 from tests.waiting import until
 
@@ -47,9 +48,13 @@ LIMITS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", params=ways(), ids=name_of)
+WAYS: list[Way] = [*PLAIN, (PLAIN[0][0], "wss"), (False, "tls")] if curier.COMPILED else PLAIN
+"""All tests go by each of them, one way after the other."""
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=name_of)
 def on_epoll(request: pytest.FixtureRequest) -> Iterator[bool]:
-    """Which wire all tests here use meanwhile, by every door."""
+    """Which wire all tests here use meanwhile, by the door that goes with it."""
     on, door = request.param
     with doors.going_by(door):
         yield on

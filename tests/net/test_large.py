@@ -13,7 +13,7 @@ from tests.net import doors
 from tests.net.harness import Peer, options, running
 from tests.waiting import until
 
-DOORS = True
+DOORS = "spread"
 
 
 async def test_a_large_message_for_many_readers(use_reactor: bool) -> None:

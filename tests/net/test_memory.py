@@ -18,7 +18,7 @@ from tests.net.harness import ChildBroker, Exchange, Peer
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
-DOORS = True
+DOORS = "spread"
 
 MIB = 1024 * 1024
 BEGUN = encode(Publish("t", bytes(15 * MIB)), 5)[:-100]
