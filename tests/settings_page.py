@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from curier.settings.limits import LIMITS
+from curier.settings.listener import LISTENER
 from curier.settings.table import LIMIT, TOP
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = [DOCS / "configuration.md"]
+PAGES = [DOCS / "configuration.md", DOCS / "listeners.md"]
 PLACE = re.compile(r"(<!-- settings: ([^\n]*?) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
 
@@ -63,10 +64,18 @@ def limits(section: str) -> Callable[[], str]:
     return made
 
 
+def listener() -> str:
+    return table(
+        ("key", "kind", "default", "meaning"),
+        *((f"`{one.name}`", one.kind.words, one.default, one.about) for one in LISTENER.values()),
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "options": options,
     "keys": keys,
     **{section: limits(section) for section in LIMITS},
+    "listener": listener,
 }
 
 

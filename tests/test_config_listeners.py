@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from curier.config import Config, load
-from curier.config_listeners import TAKERS
 from curier.errors import ConfigError
 from curier.listeners import Listener, levels_of
 from curier.server import Broker
+from curier.settings.listener import LISTENER
 
 
 def load_text(tmp_path: Path, text: str) -> Config:
@@ -25,7 +25,7 @@ def load_text(tmp_path: Path, text: str) -> Config:
 
 
 def test_every_setting_of_a_listener_can_stand_in_a_file() -> None:
-    assert {one.name for one in fields(Listener)} == set(TAKERS)
+    assert {one.name for one in fields(Listener)} == set(LISTENER)
 
 
 def test_listeners_have_settings_of_their_own(tmp_path: Path) -> None:

@@ -9,20 +9,20 @@ import click
 import pytest
 
 import curier
-from curier import config, config_listeners
+from curier import config
 from curier.broker.options import Options
 from curier.cli import main
 from curier.cli.formats import BadFormat, Look, printer
 from curier.cli.profiles import KEYS, load_profile
 from curier.config import Config, load
-from curier.settings.table import ALL, LIMIT, Setting
+from curier.settings.setting import Setting
+from curier.settings.table import ALL, LIMIT
 from tests import settings_page
 from tests.test_layers import ALLOWED, FLOORS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
-LISTENERS = (ROOT / "docs" / "listeners.md").read_text()
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
 CLIENTS = {"pub", "rr", "sub"}
 PROMISES = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
@@ -55,8 +55,9 @@ def test_the_tables_of_settings_are_those_of_the_source(page: Path) -> None:
     assert settings_page.written(text) == text
 
 
-def test_the_page_has_every_table_of_settings() -> None:
-    assert [name for _, name, _ in settings_page.PLACE.findall(CONFIGURATION)] == [*settings_page.TABLES]
+def test_the_pages_have_every_table_of_settings() -> None:
+    found = [name for page in PAGES for _, name, _ in settings_page.PLACE.findall(page.read_text())]
+    assert found == [*settings_page.TABLES]
 
 
 @pytest.mark.parametrize("setting", ALL.values(), ids=lambda setting: setting.name)
@@ -132,11 +133,6 @@ def test_the_profiles_load(tmp_path: Path) -> None:
 
 def test_every_key_of_the_file_is_described() -> None:
     assert [row[0].strip("`") for row in rows(CONFIGURATION, "## The configuration file")] == [*config._KEYS]
-
-
-def test_every_setting_of_a_listener_is_described() -> None:
-    cells = " ".join(row[0] for row in rows(LISTENERS, "## Settings of a listener"))
-    assert re.findall(r"`(\w+)`", cells) == [*config_listeners.TAKERS]
 
 
 def test_the_configuration_files_load(tmp_path: Path) -> None:

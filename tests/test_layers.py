@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "acme_settings": set(),
     "listeners": {"acme_settings"},
     "acme": {"acme_settings", "listeners", "loglines"},
-    "config_listeners": {"listeners", "strict_toml"},
+    "config_listeners": {"listeners", "settings", "strict_toml"},
     "settings": {"broker.options", "listeners", "strict_toml"},
     "config": {"broker.options", "config_listeners", "listeners", "settings", "strict_toml"},
     "logs": {"loglines", "broker.hooks", "broker.model", "broker.mounting", "session.message"},

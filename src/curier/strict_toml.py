@@ -40,12 +40,59 @@ class TomlFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._text = _read(path)
+        self._lines: dict[Keys, int] | None = None
+        self._added: dict[Keys, tuple[TomlFile, Keys]] = {}
         import tomllib  # which most commands have no use for
 
         try:
             self.table = tomllib.loads(self._text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(_syntax_error(path, self._text, str(error))) from None
+
+    def add(self, other: TomlFile) -> None:
+        """Take over the keys of another file. Lists of tables are joined, and so are tables; a key that is
+        in both files is a ``ConfigError``.
+        """
+        for name, value in other.table.items():
+            mine = self.table.get(name)
+            if mine is None:
+                self.table[name] = value
+                self._added[(name,)] = other, (name,)
+            elif _are_tables(mine) and _are_tables(value):
+                for number, one in enumerate(value):
+                    self._added[(name, len(mine))] = other, (name, number)
+                    mine.append(one)
+            elif isinstance(mine, dict) and isinstance(value, dict):
+                for key, one in value.items():
+                    if key in mine:
+                        raise self._twice((name, key), other)
+                    mine[key] = one
+                    self._added[name, key] = other, (name, key)
+            else:
+                raise self._twice((name,), other)
+
+    def _twice(self, keys: Keys, other: TomlFile) -> ConfigError:
+        return other.wrong(keys, f"it is set in {self.place(keys)} already; keep one of the two")
+
+    def folder(self, keys: Keys) -> Path:
+        """What a path that stands there is relative to: where its file is."""
+        return self._home(keys)[0].path.parent
+
+    def place(self, keys: Keys) -> str:
+        """File and line, for people."""
+        home, own = self._home(keys)
+        if home._lines is None:
+            home._lines = _lines_of(home._text)
+        line = home._lines.get(own)
+        return f"{home.path}, line {line}" if line else str(home.path)
+
+    def _home(self, keys: Keys) -> tuple[TomlFile, Keys]:
+        """The file where a key stands, and its place there."""
+        for end in range(len(keys), 0, -1):
+            found = self._added.get(keys[:end])
+            if found is not None:
+                return found[0], found[1] + keys[end:]
+        return self, keys
 
     def value(self, keys: Keys, take: Callable[[object], object]) -> object:
         """The value of a key, as ``take`` makes it."""
@@ -67,10 +114,12 @@ class TomlFile:
 
     def wrong(self, keys: Keys, message: str) -> ConfigError:
         """The error for a key and its value."""
-        line = _line_of(self._text, keys)
-        where = f"{self.path}, line {line}" if line else str(self.path)
         name = ".".join(key for key in keys if isinstance(key, str))  # of several tables, the line says which
-        return ConfigError(f"{where}: {name}: {message}")
+        return ConfigError(f"{self.place(keys)}: {name}: {message}")
+
+
+def _are_tables(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
 def parse_size(value: object) -> int:
@@ -179,31 +228,50 @@ def _syntax_error(path: Path, text: str, message: str) -> str:
     return f"{path}, line {line}, column {column}: {message}"
 
 
-def _line_of(text: str, keys: Keys) -> int | None:
-    """The line where a key of a valid file is set; ``None`` if it is not.
+def _lines_of(text: str) -> dict[Keys, int]:
+    """The line where each key of a valid file is set.
 
-    The shortest beginning of the file that has the key ends with its value; its statement begins after the
-    beginning before that parses as well. Only for errors: it reads the file once for each line.
+    A statement is as many lines as it takes to be valid by itself: a table's header, or a key with its value.
     """
-    lines = text.split("\n")
     import tomllib
 
+    found: dict[Keys, int] = {}
+    numbers: dict[Keys, int] = {}  # of several tables, the last
+    table: Keys = ()
+    statement = ""
     start = 1
-    for end in range(1, len(lines) + 1):
+    for end, line in enumerate(text.split("\n"), 1):
+        statement += f"{line}\n"
         try:
-            found: Any = tomllib.loads("\n".join(lines[:end]))
+            parsed: Any = tomllib.loads(statement)
         except tomllib.TOMLDecodeError:
             continue  # within a value of many lines
-        for key in keys:
-            found = _within(found, key)
-        if found is not None:
-            return start
+        if statement.lstrip().startswith("["):
+            table = ()
+            while parsed:
+                [(name, parsed)] = parsed.items()
+                table += (name,)
+                found.setdefault(table, start)
+                if isinstance(parsed, list):
+                    numbers[table] = numbers.get(table, -1) + 1
+                    parsed = parsed[0]
+                if table in numbers:
+                    table += (numbers[table],)
+                    found.setdefault(table, start)
+        else:
+            _note(found, table, parsed, start)
+        statement = ""
         start = end + 1
-    return None
+    return found
 
 
-def _within(found: Any, key: str | int) -> Any:
-    """What stands there, or None."""
-    if isinstance(key, int):
-        return found[key] if isinstance(found, list) and key < len(found) else None
-    return found.get(key) if isinstance(found, dict) else None
+def _note(found: dict[Keys, int], table: Keys, value: object, line: int) -> None:
+    """Remember the line of all keys within a value."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            found.setdefault((*table, key), line)
+            _note(found, (*table, key), one, line)
+    elif _are_tables(value) and isinstance(value, list):
+        for number, one in enumerate(value):
+            found.setdefault((*table, number), line)
+            _note(found, (*table, number), one, line)

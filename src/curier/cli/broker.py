@@ -14,7 +14,8 @@ from curier.cli.options import option, write_sections
 from curier.config import Config, load, with_settings
 from curier.settings.environment import CONFIG, settings_of
 from curier.settings.kinds import FILES, FLAG, URLS, Kind
-from curier.settings.table import ALL, plain
+from curier.settings.setting import plain
+from curier.settings.table import ALL
 
 EXAMPLES = """\
 \b

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from curier.errors import ConfigError
-from curier.settings.table import ALL, ENVIRONMENT
+from curier.settings.setting import ENVIRONMENT
+from curier.settings.table import ALL
 
 CONFIG: Final = "CURIER_CONFIG"
 """Names the configuration file."""

@@ -110,6 +110,17 @@ def one_of(names: Sequence[str]) -> Kind:
     )
 
 
+def several(kind: Kind, what: str) -> Kind:
+    """A list of such values."""
+
+    def take(value: object) -> object:
+        if not isinstance(value, list):
+            raise ValueError(f"expected a list of {what}, got {shown(value)}")
+        return tuple(map(kind.take, value))
+
+    return Kind(f"a list of {what}", take, kind.metavar, {"type": "array", "items": kind.schema}, _words)
+
+
 _SIZE_TEXT: Final = r"^\s*\d+(\.\d+)?\s*([kKmMgG]?[bB]|[kKmMgG]i[bB])?\s*$"
 _TIME_TEXT: Final = r"^\s*\d+(\.\d+)?\s*([mM]?[sS]|[mM][iI][nN]|[hH]|[dD])?\s*$"
 
