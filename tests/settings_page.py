@@ -50,6 +50,7 @@ def keys() -> str:
             "tables, each with the [settings of a listener](listeners.md#settings-of-a-listener); "
             "beside `listen`, or in its place",
         ),
+        ("`include`", "a pattern of paths, or a list of them: further files"),
         ("`limits`", "the table of the settings below"),
     )
 

@@ -12,6 +12,7 @@ from curier.config import Config, Durability, load, with_settings
 from curier.errors import ConfigError
 from curier.settings.environment import settings_of
 from curier.settings.kinds import COUNT, FLAG, SECONDS, SIZE, TEXT, WHOLE_SECONDS
+from curier.settings.setting import Setting
 from curier.settings.table import ALL, LIMIT, TOP
 from curier.strict_toml import parse_seconds, parse_size
 
@@ -432,15 +433,21 @@ def test_every_setting_can_be_said_in_the_environment() -> None:
 
 def test_settings_over_a_file(tmp_path: Path) -> None:
     """Where to listen, and where state is kept, is said as a whole."""
+
+    def named(setting: Setting) -> str:
+        return setting.option
+
     file = '[[listener]]\nurl = "tcp://127.0.0.1:4000"\n'
-    over = with_settings(load_text(tmp_path, file), {"listen": ("tcp://127.0.0.1:0",), "max_sessions": 3})
+    over = with_settings(
+        load_text(tmp_path, file), {"listen": ("tcp://127.0.0.1:0",), "max_sessions": 3}, named
+    )
     assert [door.url for door in over.doors()] == ["tcp://127.0.0.1:0"]
     assert over.options.max_sessions == 3
     kept = load_text(tmp_path, 'data = "state"\ndurability = "os"')
-    assert with_settings(kept, {"memory": True}).directory is None
-    assert with_settings(kept, {"memory": True}).durability is None
-    assert with_settings(load_text(tmp_path, "memory = true"), {"data": "d"}).directory == "d"
-    assert with_settings(kept, {}) == kept
+    assert with_settings(kept, {"memory": True}, named).directory is None
+    assert with_settings(kept, {"memory": True}, named).durability is None
+    assert with_settings(load_text(tmp_path, "memory = true"), {"data": "d"}, named).directory == "d"
+    assert with_settings(kept, {}, named) == kept
     assert {*TOP} <= {*Config.__dataclass_fields__}
 
 

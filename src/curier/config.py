@@ -21,17 +21,21 @@ keys there are, and of what kind, is in ``settings.table``.
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from curier.broker.options import Options
 from curier.config_listeners import read_listeners
 from curier.errors import ConfigError
 from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
-from curier.settings.table import LIMIT, TOP
+from curier.settings.kinds import DIRECTORY, FILE
+from curier.settings.setting import Setting
+from curier.settings.table import ALL, LIMIT, TOP
 from curier.strict_toml import Keys, TomlFile, shown
 
 Durability = Literal["fsync", "os", "memory"]
@@ -48,7 +52,8 @@ class Config:
     ``data`` ``None`` means ``default_directory()``, ``durability`` ``None`` means ``fsync``. ``accept_loss``
     is for one start, and so no setting of a file. ``hooks`` are files; ``hooks_authenticate``, no setting
     either, is whether they decide who may connect, None as long as they have not been read. ``options`` are
-    the core's limits.
+    the core's limits. ``origins`` say where a setting comes from, by its name: file and line, an option, a
+    variable; what is not there is a default.
     """
 
     listen: tuple[str, ...] | None = None
@@ -66,6 +71,7 @@ class Config:
     hooks_authenticate: bool | None = None
     log_level: str = "info"
     options: Options = field(default_factory=Options)
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def check(self) -> None:
         """Raise ``ConfigError`` for settings that are each right but do not go together."""
@@ -173,52 +179,97 @@ def load(path: Path) -> Config:
 
     Rules between settings are left to ``Config.check``, since the command line may still change some.
     """
+    config, wrong = read(path)
+    if wrong:
+        raise wrong[0]
+    return config
+
+
+def read(path: Path) -> tuple[Config, list[ConfigError]]:
+    """Read a TOML file as far as it can be read, and say all that is wrong with it.
+
+    Raises ``ConfigError`` where there is no file, or no TOML in it.
+    """
     file = _File(path)
+    file.include()
+    settings: dict[str, Any] = {}
     for name in file.table:
         if name not in _KEYS:
-            raise file.unknown((name,), [*_KEYS])
-    options = file.limits()
-    settings = {
-        name: file.value((name,), _KEYS[name])
-        for name in file.table
-        if name not in ("limits", "listener", "sys_interval")
-    }
-    if "listener" in file.table:
-        settings["listeners"] = read_listeners(file)
+            file.errors.append(file.unknown((name,), [*_KEYS]))
+        elif name in TOP:
+            with file.noted():
+                settings[name] = file.value((name,), _KEYS[name])
+                file.origins[name] = file.place((name,))
+    for name in settings.keys() & _PATHS:
+        settings[name] = str(file.folder((name,)) / settings[name])
     if "hooks" in settings:
-        settings["hooks"] = tuple(
-            str(path.parent / file) for file in cast(tuple[str, ...], settings["hooks"])
-        )
-    for name in ("data", "password_file", "certificate", "key", "client_ca"):
-        if name in settings:
-            settings[name] = str(path.parent / cast(str, settings[name]))
-    return Config(**settings, options=options)  # type: ignore[arg-type]  # each was checked by its key
+        settings["hooks"] = tuple(str(file.folder(("hooks",)) / name) for name in settings["hooks"])
+    if "listener" in file.table:
+        with file.noted():
+            settings["listeners"] = read_listeners(file)
+    return Config(**settings, options=file.limits(), origins=file.origins), file.errors
 
 
 class _File(TomlFile):
-    """A file with a table of limits."""
+    """The file, with a table of limits."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.errors: list[ConfigError] = []
+        self.origins: dict[str, str] = {}
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Go on after an error, which is noted."""
+        try:
+            yield
+        except ConfigError as error:
+            self.errors.append(error)
+
+    def include(self) -> None:
+        """Add the files that ``include`` names, in order; of one pattern, in the order of their names."""
+        with self.noted():
+            for pattern in (
+                cast(list[str], self.value(("include",), _patterns)) if "include" in self.table else ()
+            ):
+                found = sorted(glob.glob(pattern, root_dir=self.path.parent))
+                if not found and not glob.has_magic(pattern):
+                    raise self.wrong(("include",), f"there is no file {self.path.parent / pattern}")
+                for name in found:
+                    path = self.path.parent / name
+                    if path.resolve() != self.path.resolve():  # which a pattern may well match
+                        self._include(TomlFile(path))
+
+    def _include(self, other: TomlFile) -> None:
+        if "include" in other.table:
+            raise other.wrong(("include",), "a file that is included cannot include others")
+        self.add(other)
 
     def limits(self) -> Options:
         """The table of limits, and ``sys_interval``, in place of the defaults."""
         options = Options()
         places: list[tuple[str, ...]] = []
         if "limits" in self.table:
-            places += [("limits", name) for name in cast(dict[str, object], self.value(("limits",), _table))]
+            with self.noted():
+                table = cast(dict[str, object], self.value(("limits",), _table))
+                places += [("limits", name) for name in table]
         if "sys_interval" in self.table:
             if ("limits", "sys_interval") in places:
-                raise self.wrong(
-                    ("limits", "sys_interval"), "it is set above [limits] already; keep one of the two"
-                )
+                text = "it is set above [limits] already; keep one of the two"
+                self.errors.append(self.wrong(("limits", "sys_interval"), text))
             places.append(("sys_interval",))
         for keys in places:
-            if keys[-1] not in LIMIT:
-                raise self.unknown(keys, [*LIMIT])
-            setattr(options, keys[-1], self.value(keys, LIMIT[keys[-1]].kind.take))
+            with self.noted():
+                if keys[-1] not in LIMIT:
+                    raise self.unknown(keys, [*LIMIT])
+                setattr(options, keys[-1], self.value(keys, LIMIT[keys[-1]].kind.take))
+                self.origins[keys[-1]] = self.place(keys)
         try:
             options.check()
         except ValueError as error:
             name = str(error).partition(" ")[0]
-            raise self.wrong(("limits", name), str(error).removeprefix(name).lstrip()) from None
+            text = str(error).removeprefix(name).lstrip()
+            self.errors.append(self.wrong(("limits", name), text))
         return options
 
     def unknown(self, keys: Keys, known: Sequence[str]) -> ConfigError:
@@ -230,8 +281,9 @@ class _File(TomlFile):
         return super().unknown(keys, known)
 
 
-def with_settings(config: Config, settings: Mapping[str, object]) -> Config:
+def with_settings(config: Config, settings: Mapping[str, object], origin: Callable[[Setting], str]) -> Config:
     """``config`` with ``settings`` over it, of the environment or the command line: values by their names.
+    ``origin`` says of a setting where it comes from.
 
     What says where to listen, or where to keep state, takes the place of all that was said of that before.
     """
@@ -245,7 +297,9 @@ def with_settings(config: Config, settings: Mapping[str, object]) -> Config:
     for name, value in settings.items():
         if name in LIMIT:
             setattr(config.options, name, value)
-    return replace(config, **top)  # type: ignore[arg-type]  # each was checked by its kind
+    origins = {name: place for name, place in config.origins.items() if name not in top}
+    origins.update((name, origin(ALL[name])) for name in settings)
+    return replace(config, **top, origins=origins)  # type: ignore[arg-type]  # each was checked by its kind
 
 
 def _table(value: object) -> dict[str, object]:
@@ -258,10 +312,19 @@ def _anything(value: object) -> object:
     return value
 
 
+def _patterns(value: object) -> list[str]:
+    patterns = [value] if isinstance(value, str) else value
+    if not isinstance(patterns, list) or not all(isinstance(one, str) and one for one in patterns):
+        raise ValueError(f'expected a pattern of paths, such as "conf.d/*.toml", got {shown(value)}')
+    return patterns
+
+
+_PATHS: Final = frozenset(name for name, one in TOP.items() if one.kind in (FILE, DIRECTORY))
 _KEYS: Final[dict[str, Callable[[object], object]]] = {
     **{name: one.kind.take for name, one in TOP.items()},
     "sys_interval": LIMIT["sys_interval"].kind.take,
     "listener": _anything,
+    "include": _patterns,
     "limits": _table,
 }
 """What stands at the top of the file."""

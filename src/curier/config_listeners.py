@@ -28,7 +28,7 @@ def read_listeners(file: TomlFile) -> tuple[Listener, ...]:
             settings[name] = file.value(keys, LISTENER[name].kind.take)
         if "url" not in settings:
             raise file.wrong(("listener", number), 'expected a url, such as url = "tls://0.0.0.0:8883"')
-        folder = file.path.parent
+        folder = file.folder(("listener", number))
         for name in FILES:
             if name in settings:
                 settings[name] = str(folder / settings[name])

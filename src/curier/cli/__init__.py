@@ -17,6 +17,8 @@ COMMANDS: Final = {
     "bench": "Load a broker with messages, measure it, check what arrives.",
     "broker": "Run a broker until Ctrl-C.",
     "cert": "Make certificates to try TLS with.",
+    "config": "Make a configuration file, or see what is wrong with one.",
+    "limits": "Print every limit, and where it comes from.",
     "passwd": "Add a user to a password file, or change a password.",
     "pub": "Publish a message, or one for each line of a file.",
     "rr": "Publish a request and print the response to it.",

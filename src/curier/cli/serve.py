@@ -175,6 +175,14 @@ def authenticator_of(config: Config) -> Authenticator | None:
     return PasswordFile(config.password_file, allow_anonymous=bool(config.allow_anonymous))
 
 
+def try_out(config: Config) -> None:
+    """Read all files that the settings name, as a broker would that has them. Raises ``ConfigError``."""
+    authenticator = authenticator_of(config)
+    # Of a certificate that is still to come there is nothing to read.
+    if doors := [door for door in config.doors() if not door.acme]:
+        Broker(doors, options=config.options, authenticator=authenticator)
+
+
 def own_command() -> str:
     """How to call this program again: its name, where that finds it, else as it was called this time."""
     called = sys.argv[0]

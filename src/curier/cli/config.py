@@ -1,0 +1,96 @@
+"""``curier config``: make a configuration file, and see what is wrong with one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from curier.config import Config, read, with_settings
+from curier.errors import ConfigError
+from curier.settings.environment import settings_of
+
+EXAMPLES = """\
+\b
+Examples:
+  curier config init broker.toml
+  curier config check broker.toml
+  curier config schema > curier.schema.json
+"""
+
+WRONG = 2
+"""Exit code where a setting is wrong, as of all commands."""
+
+FILE = click.Path(path_type=Path)
+
+
+@click.group(epilog=EXAMPLES)
+def config() -> None:
+    """Make a configuration file of curier broker, check one.
+
+    `curier limits` says what all limits are in the end.
+    """
+
+
+@config.command()
+@click.argument("file", type=FILE)
+def check(file: Path) -> None:
+    """Say all that is wrong with a configuration file.
+
+    Each line names file, line and key, and says what was expected. Environment variables count as they do for
+    curier broker, and the files that are named are read: users, certificates, keys. It exits with 0 where all
+    is right, else with 2.
+    """
+    settings, wrong = everything_wrong(file)
+    for error in wrong:
+        click.echo(f"Error: {error}", err=True)
+    if wrong:
+        raise click.exceptions.Exit(WRONG)
+    listeners = ", ".join(door.url for door in settings.doors())
+    click.echo(f"{file}: nothing is wrong; listeners: {listeners}")
+
+
+def everything_wrong(file: Path) -> tuple[Config, list[ConfigError]]:
+    """The settings, and what is wrong with them, as far as can be told without running a broker."""
+    try:
+        settings, wrong = read(file)
+    except ConfigError as error:
+        return Config(), [error]
+    try:
+        settings = with_settings(settings, settings_of(os.environ), lambda setting: setting.variable)
+        if not wrong:  # or the rest would be about what is not meant
+            settings.check()
+            from curier.cli.serve import try_out
+
+            try_out(settings)
+    except ConfigError as error:
+        wrong.append(error)
+    return settings, wrong
+
+
+@config.command()
+@click.argument("file", type=FILE, required=False)
+def init(file: Path | None) -> None:
+    """Write a configuration file with every setting, commented out, to a new FILE or to standard output."""
+    from curier.settings.template import template
+
+    if file is None:
+        click.echo(template(), nl=False)
+        return
+    try:
+        with file.open("x") as new:
+            new.write(template())
+    except FileExistsError:
+        raise ConfigError(f"{file}: there is such a file already; it stays as it is") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+@config.command()
+def schema() -> None:
+    """Write a JSON Schema of the file, for editors that complete and check TOML."""
+    from curier.settings.schema import schema
+
+    click.echo(json.dumps(schema(), indent=2))

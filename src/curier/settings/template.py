@@ -1,0 +1,80 @@
+"""The default configuration file: every setting, commented out, with what it is about."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from curier.settings.limits import LIMITS
+from curier.settings.listener import LISTENER
+from curier.settings.schema import default_of
+from curier.settings.setting import Setting, plain
+from curier.settings.table import LIMIT, TOP
+
+_HEAD: Final = """\
+# Settings of curier broker: curier broker --config THIS-FILE
+#
+# Every setting is commented out and shows the default, or an example where there is none. Paths are
+# relative to this file. Sizes: "64 KiB", "1.5 GB"; times: "500 ms", "5 min", "7 d".
+# To see whether all is right: curier config check THIS-FILE
+
+# Further files, in the order of their names.
+#include = "conf.d/*.toml"
+"""
+
+_EXAMPLES: Final = {
+    "listen": '["tcp://127.0.0.1:1883", "tcp://[::1]:1883"]',
+    "certificate": '"server.pem"',
+    "key": '"server.key"',
+    "client_ca": '"clients-ca.pem"',
+    "data": '"/var/lib/curier"',
+    "allow_anonymous": "false",
+    "password_file": '"users"',
+    "hooks": '["hooks.py"]',
+}
+"""Of settings whose default cannot be written down."""
+
+_LISTENER: Final = ("url", "name", "certificate", "key", "client_ca", "identity", "max_connections", "mount")
+"""What the example of a listener has; the page listeners.md has all."""
+
+_LISTENER_EXAMPLES: Final = {
+    "url": '"tls://0.0.0.0:8883"',
+    "name": '"devices"',
+    "identity": '"common-name"',
+    "mount": '"site-a/"',
+}
+
+
+def template() -> str:
+    """The text of the file."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield _HEAD
+    yield from _settings(TOP.values())
+    yield "# A listener with settings of its own. There may be several; docs/listeners.md has more settings."
+    yield "#[[listener]]"
+    yield from _settings(LISTENER[name] for name in _LISTENER)
+    yield "[limits]"
+    for section in LIMITS:
+        yield f"\n# -- {section} --\n"
+        yield from _settings(one for one in LIMIT.values() if one.section == section)
+
+
+def _settings(settings: Iterable[Setting]) -> Iterator[str]:
+    for one in settings:
+        yield from textwrap.wrap(
+            plain(one.about), 100, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+        )
+        yield f"#{one.name} = {_value(one)}"
+        yield ""
+
+
+def _value(setting: Setting) -> str:
+    if setting.table == "listener" and setting.name in _LISTENER_EXAMPLES:
+        return _LISTENER_EXAMPLES[setting.name]
+    if default_of(setting) is not None:
+        return setting.default.strip("`")
+    return _EXAMPLES[setting.name]
