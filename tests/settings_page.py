@@ -51,6 +51,7 @@ def keys() -> str:
             "beside `listen`, or in its place",
         ),
         ("`include`", "a pattern of paths, or a list of them: further files"),
+        ("`authenticator`", "tables, each with one who is asked; see [below](#several-ways-in)"),
         ("`limits`", "the table of the settings below"),
     )
 

@@ -9,6 +9,7 @@ import pytest
 
 from curier.broker.options import Options
 from curier.config import Config, Durability, load, with_settings
+from curier.config_authenticators import HOOKS, Asked
 from curier.errors import ConfigError
 from curier.settings.environment import settings_of
 from curier.settings.kinds import COUNT, FLAG, SECONDS, SIZE, TEXT, WHOLE_SECONDS
@@ -466,3 +467,6 @@ def test_hooks_may_decide_who_connects_and_then_nobody_else_does() -> None:
     ):
         with pytest.raises(ConfigError, match=f"{name} and an authenticator in the hook files cannot"):
             both.check()
+        replace(both, authenticators=(Asked(HOOKS),)).check()  # it is clear who comes when
+    with pytest.raises(ConfigError, match="there is no authenticator in the hook files"):
+        Config(authenticators=(Asked(HOOKS),)).check()

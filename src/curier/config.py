@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 from curier.broker.options import Options
+from curier.config_authenticators import HOOKS, Asked, read_authenticators
 from curier.config_listeners import read_listeners
 from curier.errors import ConfigError
 from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
@@ -50,7 +51,8 @@ class Config:
     ``listen`` that speak TLS. ``allow_anonymous`` ``None`` means: on loopback only, and not at all beside a
     password file.
     ``data`` ``None`` means ``default_directory()``, ``durability`` ``None`` means ``fsync``. ``accept_loss``
-    is for one start, and so no setting of a file. ``hooks`` are files; ``hooks_authenticate``, no setting
+    is for one start, and so no setting of a file. ``authenticators`` are asked in their order who may
+    connect, the ``password_file`` before them. ``hooks`` are files; ``hooks_authenticate``, no setting
     either, is whether they decide who may connect, None as long as they have not been read. ``options`` are
     the core's limits. ``origins`` say where a setting comes from, by its name: file and line, an option, a
     variable; what is not there is a default.
@@ -67,6 +69,7 @@ class Config:
     accept_loss: bool = False
     allow_anonymous: bool | None = None
     password_file: str | None = None
+    authenticators: tuple[Asked, ...] = ()
     hooks: tuple[str, ...] = ()
     hooks_authenticate: bool | None = None
     log_level: str = "info"
@@ -79,12 +82,7 @@ class Config:
             door.check()
         self._check_tls()
         self._check_anonymous()
-        if self.hooks_authenticate and (self.password_file is not None or self.allow_anonymous):
-            other = "password_file" if self.password_file is not None else "allow_anonymous"
-            raise ConfigError(
-                f"{other} and an authenticator in the hook files cannot both be: one of them decides who may "
-                "connect; leave the other one out"
-            )
+        self._check_hooks()
         if self.data is not None and self.memory:
             raise ConfigError("data and memory cannot both be: choose a directory, or memory only")
         if self.memory and self.durability in ("fsync", "os"):
@@ -130,9 +128,31 @@ class Config:
     @property
     def has_users(self) -> bool:
         """Whether somebody decides who may connect; so it seems while the hooks have not been read."""
-        return self.password_file is not None or (
+        return bool(self.asked) or (
             self.hooks_authenticate if self.hooks_authenticate is not None else bool(self.hooks)
         )
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        """All who are asked who may connect, in order, but for hooks that nothing is said of."""
+        if self.password_file is None:
+            return self.authenticators
+        return (Asked("password-file", {"file": self.password_file}), *self.authenticators)
+
+    def _check_hooks(self) -> None:
+        """It is clear when those in the hook files are asked."""
+        is_said = any(one.kind == HOOKS for one in self.authenticators)
+        way_out = f'say in the configuration file when it is asked ([[authenticator]], kind = "{HOOKS}")'
+        if is_said and (self.hooks_authenticate is False or not self.hooks):
+            raise ConfigError(f'kind = "{HOOKS}": there is no authenticator in the hook files')
+        if self.hooks_authenticate and not is_said and (self.asked or self.allow_anonymous):
+            other = "allow_anonymous"
+            if self.asked:
+                other = "password_file" if self.password_file is not None else "[[authenticator]]"
+            raise ConfigError(
+                f"{other} and an authenticator in the hook files cannot both be, as long as nothing says who "
+                f"comes first: leave one of them out, or {way_out}"
+            )
 
     def _check_tls(self) -> None:
         """What is for TLS is of no use where nobody speaks it, and must not look as if it were."""
@@ -207,6 +227,9 @@ def read(path: Path) -> tuple[Config, list[ConfigError]]:
     if "listener" in file.table:
         with file.noted():
             settings["listeners"] = read_listeners(file)
+    if "authenticator" in file.table:
+        with file.noted():
+            settings["authenticators"] = read_authenticators(file)
     return Config(**settings, options=file.limits(), origins=file.origins), file.errors
 
 
@@ -325,6 +348,7 @@ _KEYS: Final[dict[str, Callable[[object], object]]] = {
     "sys_interval": LIMIT["sys_interval"].kind.take,
     "listener": _anything,
     "include": _patterns,
+    "authenticator": _anything,
     "limits": _table,
 }
 """What stands at the top of the file."""

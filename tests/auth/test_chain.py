@@ -148,6 +148,24 @@ def test_who_has_no_name_may_come_in_behind_all_others(
     assert (verdict.reason_code, verdict.identity) == (code, None)
 
 
+def test_all_read_again_what_they_know_and_the_first_error_is_told() -> None:
+    class Reads(Says):
+        read = 0
+
+        def reload(self) -> bool:
+            self.read += 1
+            if self.answer is not YES:
+                raise ConfigError(f"{self.answer} is broken")
+            return True
+
+    sources = [Reads("first"), Reads(YES), Reads("third")]
+    with pytest.raises(ConfigError, match="first is broken"):
+        Chain(sources).reload()
+    assert [source.read for source in sources] == [1, 1, 1]
+    assert Chain([Says(YES), Reads(YES)]).reload()
+    assert not Chain([Says(YES)]).reload()
+
+
 def test_an_empty_chain_is_none() -> None:
     with pytest.raises(ConfigError, match="lets nobody in"):
         Chain([])

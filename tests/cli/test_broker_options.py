@@ -15,10 +15,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 import curier.cli.serve
-from curier.auth import AllowAnonymous, PasswordFile
+from curier.auth import AllowAnonymous, Chain
 from curier.cli import main
 from curier.cli.serve import authenticator_of, explain_listen_error, greeting, own_command, serve
 from curier.config import Config
+from curier.config_authenticators import HOOKS, Asked
 from curier.errors import StoreError
 from curier.listeners import Listener
 from curier.server import Broker
@@ -331,7 +332,14 @@ def test_who_may_connect_follows_the_settings(tmp_path: Path) -> None:
     users.touch(0o600)
     assert authenticator_of(Config()) is None  # loopback only
     assert type(authenticator_of(Config(allow_anonymous=True))) is AllowAnonymous
-    assert type(authenticator_of(Config(password_file=str(users)))) is PasswordFile
+    tables = (Asked("password-file", {"file": str(tmp_path / "others")}), Asked(HOOKS))
+    (tmp_path / "others").touch(0o600)
+    of_hooks = AllowAnonymous()
+    chain = authenticator_of(Config(password_file=str(users), authenticators=tables), of_hooks)
+    assert isinstance(chain, Chain)
+    names = [source.name.removeprefix(f"password file {tmp_path}/") for source in chain.sources]
+    assert names == ["users", "others", "AllowAnonymous"]
+    assert authenticator_of(Config(hooks=("own.py",)), of_hooks) is of_hooks
 
 
 LISTEN = ("tcp://127.0.0.1:1883", "tcp://127.0.0.1:188")

@@ -166,7 +166,7 @@ def test_sighup_reads_the_password_file_again(tmp_path: Path, on_terminal: bool)
     set_password(users, "ana", b"right")
     with running(tmp_path, "--memory", "--password-file", str(users), on_terminal=on_terminal) as daemon:
         daemon.kill(signal.SIGHUP)
-        daemon.wait_for(lambda: "SIGHUP: the password file was read again" in daemon.said())
+        daemon.wait_for(lambda: "SIGHUP: the users were read again" in daemon.said())
         users.write_text("nonsense")
         daemon.kill(signal.SIGHUP)
         daemon.wait_for(lambda: "the users before this change stay valid" in daemon.said())
@@ -180,7 +180,7 @@ def test_sighup_says_when_there_is_nothing_to_be_read_again(tmp_path: Path) -> N
     with running(tmp_path, "--memory") as daemon:
         daemon.kill(signal.SIGHUP)
         daemon.wait_for(
-            lambda: "SIGHUP: there is no password file and no certificate to be read again" in daemon.said()
+            lambda: "SIGHUP: there are no users and no certificates to be read again" in daemon.said()
         )
         connect(daemon, "c").close()
 

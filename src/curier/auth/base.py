@@ -164,6 +164,12 @@ class Authenticator(ABC):
         """The Authentication Methods it knows; a client that names another is refused before it is asked."""
         return frozenset()
 
+    def reload(self) -> bool:
+        """Read again what it knows; returns whether that comes from anywhere. Raises ``ConfigError``; what it
+        knew before stays then.
+        """
+        return False
+
     @abstractmethod
     async def authenticate(self, credentials: Credentials) -> Verdict:
         """Answer a CONNECT. With an Authentication Method, 0x18 begins an exchange of AUTH packets."""

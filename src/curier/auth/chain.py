@@ -48,6 +48,19 @@ class Chain(Authenticator):
         """Those of all."""
         return frozenset().union(*(source.methods for source in self.sources))
 
+    def reload(self) -> bool:
+        """Have all of them read again what they know; the first error is raised when all have been asked."""
+        errors: list[ConfigError] = []
+        found = False
+        for source in self.sources:
+            try:
+                found |= source.reload()
+            except ConfigError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return found
+
     async def authenticate(self, credentials: Credentials) -> Verdict:
         """Answer a CONNECT."""
         began = asyncio.get_running_loop().time()

@@ -119,11 +119,12 @@ class PasswordFile(Authenticator):
             return Verdict(ACCEPT, identity=username)
         return _REFUSED if username in self._users else _UNKNOWN
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """Read the file now. Raises ``ConfigError`` and keeps the users it had when it cannot be used."""
         stamp = _stamp(self._path)
         self._take(read_password_file(self._path))
         self._stamp = stamp
+        return True
 
     async def _look(self) -> None:
         """Has the file changed? In another thread, as it may be long."""

@@ -22,12 +22,13 @@ from typing import Final
 
 import click
 
-from curier.auth import AllowAnonymous, Authenticator
+from curier.auth import AllowAnonymous, Authenticator, Chain
 from curier.cli.collector import looking_once
 from curier.cli.host import allow_files, give_back_memory, keep_freed_memory
 from curier.cli.log_writer import LogWriter, PlainFormatter
 from curier.cli.signals import signals
 from curier.config import Config
+from curier.config_authenticators import HOOKS
 from curier.errors import ConfigError
 from curier.hook_files.files import HookFiles
 from curier.listeners import Listen, Listener, parse_listen
@@ -65,7 +66,7 @@ async def serve(config: Config) -> None:
         await hook_files.load()
         config = replace(config, hooks_authenticate=hook_files.authenticator is not None)
         config.check()
-    authenticator = hook_files.authenticator or authenticator_of(config)
+    authenticator = authenticator_of(config, hook_files.authenticator)
     broker = Broker(
         config.doors(),
         options=config.options,
@@ -122,20 +123,20 @@ async def _until(broker: Broker, told_to_stop: asyncio.Event) -> None:
 
 def _reload(broker: Broker, authenticator: Authenticator | None, hook_files: HookFiles) -> None:
     """Read again what can be; whatever is wrong with it is logged, and it stays as it was."""
-    reload = getattr(authenticator, "reload", None)  # that of a password file
-    if reload is not None:
-        try:
-            reload()
-        except ConfigError as error:
-            _log.error("SIGHUP: %s; the users before this change stay valid", error)
-        else:
-            _log.info("SIGHUP: the password file was read again; %s", _OTHER)
+    has_users = True
+    try:
+        has_users = authenticator is not None and authenticator.reload()
+    except ConfigError as error:
+        _log.error("SIGHUP: %s; the users before this change stay valid", error)
+    else:
+        if has_users:
+            _log.info("SIGHUP: the users were read again; %s", _OTHER)
     if broker.has_certificates:
         _go_on(_reload_certificates(broker))
     if hook_files.paths:
         _go_on(_reload_hooks(broker, hook_files))
-    elif reload is None and not broker.has_certificates:
-        _log.info("SIGHUP: there is no password file and no certificate to be read again; %s", _OTHER)
+    elif not has_users and not broker.has_certificates:
+        _log.info("SIGHUP: there are no users and no certificates to be read again; %s", _OTHER)
 
 
 def _go_on(work: Coroutine[None, None, None]) -> None:
@@ -166,13 +167,14 @@ async def _reload_hooks(broker: Broker, hook_files: HookFiles) -> None:
         _log.info("SIGHUP: the hook files were read again; %s", _OTHER)
 
 
-def authenticator_of(config: Config) -> Authenticator | None:
-    """Who may connect, as the settings say; None is what the listeners say. Raises ``ConfigError``."""
-    if config.password_file is None:
-        return AllowAnonymous() if config.allow_anonymous else None
-    from curier.auth import PasswordFile  # which needs packages that a broker without one has no need of
-
-    return PasswordFile(config.password_file, allow_anonymous=bool(config.allow_anonymous))
+def authenticator_of(config: Config, of_hooks: Authenticator | None = None) -> Authenticator | None:
+    """Who may connect, as the settings say; None is what the listeners say. ``of_hooks`` is that in the hook
+    files. Raises ``ConfigError``.
+    """
+    sources = [of_hooks if one.kind == HOOKS and of_hooks is not None else one.make() for one in config.asked]
+    if sources:
+        return Chain(sources, allow_anonymous=bool(config.allow_anonymous))
+    return AllowAnonymous() if config.allow_anonymous else of_hooks
 
 
 def try_out(config: Config) -> None:

@@ -1,0 +1,110 @@
+"""The tables ``[[authenticator]]`` of a configuration file: who is asked, in their order, who may connect.
+
+    [[authenticator]]
+    kind = "password-file"
+    file = "users"                    # beside the configuration file
+
+A new kind is added to ``KINDS``, and nowhere else. What it needs is imported when it is made, so that nobody
+has to install it who does not use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from curier.errors import ConfigError
+from curier.strict_toml import TomlFile, shown, take_path
+
+if TYPE_CHECKING:
+    from curier.auth.base import Authenticator
+
+HOOKS: Final = "hooks"
+"""The kind that stands for the authenticator in the hook files, which are a setting of their own."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One of those who are asked: its kind, and the settings of that."""
+
+    kind: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self) -> Authenticator:
+        """The authenticator itself. Raises ``ConfigError``, also where a package is missing."""
+        make = KINDS[self.kind].make
+        assert make is not None  # nobody makes that in the hook files
+        return make(self.values)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What settings there are, with what makes the value of each; which of them are needed; which are paths,
+    relative to the configuration file; what makes the authenticator of them, raising ``ConfigError``.
+    ``check`` raises ``ConfigError`` for values that do not go together, without making anything.
+    """
+
+    takers: Mapping[str, Callable[[object], object]]
+    make: Callable[[Mapping[str, Any]], Authenticator] | None
+    needed: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    check: Callable[[Mapping[str, Any]], None] = lambda values: None
+
+
+def read_authenticators(file: TomlFile) -> tuple[Asked, ...]:
+    """All of them, in order. Raises ``ConfigError``."""
+    tables = file.value(("authenticator",), _tables)
+    assert isinstance(tables, list)
+    found: list[Asked] = []
+    for number, table in enumerate(tables):
+        here = ("authenticator", number)
+        if "kind" not in table:
+            raise file.wrong(here, f"expected a kind, which is one of: {', '.join(KINDS)}")
+        name = str(file.value((*here, "kind"), _kind))
+        if name == HOOKS and any(one.kind == HOOKS for one in found):
+            raise file.wrong((*here, "kind"), "it is there already; nobody is asked twice")
+        kind = KINDS[name]
+        values: dict[str, Any] = {}
+        for key in table:
+            if key == "kind":
+                continue
+            if key not in kind.takers:
+                raise file.unknown((*here, key), ["kind", *kind.takers])
+            values[key] = file.value((*here, key), kind.takers[key])
+        for key in kind.needed:
+            if key not in values:
+                raise file.wrong(here, f"kind {name} needs {key} = ...")
+        for key in kind.paths:
+            if key in values:
+                values[key] = str(file.folder(here) / values[key])
+        try:
+            kind.check(values)
+        except ConfigError as error:
+            raise file.wrong(here, str(error)) from None
+        found.append(Asked(name, values))
+    return tuple(found)
+
+
+def _tables(value: object) -> list[dict[str, object]]:
+    if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
+        raise ValueError(f"expected tables, each below a line [[authenticator]], got {shown(value)}")
+    return value
+
+
+def _kind(value: object) -> str:
+    if not isinstance(value, str) or value not in KINDS:
+        raise ValueError(f"expected one of: {', '.join(KINDS)}, got {shown(value)}")
+    return value
+
+
+def _password_file(values: Mapping[str, Any]) -> Authenticator:
+    from curier.auth import PasswordFile
+
+    return PasswordFile(values["file"])
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "password-file": Kind({"file": take_path}, _password_file, needed=("file",), paths=("file",)),
+    HOOKS: Kind({}, None),
+}

@@ -1,0 +1,72 @@
+"""The tables of authenticators in a configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from curier.config import load
+from curier.config_authenticators import Asked
+from curier.errors import ConfigError
+
+
+def read(folder: Path, text: str) -> tuple[Asked, ...]:
+    file = folder / "broker.toml"
+    file.write_text(text)
+    config = load(file)
+    config.check()
+    assert config.has_users
+    return config.asked
+
+
+def test_they_are_asked_in_their_order_and_paths_are_beside_the_file(tmp_path: Path) -> None:
+    asked = read(
+        tmp_path,
+        """
+        listen = ["tcp://0.0.0.0:1883"]
+        password_file = "users"
+        [[authenticator]]
+        kind = "password-file"
+        file = "devices"
+        [[authenticator]]
+        kind = "password-file"
+        file = "/etc/people"
+        """,
+    )
+    paths = [str(tmp_path / "users"), str(tmp_path / "devices"), "/etc/people"]
+    assert asked == tuple(Asked("password-file", {"file": path}) for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("authenticator = 7", "line 1: authenticator: expected tables, each below a line"),
+        ("authenticator = []", "line 1: authenticator: expected tables, each below a line"),
+        ('[[authenticator]]\nfile = "x"', "line 1: authenticator: expected a kind, which is one of: passw"),
+        ('[[authenticator]]\nkind = "ldpa"', "line 2: authenticator.kind: expected one of: password-file"),
+        ('[[authenticator]]\nkind = "password-file"', "authenticator: kind password-file needs file = ..."),
+        (
+            '[[authenticator]]\nkind = "password-file"\nfiel = "x"',
+            "line 3: authenticator.fiel: there is no such key; did you mean file?",
+        ),
+        (
+            '[[authenticator]]\nkind = "password-file"\nfile = 7',
+            "line 3: authenticator.file: expected a path in quotes, got 7",
+        ),
+        (
+            '[[authenticator]]\nkind = "hooks"\n[[authenticator]]\nkind = "hooks"',
+            "line 4: authenticator.kind: it is there already",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=r"broker\.toml, ") as caught:
+        read(tmp_path, text)
+    assert expected in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_told_when_it_is_made(tmp_path: Path) -> None:
+    (asked,) = read(tmp_path, '[[authenticator]]\nkind = "password-file"\nfile = "users"')
+    with pytest.raises(ConfigError, match="users: there is no such file"):
+        asked.make()
