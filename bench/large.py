@@ -209,8 +209,25 @@ def to_many(count: int, qos: int, kind: str, packets: int = 0) -> Callable[[str]
         sender.close()
         for reader in readers:
             reader.close()
-            if count < 1000:
-                time.sleep(0.02)  # one end in a turn
+
+    return run
+
+
+def all_ended(count: int) -> Callable[[str], None]:
+    """The end of so many connections at once, each with a subscription of its own."""
+
+    def run(url: str) -> None:
+        clients: list[socket.socket] = []
+        for begin in range(0, count, 20):
+            new = [opened(url, f"c{number}", 0) for number in range(begin, begin + 20)]
+            for number, client in enumerate(new):
+                client.sendall(encode(Subscribe(1, [(f"{begin}/{number}", 0)]), 5))
+            for client in new:
+                while b"\x90" not in client.recv(1000):  # CONNACK and SUBACK
+                    pass
+            clients += new
+        for client in clients:
+            client.close()
 
     return run
 
@@ -267,6 +284,7 @@ CASES = {
     "256 KiB of small PUBLISH qos1 to 200 readers": Case(to_many(200, 1, "identified")),
     "256 KiB of small PUBLISH qos1 to 200 readers on disk": Case(to_many(200, 1, "on disk"), True),
     "one PUBLISH qos1 to 5000 readers on disk": Case(to_many(5000, 1, "on disk", 1), True),
+    "the end of 1000 connections": Case(all_ended(1000)),
     "256 KiB of small SUBSCRIBE": Case(
         sent(tiny(packet(0x82, b"\x00\x01\x00\x00\x01t\x00")), READ // 11 * 6)
     ),

@@ -19,6 +19,7 @@ from curier.codec.publish import encode_subscription_identifier
 from curier.topics.filters import is_shared, split_shared
 
 AT_ONCE: Final = 256  # subscriptions of a session that has ended
+FEW: Final = 8  # of them, that are taken out at once even where there is no time left
 BYTES_AT_ONCE: Final = 16 * 1024  # of their Topic Filters
 PER_STEP: Final = 8192  # work (``cost_of``) on the others, before others have their turn
 STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
@@ -105,12 +106,15 @@ def detach(
 
 
 def detach_all(broker: BrokerState, session: ServerSession, now: float) -> None:
-    """Take all subscriptions of a session that has ended out of the table: now if they are few, else by and
-    by.
+    """Take all subscriptions of a session that has ended out of the table: now if they are few and there is
+    time, else by and by.
     """
     session.shapes = None
     session.last_subscription = None
-    if len(session.subscriptions) <= AT_ONCE and session.filter_bytes <= BYTES_AT_ONCE:
+    count = len(session.subscriptions)
+    has_time = count <= FEW or broker.spent + count <= broker.work_per_turn
+    if has_time and count <= AT_ONCE and session.filter_bytes <= BYTES_AT_ONCE:
+        broker.spent += count
         for topic_filter, subscription in session.subscriptions.items():
             detach(broker, session, topic_filter, subscription)
         session.subscriptions = {}

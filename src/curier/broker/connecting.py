@@ -7,6 +7,8 @@ CONNECT ─ begin ─▶ (Authenticate) ─ decided ─▶ (Authorize the will) 
 
 from __future__ import annotations
 
+from typing import Final
+
 from curier.broker import keeping, permissions, shares, telling, watches
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticate, Authorize, Close
 from curier.broker.entrances import Entrance
@@ -46,6 +48,8 @@ from curier.protocol.connection import AUTHENTICATING, CLOSED, CONNECTED
 from curier.session.message import ApplicationMessage
 from curier.topics.filters import check_topic_name
 from curier.topics.reserved import why_not_published
+
+WORK_OF_END: Final = 12  # with its socket, and besides what its session takes
 
 
 def begin(broker: BrokerState, connection: BrokerConnection, packet: Connect, now: float) -> None:
@@ -523,6 +527,8 @@ def ended(
     now: float,
 ) -> None:
     """The Network Connection is over, whoever ended it: session and will get their due."""
+    broker.spent += WORK_OF_END
+    broker.ends += 1
     broker.effects.append(Close(connection))
     broker.connections.pop(connection.number, None)
     watches.stop(broker, connection)

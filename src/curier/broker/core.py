@@ -48,6 +48,7 @@ from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 
 DEADLINES_PER_TURN: Final = 500
+DEADLINES_AT_ONCE: Final = 50  # of these, before it is asked how much they were to do
 CONTINUED_PER_TURN: Final = 100
 
 
@@ -182,7 +183,10 @@ class BrokerCore(BrokerState):
     def deadline_reached(self, now: float) -> None:
         """Do what is due; at most a bounded part of it, so look at ``next_deadline`` again."""
         self.spent = 0
-        self.deadlines.run(now, DEADLINES_PER_TURN)
+        for _ in range(DEADLINES_PER_TURN // DEADLINES_AT_ONCE):
+            self.deadlines.run(now, DEADLINES_AT_ONCE)
+            if self.spent >= self.work_per_turn:
+                break
         if self.deadlines.failures:
             failures = self.deadlines.failures
             self.deadlines.failures = []
@@ -262,6 +266,7 @@ class BrokerCore(BrokerState):
     def end_turn(self) -> None:
         """What comes next is the work of another turn."""
         self.spent = 0
+        self.ends = 0
 
     # ---- effects, and their answers ----
 

@@ -132,6 +132,7 @@ class TurnWork:
     def __init__(self) -> None:
         self.work_per_turn: i64 = WORK_PER_TURN
         self.spent: i64 = 0  # of that, in this turn
+        self.ends: int = 0  # of connections, in this turn
         self.spreads: list[Spread] = []  # messages that are being given to their receivers (``spreading``)
         self.has_giant: bool = False  # is one of them in the open batch of the journal?
         self.leftovers: deque[Leftovers] = deque()  # of sessions that have ended (``leftovers``)

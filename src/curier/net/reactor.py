@@ -41,6 +41,7 @@ _write: Final = os.write
 
 EPOLLIN: Final = 1
 EPOLLOUT: Final = 4
+MOST_ENDS: Final = 128  # of connections, in one turn; of the others epoll tells again
 BUSY_BYTES: Final = 4096  # read in one turn: there is probably more to be read by the time it ends
 FEW_BYTES: Final = 16 * 1024  # written to each socket that waits, where others have taken much in this turn
 FIRST_READ_OF_LAYERS: Final = 2048  # a ClientHello, or the request for a WebSocket, in one piece
@@ -278,6 +279,7 @@ class Reactor(Sockets):
         self.loop: asyncio.AbstractEventLoop = turn.loop
         self.wires: dict[int, SocketWire] = {}  # by file descriptor
         self.listeners: dict[int, tuple[socket.socket, Door]] = {}
+        self.drops: int = 0  # of sockets, in this turn
         self.endings: list[SocketWire] = []  # whose peers have closed a layer in order
         self.acceptor: Acceptor = Acceptor()
         # When closing wires have had the time to read their last packet, with descriptor and connection.
@@ -330,7 +332,10 @@ class Reactor(Sockets):
         read: i64 = 0
         written: i64 = 0  # of what has waited
         others = NO_EVENTS
+        self.drops = 0
         for event in events:
+            if self.drops >= MOST_ENDS or turn.core.ends >= MOST_ENDS:
+                break
             fd, mask = event
             wire = wires.get(fd)
             if wire is None:
@@ -407,7 +412,8 @@ class Reactor(Sockets):
     def _cut(self) -> None:
         self.cutter = None
         now = self.loop.time()
-        while self.cuts and self.cuts[0][0] <= now:
+        self.drops = 0
+        while self.cuts and self.cuts[0][0] <= now and self.drops < MOST_ENDS:
             _, fd, number = self.cuts.popleft()
             wire = self.wires.get(fd)
             if wire is not None and wire.connection.number == number:  # not closed meanwhile
@@ -423,8 +429,10 @@ class Reactor(Sockets):
 
     def _end_wires(self) -> None:
         self.turn.finish(self.turn.clock.now())
-        endings = self.endings
-        self.endings = []
+        endings = self.endings[:MOST_ENDS]
+        del self.endings[:MOST_ENDS]
+        if self.endings:
+            self.loop.call_soon(self._end_wires)
         for wire in endings:
             if wire.fd >= 0 and not wire.is_closing:
                 self.turn.lost(wire)
@@ -436,6 +444,7 @@ class Reactor(Sockets):
         if fd < 0:
             return
         wire.fd = -1
+        self.drops += 1
         self.wires.pop(fd, None)
         try:
             self.epoll.unregister(fd)
