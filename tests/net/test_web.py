@@ -277,6 +277,33 @@ def test_strangers_are_told_at_once(start: bytes, said: str) -> None:
         assert fed(layer(), start, step)
 
 
+@pytest.mark.parametrize(
+    ("start", "shown"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r", "SSH-2.0-OpenSSH_9.2"),
+        (b"EHLO mail.example\r", "EHLO mail.example"),
+        (b"QUIT\n", "QUIT"),
+        (b"abc\0", "abc\\x00"),
+        (b"a" * 25, "a" * 25),
+        (b"GET /a\x80", "GET /a\\x80"),
+        (b"GET / M", "GET / M"),
+        (b"GET / HTTP/1.1 ", "GET / HTTP/1.1 "),
+        (b"GET /\r", "GET /"),
+        (b"get", ""),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: x\r\n", ""),
+        (b"GET / HTTP/1.1\n", ""),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 3, 10_000])
+def test_letters_that_are_no_request_are_refused_as_soon_as_that_is_clear(
+    start: bytes, shown: str, step: int
+) -> None:
+    web = layer()
+    assert fed(web, start[:-1], step) == ""
+    why = fed(web, start[-1:], 1)
+    assert why == (f"a request that is no HTTP/1: {shown}" if shown else "")
+
+
 def test_http2_is_told_to_go_back() -> None:
     answer, why = refused(layer(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
     assert why.startswith("HTTP/2; WebSocket is spoken over HTTP/1.1 here")

@@ -36,12 +36,17 @@ SUBPROTOCOLS: Final = ("mqtt", "mqttv3.1")
 
 HEAD_BYTES: Final = 65_536  # of a request, all of it
 LINE_BYTES: Final = 16_384
+BEGINNING_BYTES: Final = 256  # of a request line, looked at with each piece that comes
 MOST_HEADERS: Final = 128
 LEAST_PING_SECONDS: Final = 1
 MOST_PROXIES: Final = 32  # in a row
 
 _TOKEN: Final = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE: Final = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d\.\d)")
+_REQUEST_LINE_SO_FAR: Final = re.compile(
+    r"[-!#$%&'*+.^_`|~0-9A-Za-z]{1,24}( [\x21-\x7e]*( (H(T(T(P(/(\d(\.\d?)?)?)?)?)?)?)?)?)?"
+)
+_LINE: Final = re.compile(rb"[^\r\n]*")
 _HEADER: Final = re.compile(rf"({_TOKEN}):([\x20-\x7e\x80-\xff\t]*)")  # no more, or it may take forever
 _ORIGIN_PORTS: Final = {"http": 80, "https": 443}
 
@@ -126,6 +131,8 @@ class Handshake:
         head += data
         if before < GREETING_BYTES:
             _meet_stranger(bytes(head[:GREETING_BYTES]))
+        if not self._line_at and head[:1].isalpha():
+            self._look_at_request_line(before)
         end = head.find(b"\r\n\r\n", max(1, before - 3))
         size = end if end >= 0 else len(head)
         self._line_at = max(self._line_at, head.rfind(b"\n", before, size) + 1)
@@ -141,6 +148,18 @@ class Handshake:
         rest = bytes(head[end + 4 :])
         self._head = bytearray()
         return self._answer(method, target, version, headers), rest
+
+    def _look_at_request_line(self, before: int) -> None:
+        """Refuse what is no HTTP as soon as that is clear: it may never end its lines. ``before`` bytes of it
+        were here already.
+        """
+        line = re.match(_LINE, self._head)
+        assert line is not None
+        is_whole = line.end() < len(self._head)
+        if not is_whole and before >= BEGINNING_BYTES:
+            return  # a target that is long; or each byte of it would have all be looked at again
+        if not (_REQUEST_LINE if is_whole else _REQUEST_LINE_SO_FAR).fullmatch(line[0].decode("latin-1")):
+            raise _no_http(line[0].decode("latin-1"))
 
     def _answer(self, method: str, target: str, version: str, headers: list[tuple[str, str]]) -> bytes:
         site = self._site
@@ -192,7 +211,7 @@ def _parse(head: bytes) -> tuple[str, str, str, list[tuple[str, str]]]:
         raise _refusal(431, f"a request with {len(lines) - 1} headers; at most {MOST_HEADERS} are taken")
     request = _REQUEST_LINE.fullmatch(lines[0])
     if request is None:
-        raise _refusal(400, f"a request that is no HTTP/1: {printable(lines[0])}")
+        raise _no_http(lines[0])
     headers = []
     for line in lines[1:]:
         header = _HEADER.fullmatch(line)
@@ -238,6 +257,10 @@ _UPGRADE: Final = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 
 def _refusal(status: int, why: str) -> Refused:
     return Refused(_page(status, f"This is an MQTT broker (curier). It was sent {why}.\n"), why)
+
+
+def _no_http(line: str) -> Refused:
+    return _refusal(400, f"a request that is no HTTP/1: {printable(line)}")
 
 
 def _page(
