@@ -162,6 +162,32 @@ def test_connack_leaves_its_reason_string_out(make: Make, maximum: int | None, t
     assert client.closed
 
 
+@statement("5.0/MQTT-3.2.2-19", "5.0/MQTT-3.1.2-24")
+@pytest.mark.parametrize(("maximum", "said"), [(None, 200), (200, 200), (40, 5), (5, 5), (4, 0)])
+@pytest.mark.parametrize("wrong", ["client id", "will topic", "size"])
+def test_a_connect_that_is_wrong_is_answered_within_its_own_limit(
+    make: Make, maximum: int | None, said: int, wrong: str
+) -> None:
+    net = make(quiet(max_packet_size=150))
+    limit = properties(maximum_packet_size=maximum)
+    packet = encode(p.Connect(5, "c" * 9, True, 0, will=p.Will("t" * 9, b""), properties=limit), 5)
+    if wrong == "client id":
+        packet = packet.replace(b"c" * 9, b"\xff" * 9)
+    elif wrong == "will topic":
+        packet = packet.replace(b"t" * 9, b"t" * 8 + b"#")
+    else:
+        packet = b"\x10\xff\x7f" + packet[2:]
+    client = net.open()
+    client.send(packet)
+    assert client.closed
+    answers = [len(encode(packet, 5)) for packet in client.take()]
+    if not said:
+        assert answers == []
+    else:
+        assert (answers[0] > 5) is (said > 5)
+        assert answers[0] <= said
+
+
 @statement("5.0/MQTT-3.1.2-24", "5.0/MQTT-3.1.4-2")
 @pytest.mark.parametrize("maximum", [1, 4, 5, 15])
 def test_who_cannot_take_connack_is_not_let_in(net: Net, maximum: int) -> None:

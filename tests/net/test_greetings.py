@@ -6,7 +6,12 @@ import logging
 
 import pytest
 
+from curier.codec import packets as p
+from curier.codec.decode import decode
+from curier.codec.encode import encode
+from curier.codec.properties import Properties
 from curier.greetings import greeting
+from curier.net.tls_words import told_in_mqtt
 from tests.net.harness import Peer, running
 from tests.waiting import until
 
@@ -69,3 +74,36 @@ async def test_who_only_looks_whether_the_door_is_open_is_not(
 )
 def test_greetings(first: bytes, what: str) -> None:
     assert greeting(first) == what
+
+
+def connect(maximum: int | None) -> bytes:
+    properties = Properties()
+    properties.user_properties.append(("a", "b"))
+    properties.receive_maximum = 10
+    properties.maximum_packet_size = maximum
+    properties.authentication_method = "m"
+    return encode(p.Connect(5, "c", True, 0, properties=properties), 5)
+
+
+def told(first: bytes) -> str | None:
+    """The Reason String of a refusal; None where nothing is said."""
+    packet = told_in_mqtt(first, "words")
+    if not packet:
+        return None
+    connack = decode(packet, 0, len(packet), 5)
+    assert isinstance(connack, p.Connack)
+    assert connack.reason_code == 0x83
+    return connack.properties.reason_string if connack.properties is not None else ""
+
+
+@pytest.mark.parametrize(
+    ("maximum", "words"), [(None, "words"), (13, "words"), (12, ""), (5, ""), (4, None), (1, None)]
+)
+def test_a_refusal_in_mqtt_is_no_larger_than_the_client_takes(maximum: int | None, words: str | None) -> None:
+    assert told(connect(maximum)) == words
+
+
+def test_as_long_as_that_is_not_known_the_shortest_is_said() -> None:
+    whole = connect(None)
+    for size in range(9, len(whole) + 1):
+        assert told(whole[:size]) == ("" if size < whole.index(b"b") else "words")

@@ -19,6 +19,7 @@ from curier.codec.constants import (
     CONNACK,
     CONNECT,
     DISCONNECT,
+    MAXIMUM_PACKET_SIZE,
     MQTT_31,
     MQTT_50,
     MQTT_311,
@@ -55,7 +56,7 @@ from curier.codec.packets import (
     Will,
 )
 from curier.codec.primitives import NO_LIMIT, Reader
-from curier.codec.properties import WILL, Properties, decode_properties
+from curier.codec.properties import WILL, Properties, decode_properties, find_four
 from curier.codec.reasons import reason_code_allowed, reason_code_statement
 from curier.errors import MalformedPacket
 
@@ -151,6 +152,25 @@ def claimed_version(data: bytes, start: int, end: int) -> int:
     if data[at + 1 : at + 10] in (b"\x00\x06MQIsdp\x03", b"\x00\x06MQIsdp\x83"):  # a bridge says 0x83
         return MQTT_31
     return MQTT_311
+
+
+CLAIM_BYTES: Final = 4096  # of a CONNECT that may not be right, or whole
+SHORTEST_CONNACK: Final = 5  # bytes, in 5.0 (3.2)
+
+
+def claimed_limit(data: bytes, start: int, end: int) -> int:
+    """The Maximum Packet Size of the CONNECT of 5.0 at ``start``, which may be wrong elsewhere; 0 where it
+    has none. As long as that cannot be seen, it takes the shortest CONNACK.
+    """
+    reader = Reader(data, start + 1, min(end, start + CLAIM_BYTES))
+    try:
+        reader.varint("Remaining Length", may_be_long=True)
+        reader.pos += 10  # Protocol Name, Protocol Version, Connect Flags, Keep Alive
+        length = reader.varint("Property Length")
+        stop = reader.pos + length
+        return find_four(reader, stop, MAXIMUM_PACKET_SIZE)
+    except MalformedPacket:
+        return SHORTEST_CONNACK
 
 
 def _check_flags(reader: Reader, packet_type: int, flags: int, version: int) -> None:

@@ -262,6 +262,27 @@ def _decode_property(reader: Reader, packet_type: int, properties: Properties) -
     setattr(properties, row.attribute, value)
 
 
+def find_four(reader: Reader, stop: int, identifier: int) -> int:
+    """The number in four bytes of a Property among those up to ``stop``, 0 where it is not there; the others
+    are not looked at. Raises :class:`MalformedPacket` where the bytes end before that is clear.
+    """
+    while reader.pos < stop:
+        row = _BY_IDENTIFIER.get(reader.byte("Property Identifier"))
+        if row is None:
+            return 0
+        if row.identifier == identifier:
+            return reader.four(row.name)
+        if row.kind <= _FOUR:
+            reader.pos += 1 << row.kind
+        elif row.kind == _VARINT:
+            reader.varint(row.name)
+        else:
+            for _ in range(2 if row.kind == _PAIR else 1):
+                size = reader.two(row.name)
+                reader.pos += size
+    return 0
+
+
 def _decode_value(reader: Reader, row: _Row) -> object:
     kind = row.kind
     name = row.name

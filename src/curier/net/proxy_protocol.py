@@ -11,7 +11,8 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NoReturn, final
 
-from curier.greetings import GREETING_BYTES, HTTP, greeting, told_in_http
+from curier.codec.decode import CLAIM_BYTES
+from curier.greetings import HTTP, greeting, told_in_http
 from curier.net.layer import Layer, LayerError
 from curier.net.tls_words import told_in_mqtt
 
@@ -121,7 +122,7 @@ class ProxyHeader(Layer):
         """How many bytes the header has, once it is read; 0: it is not there yet."""
         version = version_of(waiting)
         if version == 0:
-            self._refuse(bytes(waiting[:GREETING_BYTES]))
+            self._refuse(bytes(waiting[:CLAIM_BYTES]))
         if version < 0:
             return 0
         if version == 2:

@@ -6,7 +6,7 @@ import ssl
 from typing import Final
 
 from curier.codec.constants import IMPLEMENTATION_SPECIFIC_ERROR, MQTT_50
-from curier.codec.decode import claimed_version
+from curier.codec.decode import claimed_limit, claimed_version
 from curier.codec.encode import encode
 from curier.codec.packets import Connack
 from curier.codec.properties import Properties
@@ -60,12 +60,18 @@ def answer_in_plain(first: bytes) -> bytes:
 
 
 def told_in_mqtt(first: bytes, words: str) -> bytes:
-    """A refusal of MQTT 5.0 with these words; nothing for those who do not speak it."""
+    """A refusal of MQTT 5.0, with these words if the client takes them; nothing for those who do not speak
+    it. ``first`` is what has come.
+    """
     if greeting(first) != MQTT or claimed_version(first, 0, len(first)) != MQTT_50:
         return b""
     properties = Properties()
     properties.reason_string = words
-    return encode(Connack(False, IMPLEMENTATION_SPECIFIC_ERROR, properties), MQTT_50)
+    packet = encode(Connack(False, IMPLEMENTATION_SPECIFIC_ERROR, properties), MQTT_50)
+    limit = claimed_limit(first, 0, len(first))
+    if limit and len(packet) > limit:  # [MQTT-3.2.2-19]
+        packet = encode(Connack(False, IMPLEMENTATION_SPECIFIC_ERROR, None), MQTT_50)
+    return packet if not limit or len(packet) <= limit else b""  # [MQTT-3.1.2-24]
 
 
 def why_failed(error: Exception) -> str:

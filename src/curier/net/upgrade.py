@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from curier.codec.decode import CLAIM_BYTES
 from curier.errors import ConfigError
 from curier.greetings import GREETING_BYTES, greeting, way_out
 from curier.listeners import Listener, Network
@@ -130,7 +131,7 @@ class Handshake:
         before = len(head)
         head += data
         if before < GREETING_BYTES:
-            _meet_stranger(bytes(head[:GREETING_BYTES]))
+            _meet_stranger(bytes(head[:CLAIM_BYTES]))
         if not self._line_at and head[:1].isalpha():
             self._look_at_request_line(before)
         end = head.find(b"\r\n\r\n", max(1, before - 3))
@@ -188,11 +189,12 @@ def _meet_stranger(start: bytes) -> None:
     """Refuse what is no HTTP/1, by its first bytes: its lines may never end."""
     if start.startswith(b"PRI * HTTP/2"):
         raise Refused(_HTTP2_ANSWER, "HTTP/2; WebSocket is spoken over HTTP/1.1 here, so proxies need to")
-    what = greeting(start)
+    first = start[:GREETING_BYTES]
+    what = greeting(first)
     if what in ("", "HTTP"):
-        if not start or start[:1].isalpha() or SIGNATURE.startswith(start):
+        if not start or first[:1].isalpha() or SIGNATURE.startswith(first):
             return
-        what = f"something that begins with {start.hex(' ')}"
+        what = f"something that begins with {first.hex(' ')}"
         more = ""
     else:
         more = f"; {way_out(what)}"

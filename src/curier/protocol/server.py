@@ -40,7 +40,7 @@ from curier.codec.constants import (
     UNSUBSCRIBE,
     UNSUPPORTED_PROTOCOL_VERSION,
 )
-from curier.codec.decode import claimed_version, decode
+from curier.codec.decode import claimed_limit, claimed_version, decode
 from curier.codec.encode import encode, encode_ack
 from curier.codec.packets import (
     Auth,
@@ -135,6 +135,8 @@ class ServerConnection(Connection):
             if data[pos] >> 4 != CONNECT:
                 raise RemoteProtocolError(PROTOCOL_ERROR, NOT_CONNECT, "MQTT-3.1.0-1")
             self.version = claimed_version(data, pos, len(data))
+            if self.version == MQTT_50:  # of a CONNECT that is refused for something else
+                self.peer_max_packet_size = claimed_limit(data, pos, len(data))
 
     def explained(self, error: ProtocolError, data: bytes) -> ProtocolError:
         """Who does not even begin to speak MQTT is named, as far as one knows them, and told in HTTP if that
