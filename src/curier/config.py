@@ -70,6 +70,8 @@ class Config:
     allow_anonymous: bool | None = None
     password_file: str | None = None
     authenticators: tuple[Asked, ...] = ()
+    acl_file: str | None = None
+    acl_dialect: str = "mosquitto-2.1"
     hooks: tuple[str, ...] = ()
     hooks_authenticate: bool | None = None
     log_level: str = "info"

@@ -45,6 +45,8 @@ from curier.net.pings import Pings
 from curier.net.renewal import Renewal
 from curier.net.transports import TransportServer
 from curier.net.turn import Turn
+from curier.permissions.base import Rules
+from curier.permissions.rule_file import RuleFile
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 from curier.store.base import Durability, Store, described
@@ -108,7 +110,8 @@ class Broker:
     ``port`` and ``urls``. By default it is port 1883 of this machine only, by IPv4 and, if it has that, IPv6.
     Without an ``authenticator`` everybody may connect, which is possible on loopback addresses only: to let
     everybody in from elsewhere, pass ``AllowAnonymous()``. ``authorizer`` decides on topics; without one
-    every client may use all of them. ``data`` is a directory for sessions, messages and retained state, with
+    every client may use all of them. ``permissions`` are rules of a file on the same; where there are both,
+    both must say yes. ``data`` is a directory for sessions, messages and retained state, with
     ``durability`` ``"fsync"`` (survives a loss of power) or ``"os"`` (survives the death of the process);
     without it, or with ``"memory"``, nothing is kept. ``accept_loss`` goes on with what is there, where
     something that was acknowledged is missing from it.
@@ -126,6 +129,7 @@ class Broker:
         options: Options | None = None,
         authenticator: Authenticator | None = None,
         authorizer: Authorizer | None = None,
+        permissions: RuleFile | None = None,
         data: str | Path | None = None,
         durability: str = "fsync",
         accept_loss: bool = False,
@@ -135,6 +139,7 @@ class Broker:
         _expect("options", options, Options, "None, or curier.Options() with attributes set")
         _expect("authenticator", authenticator, Authenticator, "None, or a curier.auth.Authenticator")
         _expect("authorizer", authorizer, Authorizer, "None, or a curier.auth.Authorizer")
+        _expect("permissions", permissions, RuleFile, "None, or a curier.permissions.RuleFile")
         _expect("data", data, (str, Path), "None, or the path of a directory")
         self.options = options if options is not None else Options()
         try:
@@ -158,6 +163,7 @@ class Broker:
         self.authenticator = authenticator
         self._at_doors = AtDoors(authenticator) if any(map(has_rules, self._listen)) else None
         self.authorizer = authorizer
+        self.permissions = permissions
         self.listeners: dict[str, Listener] = {}
         """All of a broker that runs, by their real addresses."""
         self._hooks = _hooks(hooks)
@@ -224,6 +230,8 @@ class Broker:
         core.run_on(self._process, clock.now())
         for hook in (self._log, *self._hooks):
             core.add_hook(hook)
+        if self.permissions is not None:
+            core.judge_by(self.permissions.rules)
         if self.authorizer is not None:
             self.authorizer.watch(core.permissions_changed)
         turn = self._turn = Turn(core, loop, clock, self._on_effect)
@@ -246,6 +254,8 @@ class Broker:
                 await self._store.close()
             raise
         self._renewal.start()
+        if self.permissions is not None:
+            self.permissions.start(self._judge_by)
         if self._acme is not None:
             self._acme.start()
         self._tell_log()
@@ -255,6 +265,12 @@ class Broker:
         """Have the log say what it has summed up, now and every few seconds."""
         self._log.tell()
         self._log_timer = asyncio.get_running_loop().call_later(DROPS_SECONDS / 6, self._tell_log)
+
+    def _judge_by(self, rules: Rules) -> None:
+        """The rules have changed."""
+        assert self._turn is not None
+        self.core.judge_by(rules)
+        self._turn.schedule()
 
     async def _restore(self, store: Store, turn: Turn) -> None:
         """Bring back what the last life left, and be ready to keep what this one brings."""
@@ -404,6 +420,8 @@ class Broker:
             if part is not None:
                 part.stop()
         self._renewal.stop()
+        if self.permissions is not None:
+            self.permissions.stop()
         if self._acme is not None:
             self._acme.stop()
 

@@ -56,6 +56,7 @@ def test_all_that_is_wrong_is_told(path: Path) -> None:
         ("listen = ", "line 1, column 10: "),
         ('listen = ["tcp://0.0.0.0"]', "tcp://0.0.0.0 can be reached from other machines"),
         ('password_file = "users"', "users: there is no such file"),
+        ('acl_file = "acl"', "acl: there is no such file"),
         (
             '[[listener]]\nurl = "tls://127.0.0.1"\ncertificate = "c.pem"\nkey = "k.pem"',
             "c.pem",

@@ -2,9 +2,10 @@
 
 import pytest
 
+from curier.broker.judging import Who
 from curier.errors import ConfigError
-from curier.permissions.mosquitto_acl import MosquittoAcl
-from curier.permissions.tree import PUBLISH, RECEIVE
+from curier.permissions.mosquitto_acl import MOSQUITTO_20, MosquittoAcl
+from curier.permissions.tree import PUBLISH, RECEIVE, RETAIN
 
 ALICE = b"topic read pub/#\nuser alice\ntopic readwrite a/#\ntopic deny a/secret\n"
 PATTERNS = b"user alice\ntopic readwrite p/alice/locked\npattern deny p/%u/locked\npattern readwrite p/%u/#\n"
@@ -41,7 +42,61 @@ PATTERNS = b"user alice\ntopic readwrite p/alice/locked\npattern deny p/%u/locke
 def test_a_question_has_mosquittos_answer(
     rules: bytes, action: int, topic: bytes, user: str | None, client: str, expected: bool
 ) -> None:
-    assert MosquittoAcl("acl", rules).decide(action, topic, user, client)[0] is expected
+    rights = MosquittoAcl("acl", rules).rights(Who(user, client))
+    assert rights.decide(action, topic, 0).allows is expected
+    if action == PUBLISH:
+        assert rights.decide(RETAIN, topic, 0).allows is expected  # it knows no difference
+
+
+@pytest.mark.parametrize(
+    ("rules", "topic", "user", "client", "expected"),
+    [
+        (b"pattern write c/%c", b"c/x/y", None, "x/y", True),
+        (b"pattern write emb/x%cy", b"emb/xc2y", None, "c2", True),
+        (b"pattern write emb/x%cy\npattern deny emb/#", b"emb/xc2y", None, "c2", False),
+        (b"pattern write %c/%u", b"c/u", "u", "c", True),
+        (b"pattern write %c/%u", b"c/", None, "c", False),
+        (b"pattern write c/%c", b"c/+", None, "+", False),
+        (b"pattern write c/%c", b"c/1", None, "#", False),
+        (b"user u\ntopic write %u", b"u", "u", "c", False),
+    ],
+)
+def test_in_20_a_value_may_be_part_of_a_level_or_several(
+    rules: bytes, topic: bytes, user: str | None, client: str, expected: bool
+) -> None:
+    rights = MosquittoAcl("acl", rules, MOSQUITTO_20).rights(Who(user, client))
+    assert rights.decide(PUBLISH, topic, 0).allows is expected
+
+
+def test_a_line_of_a_user_has_no_placeholders() -> None:
+    rights = MosquittoAcl("acl", b"user u\ntopic write x/%u\n").rights(Who("u", "c"))
+    assert rights.decide(PUBLISH, b"x/%u", 0).allows
+    assert not rights.decide(PUBLISH, b"x/u", 0).allows
+
+
+def test_a_subscription_is_never_refused_and_a_will_only_when_it_is_due() -> None:
+    rights = MosquittoAcl("acl", b"topic read x").rights(Who(None, "c"))
+    assert rights.may_subscribe(b"$share/g/#", 2)
+    assert not rights.refuses_wills
+
+
+@pytest.mark.parametrize("topic", [b"$SYS/foo", b"$SYSx", b"$share/g/x", b"$sharex"])
+def test_what_belongs_to_the_server_is_not_for_rules(topic: bytes) -> None:
+    rights = MosquittoAcl("acl", b"topic $SYS/#\ntopic $SYSx\ntopic $sharex\n").rights(Who(None, "c"))
+    assert not rights.decide(PUBLISH, topic, 0).allows
+    assert rights.decide(PUBLISH, b"$SYS/broker/connection/b/state", 0).allows
+
+
+def test_a_client_is_told_its_lines_in_their_order() -> None:
+    acl = MosquittoAcl("acl", ALICE + PATTERNS)
+    assert acl.explain(Who("alice", "c")) == [
+        "acl, line 4: topic deny a/secret",
+        "acl, line 3: topic readwrite a/#",
+        "acl, line 6: topic readwrite p/alice/locked",
+        "acl, line 7: pattern deny p/%u/locked",
+        "acl, line 8: pattern readwrite p/%u/#",
+    ]
+    assert acl.explain(Who(None, "c#")) == ["acl, line 1: topic read pub/#"]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +123,10 @@ def test_a_byte_order_mark_is_named() -> None:
 
 
 def test_a_decision_names_its_line() -> None:
-    acl = MosquittoAcl("acl", ALICE)
-    assert acl.decide(PUBLISH, b"a/secret", "alice", "c")[1] == "acl, line 4: topic deny a/secret"
-    assert acl.decide(PUBLISH, b"b", "alice", "c")[1] == "acl: no line allows it"
+    rights = MosquittoAcl("acl", ALICE).rights(Who("alice", "c"))
+    assert not rights.may_publish(b"a/secret", 0, False)
+    assert rights.why == "acl, line 4: topic deny a/secret"
+    assert not rights.may_publish(b"b", 0, False)
+    assert rights.why == "acl: no line allows it"
+    assert rights.may_publish(b"a", 0, True)
+    assert rights.why == ""

@@ -80,6 +80,8 @@ def who_is(connection: BrokerConnection) -> Who:
         connection.identity,
         connection.client_id,
         connection.certificate_name,
+        connection.known.groups,
+        connection.known.claims,
         listener=connection.listener_name,
         address=connection.address,
     )

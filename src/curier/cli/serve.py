@@ -34,6 +34,7 @@ from curier.hook_files.files import HookFiles
 from curier.listeners import Listen, Listener, parse_listen
 from curier.net import reactor
 from curier.net.loop import Loop
+from curier.permissions.rule_file import RuleFile
 from curier.server import Broker
 
 _log = logging.getLogger("curier.cli")
@@ -72,6 +73,7 @@ async def serve(config: Config) -> None:
         options=config.options,
         authenticator=authenticator,
         authorizer=hook_files.authorizer,
+        permissions=permissions_of(config),
         hooks=hook_files.defined.hooks,
         data=config.directory,
         durability=config.durability or "fsync",
@@ -133,9 +135,11 @@ def _reload(broker: Broker, authenticator: Authenticator | None, hook_files: Hoo
             _log.info("SIGHUP: the users were read again; %s", _OTHER)
     if broker.has_certificates:
         _go_on(_reload_certificates(broker))
+    if broker.permissions is not None:
+        _go_on(_reload_permissions(broker.permissions))
     if hook_files.paths:
         _go_on(_reload_hooks(broker, hook_files))
-    elif not has_users and not broker.has_certificates:
+    elif not has_users and broker.permissions is None and not broker.has_certificates:
         _log.info("SIGHUP: there are no users and no certificates to be read again; %s", _OTHER)
 
 
@@ -158,6 +162,15 @@ async def _reload_certificates(broker: Broker) -> None:
         _log.info("SIGHUP: the certificates were read again; %s", _OTHER)
 
 
+async def _reload_permissions(permissions: RuleFile) -> None:
+    try:
+        await permissions.reload()
+    except ConfigError as error:
+        _log.error("SIGHUP: %s; the rules before this change stay valid", error)
+    else:
+        _log.info("SIGHUP: the rules in %s were read again; %s", permissions.path, _OTHER)
+
+
 async def _reload_hooks(broker: Broker, hook_files: HookFiles) -> None:
     try:
         await hook_files.reload(broker)
@@ -177,9 +190,22 @@ def authenticator_of(config: Config, of_hooks: Authenticator | None = None) -> A
     return AllowAnonymous() if config.allow_anonymous else of_hooks
 
 
+def permissions_of(config: Config) -> RuleFile | None:
+    """What clients may do, as the settings say. Raises ``ConfigError``."""
+    if config.acl_file is None:
+        return None
+    if not config.has_users and not any(door.knows_all for door in config.doors()):
+        _log.warning(
+            "%s: nobody checks who clients are, so whoever claims to be a user has its rights",
+            config.acl_file,
+        )
+    return RuleFile(config.acl_file, dialect=config.acl_dialect)
+
+
 def try_out(config: Config) -> None:
     """Read all files that the settings name, as a broker would that has them. Raises ``ConfigError``."""
     authenticator = authenticator_of(config)
+    permissions_of(config)
     # Of a certificate that is still to come there is nothing to read.
     if doors := [door for door in config.doors() if not door.acme]:
         Broker(doors, options=config.options, authenticator=authenticator)

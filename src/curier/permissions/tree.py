@@ -1,33 +1,44 @@
-"""Rules by Topic Filter: which of them speak of a Topic Name, whatever their number.
+"""Rules by Topic Filter: which of them speak of a Topic Name or Filter, whatever their number.
 
-A tree of the levels of filters, descended once for a question. What a filter has in place of a level may be a
-placeholder, whose value for the client in question is compared as it is: it is never read as a wildcard. Each
-place of the tree has rules by *subject*, a number for those whom they are about, so that a hundred thousand
-users with rules for one filter cost one look-up. Spec: section 4.7 of 5.0.
+A tree of the levels of filters, descended once for a question. A level of a filter may be a *template*, which
+stands for something of the client in question; its values are compared as they are, and never read as
+wildcards. Each place of the tree has rules by *subject*, a number for those whom they are about, so that a
+hundred thousand users with rules for one filter cost one look-up. Spec: section 4.7 of 5.0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import insort
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final, final
 
 PUBLISH: Final = 1
 RECEIVE: Final = 2
+SUBSCRIBE: Final = 4
+RETAIN: Final = 8
+ANY_QOS: Final = 7  # a bit for each
+
+Values = Callable[[bytes], Container[bytes]]
+"""What a template may be for one client; nothing where the client has no such thing."""
 
 
 @final
 class Rule:
     """Allows or denies ``actions``, a sum of those above; of several the lowest ``order`` counts.
 
-    ``line`` is where it stands in its file, ``text`` what stands there.
+    ``qos`` has a bit for each QoS it is about. ``line`` is where it stands in its file, ``text`` what stands
+    there.
     """
 
-    __slots__ = ("actions", "allows", "line", "order", "text")
+    __slots__ = ("actions", "allows", "line", "order", "qos", "text")
 
-    def __init__(self, order: int, allows: bool, actions: int, line: int, text: str) -> None:
+    def __init__(
+        self, order: int, allows: bool, actions: int, line: int, text: str, qos: int = ANY_QOS
+    ) -> None:
         self.order = order
         self.allows = allows
         self.actions = actions
+        self.qos = qos
         self.line = line
         self.text = text
 
@@ -37,25 +48,28 @@ Here = dict[int, list[Rule]]  # by subject, in order
 
 @final
 class _Node:
-    __slots__ = ("children", "here", "placeholders", "plus", "under")
+    __slots__ = ("children", "here", "plus", "templates", "under")
 
     def __init__(self) -> None:
         self.children: dict[bytes, _Node] = {}
-        self.placeholders: dict[bytes, _Node] = {}
+        self.templates: dict[bytes, _Node] = {}
         self.plus: _Node | None = None
         self.here: Here | None = None  # of the filter that ends at this level
         self.under: Here | None = None  # of the filter that goes on with '#'
 
 
+def no_template(level: bytes) -> bool:
+    """Each level is what it says."""
+    return False
+
+
 @final
 class RuleTree:
-    """``placeholders`` are the texts that stand for something of the client where they are a whole level, as
-    ``{username}`` does.
-    """
+    """``is_template`` tells which levels of filters stand for something of the client."""
 
-    def __init__(self, placeholders: Sequence[bytes] = ()) -> None:
+    def __init__(self, is_template: Callable[[bytes], bool] = no_template) -> None:
         self._root = _Node()
-        self._placeholders = frozenset(placeholders)
+        self._is_template = is_template
 
     def add(self, topic_filter: bytes, subject: int, rule: Rule) -> None:
         """Put a rule for ``subject`` under a well-formed, non-shared Topic Filter."""
@@ -68,18 +82,19 @@ class RuleTree:
                 if node.plus is None:
                     node.plus = _Node()
                 node = node.plus
-            elif level in self._placeholders:
-                node = node.placeholders.setdefault(level, _Node())
+            elif self._is_template(level):
+                node = node.templates.setdefault(level, _Node())
             else:
                 node = node.children.setdefault(level, _Node())
         node.here = _put(node.here, subject, rule)
 
     def first(
-        self, topic: bytes, subjects: Sequence[int], action: int, values: Mapping[bytes, bytes]
+        self, topic: bytes, subjects: Sequence[int], action: int, values: Values, qos: int = ANY_QOS
     ) -> Rule | None:
-        """The first rule, by order, about one of ``subjects`` and ``action``, whose filter matches the Topic
-        Name; None where there is none. ``values`` are those of placeholders; one without a value matches
-        nothing, and one with ``/`` in its value neither, since that is no level.
+        """The first rule, by order, about one of ``subjects``, ``action`` and one of the bits of ``qos``,
+        whose filter matches the Topic Name; None where there is none.
+
+        ``topic`` may be a Topic Filter: then the rule's filter matches all that it matches.
         """
         best: Rule | None = None
         for place in self._places(topic, values):
@@ -87,12 +102,12 @@ class RuleTree:
                 for rule in place.get(subject, ()):
                     if best is not None and rule.order >= best.order:
                         break
-                    if rule.actions & action:
+                    if rule.actions & action and rule.qos & qos:
                         best = rule
                         break
         return best
 
-    def _places(self, topic: bytes, values: Mapping[bytes, bytes]) -> list[Here]:
+    def _places(self, topic: bytes, values: Values) -> list[Here]:
         found: list[Here] = []
         levels = topic.split(b"/")
         is_hidden = topic.startswith(b"$")  # [MQTT-4.7.2-1]: neither '#' nor '+' at the root
@@ -103,13 +118,15 @@ class RuleTree:
             for node in reached:
                 if wild and node.under is not None:
                     found.append(node.under)
+                if level == b"#":  # only another one matches as much
+                    continue
                 if wild and node.plus is not None:
                     deeper.append(node.plus)
                 child = node.children.get(level)
                 if child is not None:
                     deeper.append(child)
-                for name, child in node.placeholders.items():
-                    if values.get(name) == level:
+                for template, child in node.templates.items():
+                    if level in values(template):
                         deeper.append(child)
             if not deeper:
                 return found
@@ -122,12 +139,25 @@ class RuleTree:
         return found
 
 
+def values_of(known: Mapping[bytes, bytes]) -> Values:
+    """The values of templates that are names of one thing each."""
+
+    def values(template: bytes) -> Container[bytes]:
+        value = known.get(template)
+        return () if value is None or not is_level(value) else (value,)
+
+    return values
+
+
+def is_level(value: bytes) -> bool:
+    """May it stand for a level? Not if it were several, or a wildcard, or nothing."""
+    return bool(value) and b"/" not in value and b"+" not in value and b"#" not in value
+
+
 def _put(place: Here | None, subject: int, rule: Rule) -> Here:
     if place is None:
         return {subject: [rule]}
-    rules = place.setdefault(subject, [])
-    rules.append(rule)
-    rules.sort(key=_order)
+    insort(place.setdefault(subject, []), rule, key=_order)
     return place
 
 

@@ -59,6 +59,20 @@ _TOP: Final = (
         "none",
     ),
     Setting(
+        "acl_file",
+        FILE,
+        "Let clients do what the rules of this file say, and nothing else; see "
+        "[permissions.md](permissions.md).",
+        "none",
+    ),
+    Setting(
+        "acl_dialect",
+        one_of(("mosquitto-2.1", "mosquitto-2.0")),
+        "Which Mosquitto's meaning a file of Mosquitto's has; see "
+        "[permissions.md](permissions.md#mosquittos-acl_file).",
+        '`"mosquitto-2.1"`',
+    ),
+    Setting(
         "hooks",
         FILES,
         "Load hooks, authenticators and authorizers from this Python file; may be given more than once. See "

@@ -31,6 +31,7 @@ _EXAMPLES: Final = {
     "data": '"/var/lib/curier"',
     "allow_anonymous": "false",
     "password_file": '"users"',
+    "acl_file": '"acl"',
     "hooks": '["hooks.py"]',
 }
 """Of settings whose default cannot be written down."""

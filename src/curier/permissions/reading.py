@@ -1,0 +1,24 @@
+"""A file of rules, whatever its kind, which its content tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from curier.errors import ConfigError
+from curier.permissions.base import Rules
+from curier.permissions.mosquitto_acl import MOSQUITTO_20, MOSQUITTO_21, MosquittoAcl
+
+DIALECTS = (MOSQUITTO_21, MOSQUITTO_20)
+
+
+def read_rules(path: Path, dialect: str = MOSQUITTO_21) -> Rules:
+    """The rules of a file. ``dialect`` says which Mosquitto's meaning those of its kinds have where they
+    differ. Raises ``ConfigError`` where it cannot be read, or is wrong, with the line.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    return MosquittoAcl(str(path), data, dialect)

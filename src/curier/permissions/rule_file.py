@@ -1,0 +1,117 @@
+"""Rules from a file that may change while the broker runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from curier.errors import ConfigError
+from curier.permissions.base import Rules, log
+from curier.permissions.mosquitto_acl import MOSQUITTO_21
+from curier.permissions.reading import DIALECTS, read_rules
+
+LOOK_INTERVAL: Final = 1.0
+"""Seconds between two looks at the file's time of change."""
+
+
+class RuleFile:
+    """The rules of a file, for ``Broker(permissions=...)``.
+
+    It is Mosquitto's ``acl_file``, and means what it means in the Mosquitto that ``dialect`` names. A change
+    is noticed within a second, and holds for connected clients, too. A file that cannot be used is logged,
+    and the rules before stay.
+    Raises ``ConfigError`` where it cannot be used to begin with.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, dialect: str = MOSQUITTO_21) -> None:
+        if dialect not in DIALECTS:
+            raise ConfigError(f"acl_dialect is {' or '.join(DIALECTS)}, not {dialect!r}")
+        self.path: Final = Path(path)
+        self._dialect: Final = dialect
+        self._told: Callable[[Rules], None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stamp = _stamp(self.path)
+        self.rules = self._read()
+
+    def _read(self) -> Rules:
+        return read_rules(self.path, self._dialect)
+
+    def start(self, told: Callable[[Rules], None]) -> None:
+        """Begin to look at the file; ``told`` hears of other rules."""
+        self._told = told
+        self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._told = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def reload(self) -> None:
+        """Read the file now. Raises ``ConfigError`` and keeps the rules it had when it cannot be used.
+
+        Cancelling it leaves the old rules or the new.
+        """
+        stamp = _stamp(self.path)
+        try:
+            rules = await _in_thread(self._read)  # it may be long
+        finally:
+            self._stamp = stamp  # what is wrong is said once
+        self.rules = rules
+        if self._told is not None:
+            self._told(rules)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            if _stamp(self.path) == self._stamp:
+                continue
+            try:
+                await self.reload()
+            except ConfigError as error:
+                log.error("%s; the rules before this change stay valid", error)
+            except Exception:  # that one look fails is no reason never to look again
+                log.exception("%s: reading it again failed; the rules before stay valid", self.path)
+            else:
+                log.info("read %s again", self.path)
+
+
+async def _in_thread(work: Callable[[], Rules]) -> Rules:
+    """What ``work`` returns, or raises, in a thread that the process can end without."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Rules] = loop.create_future()
+
+    def tell(result: Rules | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if result is not None:
+            done.set_result(result)
+        elif error is not None:
+            done.set_exception(error)
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as caught:
+            error = caught
+        with suppress(RuntimeError):  # the loop is closed: nobody is there to hear it
+            loop.call_soon_threadsafe(tell, result, error)
+
+    threading.Thread(target=run, name="curier rules", daemon=True).start()
+    return await done
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes whenever the file does; ``None`` while there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_ino, found.st_size)
