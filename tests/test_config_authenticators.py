@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from curier.auth.jwt import JwtSettings
 from curier.config import load
-from curier.config_authenticators import Asked
+from curier.config_authenticators import KINDS, Asked
 from curier.errors import ConfigError
 
 
@@ -70,3 +73,30 @@ def test_a_file_that_is_not_there_is_told_when_it_is_made(tmp_path: Path) -> Non
     (asked,) = read(tmp_path, '[[authenticator]]\nkind = "password-file"\nfile = "users"')
     with pytest.raises(ConfigError, match="users: there is no such file"):
         asked.make()
+
+
+def test_tokens(tmp_path: Path) -> None:
+    (asked,) = read(
+        tmp_path,
+        """
+        [[authenticator]]
+        kind = "jwt"
+        secret_file = "secret"
+        audience = "mqtt"
+        claims = ["site"]
+        leeway = "1 min"
+        """,
+    )
+    (tmp_path / "secret").write_bytes(b"s" * 32)
+    made = asked.make()
+    assert made.name == "jwt"
+    with pytest.raises(ConfigError, match="line 1: authenticator: kind jwt needs one of secret_file, k"):
+        read(tmp_path, '[[authenticator]]\nkind = "jwt"\nkey_file = "a"\njwks_url = "https://b.example"')
+    with pytest.raises(ConfigError, match=r"line 3: authenticator\.claims: expected a list of texts"):
+        read(tmp_path, '[[authenticator]]\nkind = "jwt"\nclaims = "x"')
+
+
+def test_every_setting_of_tokens_is_described() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "authentication.md").read_text()
+    described = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert described == [*KINDS["jwt"].takers] == [field.name for field in fields(JwtSettings)]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from curier.errors import ConfigError
-from curier.strict_toml import TomlFile, shown, take_path
+from curier.errors import ConfigError, missing_package
+from curier.strict_toml import TomlFile, parse_seconds, shown, take_flag, take_path, take_string
 
 if TYPE_CHECKING:
     from curier.auth.base import Authenticator
@@ -98,13 +98,61 @@ def _kind(value: object) -> str:
     return value
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
+        raise ValueError(f"expected a list of texts, got {shown(value)}")
+    return tuple(value)
+
+
+def _text_or_texts(value: object) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) and value else _texts(value)
+
+
 def _password_file(values: Mapping[str, Any]) -> Authenticator:
     from curier.auth import PasswordFile
 
     return PasswordFile(values["file"])
 
 
+def _jwt(values: Mapping[str, Any]) -> Authenticator:
+    try:
+        from curier.auth.jwt import JwtAuthenticator, JwtSettings
+    except ImportError as error:
+        raise missing_package(error, 'kind = "jwt"') from error
+    return JwtAuthenticator(JwtSettings(**values))
+
+
+_WHO_SIGNS: Final = ("secret_file", "key_file", "jwks_url")
+
+
+def _check_jwt(values: Mapping[str, Any]) -> None:
+    if len([name for name in _WHO_SIGNS if name in values]) != 1:
+        raise ConfigError(f"kind jwt needs one of {', '.join(_WHO_SIGNS)}, which says who signs the tokens")
+
+
 KINDS: Final[dict[str, Kind]] = {
     "password-file": Kind({"file": take_path}, _password_file, needed=("file",), paths=("file",)),
     HOOKS: Kind({}, None),
+    "jwt": Kind(
+        {
+            "secret_file": take_path,
+            "key_file": take_path,
+            "jwks_url": take_string,
+            "jwks_ca": take_path,
+            "timeout": parse_seconds,
+            "issuer": take_string,
+            "audience": _text_or_texts,
+            "leeway": parse_seconds,
+            "identity_claim": take_string,
+            "ignore_username": take_flag,
+            "client_id_claim": take_string,
+            "groups_claim": take_string,
+            "claims": _texts,
+            "require_expiry": take_flag,
+            "method": take_string,
+        },
+        _jwt,
+        paths=("secret_file", "key_file", "jwks_ca"),
+        check=_check_jwt,
+    ),
 }

@@ -142,7 +142,14 @@ def missing_package(error: ImportError, what: str) -> ConfigError:
     return ConfigError(f"{what} needs the package {error.name}: pip install 'curier[{extra}]'")
 
 
-_EXTRAS = {"apsw": "broker", "argon2": "broker", "cryptography": "broker", "acme": "acme", "josepy": "acme"}
+_EXTRAS = {
+    "apsw": "broker",
+    "argon2": "broker",
+    "cryptography": "broker",
+    "acme": "acme",
+    "josepy": "acme",
+    "jwt": "jwt",
+}
 """The packages that something is not there without, and which extra has each."""
 
 

@@ -95,6 +95,11 @@ class OfFiles(Authenticator):
         self.source = source
 
     @property
+    def name(self) -> str:
+        """That of ``source``."""
+        return self.source.name
+
+    @property
     def methods(self) -> frozenset[str]:
         """Those of ``source``."""
         return self.source.methods
