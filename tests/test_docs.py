@@ -10,11 +10,13 @@ import pytest
 
 import curier
 from curier import config
+from curier.broker.judging import Who
 from curier.broker.options import Options
 from curier.cli import main
 from curier.cli.formats import BadFormat, Look, printer
 from curier.cli.profiles import KEYS, load_profile
 from curier.config import Config, load
+from curier.permissions.reading import read_rules
 from curier.settings.setting import Setting
 from curier.settings.table import ALL, LIMIT
 from tests import settings_page
@@ -24,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
+PERMISSIONS = ROOT / "docs" / "permissions.md"
 CLIENTS = {"pub", "rr", "sub"}
 PROMISES = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 """What programs say that they print: `print(...)  # this`."""
@@ -136,7 +139,8 @@ def test_every_key_of_the_file_is_described() -> None:
 
 
 def test_the_configuration_files_load(tmp_path: Path) -> None:
-    found = [text for page in PAGES if page != COMMAND_LINE for text in blocks(page.read_text(), "toml")]
+    others = (COMMAND_LINE, PERMISSIONS)
+    found = [text for page in PAGES if page not in others for text in blocks(page.read_text(), "toml")]
     assert found
     for number, text in enumerate(found):
         path = tmp_path / f"{number}.toml"
@@ -144,6 +148,15 @@ def test_the_configuration_files_load(tmp_path: Path) -> None:
         loaded = load(path)
         loaded.check()
         assert loaded != Config()
+
+
+def test_the_rules_load(tmp_path: Path) -> None:
+    path = tmp_path / "acl"
+    for text in blocks(PERMISSIONS.read_text(), "toml"):
+        path.write_text(text)
+        dev = read_rules(path).rights(Who(None, "dev-1"))
+        assert dev.may_publish(b"devices/dev-1/t", 0, False)
+        assert not dev.may_publish(b"devices/dev-2/t", 0, False)
 
 
 def test_the_limits_of_the_readme() -> None:

@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "broker": {"protocol", "session", "topics", "codec", "places"},
     "store": {"session.records", "session.message", "topics.filters", "codec"},
     "auth": {"loglines", "places", "listeners", "session.message", "broker.hooks"},
-    "permissions": {"topics.filters", "broker.judging", "loglines", "strict_toml"},
+    "permissions": {"topics.filters", "places", "broker.judging", "loglines", "strict_toml"},
     "net": {"loglines", "listeners", "places", "greetings", "broker", "codec"},
     "client": {"frozen", "protocol", "session", "topics", "codec", "store", "net.websocket"},
     "loadgen": {"codec", "net.frames", "net.websocket"},

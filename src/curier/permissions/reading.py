@@ -7,6 +7,7 @@ from pathlib import Path
 from curier.errors import ConfigError
 from curier.permissions.base import Rules
 from curier.permissions.mosquitto_acl import MOSQUITTO_20, MOSQUITTO_21, MosquittoAcl
+from curier.permissions.toml_file import TomlRules, looks_like_ours
 
 DIALECTS = (MOSQUITTO_21, MOSQUITTO_20)
 
@@ -21,4 +22,6 @@ def read_rules(path: Path, dialect: str = MOSQUITTO_21) -> Rules:
         raise ConfigError(f"{path}: there is no such file") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    if looks_like_ours(data.decode(errors="replace")):
+        return TomlRules(path)
     return MosquittoAcl(str(path), data, dialect)
