@@ -15,7 +15,7 @@ from curier.broker.restoring import Restorer
 from curier.codec import packets as p
 from curier.codec.decode import decode
 from curier.codec.encode import encode
-from curier.codec.primitives import packet_end
+from curier.codec.primitives import Reader, packet_end
 from curier.codec.properties import Properties
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
@@ -216,10 +216,22 @@ def _entry(entry: Outgoing) -> tuple[object, ...]:
         entry.message.references,
         entry.qos,
         entry.retain,
-        entry.identifiers,
+        _identifiers(entry.identifiers),
         entry.group,
         entry.packet_id,
     )
+
+
+def _identifiers(encoded: bytes) -> list[int]:
+    """Subscription Identifiers; "their order is not significant" [MQTT-3.3.4-4], and a will due at the
+    restart finds subscriptions in the order in which they were restored.
+    """
+    reader = Reader(encoded, 0, len(encoded))
+    found = []
+    while reader.remaining():
+        reader.byte("identifier of the Property")
+        found.append(reader.varint("Subscription Identifier"))
+    return sorted(found)
 
 
 def _will(session: ServerSession) -> tuple[object, ...]:
