@@ -438,6 +438,20 @@ class Broker:
         """
         await self._renewal.reload()
 
+    def change_options(self, options: Options) -> frozenset[str]:
+        """Go by ``options`` from now on, in a broker that runs. Returns the names of those that could not be
+        changed, and stay as they are. What a client was told when it connected holds for it until it connects
+        again. Raises ``ConfigError`` for options that cannot be.
+        """
+        try:
+            options.check()
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        assert self._turn is not None
+        stuck = self.core.change_options(options, self._turn.clock.now())
+        self._turn.schedule()
+        return stuck
+
     def publish(self, message: Message) -> None:
         """Publish as the broker itself. Raises ``ValueError`` for a Topic Name that cannot be."""
         core = self.core

@@ -38,7 +38,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     def run(*arguments: str | Path) -> Config:
         served: list[Config] = []
 
-        async def serve(config: Config) -> None:
+        async def serve(config: Config, reread: object) -> None:
             served.append(config)
 
         monkeypatch.setattr(curier.cli.serve, "serve", serve)
@@ -181,7 +181,7 @@ def test_what_cannot_be_is_told_in_a_line_with_exit_code_2(arguments: list[str],
 
 
 def test_other_errors_of_curier_exit_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def serve(config: Config) -> None:
+    async def serve(config: Config, reread: object) -> None:
         raise StoreError("state/journal: the disk is full")
 
     monkeypatch.setattr(curier.cli.serve, "serve", serve)

@@ -204,7 +204,7 @@ def test_hook_files_are_read_again_and_what_is_wrong_with_one_is_told(start: Sta
     assert broker.ask(CONNECT) == BAD_USER_NAME_OR_PASSWORD
     for text, log, answer in (
         (doors.format("0"), "SIGHUP: the hook files were read again", ACCEPTED),
-        ("x = ", f"SIGHUP: {own}, line 1: invalid syntax; what the hook files were before stays", ACCEPTED),
+        ("x = ", f"SIGHUP: {own}, line 1: invalid syntax; nothing has changed", ACCEPTED),
     ):
         own.write_text(dedent(text))
         broker.popen.send_signal(signal.SIGHUP)

@@ -36,7 +36,7 @@ from curier.broker.faults import Fault, name_of
 from curier.broker.fetching import FETCHED_PER_TURN
 from curier.broker.hooks import MOST_NESTED, Hook
 from curier.broker.judging import Judge
-from curier.broker.lanes import set_lanes
+from curier.broker.lanes import DECIDE_LANES, set_lanes
 from curier.broker.model import BrokerConnection, ServerSession, Spread
 from curier.broker.options import Options
 from curier.broker.state import BrokerState, Host
@@ -78,17 +78,43 @@ class BrokerCore(BrokerState):
             asks_authorization,
         )
         self.fetch_budget = FETCHED_PER_TURN
+        memory.bound(self)
+        self.sys_publisher = SysPublisher(self)
         if options.sys_interval:
-            self.deadlines.add(SysPublisher(self), now)
+            self.deadlines.add(self.sys_publisher, now)
 
     def run_on(self, host: Host, now: float) -> None:
         """Know the process that the broker runs in."""
         self.host = host
-        most = host.most_memory()
-        if most and not self.options.memory_limit:
-            self.memory_limit = most // 2
+        memory.bound(self)
         if host.memory():
             memory.look_always(self, now)
+
+    def change_options(self, options: Options, now: float) -> frozenset[str]:
+        """Go by ``options``, which have been checked, from now on. Returns the names of those that are not
+        changed: what was made with them stays.
+        """
+        stuck: set[str] = set()
+        changed: set[str] = set()
+        for name in dir(options):
+            value = getattr(options, name)
+            if name.startswith("_") or callable(value) or value == getattr(self.options, name):
+                continue
+            if name == "route_cache_size":
+                stuck.add(name)
+                continue
+            setattr(self.options, name, value)
+            changed.add(name)
+        memory.bound(self)
+        if "sys_interval" in changed:
+            if self.sys_publisher.is_scheduled():
+                self.deadlines.cancel(self.sys_publisher)
+            if self.options.sys_interval:
+                self.deadlines.add(self.sys_publisher, now)
+        if not changed.isdisjoint(DECIDE_LANES):
+            for connection in self.connections.values():
+                set_lanes(self, connection)
+        return frozenset(stuck)
 
     # ---- bytes ----
 

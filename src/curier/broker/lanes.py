@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from curier.broker.model import BrokerConnection
 from curier.broker.options import REFUSE
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50
 from curier.protocol.connection import CONNECTED
+
+DECIDE_LANES: Final = frozenset(("maximum_qos", "check_payload_format", "when_full", "queue_qos0"))
+"""The settings among what decides."""
 
 
 def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:

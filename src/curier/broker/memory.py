@@ -14,7 +14,8 @@ from typing import Final, final
 from curier.broker import telling
 from curier.broker.deadlines import Deadline
 from curier.broker.model import BrokerConnection
-from curier.broker.state import BrokerState
+from curier.broker.options import MIB
+from curier.broker.state import NO_LIMIT, BrokerState
 from curier.codec.constants import QUOTA_EXCEEDED
 from curier.protocol.connection import CLOSED
 
@@ -23,6 +24,16 @@ STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
 LOOK_AGAIN: Final = 1.0  # while there is much
 SMALL: Final = 16 * 1024  # bytes of one connection that are not worth its end
 ANSWER_SIZE: Final = 200  # bytes of an answer that waits for the disk
+
+
+def bound(broker: BrokerState) -> None:
+    """Set the bounds that follow from the settings, and from the memory of the machine."""
+    options = broker.options
+    # Whoever was below the soft limit may always be sent one more packet, however large.
+    broker.output_hard_limit = max(
+        options.output_hard_limit, options.output_soft_limit + options.max_packet_size + MIB
+    )
+    broker.memory_limit = options.memory_limit or broker.host.most_memory() // 2 or NO_LIMIT
 
 
 def held(broker: BrokerState) -> int:

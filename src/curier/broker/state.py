@@ -19,7 +19,7 @@ from curier.broker.hooks import Hooks, HookTap
 from curier.broker.layouts import Layouts
 from curier.broker.model import BrokerConnection, Leftovers, Route, ServerSession, SharedGroup, Spread
 from curier.broker.mounting import Mount
-from curier.broker.options import MIB, Options
+from curier.broker.options import Options
 from curier.broker.routing import Router
 from curier.protocol.connection import Connection, Tap, Traffic
 from curier.session.journal import Journal
@@ -162,13 +162,10 @@ class BrokerState(TurnWork):
         self.authentication_methods: frozenset[str] = authentication_methods
         self.asks_authorization: bool = asks_authorization
         self.slow_lane_only: bool = False  # for comparing the lanes
-        # Whoever was below the soft limit may always be sent one more packet, however large.
-        self.output_hard_limit: int = max(
-            options.output_hard_limit, options.output_soft_limit + options.max_packet_size + MIB
-        )
+        self.output_hard_limit: int = options.output_hard_limit  # or more: see ``memory.bound``
         self.started_at: float = now
         self.host: Host = Host()
-        self.memory_limit: int = options.memory_limit if options.memory_limit else NO_LIMIT
+        self.memory_limit: int = NO_LIMIT  # the same
         self.memory_watch: Deadline | None = None
         self.packet_watch: Deadline | None = None  # looks at packets that have begun and not ended
         # -- counters, deadlines, errors, hooks --

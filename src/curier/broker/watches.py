@@ -143,6 +143,8 @@ class RetryWatch(Deadline):
         if connection.state != CONNECTED or session is None or session.connection is not connection:
             return 0.0
         interval = self.broker.options.retry_interval
+        if not interval:  # since a while ago
+            return 0.0
         oldest = now
         outgoing = session.outgoing
         outgoing.settle()

@@ -9,6 +9,7 @@ import click
 
 from curier.cli.options import option
 from curier.cli.settings import InSections, setting_options, settings_from
+from curier.config import Config
 
 EXAMPLES = """\
 \b
@@ -55,11 +56,15 @@ def broker(file: Path | None, accept_loss: bool, **options: object) -> None:
 
     It says "listening on URL" on standard output when it is ready, a line for each listener; port 0 takes
     a free port. Ctrl-C, SIGTERM or the end of its terminal finish what is being written and stop it; a second
-    signal stops it at once. SIGHUP has it read the password file and hooks again. It exits with 0 when
+    signal stops it at once. SIGHUP has it read its settings and their files again. It exits with 0 when
     stopped so, with 2 when a setting is wrong or a port is in use, else with 1.
     """
-    config = replace(settings_from(file, options), accept_loss=accept_loss)
+
+    def reread() -> Config:
+        return replace(settings_from(file, options), accept_loss=accept_loss)
+
+    config = reread()
     config.check()
     from curier.cli.serve import run  # the other commands need not load the broker
 
-    run(config)
+    run(config, reread)

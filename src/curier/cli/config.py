@@ -62,7 +62,7 @@ def everything_wrong(file: Path) -> tuple[Config, list[ConfigError]]:
         settings = with_settings(settings, settings_of(os.environ), lambda setting: setting.variable)
         if not wrong:  # or the rest would be about what is not meant
             settings.check()
-            from curier.cli.serve import try_out
+            from curier.cli.reload import try_out
 
             try_out(settings)
     except ConfigError as error:

@@ -14,11 +14,9 @@ import shlex
 import shutil
 import socket
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
-from typing import Final
 
 import click
 
@@ -26,10 +24,10 @@ from curier.auth import AllowAnonymous, Authenticator, Chain
 from curier.cli.collector import looking_once
 from curier.cli.host import allow_files, give_back_memory, keep_freed_memory
 from curier.cli.log_writer import LogWriter, PlainFormatter
+from curier.cli.reload import Reload, set_log_level
 from curier.cli.signals import signals
 from curier.config import Config
 from curier.config_authenticators import HOOKS
-from curier.errors import ConfigError
 from curier.hook_files.files import HookFiles
 from curier.listeners import Listen, Listener, parse_listen
 from curier.net import reactor
@@ -46,17 +44,18 @@ class CannotListen(click.ClickException):
     exit_code = 2
 
 
-def run(config: Config) -> None:
+def run(config: Config, reread: Callable[[], Config] | None = None) -> None:
     """``serve`` in the event loop that is made for it, where this system has it."""
     keep_freed_memory()
     allow_files(config.options.max_connections)
     make_loop = Loop if reactor.IS_AVAILABLE else None
     with asyncio.Runner(loop_factory=make_loop) as runner:
-        runner.run(serve(config))
+        runner.run(serve(config, reread))
 
 
-async def serve(config: Config) -> None:
-    """Run a broker until SIGINT or SIGTERM, or until its terminal is gone.
+async def serve(config: Config, reread: Callable[[], Config] | None = None) -> None:
+    """Run a broker until SIGINT or SIGTERM, or until its terminal is gone. At SIGHUP the settings are those
+    that ``reread`` gives.
 
     Raises ``ConfigError``, ``StoreError`` (for last changes that could not be written, too), or
     ``CannotListen`` for an address that cannot be had.
@@ -80,7 +79,8 @@ async def serve(config: Config) -> None:
         accept_loss=config.accept_loss,
     )
     told_to_stop = asyncio.Event()
-    with signals(told_to_stop.set, partial(_reload, broker, authenticator, hook_files)):
+    reload = Reload(broker, config, authenticator, hook_files, reread or (lambda: config))
+    with signals(told_to_stop.set, reload.soon):
         try:
             await broker.start()
         except OSError as error:
@@ -123,63 +123,6 @@ async def _until(broker: Broker, told_to_stop: asyncio.Event) -> None:
         await asyncio.gather(serving, waiting, giving_back, return_exceptions=True)
 
 
-def _reload(broker: Broker, authenticator: Authenticator | None, hook_files: HookFiles) -> None:
-    """Read again what can be; whatever is wrong with it is logged, and it stays as it was."""
-    has_users = True
-    try:
-        has_users = authenticator is not None and authenticator.reload()
-    except ConfigError as error:
-        _log.error("SIGHUP: %s; the users before this change stay valid", error)
-    else:
-        if has_users:
-            _log.info("SIGHUP: the users were read again; %s", _OTHER)
-    if broker.has_certificates:
-        _go_on(_reload_certificates(broker))
-    if broker.permissions is not None:
-        _go_on(_reload_permissions(broker.permissions))
-    if hook_files.paths:
-        _go_on(_reload_hooks(broker, hook_files))
-    elif not has_users and broker.permissions is None and not broker.has_certificates:
-        _log.info("SIGHUP: there are no users and no certificates to be read again; %s", _OTHER)
-
-
-def _go_on(work: Coroutine[None, None, None]) -> None:
-    task = asyncio.get_running_loop().create_task(work)
-    _reloading.add(task)  # or nothing would hold it
-    task.add_done_callback(_reloading.discard)
-
-
-_OTHER: Final = "other settings are read when the broker starts"
-_reloading: Final[set[asyncio.Task[None]]] = set()
-
-
-async def _reload_certificates(broker: Broker) -> None:
-    try:
-        await broker.reload_certificates()
-    except ConfigError as error:
-        _log.error("SIGHUP: %s", error)
-    else:
-        _log.info("SIGHUP: the certificates were read again; %s", _OTHER)
-
-
-async def _reload_permissions(permissions: RuleFile) -> None:
-    try:
-        await permissions.reload()
-    except ConfigError as error:
-        _log.error("SIGHUP: %s; the rules before this change stay valid", error)
-    else:
-        _log.info("SIGHUP: the rules in %s were read again; %s", permissions.path, _OTHER)
-
-
-async def _reload_hooks(broker: Broker, hook_files: HookFiles) -> None:
-    try:
-        await hook_files.reload(broker)
-    except ConfigError as error:
-        _log.error("SIGHUP: %s; what the hook files were before stays", error)
-    else:
-        _log.info("SIGHUP: the hook files were read again; %s", _OTHER)
-
-
 def authenticator_of(config: Config, of_hooks: Authenticator | None = None) -> Authenticator | None:
     """Who may connect, as the settings say; None is what the listeners say. ``of_hooks`` is that in the hook
     files. Raises ``ConfigError``.
@@ -200,15 +143,6 @@ def permissions_of(config: Config) -> RuleFile | None:
             config.acl_file,
         )
     return RuleFile(config.acl_file, dialect=config.acl_dialect)
-
-
-def try_out(config: Config) -> None:
-    """Read all files that the settings name, as a broker would that has them. Raises ``ConfigError``."""
-    authenticator = authenticator_of(config)
-    permissions_of(config)
-    # Of a certificate that is still to come there is nothing to read.
-    if doors := [door for door in config.doors() if not door.acme]:
-        Broker(doors, options=config.options, authenticator=authenticator)
 
 
 def own_command() -> str:
@@ -310,7 +244,5 @@ def start_logging(level: str) -> None:
     # Nobody asks which line of which thread it was; not to find out makes a line half as expensive.
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    root = logging.getLogger()
-    root.addHandler(handler)
-    root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
-    logging.getLogger("curier").setLevel(level.upper())
+    logging.getLogger().addHandler(handler)
+    set_log_level(level)

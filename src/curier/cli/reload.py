@@ -1,0 +1,151 @@
+"""SIGHUP: the settings are read again, and the files that they name; all of it or nothing is taken over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from curier.auth import Authenticator
+from curier.cli.host import allow_files
+from curier.config import Config
+from curier.config_authenticators import HOOKS
+from curier.errors import ConfigError
+from curier.hook_files.files import HookFiles
+from curier.permissions.rule_file import RuleFile
+from curier.server import Broker
+from curier.settings.setting import Setting
+from curier.settings.table import LIMIT, TOP
+
+_log = logging.getLogger("curier.cli")
+
+_AT_ONCE: Final = ("log_level",)
+"""Settings at the top of the file that need no restart."""
+
+
+class Reload:
+    """What a running broker takes over. ``reread`` gives the settings anew, or raises ``ConfigError``."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        config: Config,
+        authenticator: Authenticator | None,
+        hook_files: HookFiles,
+        reread: Callable[[], Config],
+    ) -> None:
+        self._broker = broker
+        self._config = config
+        self._authenticator = authenticator
+        self._hook_files = hook_files
+        self._reread = reread
+        self._turns = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()  # or nothing would hold them
+
+    def soon(self) -> None:
+        """Do it as soon as the event loop has time for it."""
+        task = asyncio.get_running_loop().create_task(self.now())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def now(self) -> None:
+        """Read everything again. Where anything is wrong, the log says what, and nothing has changed."""
+        async with self._turns:
+            try:
+                new = await asyncio.to_thread(self._read)
+                read = await self._take_files()
+            except ConfigError as error:
+                _log.error("SIGHUP: %s; nothing has changed", error)
+                return
+            said = [f"{_and(read)} were read again"] if read else []
+            said += [*self._take_limits(new), *self._take_log_level(new)]
+            if stuck := self._stuck(new):
+                said.append(f"{_and(stuck)} changed, which needs a restart of the broker")
+            _log.info("SIGHUP: %s", "; ".join(said) or "nothing has changed")
+
+    def _read(self) -> Config:
+        """The settings, tried out as far as that can be without a second broker."""
+        new = self._reread()
+        new = replace(new, hooks_authenticate=self._config.hooks_authenticate)
+        new.check()
+        try_out(new)
+        return new
+
+    async def _take_files(self) -> list[str]:
+        """Take over what is in the files that the settings name; what may still be wrong with them first."""
+        read: list[str] = []
+        if self._hook_files.paths:
+            await self._hook_files.reload(self._broker)
+            read.append("the hook files")
+        if self._broker.permissions is not None:
+            await self._broker.permissions.reload()
+            read.append(f"the rules in {self._broker.permissions.path}")
+        if self._authenticator is not None and self._authenticator.reload():
+            read.append("the users")
+        if self._broker.has_certificates:
+            await self._broker.reload_certificates()
+            read.append("the certificates")
+        return read
+
+    def _take_limits(self, new: Config) -> list[str]:
+        before = {name: getattr(self._broker.options, name) for name in LIMIT}
+        stuck = self._broker.change_options(new.options)
+        said: list[str] = []
+        for name, setting in LIMIT.items():
+            value = getattr(new.options, name)
+            if value == before[name]:
+                continue
+            if name in stuck:
+                said.append(f"{name} changed, which needs a restart of the broker")
+            else:
+                said.append(_changed(setting, before[name], value, new))
+        if new.options.max_connections != before["max_connections"]:
+            allow_files(new.options.max_connections)
+        return said
+
+    def _take_log_level(self, new: Config) -> list[str]:
+        before, level = self._config.log_level, new.log_level
+        if level == before:
+            return []
+        set_log_level(level)
+        self._config = replace(self._config, log_level=level)
+        return [_changed(TOP["log_level"], before, level, new)]
+
+    def _stuck(self, new: Config) -> list[str]:
+        """What has changed in the settings, and stays as it was."""
+        names = [*TOP, "listeners", "authenticators"]
+        return [
+            name
+            for name in names
+            if name not in _AT_ONCE and getattr(new, name) != getattr(self._config, name)
+        ]
+
+
+def set_log_level(level: str) -> None:
+    """From curier what the level says, from everything else warnings and errors."""
+    logging.getLogger().setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
+    logging.getLogger("curier").setLevel(level.upper())
+
+
+def try_out(config: Config) -> None:
+    """Read all files that the settings name, as a broker would that has them. Raises ``ConfigError``."""
+    for one in config.asked:
+        if one.kind != HOOKS:  # which would run what is in the files
+            one.make()
+    if config.acl_file is not None:
+        RuleFile(config.acl_file, dialect=config.acl_dialect)
+    for door in config.doors():
+        if door.address.is_secure and not door.acme:  # else there may be no certificate yet
+            Broker(replace(door, allow_anonymous=True))
+
+
+def _changed(setting: Setting, before: object, value: object, new: Config) -> str:
+    written = setting.kind.written
+    where = new.origins.get(setting.name, "default")
+    return f"{setting.name} is {written(value)}, was {written(before)} ({where})"
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

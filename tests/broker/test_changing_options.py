@@ -1,0 +1,82 @@
+"""Settings of a broker that change while it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from curier.broker.options import MIB, Options
+from curier.codec import packets as p
+from curier.codec.constants import QUOTA_EXCEEDED, SERVER_BUSY
+from tests.broker.harness import Net, quiet
+
+
+def change(net: Net, **values: Any) -> frozenset[str]:
+    """Give the core settings like those it has, but for these."""
+    options = Options()
+    for name in dir(options):
+        if not name.startswith("_") and not callable(getattr(options, name)):
+            setattr(options, name, values.get(name, getattr(net.core.options, name)))
+    options.check()
+    stuck = net.core.change_options(options, net.now)
+    net.turn()
+    return stuck
+
+
+def test_nothing_changes() -> None:
+    net = Net()
+    assert change(net) == frozenset()
+
+
+def test_limits_hold_from_then_on() -> None:
+    net = Net()
+    client = net.connect("a")
+    assert change(net, max_filters_per_packet=1, max_connections=1) == frozenset()
+    assert net.send_connect("c").pop(p.Connack).reason_code == SERVER_BUSY
+    client.send(p.Subscribe(1, [("a", 0), ("b", 0)]))
+    assert client.goodbye().reason_code == QUOTA_EXCEEDED
+
+
+def test_what_cannot_be_changed_stays_and_is_told() -> None:
+    net = Net()
+    before = net.core.options.route_cache_size
+    assert change(net, route_cache_size=5, max_sessions=7) == {"route_cache_size"}
+    assert (net.core.options.route_cache_size, net.core.options.max_sessions) == (before, 7)
+
+
+def test_bounds_that_follow_from_settings() -> None:
+    net = Net()
+    change(net, memory_limit=5 * MIB, output_soft_limit=100 * MIB, output_hard_limit=100 * MIB)
+    assert net.core.memory_limit == 5 * MIB
+    assert net.core.output_hard_limit == 101 * MIB + net.core.options.max_packet_size
+    change(net, memory_limit=0)
+    assert net.core.memory_limit > 1 << 60
+
+
+def test_clients_that_are_there_take_the_lane_that_follows() -> None:
+    """Or a payload that is not the text it claims to be would pass unseen."""
+    net = Net("fast")
+    client = net.connect("a")
+    lanes = [client.connection.is_fast]
+    for checks in (True, False):
+        change(net, check_payload_format=checks)
+        lanes.append(client.connection.is_fast)
+    assert lanes == [True, False, True]
+
+
+@pytest.mark.parametrize("before", [0.0, 10.0])
+def test_reports_begin_end_and_come_at_another_pace(before: float) -> None:
+    options = quiet()
+    options.sys_interval = before
+    net = Net(options=options)
+    client = net.connect("a")
+    client.subscribe("$SYS/broker/uptime")
+    change(net, sys_interval=60.0)
+    net.advance(0.1)
+    assert client.messages() or before
+    net.advance(61)
+    assert len(client.messages()) == 1
+    change(net, sys_interval=0.0)
+    net.advance(500)
+    assert not client.messages()
