@@ -15,7 +15,14 @@ from tests.broker.harness import WAYS, Net
 
 Make = Callable[..., Net]
 
-WITHOUT_MESSAGES = {"test_auth", "test_connect", "test_keep_alive", "test_sessions", "test_sys"}
+WITHOUT_MESSAGES = {
+    "test_auth",
+    "test_client_ids",
+    "test_connect",
+    "test_keep_alive",
+    "test_sessions",
+    "test_sys",
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

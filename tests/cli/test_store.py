@@ -63,7 +63,7 @@ def message(number: int, payload: bytes, topic: bytes = b"t", expires_at: float 
 
 RECORDS: list[Record] = [
     SessionSaved(1, "ana", 5, 3600, 1_700_000_000.5),
-    SessionSaved(2, "ben\n", 4, NEVER, 0.0, "č/".encode()),
+    SessionSaved(2, "ben\n", 4, NEVER, 0.0, "č/".encode(), "ben č"),
     Subscribed(1, b"t/#", 2, 7),
     Subscribed(1, "č".encode(), 1, 0),
     message(10, b"text"),

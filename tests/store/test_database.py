@@ -178,19 +178,22 @@ def test_the_next_broker_waits_for_a_store_that_is_finishing(tmp_path: Path) -> 
         os.close(lock(tmp_path))
 
 
-def test_a_file_of_before_there_were_mounts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", [["user"], ["user", "mount"]])
+def test_a_file_of_before_sessions_had_mounts_or_users(tmp_path: Path, missing: list[str]) -> None:
     path = made(tmp_path)
     other = sqlite3.connect(path)
-    other.execute("ALTER TABLE sessions DROP COLUMN mount")
+    for column in missing:
+        other.execute(f"ALTER TABLE sessions DROP COLUMN {column}")
     other.commit()
     other.close()
     reader = Database(tmp_path, read_only=True)
     sessions = [one for piece in reader.records() for one in piece if isinstance(one, SessionSaved)]
-    assert [(one.client_id, one.mount) for one in sessions] == [("ana", b"")]
+    assert [(one.client_id, one.mount, one.user) for one in sessions] == [("ana", b"", "")]
     reader.close()
     for _ in range(2):
         database = Database(tmp_path)
-        database.apply([SessionSaved(2, "ben", 5, 60, 0.0, b"site-a/")])
+        database.apply([SessionSaved(2, "ben", 5, 60, 0.0, b"site-a/", "u")])
         pieces = list(database.records())
-        assert [record.mount for record in pieces[0] if isinstance(record, SessionSaved)] == [b"", b"site-a/"]
+        found = [(one.mount, one.user) for one in pieces[0] if isinstance(one, SessionSaved)]
+        assert found == [(b"", ""), (b"site-a/", "u")]
         database.close()

@@ -29,7 +29,9 @@ def messages(draw: st.DrawFn) -> ApplicationMessage:
 names = st.text(st.characters(codec="utf-8"), max_size=30)
 expiries = st.integers(0, 2**32 - 1)
 RECORDS: dict[type[r.Record], st.SearchStrategy[r.Record]] = {
-    r.SessionSaved: st.builds(r.SessionSaved, numbers, names, st.integers(3, 5), expiries, times, binaries),
+    r.SessionSaved: st.builds(
+        r.SessionSaved, numbers, names, st.integers(3, 5), expiries, times, binaries, names
+    ),
     r.SessionEnded: st.builds(r.SessionEnded, numbers),
     r.Subscribed: st.builds(r.Subscribed, numbers, binaries, st.integers(0, 63), st.integers(0, 268_435_455)),
     r.Unsubscribed: st.builds(r.Unsubscribed, numbers, binaries),
@@ -49,7 +51,7 @@ RECORDS: dict[type[r.Record], st.SearchStrategy[r.Record]] = {
 records = st.one_of(*RECORDS.values())
 
 FIELDS = {
-    r.SessionSaved: ("session", "client_id", "version", "expiry_interval", "ends_at", "mount"),
+    r.SessionSaved: ("session", "client_id", "version", "expiry_interval", "ends_at", "mount", "user"),
     r.SessionEnded: ("session",),
     r.Subscribed: ("session", "topic_filter", "options", "identifier"),
     r.Unsubscribed: ("session", "topic_filter"),

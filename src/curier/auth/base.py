@@ -123,12 +123,22 @@ def check_verdict(verdict: Verdict) -> None:
             raise TypeError(f"{name} of the Verdict is of type {type(value).__name__}")
     if not verdict.is_mine and verdict.reason_code < 0x80:
         raise TypeError("the Verdict does not refuse, and yet says that the client is not known")
+    if verdict.identity is not None and not _is_utf8(verdict.identity):
+        raise TypeError("identity of the Verdict cannot be written as UTF-8")
     if not all(isinstance(group, str) for group in verdict.groups):
         raise TypeError("groups of the Verdict are not all text")
     if not all(isinstance(part, str) for item in verdict.claims.items() for part in item):
         raise TypeError("claims of the Verdict are not all text")
     if verdict.expires_at is not None and not math.isfinite(verdict.expires_at):
         raise TypeError("expires_at of the Verdict is not a point in time")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _KINDS: Final[tuple[tuple[str, Any], ...]] = (

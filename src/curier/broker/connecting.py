@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from curier.broker import keeping, permissions, shares, telling, watches
+from curier.broker import client_ids, keeping, permissions, shares, telling, watches
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticate, Authorize, Close
 from curier.broker.entrances import Entrance
 from curier.broker.lanes import set_lanes
@@ -257,6 +257,11 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
         if not _may_leave(broker, connection, packet.will, now):
             return  # refused; or comes back here with the answer
     session = broker.sessions.get(packet.client_id)
+    reason_code, why, details = client_ids.why_not(broker, connection, packet.client_id, session)
+    if reason_code:
+        telling.refused(broker, connection, reason_code, details)
+        connection.refuse_connect(reason_code, why, None, now)
+        return
     expiry_interval = _expiry_interval(broker, packet)
     source = shares.source_of(broker, connection)
     reason_code, why = _check_room(broker, connection, packet, session, source)
@@ -279,6 +284,7 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
     is_present = session is not None
     if session is None:  # [MQTT-3.1.2-6]
         session = keeping.new_session(broker, packet.client_id, expiry_interval > 0, connection.mount)
+    client_ids.own(broker, session, connection)
     permissions.came(broker, session, connection)
     session.version = packet.version
     session.expiry_interval = expiry_interval

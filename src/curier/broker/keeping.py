@@ -58,6 +58,7 @@ def save_session(session: ServerSession) -> None:
                 session.expiry_interval,
                 session.ends_at,
                 session.mount.prefix if session.mount is not None else b"",
+                session.user,
             )
         )
 

@@ -255,6 +255,7 @@ class ServerSession(Session):
         self.last_subscription: Subscription | None = None  # which the next is mostly like
         self.shapes: dict[bytes, int] | None = None  # of its filters; None: there are few (``shapes``)
         self.retained_sends: deque[RetainedSend] = NO_SENDS
+        self.user: str = ""  # whose it is, where there are users; "": nobody's (``client_ids``)
         self.source: str = ""  # the user or address its client came from last; "": not since the start
         self.is_stored: bool = False  # does it count as one that outlives its connections?
         self.owner: Owner | None = None  # of what it retains

@@ -34,9 +34,7 @@ class Options:
         self.max_user_properties: int = 1000  # of one packet (0x97)
         self.max_property_length: int = 1 * MIB  # bytes of all Properties of a PUBLISH (0x97)
         self.keep_alive_maximum: int = 0  # Server Keep Alive for who asks for more or for none; 0: theirs
-        self.receive_maximum: int = (
-            1024  # unfinished QoS 1 and 2 PUBLISH packets taken from one client (3.2.2.3.3)
-        )
+        self.receive_maximum: int = 1024  # unfinished QoS 1 and 2 PUBLISH packets of a client (3.2.2.3.3)
         self.topic_alias_maximum: int = 32  # aliases a client may set here (3.2.2.3.8)
         self.outgoing_topic_aliases: int = 32  # aliases chosen for a client, within what it allows; 0: none
         self.output_soft_limit: int = 8 * MIB  # unsent bytes; over it QoS 0 is dropped, QoS 1 and 2 wait
@@ -47,6 +45,8 @@ class Options:
         # -- a Session --
         self.max_sessions: int = 1_000_000  # that outlive their connections
         self.session_expiry_maximum: int = SESSION_NEVER_EXPIRES  # caps what clients ask for (3.2.2.3.2)
+        self.session_owners: bool = True  # where there are users, theirs are their sessions (``client_ids``)
+        self.client_ids: str = ""  # patterns, between them blanks: one of them has to fit; "": all may be
         self.max_inflight: int = 65535  # unfinished QoS 1 and 2 PUBLISH packets sent to one client
         self.max_inflight_bytes: int = 16 * MIB  # their payloads and topics; over it nothing more is sent
         self.max_queued_messages: int = 1_000_000  # QoS 1 and 2 messages waiting for one client
@@ -69,12 +69,8 @@ class Options:
         self.wildcard_subscription_available: bool = True
         self.subscription_identifiers_available: bool = True
         self.shared_subscription_available: bool = True
-        self.check_payload_format: bool = (
-            False  # refuse payloads that are not the UTF-8 they claim to be (0x99)
-        )
-        self.response_information: str = (
-            ""  # answered to Request Response Information; "{client_id}" is filled in
-        )
+        self.check_payload_format: bool = False  # refuse what is not the UTF-8 it claims to be (0x99)
+        self.response_information: str = ""  # "{client_id}" in it is filled in (3.1.2.11.7)
         # -- the whole broker --
         self.client_share: int = 8  # one client may have an eighth of the retained messages; 1: all
         self.source_share: int = 2  # one user or address may have half of those, and of max_sessions; 1: all
@@ -128,6 +124,11 @@ class Options:
             _within(name, value, 1, 1 << 62)
         if self.when_full not in WHEN_FULL:
             raise ValueError(f"when_full is one of {', '.join(WHEN_FULL)}, not {self.when_full!r}")
+        for pattern in self.client_ids.split():
+            if "{" in pattern.replace("{username}", ""):
+                raise ValueError(
+                    f"client_ids may have * and {{username}} in a pattern, and no other {{, not {pattern!r}"
+                )
         _within("memory_limit", self.memory_limit, 0, 1 << 62)
         if not self.packet_timeout >= 0:
             raise ValueError("packet_timeout must be 0 (off) or more seconds")

@@ -61,6 +61,7 @@ class Restorer(FlowRestorer):
                 keeping.add_session(broker, session)
                 self._seen(record.session)
             session.mount = broker.mount(record.mount)
+            session.user = record.user
             session.version = record.version
             session.expiry_interval = record.expiry_interval
             session.ends_at = record.ends_at

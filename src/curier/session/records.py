@@ -29,10 +29,10 @@ class Record:
 @final
 class SessionSaved(Record):
     """A session exists, with these facts. ``ends_at`` is a point in time, or 0 while it is connected;
-    ``mount`` is put in front of all topics of its client.
+    ``mount`` is put in front of all topics of its client; ``user`` is whose it is, "": nobody's.
     """
 
-    __slots__ = ("client_id", "ends_at", "expiry_interval", "mount", "session", "version")
+    __slots__ = ("client_id", "ends_at", "expiry_interval", "mount", "session", "user", "version")
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class SessionSaved(Record):
         expiry_interval: int,
         ends_at: float,
         mount: bytes = b"",
+        user: str = "",
     ) -> None:
         self.session = session
         self.client_id = client_id
@@ -49,6 +50,7 @@ class SessionSaved(Record):
         self.expiry_interval = expiry_interval
         self.ends_at = ends_at
         self.mount = mount
+        self.user = user
 
 
 @final
@@ -404,12 +406,18 @@ def _encode(record: Record, out: list[bytes]) -> None:
 
 
 def _encode_session(record: SessionSaved, out: list[bytes]) -> None:
-    kind = 17 if record.mount else 1  # which earlier versions know, too
+    kind = 1  # which all versions know
+    if record.user:
+        kind = 18
+    elif record.mount:
+        kind = 17
     facts = record.version, record.expiry_interval, record.ends_at
     out.append(_SESSION.pack(kind, record.session, *facts))
     _encode_prefixed(record.client_id.encode(), out)
-    if record.mount:
+    if kind >= 17:
         _encode_prefixed(record.mount, out)
+    if kind == 18:
+        _encode_prefixed(record.user.encode(), out)
 
 
 def _encode_prefixed(data: bytes, out: list[bytes]) -> None:
@@ -510,11 +518,12 @@ class _Reader:
         return self.rare_record(kind)
 
     def rare_record(self, kind: int) -> Record:
-        if kind == 1 or kind == 17:
+        if kind == 1 or kind == 17 or kind == 18:
             _, session, version, expiry_interval, ends_at = self.numbers(_SESSION)
             client_id = self.prefixed().decode()
-            mount = self.prefixed() if kind == 17 else b""
-            return SessionSaved(session, client_id, version, expiry_interval, float(ends_at), mount)
+            mount = self.prefixed() if kind >= 17 else b""
+            user = self.prefixed().decode() if kind == 18 else ""
+            return SessionSaved(session, client_id, version, expiry_interval, float(ends_at), mount, user)
         if kind == 2:
             return SessionEnded(self.numbers(_NUMBER)[1])
         if kind == 3:

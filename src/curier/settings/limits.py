@@ -116,6 +116,20 @@ LIMITS: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
             "as well.",
         ),
         (
+            "session_owners",
+            FLAG,
+            "Where there are users, a session belongs to the one who began it: another user who comes with "
+            "its Client Identifier is refused (0x87, in 3.x Return Code 5). See "
+            "[security.md](security.md#whose-a-client-identifier-is).",
+        ),
+        (
+            "client_ids",
+            TEXT,
+            "Which Client Identifiers a user may have: patterns, between them blanks, of which one has to "
+            "fit; `*` stands for any text, `{username}` for the user. Others are refused (0x85, in 3.x "
+            "Return Code 2). None: all may be.",
+        ),
+        (
             "max_inflight",
             COUNT,
             "QoS 1 and 2 messages sent to a client and not yet acknowledged, 1 to 65 535; a 5.0 client "

@@ -76,6 +76,7 @@ class Checker:
                 raise ValueError('"client_id": is empty')
             encode_utf8(record.client_id)
             _check_mount(record.mount)
+            _check_user(record.user)
             self._once("session", record.session)
             self._once("client_id", record.client_id)
             self._sessions.add(record.session)
@@ -169,6 +170,13 @@ def _check_mount(mount: bytes) -> None:
     encode_topic(mount.decode())
     if not mount.endswith(b"/") or mount.startswith(b"$") or b"/$" in mount:
         raise ValueError('"mount": expected levels that end with / and do not begin with $')
+
+
+def _check_user(user: str) -> None:
+    try:
+        user.encode()
+    except UnicodeEncodeError:
+        raise ValueError('"user": expected text that can be UTF-8') from None
 
 
 def _check_filter(topic_filter: bytes) -> None:

@@ -52,7 +52,7 @@ WAY_OUT: Final = "restore a backup in its place, or move it away and begin with 
 
 _SCHEMA: Final = """
 CREATE TABLE sessions (number INTEGER PRIMARY KEY, client_id TEXT, version INTEGER, expiry INTEGER,
-    ends_at REAL, mount BLOB NOT NULL DEFAULT x'');
+    ends_at REAL, mount BLOB NOT NULL DEFAULT x'', user TEXT NOT NULL DEFAULT '');
 CREATE TABLE subscriptions (session INTEGER, filter BLOB, options INTEGER, identifier INTEGER,
     PRIMARY KEY (session, filter)) WITHOUT ROWID;
 CREATE TABLE messages (number INTEGER PRIMARY KEY, topic BLOB, payload BLOB, qos INTEGER, retain INTEGER,
@@ -64,6 +64,9 @@ CREATE TABLE retained (topic BLOB PRIMARY KEY, message INTEGER) WITHOUT ROWID;
 CREATE TABLE wills (session INTEGER PRIMARY KEY, topic BLOB, payload BLOB, qos INTEGER, retain INTEGER,
     properties BLOB, delay INTEGER, expiry INTEGER, due_at REAL);
 """
+
+_ADDED: Final = ("mount BLOB NOT NULL DEFAULT x''", "user TEXT NOT NULL DEFAULT ''")
+"""Columns of sessions that there have not always been, in the order in which they came."""
 
 _Value = int | float | bytes | str | None
 _Row = tuple[_Value, ...]
@@ -157,8 +160,11 @@ class Database:
                 f"{self.path}: written by another version of curier (format {version}, not {FORMAT}); "
                 "use that version, or its 'curier store export' and this one's import"
             )
-        elif not read_only and "mount" not in [row[1] for row in run("PRAGMA table_info(sessions)")]:
-            run("ALTER TABLE sessions ADD COLUMN mount BLOB NOT NULL DEFAULT x''")  # of an earlier version
+        elif not read_only:
+            there = [row[1] for row in run("PRAGMA table_info(sessions)")]
+            for column in _ADDED:  # the file is of an earlier version
+                if column.split()[0] not in there:
+                    run(f"ALTER TABLE sessions ADD COLUMN {column}")
 
     def close(self) -> None:
         self.connection.close()
@@ -424,7 +430,7 @@ class _Changes:
         if isinstance(record, SessionSaved):
             add(
                 (
-                    "INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?)",
+                    "INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?)",
                     (
                         record.session,
                         record.client_id,
@@ -432,6 +438,7 @@ class _Changes:
                         record.expiry_interval,
                         record.ends_at,
                         record.mount,
+                        record.user,
                     ),
                 )
             )

@@ -7,7 +7,8 @@ The first line says what it is, every other line is one record, in an order that
     {"is": "message", "number": 7, "topic": "a/b", "payload": "21.5", "qos": 1, ...}
     {"is": "delivery", "session": 1, "delivery": 8, "message": 7, "qos": 1, ...}
 
-A session whose topics have a mount in front of them has ``"mount": "site-a/"``, too. Bytes that are UTF-8
+A session whose topics have a mount in front of them has ``"mount": "site-a/"``, too, and one that belongs to
+a user ``"user": "ana"``. Bytes that are UTF-8
 stand as text; others as base64, under a key that ends in ``_base64``. Points in time are seconds since 1970.
 """
 
@@ -60,6 +61,7 @@ _KINDS: Final[tuple[tuple[str, type[Record], tuple[tuple[str, type], ...]], ...]
             ("expiry_interval", int),
             ("ends_at", float),
             ("mount", bytes),
+            ("user", str),
         ),
     ),
     (
@@ -97,7 +99,7 @@ _KINDS: Final[tuple[tuple[str, type[Record], tuple[tuple[str, type], ...]], ...]
         ),
     ),
 )
-_OPTIONAL: Final = {"mount": b""}
+_OPTIONAL: Final = {"mount": b"", "user": ""}
 """What a line need not have, and what it means then: lines are older than that."""
 
 _BY_RECORD: Final = {record: (name, fields) for name, record, fields in _KINDS}

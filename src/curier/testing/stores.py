@@ -135,7 +135,7 @@ class StoreContract:
             ],
             [
                 Unsubscribed(1, b"b"),
-                SessionSaved(2, "ben", 4, 100, NOW + 50.25, b"site-a/"),
+                SessionSaved(2, "ben", 4, 100, NOW + 50.25, b"site-a/", "ben č"),
                 WillSaved(2, message(b""), 1, -1, 0),
             ],
             [WillRemoved(2)],
@@ -147,6 +147,7 @@ class StoreContract:
         assert ana.will is not None
         assert (ana.will.payload, ana.will_delay, ana.will_expiry) == (b"w", 60, 5)
         assert (ben.version, ben.expiry_interval, ben.ends_at, ben.will) == (4, 100, NOW + 50.25, None)
+        assert (ana.user, ben.user) == ("", "ben č")
         assert ana.mount is None
         assert ben.mount is not None
         assert ben.mount.prefix == b"site-a/"
