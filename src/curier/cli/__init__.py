@@ -14,6 +14,7 @@ from curier.cli.streams import CannotWrite, NobodyTakes
 from curier.errors import ConfigError, MqttError, missing_package
 
 COMMANDS: Final = {
+    "acl": "Ask what the rules of a file let a client do.",
     "bench": "Load a broker with messages, measure it, check what arrives.",
     "broker": "Run a broker until Ctrl-C.",
     "cert": "Make certificates to try TLS with.",
