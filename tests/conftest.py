@@ -112,6 +112,9 @@ SLOW = (
 )
 """What opens sockets, starts processes or lives thousands of lives: for `make test`, not for `make check`."""
 
+ONCE = ("acme", "test_layers.py", "test_light_install.py", "test_waiting.py", "auth/test_user_file.py")
+"""What has no part in compiled modules and is long: a second pass of `make test` would see the same again."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is slow as a whole; note what is cited, before those go that are not to run."""
@@ -121,6 +124,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         place = item.path.relative_to(here).as_posix()
         if place.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+        if place.startswith(ONCE):
+            item.add_marker(pytest.mark.once)
 
 
 @pytest.fixture(scope="session", autouse=True)
