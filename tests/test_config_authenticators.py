@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from curier.auth.http import HttpSettings
 from curier.auth.jwt import JwtSettings
 from curier.config import load
 from curier.config_authenticators import KINDS, Asked
@@ -96,7 +97,12 @@ def test_tokens(tmp_path: Path) -> None:
         read(tmp_path, '[[authenticator]]\nkind = "jwt"\nclaims = "x"')
 
 
-def test_every_setting_of_tokens_is_described() -> None:
+@pytest.mark.parametrize(
+    ("kind", "settings", "heading"),
+    [("jwt", JwtSettings, "## Tokens (JWT)"), ("http", HttpSettings, "## Somebody else, over HTTP")],
+)
+def test_every_setting_is_described(kind: str, settings: type, heading: str) -> None:
     page = (Path(__file__).parent.parent / "docs" / "authentication.md").read_text()
-    described = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
-    assert described == [*KINDS["jwt"].takers] == [field.name for field in fields(JwtSettings)]
+    section = page.split(f"\n{heading}\n")[1].split("\n## ")[0]
+    described = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert described == [*KINDS[kind].takers] == [field.name for field in fields(settings)]

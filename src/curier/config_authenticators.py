@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from curier.errors import ConfigError, missing_package
-from curier.strict_toml import TomlFile, parse_seconds, shown, take_flag, take_path, take_string
+from curier.strict_toml import TomlFile, parse_seconds, shown, take_count, take_flag, take_path, take_string
 
 if TYPE_CHECKING:
     from curier.auth.base import Authenticator
@@ -122,6 +122,12 @@ def _jwt(values: Mapping[str, Any]) -> Authenticator:
     return JwtAuthenticator(JwtSettings(**values))
 
 
+def _http(values: Mapping[str, Any]) -> Authenticator:
+    from curier.auth.http import HttpAuthenticator, HttpSettings
+
+    return HttpAuthenticator(HttpSettings(**values))
+
+
 _WHO_SIGNS: Final = ("secret_file", "key_file", "jwks_url")
 
 
@@ -154,5 +160,20 @@ KINDS: Final[dict[str, Kind]] = {
         _jwt,
         paths=("secret_file", "key_file", "jwks_ca"),
         check=_check_jwt,
+    ),
+    "http": Kind(
+        {
+            "url": take_string,
+            "timeout": parse_seconds,
+            "at_once": take_count,
+            "ca_file": take_path,
+            "certificate": take_path,
+            "key": take_path,
+            "token_file": take_path,
+            "allow_plain": take_flag,
+        },
+        _http,
+        needed=("url",),
+        paths=("ca_file", "certificate", "key", "token_file"),
     ),
 }

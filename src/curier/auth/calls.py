@@ -26,6 +26,10 @@ class CallFailed(Exception):
     """There is no answer; the text says why, and has nothing of what was asked."""
 
 
+class TooManyCalls(CallFailed):
+    """As many wait as may; it may be otherwise in a moment."""
+
+
 @dataclass(frozen=True)
 class Answered:
     """An answer: its status, headers (names in small letters) and body."""
@@ -77,7 +81,7 @@ class Calls:
     async def call(self, method: str, headers: dict[str, str], body: bytes | None = None) -> Answered:
         """The answer, whatever its status. Raises ``CallFailed``. Cancelling it ends the call."""
         if self._open >= self._most:
-            raise CallFailed(f"{self._open} calls wait for an answer already")
+            raise TooManyCalls(f"{self._open} calls wait for an answer already")
         job = _Job(method, headers, body, time.monotonic() + self._timeout)
         self._open += 1
         try:

@@ -16,6 +16,7 @@ import jwt
 from jwt.utils import base64url_decode
 
 from curier.auth.base import ACCEPT, NOT_MINE, Authenticator, Credentials, Verdict
+from curier.auth.facts import END_OF_TIME, take_claim, take_groups, take_name, take_time
 from curier.auth.jwks import FileKeys, Keys, NoKeys, UrlKeys, calls_for_keys
 from curier.auth.token_keys import TokenKey, read_keys, read_secret
 from curier.errors import ConfigError
@@ -25,13 +26,6 @@ from curier.types import ReasonCode
 MOST_TOKEN_BYTES: Final = 16 * 1024
 MOST_CANDIDATES: Final = 8
 """Keys that one token is tried with; more are only there where neither they nor it have names."""
-
-MOST_GROUPS: Final = 256
-MOST_CHARACTERS: Final = 1024
-"""Of an identity, a group, or a claim that is passed on."""
-
-END_OF_TIME: Final = 253402300799.0
-"""The last second of the year 9999; what is later is taken as this."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,7 @@ class JwtSettings:
         return UrlKeys(calls_for_keys(given[0], self.timeout, self.jwks_ca))
 
 
-class _Refused(Exception):
+class _Refused(ValueError):
     """The token is no good; the text says why, for the log."""
 
 
@@ -144,7 +138,7 @@ class JwtAuthenticator(Authenticator):
                 claims=self._passed_on(claims),
                 expires_at=self._end(claims),
             )
-        except _Refused as refused:
+        except ValueError as refused:  # what is said of a client is wrong, or nobody has signed it
             return _no(str(refused))
         except NoKeys as error:
             why = str(error)
@@ -172,7 +166,7 @@ class JwtAuthenticator(Authenticator):
     def _try(self, keys: Sequence[TokenKey], algorithm: str, token: bytes) -> Mapping[str, object] | None:
         fitting = [key for key in keys if algorithm in key.algorithms]
         if not fitting:
-            raise _Refused(f"its alg {_short(algorithm)} is not for {'this key' if keys else 'any key'}")
+            raise _Refused(f"its alg {_short(algorithm)} is not for this key")
         settings = self.settings
         for key in fitting[:MOST_CANDIDATES]:
             try:
@@ -204,53 +198,35 @@ class JwtAuthenticator(Authenticator):
         now, leeway = self._clock(), self.settings.leeway
         if "exp" not in claims and self.settings.require_expiry:
             raise _Refused("it has no end (exp)")
-        if "exp" in claims and (over := now - _seconds(claims, "exp")) >= leeway:
+        if "exp" in claims and (over := now - take_time(claims["exp"], "exp")) >= leeway:
             raise _Refused(f"it ended {over:.0f} s ago (exp)")
         for name in ("nbf", "iat"):
-            if name in claims and (ahead := _seconds(claims, name) - now) > leeway:
+            if name in claims and (ahead := take_time(claims[name], name) - now) > leeway:
                 raise _Refused(f"it is not valid for another {ahead:.0f} s ({name})")
 
     def _end(self, claims: Mapping[str, object]) -> float | None:
         if "exp" not in claims:
             return None
-        return min(_seconds(claims, "exp") + self.settings.leeway, END_OF_TIME)
+        return min(take_time(claims["exp"], "exp") + self.settings.leeway, END_OF_TIME)
 
     def _identity(self, claims: Mapping[str, object], credentials: Credentials) -> str:
         settings = self.settings
-        identity = _text(claims, settings.identity_claim)
+        identity = take_name(_at(claims, settings.identity_claim), settings.identity_claim)
         if not settings.ignore_username and credentials.username not in (None, "", identity):
             raise _Refused(f"it is of {_short(identity)}, and the user name is another")
         if settings.client_id_claim is not None:
-            client_id = _text(claims, settings.client_id_claim)
+            client_id = take_name(_at(claims, settings.client_id_claim), settings.client_id_claim)
             if client_id != credentials.client_id:
                 raise _Refused(f"it is for the client id {_short(client_id)}")
         return identity
 
     def _groups(self, claims: Mapping[str, object]) -> frozenset[str]:
         name = self.settings.groups_claim
-        value = _at(claims, name) if name is not None else None
-        listed = value.split() if isinstance(value, str) else value
-        if listed is None:
-            return frozenset()
-        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-            raise _Refused(f"{name} is no list of texts")
-        if len(listed) > MOST_GROUPS or any(len(one) > MOST_CHARACTERS for one in listed):
-            raise _Refused(f"{name} is too long")
-        return frozenset(listed)
+        return take_groups(_at(claims, name), name) if name is not None else frozenset()
 
     def _passed_on(self, claims: Mapping[str, object]) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for name in self.settings.claims:
-            value = _at(claims, name)
-            if isinstance(value, bool):
-                found[name] = str(value).lower()
-            elif isinstance(value, str | int | float):
-                found[name] = str(value)
-            elif value is not None:
-                raise _Refused(f"{name} is neither text nor number")
-            if len(found.get(name, "")) > MOST_CHARACTERS:
-                raise _Refused(f"{name} is too long")
-        return found
+        found = {name: _at(claims, name) for name in self.settings.claims}
+        return {name: take_claim(value, name) for name, value in found.items() if value is not None}
 
 
 def _unverified(token: bytes) -> tuple[Mapping[str, object], Mapping[str, object]] | None:
@@ -274,21 +250,6 @@ def _at(claims: Mapping[str, object], path: str) -> object:
             return None
         found = found.get(name)
     return found
-
-
-def _text(claims: Mapping[str, object], path: str) -> str:
-    value = _at(claims, path)
-    if not isinstance(value, str) or not value or len(value) > MOST_CHARACTERS or not value.isprintable():
-        raise _Refused(f"{path} is missing, or no text that can be a name")
-    return value
-
-
-def _seconds(claims: Mapping[str, object], name: str) -> float:
-    """A point in time (RFC 7519, section 2, NumericDate), however large."""
-    value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise _Refused(f"{name} is no number")
-    return float(max(-END_OF_TIME, min(value, END_OF_TIME)))
 
 
 def _short(value: object) -> str:
