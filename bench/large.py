@@ -13,13 +13,14 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from curier.codec.encode import encode
-from curier.codec.packets import Connect, Publish, Subscribe
+from curier.codec.packets import Connect, Publish, Subscribe, Will
 from curier.codec.primitives import encode_varint
 from curier.codec.properties import Properties
 
 LARGEST = 16 * 1024 * 1024 - 1024  # bytes of a payload: ``max_packet_size`` without a head
 READ = 256 * 1024  # bytes the broker reads at once
 SECONDS = 30.0
+TOGETHER = 20  # clients that come at once, since a case is not about that
 FLOOD_SECONDS = 5.0  # of a flood to many readers, which then all leave
 
 
@@ -175,27 +176,33 @@ def tiny(one: bytes, read: int = READ) -> Callable[[], bytes]:
     return lambda: one * (read // len(one)) + b"\xc0\x00"
 
 
+def many_readers(url: str, count: int, qos: int, kind: str) -> list[socket.socket]:
+    """So many clients that have subscribed, and are not plain."""
+    named = Properties()
+    if kind == "identified":
+        named.subscription_identifiers = [7]
+    readers: list[socket.socket] = []
+    subscribe = encode(Subscribe(1, [("t", qos)], named), 5)
+    for begin in range(0, count, TOGETHER):
+        new = [
+            opened(url, f"r{n}", 3600 if kind == "on disk" else 0)
+            for n in range(begin, min(begin + TOGETHER, count))
+        ]
+        for reader in new:
+            reader.sendall(subscribe)
+        for reader in new:
+            while b"\x90" not in reader.recv(1000):  # CONNACK and SUBACK
+                pass
+            reader.setblocking(False)
+        readers += new
+    return readers
+
+
 def to_many(count: int, qos: int, kind: str, packets: int = 0) -> Callable[[str], None]:
     """256 KiB of small PUBLISH packets, or so many, to readers that are not plain."""
 
     def run(url: str) -> None:
-        named = Properties()
-        if kind == "identified":
-            named.subscription_identifiers = [7]
-        readers: list[socket.socket] = []
-        subscribe = encode(Subscribe(1, [("t", qos)], named), 5)
-        for begin in range(0, count, 500):
-            new = [
-                opened(url, f"r{n}", 3600 if kind == "on disk" else 0)
-                for n in range(begin, begin + 500)[:count]
-            ]
-            for reader in new:
-                reader.sendall(subscribe)
-            for reader in new:
-                while b"\x90" not in reader.recv(1000):  # CONNACK and SUBACK
-                    pass
-                reader.setblocking(False)
-            readers += new
+        readers = many_readers(url, count, qos, kind)
         sender = Client(url, 5, "s")
         one = encode(Publish("t", b"", qos, packet_id=1 if qos else 0), 5)
         packets_sent = packets or READ // len(one)
@@ -213,13 +220,29 @@ def to_many(count: int, qos: int, kind: str, packets: int = 0) -> Callable[[str]
     return run
 
 
+def will_to_many(count: int, kind: str) -> Callable[[str], None]:
+    """A Will Message with QoS 1 to so many readers."""
+
+    def run(url: str) -> None:
+        readers = many_readers(url, count, 1, kind)
+        dying = opened(url, "dying", 0, Will("t", b"will", 1, False))
+        dying.recv(1000)
+        dying.close()
+        time.sleep(1.0)
+        for reader in readers:
+            reader.recv(1000)
+            reader.close()
+
+    return run
+
+
 def all_ended(count: int) -> Callable[[str], None]:
     """The end of so many connections at once, each with a subscription of its own."""
 
     def run(url: str) -> None:
         clients: list[socket.socket] = []
-        for begin in range(0, count, 20):
-            new = [opened(url, f"c{number}", 0) for number in range(begin, begin + 20)]
+        for begin in range(0, count, TOGETHER):
+            new = [opened(url, f"c{number}", 0) for number in range(begin, begin + TOGETHER)]
             for number, client in enumerate(new):
                 client.sendall(encode(Subscribe(1, [(f"{begin}/{number}", 0)]), 5))
             for client in new:
@@ -232,13 +255,13 @@ def all_ended(count: int) -> Callable[[str], None]:
     return run
 
 
-def opened(url: str, client_id: str, expiry: int) -> socket.socket:
+def opened(url: str, client_id: str, expiry: int, will: Will | None = None) -> socket.socket:
     """A connection that has sent CONNECT, and has no thread."""
     host, port = url.rpartition("/")[2].rsplit(":", 1)
     made = socket.create_connection((host, int(port)), SECONDS)
     properties = Properties()
     properties.session_expiry_interval = expiry
-    made.sendall(encode(Connect(5, client_id, True, 0, properties=properties), 5))
+    made.sendall(encode(Connect(5, client_id, True, 0, will=will, properties=properties), 5))
     return made
 
 
@@ -284,6 +307,7 @@ CASES = {
     "256 KiB of small PUBLISH qos1 to 200 readers": Case(to_many(200, 1, "identified")),
     "256 KiB of small PUBLISH qos1 to 200 readers on disk": Case(to_many(200, 1, "on disk"), True),
     "one PUBLISH qos1 to 5000 readers on disk": Case(to_many(5000, 1, "on disk", 1), True),
+    "a Will Message qos1 to 5000 readers": Case(will_to_many(5000, "identified")),
     "the end of 1000 connections": Case(all_ended(1000)),
     "256 KiB of small SUBSCRIBE": Case(
         sent(tiny(packet(0x82, b"\x00\x01\x00\x00\x01t\x00")), READ // 11 * 6)

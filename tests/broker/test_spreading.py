@@ -6,10 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curier.broker.core import BrokerCore
 from curier.broker.delivery import GROWTHS
+from curier.broker.effects import Commit
+from curier.broker.restoring import Restorer
+from curier.broker.spreading import MOST_WAITING
 from curier.broker.state import WORK_OF_QOS_1, WORK_PER_TURN
 from curier.codec import packets as p
 from curier.codec.encode import encode
+from curier.session.journal import Journal
+from curier.session.message import ApplicationMessage
+from curier.session.records import Record
 from tests.broker.client import Client
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
@@ -17,6 +24,7 @@ from tests.codec.cases import properties
 
 MANY = WORK_PER_TURN + 50  # receivers: too many for one turn, whatever the QoS
 FEW = 30
+LITTLE = 16  # work of a turn that has no time for so few
 FIRST_GROWTH = min(GROWTHS)
 
 
@@ -148,6 +156,119 @@ def test_a_receiver_with_thousands_unacknowledged_takes_more_at_times(make: Make
     assert spent[FIRST_GROWTH] == usual
 
 
+def turns(net: Net) -> list[int]:
+    """What is given out in each turn, until all is."""
+    found: list[int] = []
+    while net.core.has_more_work():
+        before = given_out(net)
+        net.core.end_turn()
+        net.core.continue_work(net.now)
+        found.append(given_out(net) - before)
+    net.turn()
+    return found
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_wills_are_given_out_in_pieces_and_in_order(make: Make, qos: int) -> None:
+    net = make()
+    made = readers(net, FEW, "identified")
+    wills = [p.Will("t", b"%d" % n, qos, n == 2) for n in range(3)]
+    dying = [net.send_connect(f"d{n}", will=will) for n, will in enumerate(wills)]
+    other, late = net.connect("o"), net.connect("late")
+    net.core.work_per_turn = LITTLE
+    before = given_out(net)
+    for client in dying:
+        assert client.pop(p.Connack).reason_code == 0
+    for client in dying:
+        net.core.detach(client.connection, net.now)
+    assert "d0" not in net.core.sessions
+    assert given_out(net) - before <= LITTLE
+    other.connection.receive(encode(p.Publish("t", b"3"), 5), net.now)  # waits
+    late.connection.receive(encode(p.Subscribe(1, [("t", 0)]), 5), net.now)
+    assert max(turns(net)) <= LITTLE
+    assert [reader.payloads() for reader in made] == [[b"0", b"1", b"2", b"3"]] * FEW
+    late.pop(p.Suback)
+    assert sorted(late.payloads()) == [b"2", b"3"]  # the retained one, and none twice
+    assert net.core.router.held == {}
+
+
+@pytest.mark.parametrize("topic", ["t", "$SYS/broker/t"])
+def test_what_the_broker_publishes_is_given_out_in_pieces(make: Make, topic: str) -> None:
+    net = make()
+    made = [net.connect(f"r{number}") for number in range(FEW)]
+    for reader in made:
+        reader.subscribe(topic)
+    net.core.work_per_turn = LITTLE
+    for text in (b"1", b"2"):
+        message = ApplicationMessage(topic.encode(), text, 0, True)
+        assert net.core.publish(message, None, net.now) == ""
+    made[0].connection.receive(encode(p.Unsubscribe(2, [topic]), 5), net.now)
+    assert max(turns(net)) <= LITTLE
+    assert [reader.payloads() for reader in made[1:]] == [[b"1", b"2"]] * (FEW - 1)
+    assert [packet for packet in made[0].take() if isinstance(packet, p.Publish)] == []
+    assert net.core.router.held == {}
+    assert (topic.encode() in net.core.router.cache.table) == (topic == "t")
+
+
+def test_very_many_of_them_do_not_pile_up(net: Net) -> None:
+    (reader,) = readers(net, 1, "identified")
+    net.core.work_per_turn = 1
+    for number in range(MOST_WAITING + 100):
+        net.core.publish(ApplicationMessage(b"t", b"%d" % number, 1, False), None, net.now)
+    net.core.continue_work(net.now)
+    assert len(net.core.own) <= MOST_WAITING
+    net.core.work_per_turn = WORK_PER_TURN
+    net.turn()
+    assert reader.payloads() == [b"%d" % number for number in range(MOST_WAITING + 100)]
+
+
+def test_what_is_given_out_when_the_broker_stops_is_finished(make: Make) -> None:
+    net = make()
+    readers(net, FEW, "away")
+    dying = net.send_connect("d", will=p.Will("t", b"will", 1, False))
+    assert dying.pop(p.Connack).reason_code == 0
+    net.core.work_per_turn = LITTLE
+    net.core.publish(ApplicationMessage(b"t", b"last", 1, False), None, net.now)
+    net.core.shut_down(net.now)
+    queues = [net.core.sessions[f"r{number}"].outgoing.queue for number in range(FEW)]
+    assert {tuple([entry.message.payload for entry in queue]) for queue in queues} == {(b"last", b"will")}
+
+
+@pytest.mark.parametrize("expiry", [0, 100])
+def test_a_crash_loses_no_will(expiry: int) -> None:
+    """Of what is durable at any time: either the will is still there, or all receivers have it."""
+    count = FEW
+    net = Net("journal", quiet())
+    readers(net, count, "away")
+    dying = net.send_connect("d", will=p.Will("t", b"will", 1, False), session_expiry_interval=100)
+    assert dying.pop(p.Connack).reason_code == 0
+    net.core.work_per_turn = LITTLE
+    farewell = p.Disconnect(4, properties(session_expiry_interval=expiry))
+    dying.connection.receive(encode(farewell, 5), net.now)
+    found: list[tuple[bool, int]] = []
+    while not found or net.core.has_more_work():
+        for effect in net.core.take_effects():
+            if isinstance(effect, Commit):
+                net.records += effect.batch.records
+                net.core.committed(effect.batch.number, net.now)
+        found.append(after_crash(net.records))
+        net.core.end_turn()
+        net.core.continue_work(net.now)
+    net.turn()
+    found.append(after_crash(net.records))
+    assert set(found) == {(True, 0), (False, count)}
+
+
+def after_crash(records: list[Record]) -> tuple[bool, int]:
+    """Is there a will, and how many messages wait?"""
+    core = BrokerCore(quiet(), 1_700_000_000.0, journal=Journal())
+    restorer = Restorer(core)
+    restorer.replay(records)
+    restorer.finish(1_700_000_000.0)
+    wills = [session.will for session in core.sessions.values() if session.will is not None]
+    return bool(wills), sum([len(session.outgoing.queue) for session in core.session_list])
+
+
 class Worlds:
     """The same network with a turn's work of a few messages, and without a bound."""
 
@@ -166,6 +287,12 @@ class Worlds:
         data = b"".join([encode(packet, 5) for packet in sent])
         for client in self.clients[index]:
             client.connection.receive(data, client.net.now)
+
+    def publish(self, topic: str, text: bytes, qos: int, is_retained: bool) -> None:
+        """As the broker itself."""
+        for net in (self.bounded, self.unbounded):
+            message = ApplicationMessage(topic.encode(), text, qos, is_retained)
+            assert net.core.publish(message, None, net.now) == ""
 
     def turn(self) -> None:
         self.bounded.turn()
@@ -190,8 +317,10 @@ def in_order(packets: list[p.Packet]) -> dict[tuple[object, ...], list[p.Packet]
     return found
 
 
+BROKER = 3  # in place of a publisher
+
 step = st.tuples(
-    st.integers(0, 2), st.sampled_from("ab"), st.integers(0, 2), st.integers(1, 5), st.booleans()
+    st.integers(0, BROKER), st.sampled_from("ab"), st.integers(0, 2), st.integers(1, 5), st.booleans()
 )
 
 
@@ -228,9 +357,13 @@ def test_a_bound_changes_nothing_but_time(
             for _ in range(count):
                 packet_id += 1
                 text = b"%d %d" % (sender, packet_id)
+                if sender == BROKER:
+                    worlds.publish(topic, text, qos, is_retained)
+                    continue
                 sent.append(
                     p.Publish(topic, text, qos, retain=is_retained, packet_id=packet_id if qos else 0)
                 )
-            worlds.send(sender, *sent)
+            if sender != BROKER:
+                worlds.send(sender, *sent)
         worlds.turn()
         worlds.compare()

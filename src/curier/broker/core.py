@@ -233,7 +233,7 @@ class BrokerCore(BrokerState):
         """Is there work left that was put off to let others have their turn? Then call ``continue_work``
         soon.
         """
-        return bool(self.continued) or bool(self.spreads)
+        return bool(self.continued) or bool(self.spreads) or bool(self.own)
 
     def continue_work(self, now: float) -> None:
         """Go on with what was put off, a bounded part of it."""
@@ -274,7 +274,7 @@ class BrokerCore(BrokerState):
     def _given(self, spread: Spread, now: float) -> None:
         """All receivers have a message, whose publisher goes on."""
         connection = spread.connection
-        if connection.spread is not spread or connection.state == CLOSED:
+        if connection is None or connection.spread is not spread or connection.state == CLOSED:
             return
         connection.now = now
         try:
@@ -300,12 +300,14 @@ class BrokerCore(BrokerState):
         """What the world has to do now, in order; with the next batch of the journal, if none is on its
         way.
         """
-        if self.journal is not None and not self.is_committing and not self.has_giant:
+        may_take = not self.has_giant and not self.own_records
+        if self.journal is not None and not self.is_committing and may_take:
             batch = self.journal.take()
             if batch is not None:
                 self.is_committing = True
                 self.effects.append(Commit(batch))
-        self.may_split = True
+        if not self.own_records:
+            self.may_split = True
         effects = self.effects
         self.effects = []
         return effects
@@ -398,9 +400,7 @@ class BrokerCore(BrokerState):
     def shut_down(self, now: float) -> None:
         """Tell every 5.0 client that the server is shutting down (0x8B) and end all connections."""
         why = "the broker is stopping"
-        while self.spreads:
-            self.spent = 0
-            self._spread_on(now)
+        self._give_out(now)
         for connection in list(self.connections.values()):
             connection.now = now
             try:
@@ -409,6 +409,13 @@ class BrokerCore(BrokerState):
             except Exception as error:
                 self.faults.met("stopping", error, connection)
         self._settle(now)
+        self._give_out(now)  # wills
+
+    def _give_out(self, now: float) -> None:
+        """Give messages to all of their receivers, as there will be no further turn."""
+        while self.spreads or self.own:
+            self.spent = 0
+            self._spread_on(now)
 
     # ---- errors ----
 

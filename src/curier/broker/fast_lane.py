@@ -570,7 +570,7 @@ def _spread(
     spread.most_done = most_done
     go_on(broker, spread, broker.work_per_turn - broker.spent, now)
     if not spread.is_done:
-        hold(broker, spread)
+        hold(broker, spread, connection)
     return spread
 
 

@@ -338,14 +338,14 @@ class Spread:
         self,
         route: Route,
         sender: ServerSession | None,
-        connection: BrokerConnection,
+        connection: BrokerConnection | None,
         qos: int,
         receivers: list[Receiver],
     ) -> None:
         self.route = route
         self.seen: Route = route  # of the topic, when it was gone on with last
         self.sender = sender
-        self.connection = connection  # which is paused meanwhile, or has ended
+        self.connection = connection  # which is paused meanwhile, or has ended; None: it is nobody's
         self.qos = qos
         self.receivers: list[Receiver | None] = list(receivers)  # None: it is none any more
         self.message: ApplicationMessage | None = None  # the one that is being given
@@ -354,6 +354,7 @@ class Spread:
         self.is_kept: bool = False  # has somebody taken it?
         self.lost: set[int] | None = None  # indexes of those that nobody had room for
         self.is_done: bool = False
+        self.has_records: bool = False  # may it have any, as one of the broker's own?
         self.takes_id: int = 0  # Packet Identifier of a QoS 2 message, which is taken at the end
         # -- of a run --
         self.count: int = 1

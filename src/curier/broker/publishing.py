@@ -60,7 +60,7 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
             telling.refused(broker, connection, verdict, why)
             return verdict
     # A message that takes less than half of a turn's work has time in the first half; a larger one is split.
-    if broker.spent * 2 > broker.work_per_turn or broker.spreads or not broker.may_split:
+    if broker.spent * 2 > broker.work_per_turn or broker.router.held or not broker.may_split:
         if not spreading.may_begin(broker, connection, topic, publish.qos):
             return PAUSED
     return _take(broker, connection, publish, records_before, now)
@@ -156,13 +156,16 @@ def _is_text(payload: bytes) -> bool:
 def publish(
     broker: BrokerState, message: ApplicationMessage, sender: ServerSession | None, now: float
 ) -> str:
-    """Publish ``message`` as the broker, or as the will of ``sender``; plain words where that cannot be."""
+    """Publish ``message`` as the broker, or as the will of ``sender``; plain words where that cannot be.
+
+    It is retained now. Its receivers get it now or, where there is no time left, in one of the next turns.
+    """
     why = check_topic_name(message.topic, broker.options.max_topic_levels)
     if not why and message.retain:
         why = retaining.retain(broker, message, sender)
     if why:
         return why
-    deliver(broker, broker.router.route(message.topic), message, sender, now)
+    spreading.give(broker, broker.router.route(message.topic), message, sender, now)
     return ""
 
 

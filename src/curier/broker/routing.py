@@ -43,7 +43,7 @@ class Router:
         self.cache: RouteCache[Route] = RouteCache(cache_size)
         self.judge: Judge | None = None  # of who may receive what; None: everybody may
         self.mounts: dict[bytes, Mount] = {}  # that sessions may have, by prefix
-        self.held: set[bytes] = set()  # Topic Names of messages that are being given to their receivers
+        self.held: dict[bytes, int] = {}  # Topic Names of messages that are being given out: how many
         self._credit: i64 = 0  # looks at cached topics that are paid for
         self._receivers: i64 = 0  # in the routes of the cache
 
@@ -114,28 +114,43 @@ class Router:
         route = self.cache.table.get(topic)
         if route is None:
             route = self._make(topic)
-            if len(topic) <= LONGEST_CACHED and not is_told_by_server(topic):  # few of those, and seldom
+            is_held = bool(self.held) and topic in self.held
+            if is_held or _is_cached(topic):
                 self._remember(topic, route)
                 if self._credit < LOOKS_PER_ROUTE * MOST_LOOKS:
                     self._credit += LOOKS_PER_ROUTE
             else:
                 route.is_fast = False  # nobody could tell it that it has changed
-            if self.held and topic in self.held:
+            if is_held:
                 route.is_fast = False
         return route
 
-    def hold(self, topic: bytes) -> None:
-        """What else is published there waits, so it takes the general way, which knows of it."""
-        self.held.add(topic)
-        route = self.cache.table.get(topic)
-        if route is not None:
-            route.is_fast = False
+    def hold(self, route: Route) -> None:
+        """What else is published there waits, so it takes the general way, which knows of it. The cache
+        knows the topic meanwhile, so that it tells when a subscription has changed.
+        """
+        topic = route.topic
+        self.held[topic] = self.held.get(topic, 0) + 1
+        cached = self.cache.table.get(topic)
+        if cached is None:
+            self._remember(topic, route)
+            cached = route
+        cached.is_fast = False
 
     def let_go(self, topic: bytes) -> None:
-        self.held.discard(topic)
+        """One message less is held for there."""
+        count = self.held.get(topic, 0)
+        if count > 1:
+            self.held[topic] = count - 1
+            return
+        self.held.pop(topic, None)
         route = self.cache.table.get(topic)
-        if route is not None:
+        if route is None:
+            return
+        if _is_cached(topic):
             route.set_fast()
+        else:
+            self._forget(topic)
 
     def _make(self, topic: bytes) -> Route:
         firsts: dict[int, Subscription] = {}  # of each session, by its number
@@ -197,6 +212,11 @@ class Router:
                 return False
             mount = session.mount
         return mount is None or mount.shows(topic)
+
+
+def _is_cached(topic: bytes) -> bool:
+    """Are its routes remembered? Those of the server's own topics are few, and used seldom."""
+    return len(topic) <= LONGEST_CACHED and not is_told_by_server(topic)
 
 
 def _alone(session: ServerSession, subscription: Subscription) -> Receiver:

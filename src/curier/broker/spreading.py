@@ -5,10 +5,11 @@ with its connection, as the rest of a chunk does. One that is too much for any t
 the fast lane, is a ``Spread``: the next receivers in each turn, its connection paused meanwhile and its
 acknowledgement sent at the end. What clients publish on the same topic waits for it, so that all receivers
 get both in one order [MQTT-4.6.0-6]. Where its connection ends meanwhile, all receivers get it nevertheless.
+Wills, and what the broker itself and hooks publish, have no connection that could wait: they are in a row.
 
 As after a crash nothing may be half done, the batch of the journal with the first of its records is the one
-with the last, and with that of its Packet Identifier: the batch is not taken meanwhile, and a second message
-that may have records is not begun before it was.
+with the last, and with that of its Packet Identifier, or of the end of a will: the batch is not taken
+meanwhile, and a second message that may have records is not begun before it was.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from __future__ import annotations
 from typing import Final
 
 from curier.broker import telling
-from curier.broker.delivery import choose_for, deliver_member, deliver_receiver
-from curier.broker.model import BrokerConnection, Route, Spread
+from curier.broker.delivery import choose_for, deliver, deliver_member, deliver_receiver
+from curier.broker.model import BrokerConnection, Route, ServerSession, Spread
 from curier.broker.state import WORK_OF_QOS_1, BrokerState
 from curier.codec.constants import MQTT_50
 from curier.protocol.connection import CLOSED
@@ -25,6 +26,8 @@ from curier.session.message import ApplicationMessage
 
 FOR_SPREADS: Final = 2  # half of what is done in a turn; the other half is for what comes new
 PIECE: Final = 8  # an eighth for one of them, before the next has its turn
+MOST_WAITING: Final = 1000  # of those that no client waits for
+NO_BOUND: Final = 1 << 60
 
 
 def work_of(route: Route, qos: int) -> int:
@@ -70,17 +73,16 @@ def begin(
     if not spread.is_done:
         connection.records_before = records_before
         broker.has_giant = True
-        hold(broker, spread)
+        hold(broker, spread, connection)
     return spread
 
 
-def hold(broker: BrokerState, spread: Spread) -> None:
-    """The connection of ``spread``, and what else is published on its topic, wait until it is done."""
-    connection = spread.connection
+def hold(broker: BrokerState, spread: Spread, connection: BrokerConnection) -> None:
+    """The ``connection`` of ``spread``, and what else is published on its topic, wait until it is done."""
     connection.spread = spread
     connection.paused = True
     broker.spreads.append(spread)
-    broker.router.hold(spread.route.topic)
+    broker.router.hold(spread.route)
 
 
 def go_on(broker: BrokerState, spread: Spread, budget: int, now: float) -> None:
@@ -150,17 +152,45 @@ def _look_again(broker: BrokerState, spread: Spread) -> None:
     ]
 
 
+def give(
+    broker: BrokerState, route: Route, message: ApplicationMessage, sender: ServerSession | None, now: float
+) -> None:
+    """Give a will, or a message of the broker itself or of a hook, to its receivers: now, where there is
+    time, or when it is its turn among all of these.
+
+    What a hook publishes because of something is given at once if it is no more than any turn has time for:
+    then it is there before what it was called for.
+    """
+    work = work_of(route, message.qos)
+    router = broker.router
+    if not work:
+        return
+    if not router.held or route.topic not in router.held:
+        if broker.hooks.depth:
+            has_time = work <= broker.work_per_turn
+        else:
+            has_time = broker.spent + work <= broker.work_per_turn and not broker.own
+        if has_time:
+            deliver(broker, route, message, sender, now)
+            return
+    spread = Spread(route, sender, None, message.qos, route.receivers)
+    spread.message = message
+    spread.has_records = route.is_durable and (message.qos > 0 or broker.options.queue_qos0)
+    broker.own.append(spread)
+    broker.own_records += spread.has_records
+    router.hold(route)
+
+
 def continue_all(broker: BrokerState, now: float) -> list[Spread]:
-    """Go on with all of them in turns, as long as there is time; those that are done now."""
+    """Go on with all of them in turns, as long as there is time; those of clients that are done now."""
     done: list[Spread] = []
-    until = broker.spent + broker.work_per_turn // FOR_SPREADS
+    share = broker.work_per_turn // FOR_SPREADS
+    until = broker.spent + share
+    if broker.own:
+        _continue_own(broker, broker.spent + (share // 2 if broker.spreads else share), now)
     while broker.spreads and broker.spent < until:
         spread = broker.spreads.pop(0)
-        try:
-            go_on(broker, spread, max(1, broker.work_per_turn // PIECE), now)
-        except Exception as error:
-            spread.is_done = True
-            broker.faults.met("giving a message to its receivers", error, spread.connection)
+        _step(broker, spread, max(1, broker.work_per_turn // PIECE), now)
         if spread.is_done:
             _let_go(broker, spread)
             done.append(spread)
@@ -169,13 +199,49 @@ def continue_all(broker: BrokerState, now: float) -> list[Spread]:
     return done
 
 
+def _continue_own(broker: BrokerState, until: int, now: float) -> None:
+    """Go on with the first of those that no client waits for, and then with the next.
+
+    Nobody slows down who makes them: where very many wait, the first are given out without regard to time.
+    """
+    own = broker.own
+    while own and (broker.spent < until or len(own) > MOST_WAITING):
+        spread = own[0]
+        budget = until - broker.spent if len(own) <= MOST_WAITING else NO_BOUND
+        for other in broker.spreads:
+            if other.route.topic == spread.route.topic and not other.is_done:  # has begun before
+                if budget != NO_BOUND:
+                    return
+                _step(broker, other, NO_BOUND, now)
+        _step(broker, spread, budget, now)
+        if spread.is_done:
+            own.popleft()
+            broker.own_records -= spread.has_records
+            broker.router.let_go(spread.route.topic)
+
+
+def _step(broker: BrokerState, spread: Spread, budget: int, now: float) -> None:
+    """Go on with one of them; an error is its end."""
+    try:
+        go_on(broker, spread, budget, now)
+    except Exception as error:
+        spread.is_done = True
+        where = "giving a message to its receivers"
+        if spread.connection is not None:
+            broker.faults.met(where, error, spread.connection)
+        else:
+            broker.faults.note(where, error)
+
+
 def _let_go(broker: BrokerState, spread: Spread) -> None:
     broker.router.let_go(spread.route.topic)
     connection = spread.connection
     if not spread.size:
         broker.has_giant = False
         broker.may_split = False  # before the batch with this one had the chance to be taken
-    if connection.state == CLOSED and spread.takes_id and spread.sender is not None:
+    if connection is None or spread.sender is None:
+        return
+    if connection.state == CLOSED and spread.takes_id:
         # Its client will send it again, and everybody has it.
         refuses = spread.lost is not None and connection.version == MQTT_50
         if not refuses and broker.sessions_by_number.get(spread.sender.number) is spread.sender:

@@ -134,6 +134,8 @@ class TurnWork:
         self.spent: i64 = 0  # of that, in this turn
         self.ends: int = 0  # of connections, in this turn
         self.spreads: list[Spread] = []  # messages that are being given to their receivers (``spreading``)
+        self.own: deque[Spread] = deque()  # those that no client waits for, in order
+        self.own_records: int = 0  # how many of them may have records
         self.has_giant: bool = False  # is one of them in the open batch of the journal?
         self.leftovers: deque[Leftovers] = deque()  # of sessions that have ended (``leftovers``)
         self.forgetting: Deadline | None = None  # sees to those
