@@ -23,7 +23,8 @@ ARGON2ID = (
     "C63AAdRWkf55FTPrrw$nv7w4zzCV8W3vq4FnyiD2x0ojvqkCRdZ+O3SM/uQXe4j7PlqNTcq2a05x0k7SjNmtXw+agylC2eijxjG"
     "7vxOXQ"
 )
-ALL = [SHA512, PBKDF2, ARGON2ID]
+TOKEN = "$token$GkT/SCh9fO2g0VKsXjJjpwEdEj6qMKCKyl+otHylvj4="
+ALL = [SHA512, PBKDF2, ARGON2ID, TOKEN]
 
 
 @pytest.mark.parametrize("encoded", ALL)
@@ -32,7 +33,8 @@ def test_a_password_fits_its_hash_and_no_other_does(encoded: str) -> None:
     assert hashes.fits(encoded, WORD)
     assert not hashes.fits(encoded, WORD + b" ")
     assert not hashes.fits(encoded, b"")
-    assert not hashes.fits(encoded.replace("A", "B"), WORD)
+    other = "B" if encoded[-10] == "A" else "A"
+    assert not hashes.fits(f"{encoded[:-10]}{other}{encoded[-9:]}", WORD)
 
 
 @pytest.mark.parametrize("encoded", ALL)
@@ -69,6 +71,9 @@ def test_a_new_hash_costs_the_default_and_fits() -> None:
         PBKDF2.replace("4UDh", "4UD"),
         ARGON2ID.replace("m=47104", "m=7"),
         ARGON2ID + "\n",
+        TOKEN[:-1],
+        TOKEN + "=",
+        TOKEN.replace("$token$", "$token"),
     ],
 )
 def test_what_is_no_hash(encoded: str) -> None:
@@ -82,3 +87,30 @@ def test_a_hash_for_which_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(argon2.PasswordHasher, "verify", no_memory)
     with pytest.raises(hashes.CheckError, match="Memory allocation error"):
         hashes.fits(ARGON2ID, WORD)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "why"),
+    [
+        (PBKDF2, ""),
+        (PBKDF2.replace("$101$", "$5000000$"), ""),
+        (
+            PBKDF2.replace("$101$", "$5000001$"),
+            "the hash asks for 5000001 iterations, and 5000000 are allowed",
+        ),
+        (SHA512, ""),
+        (TOKEN, ""),
+        (ARGON2ID, ""),
+        (ARGON2ID.replace("m=47104", "m=1048576"), ""),
+        (
+            ARGON2ID.replace("m=47104", "m=1048577"),
+            "the hash asks for 1048577 KiB of memory, and 1048576 are",
+        ),
+        (ARGON2ID.replace("t=1", "t=999999999"), "the hash asks for 999999999 passes over 47104 KiB, and 89"),
+        (ARGON2ID.replace("p=1", "p=65"), "the hash asks for 65 lanes"),
+    ],
+)
+def test_what_a_check_may_cost_at_most(encoded: str, why: str) -> None:
+    assert hashes.is_hash(encoded)
+    found = hashes.why_too_costly(encoded)
+    assert found.startswith(why) if why else not found

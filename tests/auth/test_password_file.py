@@ -19,7 +19,7 @@ from argon2.exceptions import VerificationError
 import curier.auth.password_file as module
 from curier.auth import Authenticator, Credentials, PasswordFile, Verdict, hashes
 from curier.auth.checks import Checks
-from curier.auth.hashes import cost_of, default_cost
+from curier.auth.hashes import cost_of, default_cost, new_token
 from curier.auth.line import FEW, MOST_OF_ADDRESS
 from curier.auth.user_file import read_password_file
 from curier.testing.seams import AuthenticatorContract, credentials
@@ -157,6 +157,19 @@ def test_a_check_that_cannot_be_made_refuses_and_is_logged(
 
 
 # -- what it costs --
+
+
+def test_a_token_is_checked_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process, no line, nothing remembered; and a name that is not there costs no more."""
+    token, encoded = new_token()
+    path.write_text(f"dev1:{encoded}\n")
+    users = PasswordFile(path)
+    monkeypatch.setattr(Checks, "run", None)
+    assert ask(users, "dev1", token.encode()).accepted
+    assert ask(users, "dev1", token.encode() + b" ").reason_code == 0x86
+    assert ask(users, "dev2", token.encode()).reason_code == 0x86
+    assert not users._known._right
+    assert not users._known._wrong
 
 
 def test_an_unknown_user_costs_a_check_as_dear_as_a_known_one(path: Path, checks: list[str]) -> None:

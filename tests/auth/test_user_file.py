@@ -74,6 +74,14 @@ def test_editors_may_leave_their_marks(path: Path, text: str) -> None:
         (f"carl:$6$c2F{DIGEST}", "line 3: expected an Argon2id hash"),
         (f"48:e1:e9:$6$c2Fs{DIGEST}", "line 3: the first colon ends the user name"),
         (f"carl:$6$c2Fs{DIGEST} # a note", "line 3: expected an Argon2id hash"),
+        (
+            f"carl:$7$999999999$c2Fs{DIGEST}",
+            "line 3: the hash asks for 999999999 iterations, and 5000000 are",
+        ),
+        (
+            f"carl:{ANA.partition(':')[2].replace('m=8', 'm=9999999')}",
+            "line 3: the hash asks for 9999999 KiB",
+        ),
         (ANA, "line 3: user 'ana' is there twice"),
         (f" ana : {ANA.partition(':')[2]}", "line 3: user 'ana' is there twice"),
     ],

@@ -25,7 +25,7 @@ from typing import Final
 
 from curier.auth.base import ACCEPT, NOT_MINE, Authenticator, Credentials, Verdict
 from curier.auth.checks import Checks, Hasher
-from curier.auth.hashes import CheckError, cost_of, default_cost, hash_of_nobody
+from curier.auth.hashes import CheckError, cost_of, default_cost, fits, hash_of_nobody, is_token
 from curier.auth.line import Full
 from curier.auth.user_file import read_password_file
 from curier.errors import ConfigError
@@ -102,22 +102,27 @@ class PasswordFile(Authenticator):
             return NOT_MINE
         nobody = self._hash_of_nobody(username)  # of known names, too: it takes time
         encoded = self._users.get(username, nobody)
-        key = self._known.key(username, password, encoded)
-        right = self._known.look_up(key)
-        if right is None:
-            address = place_of(credentials.address)
-            try:
-                right = await self._checks.run(
-                    address, username, lambda hasher: self._check(hasher, encoded, password, key)
-                )
-            except Full:
-                return _BUSY
-            except CheckError as error:
-                _log.error("the password of %s could not be checked: %s", printable(username), error)
-                return Verdict(ReasonCode.SERVER_UNAVAILABLE, "the password cannot be checked now")
+        try:
+            right = await self._is_right(place_of(credentials.address), username, password, encoded)
+        except Full:
+            return _BUSY
+        except CheckError as error:
+            _log.error("the password of %s could not be checked: %s", printable(username), error)
+            return Verdict(ReasonCode.SERVER_UNAVAILABLE, "the password cannot be checked now")
         if right:
             return Verdict(ACCEPT, identity=username)
         return _REFUSED if username in self._users else _UNKNOWN
+
+    async def _is_right(self, address: str, username: str, password: bytes, encoded: str) -> bool:
+        if is_token(encoded):
+            return fits(encoded, password)
+        key = self._known.key(username, password, encoded)
+        known = self._known.look_up(key)
+        if known is not None:
+            return known
+        return await self._checks.run(
+            address, username, lambda hasher: self._check(hasher, encoded, password, key)
+        )
 
     def reload(self) -> bool:
         """Read the file now. Raises ``ConfigError`` and keeps the users it had when it cannot be used."""

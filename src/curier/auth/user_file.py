@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from curier.auth.hashes import EXPECTED, is_hash, new_hash
+from curier.auth.hashes import EXPECTED, is_hash, new_hash, new_token, why_too_costly
 from curier.errors import ConfigError
 
 MAXIMUM_PASSWORD_BYTES: Final = 65_535
@@ -26,7 +26,7 @@ def read_password_file(path: Path) -> dict[str, str]:
 
     Raises ``ConfigError`` naming file, line and what was expected; it never quotes what the line says.
     """
-    return _parse(path, _read_lines(path))
+    return _parse(path, read_lines(path))
 
 
 def _parse(path: Path, lines: list[str]) -> dict[str, str]:
@@ -43,14 +43,17 @@ def _parse(path: Path, lines: list[str]) -> dict[str, str]:
             if is_hash(encoded.rpartition(":")[2].strip()):
                 why = "the first colon ends the user name, so a name cannot have one in it"
             raise ConfigError(f"{where}: {why}; make lines with: curier passwd {path} USER")
+        if why := why_too_costly(encoded):
+            raise ConfigError(f"{where}: {why}; give the user a new password: curier passwd {path} USER")
         if user in users:
             raise ConfigError(f"{where}: user {user!r} is there twice; expected one line for each user")
         users[user] = encoded
     return users
 
 
-def set_password(path: Path, user: str, password: bytes) -> bool:
+def set_password(path: Path, user: str, password: bytes, cost: str = "normal") -> bool:
     """Add a user or change a password; other lines and comments stay. Returns whether the user is new.
+    ``cost`` is what ``hashes.new_hash`` takes.
 
     A file that is made here is for its owner only (mode 0600); one that was there keeps owner and mode.
     Readers see the old file or the new one, never half of it; of several programs that change it at once
@@ -58,31 +61,50 @@ def set_password(path: Path, user: str, password: bytes) -> bool:
     a file that is malformed or cannot be written.
     """
     check_user_name(user)
+    check_password(password)
+    return bool(set_hashes(path, {user: new_hash(password, cost)}))
+
+
+def set_token(path: Path, user: str) -> tuple[str, bool]:
+    """The same with a new token, which is returned and kept nowhere, and whether the user is new."""
+    check_user_name(user)
+    token, encoded = new_token()
+    return token, bool(set_hashes(path, {user: encoded}))
+
+
+def set_hashes(path: Path, hashes: Mapping[str, str]) -> int:
+    """Add or change many users at once, all of them or none. Returns how many of them are new."""
+    new = 0
+    with _alone(path):
+        lines = read_lines(path) if path.exists() else []
+        _parse(path, lines)  # a malformed file is left as it is
+        places = _places(lines)
+        for user, encoded in hashes.items():
+            if user in places:
+                lines[places[user]] = f"{user}:{encoded}"
+            else:
+                lines.append(f"{user}:{encoded}")
+                new += 1
+        _replace(path, lines)
+    return new
+
+
+def check_password(password: bytes) -> None:
+    """Raise ``ConfigError`` for a password that cannot be."""
     if not password:
         raise ConfigError("the password is empty")
     if len(password) > MAXIMUM_PASSWORD_BYTES:
         raise ConfigError(f"the password is longer than MQTT allows ({MAXIMUM_PASSWORD_BYTES} bytes)")
-    entry = f"{user}:{new_hash(password)}"
-    with _alone(path):
-        lines = _read_lines(path) if path.exists() else []
-        _parse(path, lines)  # a malformed file is left as it is
-        at = _find_user(lines, user)
-        if at is None:
-            lines.append(entry)
-        else:
-            lines[at] = entry
-        _replace(path, lines)
-    return at is None
 
 
 def delete_user(path: Path, user: str) -> None:
     """Delete a user. Raises ``ConfigError`` when the file has no such user or cannot be written."""
     if not path.exists():
-        _read_lines(path)  # which says so
+        read_lines(path)  # which says so
     with _alone(path):
-        lines = _read_lines(path)
+        lines = read_lines(path)
         _parse(path, lines)  # a malformed file is left as it is
-        at = _find_user(lines, user)
+        at = _places(lines).get(user)
         if at is None:
             raise ConfigError(f"{path}: there is no user {user!r}")
         del lines[at]
@@ -105,12 +127,13 @@ def check_user_name(user: str) -> None:
         raise ConfigError("the user name is longer than MQTT allows (65535 bytes)")
 
 
-def _find_user(lines: list[str], user: str) -> int | None:
-    names = (line.partition(":")[0].strip() if not line.startswith("#") else None for line in lines)
-    return next((at for at, name in enumerate(names) if name == user), None)
+def _places(lines: list[str]) -> dict[str, int]:
+    """In which line each user stands."""
+    return {line.partition(":")[0].strip(): at for at, line in enumerate(lines) if not line.startswith("#")}
 
 
-def _read_lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file. Raises ``ConfigError``."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
