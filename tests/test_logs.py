@@ -12,6 +12,7 @@ from curier.broker.mounting import OTHER_MOUNT
 from curier.broker.options import Options
 from curier.logs import DROPS_SECONDS, MOST_LOSERS, MOST_OF_REASON, LogHook
 from curier.session.message import ApplicationMessage
+from curier.settings.log_levels import TOPICS, topic_of
 
 
 class Clock:
@@ -184,3 +185,42 @@ def test_names_in_other_scripts_stay_readable(
     connection.client_id = "температура-室"
     LogHook().on_connect(connection, False)
     assert caplog.records[0].getMessage().startswith("температура-室 connected")
+
+
+def test_who_a_client_is_known_as_is_told(
+    connection: BrokerConnection, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection.identity = "ana\n"
+    hook = LogHook()
+    hook.on_connect(connection, False)
+    hook.on_refuse(connection, 0x87, "no")
+    connected, refused = caplog.records
+    assert (
+        connected.getMessage()
+        == "c connected as ana\\n from 127.0.0.1:5 at memory, MQTT 5.0, with a new session"
+    )
+    known = {
+        "client_id": "c",
+        "identity": "ana\\n",
+        "address": "127.0.0.1:5",
+        "listener": "memory",
+        "version": "5.0",
+    }
+    assert connected.__dict__["fields"] == known
+    assert refused.__dict__["fields"] == {**known, "reason_code": 0x87}
+
+
+def test_each_topic_may_have_a_level_of_its_own(
+    connection: BrokerConnection, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", TOPICS["connect"])
+    caplog.set_level("DEBUG", TOPICS["subscribe"])
+    hook = LogHook()
+    hook.on_connect(connection, False)
+    hook.on_subscribe(connection, b"t/#", 1)
+    hook.on_disconnect(connection, 0, "bye")
+    hook.on_refuse(connection, 0x87, "no")
+    assert [(record.levelname, topic_of(record.name)) for record in caplog.records] == [
+        ("DEBUG", "subscribe"),
+        ("WARNING", "connect"),
+    ]

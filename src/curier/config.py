@@ -75,6 +75,9 @@ class Config:
     hooks: tuple[str, ...] = ()
     hooks_authenticate: bool | None = None
     log_level: str = "info"
+    log_levels: tuple[tuple[str, str], ...] = ()
+    log_format: str = "plain"
+    log_file: str | None = None
     options: Options = field(default_factory=Options)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 

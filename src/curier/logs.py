@@ -16,7 +16,9 @@ from curier.broker.mounting import OTHER_MOUNT
 from curier.loglines import logger, printable
 from curier.session.message import ApplicationMessage
 
-log = logger("curier.broker")
+connect_log = logger("curier.broker.connect")
+subscribe_log = logger("curier.broker.subscribe")
+publish_log = logger("curier.broker.publish")
 
 NOT_AUTHORIZED = 0x87
 VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}
@@ -60,7 +62,7 @@ class Loser:
         if rest:
             words.append(f"{rest} on others")
         span = max(1, round(now - self.since))
-        log.warning(
+        publish_log.warning(
             "%d message(s) for %s dropped in %d s (%s): %s",
             self.count,
             self.name,
@@ -92,7 +94,7 @@ class Drops:
             others.add(topic, why)
         else:
             self._losers[client_id] = Loser(printable(client_id), now)
-            log.warning("a message on %s for %s dropped: %s", _text(topic), printable(client_id), why)
+            publish_log.warning("a message on %s for %s dropped: %s", _text(topic), printable(client_id), why)
         if now >= self._next:
             self.tell(now)
 
@@ -117,50 +119,72 @@ class LogHook(Hook):
         self._drops = Drops()
 
     def on_connect(self, connection: BrokerConnection, session_present: bool) -> None:
-        if not log.isEnabledFor(logging.INFO):
+        if not connect_log.isEnabledFor(logging.INFO):
             return
-        version = VERSIONS.get(connection.version, "?")
-        how = "with its session" if session_present else "with a new session"
-        client_id = printable(connection.client_id)
-        address, listener = connection.address, connection.listener_name
-        log.info("%s connected from %s at %s, MQTT %s, %s", client_id, address, listener, version, how)
+        connect_log.info(
+            "%s connected%s from %s at %s, MQTT %s, %s",
+            printable(connection.client_id),
+            f" as {printable(connection.identity)}" if connection.identity is not None else "",
+            connection.address,
+            connection.listener_name,
+            VERSIONS.get(connection.version, "?"),
+            "with its session" if session_present else "with a new session",
+            extra=_fields(connection),
+        )
 
     def on_refuse(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
-        reason = printable(why, MOST_OF_REASON)
-        log.warning(
-            "%s at %s refused: %s (0x%02X)", _name(connection), connection.listener_name, reason, reason_code
+        connect_log.warning(
+            "%s at %s refused: %s (0x%02X)",
+            _name(connection),
+            connection.listener_name,
+            printable(why, MOST_OF_REASON),
+            reason_code,
+            extra=_fields(connection, reason_code=reason_code),
         )
 
     def on_disconnect(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
-        if not log.isEnabledFor(logging.INFO):
+        if not connect_log.isEnabledFor(logging.INFO):
             return
-        log.info("%s disconnected: %s", _name(connection), printable(why, MOST_OF_REASON))
+        connect_log.info(
+            "%s disconnected: %s",
+            _name(connection),
+            printable(why, MOST_OF_REASON),
+            extra=_fields(connection, reason_code=reason_code),
+        )
 
     def on_session_end(self, client_id: str, why: str) -> None:
         if why == OTHER_MOUNT:  # what waited in it is lost
-            log.warning("the session of %s has ended: %s", printable(client_id), why)
+            connect_log.warning("the session of %s has ended: %s", printable(client_id), why)
             return
-        if not log.isEnabledFor(logging.DEBUG):
+        if not connect_log.isEnabledFor(logging.DEBUG):
             return
-        log.debug("the session of %s has ended: %s", printable(client_id), why)
+        connect_log.debug("the session of %s has ended: %s", printable(client_id), why)
 
     def on_subscribe(self, connection: BrokerConnection, topic_filter: bytes, reason_code: int) -> None:
         if reason_code >= 0x80:
             session = connection.server_session
             rule = session.rights.why if session is not None and session.rights is not None else ""
             name, text = _name(connection), _text(topic_filter)
+            extra = _fields(connection, filter=text, reason_code=reason_code)
             if rule and reason_code == NOT_AUTHORIZED:
                 why = printable(rule, MOST_OF_REASON)
-                log.warning("%s may not subscribe to %s: %s (0x%02X)", name, text, why, reason_code)
+                subscribe_log.warning(
+                    "%s may not subscribe to %s: %s (0x%02X)", name, text, why, reason_code, extra=extra
+                )
             else:
-                log.warning("%s may not subscribe to %s (0x%02X)", name, text, reason_code)
-        elif log.isEnabledFor(logging.DEBUG):
-            log.debug("%s subscribed to %s with QoS %d", _name(connection), _text(topic_filter), reason_code)
+                subscribe_log.warning(
+                    "%s may not subscribe to %s (0x%02X)", name, text, reason_code, extra=extra
+                )
+        elif subscribe_log.isEnabledFor(logging.DEBUG):
+            name, text = _name(connection), _text(topic_filter)
+            extra = _fields(connection, filter=text)
+            subscribe_log.debug("%s subscribed to %s with QoS %d", name, text, reason_code, extra=extra)
 
     def on_unsubscribe(self, connection: BrokerConnection, topic_filter: bytes) -> None:
-        if not log.isEnabledFor(logging.DEBUG):
+        if not subscribe_log.isEnabledFor(logging.DEBUG):
             return
-        log.debug("%s unsubscribed from %s", _name(connection), _text(topic_filter))
+        name, text = _name(connection), _text(topic_filter)
+        subscribe_log.debug("%s unsubscribed from %s", name, text, extra=_fields(connection, filter=text))
 
     def on_drop(self, client_id: str, message: ApplicationMessage, why: str) -> None:
         self._drops.add(client_id, message.topic, why)
@@ -174,6 +198,19 @@ def _name(connection: BrokerConnection) -> str:
     if connection.client_id:
         return f"{printable(connection.client_id)} ({connection.address})"
     return connection.address
+
+
+def _fields(connection: BrokerConnection, **more: object) -> dict[str, object]:
+    """What is known of a client, for logs that programs read."""
+    fields = {
+        "client_id": printable(connection.client_id),
+        "identity": printable(connection.identity) if connection.identity is not None else None,
+        "address": connection.address,
+        "listener": connection.listener_name,
+        "version": VERSIONS.get(connection.version),
+        **more,
+    }
+    return {"fields": {name: value for name, value in fields.items() if value not in (None, "")}}
 
 
 def _text(topic: bytes) -> str:

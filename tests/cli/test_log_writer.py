@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from curier.cli.log_writer import LogWriter, PlainFormatter, write_if_it_can_be
+from curier.cli.log_formats import JournalFormatter, JsonFormatter, PlainFormatter
+from curier.cli.log_writer import FileWriter, LogWriter, write_if_it_can_be
 from curier.loglines import logger
 from tests.waiting import wait_until
 
@@ -145,3 +149,124 @@ def test_what_was_left_out_is_told_though_nothing_more_happens(
     finally:
         log.removeHandler(writer)
         writer.close()
+
+
+# -- how lines look --
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A place that is ahead of UTC by five and three quarter hours."""
+    monkeypatch.setenv("TZ", "NPT-5:45")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def at(
+    seconds: float, text: str, level: int = logging.INFO, name: str = "curier.broker.connect"
+) -> logging.LogRecord:
+    made = logging.LogRecord(name, level, "", 0, text, (), None)
+    made.created = seconds
+    return made
+
+
+def failed(text: str) -> logging.LogRecord:
+    try:
+        raise ValueError("wrong")
+    except ValueError as error:
+        made = at(0, text, logging.ERROR)
+        made.exc_info = (type(error), error, error.__traceback__)
+        return made
+
+
+def test_the_time_has_the_offset_of_its_zone(zone: None) -> None:
+    assert PlainFormatter().format(at(86_400.5, "a")) == "1970-01-02 05:45:00+05:45 info: a"
+
+
+def test_lines_for_programs(zone: None) -> None:
+    record = at(0.1239, 'say "\x1b"', logging.WARNING)
+    record.fields = {"client_id": "c", "reason_code": 0x87}
+    line = JsonFormatter().format(record)
+    assert line.isprintable()
+    assert json.loads(line) == {
+        "time": "1970-01-01T05:45:00.123+05:45",
+        "level": "warning",
+        "topic": "connect",
+        "message": 'say "\\x1b"',
+        "client_id": "c",
+        "reason_code": 0x87,
+    }
+    made = json.loads(JsonFormatter().format(failed("it went")))
+    assert made["trace"][-1] == "ValueError: wrong"
+    assert json.loads(JsonFormatter().format(at(0, "x", name="asyncio")))["topic"] == "asyncio"
+
+
+def test_lines_for_journald_begin_with_their_priority() -> None:
+    formatter = JournalFormatter()
+    levels = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+    assert [formatter.format(at(0, "a", level)) for level in levels] == [
+        "<7>debug: a",
+        "<6>info: a",
+        "<4>warning: a",
+        "<3>error: a",
+    ]
+    lines = formatter.format(failed("it went")).splitlines()
+    assert len(lines) > 2
+    assert all(line.startswith("<3>") for line in lines)
+
+
+# -- files --
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[FileWriter]:
+    path = tmp_path / "curier.log"
+    path.write_text("of before\n")
+    writer = FileWriter(str(path))
+    yield writer
+    writer.close()
+
+
+def test_a_file_is_gone_on_with(file: FileWriter, tmp_path: Path) -> None:
+    file.handle(record("a"))
+    file.close()
+    assert [line.split()[-1] for line in (tmp_path / "curier.log").read_text().splitlines()] == [
+        "before",
+        "a",
+    ]
+
+
+def test_a_file_that_is_moved_away_is_made_anew(file: FileWriter, tmp_path: Path) -> None:
+    path = tmp_path / "curier.log"
+    path.rename(tmp_path / "old")
+    file.handle(record("a"))
+    file.close()
+    assert (tmp_path / "old").read_text() == "of before\n"
+    assert path.read_text() == "a\n"
+    assert path.stat().st_mode & 0o777 & ~0o640 == 0
+
+
+def test_reopening_writes_to_what_is_there_now(file: FileWriter, tmp_path: Path) -> None:
+    path = tmp_path / "curier.log"
+    file.handle(record("a"))
+    wait_until(lambda: path.read_text().endswith("\na\n"))
+    path.rename(tmp_path / "old")
+    file.reopen()
+    file.handle(record("b"))
+    file.close()
+    assert path.read_text().count("\n") == 1
+
+
+def test_a_file_that_cannot_be_written_is_told_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As where the disk is full; and nobody waits for it."""
+    writer = FileWriter("/dev/full")
+    for _ in range(3):
+        writer.handle(record("a"))
+        writer.reopen()
+    writer.close()
+    told = capfd.readouterr().err
+    assert told == "the log cannot be written to /dev/full: No space left on device; lines are lost\n"

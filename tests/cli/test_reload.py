@@ -23,7 +23,9 @@ class Running:
         self.caplog = caplog
         config = load(path)
         self.broker = Broker(config.doors(), options=config.options, authenticator=authenticator_of(config))
-        self.reload = Reload(self.broker, config, self.broker.authenticator, HookFiles(()), self._reread)
+        self.reload = Reload(
+            self.broker, config, self.broker.authenticator, HookFiles(()), None, self._reread
+        )
 
     def _reread(self) -> Config:
         return load(self.path)

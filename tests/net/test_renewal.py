@@ -261,7 +261,7 @@ async def test_sighup(use_reactor: bool, tmp_path: Path, caplog: pytest.LogCaptu
     caplog.set_level("INFO")
     config = Config(listeners=(listener(tmp_path),), allow_anonymous=True)
     async with running(use_reactor, *config.doors()) as broker:
-        reload = Reload(broker, config, AllowAnonymous(), HookFiles(()), lambda: config)
+        reload = Reload(broker, config, AllowAnonymous(), HookFiles(()), None, lambda: config)
         write_pair(tmp_path, new := ROOT.issue_cert("127.0.0.1"), root=ROOT)
         await reload.now()
         assert "SIGHUP: the certificates were read again" in caplog.text

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import select
+import sys
 import threading
 import time
 from collections import deque
 from typing import Final
 
-from curier.loglines import QUIET_SECONDS, printable, tell_left_out
+from curier.loglines import QUIET_SECONDS, tell_left_out
 
 MOST_LINES: Final = 10_000
 """That wait to be written; more are lost."""
@@ -24,10 +25,8 @@ CLOSE_SECONDS: Final = 1.0
 
 LINES_AT_ONCE: Final = 256
 
-MOST_OF_LINE: Final = 2000
-"""Characters. What strangers say is shortened where lines are made; this is for what nobody thought of."""
-
-MOST_LINES_OF_TRACE: Final = 60
+LOOK_SECONDS: Final = 1.0
+"""Between two looks whether a file is still where it was."""
 
 BUNDLE_SECONDS: Final = 0.05
 """How long a line waits for others."""
@@ -62,7 +61,9 @@ class LogWriter(logging.Handler):
             self.handleError(record)
             return
         if self._lost:
-            line = f"{self._lost} lines of this log are lost: nobody took them in time\n{line}"
+            words = f"{self._lost} lines of this log are lost: nobody took them in time"
+            lost = logging.LogRecord(record.name, logging.WARNING, "", 0, words, None, None)
+            line = f"{self.format(lost)}\n{line}"
             self._lost = 0
         lines.append(line)
         if len(lines) == 1:
@@ -88,45 +89,76 @@ class LogWriter(logging.Handler):
             self._at_once.clear()
             while lines:
                 bundle = [lines.popleft() for _ in range(min(len(lines), LINES_AT_ONCE))]
-                write_all(self._target, "".join(f"{line}\n" for line in bundle))
+                self._write("".join(f"{line}\n" for line in bundle))
+
+    def _write(self, text: str) -> None:
+        write_all(self._target, text)
 
 
-class PlainFormatter(logging.Formatter):
-    """``2026-01-31 12:00:00 info: words``; the time is made once a second.
+class FileWriter(LogWriter):
+    """Writes to the file at ``path``, behind what is in it. Raises ``OSError`` where it cannot be opened.
 
-    A traceback follows in lines of its own, which begin with blanks. Whatever is logged, no line is longer
-    than ``MOST_OF_LINE`` characters, and none has control characters: nobody can forge lines.
+    When the file is not there any more, as when it has been moved away, a new one is made. What cannot be
+    written, as on a full disk, is lost; standard error is told, once until it can be again.
     """
 
-    def __init__(self) -> None:
-        super().__init__("%(message)s")
-        self._second = -1
-        self._time = ""
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._is_failing = False
+        self._is_closed = False
+        self._next_look = 0.0
+        super().__init__(_opened(path))
 
-    def format(self, record: logging.LogRecord) -> str:
-        second = int(record.created)
-        if second != self._second:
-            self._second = second
-            self._time = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-        text = f"{self._time} {record.levelname.lower()}: {printable(record.getMessage(), MOST_OF_LINE)}"
-        if record.exc_info:
-            text += _indented(self.formatException(record.exc_info))
-        return text
+    def reopen(self) -> None:
+        """Write to what is at the path now; where that cannot be opened, to the file of before."""
+        try:
+            new = _opened(self._path)
+        except OSError as error:
+            self._failed(error)
+            return
+        os.dup2(new, self._target, inheritable=False)
+        os.close(new)
+
+    def _write(self, text: str) -> None:
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            if not self._is_there():
+                self.reopen()
+        error = write_all(self._target, text)
+        if error is not None:
+            self._failed(error)
+        else:
+            self._is_failing = False
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._target))
+        except OSError:
+            return False
+
+    def _failed(self, error: OSError) -> None:
+        if not self._is_failing:
+            self._is_failing = True
+            words = f"the log cannot be written to {self._path}: {error.strerror}; lines are lost\n"
+            write_if_it_can_be(sys.stderr.fileno(), words)
+
+    def close(self) -> None:
+        """Write what waits, for a second at most, and close the file."""
+        super().close()
+        if not self._thread.is_alive() and not self._is_closed:
+            self._is_closed = True
+            os.close(self._target)
 
 
-def _indented(trace: str) -> str:
-    """The lines of a traceback, behind a line of the log; of a long one the beginning and the end."""
-    lines = trace.splitlines()
-    if len(lines) > MOST_LINES_OF_TRACE:
-        half = MOST_LINES_OF_TRACE // 2
-        lines = [*lines[:half], f"... ({len(lines)} lines)", *lines[-half:]]
-    return "".join(f"\n  {printable(line, MOST_OF_LINE)}" for line in lines)
+def _opened(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
 
-def write_all(target: int, text: str) -> None:
+def write_all(target: int, text: str) -> OSError | None:
     """Write to a file descriptor, past Python's own buffer, whose lock a stopped thread would never return.
 
-    Nobody there to read is no error: a log must not end what it tells of.
+    That it cannot be, as when nobody is there to read, is returned: a log must not end what it tells of.
     """
     data = text.encode(errors="backslashreplace")
     while data:
@@ -134,8 +166,9 @@ def write_all(target: int, text: str) -> None:
             data = data[os.write(target, data) :]
         except BlockingIOError:  # whoever we share it with has made it so
             select.select([], [target], [])
-        except OSError:
-            return
+        except OSError as error:
+            return error
+    return None
 
 
 def write_if_it_can_be(target: int, text: str) -> None:

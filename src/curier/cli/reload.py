@@ -10,6 +10,8 @@ from typing import Final
 
 from curier.auth import Authenticator
 from curier.cli.host import allow_files
+from curier.cli.log_setup import set_levels
+from curier.cli.log_writer import FileWriter
 from curier.config import Config
 from curier.config_authenticators import HOOKS
 from curier.errors import ConfigError
@@ -21,7 +23,7 @@ from curier.settings.table import LIMIT, TOP
 
 _log = logging.getLogger("curier.cli")
 
-_AT_ONCE: Final = ("log_level",)
+_AT_ONCE: Final = ("log_level", "log_levels")
 """Settings at the top of the file that need no restart."""
 
 
@@ -34,12 +36,14 @@ class Reload:
         config: Config,
         authenticator: Authenticator | None,
         hook_files: HookFiles,
+        log_file: FileWriter | None,
         reread: Callable[[], Config],
     ) -> None:
         self._broker = broker
         self._config = config
         self._authenticator = authenticator
         self._hook_files = hook_files
+        self._log_file = log_file
         self._reread = reread
         self._turns = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()  # or nothing would hold them
@@ -52,6 +56,8 @@ class Reload:
 
     async def now(self) -> None:
         """Read everything again. Where anything is wrong, the log says what, and nothing has changed."""
+        if self._log_file is not None:  # which is what this signal is mostly sent for
+            self._log_file.reopen()
         async with self._turns:
             try:
                 new = await asyncio.to_thread(self._read)
@@ -60,10 +66,10 @@ class Reload:
                 _log.error("SIGHUP: %s; nothing has changed", error)
                 return
             said = [f"{_and(read)} were read again"] if read else []
-            said += [*self._take_limits(new), *self._take_log_level(new)]
+            said += [*self._take_limits(new), *self._log_levels(new)]
             if stuck := self._stuck(new):
                 said.append(f"{_and(stuck)} changed, which needs a restart of the broker")
-            _log.info("SIGHUP: %s", "; ".join(said) or "nothing has changed")
+            self._say("; ".join(said) or "nothing has changed", new)
 
     def _read(self) -> Config:
         """The settings, tried out as far as that can be without a second broker."""
@@ -105,13 +111,23 @@ class Reload:
             allow_files(new.options.max_connections)
         return said
 
-    def _take_log_level(self, new: Config) -> list[str]:
-        before, level = self._config.log_level, new.log_level
-        if level == before:
-            return []
-        set_log_level(level)
-        self._config = replace(self._config, log_level=level)
-        return [_changed(TOP["log_level"], before, level, new)]
+    def _log_levels(self, new: Config) -> list[str]:
+        before = self._config
+        return [
+            _changed(TOP[name], getattr(before, name), getattr(new, name), new)
+            for name in _AT_ONCE
+            if getattr(before, name) != getattr(new, name)
+        ]
+
+    def _say(self, text: str, new: Config) -> None:
+        """Log it, and take over the levels: the line is told by those of before or by the new ones."""
+        is_told = _log.isEnabledFor(logging.INFO)
+        if is_told:
+            _log.info("SIGHUP: %s", text)
+        self._config = replace(self._config, log_level=new.log_level, log_levels=new.log_levels)
+        set_levels(self._config)
+        if not is_told:
+            _log.info("SIGHUP: %s", text)
 
     def _stuck(self, new: Config) -> list[str]:
         """What has changed in the settings, and stays as it was."""
@@ -121,12 +137,6 @@ class Reload:
             for name in names
             if name not in _AT_ONCE and getattr(new, name) != getattr(self._config, name)
         ]
-
-
-def set_log_level(level: str) -> None:
-    """From curier what the level says, from everything else warnings and errors."""
-    logging.getLogger().setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
-    logging.getLogger("curier").setLevel(level.upper())
 
 
 def try_out(config: Config) -> None:

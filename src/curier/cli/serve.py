@@ -23,8 +23,8 @@ import click
 from curier.auth import AllowAnonymous, Authenticator, Chain
 from curier.cli.collector import looking_once
 from curier.cli.host import allow_files, give_back_memory, keep_freed_memory
-from curier.cli.log_writer import LogWriter, PlainFormatter
-from curier.cli.reload import Reload, set_log_level
+from curier.cli.log_setup import start_logging
+from curier.cli.reload import Reload
 from curier.cli.signals import signals
 from curier.config import Config
 from curier.config_authenticators import HOOKS
@@ -60,7 +60,7 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
     Raises ``ConfigError``, ``StoreError`` (for last changes that could not be written, too), or
     ``CannotListen`` for an address that cannot be had.
     """
-    start_logging(config.log_level)
+    log_file = start_logging(config)
     hook_files = HookFiles(config.hooks)
     if config.hooks:
         await hook_files.load()
@@ -79,7 +79,7 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
         accept_loss=config.accept_loss,
     )
     told_to_stop = asyncio.Event()
-    reload = Reload(broker, config, authenticator, hook_files, reread or (lambda: config))
+    reload = Reload(broker, config, authenticator, hook_files, log_file, reread or (lambda: config))
     with signals(told_to_stop.set, reload.soon):
         try:
             await broker.start()
@@ -231,18 +231,3 @@ def explain_listen_error(error: OSError, listen: Sequence[str]) -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{where}: this machine has no such address; 0.0.0.0 stands for all it has"
     return f"{where}: {os.strerror(error.errno) if error.errno else error}"
-
-
-def start_logging(level: str) -> None:
-    """Plain lines on stderr: from curier as the level says, from everything else warnings and errors."""
-    handler: logging.Handler
-    try:
-        handler = LogWriter(sys.stderr.fileno())
-    except OSError:  # somebody has put something of their own in its place
-        handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PlainFormatter())
-    # Nobody asks which line of which thread it was; not to find out makes a line half as expensive.
-    logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.getLogger().addHandler(handler)
-    set_log_level(level)

@@ -30,8 +30,8 @@ class Kind:
     """A kind of values.
 
     ``take`` makes one of what TOML has, or raises ``ValueError`` with what was expected; ``read`` makes of
-    text, as options and the environment have it, what TOML would have. ``words`` name the kind for people,
-    ``metavar`` for the help; ``schema`` is JSON Schema's form.
+    text, as options and the environment have it, what TOML would have; ``write`` the other way. ``words``
+    name the kind for people, ``metavar`` for the help; ``schema`` is JSON Schema's form.
     """
 
     words: str
@@ -40,6 +40,7 @@ class Kind:
     schema: Mapping[str, object]
     read: Callable[[str], object] = str
     choices: tuple[str, ...] = ()
+    write: Callable[[object], str] | None = None
 
     def parse(self, text: str) -> object:
         """The value that ``text`` means. Raises ``ValueError``."""
@@ -47,6 +48,8 @@ class Kind:
 
     def written(self, value: object) -> str:
         """A value as TOML: what ``take`` makes the same value of."""
+        if self.write is not None:
+            return self.write(value)
         if isinstance(value, bool):
             return str(value).lower()
         if isinstance(value, tuple):

@@ -7,10 +7,11 @@ from typing import Final
 from curier.broker.options import Options
 from curier.settings.kinds import DIRECTORY, FILE, FILES, FLAG, URLS, one_of
 from curier.settings.limits import LIMITS
+from curier.settings.log_levels import LEVELS, LOG_LEVELS
 from curier.settings.setting import Setting
 
 DURABILITIES: Final = ("fsync", "os", "memory")
-LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("plain", "json")
 
 
 _TOP: Final = (
@@ -83,8 +84,28 @@ _TOP: Final = (
     Setting(
         "log_level",
         one_of(LOG_LEVELS),
-        "How much to say on standard error: `debug`, `info`, `warning`, `error`.",
+        "How much to say in [the log](#the-log): `debug`, `info`, `warning`, `error`.",
         '`"info"`',
+    ),
+    Setting(
+        "log_levels",
+        LEVELS,
+        'Other levels for some topics, such as `{ connect = "warning", acl = "debug" }`. On the command line '
+        "and in the environment `connect=warning acl=debug`.",
+        "`{}`",
+    ),
+    Setting(
+        "log_format",
+        one_of(LOG_FORMATS),
+        "Lines for people, or a JSON object in each.",
+        '`"plain"`',
+    ),
+    Setting(
+        "log_file",
+        FILE,
+        "Write the log there, and not to standard error. It is opened again when it has been moved away, and "
+        "on SIGHUP.",
+        "none",
     ),
 )
 

@@ -33,6 +33,7 @@ _EXAMPLES: Final = {
     "password_file": '"users"',
     "acl_file": '"acl"',
     "hooks": '["hooks.py"]',
+    "log_file": '"/var/log/curier/curier.log"',
 }
 """Of settings whose default cannot be written down."""
 
