@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Final, cast
 
@@ -21,13 +22,19 @@ from curier.auth.base import (
     check_verdict,
 )
 from curier.broker.effects import Answer, Authenticate, Authorize
-from curier.broker.model import BrokerConnection, Known
+from curier.broker.model import NOTHING_KNOWN, BrokerConnection, Known
 from curier.loglines import logger, printable
 from curier.net.tls import Tls
 from curier.net.turn import Turn
 from curier.types import ReasonCode
 
 log = logger("curier.server")
+
+GONE: Final = "this user may not connect any more"
+"""All that those are told who would be let in no more."""
+
+AT_ONCE: Final = 1000
+"""Clients that are asked about before others have their turn."""
 
 
 class Asking:
@@ -40,6 +47,12 @@ class Asking:
         self._authenticator: Final = authenticator
         self._authorizer: Final = authorizer
         self.open: dict[int, set[asyncio.Task[None]]] = {}  # by number of the connection
+        self._looking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Have the authenticator look for changes from now on, until ``call_all_off``."""
+        if self._authenticator is not None and self._authenticator.look_seconds:
+            self._looking = asyncio.get_running_loop().create_task(self._look(self._authenticator))
 
     def ask(self, effect: Authenticate | Authorize) -> None:
         """Have the question answered with ``Turn.resume``; it is called off when the connection ends."""
@@ -56,8 +69,34 @@ class Asking:
 
     def call_all_off(self) -> None:
         """Nor about any other."""
+        if self._looking is not None:
+            self._looking.cancel()
         for number in list(self.open):
             self.call_off(number)
+
+    async def _look(self, authenticator: Authenticator) -> None:
+        """Disconnect those who would be let in no more, soon after that is known."""
+        before: int | None = None
+        while True:
+            try:
+                found = await authenticator.look()
+                if before is not None and found != before:
+                    await self._ask_again()
+                before = found
+            except Exception:
+                log.exception("the authenticator failed to look for changes")
+            await asyncio.sleep(authenticator.look_seconds)
+
+    async def _ask_again(self) -> None:
+        for place, connection in enumerate(list(self._turn.core.connections.values()), 1):
+            why_no_more = cast(Callable[[], str] | None, connection.known.why_no_more)
+            why = why_no_more() if why_no_more is not None else ""
+            if why and not connection.is_closed():
+                now = self._turn.clock.now()
+                self._turn.core.expel(connection, ReasonCode.NOT_AUTHORIZED, GONE, why, now)
+                self._turn.schedule()
+            if not place % AT_ONCE:
+                await asyncio.sleep(0)
 
     def _answered(self, number: int, task: asyncio.Task[None]) -> None:
         tasks = self.open.get(number)
@@ -84,11 +123,12 @@ class Asking:
             verdict.reason_code, verdict.reason_string, identity, verdict.authentication_data, verdict.state
         )
         answer.why = verdict.why
-        if verdict.groups or verdict.claims or verdict.expires_at is not None:
+        if verdict.groups or verdict.claims or verdict.expires_at is not None or verdict.why_no_more:
             expires_at = 0.0
             if verdict.expires_at is not None:  # by the wall clock, which may have been set since the start
                 expires_at = max(1.0, self._turn.clock.now() + (verdict.expires_at - time.time()))
-            answer.known = Known(verdict.groups, dict(verdict.claims), expires_at)
+            claims = dict(verdict.claims) if verdict.claims else NOTHING_KNOWN.claims
+            answer.known = Known(verdict.groups, claims, expires_at, verdict.why_no_more)
         self._turn.resume(effect, answer)
 
     def _credentials(self, effect: Authenticate) -> Credentials:

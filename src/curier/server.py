@@ -254,6 +254,7 @@ class Broker:
                 await self._store.close()
             raise
         self._renewal.start()
+        self._asking.start()
         if self.permissions is not None:
             self.permissions.start(self._judge_by)
         if self._acme is not None:

@@ -388,6 +388,42 @@ def test_a_changed_password_ends_the_recognition_of_the_old_one(path: Path) -> N
     assert ask(users, "ana", b"new").accepted
 
 
+def test_who_was_accepted_and_would_be_no_more_is_known_after_a_look(path: Path, clock: Clock) -> None:
+    users = PasswordFile(path, clock=clock)
+    before = asyncio.run(users.look())
+    ana, bob = (ask(users, name, word).why_no_more for name, word in (("ana", b"right"), ("bob", b"other")))
+    assert ana is not None
+    assert bob is not None
+    assert (ana(), bob()) == ("", "")
+    path.write_text(f"# new\n{ANA}\nbob:{CHEAP.hash('new')}\n")
+    assert asyncio.run(users.look()) == before  # it was a moment ago
+    clock.now += users.look_seconds
+    assert asyncio.run(users.look()) != before
+    assert (ana(), bob()) == ("", f"user bob has another password in {path}")
+    path.write_text(f"{BOB}\n")
+    users.reload()
+    assert (ana(), bob()) == (f"user ana is gone from {path}", "")
+    path.unlink()  # nobody is gone because of that
+    clock.now += users.look_seconds
+    asyncio.run(users.look())
+    assert (ana() != "", bob()) == (True, "")
+
+
+def test_who_is_deleted_while_the_password_is_checked_does_not_come_in(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = PasswordFile(path)
+
+    path.write_text(f"{BOB}\n")
+
+    async def run(self: Checks, *_: object) -> bool:
+        users.reload()
+        return True
+
+    monkeypatch.setattr(Checks, "run", run)
+    assert ask(users, "ana", b"right").reason_code == 0x86
+
+
 @pytest.mark.parametrize("broken", ["malformed", "missing"])
 def test_a_change_that_cannot_be_used_leaves_the_users_before_it(
     path: Path, clock: Clock, caplog: pytest.LogCaptureFixture, broken: str

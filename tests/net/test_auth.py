@@ -12,7 +12,7 @@ from pathlib import Path
 import argon2
 import pytest
 
-from curier.auth import PasswordFile, hashes
+from curier.auth import Chain, PasswordFile, hashes
 from curier.auth.base import ACCEPT, Action, Authenticator, Authorizer, Credentials, Verdict
 from curier.auth.checks import Checks
 from curier.codec.packets import (
@@ -362,3 +362,50 @@ async def test_order_is_kept_while_an_authorizer_is_asked(use_reactor: bool) -> 
         await sender.send(*[Publish(f"t/{number % 17}", b"%d" % number) for number in range(200)])
         got = [(await client.message()).payload for _ in range(200)]
         assert got == [b"%d" % number for number in range(200)]
+
+
+class Guests(Authenticator):
+    """Lets those in who are on the list, and says when it is another one."""
+
+    look_seconds = 0.001
+
+    def __init__(self, *names: str) -> None:
+        self.names = set(names)
+        self.fails = False
+
+    async def look(self) -> int:
+        if self.fails:
+            raise OSError("the list is lost")
+        return hash(frozenset(self.names))
+
+    async def authenticate(self, credentials: Credentials) -> Verdict:
+        name = credentials.username or ""
+        return Verdict(ACCEPT, why_no_more=lambda: "" if name in self.names else f"{name} is on no list")
+
+
+async def test_who_would_be_let_in_no_more_is_disconnected(
+    use_reactor: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    guests = Guests("ana", "bob", "carl")
+    caplog.set_level(logging.INFO)
+    async with running(use_reactor, authenticator=Chain([guests])) as broker:
+        ana = await Peer.connect(broker.port, "a", version=5, username="ana", password=b"")
+        bob = await Peer.connect(broker.port, "b", username="bob", password=b"")
+        carl = await Peer.connect(broker.port, "c", version=5, username="carl", password=b"")
+        guests.fails = True
+        await until(lambda: "failed to look for changes" in caplog.text)
+        guests.names -= {"ana", "bob"}
+        guests.fails = False
+        goodbye = await ana.expect(Disconnect)
+        assert goodbye.reason_code == 0x87
+        assert goodbye.properties is not None
+        assert goodbye.properties.reason_string == "this user may not connect any more"
+        await bob.ended()
+        await carl.send(Pingreq())
+        await carl.expect(Pingresp)
+        assert "disconnected: ana is on no list" in caplog.text
+        assert "disconnected: bob is on no list" in caplog.text
+        assert broker._asking is not None
+        looking = broker._asking._looking
+        assert looking is not None
+    await until(looking.done)  # a broker that has stopped looks no more

@@ -52,6 +52,15 @@ class AtDoors(Authenticator):
         """Those of ``otherwise``."""
         return self.otherwise.methods if self.otherwise is not None else frozenset()
 
+    @property
+    def look_seconds(self) -> float:
+        """That of ``otherwise``."""
+        return self.otherwise.look_seconds if self.otherwise is not None else 0.0
+
+    async def look(self) -> int:
+        """Look at ``otherwise``."""
+        return await self.otherwise.look() if self.otherwise is not None else 0
+
     async def authenticate(self, credentials: Credentials) -> Verdict:
         """Answer a CONNECT."""
         listener = self._doors[credentials.listener]

@@ -88,6 +88,8 @@ class Verdict:
     asked; where there is none, it is a refusal like any other. ``groups`` and ``claims`` are what else is
     known of a client that is accepted; ``expires_at`` (seconds since 1970) when that is over: then its
     connection ends with 0x87, unless it has authenticated again and was given a later time.
+    ``why_no_more`` is asked, when the authenticator's ``look`` has found a change, why this client would be
+    accepted no more; "" where it still is. Others are disconnected with 0x87; the answer is for the log.
     """
 
     reason_code: int
@@ -100,6 +102,7 @@ class Verdict:
     expires_at: float | None = None
     why: str = ""
     is_mine: bool = True
+    why_no_more: Callable[[], str] | None = field(default=None, repr=False)
 
     @property
     def accepted(self) -> bool:
@@ -151,6 +154,7 @@ _KINDS: Final[tuple[tuple[str, Any], ...]] = (
     ("expires_at", (int, float, NoneType)),
     ("why", str),
     ("is_mine", bool),
+    ("why_no_more", (Callable, NoneType)),
 )
 
 
@@ -168,6 +172,17 @@ class Authenticator(ABC):
     def name(self) -> str:
         """What the log calls it."""
         return type(self).__name__
+
+    @property
+    def look_seconds(self) -> float:
+        """How often a broker is to call ``look``; 0: never."""
+        return 0.0
+
+    async def look(self) -> int:
+        """Look whether what it knows has changed. Returns a number that is another one whenever it might
+        accept somebody no more: then a broker asks ``why_no_more`` of those who are there. Raises nothing.
+        """
+        return 0
 
     @property
     def methods(self) -> frozenset[str]:

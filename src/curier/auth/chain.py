@@ -48,6 +48,15 @@ class Chain(Authenticator):
         """Those of all."""
         return frozenset().union(*(source.methods for source in self.sources))
 
+    @property
+    def look_seconds(self) -> float:
+        """That of the one that is looked at most often."""
+        return min((source.look_seconds for source in self.sources if source.look_seconds), default=0.0)
+
+    async def look(self) -> int:
+        """Look at all."""
+        return sum([await source.look() for source in self.sources])
+
     def reload(self) -> bool:
         """Have all of them read again what they know; the first error is raised when all have been asked."""
         errors: list[ConfigError] = []

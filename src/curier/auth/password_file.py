@@ -35,7 +35,7 @@ from curier.types import ReasonCode
 
 _log = logger("curier.auth")
 
-LOOK_INTERVAL: Final = 1.0
+LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks at the file's time of change."""
 
 RIGHT_SECONDS: Final = 7 * 24 * 3600.0
@@ -65,9 +65,10 @@ class PasswordFile(Authenticator):
     may know what to do with such a password. A user name is always checked. Raises ``ConfigError`` when the
     file cannot be read or has a malformed line.
 
-    A change of the file is noticed at the next CONNECT, at most one second late; clients that are already
-    connected stay. If the changed file cannot be used, the users before the change stay valid and an error
-    is logged. While more logins wait than can be checked in time, some are refused with 0x89 (Server busy).
+    A change of the file is noticed at the next CONNECT or ``look``, which a broker calls, at most half a
+    second late; clients whose user is gone or has another password are disconnected then. If the changed file
+    cannot be used, the users before the change stay valid and an error is logged. While more logins wait than
+    can be checked in time, some are refused with 0x89 (Server busy).
     Cancelling ``authenticate`` is giving up the place in the line.
     """
 
@@ -83,6 +84,7 @@ class PasswordFile(Authenticator):
         self._clock = clock
         self._known = _Known(clock)
         self._checks = Checks(clock)
+        self._changes = 0
         self._next_look = clock() + LOOK_INTERVAL
         self.reload()
         _warn_if_readable_by_all(self._path)
@@ -109,8 +111,8 @@ class PasswordFile(Authenticator):
         except CheckError as error:
             _log.error("the password of %s could not be checked: %s", printable(username), error)
             return Verdict(ReasonCode.SERVER_UNAVAILABLE, "the password cannot be checked now")
-        if right:
-            return Verdict(ACCEPT, identity=username)
+        if right and self._users.get(username) == encoded:  # which may have changed meanwhile
+            return Verdict(ACCEPT, identity=username, why_no_more=_Accepted(self, username, encoded))
         return _REFUSED if username in self._users else _UNKNOWN
 
     async def _is_right(self, address: str, username: str, password: bytes, encoded: str) -> bool:
@@ -130,6 +132,25 @@ class PasswordFile(Authenticator):
         self._take(read_password_file(self._path))
         self._stamp = stamp
         return True
+
+    @property
+    def look_seconds(self) -> float:
+        """As often as it would look by itself."""
+        return LOOK_INTERVAL
+
+    async def look(self) -> int:
+        """Look whether the file has changed."""
+        await self._look()
+        return self._changes
+
+    def why_no_more(self, username: str, encoded: str) -> str:
+        """Why whoever was accepted with this hash is so no more; ""."""
+        present = self._users.get(username)
+        if present == encoded:
+            return ""
+        return (
+            f"user {username} {'is gone from' if present is None else 'has another password in'} {self._path}"
+        )
 
     async def _look(self) -> None:
         """Has the file changed? In another thread, as it may be long."""
@@ -151,6 +172,7 @@ class PasswordFile(Authenticator):
 
     def _take(self, users: Mapping[str, str]) -> None:
         self._users = users
+        self._changes += 1
         self._costs = [cost_of(encoded) for encoded in users.values()] or [default_cost()]
         self._nobodies = {cost: hash_of_nobody(cost) for cost in set(self._costs)}
 
@@ -169,6 +191,20 @@ class PasswordFile(Authenticator):
         right = hasher.fits(encoded, password)
         self._known.add(key, right)
         return right
+
+
+class _Accepted:
+    """With which hash a user came in; there are as many as clients."""
+
+    __slots__ = ("encoded", "file", "username")
+
+    def __init__(self, file: PasswordFile, username: str, encoded: str) -> None:
+        self.file = file
+        self.username = username
+        self.encoded = encoded
+
+    def __call__(self) -> str:
+        return self.file.why_no_more(self.username, self.encoded)
 
 
 class _Known:

@@ -180,6 +180,17 @@ class BrokerCore(BrokerState):
             self.faults.note(f"ending the connection of {name_of(connection)}", error)
         self._settle(now)
 
+    def expel(
+        self, connection: BrokerConnection, reason_code: int, reason: str, why: str, now: float
+    ) -> None:
+        """Disconnect a client with this Reason Code and Reason String; ``why`` is for hooks and the log."""
+        try:
+            connection.send_disconnect(reason_code, reason, None)
+            connection.end(reason_code, why, now)
+        except Exception as error:
+            self.faults.note(f"ending the connection of {name_of(connection)}", error)
+        self._settle(now)
+
     def give_up(self, connection: BrokerConnection, where: str, error: Exception, now: float) -> None:
         """The driver has met an error with a connection, which ends (0x83). ``where`` is for people."""
         self.faults.met(where, error, connection)

@@ -370,12 +370,15 @@ class Spread:
 class Known:
     """What is known of a client besides its name, by whoever said that it is this client; never changed."""
 
-    __slots__ = ("claims", "expires_at", "groups")
+    __slots__ = ("claims", "expires_at", "groups", "why_no_more")
 
-    def __init__(self, groups: frozenset[str], claims: dict[str, str], expires_at: float) -> None:
+    def __init__(
+        self, groups: frozenset[str], claims: dict[str, str], expires_at: float, why_no_more: object = None
+    ) -> None:
         self.groups = groups
         self.claims = claims
         self.expires_at = expires_at  # when it has to have authenticated again; 0: never
+        self.why_no_more = why_no_more  # the driver's: it is asked when somebody might be known no more
 
 
 NOTHING_KNOWN: Final = Known(frozenset(), {}, 0.0)

@@ -104,6 +104,15 @@ class OfFiles(Authenticator):
         """Those of ``source``."""
         return self.source.methods
 
+    @property
+    def look_seconds(self) -> float:
+        """That of ``source``."""
+        return self.source.look_seconds
+
+    async def look(self) -> int:
+        """Look at ``source``."""
+        return await self.source.look()
+
     async def authenticate(self, credentials: Credentials) -> Verdict:
         """Answer a CONNECT."""
         source = self.source
