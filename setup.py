@@ -46,6 +46,7 @@ SELDOM = (
     "broker/leftovers.py",
     "broker/options.py",
     "broker/piecemeal.py",
+    "broker/rejudging.py",
     "broker/restoring.py",
     "broker/subscribing.py",
     "broker/sys_topics.py",

@@ -98,7 +98,7 @@ FLOORS: dict[str, list[str]] = {
             "fast_lane",
         ),
         # clients: what they subscribe to, their sessions, their coming and going
-        *("client_ids", "shapes", "attaching", "subscribing", "piecemeal"),
+        *("client_ids", "shapes", "attaching", "subscribing", "rejudging", "piecemeal"),
         *("leftovers", "keeping", "watches", "connecting"),
         # what the broker does by itself
         *("restoring", "sys_topics"),

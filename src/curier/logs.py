@@ -186,6 +186,16 @@ class LogHook(Hook):
         name, text = _name(connection), _text(topic_filter)
         subscribe_log.debug("%s unsubscribed from %s", name, text, extra=_fields(connection, filter=text))
 
+    def on_revoke(self, client_id: str, topic_filter: bytes, why: str) -> None:
+        name, text, reason = printable(client_id), _text(topic_filter), printable(why, MOST_OF_REASON)
+        subscribe_log.warning(
+            "the subscription of %s to %s has ended: %s",
+            name,
+            text,
+            reason,
+            extra={"fields": {"client_id": name, "filter": text}},
+        )
+
     def on_drop(self, client_id: str, message: ApplicationMessage, why: str) -> None:
         self._drops.add(client_id, message.topic, why)
 

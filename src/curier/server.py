@@ -231,7 +231,7 @@ class Broker:
         for hook in (self._log, *self._hooks):
             core.add_hook(hook)
         if self.permissions is not None:
-            core.judge_by(self.permissions.rules)
+            core.judge_by(self.permissions.rules, clock.now())
         if self.authorizer is not None:
             self.authorizer.watch(core.permissions_changed)
         turn = self._turn = Turn(core, loop, clock, self._on_effect)
@@ -270,7 +270,7 @@ class Broker:
     def _judge_by(self, rules: Rules) -> None:
         """The rules have changed."""
         assert self._turn is not None
-        self.core.judge_by(rules)
+        self.core.judge_by(rules, self._turn.clock.now())
         self._turn.schedule()
 
     async def _restore(self, store: Store, turn: Turn) -> None:

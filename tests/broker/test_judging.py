@@ -11,6 +11,8 @@ from curier.broker.hooks import Hook
 from curier.broker.judging import Judge, Rights, Who
 from curier.broker.model import BrokerConnection
 from curier.codec import packets as p
+from curier.codec.constants import MQTT_50
+from curier.codec.encode import encode
 from curier.session.message import ApplicationMessage
 from curier.topics.filters import matches
 from tests.broker.client import Client
@@ -68,10 +70,14 @@ class Allowed(Rights):
 class Refusals(Hook):
     def __init__(self) -> None:
         self.told: list[tuple[int, str]] = []
+        self.revoked: list[tuple[str, str, str]] = []
         self.dropped: list[tuple[str, str]] = []
 
     def on_refuse(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
         self.told.append((reason_code, why))
+
+    def on_revoke(self, client_id: str, topic_filter: bytes, why: str) -> None:
+        self.revoked.append((client_id, topic_filter.decode(), why))
 
     def on_drop(self, client_id: str, message: ApplicationMessage, why: str) -> None:
         self.dropped.append((client_id, why))
@@ -82,7 +88,7 @@ def judged(make: Make, *, authorize: Any = None, **rules: tuple[str, ...]) -> tu
     judge = Rules(**rules)
     hook = Refusals()
     net.core.add_hook(hook)
-    net.core.judge_by(judge)
+    net.core.judge_by(judge, net.now)
     return net, judge, hook
 
 
@@ -129,7 +135,7 @@ def test_a_verdict_lives_as_long_as_the_rules(make: Make) -> None:
     for _ in range(5):
         client.publish("a", b"x", 1)
     assert sorted(judge.asked) == [("c", "publish", b"a"), ("watch", "receive", b"a")]
-    net.core.judge_by(Rules(c=()))
+    net.core.judge_by(Rules(c=()), net.now)
     assert client.publish("a", b"late", 1) == 0x87
     assert watch.payloads() == [b"x"] * 5
 
@@ -141,7 +147,7 @@ def test_rules_and_an_authorizer_must_both_say_yes(make: Make) -> None:
     net, _, _ = judged(make, authorize=authorize, c=("publish a", "publish b"))
     client = net.connect("c")
     assert [client.publish(topic, b"x", 1) for topic in ("a", "b", "c")] == [0x87, 0x10, 0x87]
-    net.core.judge_by(Rules(c=("publish a", "publish c")))
+    net.core.judge_by(Rules(c=("publish a", "publish c")), net.now)
     assert [client.publish(topic, b"x", 1) for topic in ("a", "b", "c")] == [0x87, 0x87, 0x10]
 
 
@@ -171,7 +177,7 @@ def test_a_wildcard_brings_what_may_be_received(make: Make, qos: int) -> None:
         sender.publish(topic, topic.encode(), qos)
     assert client.payloads() == [b"a/1", b"a"]
     assert other.payloads() == [b"a/1", b"b", b"a", b"b"]
-    net.core.judge_by(Rules(c=("receive b",)))
+    net.core.judge_by(Rules(c=("subscribe #", "receive b")), net.now)
     for topic in ("a/1", "b"):
         sender.publish(topic, topic.encode(), qos)
     assert client.payloads() == [b"b"]
@@ -189,7 +195,7 @@ def test_a_member_that_may_not_receive_is_passed_over(make: Make) -> None:
     assert one == [b"a"] * 2
     assert two == [b"b"] * 2
     assert sorted(three) == [b"a"] * 2 + [b"b"] * 2
-    net.core.judge_by(Rules(one=(), two=(), three=()))
+    net.core.judge_by(Rules(one=(), two=(), three=()), net.now)
     assert sender.publish("a", b"late", 1) == 0x10
     members[1].disconnect()
     assert sender.publish("a", b"late", 1) == 0x10
@@ -236,7 +242,7 @@ def test_what_waits_is_asked_about_when_it_is_sent(make: Make) -> None:
     sender = net.connect("s")
     for topic in ("a", "b", "a"):
         sender.publish(topic, topic.encode(), 1)
-    net.core.judge_by(Rules(c=("receive b",)))
+    net.core.judge_by(Rules(c=("subscribe #", "receive b")), net.now)
     again = net.connect("c", clean=False)
     assert again.payloads() == [b"b"]
     assert hook.dropped == [("c", "its client may no longer receive it")] * 2
@@ -251,7 +257,7 @@ def test_what_was_sent_is_not_sent_again(make: Make) -> None:
         sender.publish(topic, topic.encode(), qos)
     assert len(client.messages()) == 4
     client.drop()
-    net.core.judge_by(Rules(c=("receive b",)))
+    net.core.judge_by(Rules(c=("subscribe #", "receive b")), net.now)
     again = net.connect("c", clean=False)
     assert [(message.topic, message.dup) for message in again.messages()] == [("b", True)] * 2
     assert len(hook.dropped) == 2
@@ -297,7 +303,106 @@ def test_a_will_is_asked_about_at_connect_and_when_it_is_due(make: Make) -> None
     net.connect("c", will=will).drop()
     assert watch.payloads() == [b"yes"]
     client = net.connect("c", will=will)
-    net.core.judge_by(Rules(c=()))
+    net.core.judge_by(Rules(c=()), net.now)
     client.drop()
     assert watch.payloads() == []
     assert hook.dropped == [("c", "the will of a client that may not publish it: no rule lets c publish")]
+
+
+# ---- other rules, for those that are there ----
+
+
+def test_subscriptions_that_are_not_allowed_any_more_end(make: Make) -> None:
+    net, _, hook = judged(make)
+    five = net.connect("five", expiry=FOREVER)
+    five.subscribe(("a", 1), ("b", 1), ("$share/g/a", 1))
+    away = net.connect("away", expiry=FOREVER)
+    away.subscribe(("a", 1))
+    away.drop()
+    fine = watching(net, "fine", "a")
+    net.core.judge_by(Rules(five=("subscribe b", "receive #"), away=()), net.now)
+    net.turn()
+    assert sorted(hook.revoked) == [
+        ("away", "a", "no rule lets away subscribe"),
+        ("five", "$share/g/a", "no rule lets five subscribe"),
+        ("five", "a", "no rule lets five subscribe"),
+    ]
+    goodbye = five.goodbye()
+    assert goodbye.reason_code == 0x87
+    assert goodbye.properties is not None
+    assert goodbye.properties.reason_string == (
+        "not authorized any more to subscribe to a and 1 others: these subscriptions have ended"
+    )
+    assert net.core.statistics.subscriptions == 2
+    assert net.core.statistics.shared_subscriptions == 0
+    assert not net.core.groups
+    sender = net.connect("s")
+    sender.publish("a", b"a", 1)
+    sender.publish("b", b"b", 1)
+    assert fine.payloads() == [b"a"]
+    assert net.connect("five", clean=False).payloads() == [b"b"]
+    assert net.connect("away", clean=False).payloads() == []
+
+
+def test_many_subscriptions_are_looked_at_in_pieces(make: Make) -> None:
+    net, _, hook = judged(make)
+    client = net.connect("c", expiry=FOREVER)
+    for begin in range(0, 1000, 100):
+        client.subscribe(*[(f"t/{number}", 1) for number in range(begin, begin + 100)])
+    others = [watching(net, str(number), "t/+") for number in range(300)]
+    sender = net.connect("s")
+    rules = Rules(c=("subscribe t/1", "receive #"))
+    net.core.judge_by(rules, net.now)
+    net.turn()
+    assert (
+        len(net.core.sessions["c"].subscriptions) == 1000
+    )  # the old rules, as long as the new are not known
+    before = 0
+    while net.core.next_deadline() <= net.now + 0.01:
+        net.advance(0.001)
+        assert len(rules.asked) - before <= 256
+        before = len(rules.asked)
+    assert len(hook.revoked) == 999
+    assert client.goodbye().reason_code == 0x87
+    sender.publish("t/1", b"x", 1)
+    assert all(other.payloads() == [b"x"] for other in others)
+
+
+def test_rules_may_change_again_meanwhile(make: Make) -> None:
+    net, _, hook = judged(make)
+    clients = [watching(net, str(number), "a") for number in range(300)]
+    nothing: dict[str, tuple[str, ...]] = {str(number): () for number in range(300)}
+    net.core.judge_by(Rules(**nothing), net.now)
+    net.core.judge_by(Rules(), net.now)
+    net.advance(1)
+    assert hook.revoked == []
+    net.connect("s").publish("a", b"x", 1)
+    assert all(client.payloads() == [b"x"] for client in clients)
+
+
+def test_a_client_that_comes_with_fewer_rights_loses_subscriptions(make: Make) -> None:
+    net, _, hook = judged(make, c=("subscribe b", "receive #"))
+    net.core.judge_by(Rules(), net.now)
+    client = net.connect("c", expiry=FOREVER)
+    client.subscribe(("a", 1), ("b", 1))
+    client.drop()
+    net.core.sessions["c"].rights = None  # as after a start
+    net.core.judge_by(Rules(c=("subscribe b", "receive #")), net.now)
+    assert hook.revoked == []
+    again = net.connect("c", clean=False)
+    net.advance(0.1)
+    assert [one[:2] for one in hook.revoked] == [("c", "a")]
+    assert again.goodbye().reason_code == 0x87
+
+
+def test_a_large_subscribe_that_is_being_worked_off_is_asked_about_anew(make: Make) -> None:
+    net, _, _ = judged(make)
+    client = net.connect("c", expiry=FOREVER)
+    filters = [(f"t/{number}", 1) for number in range(3000)]
+    client.connection.receive(encode(p.Subscribe(1, filters, None), MQTT_50), net.now)
+    for _ in range(4):
+        net.core.continue_work(net.now)
+    net.core.judge_by(Rules(c=("subscribe t/1", "receive #")), net.now)
+    net.turn()
+    net.advance(1)
+    assert [*net.core.sessions["c"].subscriptions] == [b"t/1"]

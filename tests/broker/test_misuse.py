@@ -12,6 +12,7 @@ import pytest
 
 from curier.broker.faults import WHY
 from curier.broker.hooks import EVENTS, Hook
+from curier.broker.judging import Judge, Rights, Who
 from curier.broker.model import BrokerConnection
 from curier.codec import packets as p
 from curier.session.message import ApplicationMessage
@@ -19,7 +20,7 @@ from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
 
 ABOUT_A_CLIENT = {"on_connect", "on_subscribe", "on_unsubscribe", "on_packet"}  # which is there, and pays
-ABOUT_NOBODY = {"on_refuse", "on_disconnect", "on_session_end", "on_drop", "on_delivered"}
+ABOUT_NOBODY = {"on_refuse", "on_disconnect", "on_session_end", "on_revoke", "on_drop", "on_delivered"}
 NO_CODES: list[object] = [None, "", "no", True, False, 1, 0x10, 0x7F, 0x100, -1, 1 << 70, 0.0, [], Ellipsis]
 
 Act = Callable[..., object]
@@ -56,12 +57,35 @@ def test_every_event_has_its_place_in_these_tests() -> None:
     assert ABOUT_A_CLIENT | ABOUT_NOBODY | {"on_publish"} == set(EVENTS)
 
 
+class Rules(Judge):
+    """Everybody may do everything but subscribe to one topic."""
+
+    def __init__(self, closed: bytes) -> None:
+        super().__init__()
+        self.closed = closed
+
+    def rights(self, who: Who) -> Rights:
+        return Allowed(self, who)
+
+
+class Allowed(Rights):
+    def may_publish(self, topic: bytes, qos: int, retain: bool) -> bool:
+        return True
+
+    def may_subscribe(self, topic_filter: bytes, qos: int) -> bool:
+        return topic_filter != cast(Rules, self.judge).closed
+
+    def may_receive(self, topic: bytes) -> bool:
+        return True
+
+
 class Scene:
     """Whatever there is an event for happens to the client "c", and others go on with what they do."""
 
     def __init__(self, make: Make) -> None:
         self.net = make(quiet(max_queued_messages=1, max_inflight=2))
         self.net.takes_faults = True
+        self.net.core.judge_by(Rules(b""), self.net.now)
         self.reader, self.writer = self.net.connect("reader", expiry=60), self.net.connect("writer")
         self.reader.subscribe("others", "will")
         self.acknowledged: dict[int, int] = {}  # by QoS, what "c" was told of its messages
@@ -98,6 +122,7 @@ class Scene:
             goodbye = goodbye or client.goodbye()
         else:
             client.drop()
+        self.net.core.judge_by(Rules(b"b"), self.net.now)  # on_revoke
         self.net.advance(61)  # on_session_end
         return goodbye
 
@@ -299,7 +324,7 @@ def test_a_hook_that_ends_the_connection(make: Make, event: str, says: bool) -> 
     goodbye = scene.play()
     assert hook.calls
     assert net.faults == []
-    if event not in ("on_disconnect", "on_session_end"):
+    if event not in ("on_disconnect", "on_session_end", "on_revoke"):
         assert goodbye is not None
         assert goodbye.reason_code == 0x98
     scene.check_others()

@@ -140,6 +140,8 @@ def test_whom_a_rule_is_about(path: Path, condition: str, client: Who, expected:
         ("g/{group}", who("u", groups=frozenset(("a/b",))), "g/a/b", False),
         ("g/{group}/{claims.site}", who("u", claims={"site": "s1"}), "g/file/s1", True),
         ("g/{claims.site}", who("u"), "g/", False),
+        ("{username}/#", who("$SYS"), "$SYS/broker/version", False),
+        ("a/{username}", who("$SYS"), "a/$SYS", True),
     ],
 )
 def test_a_placeholder_is_what_the_client_is(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from curier.broker import client_ids, keeping, permissions, shares, telling, watches
+from curier.broker import client_ids, keeping, permissions, rejudging, shares, telling, watches
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticate, Authorize, Close
 from curier.broker.entrances import Entrance
 from curier.broker.lanes import set_lanes
@@ -195,7 +195,7 @@ def decided(broker: BrokerState, connection: BrokerConnection, answer: Answer, n
             _identify(broker, connection, answer, now)
             permissions.forget(broker, connection)
             if connection.server_session is not None:
-                permissions.came(broker, connection.server_session, connection)
+                _came(broker, connection.server_session, connection, now)
             _send_auth(broker, connection, 0, answer.data, now)
         else:  # [MQTT-4.12.1-2]
             telling.refused(broker, connection, answer.reason_code, answer.why or answer.reason_string)
@@ -285,7 +285,7 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
     if session is None:  # [MQTT-3.1.2-6]
         session = keeping.new_session(broker, packet.client_id, expiry_interval > 0, connection.mount)
     client_ids.own(broker, session, connection)
-    permissions.came(broker, session, connection)
+    _came(broker, session, connection, now)
     session.version = packet.version
     session.expiry_interval = expiry_interval
     shares.stored(broker, session, expiry_interval > 0, source)
@@ -303,6 +303,12 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
         broker.arrivals.append(Arrival(broker.journal.number, connection, is_present))
     else:
         welcome(broker, connection, is_present, now)
+
+
+def _came(broker: BrokerState, session: ServerSession, connection: BrokerConnection, now: float) -> None:
+    """Have the rights of a client in its session."""
+    if permissions.came(broker, session, connection):
+        rejudging.look_at(broker, session, now)
 
 
 def _may_leave(broker: BrokerState, connection: BrokerConnection, will: Will, now: float) -> bool:

@@ -23,6 +23,7 @@ from curier.broker import (
     permissions,
     piecemeal,
     publishing,
+    rejudging,
     shares,
     spreading,
     watches,
@@ -390,10 +391,12 @@ class BrokerCore(BrokerState):
             except Exception as error:
                 self.faults.met("forgetting permissions", error, connection)
 
-    def judge_by(self, judge: Judge) -> None:
-        """Have ``judge`` decide from now on: before the first client comes, or in place of another one."""
-        self.router.judge = judge
-        self.router.forget_all()
+    def judge_by(self, judge: Judge, now: float) -> None:
+        """Have ``judge`` decide: before the first client comes, or in place of another one. With many clients
+        it takes some turns until it does, and some more until their subscriptions fit.
+        """
+        rejudging.judge_by(self, judge, now)
+        self._settle(now)
 
     def add_hook(self, hook: Hook) -> None:
         """Have ``hook`` told of events from now on. Raises ``TypeError`` for what cannot be a hook."""

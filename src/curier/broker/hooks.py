@@ -45,6 +45,9 @@ class Hook:
     def on_unsubscribe(self, connection: BrokerConnection, topic_filter: bytes) -> None:
         """A subscription was removed by its client."""
 
+    def on_revoke(self, client_id: str, topic_filter: bytes, why: str) -> None:
+        """A subscription has ended because the rules no longer allow it. ``why`` names the rule."""
+
     def on_publish(self, connection: BrokerConnection | None, message: ApplicationMessage) -> int:
         """A client published, or its will is due (None). 0, or a Reason Code of 0x80 or more to refuse.
 
@@ -69,6 +72,7 @@ EVENTS: Final = {  # with what they are called with
     "on_session_end": ("client_id", "why"),
     "on_subscribe": ("connection", "topic_filter", "reason_code"),
     "on_unsubscribe": ("connection", "topic_filter"),
+    "on_revoke": ("client_id", "topic_filter", "why"),
     "on_publish": ("connection", "message"),
     "on_drop": ("client_id", "message", "why"),
     "on_delivered": ("client_id", "message", "reason_code"),
@@ -132,6 +136,7 @@ class Hooks:
         self.session_end: Listeners | None = None
         self.subscribe: Listeners | None = None
         self.unsubscribe: Listeners | None = None
+        self.revoke: Listeners | None = None
         self.publish: Listeners | None = None
         self.drop: Listeners | None = None
         self.delivered: Listeners | None = None
@@ -148,6 +153,7 @@ class Hooks:
         self.session_end = self._having("on_session_end")
         self.subscribe = self._having("on_subscribe")
         self.unsubscribe = self._having("on_unsubscribe")
+        self.revoke = self._having("on_revoke")
         self.publish = self._having("on_publish")
         self.drop = self._having("on_drop")
         self.delivered = self._having("on_delivered")

@@ -58,6 +58,13 @@ class Who:
 class Judge:
     """Knows the rules. A reload is another judge."""
 
+    def __init__(self) -> None:
+        self.refuses_subscriptions: bool = True  # or what may be received decides
+
+    def is_common(self, topic: bytes) -> bool:
+        """Have all clients of one kind (``Rights.kind``) the same right to receive this topic?"""
+        return False
+
     def rights(self, who: Who) -> Rights:
         """What this client may."""
         return Rights(self, who)
@@ -76,6 +83,8 @@ class Rights:
         self.judge: Judge = judge
         self.who: Who = who
         self.why: str = ""
+        self.kind: object = None  # clients of one kind are alike to the rules, but for what these call them
+        self.next: Rights | None = None  # by a judge that is to come (``rejudging``)
         self.refuses_wills: bool = True  # at CONNECT; else they are published, or not, when they are due
         self._remembered: dict[bytes, bool] = {}
 

@@ -276,7 +276,10 @@ class ServerSession(Session):
         rights = self.rights
         if rights is None or judge is None or rights.judge is judge:
             return rights
-        rights = self.rights = judge.rights(rights.who)
+        if rights.next is not None and rights.next.judge is judge:
+            rights = self.rights = rights.next
+        else:
+            rights = self.rights = judge.rights(rights.who)
         if self.connection is not None:
             self.connection.verdicts.clear()  # its routes are forgotten with all others
         return rights

@@ -87,20 +87,21 @@ def who_is(connection: BrokerConnection) -> Who:
     )
 
 
-def came(broker: BrokerState, session: ServerSession, connection: BrokerConnection) -> None:
-    """The client of a session is there, and it is known who it is."""
+def came(broker: BrokerState, session: ServerSession, connection: BrokerConnection) -> bool:
+    """It is known who the client of a session is: has it subscriptions that another one has made?"""
     judge = broker.router.judge
     if judge is None:
-        return
+        return False
     before = session.rights
     rights = session.rights = judge.rights(who_is(connection))
     if not session.subscriptions or (before is not None and before.who.is_like(rights.who)):
-        return
+        return False
     if len(session.subscriptions) > FEW_SUBSCRIPTIONS:  # somebody else's, or as old as the broker
         broker.router.forget_all()
-        return
+        return True
     for topic_filter in session.subscriptions:
         broker.router.changed(split_shared(topic_filter)[1] if is_shared(topic_filter) else topic_filter)
+    return True
 
 
 def remember(connection: BrokerConnection, question: Authorize, reason_code: int) -> None:

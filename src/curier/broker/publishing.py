@@ -8,6 +8,7 @@ from curier.broker import permissions, retaining, spreading, telling
 from curier.broker.delivery import deliver, who_would_lose
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED
 from curier.broker.hooks import HOOK_FAILED
+from curier.broker.judging import Who
 from curier.broker.model import BrokerConnection, Route, ServerSession
 from curier.broker.options import REFUSE
 from curier.broker.queueing import NOBODY_HAS_ROOM
@@ -180,7 +181,12 @@ def publish_will(broker: BrokerState, session: ServerSession, now: float) -> Non
         session.journal.add(WillRemoved(session.number))
     expires_at = now + session.will_expiry if session.will_expiry >= 0 else NEVER
     message = ApplicationMessage(will.topic, will.payload, will.qos, will.retain, will.properties, expires_at)
-    rights = session.rights_by(broker.router.judge)
+    judge = broker.router.judge
+    rights = session.rights_by(judge)
+    if rights is None and judge is not None:  # older than the broker; its groups and claims are not known
+        rights = judge.rights(Who(session.user or None, session.client_id))
+        if rights.refuses_wills:  # it was asked about at CONNECT
+            rights = None
     if rights is not None and not rights.may_publish(message.topic, message.qos, message.retain):
         telling.dropped(
             broker, session, message, f"the will of a client that may not publish it: {rights.why}"

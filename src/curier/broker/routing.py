@@ -176,9 +176,12 @@ class Router:
                 else:
                     others[target.key] = [target]
         receivers: list[Receiver] = []
+        kinds: dict[object, bool] | None = None  # that may receive it, or may not
+        if self.judge is not None and self.judge.is_common(topic):
+            kinds = {}
         for number, first in firsts.items():
             session = self.sessions.get(number)
-            if session is None or not self.may_receive(session, topic):
+            if session is None or not self.may_receive(session, topic, kinds):
                 continue
             if number in others:
                 receiver = _merged(session, [first, *others[number]])
@@ -188,16 +191,26 @@ class Router:
             is_durable = is_durable or session.journal is not None
         return Route(topic, receivers, groups, is_durable)
 
-    def may_receive(self, session: ServerSession, topic: bytes) -> bool:
+    def may_receive(
+        self, session: ServerSession, topic: bytes, kinds: dict[object, bool] | None = None
+    ) -> bool:
         """May its client, by the rules that hold now?"""
         rights = session.rights_by(self.judge)
-        return rights is None or rights.is_shown(topic)
+        if rights is None:
+            return True
+        if kinds is None:
+            return rights.is_shown(topic)
+        known = kinds.get(rights.kind)
+        if known is None:
+            known = kinds[rights.kind] = rights.is_shown(topic)
+        return known
 
     def shown_to(self, group: SharedGroup, topic: bytes) -> SharedGroup | None:
         """The group with those members only that may receive this topic; None: nobody may."""
         if self.judge is None:
             return group
-        members = [member for member in group.members if self.may_receive(member.session, topic)]
+        kinds: dict[object, bool] | None = {} if self.judge.is_common(topic) else None
+        members = [member for member in group.members if self.may_receive(member.session, topic, kinds)]
         if len(members) == len(group.members):
             return group
         return group.only(members) if members else None

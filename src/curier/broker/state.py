@@ -169,6 +169,7 @@ class BrokerState(TurnWork):
         self.host: Host = Host()
         self.memory_limit: int = NO_LIMIT  # the same
         self.memory_watch: Deadline | None = None
+        self.rejudging: Deadline | None = None  # subscriptions by other rules
         self.packet_watch: Deadline | None = None  # looks at packets that have begun and not ended
         # -- counters, deadlines, errors, hooks --
         self.traffic: Traffic = Traffic()

@@ -67,6 +67,13 @@ def unsubscribed(broker: BrokerState, connection: BrokerConnection, topic_filter
         broker.hooks.tell(hooks, connection, (connection, topic_filter))
 
 
+def revoked(broker: BrokerState, session: ServerSession, topic_filter: bytes, why: str) -> None:
+    """A subscription has ended because rules have changed; ``why`` names the rule."""
+    hooks = broker.hooks.revoke
+    if hooks is not None:
+        broker.hooks.tell(hooks, None, (session.client_id, topic_filter, why))
+
+
 def published(broker: BrokerState, connection: BrokerConnection | None, message: ApplicationMessage) -> int:
     """A client wants to publish, or its will is due (None): the first refusal by a hook, 0, or
     ``HOOK_FAILED``.

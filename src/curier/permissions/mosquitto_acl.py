@@ -47,6 +47,7 @@ class MosquittoAcl(Rules):
 
     def __init__(self, name: str, data: bytes, dialect: str = MOSQUITTO_21) -> None:
         super().__init__()
+        self.refuses_subscriptions = False
         self.name = name
         self.subjects: dict[bytes, int] = {}
         self.own = RuleTree()
@@ -104,6 +105,10 @@ class MosquittoAcl(Rules):
         """What this client may."""
         return MosquittoRights(self, who)
 
+    def is_common(self, topic: bytes) -> bool:
+        """Have all clients with the same lines the same right to receive this topic?"""
+        return not self.spanning and not self.patterns.speaks_of_clients(topic)
+
     def explain(self, who: Who) -> list[str]:
         """Its own lines, denies first, then the patterns."""
         rights = self.rights(who)
@@ -132,6 +137,7 @@ class MosquittoRights(RuleRights):
         self.subjects = (acl.subjects.get(user, _NOBODY) if user else _NAMELESS,)
         self._values = values_of({b"%c": client, b"%u": user})
         self.has_patterns = not any(sign in user or sign in client for sign in (b"+", b"#"))
+        self.kind = (*self.subjects, self.has_patterns)
 
     def decide(self, action: int, topic: bytes, qos: int) -> Decision:
         """Whether this client may, and which line says so."""

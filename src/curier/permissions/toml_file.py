@@ -118,6 +118,10 @@ class TomlRules(Rules):
         """What this client may."""
         return TomlRights(self, who)
 
+    def is_common(self, topic: bytes) -> bool:
+        """Have all clients that the same rules are about the same right to receive this topic?"""
+        return not self.tree.speaks_of_clients(topic)
+
     def explain(self, who: Who) -> list[str]:
         """The rules that are about this client."""
         subjects = self.rights(who).subjects
@@ -143,6 +147,7 @@ class TomlRights(RuleRights):
         self._rules = rules
         self._groups = rules.subjects.groups_of(who)
         self.subjects = rules.subjects.of(who, self._groups)
+        self.kind = tuple(self.subjects)
         self._values: dict[bytes, Container[bytes]] = {}
 
     def decide(self, action: int, topic: bytes, qos: int) -> Decision:

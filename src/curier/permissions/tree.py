@@ -107,6 +107,17 @@ class RuleTree:
                         break
         return best
 
+    def speaks_of_clients(self, topic: bytes) -> bool:
+        """May it depend on the value of a template which rules match this Topic Name?"""
+        asked: list[bytes] = []
+
+        def values(template: bytes) -> Container[bytes]:
+            asked.append(template)
+            return ()
+
+        self._places(topic, values)
+        return bool(asked)
+
     def _places(self, topic: bytes, values: Values) -> list[Here]:
         found: list[Here] = []
         levels = topic.split(b"/")
@@ -125,9 +136,10 @@ class RuleTree:
                 child = node.children.get(level)
                 if child is not None:
                     deeper.append(child)
-                for template, child in node.templates.items():
-                    if level in values(template):
-                        deeper.append(child)
+                if wild:  # nor the name of a client that calls itself $SYS
+                    for template, child in node.templates.items():
+                        if level in values(template):
+                            deeper.append(child)
             if not deeper:
                 return found
             reached = deeper
