@@ -108,7 +108,7 @@ FLOORS: dict[str, list[str]] = {
     "client": [
         # plain data, and the tools of dialling
         *("urls", "dialing", "arguments", "session", "settings", "events", "logged"),
-        "signatures",
+        *("signatures", "scram"),
         *("received", "overlaps", "naming"),
         # behaviour
         *("dial", "link", "connecting", "keeper", "outbox", "suspicion"),

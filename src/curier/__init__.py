@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from curier.client.outbox import PublishResult, Receipt
     from curier.client.received import ReceivedMessage
     from curier.client.requests import Request, Service
+    from curier.client.scram import ScramSha256
     from curier.client.session import Session
     from curier.client.settings import Asked, Authentication, ClientSettings, Offline, OnRefused, Reconnect
     from curier.client.streams import Stream
@@ -98,6 +99,7 @@ _LAZY = {
     "ReceivedMessage": "curier.client.received",
     **dict.fromkeys(("Request", "Service"), "curier.client.requests"),
     "Listener": "curier.listeners",
+    "ScramSha256": "curier.client.scram",
     "Session": "curier.client.session",
     **dict.fromkeys(
         ("Asked", "Authentication", "ClientSettings", "Offline", "OnRefused", "Reconnect"),
@@ -184,6 +186,7 @@ __all__ = [
     "RemoteProtocolError",
     "Request",
     "RetainHandling",
+    "ScramSha256",
     "Service",
     "Session",
     "SessionLost",

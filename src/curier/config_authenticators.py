@@ -128,6 +128,14 @@ def _http(values: Mapping[str, Any]) -> Authenticator:
     return HttpAuthenticator(HttpSettings(**values))
 
 
+def _scram(values: Mapping[str, Any]) -> Authenticator:
+    try:
+        from curier.auth.scram import ScramFile
+    except ImportError as error:
+        raise missing_package(error, 'kind = "scram"') from error
+    return ScramFile(values["file"])
+
+
 _WHO_SIGNS: Final = ("secret_file", "key_file", "jwks_url")
 
 
@@ -161,6 +169,7 @@ KINDS: Final[dict[str, Kind]] = {
         paths=("secret_file", "key_file", "jwks_ca"),
         check=_check_jwt,
     ),
+    "scram": Kind({"file": take_path}, _scram, needed=("file",), paths=("file",)),
     "http": Kind(
         {
             "url": take_string,

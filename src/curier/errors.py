@@ -149,6 +149,7 @@ _EXTRAS = {
     "acme": "acme",
     "josepy": "acme",
     "jwt": "jwt",
+    "scramp": "scram",
 }
 """The packages that something is not there without, and which extra has each."""
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from curier.auth.hashes import EXPECTED, is_hash, new_hash, why_too_costly
-from curier.auth.user_file import check_password, check_user_name, read_lines, set_hashes
+from curier.auth.text_file import check_user_name, read_lines
+from curier.auth.user_file import check_password, set_hashes
 from curier.errors import ConfigError
 
 _FOREIGN: Final = re.compile(

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "passwd": "Add a user to a password file, or change a password.",
     "pub": "Publish a message, or one for each line of a file.",
     "rr": "Publish a request and print the response to it.",
+    "scram": "Add a user to a file for SCRAM-SHA-256, or change a password.",
     "store": "Look into a data directory, back it up, move it.",
     "sub": "Subscribe to topics and print the messages that come.",
 }

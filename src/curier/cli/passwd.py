@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from curier.auth.hashes import numbers_of
-from curier.auth.user_file import check_user_name, delete_user, set_password, set_token
+from curier.auth.text_file import check_user_name
+from curier.auth.user_file import delete_user, set_password, set_token
 from curier.auth.user_import import import_users
 
 
