@@ -6,6 +6,7 @@ from pathlib import Path
 
 from curier.errors import ConfigError
 from curier.permissions.base import Rules
+from curier.permissions.dynamic_security import DynamicSecurity
 from curier.permissions.mosquitto_acl import MOSQUITTO_20, MOSQUITTO_21, MosquittoAcl
 from curier.permissions.toml_file import TomlRules, looks_like_ours
 
@@ -22,6 +23,8 @@ def read_rules(path: Path, dialect: str = MOSQUITTO_21) -> Rules:
         raise ConfigError(f"{path}: there is no such file") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    if data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
+        return DynamicSecurity(str(path), data, dialect)
     if looks_like_ours(data.decode(errors="replace")):
         return TomlRules(path)
     return MosquittoAcl(str(path), data, dialect)

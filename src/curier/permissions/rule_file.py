@@ -22,10 +22,10 @@ LOOK_INTERVAL: Final = 1.0
 class RuleFile:
     """The rules of a file, for ``Broker(permissions=...)``.
 
-    Its content says of which kind it is: ours, or Mosquitto's ``acl_file``, which means what it means in the
-    Mosquitto that ``dialect`` names. A change is noticed within a second, and holds for connected clients,
-    too. A file that cannot be used is logged, and the rules before stay. Raises ``ConfigError`` where it
-    cannot be used to begin with.
+    Its content says of which kind it is: ours, or Mosquitto's ``acl_file`` or ``dynamic-security.json``,
+    which mean what they mean in the Mosquitto that ``dialect`` names. A change is noticed within a second,
+    and holds for connected clients, too. A file that cannot be used is logged, and the rules before stay.
+    Raises ``ConfigError`` where it cannot be used to begin with.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, dialect: str = MOSQUITTO_21) -> None:

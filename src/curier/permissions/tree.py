@@ -89,15 +89,22 @@ class RuleTree:
         node.here = _put(node.here, subject, rule)
 
     def first(
-        self, topic: bytes, subjects: Sequence[int], action: int, values: Values, qos: int = ANY_QOS
+        self,
+        topic: bytes,
+        subjects: Sequence[int],
+        action: int,
+        values: Values,
+        qos: int = ANY_QOS,
+        hides: bool = True,
     ) -> Rule | None:
         """The first rule, by order, about one of ``subjects``, ``action`` and one of the bits of ``qos``,
         whose filter matches the Topic Name; None where there is none.
 
-        ``topic`` may be a Topic Filter: then the rule's filter matches all that it matches.
+        ``topic`` may be a Topic Filter: then the rule's filter matches all that it matches. Without ``hides``
+        wildcards match at the beginning of topics with ``$``, too.
         """
         best: Rule | None = None
-        for place in self._places(topic, values):
+        for place in self._places(topic, values, hides):
             for subject in subjects:
                 for rule in place.get(subject, ()):
                     if best is not None and rule.order >= best.order:
@@ -118,10 +125,10 @@ class RuleTree:
         self._places(topic, values)
         return bool(asked)
 
-    def _places(self, topic: bytes, values: Values) -> list[Here]:
+    def _places(self, topic: bytes, values: Values, hides: bool = True) -> list[Here]:
         found: list[Here] = []
         levels = topic.split(b"/")
-        is_hidden = topic.startswith(b"$")  # [MQTT-4.7.2-1]: neither '#' nor '+' at the root
+        is_hidden = hides and topic.startswith(b"$")  # [MQTT-4.7.2-1]: neither '#' nor '+' at the root
         reached = [self._root]
         for depth, level in enumerate(levels):
             deeper: list[_Node] = []
