@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from curier.mosquitto_conf import translating
 from curier.settings.limits import LIMITS
 from curier.settings.listener import LISTENER
 from curier.settings.table import LIMIT, TOP
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = [DOCS / "configuration.md", DOCS / "listeners.md"]
+PAGES = [DOCS / "configuration.md", DOCS / "listeners.md", DOCS / "coming-from-mosquitto.md"]
 PLACE = re.compile(r"(<!-- settings: ([^\n]*?) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
 
@@ -73,11 +74,28 @@ def listener() -> str:
     )
 
 
+def mosquitto_limits() -> str:
+    return table(
+        ("Mosquitto", "curier"),
+        *((f"`{theirs}`", f"`limits.{ours}`") for theirs, ours in translating.SAME.items()),
+    )
+
+
+def mosquitto_rest() -> str:
+    rest = {
+        **{name: f"not needed: {why}" for name, why in translating.NOT_NEEDED.items()},
+        **translating.NONE,
+    }
+    return table(("Mosquitto", "curier"), *((f"`{name}`", why) for name, why in sorted(rest.items())))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "options": options,
     "keys": keys,
     **{section: limits(section) for section in LIMITS},
     "listener": listener,
+    "mosquitto limits": mosquitto_limits,
+    "mosquitto rest": mosquitto_rest,
 }
 
 

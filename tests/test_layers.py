@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "config_listeners": {"listeners", "settings", "strict_toml"},
     "config_authenticators": {"auth", "strict_toml"},
     "settings": {"broker.options", "listeners", "strict_toml"},
+    "mosquitto_conf": {"listeners", "settings"},
     "config": {
         "broker.options",
         "config_authenticators",
@@ -58,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
         "server",
         "client",
         "loglines",
+        "mosquitto_conf",
         "config",
         "config_authenticators",
         "settings",

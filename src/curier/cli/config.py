@@ -18,6 +18,7 @@ Examples:
   curier config init broker.toml
   curier config check broker.toml
   curier config schema > curier.schema.json
+  curier config from-mosquitto /etc/mosquitto/mosquitto.conf > broker.toml
 """
 
 WRONG = 2
@@ -28,7 +29,7 @@ FILE = click.Path(path_type=Path)
 
 @click.group(epilog=EXAMPLES)
 def config() -> None:
-    """Make a configuration file of curier broker, check one.
+    """Make a configuration file of curier broker, check one, translate one of Mosquitto.
 
     `curier limits` says what all limits are in the end.
     """
@@ -94,3 +95,23 @@ def schema() -> None:
     from curier.settings.schema import schema
 
     click.echo(json.dumps(schema(), indent=2))
+
+
+@config.command("from-mosquitto")
+@click.argument("file", type=FILE)
+def from_mosquitto(file: Path) -> None:
+    """Translate a mosquitto.conf, and write the result to standard output.
+
+    Comments at its top say what became of lines that have no counterpart. A listener that would be more open
+    than it was is left out, and named on standard error, too; the exit code is 1 then, and 2 where Mosquitto
+    would refuse the file as well.
+    """
+    from curier.mosquitto_conf.reading import read
+    from curier.mosquitto_conf.translating import translate, written
+
+    made = translate(read(file))
+    click.echo(written(made, file), nl=False)
+    for why in made.left_out:
+        click.echo(f"left out: {why}", err=True)
+    if made.left_out:
+        raise click.exceptions.Exit(1)

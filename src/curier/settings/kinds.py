@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +56,7 @@ class Kind:
         if isinstance(value, tuple):
             return f"[{', '.join(map(self.written, value))}]"
         if isinstance(value, str):
-            return f'"{value}"'
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         if isinstance(value, int) and self is SIZE:
             unit = next((one for one in _UNITS if value and value % one[0] == 0), None)
             if unit is not None:

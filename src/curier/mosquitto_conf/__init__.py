@@ -1,0 +1,1 @@
+"""Mosquitto's configuration file, read as Mosquitto reads it, and said in ours."""
