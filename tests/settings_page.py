@@ -53,6 +53,7 @@ def keys() -> str:
         ),
         ("`include`", "a pattern of paths, or a list of them: further files"),
         ("`authenticator`", "tables, each with one who is asked; see [below](#several-ways-in)"),
+        ("`ban`", "the table of who is banned; see [below](#bans)"),
         ("`limits`", "the table of the settings below"),
     )
 

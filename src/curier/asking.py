@@ -21,6 +21,7 @@ from curier.auth.base import (
     Verdict,
     check_verdict,
 )
+from curier.banning import Banning
 from curier.broker.effects import Answer, Authenticate, Authorize
 from curier.broker.model import NOTHING_KNOWN, BrokerConnection, Known
 from curier.loglines import logger, printable
@@ -41,11 +42,16 @@ class Asking:
     """Puts each question in a task of its own."""
 
     def __init__(
-        self, turn: Turn, authenticator: Authenticator | None, authorizer: Authorizer | None
+        self,
+        turn: Turn,
+        authenticator: Authenticator | None,
+        authorizer: Authorizer | None,
+        banning: Banning | None = None,
     ) -> None:
         self._turn: Final = turn
         self._authenticator: Final = authenticator
         self._authorizer: Final = authorizer
+        self._banning: Final = banning
         self.open: dict[int, set[asyncio.Task[None]]] = {}  # by number of the connection
         self._looking: asyncio.Task[None] | None = None
 
@@ -81,6 +87,8 @@ class Asking:
             try:
                 found = await authenticator.look()
                 if before is not None and found != before:
+                    if self._banning is not None:
+                        self._banning.users_changed()
                     await self._ask_again()
                 before = found
             except Exception:
@@ -109,15 +117,12 @@ class Asking:
         assert self._authenticator is not None
         connect = effect.connect
         credentials = self._credentials(effect)
-        try:
-            if effect.is_step:
-                verdict = await self._authenticator.exchange(credentials, effect.state)
-            else:
-                verdict = await self._authenticator.authenticate(credentials)
-            check_verdict(verdict)
-        except Exception:
-            log.exception("the authenticator failed; %s is refused", printable(connect.client_id))
-            verdict = Verdict(ReasonCode.SERVER_UNAVAILABLE, "authentication is not available")
+        banned: Verdict | None = None
+        if self._banning is not None and not effect.is_step:
+            banned = self._banning.verdict(credentials)
+        verdict = banned or await self._ask(self._authenticator, credentials, effect)
+        if self._banning is not None and banned is None:
+            self._banning.answered(credentials, verdict)
         identity = verdict.identity if verdict.identity is not None else connect.username
         answer = Answer(
             verdict.reason_code, verdict.reason_string, identity, verdict.authentication_data, verdict.state
@@ -130,6 +135,20 @@ class Asking:
             claims = dict(verdict.claims) if verdict.claims else NOTHING_KNOWN.claims
             answer.known = Known(verdict.groups, claims, expires_at, verdict.why_no_more)
         self._turn.resume(effect, answer)
+
+    async def _ask(
+        self, authenticator: Authenticator, credentials: Credentials, effect: Authenticate
+    ) -> Verdict:
+        try:
+            if effect.is_step:
+                verdict = await authenticator.exchange(credentials, effect.state)
+            else:
+                verdict = await authenticator.authenticate(credentials)
+            check_verdict(verdict)
+        except Exception:
+            log.exception("the authenticator failed; %s is refused", printable(credentials.client_id))
+            return Verdict(ReasonCode.SERVER_UNAVAILABLE, "authentication is not available")
+        return verdict
 
     def _credentials(self, effect: Authenticate) -> Credentials:
         connect = effect.connect

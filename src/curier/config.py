@@ -29,8 +29,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
+from curier.auth.bans import BanSettings
 from curier.broker.options import Options
 from curier.config_authenticators import HOOKS, Asked, read_authenticators
+from curier.config_bans import read_bans
 from curier.config_listeners import read_listeners
 from curier.errors import ConfigError
 from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
@@ -70,6 +72,7 @@ class Config:
     allow_anonymous: bool | None = None
     password_file: str | None = None
     authenticators: tuple[Asked, ...] = ()
+    bans: BanSettings = field(default_factory=BanSettings)
     acl_file: str | None = None
     acl_dialect: str = "mosquitto-2.1"
     hooks: tuple[str, ...] = ()
@@ -235,6 +238,9 @@ def read(path: Path) -> tuple[Config, list[ConfigError]]:
     if "authenticator" in file.table:
         with file.noted():
             settings["authenticators"] = read_authenticators(file)
+    if "ban" in file.table:
+        with file.noted():
+            settings["bans"] = read_bans(file)
     return Config(**settings, options=file.limits(), origins=file.origins), file.errors
 
 
@@ -354,6 +360,7 @@ _KEYS: Final[dict[str, Callable[[object], object]]] = {
     "listener": _anything,
     "include": _patterns,
     "authenticator": _anything,
+    "ban": _anything,
     "limits": _table,
 }
 """What stands at the top of the file."""

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import secrets
 import socket
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING, Self, cast
 
 from curier.asking import Asking
 from curier.auth.at_doors import AtDoors, has_rules
+from curier.auth.bans import Bans, BanSettings
 from curier.auth.base import (
     AllowAnonymous,
     Authenticator,
     Authorizer,
 )
+from curier.banning import Banning
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Authenticate, Authorize, Close, Commit, Effect
 from curier.broker.entrances import Entrance
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
     from curier.net.certificates import Certificates
 
 log = logger("curier.server")
+
+DEFAULT_BANS = BanSettings()
 
 MANY_RECORDS = 100_000
 """Of a store; from so many on the garbage collector need not look at what they became."""
@@ -116,6 +121,9 @@ class Broker:
     without it, or with ``"memory"``, nothing is kept. ``accept_loss`` goes on with what is there, where
     something that was acknowledged is missing from it.
 
+    ``bans`` say what an address, or a user at one, is banned for, where there is an ``authenticator``; None:
+    nobody is.
+
     Raises ``TypeError`` for arguments of a wrong type, ``ConfigError`` for settings that cannot be. ``start``
     raises ``OSError`` for an address that cannot be listened on, ``StoreError`` for a directory that cannot
     be used. A broker starts and stops once.
@@ -134,18 +142,17 @@ class Broker:
         durability: str = "fsync",
         accept_loss: bool = False,
         hooks: Sequence[Hook] = (),
+        bans: BanSettings | None = DEFAULT_BANS,
         use_reactor: bool = reactor.IS_AVAILABLE,
     ) -> None:
         _expect("options", options, Options, "None, or curier.Options() with attributes set")
         _expect("authenticator", authenticator, Authenticator, "None, or a curier.auth.Authenticator")
         _expect("authorizer", authorizer, Authorizer, "None, or a curier.auth.Authorizer")
         _expect("permissions", permissions, RuleFile, "None, or a curier.permissions.RuleFile")
+        _expect("bans", bans, BanSettings, "None, or a curier.auth.bans.BanSettings")
         _expect("data", data, (str, Path), "None, or the path of a directory")
         self.options = options if options is not None else Options()
-        try:
-            self.options.check()
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        _check_options(self.options)
         if durability not in ("fsync", "os", "memory"):
             raise ConfigError(f"durability is fsync, os or memory, not {durability!r}")
         self._store: Store | None = None
@@ -168,6 +175,8 @@ class Broker:
         """All of a broker that runs, by their real addresses."""
         self._hooks = _hooks(hooks)
         self._use_reactor = use_reactor
+        self.bans = Banning(Bans(bans), time.monotonic) if bans is not None else None
+        """Who is banned, unless nobody ever is."""
         self._asking: Asking | None = None
         self._stopped: asyncio.Event | None = None
         self._core: BrokerCore | None = None
@@ -230,12 +239,14 @@ class Broker:
         core.run_on(self._process, clock.now())
         for hook in (self._log, *self._hooks):
             core.add_hook(hook)
+        if asks and self.bans is not None:
+            core.add_hook(self.bans)
         if self.permissions is not None:
             core.judge_by(self.permissions.rules, clock.now())
         if self.authorizer is not None:
             self.authorizer.watch(core.permissions_changed)
         turn = self._turn = Turn(core, loop, clock, self._on_effect)
-        self._asking = Asking(turn, authenticator, self.authorizer)
+        self._asking = Asking(turn, authenticator, self.authorizer, self.bans)
         self._handshakes = Handshakes(turn)
         self._stopped = asyncio.Event()
         try:
@@ -473,6 +484,14 @@ class Broker:
             self._asking.call_off(effect.connection.number)  # nobody is there to hear the answer
         elif isinstance(effect, Commit) and self._store is not None:
             self._store.commit(effect.batch)
+
+
+def _check_options(options: Options) -> None:
+    """Raise ``ConfigError`` for one that cannot be."""
+    try:
+        options.check()
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _expect(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:

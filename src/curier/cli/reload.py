@@ -131,7 +131,7 @@ class Reload:
 
     def _stuck(self, new: Config) -> list[str]:
         """What has changed in the settings, and stays as it was."""
-        names = [*TOP, "listeners", "authenticators"]
+        names = [*TOP, "listeners", "authenticators", "bans"]
         return [
             name
             for name in names

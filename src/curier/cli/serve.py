@@ -77,6 +77,7 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
         data=config.directory,
         durability=config.durability or "fsync",
         accept_loss=config.accept_loss,
+        bans=config.bans,
     )
     told_to_stop = asyncio.Event()
     reload = Reload(broker, config, authenticator, hook_files, log_file, reread or (lambda: config))

@@ -1,0 +1,241 @@
+"""Who is banned for a while: whoever guesses passwords, and clients that come and go without an end.
+
+Wrong logins are counted by user and address, so that nobody can shut others out who come from elsewhere. An
+address as a whole is banned for wrong logins of many users, if hardly a right one comes from there; who has
+logged in from there before may come in all the same. A client flaps that loses its connection over and over.
+
+All tables are bounded: a network of IPv6 (/64) is one address, and what was longest ago is forgotten first.
+No threads and no clock: time is an argument, in seconds from wherever.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final
+
+from curier.errors import ConfigError
+from curier.places import lies_in, place_of
+
+MOST_COUNTED: Final = 10_000
+"""Users at addresses, addresses, and clients whose failures are counted, each."""
+
+MOST_BANS: Final = 10_000
+"""The ban that ends first has to go where there is one more."""
+
+MOST_GOOD: Final = 20_000
+"""Users at addresses that have logged in there."""
+
+GOOD_SECONDS: Final = 7 * 24 * 3600.0
+"""How long one who has logged in is known at an address."""
+
+RIGHT_FOR_WRONG: Final = 10
+"""An address is not banned as long as one login there is right for so many wrong ones; of one user, one right
+login in a while counts."""
+
+LONGEST_NAME: Final = 64
+"""Characters of a name that are remembered: strangers choose them."""
+
+USER: Final = "user "
+UNNAMED: Final = "unnamed client "
+CLIENT: Final = "client "
+"""What stands before the name of whoever is banned at an address."""
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True)
+class BanSettings:
+    """What somebody is banned for: so many wrong logins of one user at one address (``failures``), or of all
+    there (``address_failures``), so many lost connections of one client (``flaps``), in ``window`` seconds; 0
+    is never. A ban lasts ``seconds``, the next one of the same twice as long, and so on up to ``longest``.
+    Who comes from a network of ``never`` is not banned, nor is who comes by a Unix socket. Raises
+    ``ConfigError``.
+    """
+
+    failures: int = 10
+    address_failures: int = 100
+    flaps: int = 60
+    window: float = 300.0
+    seconds: float = 300.0
+    longest: float = 3600.0
+    never: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1"))
+
+    def __post_init__(self) -> None:
+        if not self.window > 0 or not self.seconds > 0:
+            raise ConfigError("window and seconds of a ban must be more than 0")
+        if self.longest < self.seconds:
+            raise ConfigError("the longest ban cannot be shorter than the first (seconds)")
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """``place`` is an address or a network, ``who`` one who comes from there, in words; "": everybody does.
+    ``until`` is when it ends.
+    """
+
+    place: str
+    who: str
+    until: float
+    why: str
+    number: int
+    """1 for the first of the same in a while."""
+
+    @property
+    def whom(self) -> str:
+        """In words."""
+        return f"{self.who} at {self.place}" if self.who else self.place
+
+
+_Key = tuple[str, str]
+
+
+class _Count:
+    """How often something has happened since ``since``."""
+
+    __slots__ = ("right", "since", "wrong")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.wrong = 0
+        self.right = 0
+
+
+class _Counts:
+    """Counts by key, each of a window; bounded."""
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._counts: OrderedDict[_Key, _Count] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def get(self, key: _Key, now: float) -> _Count:
+        """That of this window, which is remembered from now on."""
+        count = self._counts.get(key)
+        if count is None or not 0 <= now - count.since < self._window:
+            count = self._counts[key] = _Count(now)
+        self._counts.move_to_end(key)
+        if len(self._counts) > MOST_COUNTED:
+            self._counts.popitem(last=False)
+        return count
+
+    def forget(self, key: _Key) -> None:
+        self._counts.pop(key, None)
+
+
+class Bans:
+    """Counts, and bans. ``address`` is a peer's, with its port; ``who`` is "user ana", or "client c1"."""
+
+    def __init__(self, settings: BanSettings) -> None:
+        self.settings: Final = settings
+        self._bans: OrderedDict[_Key, Ban] = OrderedDict()  # also those that have ended a moment ago
+        self._pairs = _Counts(settings.window)
+        self._places = _Counts(settings.window)
+        self._flaps = _Counts(settings.window)
+        self._good: OrderedDict[_Key, float] = OrderedDict()  # when they have logged in last
+
+    def why_banned(self, address: str, who: tuple[str, ...], now: float) -> str:
+        """Plain words where somebody may not try now, or ""; ``who`` are all names that they go by."""
+        if not self._bans or not self._may_ban(address):
+            return ""
+        place = place_of(address)
+        for name in who:
+            ban = self._bans.get((place, _short(name)))
+            if ban is not None and now < ban.until:
+                return _words(ban, now)
+        ban = self._bans.get((place, ""))
+        if ban is None or now >= ban.until or any(self._is_good((place, _short(one)), now) for one in who):
+            return ""
+        return _words(ban, now)
+
+    def failed(self, address: str, who: str, now: float) -> Iterator[Ban]:
+        """A login was wrong. Gives the bans that this is the last reason for."""
+        if not self._may_ban(address):
+            return
+        settings = self.settings
+        key = (place_of(address), _short(who))
+        pair = self._pairs.get(key, now)
+        pair.wrong += 1
+        if settings.failures and pair.wrong >= settings.failures:
+            self._pairs.forget(key)
+            yield self._ban(key, f"{pair.wrong} wrong logins", now)
+        place = self._places.get((key[0], ""), now)
+        place.wrong += 1
+        if settings.address_failures and place.wrong >= settings.address_failures:
+            if place.wrong > RIGHT_FOR_WRONG * place.right:
+                self._places.forget((key[0], ""))
+                yield self._ban((key[0], ""), f"{place.wrong} wrong logins, {place.right} right ones", now)
+
+    def succeeded(self, address: str, who: str, now: float) -> None:
+        """A login was right."""
+        if not self._may_ban(address):
+            return
+        key = (place_of(address), _short(who))
+        self._pairs.forget(key)
+        last = self._good.get(key)
+        if last is None or now - last >= self.settings.window:
+            self._places.get((key[0], ""), now).right += 1
+            self._good[key] = now
+            self._good.move_to_end(key)
+            if len(self._good) > MOST_GOOD:
+                self._good.popitem(last=False)
+
+    def flapped(self, address: str, who: str, now: float) -> Ban | None:
+        """A client has lost its connection. Gives the ban that this is the last reason for."""
+        if not self.settings.flaps or not self._may_ban(address):
+            return None
+        key = (place_of(address), _short(who))
+        count = self._flaps.get(key, now)
+        count.wrong += 1
+        if count.wrong < self.settings.flaps:
+            return None
+        self._flaps.forget(key)
+        return self._ban(key, f"its connection was lost {count.wrong} times", now)
+
+    def present(self, now: float) -> list[Ban]:
+        """All bans, those first that end last."""
+        return sorted((ban for ban in self._bans.values() if now < ban.until), key=lambda ban: -ban.until)
+
+    def lift(self, place: str, who: str = "") -> bool:
+        """End a ban, and forget that it was; returns whether it was there."""
+        return self._bans.pop((place, _short(who)), None) is not None
+
+    def lift_all_of_users(self) -> None:
+        """End the bans of users at addresses: who they are, or with which password, has changed."""
+        for key in [key for key in self._bans if key[1].startswith((USER, UNNAMED))]:
+            del self._bans[key]
+
+    def _may_ban(self, address: str) -> bool:
+        try:
+            ip_address(address.rpartition(":")[0].strip("[]").partition("%")[0])
+        except ValueError:
+            return False  # a Unix socket, or no network at all
+        return not lies_in(address, self.settings.never)
+
+    def _is_good(self, key: _Key, now: float) -> bool:
+        last = self._good.get(key)
+        return last is not None and now - last < GOOD_SECONDS
+
+    def _ban(self, key: _Key, why: str, now: float) -> Ban:
+        settings = self.settings
+        before = self._bans.pop(key, None)
+        number = 1
+        if before is not None and now < before.until + settings.longest:
+            number = before.number + 1
+        seconds = min(settings.seconds * 2.0 ** min(number - 1, 30), settings.longest)
+        if len(self._bans) >= MOST_BANS:
+            del self._bans[min(self._bans, key=lambda one: self._bans[one].until)]
+        ban = self._bans[key] = Ban(*key, now + seconds, f"{why} in {settings.window:g} s", number)
+        return ban
+
+
+def _short(who: str) -> str:
+    return who[:LONGEST_NAME]
+
+
+def _words(ban: Ban, now: float) -> str:
+    return f"{ban.whom} is banned for {max(1, round(ban.until - now))} s more: {ban.why}"
