@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from curier.broker.deadlines import FEW, Deadline, Deadlines
+from curier.broker.deadlines import FEW, SWEPT_AT_ONCE, Deadline, Deadlines
 from tests.broker.harness import Net
 
 
@@ -100,9 +100,35 @@ def test_the_cancelled_are_forgotten_when_they_are_the_majority() -> None:
         deadlines.cancel(note)
         deadlines.move(kept[9], 0.0)
     assert len(deadlines) == 10
-    assert len(deadlines._heap) < 3 * FEW
+    assert len(deadlines._heap) + len(deadlines._old) < 4 * FEW
     deadlines.run(9.0, 100 * FEW)
     assert [name for name, _ in log] == [f"kept {number}" for number in reversed(range(10))]
+
+
+def test_a_sweep_takes_a_few_at_once_and_keeps_the_order() -> None:
+    deadlines, log = Deadlines(), list[tuple[str, float]]()
+    notes = [Note(str(number), log) for number in range(4 * FEW)]
+    for number, note in enumerate(notes):
+        deadlines.add(note, float(number * 7919 % (4 * FEW)))
+    for note in notes[: 2 * FEW]:
+        deadlines.cancel(note)
+    deadlines.cancel(notes[2 * FEW])
+    assert 2 * FEW - 1 == len(deadlines)
+    assert len(deadlines._old) == 4 * FEW - SWEPT_AT_ONCE
+    deadlines.cancel(notes[2 * FEW + 1])
+    assert len(deadlines._old) == 4 * FEW - 2 * SWEPT_AT_ONCE
+    for number in range(0, 4 * FEW, 100):  # some from the one heap, some from the other
+        assert deadlines.next() <= number + 100
+        deadlines.run(float(number), 4 * FEW)
+        late = Note("late", log)
+        deadlines.add(late, number + 50.5)
+        deadlines.move(notes[-1], 4.0 * FEW)
+    left = sorted((number * 7919 % (4 * FEW), str(number)) for number in range(2 * FEW + 2, 4 * FEW - 1))
+    deadlines.run(5.0 * FEW, 4 * FEW)
+    done = [name for name, _ in log if name != "late"]
+    assert done == [*[name for _, name in left], notes[-1].name]
+    assert len(log) == len(done) + 40
+    assert len(deadlines) == deadlines._void == 0
 
 
 def test_clients_who_come_and_go_leave_no_deadlines_behind(net: Net) -> None:

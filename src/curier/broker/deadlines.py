@@ -3,17 +3,19 @@
 A deadline is moved later for free: it fires at the old time, looks, and schedules itself again. So a packet
 that postpones a Keep Alive writes one number and touches no heap. One that is cancelled or moved earlier
 leaves an entry in the heap until its time comes or until such entries are the majority, so that clients who
-come and go leave little behind.
+come and go leave little behind. Then the rest moves to a new heap, a few with each that is cancelled, since
+there may be hundreds of thousands.
 """
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
 FEW: Final = 1000  # void entries that are not worth a sweep
+SWEPT_AT_ONCE: Final = 8  # entries that a sweep looks at
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -44,13 +46,14 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Deadline]] = []
+        self._old: list[tuple[float, int, Deadline]] = []  # a heap that a sweep has yet to look at
         self._serial: int = 0
-        self._void: int = 0  # entries of the heap that count no more
+        self._void: int = 0  # entries of both that count no more
         self.failures: list[tuple[Deadline, Exception]] = []  # of ``run``, for whoever has called it
 
     def __len__(self) -> int:
         """How many are scheduled."""
-        return len(self._heap) - self._void
+        return len(self._heap) + len(self._old) - self._void
 
     def add(self, deadline: Deadline, when: float) -> None:
         """Schedule ``deadline``, which must not be scheduled already."""
@@ -63,10 +66,15 @@ class Deadlines:
         """Do not fire ``deadline``, which must be scheduled."""
         deadline.entry = 0
         self._void += 1
-        if self._void > FEW and self._void * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].entry == entry[1]]
-            heapify(self._heap)
-            self._void = 0
+        if not self._old and self._void > FEW and self._void * 2 > len(self._heap):
+            self._old = self._heap
+            self._heap = []
+        for _ in range(min(SWEPT_AT_ONCE, len(self._old))):
+            entry = self._old.pop()  # a heap without its last entry is one, too
+            if entry[2].entry == entry[1]:
+                heappush(self._heap, entry)
+            else:
+                self._void -= 1
 
     def move(self, deadline: Deadline, when: float) -> None:
         """Schedule ``deadline``, which must be scheduled, for another time."""
@@ -75,15 +83,25 @@ class Deadlines:
 
     def next(self) -> float:
         """When the first deadline is due; infinity where there is none."""
-        return self._heap[0][0] if self._heap else float("inf")
+        heap = self._first()
+        return heap[0][0] if heap else float("inf")
+
+    def _first(self) -> list[tuple[float, int, Deadline]]:
+        """The heap with the first deadline; an empty one where there is none."""
+        if self._old and (not self._heap or self._old[0] < self._heap[0]):
+            return self._old
+        return self._heap
 
     def run(self, now: float, limit: int) -> None:
         """Fire what is due, at most ``limit`` deadlines, so that no one waits long; the rest is still due.
 
         One that raises is put into ``failures`` and not scheduled again; the others are fired all the same.
         """
-        while self._heap and limit > 0 and self._heap[0][0] <= now:
-            _, serial, deadline = heappop(self._heap)
+        while limit > 0:
+            heap = self._first()
+            if not heap or heap[0][0] > now:
+                break
+            _, serial, deadline = heappop(heap)
             limit -= 1
             if deadline.entry != serial:
                 self._void -= 1
