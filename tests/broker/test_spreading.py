@@ -156,6 +156,19 @@ def test_a_receiver_with_thousands_unacknowledged_takes_more_at_times(make: Make
     assert spent[FIRST_GROWTH] == usual
 
 
+@pytest.mark.parametrize("qos", [0, 1])
+def test_to_find_very_many_receivers_is_work_enough_for_a_turn(net: Net, qos: int) -> None:
+    made = [net.connect(f"r{number}") for number in range(FEW)]
+    for reader in made:
+        reader.send(p.Subscribe(1, [("t", 1)], properties(subscription_identifiers=[7])))
+        reader.pop(p.Suback)
+    sender = net.connect("s")
+    net.core.work_per_turn = LITTLE - 1
+    found = pieces(net, sender, encode(p.Publish("t", b"1", qos, packet_id=1 if qos else 0), 5))
+    assert found[0] == 0
+    assert [reader.payloads() for reader in made] == [[b"1"]] * FEW
+
+
 def turns(net: Net) -> list[int]:
     """What is given out in each turn, until all is."""
     found: list[int] = []

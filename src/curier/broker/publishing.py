@@ -111,6 +111,7 @@ def _take(
         if not publish.retain:
             connection.routes[publish.qos][topic] = route
     broker.spent += WORK_OF_MESSAGE
+    spreading.count_routes(broker)
     if spreading.work_of(route, publish.qos) > broker.work_per_turn - broker.spent and spreading.may_split(
         broker
     ):

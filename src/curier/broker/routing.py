@@ -44,6 +44,7 @@ class Router:
         self.judge: Judge | None = None  # of who may receive what; None: everybody may
         self.mounts: dict[bytes, Mount] = {}  # that sessions may have, by prefix
         self.held: dict[bytes, int] = {}  # Topic Names of messages that are being given out: how many
+        self.made: i64 = 0  # receivers of routes that were made, for whoever counts that as work
         self._credit: i64 = 0  # looks at cached topics that are paid for
         self._receivers: i64 = 0  # in the routes of the cache
 
@@ -114,6 +115,7 @@ class Router:
         route = self.cache.table.get(topic)
         if route is None:
             route = self._make(topic)
+            self.made += len(route.receivers)
             is_held = bool(self.held) and topic in self.held
             if is_held or _is_cached(topic):
                 self._remember(topic, route)

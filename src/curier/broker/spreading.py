@@ -26,6 +26,7 @@ from curier.session.message import ApplicationMessage
 
 FOR_SPREADS: Final = 2  # half of what is done in a turn; the other half is for what comes new
 PIECE: Final = 8  # an eighth for one of them, before the next has its turn
+WORK_OF_RECEIVER: Final = 1  # bits: to find two receivers is 1
 MOST_WAITING: Final = 1000  # of those that no client waits for
 NO_BOUND: Final = 1 << 60
 
@@ -36,10 +37,19 @@ def work_of(route: Route, qos: int) -> int:
     return count * WORK_OF_QOS_1 if qos else count
 
 
+def count_routes(broker: BrokerState) -> None:
+    """Count as work what was done to find the receivers of messages."""
+    made = broker.router.made
+    if made:
+        broker.router.made = 0
+        broker.spent += made >> WORK_OF_RECEIVER
+
+
 def may_begin(broker: BrokerState, connection: BrokerConnection, topic: bytes, qos: int) -> bool:
     """Is there time for a message now? If not, its connection rests."""
     if not broker.router.held or topic not in broker.router.held:
         work = work_of(broker.router.route(topic), qos)
+        count_routes(broker)
         if broker.spent + work <= broker.work_per_turn or not work:
             return True
         if (
@@ -162,6 +172,7 @@ def give(
     then it is there before what it was called for.
     """
     work = work_of(route, message.qos)
+    count_routes(broker)
     router = broker.router
     if not work:
         return
