@@ -236,6 +236,22 @@ def will_to_many(count: int, kind: str) -> Callable[[str], None]:
     return run
 
 
+def from_many(count: int, packet: bytes, answer: int) -> Callable[[str], None]:
+    """So many clients that send 8 KiB of a small packet at once, each with so many bytes of answers."""
+
+    def run(url: str) -> None:
+        clients = [Client(url, 5, f"c{number}") for number in range(count)]
+        for client in clients:
+            client.send(packet * (8192 // len(packet)) + b"\xc0\x00")
+        for client in clients:
+            client.wait_for(answer)
+        for client in clients:
+            client.close()
+            time.sleep(0.002)
+
+    return run
+
+
 def all_ended(count: int) -> Callable[[str], None]:
     """The end of so many connections at once, each with a subscription of its own."""
 
@@ -314,6 +330,8 @@ CASES = {
     ),
     "256 KiB of small UNSUBSCRIBE": Case(sent(tiny(packet(0xA2, b"\x00\x01\x00\x00\x01t")), READ // 10 * 6)),
     "256 KiB of PUBACK": Case(sent(tiny(b"\x40\x02\x00\x01"), 2)),
+    "8 KiB of PUBACK from each of 200 clients": Case(from_many(200, b"\x40\x02\x00\x01", 2)),
+    "8 KiB of PINGREQ from each of 200 clients": Case(from_many(200, b"\xc0\x00", 8194)),
     "256 KiB of PUBREL": Case(sent(tiny(b"\x62\x02\x00\x01"), READ)),
     "the end of 20 000 subscriptions with +": Case(ended("{}/+/x")),
     "the end of 20 000 subscriptions with # behind 96 levels": Case(ended("{}/" + "a/" * 95 + "#")),

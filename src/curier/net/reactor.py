@@ -42,6 +42,7 @@ _write: Final = os.write
 EPOLLIN: Final = 1
 EPOLLOUT: Final = 4
 MOST_ENDS: Final = 128  # of connections, in one turn; of the others epoll tells again
+TURN_SECONDS: Final = 0.005  # for which sockets are served; those that are left come first in the next turn
 BUSY_BYTES: Final = 4096  # read in one turn: there is probably more to be read by the time it ends
 FEW_BYTES: Final = 16 * 1024  # written to each socket that waits, where others have taken much in this turn
 FIRST_READ_OF_LAYERS: Final = 2048  # a ClientHello, or the request for a WebSocket, in one piece
@@ -279,7 +280,9 @@ class Reactor(Sockets):
         self.loop: asyncio.AbstractEventLoop = turn.loop
         self.wires: dict[int, SocketWire] = {}  # by file descriptor
         self.listeners: dict[int, tuple[socket.socket, Door]] = {}
+        self.turn_seconds: float = TURN_SECONDS
         self.drops: int = 0  # of sockets, in this turn
+        self.next_fd: int = -1  # which comes first in the next turn; -1: none was left
         self.endings: list[SocketWire] = []  # whose peers have closed a layer in order
         self.acceptor: Acceptor = Acceptor()
         # When closing wires have had the time to read their last packet, with descriptor and connection.
@@ -325,7 +328,7 @@ class Reactor(Sockets):
         self.serve(self.epoll.poll(0, MOST_EVENTS), monotonic())
 
     def serve(self, events: list[tuple[int, int]], monotonic_now: float) -> list[tuple[int, int]]:
-        """Serve all sockets that are ready, then end the turn."""
+        """Serve the sockets that are ready, while there is time, then end the turn; the events of others."""
         turn = self.turn
         wires = self.wires
         now = monotonic_now + turn.clock.offset
@@ -333,18 +336,25 @@ class Reactor(Sockets):
         written: i64 = 0  # of what has waited
         others = NO_EVENTS
         self.drops = 0
+        if self.next_fd >= 0:
+            events = _beginning_with(self.next_fd, events)
+            self.next_fd = -1
         for event in events:
-            if self.drops >= MOST_ENDS or turn.core.ends >= MOST_ENDS:
-                break
             fd, mask = event
             wire = wires.get(fd)
-            if wire is None:
-                if fd in self.listeners:
-                    self._accept(fd)
-                elif others is NO_EVENTS:
+            if wire is None and fd not in self.listeners:
+                if others is NO_EVENTS:
                     others = [event]
                 else:
                     others.append(event)
+                continue
+            if self.next_fd >= 0:
+                continue
+            if self._is_over(monotonic_now):
+                self.next_fd = fd
+                continue
+            if wire is None:
+                self._accept(fd)
                 continue
             try:
                 if mask & EPOLLOUT:
@@ -367,6 +377,12 @@ class Reactor(Sockets):
                 read = 0
         turn.finish(now, read >= BUSY_BYTES and self.selector is not None)
         return others
+
+    def _is_over(self, began: float) -> bool:
+        """Has the turn done what there is time for?"""
+        if self.drops >= MOST_ENDS or self.turn.core.ends >= MOST_ENDS:
+            return True
+        return monotonic() - began > self.turn_seconds
 
     def is_postponing(self) -> bool:
         return self.turn.is_postponing()
@@ -453,3 +469,11 @@ class Reactor(Sockets):
             pass  # then it is gone already
         wire.unsent = NOTHING
         self.turn.lost(wire)
+
+
+def _beginning_with(fd: int, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same events in a circle from that of ``fd`` on: epoll always tells of them in one order."""
+    for index, event in enumerate(events):
+        if event[0] == fd:
+            return events[index:] + events[:index]
+    return events
