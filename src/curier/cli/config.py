@@ -17,6 +17,7 @@ EXAMPLES = """\
 Examples:
   curier config init broker.toml
   curier config check broker.toml
+  curier config audit broker.toml
   curier config schema > curier.schema.json
   curier config from-mosquitto /etc/mosquitto/mosquitto.conf > broker.toml
 """
@@ -87,6 +88,32 @@ def init(file: Path | None) -> None:
         raise ConfigError(f"{file}: there is such a file already; it stays as it is") from None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+@config.command()
+@click.argument("file", type=FILE, required=False)
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+def audit(file: Path | None, as_json: bool) -> None:
+    """Say what of the settings is open, and how to close it.
+
+    Without FILE, of a broker without a configuration file. Environment variables count as they do for curier
+    broker. Not all that is open is wrong: a broker for this machine alone may well let its programs in. It
+    exits with 0 where nothing is open, with 1 where something is, with 2 where the settings are wrong.
+    """
+    from curier.cli.audit import findings
+    from curier.cli.settings import settings_from
+
+    settings = settings_from(file, {})
+    settings.check()
+    found = [*findings(settings, [file] if file is not None else [])]
+    if as_json:
+        click.echo(json.dumps([{"open": one.what, "close": one.close} for one in found], indent=2))
+    else:
+        for one in found:
+            click.echo(f"open:  {one.what}\nclose: {one.close}\n")
+        click.echo(f"{len(found)} open" if found else "nothing is open")
+    if found:
+        raise click.exceptions.Exit(1)
 
 
 @config.command()
