@@ -54,8 +54,7 @@ class Client:
             ):
                 self._unfinished.discard(packet.packet_id)
         pieces = [one if isinstance(one, bytes) else encode(one, self.version) for one in packets]
-        self.net.core.receive(self.connection, b"".join(pieces), self.net.now)
-        self.net.turn()
+        self.net.receive(self.connection, b"".join(pieces))
 
     def feed(self, data: bytes) -> None:
         """Whole packets from the core."""
@@ -173,5 +172,4 @@ class Client:
 
     def drop(self) -> None:
         """The network fails: the connection ends without DISCONNECT."""
-        self.net.core.detach(self.connection, self.net.now)
-        self.net.turn()
+        self.net.drop(self.connection)

@@ -1,4 +1,4 @@
-"""Tests of this folder that take ``make`` or ``net`` run three ways; see ``harness``.
+"""Tests of this folder that take ``make`` or ``net`` run three ways, and by doors; see ``harness``.
 
 Where no message passes, the slow lane is left out.
 """
@@ -12,6 +12,7 @@ from typing import cast
 import pytest
 
 from tests.broker.harness import WAYS, Net
+from tests.net.memory import ways_of
 
 Make = Callable[..., Net]
 
@@ -28,8 +29,8 @@ WITHOUT_MESSAGES = {
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "make" in metafunc.fixturenames:
         name = metafunc.module.__name__.rpartition(".")[2]
-        ways = ("fast", "journal") if name in WITHOUT_MESSAGES else WAYS
-        metafunc.parametrize("make", ways, indirect=True)
+        cores = ("fast", "journal") if name in WITHOUT_MESSAGES else WAYS
+        metafunc.parametrize("make", ways_of(metafunc, cores), indirect=True)
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """A broker's core in memory with virtual time, and the MQTT 5.0 clients of ``tests.broker.client`` around it.
 
 Bytes go into the core at once, what it writes is decoded for the client, and nothing happens by itself: time
-moves with ``Net.advance``. The same tests run three ways, which must not differ to a client: with the fast
-lane, without it, and with a journal, whose batches hold back answers.
+moves with ``Net.advance``. The same tests run several ways, which must not differ to a client: with the fast
+lane, without it, and with a journal, whose batches hold back answers; those that pin a statement of the
+specification also by the turn and the layers of a listener (``tests.net.memory``).
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from curier.session.records import Record
 from curier.topics.filters import check_topic_name
 from tests.broker.client import Client
 from tests.codec.cases import properties
+from tests.net.memory import Memory
 
 WAYS = ("fast", "slow", "journal")
 FOREVER = 0xFFFFFFFF
 
 
 class Net:
-    """A broker's core, its clients and the clock. ``way`` is one of ``WAYS``.
+    """A broker's core, its clients and the clock. ``way`` is one of ``WAYS``, or that
+    behind a door, as "fast-ws".
 
     Without ``authenticate`` or ``authorize`` the core asks nobody; where they return None, the question waits
     in ``questions``. Batches of the journal wait in ``batches`` while ``commits`` is False; ``records``
@@ -44,6 +47,7 @@ class Net:
         authorize: Callable[[Authorize], Answer | None] | None = None,
         **settings: Any,
     ) -> None:
+        kind, _, door = way.partition("-")
         self.now = 1_700_000_000.25
         self.authenticate = authenticate
         self.authorize = authorize
@@ -57,19 +61,39 @@ class Net:
         self.core = BrokerCore(
             options if options is not None else quiet(),
             self.now,
-            journal=Journal() if way == "journal" else None,
+            journal=Journal() if kind == "journal" else None,
             asks_authentication=authenticate is not None,
             asks_authorization=authorize is not None,
             **settings,
         )
-        self.core.slow_lane_only = way == "slow"
+        self.core.slow_lane_only = kind == "slow"
         self._clients: dict[BrokerConnection, Client] = {}
+        self._memory: Memory | None = None
+        if door:
+            self._memory = Memory(self.core, door, lambda: self.now, self._carry_out)
 
     def open(self) -> Client:
         """A Network Connection, on which nothing has been said."""
         client = Client(self)
         self._clients[client.connection] = client
+        if self._memory is not None:
+            self._memory.open(client.connection, client.feed)
         return client
+
+    def receive(self, connection: BrokerConnection, data: bytes) -> None:
+        """A client sends, and the broker does what there is to do."""
+        if self._memory is not None:
+            self._memory.send(connection, data)
+        else:
+            self.core.receive(connection, data, self.now)
+        self.turn()
+
+    def drop(self, connection: BrokerConnection) -> None:
+        """The network of a connection fails."""
+        if self._memory is not None:
+            self._memory.drop(connection)
+        self.core.detach(connection, self.now)
+        self.turn()
 
     def send_connect(
         self,
@@ -103,21 +127,14 @@ class Net:
         """Do what the driver of a core does when bytes came or time passed, until there is nothing left."""
         core = self.core
         while True:
+            if self._memory is not None:
+                if self._has_more_turns(self._memory):
+                    continue
+                return
             effects = core.take_effects()
             closing = [effect.connection for effect in effects if isinstance(effect, Close)]
             for effect in effects:
-                if isinstance(effect, Commit):
-                    self.batches.append(effect)
-                    self.records += effect.batch.records
-                    assert len(self.batches) == 1, "two batches in flight"
-                    if self.commits:
-                        self._commit()
-                elif isinstance(effect, Authenticate):
-                    assert self.authenticate is not None
-                    self._answer(effect, self.authenticate(effect))
-                elif isinstance(effect, Authorize):
-                    assert self.authorize is not None
-                    self._answer(effect, self.authorize(effect))
+                self._carry_out(effect)
             dirty = core.take_dirty()
             for connection in dirty:
                 assert isinstance(connection, BrokerConnection)
@@ -128,15 +145,45 @@ class Net:
                 core.written(connection, len(data), 0, self.now)
             for connection in closing:
                 self._clients[connection].closed = True
-            for fault in core.take_faults():
-                if not self.takes_faults:
-                    raise fault.error
-                self.faults.append(fault)
+            self._take_faults()
             if core.has_more_work():
                 core.continue_work(self.now)
             elif not effects and not dirty:
                 core.end_turn()
                 return
+
+    def _has_more_turns(self, memory: Memory) -> bool:
+        """The same, where it is for the broker's own turn to do; returns whether there is another one."""
+        self._take_faults()
+        has_more, errors = memory.finish()
+        for error in errors:
+            self._take_fault(Fault("", error))
+        for connection, client in self._clients.items():
+            client.closed = memory.is_closed(connection)
+        return has_more
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Commit):
+            self.batches.append(effect)
+            self.records += effect.batch.records
+            assert len(self.batches) == 1, "two batches in flight"
+            if self.commits:
+                self._commit()
+        elif isinstance(effect, Authenticate):
+            assert self.authenticate is not None
+            self._answer(effect, self.authenticate(effect))
+        elif isinstance(effect, Authorize):
+            assert self.authorize is not None
+            self._answer(effect, self.authorize(effect))
+
+    def _take_faults(self) -> None:
+        for fault in self.core.take_faults():
+            self._take_fault(fault)
+
+    def _take_fault(self, fault: Fault) -> None:
+        if not self.takes_faults:
+            raise fault.error
+        self.faults.append(fault)
 
     def _answer(self, question: Effect, answer: Answer | None) -> None:
         if answer is None:

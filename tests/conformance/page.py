@@ -25,9 +25,10 @@ ANSWER = "CURIER_STATEMENTS_FILE"  # where the collecting pytest leaves what it 
 HEAD = """# Conformance
 
 Every normative statement of MQTT 3.1.1 and 5.0, what it asks in a few words, and the tests that hold curier
-to it. The words are ours; the specification's own text is what counts. Written by `make conformance` from
-the marks of the tests; the suite fails when a statement has neither a test nor a reason, or this page is
-out of date.
+to it. The words are ours; the specification's own text is what counts. Tests of `tests/broker` and
+`tests/v311` meet the broker plainly, and behind TLS, WebSocket or the PROXY protocol
+([how](architecture.md#tests)). Written by `make conformance` from the marks of the tests; the suite fails
+when a statement has neither a test nor a reason, or this page is out of date.
 """
 
 

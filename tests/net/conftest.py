@@ -8,7 +8,6 @@ test by the next of them.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from types import ModuleType
 from typing import Final
 
 import pytest
@@ -40,15 +39,15 @@ def name_of(way: Way) -> str:
     return ("epoll" if on else "asyncio") + ("" if door == "tcp" else f"-{door}")
 
 
-def ways_of(module: ModuleType, test: str) -> list[Way]:
+def ways_of(metafunc: pytest.Metafunc) -> list[Way]:
     """Those that this test goes by."""
-    choice = getattr(module, "DOORS", "tcp")
+    choice = getattr(metafunc.module, "DOORS", "tcp")
     if choice == "tcp":
         return PLAIN
     if choice == "every":
         return PLAIN + OTHERS
     assert choice == "spread"
-    number = [name for name in vars(module) if name.startswith("test_")].index(test) * MOST_OTHERS
+    number = doors.number_of(metafunc) * MOST_OTHERS
     return PLAIN + [OTHERS[(number + more) % len(OTHERS)] for more in range(MOST_OTHERS)]
 
 
@@ -58,7 +57,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """
     if "use_reactor" not in metafunc.fixturenames:
         return
-    ways = ways_of(metafunc.module, metafunc.function.__name__)
+    ways = ways_of(metafunc)
     if only := metafunc.definition.get_closest_marker("doors"):
         ways = [way for way in PLAIN + OTHERS if way[1] in only.args]
     metafunc.parametrize("use_reactor", ways, ids=name_of, indirect=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from socket import AF_INET, AF_INET6, AF_UNIX, socket
 from typing import Any, Final
 
+import pytest
 import trustme
 
 import curier
@@ -225,6 +226,12 @@ def current() -> Door:
 def here() -> Listener:
     """A new listener of the kind that this test goes by."""
     return _current.listener()
+
+
+def number_of(metafunc: pytest.Metafunc) -> int:
+    """Which of its module a test is: those that are spread over doors take turns by it."""
+    tests = [name for name in vars(metafunc.module) if name.startswith("test_")]
+    return tests.index(metafunc.function.__name__)
 
 
 @contextlib.contextmanager

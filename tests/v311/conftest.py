@@ -1,4 +1,4 @@
-"""Every test of this folder runs three ways; see ``harness``."""
+"""Every test of this folder runs three ways, and by doors; see ``harness``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from typing import cast
 
 import pytest
 
+from tests.net.memory import ways_of
 from tests.v311.harness import WAYS, Network
 
 Make = Callable[..., Network]
 
 
-@pytest.fixture(params=WAYS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "make" in metafunc.fixturenames:
+        metafunc.parametrize("make", ways_of(metafunc, WAYS), indirect=True)
+
+
+@pytest.fixture
 def make(request: pytest.FixtureRequest) -> Make:
     """Makes a ``Network``; takes its arguments but for ``way``."""
     return partial(Network, cast(str, request.param))

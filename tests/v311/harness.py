@@ -1,8 +1,9 @@
 """A broker's core in memory with virtual time, and clients that speak Control Packets to it.
 
 Every byte a client sends goes into the core at once, every byte the core writes is decoded for the client,
-and nothing happens by itself: time moves with ``Network.advance``. The same tests run in three ways, which
-must not differ to a client: with the fast lane, without it, and with a journal, which holds answers back.
+and nothing happens by itself: time moves with ``Network.advance``. The same tests run in several ways, which
+must not differ to a client: with the fast lane, without it, and with a journal, which holds answers back; and
+by the turn and the layers of a listener (``tests.net.memory``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 from curier.broker.core import BrokerCore
-from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit
+from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
 from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.codec.decode import decode
@@ -35,6 +36,7 @@ from curier.codec.packets import (
 from curier.codec.primitives import packet_end
 from curier.codec.properties import Properties
 from curier.session.journal import Journal
+from tests.net.memory import Memory
 
 WAYS = ("fast", "slow", "journal")
 
@@ -59,8 +61,7 @@ class Client:
     def send(self, *packets: Packet | bytes) -> None:
         """Send packets, or bytes as they are, in one piece."""
         pieces = [p if isinstance(p, bytes) else encode(p, self.version) for p in packets]
-        self.network.core.receive(self.connection, b"".join(pieces), self.network.now)
-        self.network.turn()
+        self.network.receive(self.connection, b"".join(pieces))
 
     def take(self) -> list[Packet]:
         """The packets that have come since the last look."""
@@ -96,8 +97,7 @@ class Client:
 
     def drop(self) -> None:
         """The network fails: the connection ends without DISCONNECT."""
-        self.network.core.detach(self.connection, self.network.now)
-        self.network.turn()
+        self.network.drop(self.connection)
 
     # ---- what clients do ----
 
@@ -163,7 +163,8 @@ class Client:
 
 
 class Network:
-    """A broker's core, its clients and the clock. ``way`` is one of ``WAYS``."""
+    """A broker's core, its clients and the clock. ``way`` is one of ``WAYS``, or that
+    behind a door, as "fast-ws"."""
 
     def __init__(
         self,
@@ -172,6 +173,7 @@ class Network:
         authenticate: Callable[[Connect], Answer] | None = None,
         authorize: Callable[[Authorize], Answer] | None = None,
     ) -> None:
+        kind, _, door = way.partition("-")
         self.now = 1_000_000.0
         self.authenticate = authenticate
         self.authorize = authorize
@@ -180,18 +182,38 @@ class Network:
         self.core = BrokerCore(
             options,
             self.now,
-            journal=Journal() if way == "journal" else None,
+            journal=Journal() if kind == "journal" else None,
             asks_authentication=authenticate is not None,
             asks_authorization=authorize is not None,
         )
-        self.core.slow_lane_only = way == "slow"
+        self.core.slow_lane_only = kind == "slow"
         self._clients: dict[BrokerConnection, Client] = {}
+        self._memory: Memory | None = None
+        if door:
+            self._memory = Memory(self.core, door, lambda: self.now, self._carry_out)
 
     def open(self, version: int = 4) -> Client:
         """A Network Connection, on which nothing has been said; ``version`` is for what will be."""
         client = Client(self, version)
         self._clients[client.connection] = client
+        if self._memory is not None:
+            self._memory.open(client.connection, client.feed)
         return client
+
+    def receive(self, connection: BrokerConnection, data: bytes) -> None:
+        """A client sends, and the broker does what there is to do."""
+        if self._memory is not None:
+            self._memory.send(connection, data)
+        else:
+            self.core.receive(connection, data, self.now)
+        self.turn()
+
+    def drop(self, connection: BrokerConnection) -> None:
+        """The network of a connection fails."""
+        if self._memory is not None:
+            self._memory.drop(connection)
+        self.core.detach(connection, self.now)
+        self.turn()
 
     def connect(
         self,
@@ -214,19 +236,14 @@ class Network:
         """Do what the driver of a core does when bytes came or time passed, until there is nothing left."""
         core = self.core
         while True:
-            closing: list[BrokerConnection] = []
+            if self._memory is not None:
+                if self._has_more_turns(self._memory):
+                    continue
+                return
             effects = core.take_effects()
+            closing = [effect.connection for effect in effects if isinstance(effect, Close)]
             for effect in effects:
-                if isinstance(effect, Close):
-                    closing.append(effect.connection)
-                elif isinstance(effect, Commit):
-                    core.committed(effect.batch.number, self.now)
-                elif isinstance(effect, Authenticate):
-                    assert self.authenticate is not None
-                    core.resume(effect, self.authenticate(effect.connect), self.now)
-                elif isinstance(effect, Authorize):
-                    assert self.authorize is not None
-                    core.resume(effect, self.authorize(effect), self.now)
+                self._carry_out(effect)
             dirty = core.take_dirty()
             for connection in dirty:
                 assert isinstance(connection, BrokerConnection)
@@ -244,6 +261,27 @@ class Network:
             elif not effects and not dirty:
                 core.end_turn()
                 return
+
+    def _has_more_turns(self, memory: Memory) -> bool:
+        """The same, where it is for the broker's own turn to do; returns whether there is another one."""
+        for fault in self.core.take_faults():
+            raise fault.error
+        has_more, errors = memory.finish()
+        for error in errors:
+            raise error
+        for connection, client in self._clients.items():
+            client.closed = memory.is_closed(connection)
+        return has_more
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Commit):
+            self.core.committed(effect.batch.number, self.now)
+        elif isinstance(effect, Authenticate):
+            assert self.authenticate is not None
+            self.core.resume(effect, self.authenticate(effect.connect), self.now)
+        elif isinstance(effect, Authorize):
+            assert self.authorize is not None
+            self.core.resume(effect, self.authorize(effect), self.now)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, stopping at every deadline on the way."""
