@@ -68,6 +68,7 @@ async def test_who_guesses_is_told_and_not_asked_about(caplog: pytest.LogCapture
         assert [ban.whom for ban in broker.bans.present()] == ["user ana at 127.0.0.1"]
         assert broker.bans.lift("127.0.0.1", "user ana")
         assert (await login(broker.port, 5, "ana", b"right")).reason_code == 0
+    assert "refused: user ana: refused (0x86)" in caplog.text
     assert "user ana at 127.0.0.1 is banned for 300 s: 3 wrong logins in 300 s" in caplog.text
 
 

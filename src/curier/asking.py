@@ -34,6 +34,9 @@ log = logger("curier.server")
 GONE: Final = "this user may not connect any more"
 """All that those are told who would be let in no more."""
 
+LONGEST_NAME: Final = 200
+"""Characters of a user name in a line that says why a client was refused."""
+
 AT_ONCE: Final = 1000
 """Clients that are asked about before others have their turn."""
 
@@ -127,7 +130,11 @@ class Asking:
         answer = Answer(
             verdict.reason_code, verdict.reason_string, identity, verdict.authentication_data, verdict.state
         )
-        answer.why = verdict.why
+        if verdict.reason_code >= 0x80 and connect.username is not None:
+            who = f"user {connect.username[:LONGEST_NAME]}"  # who it is not, perhaps
+            answer.why = f"{who}: {verdict.why or verdict.reason_string or 'refused'}"
+        else:
+            answer.why = verdict.why
         if verdict.groups or verdict.claims or verdict.expires_at is not None or verdict.why_no_more:
             expires_at = 0.0
             if verdict.expires_at is not None:  # by the wall clock, which may have been set since the start

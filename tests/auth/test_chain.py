@@ -175,7 +175,8 @@ def test_who_refused_is_for_the_log_and_not_for_the_client() -> None:
     verdict, _ = ask(NOT_MINE, replace(NO, why="the account is closed"))
     assert verdict.why == "Says: the account is closed"
     assert verdict.reason_string == "not you"
-    unknown, _ = ask(NOT_MINE, NOT_MINE)
+    unknown, _ = ask(NOT_MINE, replace(NOT_MINE, why="there is no such user"))
+    assert unknown.why == "Says: nobody knows it; Says: there is no such user"
     assert unknown.reason_string == "bad user name or password"
 
 

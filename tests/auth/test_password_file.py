@@ -17,7 +17,7 @@ import pytest
 from argon2.exceptions import VerificationError
 
 import curier.auth.password_file as module
-from curier.auth import Authenticator, Credentials, PasswordFile, Verdict, hashes
+from curier.auth import Authenticator, Chain, Credentials, PasswordFile, Verdict, hashes
 from curier.auth.checks import Checks
 from curier.auth.hashes import cost_of, default_cost, new_token
 from curier.auth.line import FEW, MOST_OF_ADDRESS
@@ -358,6 +358,18 @@ def test_more_than_can_be_checked_are_told_that_the_server_is_busy(
     busy = (0x89, "too many logins are waiting")
     assert answers.count(busy) == 500 - MOST_OF_ADDRESS - 2  # as many are being checked
     assert set(answers) == {busy, (0x86, "bad user name or password")}
+
+
+def test_in_a_chain_users_of_another_file_cost_nothing(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And count for nothing: the chain hides by time who knows whom."""
+    (tmp_path / "others").write_text(f"{BOB}\n")
+    (tmp_path / "others").chmod(0o600)
+    path.write_text(f"{ANA}\n")
+    first, second = PasswordFile(path), PasswordFile(tmp_path / "others")
+    monkeypatch.setattr(first._checks, "run", None)
+    assert asyncio.run(Chain([first, second]).authenticate(credentials("bob", b"other"))).accepted
 
 
 # -- how it changes --

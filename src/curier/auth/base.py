@@ -168,6 +168,10 @@ class Authenticator(ABC):
     outlive an event loop.
     """
 
+    hides_names = True
+    """Whether it has to see to it that a refusal takes as long for clients it does not know as for others. A
+    ``Chain`` of several does so itself, and sets this to False."""
+
     @property
     def name(self) -> str:
         """What the log calls it."""

@@ -42,6 +42,9 @@ class Chain(Authenticator):
         if not self.sources:
             raise ConfigError("a chain of authenticators needs at least one: an empty one lets nobody in")
         self._allow_anonymous: Final = allow_anonymous
+        if len(self.sources) > 1:
+            for source in self.sources:
+                source.hides_names = False
 
     @property
     def methods(self) -> frozenset[str]:
@@ -77,14 +80,16 @@ class Chain(Authenticator):
 
     async def _authenticate(self, credentials: Credentials) -> Verdict:
         method = credentials.authentication_method
+        whys: list[str] = []
         for source in self.sources:
             if method is None or method in source.methods:
                 verdict = await _ask(source, credentials, source.authenticate(credentials))
                 if verdict.is_mine:
                     return verdict
+                whys.append(verdict.why)
         if self._allow_anonymous and method is None and credentials.username is None:
             return Verdict(ACCEPT)
-        return NOT_MINE
+        return replace(NOT_MINE, why="; ".join(whys) or NOT_MINE.why)
 
     async def exchange(self, credentials: Credentials, state: object) -> Verdict:
         """Answer an AUTH packet: whoever began goes on."""

@@ -102,6 +102,8 @@ class PasswordFile(Authenticator):
             return Verdict(ACCEPT) if self._allow_anonymous else NOT_MINE
         if password is None:
             return NOT_MINE
+        if not self.hides_names and username not in self._users:
+            return _UNKNOWN  # and nothing is counted against the address of what may be the next one's user
         nobody = self._hash_of_nobody(username)  # of known names, too: it takes time
         encoded = self._users.get(username, nobody)
         try:
