@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from curier.auth.bans import BanSettings
 from curier.broker.options import Options
 from curier.cli import main
-from curier.config import Config, load
+from curier.config import _KEYS, Config, load
+from curier.settings.ban import BAN
 from curier.settings.listener import LISTENER
-from curier.settings.table import LIMIT, TOP
+from curier.settings.table import LIMIT
 from curier.strict_toml import parse_seconds, parse_size
 
 
@@ -165,9 +167,11 @@ def test_the_default_file_has_all_settings_and_they_can_be_taken_in(path: Path) 
     text = re.sub(r"^#(?=[a-z\[])", "", run("config", "init").stdout, flags=re.MULTILINE)
     path.write_text(text.replace('include = "conf.d', 'include = "none.d'))
     table = tomllib.loads(path.read_text())
-    assert {*table} == {*TOP, "include", "limits", "listener"}
+    assert {*table} == {*_KEYS} - {"sys_interval"}
+    assert [*table["ban"]] == [*BAN]
     assert [*table["limits"]] == [*LIMIT]
     config = load(path)
+    assert config.bans == BanSettings()
     assert {name: getattr(config.options, name) for name in LIMIT} == {
         name: getattr(Options(), name) for name in LIMIT
     }
@@ -182,7 +186,8 @@ def objects(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_the_schema_has_all_settings() -> None:
     schema = json.loads(run("config", "schema").stdout)
     whole, limits, listener = objects(schema)
-    assert {*whole["properties"]} == {*TOP, "sys_interval", "include", "limits", "listener"}
+    assert {*whole["properties"]} == {*_KEYS}
+    assert [*whole["properties"]["ban"]["properties"]] == [*BAN]
     assert [*limits["properties"]] == [*LIMIT]
     assert [*listener["properties"]] == [*LISTENER]
     assert not any(one["additionalProperties"] for one in (whole, limits, listener))

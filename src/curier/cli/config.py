@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from curier.config import Config, read, with_settings
+from curier.config_authenticators import KINDS
 from curier.errors import ConfigError
 from curier.settings.environment import settings_of
 
@@ -121,7 +122,9 @@ def schema() -> None:
     """Write a JSON Schema of the file, for editors that complete and check TOML."""
     from curier.settings.schema import schema
 
-    click.echo(json.dumps(schema(), indent=2))
+    kinds = {"kind": {"enum": [*KINDS]}}
+    asked = {"type": "array", "items": {"type": "object", "required": ["kind"], "properties": kinds}}
+    click.echo(json.dumps(schema(authenticator=asked), indent=2))
 
 
 @config.command("from-mosquitto")

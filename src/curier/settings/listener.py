@@ -64,7 +64,7 @@ _PAIR: Final = Kind(
 )
 _MODE: Final = Kind("the mode of a file", _mode, "MODE", {"type": ["string", "integer"]})
 _NETWORK: Final = Kind("a network", take_network, "NETWORK", _STRING)
-_NETWORKS: Final = several(_NETWORK, "networks")
+NETWORKS: Final = several(_NETWORK, "networks")
 _TEXTS: Final = several(TEXT, "names")
 
 
@@ -146,7 +146,7 @@ LISTENER: Final[dict[str, Setting]] = dict(
             "Seconds between pings of WebSocket; nobody is cut for not answering. 0: none.",
             "`0`",
         ),
-        _of("trusted_proxies", _NETWORKS, "Networks whose `X-Forwarded-For` is believed."),
+        _of("trusted_proxies", NETWORKS, "Networks whose `X-Forwarded-For` is believed."),
         _of(
             "tcp_keepalive",
             WHOLE_SECONDS,
@@ -158,7 +158,7 @@ LISTENER: Final[dict[str, Setting]] = dict(
         _of("mode", _MODE, "The mode of a Unix socket.", '`"0660"`'),
         _of(
             "proxy_protocol",
-            _NETWORKS,
+            NETWORKS,
             "Networks whose connections must begin with a PROXY header.",
         ),
         _of(

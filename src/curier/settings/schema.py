@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterable
 from typing import Any, Final
 
+from curier.settings.ban import BAN
 from curier.settings.listener import LISTENER
 from curier.settings.setting import Setting, plain
 from curier.settings.table import LIMIT, TOP
@@ -13,8 +14,10 @@ from curier.settings.table import LIMIT, TOP
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
-def schema() -> dict[str, Any]:
-    """The schema. What holds between settings is not in it: `curier config check` has all."""
+def schema(**more: object) -> dict[str, Any]:
+    """The schema, with those of ``more`` keys at the top. What holds between settings is not in it, nor are
+    the settings of each kind of authenticator: `curier config check` has all.
+    """
     include: dict[str, object] = {"type": "string", "minLength": 1}
     return {
         "$schema": _DIALECT,
@@ -27,7 +30,9 @@ def schema() -> dict[str, Any]:
             },
             sys_interval=_one(LIMIT["sys_interval"]),
             listener={"type": "array", "items": {**_table(LISTENER.values()), "required": ["url"]}},
+            ban=_table(BAN.values()),
             limits=_table(LIMIT.values()),
+            **more,
         ),
     }
 

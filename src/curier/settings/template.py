@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from curier.settings.ban import BAN
 from curier.settings.limits import LIMITS
 from curier.settings.listener import LISTENER
 from curier.settings.schema import default_of
@@ -59,6 +60,13 @@ def _lines() -> Iterator[str]:
     yield "# A listener with settings of its own. There may be several; docs/listeners.md has more settings."
     yield "#[[listener]]"
     yield from _settings(LISTENER[name] for name in _LISTENER)
+    yield "# Who is asked whether a client may connect, in order; docs/configuration.md has all kinds."
+    yield "#[[authenticator]]"
+    yield '#kind = "password-file"'
+    yield '#file = "users"\n'
+    yield "# Who is banned for a while."
+    yield "[ban]"
+    yield from _settings(BAN.values())
     yield "[limits]"
     for section in LIMITS:
         yield f"\n# -- {section} --\n"
