@@ -10,6 +10,7 @@ import pytest
 
 from curier.auth.http import HttpSettings
 from curier.auth.jwt import JwtSettings
+from curier.auth.sql import SqlSettings
 from curier.config import load
 from curier.config_authenticators import KINDS, Asked
 from curier.errors import ConfigError
@@ -99,10 +100,16 @@ def test_tokens(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "settings", "heading"),
-    [("jwt", JwtSettings, "## Tokens (JWT)"), ("http", HttpSettings, "## Somebody else, over HTTP")],
+    [
+        ("jwt", JwtSettings, "## Tokens (JWT)"),
+        ("http", HttpSettings, "## Somebody else, over HTTP"),
+        ("sql", SqlSettings, "## A database (SQL)"),
+    ],
 )
 def test_every_setting_is_described(kind: str, settings: type, heading: str) -> None:
     page = (Path(__file__).parent.parent / "docs" / "authentication.md").read_text()
     section = page.split(f"\n{heading}\n")[1].split("\n## ")[0]
-    described = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    table = re.search(r"(^\|.*\n)+", section, re.MULTILINE)
+    assert table is not None
+    described = re.findall(r"^\| `(\w+)` \|", table[0], re.MULTILINE)
     assert described == [*KINDS[kind].takers] == [field.name for field in fields(settings)]

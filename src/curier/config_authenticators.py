@@ -136,6 +136,14 @@ def _scram(values: Mapping[str, Any]) -> Authenticator:
     return ScramFile(values["file"])
 
 
+def _sql(values: Mapping[str, Any]) -> Authenticator:
+    try:
+        from curier.auth.sql import SqlAuthenticator, SqlSettings
+    except ImportError as error:
+        raise missing_package(error, 'kind = "sql"') from error
+    return SqlAuthenticator(SqlSettings(**values))
+
+
 _WHO_SIGNS: Final = ("secret_file", "key_file", "jwks_url")
 
 
@@ -170,6 +178,18 @@ KINDS: Final[dict[str, Kind]] = {
         check=_check_jwt,
     ),
     "scram": Kind({"file": take_path}, _scram, needed=("file",), paths=("file",)),
+    "sql": Kind(
+        {
+            "url": take_string,
+            "query": take_string,
+            "password_file": take_path,
+            "timeout": parse_seconds,
+            "at_once": take_count,
+        },
+        _sql,
+        needed=("url", "query"),
+        paths=("password_file",),
+    ),
     "http": Kind(
         {
             "url": take_string,

@@ -150,6 +150,7 @@ _EXTRAS = {
     "josepy": "acme",
     "jwt": "jwt",
     "scramp": "scram",
+    "psycopg": "postgresql",
 }
 """The packages that something is not there without, and which extra has each."""
 

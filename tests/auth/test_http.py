@@ -16,8 +16,9 @@ import pytest
 import curier
 from curier.auth import Credentials, Verdict
 from curier.auth.calls import Answered
-from curier.auth.http import MOST_OF_ONE_PLACE, HttpAuthenticator, HttpSettings, read_answer
+from curier.auth.http import HttpAuthenticator, HttpSettings, read_answer
 from curier.auth.remembered import Remembered
+from curier.auth.shares import MOST_OF_ONE_PLACE
 from curier.errors import ConfigError, ConnectRefused
 from curier.types import ReasonCode
 from tests.auth.web_server import WebServer, web_server

@@ -17,6 +17,7 @@ import pytest
 from argon2.exceptions import VerificationError
 
 import curier.auth.password_file as module
+import curier.auth.passwords as passwords
 from curier.auth import Authenticator, Chain, Credentials, PasswordFile, Verdict, hashes
 from curier.auth.checks import Checks
 from curier.auth.hashes import cost_of, default_cost, new_token
@@ -61,7 +62,7 @@ class InThread:
 @pytest.fixture(autouse=True)
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """What processes do is for test_hash_process.py."""
-    monkeypatch.setattr(module, "Checks", partial(Checks, make_hasher=InThread))
+    monkeypatch.setattr(passwords, "Checks", partial(Checks, make_hasher=InThread))
 
 
 @pytest.fixture
@@ -168,8 +169,8 @@ def test_a_token_is_checked_at_once(path: Path, monkeypatch: pytest.MonkeyPatch)
     assert ask(users, "dev1", token.encode()).accepted
     assert ask(users, "dev1", token.encode() + b" ").reason_code == 0x86
     assert ask(users, "dev2", token.encode()).reason_code == 0x86
-    assert not users._known._right
-    assert not users._known._wrong
+    assert not users._passwords.known._right
+    assert not users._passwords.known._wrong
 
 
 def test_an_unknown_user_costs_a_check_as_dear_as_a_known_one(path: Path, checks: list[str]) -> None:
@@ -215,7 +216,7 @@ def test_users_of_mosquitto_get_in(path: Path) -> None:
 def test_a_password_that_was_right_is_known_for_a_while(path: Path, checks: list[str], clock: Clock) -> None:
     users = PasswordFile(path, clock=clock)
     assert ask(users, "ana", b"right").accepted
-    clock.now += module.RIGHT_SECONDS - 1
+    clock.now += passwords.RIGHT_SECONDS - 1
     assert ask(users, "ana", b"right").accepted
     assert len(checks) == 1
     clock.now += 1
@@ -228,7 +229,7 @@ def test_a_password_that_was_wrong_is_known_for_a_while(
     path: Path, checks: list[str], clock: Clock, username: str
 ) -> None:
     users = PasswordFile(path, clock=clock)
-    for seconds in (0, module.WRONG_SECONDS - 1, 1):
+    for seconds in (0, passwords.WRONG_SECONDS - 1, 1):
         clock.now += seconds
         assert ask(users, username, b"wrong").reason_code == 0x86
     assert len(checks) == 2
@@ -254,8 +255,8 @@ def test_recognising_one_user_lets_nobody_else_in(path: Path) -> None:
 
 
 def test_what_is_known_is_bounded(path: Path, checks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_RIGHT", 1)
-    monkeypatch.setattr(module, "MOST_WRONG", 1)
+    monkeypatch.setattr(passwords, "MOST_RIGHT", 1)
+    monkeypatch.setattr(passwords, "MOST_WRONG", 1)
     users = PasswordFile(path)
     for username, password in (("ana", b"right"), ("bob", b"other"), ("ana", b"right")):
         assert ask(users, username, password).accepted
@@ -346,7 +347,7 @@ def test_more_than_can_be_checked_are_told_that_the_server_is_busy(
         elsewhere = replace(credentials("ana", b"right"), address="192.0.2.1:1")
         good = asyncio.create_task(users.authenticate(elsewhere))
         await asyncio.sleep(0)
-        assert users._checks._work.line.length == MOST_OF_ADDRESS + 1  # it waits, too
+        assert users._passwords.checks._work.line.length == MOST_OF_ADDRESS + 1  # it waits, too
         gate.let_go(b"0")
         assert await gate.next() == b"right"  # behind none but those that were being checked
         gate.open()
@@ -368,7 +369,7 @@ def test_in_a_chain_users_of_another_file_cost_nothing(
     (tmp_path / "others").chmod(0o600)
     path.write_text(f"{ANA}\n")
     first, second = PasswordFile(path), PasswordFile(tmp_path / "others")
-    monkeypatch.setattr(first._checks, "run", None)
+    monkeypatch.setattr(first._passwords.checks, "run", None)
     assert asyncio.run(Chain([first, second]).authenticate(credentials("bob", b"other"))).accepted
 
 

@@ -384,3 +384,20 @@ def test_what_cannot_be_said_is_known_at_once() -> None:
     for username, password in (("", "x"), ("a", "\x07")):
         with pytest.raises(ConfigError):
             curier.ScramSha256(username, password)
+
+
+async def test_who_is_gone_from_the_file_is_known_after_a_look(path: Path) -> None:
+    now = [0.0]
+    one = ScramFile(path, clock=lambda: now[0], nonce=lambda: SERVER_NONCE)
+    verdict = await one.exchange(said(CLIENT_FINAL), (await begun(one)).state)
+    assert verdict.why_no_more is not None
+    before = await one.look()
+    set_scram_password(path, "other", "x", 4096)
+    now[0] = 1.0
+    assert (await one.look() > before, verdict.why_no_more()) == (True, "")
+    set_scram_password(path, "user", "pencil", 4096)
+    one.reload()
+    assert verdict.why_no_more() == f"user user has another password in {path}"
+    delete_scram_user(path, "user")
+    one.reload()
+    assert verdict.why_no_more() == f"user user is gone from {path}"

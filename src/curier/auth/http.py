@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,15 +13,13 @@ from curier.auth.base import ACCEPT, NOT_MINE, Authenticator, Credentials, Verdi
 from curier.auth.calls import Answered, CallFailed, Calls, TooManyCalls, is_private_call, shown
 from curier.auth.facts import MOST_CLAIMS, take_claim, take_groups, take_name, take_time
 from curier.auth.remembered import MOST_SECONDS, Remembered
+from curier.auth.shares import Shares, ShareTaken
 from curier.errors import ConfigError
 from curier.loglines import printable
 from curier.places import place_of
 from curier.types import ReasonCode
 
 MOST_WAITING: Final = 1000
-MOST_OF_ONE_PLACE: Final = 128
-"""Calls for clients from one address that have no answer yet: others find room."""
-
 ALLOW: Final = "allow"
 DENY: Final = "deny"
 NOT_KNOWN: Final = "unknown"
@@ -77,7 +74,7 @@ class HttpAuthenticator(Authenticator):
         self._headers = self._read_headers()
         self._accepted: Final = Remembered[Verdict](clock=clock)
         self._refused: Final = Remembered[Verdict](clock=clock)  # by themselves: strangers can fill these
-        self._places: Final[Counter[str]] = Counter()
+        self._shares: Final = Shares()
 
     @property
     def name(self) -> str:
@@ -102,19 +99,13 @@ class HttpAuthenticator(Authenticator):
         kept = self._accepted.find(asked) or self._refused.find(asked)
         if kept is not None:
             return kept
-        if self._places[place] >= MOST_OF_ONE_PLACE:
-            return _busy(f"{self._places[place]} logins from {place} wait for an answer already")
-        self._places[place] += 1
         try:
-            answer = await self._calls.call("POST", self._headers, asked)
-        except TooManyCalls as error:
+            with self._shares.one_of(place):
+                answer = await self._calls.call("POST", self._headers, asked)
+        except (ShareTaken, TooManyCalls) as error:
             return _busy(str(error))
         except CallFailed as error:
             return _failed(str(error))
-        finally:
-            self._places[place] -= 1
-            if not self._places[place]:
-                del self._places[place]
         try:
             verdict, seconds = read_answer(answer)
         except ValueError as error:

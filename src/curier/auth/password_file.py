@@ -11,12 +11,8 @@ The file is read again when it changes.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import secrets
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -24,9 +20,9 @@ from pathlib import Path
 from typing import Final
 
 from curier.auth.base import ACCEPT, NOT_MINE, Authenticator, Credentials, Verdict
-from curier.auth.checks import Checks, Hasher
-from curier.auth.hashes import CheckError, cost_of, default_cost, fits, hash_of_nobody, is_token
+from curier.auth.hashes import CheckError, cost_of, default_cost, hash_of_nobody
 from curier.auth.line import Full
+from curier.auth.passwords import Passwords
 from curier.auth.user_file import read_password_file
 from curier.errors import ConfigError
 from curier.loglines import logger, printable
@@ -37,18 +33,6 @@ _log = logger("curier.auth")
 
 LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks at the file's time of change."""
-
-RIGHT_SECONDS: Final = 7 * 24 * 3600.0
-"""How long a password that was right is known without hashing it again: devices that come back after their
-network was away have last logged in days ago."""
-
-MOST_RIGHT: Final = 200_000
-"""How many of them are known, one of each user; the oldest go first. Each takes some 300 bytes."""
-
-WRONG_SECONDS: Final = 600.0
-"""The same for a password that was wrong: a device that has the old one tries it for ever."""
-
-MOST_WRONG: Final = 10_000
 
 _REFUSED: Final = Verdict(
     ReasonCode.BAD_USER_NAME_OR_PASSWORD, "bad user name or password", why="the password is wrong"
@@ -82,8 +66,7 @@ class PasswordFile(Authenticator):
         self._path = Path(path)
         self._allow_anonymous = allow_anonymous
         self._clock = clock
-        self._known = _Known(clock)
-        self._checks = Checks(clock)
+        self._passwords = Passwords(clock)
         self._changes = 0
         self._next_look = clock() + LOOK_INTERVAL
         self.reload()
@@ -107,7 +90,7 @@ class PasswordFile(Authenticator):
         nobody = self._hash_of_nobody(username)  # of known names, too: it takes time
         encoded = self._users.get(username, nobody)
         try:
-            right = await self._is_right(place_of(credentials.address), username, password, encoded)
+            right = await self._passwords.fits(place_of(credentials.address), username, password, encoded)
         except Full:
             return _BUSY
         except CheckError as error:
@@ -116,17 +99,6 @@ class PasswordFile(Authenticator):
         if right and self._users.get(username) == encoded:  # which may have changed meanwhile
             return Verdict(ACCEPT, identity=username, why_no_more=_Accepted(self, username, encoded))
         return _REFUSED if username in self._users else _UNKNOWN
-
-    async def _is_right(self, address: str, username: str, password: bytes, encoded: str) -> bool:
-        if is_token(encoded):
-            return fits(encoded, password)
-        key = self._known.key(username, password, encoded)
-        known = self._known.look_up(key)
-        if known is not None:
-            return known
-        return await self._checks.run(
-            address, username, lambda hasher: self._check(hasher, encoded, password, key)
-        )
 
     def reload(self) -> bool:
         """Read the file now. Raises ``ConfigError`` and keeps the users it had when it cannot be used."""
@@ -183,16 +155,7 @@ class PasswordFile(Authenticator):
 
         Where hashes in the file differ in cost, each cost is as frequent among unknown names as among known.
         """
-        return self._nobodies[self._costs[self._known.number(username) % len(self._costs)]]
-
-    def _check(self, hasher: Hasher, encoded: str, password: bytes, key: bytes) -> bool:
-        """Whether the password fits the hash; runs in a thread."""
-        known = self._known.look_up(key)  # the same client, or one like it, was ahead in the line
-        if known is not None:
-            return known
-        right = hasher.fits(encoded, password)
-        self._known.add(key, right)
-        return right
+        return self._nobodies[self._costs[self._passwords.number(username) % len(self._costs)]]
 
 
 class _Accepted:
@@ -207,54 +170,6 @@ class _Accepted:
 
     def __call__(self) -> str:
         return self.file.why_no_more(self.username, self.encoded)
-
-
-class _Known:
-    """Passwords that were right or wrong a while ago, as keyed digests; safe to use from many threads.
-
-    The secret is made when the process starts and never leaves it. The hash that the password was checked
-    against is part of the digest, so what is known of a changed or deleted user is of no use any more.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._secret = secrets.token_bytes(32)
-        self._lock = threading.Lock()
-        self._right: OrderedDict[bytes, float] = OrderedDict()  # with the times until which they count
-        self._wrong: OrderedDict[bytes, float] = OrderedDict()
-
-    def key(self, username: str, password: bytes, encoded: str) -> bytes:
-        digest = hashlib.blake2b(key=self._secret, digest_size=16)
-        for part in (username.encode(), encoded.encode()):
-            digest.update(len(part).to_bytes(4, "big"))
-            digest.update(part)
-        digest.update(password)
-        return digest.digest()
-
-    def number(self, username: str) -> int:
-        """A large number, always the same for the same name, which nobody can guess."""
-        digest = hashlib.blake2b(username.encode(), key=self._secret, digest_size=8, person=b"cost")
-        return int.from_bytes(digest.digest(), "big")
-
-    def look_up(self, key: bytes) -> bool | None:
-        """Was this right, or wrong, or is nothing known of it?"""
-        with self._lock:
-            now = self._clock()
-            if now < self._right.get(key, now):
-                return True
-            return False if now < self._wrong.get(key, now) else None
-
-    def add(self, key: bytes, right: bool) -> None:
-        with self._lock:
-            entries, most, seconds = (
-                (self._right, MOST_RIGHT, RIGHT_SECONDS)
-                if right
-                else (self._wrong, MOST_WRONG, WRONG_SECONDS)
-            )
-            entries[key] = self._clock() + seconds
-            entries.move_to_end(key)
-            if len(entries) > most:
-                entries.popitem(last=False)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -25,17 +25,17 @@ from typing import Final
 from scramp import ScramException, ScramMechanism
 
 from curier.auth.base import ACCEPT, CONTINUE, NOT_MINE, Authenticator, Credentials, Verdict
-from curier.auth.scram_file import METHOD, ScramUsers, read_scram_file
+from curier.auth.scram_file import METHOD, ScramKeys, ScramUsers, read_scram_file
 from curier.errors import ConfigError
 from curier.loglines import logger, printable
 from curier.types import ReasonCode
 
 _log = logger("curier.auth")
 
-MOST_BYTES: Final = 4096
+MOST_BYTES: Final = 1024
 """Of what a client says in one packet: a name, a nonce, a proof."""
 
-LOOK_INTERVAL: Final = 1.0
+LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks at the file's time of change."""
 
 
@@ -67,8 +67,9 @@ class ScramFile(Authenticator):
     """Accepts the users of a file by ``curier scram``, who prove that they know their password.
 
     A change of the file is noticed at the next login, at most one second late; where it cannot be used, the
-    users before the change stay valid, and an error is logged. Clients that are connected stay, and prove
-    themselves anew when they like, as the same user. Raises ``ConfigError``. Channel binding is not offered.
+    users before the change stay valid, and an error is logged. Users that are gone, or have another password,
+    are disconnected; others prove themselves anew when they like, as the same user. Raises ``ConfigError``.
+    Channel binding is not offered.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class ScramFile(Authenticator):
         self._nonce: Final = nonce
         self._seed: Final = secrets.token_bytes(32)  # where the file has none
         self._next_look = clock() + LOOK_INTERVAL
+        self._changes = 0
         self.reload()
 
     @property
@@ -123,7 +125,29 @@ class ScramFile(Authenticator):
             return _no(f"{printable(state.user, 80)}: {printable(str(error.args[0]))}{known}")
         if state.user not in self._users.keys:  # it was taken out meanwhile
             return _no(f"{printable(state.user, 80)} is no longer known")
-        return Verdict(ACCEPT, identity=state.user, authentication_data=proof)
+        user, keys = state.user, self._users.of(state.user)
+        return Verdict(
+            ACCEPT,
+            identity=user,
+            authentication_data=proof,
+            why_no_more=lambda: self._why_no_more(user, keys),
+        )
+
+    @property
+    def look_seconds(self) -> float:
+        """As often as it would look by itself."""
+        return LOOK_INTERVAL
+
+    async def look(self) -> int:
+        """Look whether the file has changed."""
+        await self._look()
+        return self._changes
+
+    def _why_no_more(self, user: str, keys: ScramKeys) -> str:
+        present = self._users.keys.get(user)
+        if present == keys:
+            return ""
+        return f"user {user} {'is gone from' if present is None else 'has another password in'} {self._path}"
 
     def _begin(self, credentials: Credentials) -> Verdict:
         said = _text(credentials.authentication_data)
@@ -140,6 +164,7 @@ class ScramFile(Authenticator):
 
     def _take(self, users: ScramUsers) -> None:
         self._users = users if users.seed else replace(users, seed=self._seed)
+        self._changes += 1
 
     async def _look(self) -> None:
         """Has the file changed? Read in another thread, as it may be long."""

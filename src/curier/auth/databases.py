@@ -1,0 +1,342 @@
+"""Databases that are asked one question, in a few threads: bounded in time, in number, and after failures."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sqlite3
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from curier.errors import ConfigError, missing_package
+from curier.loglines import printable
+
+if TYPE_CHECKING:
+    import psycopg
+
+MOST_ROWS: Final = 2
+"""That are looked at: more than one is too many."""
+
+SHORTEST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 30.0
+"""Between two attempts to connect to a database that is not there, in seconds."""
+
+
+class DatabaseFailed(Exception):
+    """There is no answer; the text says why, and has no secret."""
+
+
+class DatabaseBusy(DatabaseFailed):
+    """As many wait as may."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row, by names of columns."""
+
+    values: Mapping[str, object]
+
+
+class Connection(ABC):
+    """One connection. All may raise what the driver raises."""
+
+    @abstractmethod
+    def ask(self, query: str, values: Mapping[str, object]) -> list[Row]:
+        """The first rows."""
+
+    @abstractmethod
+    def cut(self) -> None:
+        """From another thread: have ``ask`` end soon, with an error."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """It is not needed any more."""
+
+
+class Driver(ABC):
+    """A kind of databases, and where one is. Raises ``ConfigError``."""
+
+    @abstractmethod
+    def marker(self, name: str) -> str:
+        """How a query has the value of this name, which is passed apart from it."""
+
+    def text(self, text: str) -> str:
+        """All else of a query."""
+        return text
+
+    @abstractmethod
+    def connect(self, seconds: float) -> Connection:
+        """A new connection, in that time."""
+
+    @abstractmethod
+    def why(self, error: Exception) -> str:
+        """In words for the log."""
+
+
+class Database:
+    """Asks in ``at_once`` threads, each of which keeps a connection; ``waiting`` more may wait for them. A
+    question may take ``timeout`` seconds as a whole.
+
+    A connection that has died is replaced at once. While none can be made, questions fail at once, and it is
+    tried again with growing pauses.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        timeout: float,
+        at_once: int,
+        waiting: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock: Final = clock
+        self._driver: Final = driver
+        self._timeout: Final = timeout
+        self._most: Final = at_once + waiting
+        self._pool: Final = ThreadPoolExecutor(at_once, "curier database")
+        self._idle: Final[list[Connection]] = []
+        self._open = 0
+        self._pause = 0.0
+        self._next_try = 0.0
+        self._why = ""
+
+    def __del__(self) -> None:
+        for connection in getattr(self, "_idle", ()):
+            with suppress(Exception):
+                connection.close()
+
+    async def ask(self, query: str, values: Mapping[str, object]) -> list[Row]:
+        """The rows. Raises ``DatabaseFailed``. Cancelling it ends the question."""
+        if self._open >= self._most:
+            raise DatabaseBusy(f"{self._open} questions wait for the database already")
+        job = _Job(self._clock, self._clock() + self._timeout)
+        self._open += 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._pool, self._do, job, query, values
+                )
+        except TimeoutError:
+            raise DatabaseFailed(f"there is no answer after {self._timeout:g} s") from None
+        finally:
+            self._open -= 1
+            job.give_up()
+
+    # ---- in a thread ----
+
+    def _do(self, job: _Job, query: str, values: Mapping[str, object]) -> list[Row]:
+        try:
+            kept = self._idle.pop()
+        except IndexError:
+            pass
+        else:
+            with suppress(Exception):  # it may have died since, and then a new one is asked
+                return self._ask(kept, job, query, values)
+        connection = self._connect(job)
+        try:
+            return self._ask(connection, job, query, values)
+        except DatabaseFailed:
+            raise
+        except Exception as error:
+            raise DatabaseFailed(printable(self._driver.why(error))) from None
+
+    def _connect(self, job: _Job) -> Connection:
+        if self._clock() < self._next_try:
+            raise DatabaseFailed(self._why)
+        try:
+            connection = self._driver.connect(job.left())
+        except DatabaseFailed:
+            raise
+        except Exception as error:
+            self._why = printable(self._driver.why(error))
+            self._pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, self._pause * 2))
+            self._next_try = self._clock() + self._pause
+            raise DatabaseFailed(self._why) from None
+        self._pause = 0.0
+        return connection
+
+    def _ask(self, connection: Connection, job: _Job, query: str, values: Mapping[str, object]) -> list[Row]:
+        is_done = False
+        try:
+            job.begin(connection)
+            rows = connection.ask(query, values)
+            is_done = True
+        finally:
+            job.end()
+            if is_done:
+                self._idle.append(connection)
+            else:
+                with suppress(Exception):
+                    connection.close()
+        return rows
+
+
+class _Job:
+    """One question, between the loop and a thread."""
+
+    def __init__(self, clock: Callable[[], float], until: float) -> None:
+        self._clock: Final = clock
+        self._until: Final = until
+        self._lock: Final = threading.Lock()
+        self._connection: Connection | None = None
+        self._is_over = False
+
+    def left(self) -> float:
+        """Seconds. Raises ``DatabaseFailed`` where nobody waits any more."""
+        left = self._until - self._clock()
+        if self._is_over or left <= 0:
+            raise DatabaseFailed("nobody waits for it any more")
+        return left
+
+    def begin(self, connection: Connection) -> None:
+        with self._lock:
+            self.left()
+            self._connection = connection
+
+    def end(self) -> None:
+        with self._lock:
+            self._connection = None
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._is_over = True
+            if self._connection is not None:
+                with suppress(Exception):
+                    self._connection.cut()
+
+
+# ---- SQLite ----
+
+
+class Sqlite(Driver):
+    """A file, which is only read."""
+
+    def __init__(self, path: str) -> None:
+        if not path:
+            raise ConfigError("expected a path, as in sqlite:///var/lib/curier/users.db")
+        self._path = path
+
+    def marker(self, name: str) -> str:
+        return f":{name}"
+
+    def connect(self, seconds: float) -> Connection:
+        uri = f"file:{_quoted(self._path)}?mode=ro"
+        return _SqliteConnection(
+            sqlite3.connect(uri, timeout=seconds, check_same_thread=False, isolation_level=None, uri=True)
+        )
+
+    def why(self, error: Exception) -> str:
+        return f"{self._path}: {error}"
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+class _SqliteConnection(Connection):
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def ask(self, query: str, values: Mapping[str, object]) -> list[Row]:
+        cursor = self._connection.execute(query, dict(values))
+        try:
+            return _rows(cursor.description, cursor.fetchmany(MOST_ROWS))
+        finally:
+            cursor.close()
+
+    def cut(self) -> None:
+        self._connection.interrupt()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _rows(description: Sequence[Any] | None, rows: Sequence[Sequence[object]]) -> list[Row]:
+    names = [str(column[0]) for column in description or ()]
+    return [Row(dict(zip(names, row, strict=True))) for row in rows]
+
+
+# ---- PostgreSQL ----
+
+
+class Postgresql(Driver):
+    """A database at a URL, as libpq has it; ``password`` besides."""
+
+    def __init__(self, url: str, password: str | None, timeout: float) -> None:
+        try:
+            import psycopg
+        except ImportError as error:
+            raise missing_package(error, "a query to PostgreSQL") from error
+        self._psycopg = psycopg
+        self._url = url
+        self._password = password
+        self._timeout = timeout
+        _check_secrecy(url)
+
+    def marker(self, name: str) -> str:
+        return f"%({name})s"
+
+    def text(self, text: str) -> str:
+        return text.replace("%", "%%")
+
+    def connect(self, seconds: float) -> Connection:
+        how: dict[str, Any] = {"password": self._password} if self._password is not None else {}
+        return _PostgresqlConnection(
+            self._psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=max(1, int(seconds)),
+                options=f"-c statement_timeout={int(self._timeout * 1000)}",
+                application_name="curier",
+                **how,
+            )
+        )
+
+    def why(self, error: Exception) -> str:
+        if isinstance(error, self._psycopg.OperationalError) or error.__cause__ is not None:
+            return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = getattr(getattr(error, "diag", None), "message_primary", None)
+        return str(message or type(error).__name__)
+
+
+def _check_secrecy(url: str) -> None:
+    """Whether it is said who may listen, on the way to another machine."""
+    try:
+        parts = urlsplit(url)
+        host, said = parts.hostname or "", parse_qs(parts.query)
+    except ValueError as error:
+        raise ConfigError(f"url: {error}") from None
+    host = unquote(host) or said.get("host", [""])[0]
+    is_here = host in ("", "localhost", "127.0.0.1", "::1") or host.startswith("/")
+    if not is_here and "sslmode" not in said:
+        raise ConfigError(
+            f"{host} is another machine: add ?sslmode=verify-full&sslrootcert=FILE to the url (or another "
+            "sslmode, where that is meant), since what is sent there can be read and changed on its way"
+        )
+
+
+class _PostgresqlConnection(Connection):
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        # libpq waits for the socket, whatever it is told; when that has ended, it waits no more.
+        self._handle = socket.socket(fileno=os.dup(connection.fileno()))
+
+    def ask(self, query: str, values: Mapping[str, object]) -> list[Row]:
+        with self._connection.execute(query, values) as cursor:
+            return _rows(cursor.description, cursor.fetchmany(MOST_ROWS))
+
+    def cut(self) -> None:
+        self._handle.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._handle.close()
+        self._connection.close()
