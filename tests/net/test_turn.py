@@ -19,6 +19,7 @@ from curier.net.clock import Clock
 from curier.net.loop import Loop
 from curier.net.turn import POSTPONED_BYTES, POSTPONED_SECONDS, Turn
 from curier.net.wire import Wire
+from curier.protocol.connection import STEPS_AT_ONCE
 from tests.codec.cases import properties
 from tests.net.harness import ANYWHERE, Peer, options
 
@@ -188,6 +189,19 @@ def test_the_last_bytes_go_before_the_end(desk: Desk) -> None:
 
 
 @pytest.mark.skipif(not reactor.IS_AVAILABLE, reason="no epoll in this system")
+def test_what_is_put_off_goes_on_once_in_a_round_of_the_loop(desk: Desk) -> None:
+    client = desk.connect("client")
+    desk.say(client, *[p.Pingreq()] * 5 * STEPS_AT_ONCE)
+    for _ in range(10):
+        desk.turn.finish(desk.now)
+    answers = [sum(map(len, client.take()))]
+    while answers[-1]:
+        desk.loop.call_soon(desk.loop.stop)
+        desk.loop.run_forever()
+        answers.append(sum(map(len, client.take())))
+    assert answers == [STEPS_AT_ONCE] * 5 + [0]
+
+
 def test_a_flood_comes_whole_and_in_order_through_the_loop_that_postpones() -> None:
     async def flood() -> None:
         async with curier.Broker([ANYWHERE], options=options()) as broker:

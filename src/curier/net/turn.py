@@ -65,6 +65,7 @@ class Turn:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float = NO_DEADLINE
         self._is_scheduled: bool = False
+        self._is_continuing: bool = False
         self._is_stopped: bool = False
         self._postponed: list[BrokerConnection] = []  # dirty, to be written in a later turn
         self._postponed_at: float = 0.0  # when the first of them was
@@ -200,7 +201,10 @@ class Turn:
             self._tell_faults()
         if writes > MOST_WRITES:
             self.schedule()
-        if core.has_more_work():
+        if (
+            not self._is_continuing and core.has_more_work()
+        ):  # once in a round of the loop: others have theirs
+            self._is_continuing = True
             self.loop.call_soon(self._continue)
         self._set_timer()
         took = self.clock.now() - now
@@ -336,6 +340,7 @@ class Turn:
             self.give_up(wire.connection, "reading", error)
 
     def _continue(self) -> None:
+        self._is_continuing = False
         now = self.clock.now()
         if len(self._postponed) < MOST_WRITES:  # or those are written first
             self.core.continue_work(now)
