@@ -47,7 +47,7 @@ _REQUEST_LINE: Final = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d\.\d)")
 _REQUEST_LINE_SO_FAR: Final = re.compile(
     r"[-!#$%&'*+.^_`|~0-9A-Za-z]{1,24}( [\x21-\x7e]*( (H(T(T(P(/(\d(\.\d?)?)?)?)?)?)?)?)?)?"
 )
-_LINE: Final = re.compile(rb"[^\r\n]*")
+_LINE_END: Final = re.compile(rb"[\r\n]")
 _HEADER: Final = re.compile(rf"({_TOKEN}):([\x20-\x7e\x80-\xff\t]*)")  # no more, or it may take forever
 _ORIGIN_PORTS: Final = {"http": 80, "https": 443}
 
@@ -122,6 +122,7 @@ class Handshake:
         self._site = site
         self._head = bytearray()
         self._line_at = 0  # where the line under way begins
+        self._has_request_line = False  # has it been looked at, whole?
 
     def receive(self, data: bytes) -> tuple[bytes, bytes] | None:
         """Bytes from below. Returns None as long as the request is not whole; then the answer that opens
@@ -132,7 +133,7 @@ class Handshake:
         head += data
         if before < GREETING_BYTES:
             _meet_stranger(bytes(head[:CLAIM_BYTES]))
-        if not self._line_at and head[:1].isalpha():
+        if not self._has_request_line and head[:1].isalpha():
             self._look_at_request_line(before)
         end = head.find(b"\r\n\r\n", max(1, before - 3))
         size = end if end >= 0 else len(head)
@@ -154,13 +155,14 @@ class Handshake:
         """Refuse what is no HTTP as soon as that is clear: it may never end its lines. ``before`` bytes of it
         were here already.
         """
-        line = re.match(_LINE, self._head)
-        assert line is not None
-        is_whole = line.end() < len(self._head)
-        if not is_whole and before >= BEGINNING_BYTES:
+        end = _LINE_END.search(self._head, before)
+        if end is not None:
+            self._has_request_line = True
+        elif before >= BEGINNING_BYTES:
             return  # a target that is long; or each byte of it would have all be looked at again
-        if not (_REQUEST_LINE if is_whole else _REQUEST_LINE_SO_FAR).fullmatch(line[0].decode("latin-1")):
-            raise _no_http(line[0].decode("latin-1"))
+        line = self._head[: None if end is None else end.start()].decode("latin-1")
+        if not (_REQUEST_LINE_SO_FAR if end is None else _REQUEST_LINE).fullmatch(line):
+            raise _no_http(line)
 
     def _answer(self, method: str, target: str, version: str, headers: list[tuple[str, str]]) -> bytes:
         site = self._site
