@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 import subprocess
 import sys
@@ -22,11 +23,11 @@ from curier.net.handshakes import Handshakes
 from curier.net.layer import LayerError
 from curier.net.layers import MOST_KEPT, THIN_BYTES, Layers
 from curier.net.reactor import SocketWire
-from curier.net.tls import MOST_BARREN, Tls, whole_records
+from curier.net.tls import MOST_BARREN, MOST_SHAKEN, Tls, whole_records
 from curier.net.transports import TransportWire
 from curier.net.turn import EARLY_UNSENT, Turn
 from curier.net.wire import LINGER_SECONDS, Wire
-from tests.net.doors import TlsDoor
+from tests.net.doors import TlsDoor, authority, server_files
 from tests.net.harness import connection_of, options, running
 from tests.net.test_frames import BINARY, PING, frame
 from tests.net.test_tls_layer import Client, server_context
@@ -55,6 +56,38 @@ def test_a_hello_in_single_bytes_is_one_step() -> None:
     layers.worked()
     assert layers.receive(b"") == b""
     assert len(layers.take()) > 500  # our certificate
+
+
+@pytest.mark.parametrize(("certificates", "is_taken"), [(10, True), (60, False)])
+def test_a_chain_of_certificates_without_an_end_is_refused(
+    certificates: int, is_taken: bool, tmp_path: Path
+) -> None:
+    certificate, key = server_files()
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(Path(certificate).read_bytes() * certificates)
+    context = server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(str(authority().file))
+    context.num_tickets = 0
+    client = Client(context=context)
+    trust = ssl.create_default_context(cafile=str(authority().file))
+    trust.load_cert_chain(chain, key)
+    client.object = trust.wrap_bio(client.incoming, client.outgoing, server_hostname="localhost")
+    client.step()
+    client.layers.receive(client.outgoing.read())
+    client.work()
+    client.take()
+    client.step()
+    said = client.outgoing.read()
+    why = ""
+    try:
+        for at in range(0, len(said), THIN_BYTES):
+            client.layers.receive(said[at : at + THIN_BYTES])
+            client.work()
+    except LayerError as error:
+        why = str(error)
+    assert why == ("" if is_taken else f"TLS: a handshake of more than {MOST_SHAKEN} bytes")
+    assert client.layers.is_open is is_taken
 
 
 def test_a_hello_cut_before_what_looks_like_the_last_step_is_left_to_threads() -> None:

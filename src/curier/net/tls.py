@@ -25,6 +25,9 @@ HEAD_BYTES: Final = 5
 MOST_RECORD_BYTES: Final = RECORD_BYTES + 2048
 """Encrypted, but for its head (RFC 5246 section 6.2.3; less in TLS 1.3)."""
 
+MOST_SHAKEN: Final = 24 * 1024
+"""Bytes of a handshake, behind which no more is taken of it. A chain of four RSA certificates has 6 KB."""
+
 MOST_BARREN: Final = 2 * RECORD_BYTES
 BARREN_SHARE: Final = 128
 """A client may send that many bytes that carry nothing, and 128 more for each byte that it says: messages of
@@ -96,6 +99,7 @@ class Tls(Layer):
         self._explain = explain
         self._context: ssl.SSLContext | None = context  # until the first bytes come
         self._kept: bytes = b""
+        self._shaken_bytes: int = 0  # of the handshake, given to OpenSSL
         self._barren: int = 0  # bytes that came and carried nothing
         self._error: LayerError | None = None
         self._is_shaken: bool = False  # the handshake is over; set by whoever works
@@ -173,6 +177,10 @@ class Tls(Layer):
         self.kept_bytes = len(kept) - size
         if self._context is not None:
             self._begin(self._context)
+        if self._shaken_bytes > MOST_SHAKEN:  # each of a hundred certificates in a chain is work
+            self._error = LayerError(f"TLS: a handshake of more than {MOST_SHAKEN} bytes")
+            raise self._error
+        self._shaken_bytes += size
         self._incoming.write(records)
         self.needs_work = True
         if not self.asks_certificate and is_finished(records):
