@@ -8,6 +8,7 @@ import pytest
 
 from curier.auth.base import Authenticator, Credentials, Verdict
 from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Puback, Publish
+from curier.net.wire import LINGER_SECONDS, MOST_LINGER_SECONDS, Linger
 from tests.net.harness import Peer, connection_of, options, running
 from tests.waiting import until
 
@@ -97,6 +98,51 @@ async def test_a_client_that_does_not_close_is_cut(
         wires = broker._reactor.wires if broker._reactor else broker._transports.wires  # type: ignore[union-attr]
         await until(lambda: not broker.core.connections)
         await until(lambda: not wires)
+
+
+def looks(*unsent: int) -> list[bool]:
+    """Of a wire with so many unsent bytes when it is closed, and at each look after."""
+    linger = Linger(unsent[0], 100.0)
+    return [
+        linger.goes_on(left, 100.0 + LINGER_SECONDS * number) for number, left in enumerate(unsent[1:], 1)
+    ]
+
+
+def test_a_slow_reader_is_looked_at_again_while_what_it_has_not_taken_gets_less() -> None:
+    assert looks(100, 99, 98, 98) == [True, True, False]
+    assert looks(100, 0, 0) == [True, False]
+    assert looks(0, 0) == [False]
+    assert looks(100, 100) == [False]
+    times = int(MOST_LINGER_SECONDS / LINGER_SECONDS)
+    assert looks(*range(100, 100 - times - 1, -1)) == [True] * (times - 1) + [False]
+
+
+async def test_a_slow_reader_gets_its_last_packet() -> None:
+    async with running(True) as broker, await Peer.connect(broker.port, "other") as other:
+        reactor = broker._reactor
+        if reactor is None:
+            pytest.skip("no epoll here")
+        peer = await Peer.connect(broker.port, "c", 5, receive_buffer=4096)
+        await peer.subscribe("t")
+        await other.publish("t", MEGABYTE * 7, 1)
+        await (await Peer.connect(broker.port, "c", 5)).close()  # takes over
+        await until(lambda: len(reactor.cuts) == 1)
+        (wire,) = [wire for wire in reactor.wires.values() if wire.is_closing]
+        linger = wire.linger
+        assert linger is not None
+        assert linger.unsent > 1_000_000
+        assert len((await peer.message()).payload) == len(MEGABYTE) * 7
+        reactor.cuts[0] = (0.0, *reactor.cuts[0][1:])  # the time has come
+        reactor._cut()
+        assert wire.fd >= 0
+        assert len(reactor.cuts) == 1
+        assert (await peer.expect(Disconnect)).reason_code == 0x8E
+        reactor.cuts[0] = (0.0, *reactor.cuts[0][1:])
+        reactor._cut()
+        assert (wire.fd >= 0) is bool(reactor.cuts)
+        reactor.cuts.clear()
+        await peer.close()
+        await until(lambda: wire.fd < 0)
 
 
 @pytest.mark.parametrize("is_slow", [False, True])

@@ -29,8 +29,10 @@ from curier.net.wire import (
     LINGER_SECONDS,
     TURN_BYTES,
     WRITE_BYTES,
+    Linger,
     Wire,
     close_code,
+    unread_bytes,
 )
 
 IS_AVAILABLE: Final = hasattr(select, "epoll")
@@ -236,6 +238,11 @@ class SocketWire(Wire):
         if not self.is_closing and self.reactor.turn.ended(self):
             self.reactor.end_later(self)
 
+    def left(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        waiting = self.layers.waiting if self.layers is not None else 0
+        return self.unsent_bytes + waiting + unread_bytes(self.fd)
+
     def close(self) -> None:
         self.is_closing = True
         layers = self.layers
@@ -420,8 +427,11 @@ class Reactor(Sockets):
             self.epoll.modify(fd, EPOLLIN)
 
     def cut_later(self, wire: SocketWire) -> None:
-        """Drop a closing wire in ``LINGER_SECONDS``, if its peer has not closed before."""
-        self.cuts.append((self.loop.time() + LINGER_SECONDS, wire.fd, wire.connection.number))
+        """Drop a closing wire in ``LINGER_SECONDS``, if its peer has not closed before, unless it reads."""
+        now = self.loop.time()
+        if wire.linger is None:
+            wire.linger = Linger(wire.left(), now)
+        self.cuts.append((now + LINGER_SECONDS, wire.fd, wire.connection.number))
         if self.cutter is None:
             self.cutter = self.loop.call_later(LINGER_SECONDS, self._cut)
 
@@ -432,9 +442,13 @@ class Reactor(Sockets):
         while self.cuts and self.cuts[0][0] <= now and self.drops < MOST_ENDS:
             _, fd, number = self.cuts.popleft()
             wire = self.wires.get(fd)
-            if wire is not None and wire.connection.number == number:  # not closed meanwhile
+            if wire is None or wire.connection.number != number:
+                continue  # it was closed meanwhile
+            if wire.linger is not None and wire.linger.goes_on(wire.left(), now):
+                self.cut_later(wire)
+            else:
                 self.drop(wire)
-        if self.cuts:
+        if self.cuts and self.cutter is None:
             self.cutter = self.loop.call_at(self.cuts[0][0], self._cut)
 
     def end_later(self, wire: SocketWire) -> None:

@@ -13,7 +13,7 @@ from curier.net.doors import Door
 from curier.net.handshakes import Handshakes
 from curier.net.layers import THIN_BYTES, Layers
 from curier.net.turn import Turn
-from curier.net.wire import LINGER_SECONDS, Wire, close_code
+from curier.net.wire import LINGER_SECONDS, Linger, Wire, close_code, unread_bytes
 
 PROGRESS_SECONDS: Final = 1.0
 """A transport says when it has sent all, not that it has sent something; so it is asked that often."""
@@ -223,9 +223,26 @@ class TransportWire(Wire, asyncio.Protocol):
         if not self.transport.can_write_eof():
             self.transport.close()
             return
-        self._set_timer(self.turn.loop.call_later(LINGER_SECONDS, self.transport.abort))
+        self.linger = Linger(self._left(), self.turn.loop.time())
+        self._cut_later()
         if not self.transport.get_write_buffer_size() and (self.layers is None or not self.layers.waiting):
             self._end()
+
+    def _cut_later(self) -> None:
+        self._set_timer(self.turn.loop.call_later(LINGER_SECONDS, self._cut))
+
+    def _cut(self) -> None:
+        assert self.linger is not None
+        if self.linger.goes_on(self._left(), self.turn.loop.time()):
+            self._cut_later()
+        else:
+            self.transport.abort()
+
+    def _left(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        sock = self.transport.get_extra_info("socket")
+        waiting = self.layers.waiting if self.layers is not None else 0
+        return self.transport.get_write_buffer_size() + waiting + unread_bytes(sock.fileno())
 
     def _end(self) -> None:
         """All is sent: end our direction, wait for the peer to close the other."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
@@ -16,12 +17,19 @@ from curier.codec.constants import (
 )
 from curier.net.layers import Layers
 
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
 LINGER_SECONDS: Final = 2.0
-"""How long a closed connection may take to read the last packet before it is cut.
+"""How long a closed connection may take to read the last packet before it is cut; and as long again, while
+what it has not taken yet gets less.
 
 Closing a socket with unread input makes the kernel send RST, which can destroy the DISCONNECT that says why.
 So a wire first ends its own direction, then discards what still comes, until the peer closes or time is up.
 """
+
+MOST_LINGER_SECONDS: Final = 10.0  # in all
 
 CHUNK_BYTES: Final = 256 * 1024  # read from one socket at once
 WRITE_BYTES: Final = 1024 * 1024  # given to one socket at once; the kernel would take four times that
@@ -47,6 +55,31 @@ def close_code(connection: BrokerConnection) -> int:
     return _CLOSE_CODES.get(connection.ending_code, _POLICY_VIOLATION)
 
 
+@final
+class Linger:
+    """May a closing wire stay open, of which the client has not taken ``unsent`` bytes?"""
+
+    def __init__(self, unsent: int, now: float) -> None:
+        self.unsent: int = unsent
+        self.until: float = now + MOST_LINGER_SECONDS
+
+    def goes_on(self, unsent: int, now: float) -> bool:
+        """``LINGER_SECONDS`` later: has it taken some, or is it the time that has come?"""
+        before = self.unsent
+        self.unsent = unsent
+        return unsent < before and now + LINGER_SECONDS <= self.until
+
+
+def unread_bytes(fd: int) -> int:
+    """How many bytes the system still has for a peer, where it tells that (tcp(7), SIOCOUTQ)."""
+    if sys.platform != "linux":
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Wire:
     """The network's end of one ``BrokerConnection``."""
@@ -55,6 +88,7 @@ class Wire:
         self.connection: BrokerConnection = connection
         self.layers: Layers | None = layers  # None: MQTT is what the socket carries
         self.said: int = 0  # bytes that its layers have to say themselves, among those that it is to send
+        self.linger: Linger | None = None  # once it is closing
         self.is_reading: bool = True
         self.has_ended: bool = False  # the client's direction, before its last bytes could be worked on
 
