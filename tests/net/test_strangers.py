@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import ExitStack
 from ipaddress import ip_network
+from time import monotonic
 
 import pytest
 
 import curier
 from curier.broker.options import Options
+from curier.net import reactor
 from tests.waiting import until
 
 CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a"
@@ -69,3 +73,31 @@ async def test_behind_a_proxy_it_is_the_address_that_it_tells(
         await logs_in(*await open_for("192.0.2.2"))
         for _, end in waiting:
             end.close()
+
+
+@pytest.mark.skipif(not reactor.IS_AVAILABLE, reason="asyncio's transports serve whoever is next")
+async def test_who_is_known_is_served_first_and_strangers_for_a_bounded_time() -> None:
+    async with curier.Broker("tcp://127.0.0.1:0") as broker:
+        serving = broker._reactor
+        assert serving is not None
+        with ExitStack() as ends:
+
+            def opened() -> socket.socket:
+                return ends.enter_context(socket.create_connection(("127.0.0.1", broker.port)))
+
+            strangers = [opened() for _ in range(500)]
+            known = opened()
+            known.sendall(CONNECT)
+            await until(lambda: len(broker.core.connections) == 501 and len(broker.core.sessions) == 1)
+            assert known.recv(100) == b"\x20\x02\x00\x00"
+            for stranger in strangers:
+                stranger.sendall(b"\x10\x0c" + CONNECT[2:-3] + b"\0\0")
+            known.sendall(b"\xc0\x00")
+            events = serving.epoll.poll(0, 1024)
+            assert len(events) == 501
+            serving.serve(events, monotonic())  # in which the one that came last is the first
+            assert known.recv(100) == b"\xd0\x00"
+            assert broker.core.statistics.connects < 501
+            while events := serving.epoll.poll(0, 1024):
+                serving.serve(events, monotonic())
+            assert all(stranger.recv(100) for stranger in strangers)

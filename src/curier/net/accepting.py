@@ -13,7 +13,7 @@ from curier.loglines import logger
 
 log = logger("curier.net")
 
-ACCEPTS_PER_TURN: Final = 64
+ACCEPTS_PER_TURN: Final = 8
 ACCEPT_AGAIN_SECONDS: Final = 0.1  # after the system has run out of file descriptors or memory
 TOLD_SECONDS: Final = 60.0  # between two lines of the log about that
 

@@ -24,7 +24,7 @@ from curier.places import place_of
 
 MOST_WAITING: Final = 4096
 MOST_THREADS: Final = 4
-SLICE_SECONDS: Final = 0.002
+SLICE_SECONDS: Final = 0.0005
 """Of twice as much of the loop's time, where there are no threads; then others have their turn."""
 
 HANDED_TO_EACH: Final = 4

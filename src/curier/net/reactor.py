@@ -44,7 +44,11 @@ _write: Final = os.write
 EPOLLIN: Final = 1
 EPOLLOUT: Final = 4
 MOST_ENDS: Final = 128  # of connections, in one turn; of the others epoll tells again
-TURN_SECONDS: Final = 0.005  # for which sockets are served; those that are left come first in the next turn
+TURN_SECONDS: Final = 0.002  # for which sockets of clients are served: those that say little, and the others
+STRANGERS_SECONDS: Final = 0.00025  # for which those are, all together, that have not logged in
+QUIET: Final = 0
+LOUD: Final = 1
+STRANGERS: Final = 2
 BUSY_BYTES: Final = 4096  # read in one turn: there is probably more to be read by the time it ends
 FEW_BYTES: Final = 16 * 1024  # written to each socket that waits, where others have taken much in this turn
 FIRST_READ_OF_LAYERS: Final = 2048  # a ClientHello, or the request for a WebSocket, in one piece
@@ -289,7 +293,13 @@ class Reactor(Sockets):
         self.listeners: dict[int, tuple[socket.socket, Door]] = {}
         self.turn_seconds: float = TURN_SECONDS
         self.drops: int = 0  # of sockets, in this turn
-        self.next_fd: int = -1  # which comes first in the next turn; -1: none was left
+        self.next_fds: list[int] = [
+            -1,
+            -1,
+            -1,
+        ]  # by kind: which comes first in the next turn; -1: none was left
+        self.has_read: i64 = 0  # bytes, in this turn
+        self.has_written: i64 = 0  # of what has waited
         self.endings: list[SocketWire] = []  # whose peers have closed a layer in order
         self.acceptor: Acceptor = Acceptor()
         # When closing wires have had the time to read their last packet, with descriptor and connection.
@@ -335,61 +345,89 @@ class Reactor(Sockets):
         self.serve(self.epoll.poll(0, MOST_EVENTS), monotonic())
 
     def serve(self, events: list[tuple[int, int]], monotonic_now: float) -> list[tuple[int, int]]:
-        """Serve the sockets that are ready, while there is time, then end the turn; the events of others."""
+        """Serve the sockets that are ready, then end the turn; returns the events of others. First come those
+        who say little, then those who say much, then strangers, for a bounded time each.
+        """
         turn = self.turn
         wires = self.wires
         now = monotonic_now + turn.clock.offset
-        read: i64 = 0
-        written: i64 = 0  # of what has waited
-        others = NO_EVENTS
+        self.has_read = 0
+        self.has_written = 0
         self.drops = 0
-        if self.next_fd >= 0:
-            events = _beginning_with(self.next_fd, events)
-            self.next_fd = -1
+        others = NO_EVENTS
+        quiet = NO_EVENTS
+        loud = NO_EVENTS
+        strangers = NO_EVENTS
         for event in events:
-            fd, mask = event
-            wire = wires.get(fd)
-            if wire is None and fd not in self.listeners:
-                if others is NO_EVENTS:
-                    others = [event]
-                else:
-                    others.append(event)
-                continue
-            if self.next_fd >= 0:
-                continue
-            if self._is_over(monotonic_now):
-                self.next_fd = fd
-                continue
-            if wire is None:
-                self._accept(fd)
-                continue
-            try:
-                if mask & EPOLLOUT:
-                    written += wire.flush(now, WRITE_BYTES if written < TURN_BYTES else FEW_BYTES)
-                if mask & ~EPOLLOUT and wire.fd >= 0:
-                    data = wire.read()
-                    if data and not wire.is_closing:
-                        read += len(data)
-                        if wire.layers is None:
-                            turn.receive(wire, data, now)
-                        else:
-                            passage.receive(turn, self.handshakes, wire, wire.layers, data, now)
-            except Exception as error:
-                turn.give_up(wire.connection, "serving a socket", error)
-                if wire.is_closing:
-                    self.drop(wire)  # it would go on failing
-            if read > TURN_BYTES:  # so that output does not pile up while we read on
+            wire = wires.get(event[0])
+            if wire is None and event[0] not in self.listeners:
+                others = _with(event, others)
+            elif wire is None or wire.connection.server_session is None:
+                strangers = _with(event, strangers)
+            elif wire.read_size <= FIRST_READ_OF_LAYERS:
+                quiet = _with(event, quiet)
+            else:
+                loud = _with(event, loud)
+        if quiet:
+            now = self._serve_some(QUIET, quiet, self.turn_seconds, now)
+        if loud:
+            now = self._serve_some(LOUD, loud, self.turn_seconds, now)
+        if strangers:
+            if quiet or loud:
                 turn.write_out(now)
                 now = turn.clock.now()
-                read = 0
-        turn.finish(now, read >= BUSY_BYTES and self.selector is not None)
+            now = self._serve_some(STRANGERS, strangers, STRANGERS_SECONDS, now)
+        turn.finish(now, self.has_read >= BUSY_BYTES and self.selector is not None)
         return others
 
-    def _is_over(self, began: float) -> bool:
+    def _serve_some(self, kind: int, events: list[tuple[int, int]], seconds: float, now: float) -> float:
+        """Those of one kind, while there is time; who is left over comes first in the next turn. Returns the
+        time of the turn, which is a new one where output was written in between.
+        """
+        until = monotonic() + seconds
+        if self.next_fds[kind] >= 0:
+            events = _beginning_with(self.next_fds[kind], events)
+            self.next_fds[kind] = -1
+        for fd, mask in events:
+            if self._is_over(until):
+                self.next_fds[kind] = fd
+                break
+            wire = self.wires.get(fd)
+            if wire is not None:
+                self._serve(wire, mask, now)
+            elif fd in self.listeners:
+                self._accept(fd)
+            if self.has_read > TURN_BYTES:  # so that output does not pile up while we read on
+                self.turn.write_out(now)
+                now = self.turn.clock.now()
+                self.has_read = 0
+        return now
+
+    def _serve(self, wire: SocketWire, mask: int, now: float) -> None:
+        turn = self.turn
+        try:
+            if mask & EPOLLOUT:
+                self.has_written += wire.flush(
+                    now, WRITE_BYTES if self.has_written < TURN_BYTES else FEW_BYTES
+                )
+            if mask & ~EPOLLOUT and wire.fd >= 0:
+                data = wire.read()
+                if data and not wire.is_closing:
+                    self.has_read += len(data)
+                    if wire.layers is None:
+                        turn.receive(wire, data, now)
+                    else:
+                        passage.receive(turn, self.handshakes, wire, wire.layers, data, now)
+        except Exception as error:
+            turn.give_up(wire.connection, "serving a socket", error)
+            if wire.is_closing:
+                self.drop(wire)  # it would go on failing
+
+    def _is_over(self, until: float) -> bool:
         """Has the turn done what there is time for?"""
         if self.drops >= MOST_ENDS or self.turn.core.ends >= MOST_ENDS:
             return True
-        return monotonic() - began > self.turn_seconds
+        return monotonic() > until
 
     def is_postponing(self) -> bool:
         return self.turn.is_postponing()
@@ -483,6 +521,14 @@ class Reactor(Sockets):
             pass  # then it is gone already
         wire.unsent = NOTHING
         self.turn.lost(wire)
+
+
+def _with(event: tuple[int, int], events: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The events and one more; a list is made for the first."""
+    if events is NO_EVENTS:
+        return [event]
+    events.append(event)
+    return events
 
 
 def _beginning_with(fd: int, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
