@@ -144,6 +144,25 @@ def _sql(values: Mapping[str, Any]) -> Authenticator:
     return SqlAuthenticator(SqlSettings(**values))
 
 
+def _unix_peer(values: Mapping[str, Any]) -> Authenticator:
+    from curier.auth.unix_peer import UnixPeer
+
+    return UnixPeer(values.get("users", ()), values.get("groups", ()))
+
+
+def _names_or_numbers(value: object) -> tuple[str | int, ...]:
+    """Of users or groups of this machine."""
+    if isinstance(value, list) and value:
+        if all(isinstance(one, str | int) and not isinstance(one, bool) and one != "" for one in value):
+            return tuple(value)
+    raise ValueError(f"expected a list of names or numbers, got {shown(value)}")
+
+
+def _check_unix_peer(values: Mapping[str, Any]) -> None:
+    if not values:
+        raise ConfigError("kind unix-peer needs users or groups, or nobody could come in")
+
+
 _WHO_SIGNS: Final = ("secret_file", "key_file", "jwks_url")
 
 
@@ -155,6 +174,9 @@ def _check_jwt(values: Mapping[str, Any]) -> None:
 KINDS: Final[dict[str, Kind]] = {
     "password-file": Kind({"file": take_path}, _password_file, needed=("file",), paths=("file",)),
     HOOKS: Kind({}, None),
+    "unix-peer": Kind(
+        {"users": _names_or_numbers, "groups": _names_or_numbers}, _unix_peer, check=_check_unix_peer
+    ),
     "jwt": Kind(
         {
             "secret_file": take_path,

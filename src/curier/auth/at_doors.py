@@ -35,8 +35,9 @@ class AtDoors(Authenticator):
     client is, and a user name and password that it sends besides are not looked at; so it is with the
     identity of a key in the listener's ``psk_file``. A certificate that is shown and does not have it is
     refused, and who has not shown any is treated like everybody. ``allow_anonymous`` of the listener, where
-    it is not None, decides on clients without a user name, and on those that send a password alone, which may
-    be a token, when nobody knows it. ``otherwise`` None lets everybody in whom the listener does not refuse.
+    it is not None, decides on clients without a user name; on those that send a password alone, which may be
+    a token, or come by a Unix socket, when nobody knows them. ``otherwise`` None lets everybody in whom the
+    listener does not refuse.
     """
 
     def __init__(self, otherwise: Authenticator | None) -> None:
@@ -79,7 +80,8 @@ class AtDoors(Authenticator):
         return _NOBODY if listener.allow_anonymous is False else Verdict(ACCEPT)
 
     async def _without_name(self, credentials: Credentials, is_allowed: bool) -> Verdict:
-        if self.otherwise is not None and credentials.password is not None:
+        shows_something = credentials.password is not None or credentials.local_peer is not None
+        if self.otherwise is not None and shows_something:
             verdict = await self.otherwise.authenticate(credentials)
             is_nobody = verdict.accepted and verdict.identity is None  # whether those may is said here
             if verdict.is_mine and not is_nobody:
