@@ -13,6 +13,7 @@ import time
 
 import curier
 from curier.broker.core import BrokerCore
+from curier.broker.judging import Judge
 from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.codec.encode import encode
@@ -51,12 +52,14 @@ SCENARIOS = (
 class Run:
     """One scenario on one lane."""
 
-    def __init__(self, scenario: Scenario, is_slow: bool) -> None:
+    def __init__(self, scenario: Scenario, is_slow: bool, judge: Judge | None = None) -> None:
         options = Options()
         options.sys_interval = 0.0
         self.scenario = scenario
         self.core = BrokerCore(options, 0.0)
         self.core.slow_lane_only = is_slow
+        if judge is not None:
+            self.core.judge_by(judge, 0.0)
         self.receivers = [self._connect(f"s{number}") for number in range(scenario.subscribers)]
         for receiver in self.receivers:
             self._send(receiver, encode(Subscribe(1, [(f"{scenario.share}bench/#", 2)]), scenario.version))
