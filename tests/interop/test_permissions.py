@@ -1,12 +1,15 @@
-"""Mosquitto's acl_file, asked of Mosquitto and of curier: random files, and all that their users may do."""
+"""Mosquitto's files of permissions: random ones, and what their users may do, asked of it and of curier."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import random
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -15,6 +18,8 @@ from curier.codec import packets as p
 from curier.codec.constants import MQTT_50
 from curier.codec.decode import decode
 from curier.codec.encode import encode
+from curier.permissions.base import Rules
+from curier.permissions.dynamic_security import DynamicSecurity
 from curier.permissions.mosquitto_acl import MOSQUITTO_20, MosquittoAcl
 from curier.topics.filters import check_topic_filter
 from tests.broker.harness import Net
@@ -22,7 +27,7 @@ from tests.interop.mosquitto_process import TIMEOUT, MosquittoProcess
 
 pytestmark = pytest.mark.interop
 
-SEEDS: Final = range(12)
+SEEDS: Final = range(8)
 USERS: Final = 40  # with lines of their own, so that each file is as good as so many
 TOPICS: Final = 40
 
@@ -31,7 +36,8 @@ WILD: Final = (*LEVELS, "+", "+")
 PATTERN: Final = (*WILD, "%u", "%c", "%u", "x%c", "%uy", "%u%c")
 
 Who = tuple[str | None, str]  # user and Client Identifier
-Answers = tuple[dict[Who, list[bool]], dict[Who, set[int]]]  # what each may publish, and what it receives
+Answers = tuple[dict[Who, list[bool]], dict[Who, list[bool]], dict[Who, set[int]]]
+"""Which topics each may publish to, which filters it may subscribe with, and what it receives."""
 
 
 def some_filter(chance: random.Random, levels: tuple[str, ...]) -> str:
@@ -70,9 +76,8 @@ def some_clients() -> list[Who]:
     return [*named, *nameless, ("stranger", "c99"), ("a/b", "c98"), ("+", "c97")]
 
 
-def some_topics(chance: random.Random, lines: list[str], clients: list[Who]) -> list[str]:
-    """Most of them match a filter of the file."""
-    filters = [line.split()[-1] for line in lines if line.startswith(("topic ", "pattern "))]
+def some_topics(chance: random.Random, filters: list[str], clients: list[Who]) -> list[str]:
+    """Most of them match one of the filters."""
     found: dict[str, None] = {}
     while len(found) < TOPICS:
         user, client_id = chance.choice(clients)
@@ -120,7 +125,7 @@ class Peer:
         self.socket.close()
 
 
-def ask_mosquitto(port: int, clients: list[Who], topics: list[str]) -> Answers:
+def ask_mosquitto(port: int, clients: list[Who], topics: list[str], filters: list[str]) -> Answers:
     peers = {who: Peer(port, who) for who in clients}
     root = Peer(port, ("root", "root"))
     try:
@@ -128,11 +133,15 @@ def ask_mosquitto(port: int, clients: list[Who], topics: list[str]) -> Answers:
         for who, peer in peers.items():
             peer.send(*publications(topics))
             published[who] = [_is_taken(peer.receive()) for _ in topics]
-        for peer in peers.values():
-            peer.send(p.Subscribe(1, [("#", 0), ("$x/#", 0)]))
-            suback = peer.receive()
+        subscribed: dict[Who, list[bool]] = {}
+        for who, peer in peers.items():
+            peer.send(p.Subscribe(1, [(one, 0) for one in filters]), p.Unsubscribe(2, filters))
+            suback, unsuback = peer.receive(), peer.receive()
             assert isinstance(suback, p.Suback)
-            assert suback.reason_codes == [0, 0]
+            assert isinstance(unsuback, p.Unsuback)
+            subscribed[who] = [code == 0 for code in suback.reason_codes]
+            peer.send(p.Subscribe(3, [("#", 0), ("$x/#", 0)]))
+            assert isinstance(peer.receive(), p.Suback)
         root.send(*publications(topics))
         assert all(_is_taken(root.receive()) for _ in topics)
         received: dict[Who, set[int]] = {}
@@ -141,7 +150,7 @@ def ask_mosquitto(port: int, clients: list[Who], topics: list[str]) -> Answers:
             received[who] = set()
             while isinstance(packet := peer.receive(), p.Publish):
                 received[who].add(int(packet.payload))
-        return published, received
+        return published, subscribed, received
     finally:
         for peer in (*peers.values(), root):
             peer.close()
@@ -156,31 +165,49 @@ def _is_taken(packet: p.Packet) -> bool:
 # ---- curier ----
 
 
-def ask_curier(acl: MosquittoAcl, clients: list[Who], topics: list[str]) -> Answers:
+def ask_curier(rules: Rules, clients: list[Who], topics: list[str], filters: list[str]) -> Answers:
     users = {client_id: user for user, client_id in (*clients, ("root", "root"))}
 
     def authenticate(question: Authenticate) -> Answer:
         return Answer(0, identity=users[question.connection.client_id])
 
     net = Net("fast", authenticate=authenticate)
-    net.core.judge_by(acl, net.now)
+    net.core.judge_by(rules, net.now)
     made = {who: net.connect(who[1]) for who in clients}
     published = {who: [one.publish(topic, b"", 1) != 0x87 for topic in topics] for who, one in made.items()}
-    for one in made.values():
-        assert one.subscribe(("#", 0), ("$x/#", 0)) == [0, 0]
+    subscribed: dict[Who, list[bool]] = {}
+    for who, one in made.items():
+        subscribed[who] = [code == 0 for code in one.subscribe(*[(text, 0) for text in filters])]
+        one.unsubscribe(*filters)
+        one.subscribe(("#", 0), ("$x/#", 0))
     root = net.connect("root")
     for at, topic in enumerate(topics):
         assert root.publish(topic, str(at).encode(), 1) != 0x87
-    return published, {who: {int(payload) for payload in one.payloads()} for who, one in made.items()}
+    received = {who: {int(payload) for payload in one.payloads()} for who, one in made.items()}
+    return published, subscribed, received
+
+
+def compare(theirs: Answers, ours: Answers, topics: list[str], filters: list[str]) -> None:
+    for who in theirs[0]:
+        for at, topic in enumerate(topics):
+            assert ours[0][who][at] is theirs[0][who][at], f"{who} publishes {topic}"
+            assert (at in ours[2][who]) is (at in theirs[2][who]), f"{who} receives {topic}"
+        for at, text in enumerate(filters):
+            assert ours[1][who][at] is theirs[1][who][at], f"{who} subscribes {text}"
+    both = [answer for answers in theirs[0].values() for answer in answers]
+    assert both.count(True) > len(both) // 100 < both.count(False)
+    assert any(theirs[2].values())
+
+
+Start = Callable[..., int]
 
 
 @pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Callable[[Path], int]]:
+def mosquitto(tmp_path: Path) -> Iterator[Start]:
     started: list[MosquittoProcess] = []
 
-    def start(acl: Path) -> int:
-        lines = (f"acl_file {acl}", "user root")
-        started.append(MosquittoProcess(tmp_path, *lines))
+    def start(*lines: str) -> int:
+        started.append(MosquittoProcess(tmp_path, "user root", *lines))
         return started[-1].port
 
     yield start
@@ -189,18 +216,104 @@ def mosquitto(tmp_path: Path) -> Iterator[Callable[[Path], int]]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_both_let_clients_do_the_same(tmp_path: Path, mosquitto: Callable[[Path], int], seed: int) -> None:
+def test_both_mean_the_same_by_an_acl_file(tmp_path: Path, mosquitto: Start, seed: int) -> None:
     chance = random.Random(seed)
     path = tmp_path / "acl"
     path.write_text(some_file(chance))
     clients = some_clients()
-    topics = some_topics(chance, path.read_text().splitlines(), clients)
-    theirs = ask_mosquitto(mosquitto(path), clients, topics)
-    ours = ask_curier(MosquittoAcl("acl", path.read_bytes(), MOSQUITTO_20), clients, topics)
-    for who in clients:
-        for at, topic in enumerate(topics):
-            assert ours[0][who][at] is theirs[0][who][at], f"{who} publishes {topic}"
-            assert (at in ours[1][who]) is (at in theirs[1][who]), f"{who} receives {topic}"
-    both = [answer for who in clients for answer in theirs[0][who]]
-    assert both.count(True) > len(both) // 50 < both.count(False)
-    assert any(theirs[1].values())
+    lines = path.read_text().splitlines()
+    topics = some_topics(chance, [line.split()[-1] for line in lines if line[:2] in ("to", "pa")], clients)
+    filters = ["a/#", "$share/g/b", "+/+"]
+    theirs = ask_mosquitto(mosquitto(f"acl_file {path}"), clients, topics, filters)
+    ours = ask_curier(MosquittoAcl("acl", path.read_bytes(), MOSQUITTO_20), clients, topics, filters)
+    compare(theirs, ours, topics, filters)
+
+
+# ---- dynamic-security.json ----
+
+PLUGIN: Final = Path("/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so")
+SALT: Final = b"0123456789ab"
+KINDS: Final = ("publishClientSend", "publishClientReceive", "subscribePattern", "subscribeLiteral")
+
+
+def some_acls(chance: random.Random) -> list[dict[str, Any]]:
+    """With no topic twice for one kind, of which 2.0.11 keeps both."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for _ in range(chance.randint(0, 12)):
+        kind, topic = chance.choice(KINDS), some_filter(chance, WILD)
+        entry = {"acltype": kind, "topic": topic, "allow": chance.random() < 0.7}
+        if chance.random() < 0.7:
+            entry["priority"] = chance.randint(-2, 2)
+        found[kind, topic] = entry
+    return [*found.values()]
+
+
+def some_ranks(chance: random.Random, key: str, names: list[str], most: int) -> list[dict[str, Any]]:
+    picked = chance.sample(names, chance.randint(0, most))
+    return [
+        {key: name, "priority": chance.randint(-1, 2)} if chance.random() < 0.7 else {key: name}
+        for name in picked
+    ]
+
+
+def some_roles(chance: random.Random, users: list[str]) -> dict[str, Any]:
+    roles = [f"r{number}" for number in range(30)]
+    groups = [
+        {
+            "groupname": f"g{number}",
+            "roles": some_ranks(chance, "rolename", roles, 3),
+            "clients": some_ranks(chance, "username", users, 15),
+        }
+        for number in range(6)
+    ]
+    password = base64.b64encode(hashlib.pbkdf2_hmac("sha512", b"x", SALT, 101, 64)).decode()
+    login = {"password": password, "salt": base64.b64encode(SALT).decode(), "iterations": 101}
+    everything = [
+        {"acltype": kind, "topic": topic, "allow": True} for kind in KINDS for topic in ("#", "$x/#")
+    ]
+    watch = {"rolename": "watch", "priority": 100}
+    return {
+        "defaultACLAccess": {
+            "publishClientSend": chance.random() < 0.3,
+            "publishClientReceive": chance.random() < 0.7,
+            "subscribe": chance.random() < 0.3,
+            "unsubscribe": True,
+        },
+        "clients": [
+            *(
+                {"username": user, "roles": [watch, *some_ranks(chance, "rolename", roles, 4)], **login}
+                for user in users
+            ),
+            {"username": "root", "roles": [{"rolename": "root"}], **login},
+        ],
+        "groups": groups,
+        "roles": [
+            *({"rolename": name, "acls": some_acls(chance)} for name in roles),
+            {"rolename": "root", "acls": everything},
+            {"rolename": "watch", "acls": [one for one in everything if one["acltype"] == KINDS[3]]},
+        ],
+        **({"anonymousGroup": "g0"} if chance.random() < 0.5 else {}),
+    }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_both_mean_the_same_by_roles(tmp_path: Path, mosquitto: Start, seed: int) -> None:
+    if not PLUGIN.exists():
+        pytest.skip(f"there is no {PLUGIN} here")
+    chance = random.Random(seed)
+    users = [f"u{number}" for number in range(USERS)]
+    table = some_roles(chance, users)
+    path = tmp_path / "dynamic-security.json"
+    path.write_text(json.dumps(table))
+    clients: list[Who] = [*((user, f"c{user}") for user in users), (None, "n")]
+    used = [entry["topic"] for role in table["roles"] for entry in role["acls"]]
+    topics = some_topics(chance, used, clients)
+    filters = [
+        *dict.fromkeys([*chance.sample(used, 15), "a/#", "+/#", "+/b", "b/+/#", "$share/g/a", "$share/g/#"])
+    ]
+    ours = ask_curier(
+        DynamicSecurity("ds", path.read_bytes(), MOSQUITTO_20), clients, topics, filters
+    )  # which Mosquitto writes anew
+    lines = (f"plugin {PLUGIN}", f"plugin_opt_config_file {path}")
+    theirs = ask_mosquitto(mosquitto(*lines), clients, topics, filters)
+    compare(theirs, ours, topics, filters)

@@ -104,6 +104,8 @@ def test_within_a_role(acls: list[dict[str, Any]], action: int, topic: str, expe
     [
         ([acl(PATTERN, "#")], SUBSCRIBE, "$SYS/#", "c", True),
         ([acl(PATTERN, "#")], SUBSCRIBE, "$share/g/a", "c", True),
+        ([acl(PATTERN, "+/#")], SUBSCRIBE, "#", "c", True),
+        ([acl(PATTERN, "a/+/#")], SUBSCRIBE, "a/#", "c", False),
         ([acl(TAKE, "#", False)], RECEIVE, "$SYS/x", "c", True),
         ([acl(SEND, "d/%c/#")], PUBLISH, "d/c/1", "c", False),
         ([acl(SEND, "d/%c/#")], PUBLISH, "d/%c/1", "c", True),

@@ -201,8 +201,8 @@ class DynamicRights(RuleRights):
                 rule = role.literals.get(topic)
                 if rule is not None:
                     return Decision(rule.allows, rule.text)
-            hides = not (rules.is_20 and action == SUBSCRIBE)
-            rule = role.tree.first(topic, _ALL, action, self._values, hides=hides)
+            as_20 = rules.is_20 and action == SUBSCRIBE
+            rule = role.tree.first(topic, _ALL, action, self._values, as_20=as_20)
             if rule is not None:
                 return Decision(rule.allows, rule.text)
         allows = rules.defaults[action] and not topic.startswith(_CONTROL)

@@ -95,16 +95,16 @@ class RuleTree:
         action: int,
         values: Values,
         qos: int = ANY_QOS,
-        hides: bool = True,
+        as_20: bool = False,
     ) -> Rule | None:
         """The first rule, by order, about one of ``subjects``, ``action`` and one of the bits of ``qos``,
         whose filter matches the Topic Name; None where there is none.
 
-        ``topic`` may be a Topic Filter: then the rule's filter matches all that it matches. Without ``hides``
-        wildcards match at the beginning of topics with ``$``, too.
+        ``topic`` may be a Topic Filter: then the rule's filter matches all that it matches. With ``as_20`` it
+        does as in Mosquitto 2.0: wildcards match at the beginning of topics with ``$``, and ``+/#`` ``#``.
         """
         best: Rule | None = None
-        for place in self._places(topic, values, hides):
+        for place in self._places(topic, values, as_20):
             for subject in subjects:
                 for rule in place.get(subject, ()):
                     if best is not None and rule.order >= best.order:
@@ -125,10 +125,10 @@ class RuleTree:
         self._places(topic, values)
         return bool(asked)
 
-    def _places(self, topic: bytes, values: Values, hides: bool = True) -> list[Here]:
+    def _places(self, topic: bytes, values: Values, as_20: bool = False) -> list[Here]:
         found: list[Here] = []
         levels = topic.split(b"/")
-        is_hidden = hides and topic.startswith(b"$")  # [MQTT-4.7.2-1]: neither '#' nor '+' at the root
+        is_hidden = not as_20 and topic.startswith(b"$")  # [MQTT-4.7.2-1]: neither '#' nor '+' at the root
         reached = [self._root]
         for depth, level in enumerate(levels):
             deeper: list[_Node] = []
@@ -137,6 +137,8 @@ class RuleTree:
                 if wild and node.under is not None:
                     found.append(node.under)
                 if level == b"#":  # only another one matches as much
+                    if as_20 and not depth and node.plus is not None and node.plus.under is not None:
+                        found.append(node.plus.under)
                     continue
                 if wild and node.plus is not None:
                     deeper.append(node.plus)
