@@ -55,6 +55,8 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"loglines", "broker.hooks", "broker.model", "broker.mounting", "session.message"},
     "banning": {"loglines", "auth", "broker.hooks", "broker.model"},
     "asking": {"banning", "loglines", "auth", "broker.effects", "broker.model", "net.tls", "net.turn"},
+    "doorways": {"auth.at_doors", "broker.entrances", "listeners", "net"},
+    "optional_parts": {"acme", "listeners", "net", "store"},
     "server": {"*"},
     "hook_files": {"auth.base", "broker.hooks", "server"},
     "cli": {
@@ -64,6 +66,7 @@ ALLOWED: dict[str, set[str]] = {
         "client",
         "loglines",
         "mosquitto_conf",
+        "doorways",
         "config",
         "config_authenticators",
         "settings",

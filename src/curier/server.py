@@ -11,7 +11,8 @@ import gc
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -27,13 +28,13 @@ from curier.auth.base import (
 from curier.banning import Banning
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Authenticate, Authorize, Close, Commit, Effect
-from curier.broker.entrances import Entrance
 from curier.broker.hooks import Hook, check_hook
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
-from curier.errors import ConfigError, StoreError, missing_package
+from curier.doorways import Doorway, change
+from curier.errors import ConfigError, StoreError
 from curier.listeners import A_LISTENER, DEFAULT_LISTEN, Listen, Listener, parse_listen
 from curier.loglines import logger, tell_left_out
 from curier.logs import DROPS_SECONDS, LogHook
@@ -42,12 +43,12 @@ from curier.net.clock import Clock
 from curier.net.doors import Door, check_doors, entrances_of
 from curier.net.handshakes import Handshakes
 from curier.net.host import Process
-from curier.net.listening import Opened, open_listener
 from curier.net.passed import Passed
 from curier.net.pings import Pings
 from curier.net.renewal import Renewal
 from curier.net.transports import TransportServer
 from curier.net.turn import Turn
+from curier.optional_parts import certificates_of, stored, with_acme
 from curier.permissions.base import Rules
 from curier.permissions.rule_file import RuleFile
 from curier.session.journal import Journal
@@ -56,8 +57,7 @@ from curier.store.base import Durability, Store, described
 from curier.types import Message
 
 if TYPE_CHECKING:
-    from curier.acme.process import AcmeProcess
-    from curier.net.certificates import Certificates
+    pass
 
 log = logger("curier.server")
 
@@ -74,38 +74,6 @@ CLIENT_SECONDS = 1.0
 
 LAST_SECONDS = 2.0
 """How long of that the store has at least to end."""
-
-
-def _stored(directory: Path, durability: Durability, accept_loss: bool) -> Store:
-    """The store of a data directory, whose package a client has no need of."""
-    try:
-        from curier.store.sqlite import SqliteStore
-    except ImportError as error:
-        raise missing_package(error, f"data: {directory}") from error
-    return SqliteStore(directory, durability, accept_loss=accept_loss)
-
-
-def _with_acme(
-    listeners: list[Listener], data: str | Path | None
-) -> tuple[list[Listener], AcmeProcess | None]:
-    """The listeners, with certificates for those that get them by ACME, whose packages few have need of."""
-    if not any(listener.acme for listener in listeners):
-        return listeners, None
-    try:
-        from curier.acme.process import with_acme
-
-        return with_acme(listeners, Path(data) if data is not None else None)
-    except ImportError as error:
-        raise missing_package(error, "acme") from error
-
-
-def _certificates(listener: Listener) -> Certificates:
-    """The certificates of a listener, whose package others have no need of."""
-    try:
-        from curier.net.certificates import Certificates
-    except ImportError as error:
-        raise missing_package(error, str(listener.address)) from error
-    return Certificates(listener)
 
 
 class Broker:
@@ -157,12 +125,12 @@ class Broker:
             raise ConfigError(f"durability is fsync, os or memory, not {durability!r}")
         self._store: Store | None = None
         if data is not None and durability != "memory":
-            self._store = _stored(Path(data), cast(Durability, durability), accept_loss)
+            self._store = stored(Path(data), cast(Durability, durability), accept_loss)
         self._listen = _listeners(listen)
         self._is_default = self._listen == _listeners(DEFAULT_LISTEN)
-        self._listen, self._acme = _with_acme(self._listen, data if durability != "memory" else None)
+        self._listen, self._acme = with_acme(self._listen, data if durability != "memory" else None)
         self._certificates = {
-            listener: _certificates(listener) for listener in self._listen if listener.address.is_secure
+            listener: certificates_of(listener) for listener in self._listen if listener.address.is_secure
         }
         for listener in self._listen:
             if listener.address.carrier != "fd":  # where that is, is not known yet
@@ -189,7 +157,7 @@ class Broker:
         self._renewal = Renewal([*self._certificates.values()], self._process.told)
         self._reactor: reactor.Reactor | None = None
         self._transports: TransportServer | None = None
-        self._opened: list[Opened] = []
+        self._doorways: list[Doorway] = []
 
     @property
     def urls(self) -> list[str]:
@@ -254,7 +222,11 @@ class Broker:
                 await self._restore(self._store, turn)
             passed = Passed()
             for listener, entrance in zip(self._listen, entrances_of(self._listen), strict=True):
-                await self._open(listener, passed, entrance)
+                doorway = Doorway(listener, entrance)
+                self._doorways.append(doorway)
+                self.core.statistics.entrances.append(entrance)
+                await self._open(doorway, passed)
+                self._enter(doorway)
             self._pings = Pings(turn, {listener.ping_interval for listener in self._listen})
             for name in passed.left():
                 log.warning("descriptor %s was passed to this process, and is not listened on", name)
@@ -316,23 +288,90 @@ class Broker:
             log.info("restored %d sessions and %d retained messages in %.1f s", sessions, retained, seconds)
         await store.open()
 
-    async def _open(self, listener: Listener, passed: Passed, entrance: Entrance) -> None:
-        address = listener.address
-        may_lack_ipv6 = self._is_default or address.host == "localhost"
-        try:
-            found = await open_listener(listener, passed, may_lack_ipv6=may_lack_ipv6)
-        except OSError as error:
-            kind = socket.gaierror if isinstance(error, socket.gaierror) else OSError
-            raise kind(error.errno, f"cannot listen on {address}: {error.strerror}") from error
-        self._opened += found
-        self.core.statistics.entrances.append(entrance)
-        for opened in found:
-            _check_anonymous(listener, opened.address, self.authenticator)
+    async def _open(self, doorway: Doorway, passed: Passed) -> None:
+        address = doorway.listener.address
+        await doorway.open(passed, may_lack_ipv6=self._is_default or address.host == "localhost")
+        for opened in doorway.opened:
+            _check_anonymous(doorway.listener, opened.address, self.authenticator)
+
+    def _enter(self, doorway: Doorway) -> None:
+        """Let clients in by a listener that is open."""
+        listener = doorway.listener
+        for opened in doorway.opened:
             url = str(opened.address)
             if self._at_doors is not None:
                 self._at_doors.add(url, listener)
             self.listeners[url] = listener
-            self._listen_on(opened.sock, Door(url, listener, entrance, self._certificates.get(listener)))
+            certificates = self._certificates.get(listener)
+            self._listen_on(opened.sock, Door(url, listener, doorway.entrance, certificates))
+
+    @asynccontextmanager
+    async def changing_listeners(
+        self, listen: str | Listener | Sequence[str | Listener]
+    ) -> AsyncIterator[None]:
+        """Have a broker that runs listen where ``listen`` says, after the body; clients that are connected
+        stay, by whichever listener they came. Where the body raises, nothing changes.
+
+        Raises ``ConfigError`` for listeners that cannot be, ``NeedsRestart`` (one of those) for what needs a
+        new broker, ``OSError`` for an address that cannot be had; before the body, with nothing changed.
+        """
+        wanted = _listeners(listen)
+        plan = change(self._doorways, wanted, asks_at_doors=self._at_doors is not None)
+        entrances = dict(zip(map(id, wanted), entrances_of(wanted), strict=True))
+        for listener in wanted:
+            if listener.address.carrier != "fd":  # that one was looked at when it was opened
+                _check_anonymous(listener, listener.address, self.authenticator)
+        certificates = {
+            one: self._certificates.get(one) or certificates_of(one)
+            for one in wanted
+            if one.address.is_secure
+        }
+        new = [Doorway(one, entrances[id(one)]) for one in plan.new]
+        try:
+            for doorway in new:
+                await self._open(doorway, Passed())
+            yield
+        except BaseException:
+            for doorway in new:
+                doorway.remove_files()
+                doorway.close()
+            raise
+        self._certificates = certificates
+        for doorway in plan.gone:
+            self._leave(doorway)
+            doorway.remove_files()
+            doorway.close()
+        for doorway, listener in plan.kept:
+            doorway.entrance.become(entrances[id(listener)])
+            if doorway.listener != listener:
+                self._leave(doorway)
+                doorway.listener = listener
+                self._enter(doorway)
+        for doorway in new:
+            self._enter(doorway)
+        self._doorways = [*(doorway for doorway, _ in plan.kept), *new]
+        self._listeners_changed(wanted)
+
+    def _listeners_changed(self, listeners: Sequence[Listener]) -> None:
+        """Have all that looks after listeners look after these."""
+        assert self._turn is not None
+        self._listen = [*listeners]
+        self.core.statistics.entrances[:] = [doorway.entrance for doorway in self._doorways]
+        self._renewal.stop()
+        self._renewal = Renewal([*self._certificates.values()], self._process.told)
+        self._renewal.start()
+        if self._pings is not None:
+            self._pings.stop()
+        self._pings = Pings(self._turn, {listener.ping_interval for listener in listeners})
+
+    def _leave(self, doorway: Doorway) -> None:
+        """Let nobody in there any more; its sockets stay open."""
+        for opened in doorway.opened:
+            self.listeners.pop(str(opened.address), None)
+            if self._reactor is not None:
+                self._reactor.leave(opened.sock)
+            if self._transports is not None:
+                self._transports.leave(opened.sock)
 
     def _listen_on(self, sock: socket.socket, door: Door) -> None:
         assert self._turn is not None
@@ -347,15 +386,14 @@ class Broker:
             self._transports.listen(sock, door)
 
     def _stop_listening(self) -> None:
-        for opened in self._opened:
-            if opened.file is not None:
-                opened.file.remove()
+        for doorway in self._doorways:
+            doorway.remove_files()
         if self._reactor is not None:
             self._reactor.stop_listening()
         if self._transports is not None:
             self._transports.stop_listening()
-        for opened in self._opened:
-            opened.sock.close()
+        for doorway in self._doorways:
+            doorway.close()
 
     async def serve_forever(self) -> None:
         """Wait until ``stop`` is called."""

@@ -100,7 +100,7 @@ async def test_limits_and_the_log_level_change_at_once(running: Running) -> None
         ("[limits]\nmax_sessions = 5\nmax_sesions = 1", "line 5: limits.max_sesions: there is no such key"),
         ("[limits]\nmax_sessions = 5\nx = ", "line 5, column 5: "),
         ('certificate = "c.pem"\n[limits]\nmax_sessions = 5', "--certificate (certificate = ...) is for"),
-        ('[[listener]]\nurl = "tcp://0.0.0.0:0"\n[limits]\nmax_sessions = 5\n', ""),
+        ('acl_dialect = "mosquitto-2.0"\n[limits]\nmax_sessions = 5\n', ""),
     ],
 )
 async def test_all_or_nothing(running: Running, text: str, expected: str) -> None:
@@ -129,3 +129,27 @@ async def test_what_needs_a_restart_is_told_each_time(running: Running) -> None:
         assert "; route_cache_size changed, which needs a restart of the broker" in said
         assert said.endswith("; data changed, which needs a restart of the broker")
     assert running.broker.core.options.route_cache_size == 65_536
+
+
+async def test_listeners_come_and_go(running: Running, tmp_path: Path) -> None:
+    socket = f"unix://{tmp_path}/c.sock"
+    said = await running.say(f'{USERS}[[listener]]\nurl = "{socket}"\n')
+    assert said == f"{READ}; {socket} is open"
+    assert len(running.broker.urls) == 2
+    said = await running.say(f'{USERS}[[listener]]\nurl = "{socket}"\nmax_connections = 5')
+    assert said == f"{READ}; {socket} is for new clients as it says now"
+    said = await running.say(f'{USERS}[[listener]]\nurl = "{socket}"\nmode = "0600"')
+    assert (
+        "owner, group, mode, tcp_keepalive of a listener changed, which needs a restart of the broker" in said
+    )
+    assert await running.say(USERS) == f"{READ}; {socket} is closed"
+    assert len(running.broker.urls) == 1
+
+
+async def test_a_listener_that_cannot_be_had_changes_nothing(running: Running, tmp_path: Path) -> None:
+    said = await running.say(
+        f'{USERS}[limits]\nmax_sessions = 5\n[[listener]]\nurl = "unix:///nowhere/at/all"'
+    )
+    assert said.startswith("ERROR: SIGHUP: cannot listen on unix:///nowhere/at/all: ")
+    assert said.endswith("; nothing has changed")
+    assert running.broker.core.options.max_sessions == 1_000_000

@@ -40,6 +40,14 @@ class Entrance:
         self.bytes_received: int = 0  # of MQTT
         self.bytes_sent: int = 0
 
+    def become(self, other: Entrance) -> None:
+        """Have the settings of ``other`` from now on, and go on counting."""
+        self.name = other.name
+        self.level = other.level
+        self.max_connections = other.max_connections
+        self.max_packet_size = other.max_packet_size
+        self.mount = other.mount
+
     def is_crowded(self, coming: int) -> bool:
         """Are there, with ``coming`` that are on their way, more connections than may even be answered?"""
         most = PER_CONNECTION * self.max_connections

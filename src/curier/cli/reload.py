@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,8 +14,10 @@ from curier.cli.log_setup import set_levels
 from curier.cli.log_writer import FileWriter
 from curier.config import Config
 from curier.config_authenticators import HOOKS
+from curier.doorways import NeedsRestart
 from curier.errors import ConfigError
 from curier.hook_files.files import HookFiles
+from curier.listeners import Listen, Listener
 from curier.permissions.rule_file import RuleFile
 from curier.server import Broker
 from curier.settings.setting import Setting
@@ -25,6 +27,9 @@ _log = logging.getLogger("curier.cli")
 
 _AT_ONCE: Final = ("log_level", "log_levels")
 """Settings at the top of the file that need no restart."""
+
+_OF_LISTENERS: Final = ("listen", "listeners", "certificate", "key", "client_ca")
+"""Those that say where to listen, and how."""
 
 
 class Reload:
@@ -61,13 +66,14 @@ class Reload:
         async with self._turns:
             try:
                 new = await asyncio.to_thread(self._read)
-                read = await self._take_files()
-            except ConfigError as error:
-                _log.error("SIGHUP: %s; nothing has changed", error)
+                stuck, listeners, read = await self._take_listeners(new)
+            except (ConfigError, OSError) as error:
+                why = error.strerror if isinstance(error, OSError) else error
+                _log.error("SIGHUP: %s; nothing has changed", why)
                 return
             said = [f"{_and(read)} were read again"] if read else []
-            said += [*self._take_limits(new), *self._log_levels(new)]
-            if stuck := self._stuck(new):
+            said += [*listeners, *self._take_limits(new), *self._log_levels(new)]
+            if stuck := [*self._stuck(new), *stuck]:
                 said.append(f"{_and(stuck)} changed, which needs a restart of the broker")
             self._say("; ".join(said) or "nothing has changed", new)
 
@@ -78,6 +84,29 @@ class Reload:
         new.check()
         try_out(new)
         return new
+
+    async def _take_listeners(self, new: Config) -> tuple[list[str], list[str], list[str]]:
+        """Listeners, and with them what is in files: all of them or none.
+
+        What of the listeners needs a restart, what of them has changed, and which files were read.
+        """
+        before, after = self._config.doors(), new.doors()
+        if before == after:
+            return [], [], await self._take_files()
+        try:
+            async with self._broker.changing_listeners(after):
+                read = await self._take_files()
+        except NeedsRestart as error:
+            return [str(error)], [], await self._take_files()
+        self._config = replace(self._config, **{name: getattr(new, name) for name in _OF_LISTENERS})
+        said = [f"{door.url} is closed" for door in before if door.address not in _addresses(after)]
+        said += [f"{door.url} is open" for door in after if door.address not in _addresses(before)]
+        said += [
+            f"{door.url} is for new clients as it says now"
+            for door in after
+            if door.address in _addresses(before) and door not in before
+        ]
+        return [], said, read
 
     async def _take_files(self) -> list[str]:
         """Take over what is in the files that the settings name; what may still be wrong with them first."""
@@ -131,7 +160,7 @@ class Reload:
 
     def _stuck(self, new: Config) -> list[str]:
         """What has changed in the settings, and stays as it was."""
-        names = [*TOP, "listeners", "authenticators", "bans"]
+        names = [name for name in (*TOP, "authenticators", "bans") if name not in _OF_LISTENERS]
         return [
             name
             for name in names
@@ -155,6 +184,10 @@ def _changed(setting: Setting, before: object, value: object, new: Config) -> st
     written = setting.kind.written
     where = new.origins.get(setting.name, "default")
     return f"{setting.name} is {written(value)}, was {written(before)} ({where})"
+
+
+def _addresses(doors: Sequence[Listener]) -> list[Listen]:
+    return [door.address for door in doors]
 
 
 def _and(words: list[str]) -> str:

@@ -321,6 +321,11 @@ class Reactor(Sockets):
         self.listeners[sock.fileno()] = (sock, door)
         self.epoll.register(sock.fileno(), EPOLLIN)
 
+    def leave(self, sock: socket.socket) -> None:
+        """Accept no more clients from a listening socket, which stays open."""
+        if self.listeners.pop(sock.fileno(), None) is not None:
+            self.epoll.unregister(sock.fileno())
+
     def stop_listening(self) -> None:
         for fd, (sock, _) in self.listeners.items():
             self.epoll.unregister(fd)

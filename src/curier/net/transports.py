@@ -303,6 +303,11 @@ class TransportServer:
         if sock in self.listeners:
             self.turn.loop.add_reader(sock, self._accept, sock)
 
+    def leave(self, sock: socket.socket) -> None:
+        """Accept no more clients from a listening socket, which stays open."""
+        if self.listeners.pop(sock, None) is not None:
+            self.turn.loop.remove_reader(sock)
+
     def stop_listening(self) -> None:
         for sock in self.listeners:
             self.turn.loop.remove_reader(sock)
