@@ -11,7 +11,7 @@ import gc
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -28,19 +28,25 @@ from curier.auth.base import (
 from curier.banning import Banning
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Authenticate, Authorize, Close, Commit, Effect
-from curier.broker.hooks import Hook, check_hook
+from curier.broker.hooks import Hook
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
-from curier.codec.properties import Properties
-from curier.codec.publish import forwarded_properties
+from curier.broker_arguments import (
+    application_message,
+    check_anonymous,
+    check_options,
+    expect,
+    hooks_of,
+    listeners_of,
+)
 from curier.doorways import Doorway, change
 from curier.errors import ConfigError, StoreError
-from curier.listeners import A_LISTENER, DEFAULT_LISTEN, Listen, Listener, parse_listen
+from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
 from curier.loglines import logger, tell_left_out
 from curier.logs import DROPS_SECONDS, LogHook
 from curier.net import reactor
 from curier.net.clock import Clock
-from curier.net.doors import Door, check_doors, entrances_of
+from curier.net.doors import Door, entrances_of
 from curier.net.handshakes import Handshakes
 from curier.net.host import Process
 from curier.net.passed import Passed
@@ -52,7 +58,6 @@ from curier.optional_parts import certificates_of, stored, with_acme
 from curier.permissions.base import Rules
 from curier.permissions.rule_file import RuleFile
 from curier.session.journal import Journal
-from curier.session.message import ApplicationMessage
 from curier.store.base import Durability, Store, described
 from curier.types import Message
 
@@ -113,35 +118,35 @@ class Broker:
         bans: BanSettings | None = DEFAULT_BANS,
         use_reactor: bool = reactor.IS_AVAILABLE,
     ) -> None:
-        _expect("options", options, Options, "None, or curier.Options() with attributes set")
-        _expect("authenticator", authenticator, Authenticator, "None, or a curier.auth.Authenticator")
-        _expect("authorizer", authorizer, Authorizer, "None, or a curier.auth.Authorizer")
-        _expect("permissions", permissions, RuleFile, "None, or a curier.permissions.RuleFile")
-        _expect("bans", bans, BanSettings, "None, or a curier.auth.bans.BanSettings")
-        _expect("data", data, (str, Path), "None, or the path of a directory")
+        expect("options", options, Options, "None, or curier.Options() with attributes set")
+        expect("authenticator", authenticator, Authenticator, "None, or a curier.auth.Authenticator")
+        expect("authorizer", authorizer, Authorizer, "None, or a curier.auth.Authorizer")
+        expect("permissions", permissions, RuleFile, "None, or a curier.permissions.RuleFile")
+        expect("bans", bans, BanSettings, "None, or a curier.auth.bans.BanSettings")
+        expect("data", data, (str, Path), "None, or the path of a directory")
         self.options = options if options is not None else Options()
-        _check_options(self.options)
+        check_options(self.options)
         if durability not in ("fsync", "os", "memory"):
             raise ConfigError(f"durability is fsync, os or memory, not {durability!r}")
         self._store: Store | None = None
         if data is not None and durability != "memory":
             self._store = stored(Path(data), cast(Durability, durability), accept_loss)
-        self._listen = _listeners(listen)
-        self._is_default = self._listen == _listeners(DEFAULT_LISTEN)
+        self._listen = listeners_of(listen)
+        self._is_default = self._listen == listeners_of(DEFAULT_LISTEN)
         self._listen, self._acme = with_acme(self._listen, data if durability != "memory" else None)
         self._certificates = {
             listener: certificates_of(listener) for listener in self._listen if listener.address.is_secure
         }
         for listener in self._listen:
             if listener.address.carrier != "fd":  # where that is, is not known yet
-                _check_anonymous(listener, listener.address, authenticator)
+                check_anonymous(listener, listener.address, authenticator)
         self.authenticator = authenticator
         self._at_doors = AtDoors(authenticator) if any(map(has_rules, self._listen)) else None
         self.authorizer = authorizer
         self.permissions = permissions
         self.listeners: dict[str, Listener] = {}
         """All of a broker that runs, by their real addresses."""
-        self._hooks = _hooks(hooks)
+        self._hooks = hooks_of(hooks)
         self._use_reactor = use_reactor
         self.bans = Banning(Bans(bans), time.monotonic) if bans is not None else None
         """Who is banned, unless nobody ever is."""
@@ -292,7 +297,7 @@ class Broker:
         address = doorway.listener.address
         await doorway.open(passed, may_lack_ipv6=self._is_default or address.host == "localhost")
         for opened in doorway.opened:
-            _check_anonymous(doorway.listener, opened.address, self.authenticator)
+            check_anonymous(doorway.listener, opened.address, self.authenticator)
 
     def _enter(self, doorway: Doorway) -> None:
         """Let clients in by a listener that is open."""
@@ -315,12 +320,12 @@ class Broker:
         Raises ``ConfigError`` for listeners that cannot be, ``NeedsRestart`` (one of those) for what needs a
         new broker, ``OSError`` for an address that cannot be had; before the body, with nothing changed.
         """
-        wanted = _listeners(listen)
+        wanted = listeners_of(listen)
         plan = change(self._doorways, wanted, asks_at_doors=self._at_doors is not None)
         entrances = dict(zip(map(id, wanted), entrances_of(wanted), strict=True))
         for listener in wanted:
             if listener.address.carrier != "fd":  # that one was looked at when it was opened
-                _check_anonymous(listener, listener.address, self.authenticator)
+                check_anonymous(listener, listener.address, self.authenticator)
         certificates = {
             one: self._certificates.get(one) or certificates_of(one)
             for one in wanted
@@ -507,7 +512,7 @@ class Broker:
         core = self.core
         assert self._turn is not None
         now = self._turn.clock.now()
-        why = core.publish(_application_message(message, now), None, now)
+        why = core.publish(application_message(message, now), None, now)
         if why:
             raise ValueError(why)
         self._turn.schedule()
@@ -522,74 +527,3 @@ class Broker:
             self._asking.call_off(effect.connection.number)  # nobody is there to hear the answer
         elif isinstance(effect, Commit) and self._store is not None:
             self._store.commit(effect.batch)
-
-
-def _check_options(options: Options) -> None:
-    """Raise ``ConfigError`` for one that cannot be."""
-    try:
-        options.check()
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _expect(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
-    """Raise ``TypeError`` for an argument that is neither of this kind nor None."""
-    if value is None or isinstance(value, kind):
-        return
-    got = f"the class {value.__name__}, not an object of it" if isinstance(value, type) else f"{value!r:.100}"
-    raise TypeError(f"{name}: expected {expected}; got {got}")
-
-
-def _listeners(listen: object) -> list[Listener]:
-    given = [listen] if isinstance(listen, str | bytes | Listener) else listen
-    if not isinstance(given, Iterable):
-        raise TypeError(f"listen: expected a URL, or several, such as {A_LISTENER!r}; got {given!r:.100}")
-    found = [one if isinstance(one, Listener) else Listener(one) for one in given]
-    if not found:
-        raise ConfigError(f"a broker needs at least one address to listen on, such as {A_LISTENER}")
-    check_doors(found)
-    return found
-
-
-def _check_anonymous(listener: Listener, address: Listen, authenticator: Authenticator | None) -> None:
-    """Raise ``ConfigError`` where nobody decides who may connect, and somebody has to."""
-    why = listener.why_closed(address) if authenticator is None else ""
-    if why == "nobody":
-        raise ConfigError(
-            f"{address}: nobody can connect there: pass an authenticator, or allow_anonymous=True"
-        )
-    if why == "everybody":
-        raise ConfigError(
-            f"{address} can be reached from other machines: pass an authenticator, "
-            "or AllowAnonymous() to let everybody in"
-        )
-
-
-def _hooks(hooks: object) -> list[Hook]:
-    if isinstance(hooks, Hook) or not isinstance(hooks, Iterable):
-        raise TypeError(f"hooks: expected a list of curier.Hook objects; got {hooks!r:.100}")
-    found = list(hooks)
-    for hook in found:
-        if hook is None:
-            raise TypeError("hooks: expected curier.Hook objects; got None")
-        _expect("hooks", hook, Hook, "curier.Hook objects")
-        check_hook(hook)
-    return found
-
-
-def _application_message(message: Message, now: float) -> ApplicationMessage:
-    """The core's form of a public ``Message``."""
-    properties = Properties()
-    properties.payload_format_indicator = 1 if message.payload_is_text else None
-    properties.content_type = message.content_type
-    properties.response_topic = message.response_topic
-    properties.correlation_data = message.correlation_data
-    properties.user_properties = list(message.user_properties)
-    return ApplicationMessage(
-        message.topic.encode(),
-        message.payload,
-        int(message.qos),
-        message.retain,
-        forwarded_properties(properties),
-        now + message.message_expiry if message.message_expiry is not None else 0.0,
-    )
