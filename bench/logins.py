@@ -223,8 +223,8 @@ class Other:
         self.times: list[float] = []
 
     @classmethod
-    async def connect(cls, port: int) -> Other:
-        other = cls(*await dial(port, Connect(5, "other", True, 0, "user0", PASSWORD)))
+    async def connect(cls, port: int, user: str = "user0", password: bytes = PASSWORD) -> Other:
+        other = cls(*await dial(port, Connect(5, "other", True, 0, user, password)))
         await other._ask(Subscribe(1, [("t", 0)]))
         return other
 
