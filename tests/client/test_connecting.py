@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import curier
-from curier.client.settings import ClientSettings
+from curier.client.dial import DialSettings
+from curier.client.settings import LARGEST_PACKET, ClientSettings
+from curier.client.urls import ServerUrl
 from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Pingresp
 from tests.client.stage import Stage, make_properties, settle, virtual
 
@@ -372,3 +375,20 @@ async def test_a_function_that_returns_something_else(stage: Stage) -> None:
         await stage.client(username="me", password=lambda: 7).connect()
     with pytest.raises(curier.ConfigError, match="no server"):
         await stage.client(url=list).connect()
+
+
+@pytest.mark.parametrize("most", [None, 64 * 2**20, 16])
+async def test_a_packet_that_is_taken_is_taken_in_one_frame_as_well(
+    most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled: list[DialSettings] = []
+
+    async def dial(url: ServerUrl, settings: DialSettings, make: Callable[[], object]) -> None:
+        dialled.append(settings)
+        raise curier.ConnectionLost("on purpose")
+
+    monkeypatch.setattr("curier.client.connecting.dial", dial)
+    with pytest.raises(curier.ConnectionLost, match="on purpose"):
+        async with curier.connect("ws://127.0.0.1:1", maximum_packet_size=most):
+            pass
+    assert dialled[0].max_frame_bytes > (most or LARGEST_PACKET)

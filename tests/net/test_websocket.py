@@ -334,7 +334,7 @@ async def test_a_frame_that_is_too_large() -> None:
     assert end.socket.is_closing()
     assert end.wire.take()[0] == 0x80 | CLOSE
     end.socket.data_received(b"x" * 1000)
-    assert "frame of more than 1000 bytes; raise max_frame_bytes" in end.end()
+    assert "frame of more than 1000 bytes; a larger maximum_packet_size" in end.end()
 
 
 async def test_a_frame_is_given_as_it_comes() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from curier.client.dial import DialSettings, dial
 from curier.client.dialing.environment import environment_proxy
 from curier.client.link import Link
-from curier.client.settings import CHANGING, FROM_ENVIRONMENT, ClientSettings
+from curier.client.settings import CHANGING, FROM_ENVIRONMENT, LARGEST_PACKET, ClientSettings
 from curier.client.urls import ServerUrl, parse_references, parse_server_url
 from curier.codec.constants import MQTT_31, MQTT_50, MQTT_311
 from curier.codec.packets import Connect
@@ -49,6 +49,9 @@ Mosquitto takes at QoS 2 as it comes."""
 MOST_BESIDE_QOS_1: Final = MOST_BEFORE_50 - 1
 """Of them with QoS 2, where there may be more than ``MOST_BEFORE_50`` in all. Where 20 with QoS 2 are
 unfinished, Mosquitto 2.0 acknowledges what comes with QoS 1 or 2 and drops it, or ends the connection."""
+
+FRAME_ROOM: Final = 16 * 2**20
+"""A frame of WebSocket may be so much larger than the largest packet: there may be several in one."""
 
 MOST_HOPS: Final = 5
 """So many servers in a row may send the client on to the next."""
@@ -233,6 +236,7 @@ class Connector:
             proxy=environment_proxy(url) if settings.proxy == FROM_ENVIRONMENT else settings.proxy,
             websocket_headers=tuple(given["websocket_headers"]),
             local_address=settings.local_address,
+            max_frame_bytes=(settings.maximum_packet_size or LARGEST_PACKET) + FRAME_ROOM,
         )
         connection = self._connection()
         link = self._linker.make_link(connection, str(url))

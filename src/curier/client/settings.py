@@ -315,6 +315,7 @@ class ClientSettings:
         raise TypeError("url: text, or a list of texts")
 
 
+LARGEST_PACKET: Final = 268_435_460  # bytes: a Fixed Header of 5, and the largest Remaining Length (1.5.5)
 _FOREVER: Final = 0xFFFFFFFF
 _TEXT: Final = (str, type(None))
 _FLAG: Final = "True or False"
@@ -357,7 +358,7 @@ _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
     ("max_inflight", 1, 65000),
     ("buffer_bytes", 1, 2**63),
     ("receive_maximum", 1, 65535),
-    ("maximum_packet_size", 16, 268435460),
+    ("maximum_packet_size", 16, LARGEST_PACKET),
     ("topic_alias_maximum", 0, 65535),
     ("topic_aliases", 0, 65535),
     ("retry_interval", 0.0, 86400.0),

@@ -382,7 +382,8 @@ def _fault(reader: FrameReader) -> str:
     if reader.error_code == TOO_LARGE:
         most = reader.max_frame_bytes
         return (
-            f"the server sent a WebSocket frame of more than {most} bytes; raise max_frame_bytes to take it"
+            f"the server sent a WebSocket frame of more than {most} bytes; "
+            "a larger maximum_packet_size has it taken"
         )
     if reader.error_code == UNSUPPORTED_DATA:
         return f"the server sent {reader.error}"  # a text frame
