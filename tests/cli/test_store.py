@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +115,22 @@ def test_inspect_says_what_is_there(data: Path) -> None:
         "2 sessions, 2 subscriptions, 4 deliveries of 3 messages, 1 retained messages (4 bytes), 1 wills"
     )
     assert [line.split() for line in lines[3:]] == [
-        ["session", "MQTT", "subscriptions", "queued", "inflight", "size", "ends"],
+        ["session", "MQTT", "subscriptions", "queued", "inflight", "size", "ends", "mount"],
         ["ana", "5.0", "2", "1", "2", "17", "bytes", "now"],
-        ["ben\N{REPLACEMENT CHARACTER}", "3.1.1", "0", "1", "0", "7", "bytes", "never"],
+        ["ben\N{REPLACEMENT CHARACTER}", "3.1.1", "0", "1", "0", "7", "bytes", "never", "č/"],
     ]
+
+
+def test_inspect_says_nothing_of_mounts_where_there_are_none(tmp_path: Path) -> None:
+    write(tmp_path, [SessionSaved(1, "ana", 5, 3600, 0.0)])
+    assert "mount" not in run("inspect", tmp_path).stdout
+
+
+def test_inspect_reads_files_from_before_there_were_mounts(data: Path) -> None:
+    with closing(sqlite3.connect(data / FILE_NAME)) as database:
+        database.execute("ALTER TABLE sessions DROP COLUMN mount")
+        database.execute("ALTER TABLE sessions DROP COLUMN user")
+    assert run("inspect", data).stdout.splitlines()[-1].endswith("never")
 
 
 def test_inspect_lists_as_many_sessions_as_asked_for(data: Path) -> None:
@@ -138,7 +151,10 @@ def test_inspect_as_json(data: Path) -> None:
         "wills": 1,
     }
     assert said["file_bytes"] >= (data / FILE_NAME).stat().st_size
-    assert [session["client_id"] for session in said["sessions"]] == ["ana", "ben\n"]
+    assert [(one["client_id"], one["mount"], one["user"]) for one in said["sessions"]] == [
+        ("ana", "", ""),
+        ("ben\n", "č/", "ben č"),
+    ]
     assert said["sessions"][0]["ends_at"] == 1_700_000_000.5
 
 

@@ -97,11 +97,17 @@ def inspect(directory: Path, limit: int, as_json: bool) -> None:
     shown = summary.sessions[:limit] if limit else summary.sessions
     if not shown:
         return
-    table = [("session", "MQTT", "subscriptions", "queued", "inflight", "size", "ends")]
+    table: list[tuple[str, ...]] = [
+        ("session", "MQTT", "subscriptions", "queued", "inflight", "size", "ends")
+    ]
+    has_mounts = any(one.mount for one in summary.sessions)
+    if has_mounts:
+        table[0] += ("mount",)
     for one in shown:
         version = {3: "3.1", 4: "3.1.1", 5: "5.0"}.get(one.version, str(one.version))
         numbers = (str(one.subscriptions), str(one.queued), str(one.inflight), _size(one.bytes))
-        table.append((_printable(one.client_id), version, *numbers, _end(one.expiry_interval, one.ends_at)))
+        row = (_printable(one.client_id), version, *numbers, _end(one.expiry_interval, one.ends_at))
+        table.append((*row, _printable(one.mount)) if has_mounts else row)
     click.echo()
     _print_table(table)
     if len(shown) < len(summary.sessions):

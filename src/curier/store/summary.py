@@ -12,7 +12,7 @@ from curier.store.database import Database
 TABLES = ("sessions", "subscriptions", "messages", "deliveries", "retained", "wills")
 
 _SESSIONS = """
-SELECT client_id, version, expiry, ends_at,
+SELECT client_id, version, expiry, ends_at, CAST({mount} AS TEXT), {user},
     (SELECT count(*) FROM subscriptions WHERE session = sessions.number),
     coalesce(waiting, 0), coalesce(inflight, 0), coalesce(bytes, 0)
 FROM sessions LEFT JOIN (
@@ -24,14 +24,21 @@ ORDER BY bytes DESC, client_id
 """
 
 
+_LATER = {"mount": "x''", "user": "''"}
+
+
 @dataclass(frozen=True)
 class SessionSummary:
-    """One session. ``ends_at`` is a point in time, 0 where it is connected or does not end by itself."""
+    """One session. ``ends_at`` is a point in time, 0 where it is connected or does not end by itself.
+    ``mount`` is in front of the topics of its listener's clients, "" for none; ``user`` whose it is.
+    """
 
     client_id: str
     version: int
     expiry_interval: int
     ends_at: float
+    mount: str
+    user: str
     subscriptions: int
     queued: int
     inflight: int
@@ -54,7 +61,13 @@ def summarize(database: Database) -> Summary:
     try:
         run = database.connection.execute
         run("BEGIN")
-        sessions = [SessionSummary(*row) for row in run(_SESSIONS)]
+        there = {row[1] for row in run("PRAGMA table_info(sessions)")}
+        asked = _SESSIONS.format(
+            **{  # files of earlier versions, which are only read, have no such columns
+                name: name if name in there else nothing for name, nothing in _LATER.items()
+            }
+        )
+        sessions = [SessionSummary(*row) for row in run(asked)]
         rows = {table: database.count(table) for table in TABLES}
         size = run(
             "SELECT coalesce(sum(length(messages.topic) + length(payload) + length(properties)), 0) "
