@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -153,3 +154,24 @@ async def test_a_listener_that_cannot_be_had_changes_nothing(running: Running, t
     assert said.startswith("ERROR: SIGHUP: cannot listen on unix:///nowhere/at/all: ")
     assert said.endswith("; nothing has changed")
     assert running.broker.core.options.max_sessions == 1_000_000
+
+
+async def test_many_signals_are_one(running: Running) -> None:
+    """One that is at work, and one more, which sees what has been written meanwhile."""
+    reads = 0
+
+    def reread() -> Config:
+        nonlocal reads
+        reads += 1
+        return load(running.path)
+
+    reload = Reload(running.broker, load(running.path), None, HookFiles(()), None, reread)
+    for _ in range(100):
+        reload.soon()
+    while not reads:
+        await asyncio.sleep(0)
+    for _ in range(100):
+        reload.soon()
+    while reload._tasks:
+        await asyncio.sleep(0)
+    assert reads == 2

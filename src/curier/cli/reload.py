@@ -51,10 +51,14 @@ class Reload:
         self._log_file = log_file
         self._reread = reread
         self._turns = asyncio.Lock()
+        self._is_due = False
         self._tasks: set[asyncio.Task[None]] = set()  # or nothing would hold them
 
     def soon(self) -> None:
-        """Do it as soon as the event loop has time for it."""
+        """Do it as soon as the event loop has time for it; once, however often it is asked for until then."""
+        if self._is_due:
+            return
+        self._is_due = True
         task = asyncio.get_running_loop().create_task(self.now())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -64,6 +68,7 @@ class Reload:
         if self._log_file is not None:  # which is what this signal is mostly sent for
             self._log_file.reopen()
         async with self._turns:
+            self._is_due = False
             try:
                 new = await asyncio.to_thread(self._read)
                 stuck, listeners, read = await self._take_listeners(new)
