@@ -63,6 +63,9 @@ def test_all_that_is_wrong_is_told(path: Path) -> None:
             '[[listener]]\nurl = "tls://127.0.0.1"\ncertificate = "c.pem"\nkey = "k.pem"',
             "c.pem",
         ),
+        ('hooks = ["none.py"]', "none.py: No such file or directory"),
+        ('hooks = ["broker.toml"]\nlimits = { max_sessions = 5 }', "broker.toml, line 2: invalid syntax"),
+        ('hooks = [\n"broker.toml",]\nlog_file = "logs/c.log"', "log_file: there is no directory"),
         ("[limits]\nmaximum_qos = 3", "line 2: limits.maximum_qos: must be from 0 to 2, not 3"),
     ],
 )

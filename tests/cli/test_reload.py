@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from curier.cli.serve import authenticator_of
 from curier.config import Config, load
 from curier.hook_files.files import HookFiles
 from curier.server import Broker
+from tests.waiting import until
 
 
 class Running:
@@ -168,10 +168,8 @@ async def test_many_signals_are_one(running: Running) -> None:
     reload = Reload(running.broker, load(running.path), None, HookFiles(()), None, reread)
     for _ in range(100):
         reload.soon()
-    while not reads:
-        await asyncio.sleep(0)
+    await until(lambda: reads > 0)
     for _ in range(100):
         reload.soon()
-    while reload._tasks:
-        await asyncio.sleep(0)
+    await until(lambda: not reload._tasks)
     assert reads == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -17,6 +18,7 @@ from curier.config_authenticators import HOOKS
 from curier.doorways import NeedsRestart
 from curier.errors import ConfigError
 from curier.hook_files.files import HookFiles
+from curier.hook_files.reading import parsed
 from curier.listeners import Listen, Listener
 from curier.permissions.rule_file import RuleFile
 from curier.server import Broker
@@ -178,6 +180,10 @@ def try_out(config: Config) -> None:
     for one in config.asked:
         if one.kind != HOOKS:  # which would run what is in the files
             one.make()
+    for path in config.hooks:
+        parsed(path)
+    if config.log_file is not None and not os.path.isdir(os.path.dirname(config.log_file) or "."):
+        raise ConfigError(f"log_file: there is no directory {os.path.dirname(config.log_file)}")
     if config.acl_file is not None:
         RuleFile(config.acl_file, dialect=config.acl_dialect)
     for door in config.doors():

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 from typing import Final
 
 from curier.auth.base import Authenticator, Authorizer
@@ -43,14 +43,7 @@ def read(path: str) -> Defined:
     left alone. Raises ``ConfigError``. Nothing is remembered of a file that is wrong.
     """
     path = os.path.abspath(path)
-    source = _source(path)
-    try:
-        tree = ast.parse(source, path)
-        code = compile(tree, path, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        raise ConfigError(f"{path}, line {error.lineno or 1}: {error.msg}") from error
-    except ValueError as error:  # a NUL byte, before Python 3.12
-        raise ConfigError(f"{path}: {error}") from error
+    tree, code = parsed(path)
     module = ModuleType(f"hook file {path}", "A hook file.")
     module.__file__ = path
     before = sys.modules.get(module.__name__)
@@ -63,6 +56,18 @@ def read(path: str) -> Defined:
         if before is not None:
             sys.modules[module.__name__] = before
         raise
+
+
+def parsed(path: str) -> tuple[ast.Module, CodeType]:
+    """The file as Python understands it; nothing of it is run. Raises ``ConfigError``."""
+    source = _source(path)
+    try:
+        tree = ast.parse(source, path)
+        return tree, compile(tree, path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise ConfigError(f"{path}, line {error.lineno or 1}: {error.msg}") from error
+    except ValueError as error:  # a NUL byte, before Python 3.12
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _source(path: str) -> bytes:

@@ -122,7 +122,7 @@ def _drafts(lines: Sequence[Line], is_split: bool) -> tuple[list[_Draft], list[L
             drafts.append(_Draft(line))
         elif line.name in ("port", "bind_address"):
             first.lines.append(line)
-        elif line.name in OWN or (is_split and line.name in _SECURITY):
+        elif line.name in OWN or (is_split and line.name in (*_SECURITY, "plugin_opt_config_file")):
             drafts[-1].lines.append(line)
         else:
             rest.append(line)
@@ -170,6 +170,13 @@ def _users(drafts: Sequence[_Draft], top: dict[str, object]) -> None:
         value = next((value for draft in drafts if (value := draft.value(name)) is not None), None)
         if value is not None:
             top[name] = value
+    for draft in drafts:
+        plugin, file = (
+            draft.last("plugin") or draft.last("auth_plugin"),
+            draft.value("plugin_opt_config_file"),
+        )
+        if plugin is not None and _is_dynamic_security(plugin) and file is not None:
+            top.setdefault("acl_file", file)
     if len(drafts) == 1:
         allowed = drafts[0].flag("allow_anonymous")
         if allowed or "password_file" not in top:
@@ -180,6 +187,11 @@ def _why_open(draft: _Draft, shared: _Draft, top: dict[str, object], is_split: b
     """Why a listener cannot be had, as it would be more open than it was; or ""."""
     for line in (*draft.lines, *shared.lines):
         if line.name in ("plugin", "auth_plugin", "global_plugin", "plugin_use"):
+            if _is_dynamic_security(line):
+                return (
+                    f"the dynamic security of {line.place} decides there; its roles are in acl_file, but the "
+                    "passwords of its users cannot be read: make a password_file with curier passwd"
+                )
             return f"the {line.name} of {line.place} decides there, which cannot be loaded"
     if not is_split:
         return ""
@@ -192,6 +204,10 @@ def _why_open(draft: _Draft, shared: _Draft, top: dict[str, object], is_split: b
     if not has_users and not draft.flag("allow_anonymous"):
         return "nobody can connect there, and the users of other listeners could"
     return ""
+
+
+def _is_dynamic_security(line: Line) -> bool:
+    return "mosquitto_dynamic_security" in line.value
 
 
 def _doors(
