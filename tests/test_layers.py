@@ -99,11 +99,11 @@ ALLOWED: dict[str, set[str]] = {
 FLOORS: dict[str, list[str]] = {
     "broker": [
         # plain things that know no client
-        *("options", "deadlines", "entrances", "judging", "layouts", "mounting"),
+        *("options", "deadlines", "buckets", "entrances", "judging", "layouts", "mounting"),
         # the data model, and what names it
         *("model", "faults", "effects", "hooks", "routing", "state"),
         # one connection: what is told of it, what it may do, what it is sent
-        *("telling", "shares", "lanes", "permissions", "memory", "unfinished", "output"),
+        *("telling", "shares", "lanes", "permissions", "memory", "unfinished", "pacing", "output"),
         # messages
         *(
             "queueing",

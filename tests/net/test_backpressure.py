@@ -193,3 +193,20 @@ async def test_a_large_burst_that_drains_leaves_no_trace(use_reactor: bool) -> N
         await client.expect(Pingresp)
         assert connection_of(broker, "c").unsent == 0
         assert broker.core.statistics.dropped == 0
+
+
+async def test_a_client_over_its_rate_is_not_read_from_until_it_may_send_again(use_reactor: bool) -> None:
+    async with running(use_reactor, options=options(max_byte_rate=KIB)) as broker:
+        sender = await Peer.connect(broker.port, "sender")
+        await sender.send(
+            Publish("t", bytes(250 * KIB), 1, packet_id=1)
+        )  # for which four minutes are to pass
+        await sender.expect(Puback)
+        assert broker._turn is not None
+        wire = broker._turn.wires[connection_of(broker, "sender").number]
+        await until(lambda: not wire.is_reading)
+        await sender.send(Publish("t", b"", 1, packet_id=2))
+        broker.core.change_options(options(), broker._turn.clock.now())
+        broker._turn.schedule()
+        await sender.expect(Puback)
+        assert wire.is_reading

@@ -9,6 +9,7 @@ from curier.broker import (
     delivery,
     keeping,
     memory,
+    pacing,
     piecemeal,
     publishing,
     stalling,
@@ -60,6 +61,14 @@ class ServedConnection(BrokerConnection):
         self.has_permissions = broker.asks_authorization or broker.router.judge is not None
         self.routes = [{}, {}, {}] if self.has_permissions else broker.open_routes
         self.generation = broker.router.cache.generation
+        self.pace: pacing.Pace | None = pacing.pace(broker, self, now)
+
+    def change_pace(self, now: float) -> None:
+        """Other rates hold from now on."""
+        before = self.pace
+        self.pace = pacing.pace(self.broker, self, now)
+        if before is not None:
+            before.end()
 
     # ---- entries: what is raised stays here, and costs this client (``faults``) ----
 
@@ -70,6 +79,8 @@ class ServedConnection(BrokerConnection):
             super().receive(chunk, now)
         except Exception as error:
             self.broker.faults.met("working on what came", error, self)
+        if self.pace is not None:
+            self.pace.is_over(now)
         if self.broker.faults.is_due:
             keeping.settle(self.broker, now)
 
@@ -111,9 +122,27 @@ class ServedConnection(BrokerConnection):
     # ---- packets in (ServerConnection) ----
 
     def fast_lane(self, data: bytes, pos: int, end: int, now: float) -> int:
-        return fast_lane(self.broker, self, data, pos, end, now) if self.is_fast else pos
+        pace = self.pace
+        if pace is not None:
+            if pace.is_over(now):
+                return pos
+            end = pace.part(pos, end)
+        if not self.is_fast:
+            return pos
+        before = self.traffic.publishes_received
+        at = fast_lane(self.broker, self, data, pos, end, now)
+        if pace is not None:
+            pace.count(self.traffic.publishes_received - before, at - pos)
+        return at
 
     def packet(self, data: bytes, pos: int, stop: int, now: float) -> bool:
+        is_done = self._work_on(data, pos, stop, now)
+        if self.pace is not None:
+            self.pace.worked_on(is_done, data[pos] >> 4 == PUBLISH, stop - pos)
+        return is_done
+
+    def _work_on(self, data: bytes, pos: int, stop: int, now: float) -> bool:
+        """The same, whatever the rate."""
         kind = data[pos] >> 4
         if kind == PUBLISH:
             return self._publication(data, pos, stop, now)
@@ -140,6 +169,8 @@ class ServedConnection(BrokerConnection):
     def large_publish(self, arriving: Arriving, now: float) -> bool:
         self.is_owed = True
         if self.stalled is None and super().large_publish(arriving, now):
+            if self.pace is not None:
+                self.pace.worked_on(True, True, arriving.size)
             return True
         stalled = self.stalled
         if stalled is None:
@@ -212,6 +243,8 @@ class ServedConnection(BrokerConnection):
             return
         was_connected = self.state == CONNECTED
         self.state = CLOSED
+        if self.pace is not None:
+            self.pace.end()
         self.ending_code = reason_code
         self.paused = False
         self.is_fast = False

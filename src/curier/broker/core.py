@@ -40,6 +40,7 @@ from curier.broker.judging import Judge
 from curier.broker.lanes import DECIDE_LANES, set_lanes
 from curier.broker.model import BrokerConnection, ServerSession, Spread
 from curier.broker.options import Options
+from curier.broker.pacing import RATES
 from curier.broker.state import BrokerState, Host
 from curier.broker.sys_topics import SysPublisher
 from curier.codec.constants import PROTOCOL_ERROR, SERVER_SHUTTING_DOWN
@@ -115,6 +116,10 @@ class BrokerCore(BrokerState):
         if not changed.isdisjoint(DECIDE_LANES):
             for connection in self.connections.values():
                 set_lanes(self, connection)
+        if not changed.isdisjoint(RATES):
+            for connection in self.connections.values():
+                if isinstance(connection, ServedConnection):
+                    connection.change_pace(now)
         return frozenset(stuck)
 
     # ---- bytes ----

@@ -42,6 +42,8 @@ class Options:
         self.output_hard_limit: int = 64 * MIB
         self.packet_timeout: float = 30.0  # for a packet from its first byte to its last, and besides
         self.packet_rate: int = 1024  # one second more for so many bytes; packet_timeout 0: no end
+        self.max_message_rate: int = 0  # PUBLISH a second that are taken of a client; 0: as many as come
+        self.max_byte_rate: int = 0  # bytes a second, of all its packets; 0: the same
         # -- a Session --
         self.max_sessions: int = 1_000_000  # that outlive their connections
         self.session_expiry_maximum: int = SESSION_NEVER_EXPIRES  # caps what clients ask for (3.2.2.3.2)
@@ -94,6 +96,8 @@ class Options:
         _within("maximum_qos", self.maximum_qos, 0, 2)
         _within("max_packet_size", self.max_packet_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
         _within("max_connecting", self.max_connecting, 0, 1 << 62)
+        _within("max_message_rate", self.max_message_rate, 0, 1 << 40)
+        _within("max_byte_rate", self.max_byte_rate, 0, 1 << 40)
         _within("max_connect_size", self.max_connect_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
         _within("max_request_size", self.max_request_size, LARGE, MAXIMUM_REMAINING_LENGTH + 5)
         _within("session_expiry_maximum", self.session_expiry_maximum, 0, SESSION_NEVER_EXPIRES)

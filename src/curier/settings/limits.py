@@ -68,6 +68,18 @@ LIMITS: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
             "Bytes a second that the slowest honest network brings. 16 MiB may take four and a half hours.",
         ),
         (
+            "max_message_rate",
+            COUNT,
+            "Messages a second that are taken of a client, in the long run; what comes in one second may "
+            "come at once. Who sends faster is slowed by not being read from, and is not disconnected. `0`: "
+            "as many as come. See [security.md](security.md#clients-that-send-too-fast).",
+        ),
+        (
+            "max_byte_rate",
+            SIZE,
+            "The same of bytes: of all that a client sends in MQTT packets.",
+        ),
+        (
             "keep_alive_maximum",
             WHOLE_SECONDS,
             "The longest Keep Alive in seconds, for 5.0 clients that ask for more or for none; they are "
