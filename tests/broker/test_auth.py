@@ -412,3 +412,42 @@ def test_the_log_learns_more_of_a_refusal_than_the_client(make: Make) -> None:
     client = net.send_connect("c")
     assert client.expect(p.Connack).properties == properties(reason_string="no")
     assert told == ["file: there is no such user"]
+
+
+# ---- who is let in no more ----
+
+
+class Told(Hook):
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, str]] = []
+
+    def on_refuse(self, connection: object, reason_code: int, why: str) -> None:
+        self.told.append(("refused", reason_code, why))
+
+    def on_disconnect(self, connection: object, reason_code: int, why: str) -> None:
+        self.told.append(("disconnected", reason_code, why))
+
+
+def test_a_client_is_told_that_it_is_disconnected_and_the_log_why(make: Make) -> None:
+    net, told = make(), Told()
+    net.core.add_hook(told)
+    client = net.connect("c", expiry=100)
+    net.core.expel(client.connection, 0x87, "not you", "user ana is gone", net.now)
+    net.turn()
+    assert client.goodbye() == p.Disconnect(0x87, properties(reason_string="not you"))
+    assert told.told == [("disconnected", 0x87, "user ana is gone")]
+    net.core.expel(client.connection, 0x87, "not you", "user ana is gone", net.now)  # it is no more
+    assert len(told.told) == 1
+
+
+def test_who_waits_for_the_disk_is_refused() -> None:
+    net, told = Net("journal"), Told()
+    net.core.add_hook(told)
+    net.commits = False
+    client = net.send_connect("c", session_expiry_interval=100)
+    net.core.expel(client.connection, 0x87, "not you", "user ana is gone", net.now)
+    net.turn()
+    assert client.expect(p.Connack) == p.Connack(False, 0x87, properties(reason_string="not you"))
+    assert client.closed
+    assert told.told == [("refused", 0x87, "user ana is gone")]
+    assert net.core.statistics.admitted == 0

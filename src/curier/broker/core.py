@@ -191,8 +191,7 @@ class BrokerCore(BrokerState):
     ) -> None:
         """Disconnect a client with this Reason Code and Reason String; ``why`` is for hooks and the log."""
         try:
-            connection.send_disconnect(reason_code, reason, None)
-            connection.end(reason_code, why, now)
+            watches.expel(self, connection, reason_code, reason, why, now)
         except Exception as error:
             self.faults.note(f"ending the connection of {name_of(connection)}", error)
         self._settle(now)

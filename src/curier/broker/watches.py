@@ -62,6 +62,18 @@ def identity(broker: BrokerState, connection: BrokerConnection, now: float) -> N
         broker.deadlines.add(connection.identity_watch, max(now, expires_at))
 
 
+def expel(
+    broker: BrokerState, connection: BrokerConnection, reason_code: int, reason: str, why: str, now: float
+) -> None:
+    """Disconnect a client that was let in, with this Reason String; ``why`` is for hooks and the log."""
+    if connection.state == AUTHENTICATING:  # its CONNACK waits for the disk
+        telling.refused(broker, connection, reason_code, why)
+        connection.refuse_connect(reason_code, reason, None, now)
+    else:
+        connection.send_disconnect(reason_code, reason, None)
+        connection.end(reason_code, why, now)
+
+
 @final
 class IdentityWatch(Deadline):
     """The end of the time for which a client was known to be who it is; its will is published."""
@@ -72,14 +84,8 @@ class IdentityWatch(Deadline):
         self.connection: BrokerConnection = connection
 
     def fire(self, now: float) -> float:
-        connection = self.connection
-        connection.identity_watch = None
-        if connection.state == AUTHENTICATING:
-            telling.refused(self.broker, connection, NOT_AUTHORIZED, EXPIRED)
-            connection.refuse_connect(NOT_AUTHORIZED, EXPIRED, None, now)
-        else:
-            connection.send_disconnect(NOT_AUTHORIZED, EXPIRED, None)
-            connection.end(NOT_AUTHORIZED, EXPIRED, now)
+        self.connection.identity_watch = None
+        expel(self.broker, self.connection, NOT_AUTHORIZED, EXPIRED, EXPIRED, now)
         return 0.0
 
     def failed(self, error: Exception, now: float) -> float:
