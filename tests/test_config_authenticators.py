@@ -10,6 +10,7 @@ import pytest
 
 from curier.auth.http import HttpSettings
 from curier.auth.jwt import JwtSettings
+from curier.auth.ldap import LdapSettings
 from curier.auth.sql import SqlSettings
 from curier.config import load
 from curier.config_authenticators import KINDS, Asked
@@ -104,6 +105,7 @@ def test_tokens(tmp_path: Path) -> None:
         ("jwt", JwtSettings, "## Tokens (JWT)"),
         ("http", HttpSettings, "## Somebody else, over HTTP"),
         ("sql", SqlSettings, "## A database (SQL)"),
+        ("ldap", LdapSettings, "## A directory (LDAP)"),
     ],
 )
 def test_every_setting_is_described(kind: str, settings: type, heading: str) -> None:

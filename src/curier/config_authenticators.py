@@ -163,6 +163,12 @@ def _check_unix_peer(values: Mapping[str, Any]) -> None:
         raise ConfigError("kind unix-peer needs users or groups, or nobody could come in")
 
 
+def _ldap(values: Mapping[str, Any]) -> Authenticator:
+    from curier.auth.ldap import LdapAuthenticator, LdapSettings
+
+    return LdapAuthenticator(LdapSettings(**values))
+
+
 _WHO_SIGNS: Final = ("secret_file", "key_file", "jwks_url")
 
 
@@ -211,6 +217,28 @@ KINDS: Final[dict[str, Kind]] = {
         _sql,
         needed=("url", "query"),
         paths=("password_file",),
+    ),
+    "ldap": Kind(
+        {
+            "url": take_string,
+            "base": take_string,
+            "filter": take_string,
+            "identity_attribute": take_string,
+            "bind_dn": take_string,
+            "password_file": take_path,
+            "starttls": take_flag,
+            "ca_file": take_path,
+            "allow_plain": take_flag,
+            "groups_attribute": take_string,
+            "group_base": take_string,
+            "group_filter": take_string,
+            "group_name": take_string,
+            "timeout": parse_seconds,
+            "at_once": take_count,
+        },
+        _ldap,
+        needed=("url", "base"),
+        paths=("password_file", "ca_file"),
     ),
     "http": Kind(
         {

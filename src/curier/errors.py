@@ -151,6 +151,7 @@ _EXTRAS = {
     "jwt": "jwt",
     "scramp": "scram",
     "psycopg": "postgresql",
+    "bonsai": "ldap",
 }
 """The packages that something is not there without, and which extra has each."""
 

@@ -65,20 +65,24 @@ class Driver(ABC):
     """A kind of databases, and where one is. Raises ``ConfigError``."""
 
     @abstractmethod
-    def marker(self, name: str) -> str:
-        """How a query has the value of this name, which is passed apart from it."""
-
-    def text(self, text: str) -> str:
-        """All else of a query."""
-        return text
-
-    @abstractmethod
     def connect(self, seconds: float) -> Connection:
         """A new connection, in that time."""
 
     @abstractmethod
     def why(self, error: Exception) -> str:
         """In words for the log."""
+
+
+class SqlDriver(Driver):
+    """One whose queries are SQL."""
+
+    @abstractmethod
+    def marker(self, name: str) -> str:
+        """How a query has the value of this name, which is passed apart from it."""
+
+    def text(self, text: str) -> str:
+        """All else of a query."""
+        return text
 
 
 class Database:
@@ -217,7 +221,7 @@ class _Job:
 # ---- SQLite ----
 
 
-class Sqlite(Driver):
+class Sqlite(SqlDriver):
     """A file, which is only read."""
 
     def __init__(self, path: str) -> None:
@@ -268,7 +272,7 @@ def _rows(description: Sequence[Any] | None, rows: Sequence[Sequence[object]]) -
 # ---- PostgreSQL ----
 
 
-class Postgresql(Driver):
+class Postgresql(SqlDriver):
     """A database at a URL, as libpq has it; ``password`` besides."""
 
     def __init__(self, url: str, password: str | None, timeout: float) -> None:

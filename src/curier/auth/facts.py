@@ -1,11 +1,15 @@
 """What others say of a client that is let in, within limits: who it is, its groups, its claims, until when.
 
-All raise ``ValueError`` with ``what`` it was, and what is wrong with it.
+What takes one of these raises ``ValueError`` with ``what`` it was, and what is wrong with it. Besides, what
+the broker says to them of itself: a password.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
+
+from curier.errors import ConfigError
 
 MOST_CHARACTERS: Final = 1024
 """Of a name, a group, or a claim."""
@@ -53,3 +57,16 @@ def take_time(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise ValueError(f"{what} is no number")
     return float(max(-END_OF_TIME, min(value, END_OF_TIME)))
+
+
+def read_password(path: str | None) -> str | None:
+    """The broker's own password, in a file of one line; None: it has none. Raises ``ConfigError``."""
+    if path is None:
+        return None
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', 'it is no UTF-8')}") from None
+    if len(lines) != 1 or not lines[0]:
+        raise ConfigError(f"{path}: expected a password in one line")
+    return lines[0]

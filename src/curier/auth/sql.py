@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from curier.auth.base import ACCEPT, NOT_MINE, Authenticator, Credentials, Verdict
-from curier.auth.databases import Database, DatabaseBusy, DatabaseFailed, Driver, Postgresql, Row, Sqlite
-from curier.auth.facts import take_claim, take_groups, take_name, take_time
+from curier.auth.databases import Database, DatabaseBusy, DatabaseFailed, Postgresql, Row, SqlDriver, Sqlite
+from curier.auth.facts import read_password, take_claim, take_groups, take_name, take_time
 from curier.auth.hashes import CheckError, default_cost, hash_of_nobody, is_hash, why_too_costly
 from curier.auth.line import Full
 from curier.auth.passwords import Passwords
@@ -105,7 +104,7 @@ class SqlAuthenticator(Authenticator):
             return Verdict(ReasonCode.SERVER_UNAVAILABLE, "authentication is not available", why=why)
 
 
-def prepared(query: str, driver: Driver) -> str:
+def prepared(query: str, driver: SqlDriver) -> str:
     """The query as the driver takes it. Raises ``ConfigError``."""
     found: list[str] = []
     names: set[str] = set()
@@ -132,27 +131,15 @@ def prepared(query: str, driver: Driver) -> str:
     return "".join(found)
 
 
-def _driver(settings: SqlSettings) -> Driver:
+def _driver(settings: SqlSettings) -> SqlDriver:
     scheme, _, rest = settings.url.partition("://")
     if scheme == "sqlite":
         if settings.password_file is not None:
             raise ConfigError("password_file is for databases that ask for one, not for SQLite")
         return Sqlite(unquote(rest))
     if scheme in ("postgresql", "postgres"):
-        return Postgresql(settings.url, _password(settings.password_file), settings.timeout)
+        return Postgresql(settings.url, read_password(settings.password_file), settings.timeout)
     raise ConfigError("url: expected sqlite:///path or postgresql://user@host/database")
-
-
-def _password(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        lines = Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', 'it is no UTF-8')}") from None
-    if len(lines) != 1 or not lines[0]:
-        raise ConfigError(f"{path}: expected a password in one line")
-    return lines[0]
 
 
 def _values(credentials: Credentials, place: str) -> dict[str, object]:
