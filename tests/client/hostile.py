@@ -1,11 +1,19 @@
-"""A hostile server on a real socket of loopback: a script of a few lines speaks raw bytes with the codec."""
+"""A hostile server on a real socket of loopback: a script of a few lines speaks raw bytes with the codec,
+plainly or by TLS, WebSocket or both.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import Event, State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 from curier.codec.constants import MQTT_50
 from curier.codec.decode import decode
@@ -14,8 +22,74 @@ from curier.codec.packets import Connack, Connect, Packet
 from curier.codec.primitives import packet_end
 from tests.client.servers import serving
 from tests.client.stage import make_properties
+from tests.net import doors
 
 P = TypeVar("P", bound=Packet)
+
+DATA: Final = (Opcode.BINARY, Opcode.CONT)
+
+
+class WebReader(asyncio.StreamReader):
+    """What clients say by WebSocket, read from the stream of their bytes."""
+
+    def __init__(self, below: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__()
+        self.web = ServerProtocol(subprotocols=[Subprotocol("mqtt")], max_size=None)
+        self._below = below
+        self._writer = writer
+
+    async def events(self, n: int) -> list[Event]:
+        """What comes next. ``EOFError`` at the end."""
+        data = await self._below.read(n)
+        if not data:
+            raise EOFError
+        self.web.receive_data(data)
+        events = self.web.events_received()
+        self._writer.write(b"".join(self.web.data_to_send()))  # pongs, and the answer to its close frame
+        return events
+
+    async def read(self, n: int = -1) -> bytes:
+        """Up to ``n`` bytes of MQTT."""
+        while self.web.state is not State.CLOSED and self.web.close_rcvd is None:
+            try:
+                events = await self.events(n)
+            except EOFError:
+                break
+            data = b"".join(bytes(e.data) for e in events if isinstance(e, Frame) and e.opcode in DATA)
+            if data:
+                return data
+        return b""
+
+
+class WebWriter(asyncio.StreamWriter):
+    """Frames what is said to a client."""
+
+    web: ServerProtocol
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        self.web.send_binary(data)
+        super().write(b"".join(self.web.data_to_send()))
+
+    def __del__(self) -> None:
+        """``serving`` closes the transport, which is that of the writer below."""
+
+
+async def accept_web(
+    below: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """See the handshake through; MQTT's reader and writer."""
+    reader = WebReader(below, writer)
+    events: list[Event] = []
+    while not events:
+        events = await reader.events(65536)
+    (request,) = events
+    assert isinstance(request, Request)
+    reader.web.send_response(reader.web.accept(request))
+    writer.write(b"".join(reader.web.data_to_send()))
+    transport = writer.transport
+    above = WebWriter(transport, transport.get_protocol(), below, asyncio.get_running_loop())
+    above.web = reader.web
+    return reader, above
 
 
 class Peer:
@@ -72,13 +146,26 @@ class Peer:
 
 @contextlib.asynccontextmanager
 async def hostile(script: Callable[[Peer], Awaitable[None]], path: str | None = None) -> AsyncIterator[str]:
-    """Serve with ``script``, called for each connection, which ends with it; the URL."""
+    """Serve with ``script``, called for each connection, which ends with it; the URL. It is served by the
+    ``current`` door, or on a Unix socket at ``path``.
+    """
     count = 0
+    listener = doors.here()
+    address = listener.address
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal count
+        if writer.get_extra_info("ssl_object") is not None:  # no more is read ahead than without TLS
+            writer.transport.set_read_buffer_limits(64 * 1024)  # type: ignore[attr-defined]
+        if address.is_web and path is None:
+            reader, writer = await accept_web(reader, writer)
         count += 1
         await script(Peer(count, reader, writer))
 
-    async with serving(handle, path=path) as port:
-        yield f"mqtt://127.0.0.1:{port}" if path is None else f"unix://{path}"
+    if path is not None:
+        async with serving(handle, path=path):
+            yield f"unix://{path}"
+        return
+    tls = doors.server_context() if listener.certificate else None
+    async with serving(handle, tls, address.path if address.carrier == "unix" else None) as port:
+        yield doors.current().url(port)

@@ -36,6 +36,7 @@ from tests.client.servers import on_every_loop
 from tests.client.stage import Watch, life_of
 from tests.waiting import until
 
+DOORS = True
 QUICK = curier.Reconnect(first=0.01, longest=0.02)
 MEGABYTE = b"x" * 2**20
 
@@ -74,6 +75,7 @@ async def test_a_server_that_stops_reading_is_left_and_nothing_is_lost() -> None
         assert list(dict.fromkeys(found)) == [b"%02d" % number for number in range(20)]
 
 
+@pytest.mark.doors("tcp")  # but on a Unix socket, which holds little
 @pytest.mark.parametrize("size", [0, 1000, 2**18])
 @on_every_loop
 async def test_publishing_without_a_pause_is_refused_before_it_fills_memory(
@@ -102,6 +104,7 @@ async def test_publishing_without_a_pause_is_refused_before_it_fills_memory(
         stop.set()
 
 
+@pytest.mark.doors("tcp")  # but on a Unix socket, which holds little
 @on_every_loop
 async def test_a_server_that_has_us_answer_and_reads_no_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -236,6 +239,7 @@ async def test_an_error_in_the_body_does_not_wait_for_unsuback() -> None:
             await live()
 
 
+@pytest.mark.doors("tcp")  # but on a Unix socket, which holds little
 @on_every_loop
 async def test_leaving_is_cancelled_at_every_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -271,6 +275,7 @@ async def test_leaving_is_cancelled_at_every_step(
 # ---- a blocking client, and Ctrl-C ----
 
 
+@pytest.mark.doors("tcp")
 def test_threads_that_wait_when_the_loop_stops_are_told() -> None:
     """Whatever they wait for: an error, not for ever."""
     thread = LoopThread()
@@ -321,6 +326,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.doors("tcp")
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a program cannot be sent Ctrl-C alone there")
 @pytest.mark.parametrize("kind", ["async", "sync"])

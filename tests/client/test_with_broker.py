@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -12,22 +13,23 @@ from curier.broker.options import Options
 from tests.client.any_server import overlapping_streams_each_get_a_message_once
 from tests.client.servers import on_every_loop
 from tests.client.stage import Watch
+from tests.net import doors
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
-ANYWHERE = ["tcp://127.0.0.1:0"]
+DOORS = True
 
 
 def url_of(broker: curier.Broker) -> str:
-    return f"mqtt://127.0.0.1:{broker.port}"
+    return doors.current().url(broker.port)
 
 
 @pytest.mark.parametrize("version", [3, 4, 5])
 @on_every_loop
 async def test_every_qos_there_and_back(version: int) -> None:
     async with (
-        curier.Broker(listen=ANYWHERE) as broker,
+        curier.Broker(listen=[doors.here()]) as broker,
         curier.connect(url_of(broker), client_id="me", version=version) as client,
         client.subscribe("a/#", qos=2) as stream,
     ):
@@ -43,7 +45,7 @@ async def test_every_qos_there_and_back(version: int) -> None:
 async def test_many_messages_in_order(qos: int) -> None:
     count = 3000
     async with (
-        curier.Broker(listen=ANYWHERE) as broker,
+        curier.Broker(listen=[doors.here()]) as broker,
         curier.connect(url_of(broker)) as client,
         client.subscribe("a", qos=qos, buffer=count) as stream,
     ):
@@ -59,7 +61,7 @@ async def test_many_messages_in_order(qos: int) -> None:
 async def test_large_messages() -> None:
     payload = bytes(range(256)) * 8192
     async with (
-        curier.Broker(listen=ANYWHERE) as broker,
+        curier.Broker(listen=[doors.here()]) as broker,
         curier.connect(url_of(broker)) as client,
         client.subscribe("a", qos=1) as stream,
     ):
@@ -72,7 +74,7 @@ async def test_large_messages() -> None:
 @on_every_loop
 async def test_request_and_serve() -> None:
     async with (
-        curier.Broker(listen=ANYWHERE) as broker,
+        curier.Broker(listen=[doors.here()]) as broker,
         curier.connect(url_of(broker)) as asker,
         curier.connect(url_of(broker)) as server,
         server.serve("upper") as requests,
@@ -95,9 +97,10 @@ async def test_request_and_serve() -> None:
 @on_every_loop
 async def test_a_broker_that_restarts_with_its_memory_gone() -> None:
     """Nothing that was accepted is lost, subscriptions are back, and the program notices only if it looks."""
-    broker = curier.Broker(listen=ANYWHERE)
+    listener = doors.here()
+    broker = curier.Broker(listen=[listener])
     await broker.start()
-    port = broker.port
+    again = replace(listener, url=listener.url.replace(":0", f":{broker.port}"))
     reconnect = curier.Reconnect(first=0.05, longest=0.2)
     async with (
         curier.connect(url_of(broker), reconnect=reconnect) as client,
@@ -107,7 +110,7 @@ async def test_a_broker_that_restarts_with_its_memory_gone() -> None:
         await client.publish("a", "0", qos=1)
         await broker.stop()
         receipts = [client.publish_nowait("a", str(number), qos=1) for number in range(1, 50)]
-        broker = curier.Broker(listen=[f"tcp://127.0.0.1:{port}"])
+        broker = curier.Broker(listen=[again])
         await broker.start()
         await asyncio.gather(*receipts)
         found = [(await stream.get(timeout=20)).payload for _ in range(50)]
@@ -118,7 +121,7 @@ async def test_a_broker_that_restarts_with_its_memory_gone() -> None:
 
 @on_every_loop
 async def test_messages_published_while_the_program_was_away() -> None:
-    async with curier.Broker(listen=ANYWHERE) as broker:
+    async with curier.Broker(listen=[doors.here()]) as broker:
         async with curier.connect(url_of(broker), client_id="me", clean_start=False) as client:
             async with client.subscribe("a", qos=2):
                 pass
@@ -139,7 +142,7 @@ async def test_messages_published_while_the_program_was_away() -> None:
 @on_every_loop
 async def test_shared_subscriptions_divide_the_work() -> None:
     async with (
-        curier.Broker(listen=ANYWHERE) as broker,
+        curier.Broker(listen=[doors.here()]) as broker,
         curier.connect(url_of(broker)) as client,
         curier.connect(url_of(broker)) as other,
         client.subscribe("$share/workers/job", qos=1) as one,
@@ -163,7 +166,7 @@ async def test_a_small_receive_maximum_on_both_sides() -> None:
     options = Options()
     options.receive_maximum = 2
     async with (
-        curier.Broker(listen=ANYWHERE, options=options) as broker,
+        curier.Broker(listen=[doors.here()], options=options) as broker,
         curier.connect(url_of(broker), receive_maximum=1) as client,
         client.subscribe("a", qos=2) as stream,
     ):
@@ -183,7 +186,7 @@ async def test_two_clients_of_one_name() -> None:
         async with client:
             await asyncio.sleep(30)
 
-    async with curier.Broker(listen=ANYWHERE) as broker:
+    async with curier.Broker(listen=[doors.here()]) as broker:
         first = curier.connect(url_of(broker), client_id="me")
         living = asyncio.ensure_future(live(first))
         await until(lambda: first.is_connected)
@@ -198,5 +201,5 @@ async def test_two_clients_of_one_name() -> None:
 
 @on_every_loop
 async def test_streams_that_overlap_each_get_a_message_once() -> None:
-    async with curier.Broker(listen=ANYWHERE) as broker:
+    async with curier.Broker(listen=[doors.here()]) as broker:
         await overlapping_streams_each_get_a_message_once(url_of(broker))

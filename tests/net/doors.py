@@ -45,6 +45,10 @@ class Door:
         """What ``place`` knows a broker by that serves this listener, at this port."""
         return bound
 
+    def url(self, port: int) -> str:
+        """Of a broker at this port, for a client of ours."""
+        return f"mqtt://127.0.0.1:{port}"
+
     async def open(self, sock: socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """The client's end, on a socket that is connected."""
         return await asyncio.open_connection(sock=sock)
@@ -98,6 +102,15 @@ def server_files() -> tuple[Path, Path]:
 
 
 @cache
+def server_context() -> ssl.SSLContext:
+    """What servers of the tests' own use."""
+    certificate, key = server_files()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+@cache
 def trusting() -> ssl.SSLContext:
     """What clients of all doors use."""
     return authority().client_context()
@@ -111,6 +124,9 @@ class TlsDoor(Door):
     def listener(self) -> Listener:
         certificate, key = server_files()
         return curier.Listener("tls://127.0.0.1:0", certificate=certificate, key=key)
+
+    def url(self, port: int) -> str:
+        return f"mqtts://127.0.0.1:{port}"
 
     async def open(self, sock: socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection(sock=sock, ssl=trusting(), server_hostname="127.0.0.1")
@@ -139,6 +155,9 @@ class WsDoor(Door):
 
     def listener(self) -> Listener:
         return Listener("ws://127.0.0.1:0/mqtt")
+
+    def url(self, port: int) -> str:
+        return f"{self.name}://127.0.0.1:{port}/mqtt"
 
     async def open(self, sock: socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
@@ -191,6 +210,9 @@ class UnixDoor(Door):
 
     def port(self, listener: Listener, bound: int) -> int:
         return int(Path(listener.address.path).stem)
+
+    def url(self, port: int) -> str:
+        return f"unix://{self._path(port or self._count)}"
 
 
 class ProxyDoor(Door):
