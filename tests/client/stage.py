@@ -291,7 +291,7 @@ class Stage:
         return asyncio.get_running_loop().time()
 
     async def dial(
-        self, url: ServerUrl, settings: DialSettings, make: Callable[[], asyncio.Protocol]
+        self, url: ServerUrl, settings: DialSettings, make: Callable[[], asyncio.Protocol], on_carrier: object
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
         if self.dialler is not None:
             found: tuple[asyncio.Transport, asyncio.Protocol] = await self.dialler(url, settings, make)

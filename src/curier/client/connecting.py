@@ -245,7 +245,7 @@ class Connector:
         until = asyncio.get_running_loop().time() + settings.connect_timeout
         self._is_unanswered = self._is_silent = False
         try:
-            await dial(url, dialling, lambda: link)
+            await dial(url, dialling, lambda: link, link.on_carrier)
             async with asyncio.timeout_at(until):
                 accepted = link.begin(self.connect_packet(url, given["username"], given["password"]))
                 self._is_unanswered = True  # as far as we know

@@ -71,8 +71,18 @@ class DialSettings:
             parse_proxy_url(self.proxy)
 
 
-async def dial(url: ServerUrl, settings: DialSettings, make: Callable[[], P]) -> tuple[asyncio.Transport, P]:
-    """Connect to ``url`` and give the connection to the protocol that ``make`` makes.
+def ignore(carrier: asyncio.Transport) -> None:
+    """Have no need of it."""
+
+
+async def dial(
+    url: ServerUrl,
+    settings: DialSettings,
+    make: Callable[[], P],
+    on_carrier: Callable[[asyncio.Transport], None] = ignore,
+) -> tuple[asyncio.Transport, P]:
+    """Connect to ``url`` and give the connection to the protocol that ``make`` makes. ``on_carrier`` is given
+    the transport of the socket, whatever is built on it.
 
     Returns after the protocol's ``connection_made``. Raises ``ConnectionLost`` that says in plain words what
     went wrong (its ``__cause__`` is the error beneath), ``ConfigError`` for what can never work: files of
@@ -87,7 +97,7 @@ async def dial(url: ServerUrl, settings: DialSettings, make: Callable[[], P]) ->
     attempt = _Attempt(url, settings)
     try:
         async with asyncio.timeout(settings.timeout) as limit:
-            return await attempt.run(make)
+            return await attempt.run(make, on_carrier)
     except BaseException as error:
         attempt.abort()
         if isinstance(error, TimeoutError) and limit.expired():
@@ -115,7 +125,9 @@ class _Attempt:
         if self._socket is not None:
             self._socket.abort()
 
-    async def run(self, make: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+    async def run(
+        self, make: Callable[[], P], on_carrier: Callable[[asyncio.Transport], None]
+    ) -> tuple[asyncio.Transport, P]:
         url = self.url
         context = await self._context() if url.is_tls else None
         if url.scheme == "unix":
@@ -123,6 +135,7 @@ class _Attempt:
         else:
             transport, talk = await self._connect()
         self._socket = transport
+        on_carrier(transport)
         if self.proxy is not None:
             from curier.client.dialing.proxy import open_tunnel
 

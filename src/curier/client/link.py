@@ -130,6 +130,7 @@ class Link(asyncio.Protocol):
         "_accepted",
         "_answering",
         "_authentication",
+        "_carrier",
         "_chunks",
         "_closed",
         "_is_accepted",
@@ -187,6 +188,7 @@ class Link(asyncio.Protocol):
         self.is_paused = False  # the network takes nothing more
         self.most_waiting = 0  # bytes the network may not have taken, while it is paused
         self.transport: asyncio.Transport | None = None
+        self._carrier: asyncio.Transport | None = None  # that of the socket, below TLS and WebSocket
         self._is_answered = False  # was there a CONNACK, or an error instead of it?
         self._is_accepted = False  # was it the former?
         self.is_closed = False  # is the network gone?
@@ -212,6 +214,10 @@ class Link(asyncio.Protocol):
     def is_connected(self) -> bool:
         """Is there a CONNACK, and no end since?"""
         return self.connection.state == CONNECTED
+
+    def on_carrier(self, carrier: asyncio.Transport) -> None:
+        """The socket is connected, by which all else is carried."""
+        self._carrier = carrier
 
     # ---- asyncio's side ----
 
@@ -256,7 +262,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The network is gone."""
-        self.transport = None
+        self.transport = self._carrier = None
         self.is_paused = False
         self.now = self.clock()
         if self.connection.connect_packet is None or self.connection.state != CLOSED:
@@ -333,7 +339,7 @@ class Link(asyncio.Protocol):
 
     def forget(self) -> None:
         """This process is a fork: the network, and who watches it, belong to the other one."""
-        self.transport = None
+        self.transport = self._carrier = None
 
     def abort(self) -> None:
         """Close without a word, now."""
@@ -420,7 +426,7 @@ class Link(asyncio.Protocol):
         """Has the network taken some of what waited the last time? Then the server reads, however slowly."""
         if self.transport is None:
             return False
-        waiting = unsent_bytes(self.transport)
+        waiting = unsent_bytes(self.transport, self._carrier)
         taken = self.connection.traffic.bytes_sent - waiting
         is_read = self._waited > 0 and taken > self._taken
         self._waited, self._taken = waiting, taken

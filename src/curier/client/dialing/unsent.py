@@ -13,13 +13,16 @@ from typing import Final
 SO_NWRITE: Final = 0x1024  # macOS: bytes in the send buffer
 
 
-def unsent_bytes(transport: asyncio.Transport) -> int:
-    """Bytes that wait, in asyncio's buffer and in the kernel's.
+def unsent_bytes(transport: asyncio.Transport, carrier: asyncio.Transport | None = None) -> int:
+    """Bytes that wait, in asyncio's buffers and in the kernel's. ``carrier`` is the transport of the socket,
+    whose buffer TLS does not count.
 
     Of the kernel's Linux and macOS tell; elsewhere only asyncio's are counted. Those of TLS and WebSocket are
     counted as they are on the wire.
     """
     waiting = transport.get_write_buffer_size()
+    if carrier is not None and transport.get_extra_info("ssl_object") is not None:
+        waiting += carrier.get_write_buffer_size()
     socket = transport.get_extra_info("socket")
     if socket is None or socket.fileno() < 0:
         return waiting
