@@ -115,3 +115,43 @@ def test_every_setting_is_described(kind: str, settings: type, heading: str) -> 
     assert table is not None
     described = re.findall(r"^\| `(\w+)` \|", table[0], re.MULTILINE)
     assert described == [*KINDS[kind].takers] == [field.name for field in fields(settings)]
+
+
+SQL = '[[authenticator]]\nkind = "sql"\nquery = "x"\nurl = {}\n'
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ('"env:CURIER_TEST_URL"', "postgresql://ana:secret#1@db/x"),
+        ('"file:secrets/url"', "postgresql://bob:other@db/x"),
+        ('"postgresql://db/env:x"', "postgresql://db/env:x"),
+    ],
+)
+def test_texts_may_stand_somewhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, expected: str
+) -> None:
+    monkeypatch.setenv("CURIER_TEST_URL", "postgresql://ana:secret#1@db/x")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "url").write_text("postgresql://bob:other@db/x\r\nmore")
+    path = tmp_path / "broker.toml"
+    path.write_text(SQL.format(url))
+    assert load(path).authenticators[0].values["url"] == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ('"env:CURIER_NO_SUCH"', "line 4: authenticator.url: there is no variable CURIER_NO_SUCH in the"),
+        ('"file:none"', "line 4: authenticator.url: {folder}/none cannot be read: No such file or directory"),
+        ('"file:bytes"', "line 4: authenticator.url: {folder}/bytes: expected UTF-8 text"),
+    ],
+)
+def test_a_text_that_is_not_there_is_told(tmp_path: Path, url: str, expected: str) -> None:
+    (tmp_path / "bytes").write_bytes(b"secret\xff")
+    path = tmp_path / "broker.toml"
+    path.write_text(SQL.format(url))
+    with pytest.raises(ConfigError) as raised:
+        load(path)
+    assert expected.format(folder=tmp_path) in str(raised.value)
+    assert "secret" not in str(raised.value)

@@ -15,7 +15,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from curier.errors import ConfigError, missing_package
-from curier.strict_toml import TomlFile, parse_seconds, shown, take_count, take_flag, take_path, take_string
+from curier.strict_toml import (
+    Keys,
+    TomlFile,
+    parse_seconds,
+    read_secret,
+    shown,
+    take_count,
+    take_flag,
+    take_path,
+    take_string,
+)
 
 if TYPE_CHECKING:
     from curier.auth.base import Authenticator
@@ -72,6 +82,8 @@ def read_authenticators(file: TomlFile) -> tuple[Asked, ...]:
             if key not in kind.takers:
                 raise file.unknown((*here, key), ["kind", *kind.takers])
             values[key] = file.value((*here, key), kind.takers[key])
+            if kind.takers[key] is take_string:
+                values[key] = _with_secrets(file, (*here, key), values[key])
         for key in kind.needed:
             if key not in values:
                 raise file.wrong(here, f"kind {name} needs {key} = ...")
@@ -90,6 +102,14 @@ def _tables(value: object) -> list[dict[str, object]]:
     if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
         raise ValueError(f"expected tables, each below a line [[authenticator]], got {shown(value)}")
     return value
+
+
+def _with_secrets(file: TomlFile, keys: Keys, text: str) -> str:
+    """A text, which may stand somewhere else."""
+    try:
+        return read_secret(text, file.folder(keys))
+    except ValueError as error:
+        raise file.wrong(keys, str(error)) from None
 
 
 def _kind(value: object) -> str:

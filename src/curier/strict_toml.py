@@ -7,6 +7,7 @@ The functions named ``take_...`` and ``parse_...`` check one value each: they re
 
 from __future__ import annotations
 
+import os
 import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
@@ -174,6 +175,27 @@ def take_path(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"expected a path in quotes, got {shown(value)}")
     return value
+
+
+def read_secret(text: str, folder: Path) -> str:
+    """``text``, or what it stands for: ``env:NAME`` is a variable of the environment, ``file:PATH`` the first
+    line of a file, relative to ``folder``. Raises ``ValueError``, which has nothing of a secret.
+    """
+    how, colon, where = text.partition(":")
+    if colon and how == "env":
+        value = os.environ.get(where)
+        if value is None:
+            raise ValueError(f"there is no variable {where} in the environment")
+        return value
+    if colon and how == "file":
+        path = folder / where
+        try:
+            return path.read_text().split("\n", 1)[0].removesuffix("\r")
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: expected UTF-8 text") from None
+    return text
 
 
 def take_one_of(names: Sequence[str]) -> Callable[[object], object]:
