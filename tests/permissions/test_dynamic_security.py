@@ -222,7 +222,16 @@ def test_a_file_is_known_by_its_content(tmp_path: Path, caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize(
-    "text", ['{"roles": 3, "clients": [3, {}, {"username": 4}]}', "{}", '{"groups": null}']
+    "data", [b'{"roles": "\\ud800"}', b'{"x": ' + b"1" * 5000 + b"}", b'{"x":' * 100_000, b"{\xff}", b"{"]
+)
+def test_what_is_no_json_is_named(data: bytes) -> None:
+    with pytest.raises(ConfigError, match="ds"):
+        DynamicSecurity("ds", data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"roles": 3, "clients": [3, {}, {"username": 4}]}', "{}", '{"groups": null, "anonymousGroup": [1]}'],
 )
 def test_what_is_missing_or_odd_allows_nothing(text: str) -> None:
     rights = DynamicSecurity("ds", text.encode()).rights(Who(None, "c"))

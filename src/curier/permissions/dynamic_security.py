@@ -73,9 +73,10 @@ class DynamicSecurity(Rules):
         self._ignored: list[str] = []
         try:
             table = json.loads(data.decode("utf-8-sig"))
+            json.dumps(table, ensure_ascii=False).encode()  # or it has halves of characters
         except json.JSONDecodeError as error:
             raise ConfigError(f"{name}, line {error.lineno}, column {error.colno}: {error.msg}") from None
-        except (UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{name}: no JSON: {error}") from None
         table = _table(table)
         defaults = _table(table.get("defaultACLAccess"))
@@ -95,7 +96,9 @@ class DynamicSecurity(Rules):
             )
             for one in self._named(table, "clients", "username")
         }
-        self.by_nobody = self._in_order(group_roles.get(table.get("anonymousGroup", ""), []), [], group_roles)
+        nameless = table.get("anonymousGroup")
+        own = group_roles.get(nameless, []) if isinstance(nameless, str) else []
+        self.by_nobody = self._in_order(own, [], group_roles)
         if self._ignored:
             count, first = len(self._ignored), self._ignored[0]
             log.warning(

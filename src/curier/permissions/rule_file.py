@@ -15,8 +15,9 @@ from curier.permissions.base import Rules, log
 from curier.permissions.mosquitto_acl import MOSQUITTO_21
 from curier.permissions.reading import DIALECTS, read_rules
 
-LOOK_INTERVAL: Final = 1.0
-"""Seconds between two looks at the file's time of change."""
+LOOK_INTERVAL: Final = 0.5
+"""Seconds between two looks at the file. It is read when two of them have seen the same, since the half that
+somebody has written of it may be rules as well."""
 
 
 class RuleFile:
@@ -35,6 +36,7 @@ class RuleFile:
         self._dialect: Final = dialect
         self._told: Callable[[Rules], None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._turns: Final = asyncio.Lock()  # or what was read first might come last
         self._stamp = _stamp(self.path)
         self.rules = self._read()
 
@@ -58,19 +60,22 @@ class RuleFile:
 
         Cancelling it leaves the old rules or the new.
         """
-        stamp = _stamp(self.path)
-        try:
-            rules = await _in_thread(self._read)  # it may be long
-        finally:
-            self._stamp = stamp  # what is wrong is said once
-        self.rules = rules
-        if self._told is not None:
-            self._told(rules)
+        async with self._turns:
+            stamp = _stamp(self.path)
+            try:
+                rules = await _in_thread(self._read)  # it may be long
+            finally:
+                self._stamp = stamp  # what is wrong is said once
+            self.rules = rules
+            if self._told is not None:
+                self._told(rules)
 
     async def _watch(self) -> None:
+        before = self._stamp
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
-            if _stamp(self.path) == self._stamp:
+            seen, before = before, _stamp(self.path)
+            if before == self._stamp or before != seen:
                 continue
             try:
                 await self.reload()
