@@ -34,6 +34,9 @@ log = logger("curier.server")
 GONE: Final = "this user may not connect any more"
 """All that those are told who would be let in no more."""
 
+REVOKED: Final = "the certificate is revoked"
+CERTIFICATES_AT_ONCE: Final = 50  # are looked up before others have their turn
+
 LONGEST_NAME: Final = 200
 """Characters of a user name in a line that says why a client was refused."""
 
@@ -102,12 +105,23 @@ class Asking:
         for place, connection in enumerate(list(self._turn.core.connections.values()), 1):
             why_no_more = cast(Callable[[], str] | None, connection.known.why_no_more)
             why = why_no_more() if why_no_more is not None else ""
-            if why and not connection.is_closed():
-                now = self._turn.clock.now()
-                self._turn.core.expel(connection, ReasonCode.NOT_AUTHORIZED, GONE, why, now)
-                self._turn.schedule()
+            self._expel(connection, why, GONE)
             if not place % AT_ONCE:
                 await asyncio.sleep(0)
+
+    async def end_revoked(self) -> None:
+        """Disconnect those whose certificates have been revoked since they were let in."""
+        for place, connection in enumerate(list(self._turn.core.connections.values()), 1):
+            tls = self._tls_of(connection)
+            self._expel(connection, tls.why_no_more() if tls is not None else "", REVOKED)
+            if not place % CERTIFICATES_AT_ONCE:
+                await asyncio.sleep(0)
+
+    def _expel(self, connection: BrokerConnection, why: str, told: str) -> None:
+        if why and not connection.is_closed():
+            now = self._turn.clock.now()
+            self._turn.core.expel(connection, ReasonCode.NOT_AUTHORIZED, told, why, now)
+            self._turn.schedule()
 
     def _answered(self, number: int, task: asyncio.Task[None]) -> None:
         tasks = self.open.get(number)

@@ -159,7 +159,7 @@ class Broker:
         self._handshakes: Handshakes | None = None
         self._pings: Pings | None = None
         self._process = Process()
-        self._renewal = Renewal([*self._certificates.values()], self._process.told)
+        self._renewal = Renewal([*self._certificates.values()], self._process.told, self._end_revoked)
         self._reactor: reactor.Reactor | None = None
         self._transports: TransportServer | None = None
         self._doorways: list[Doorway] = []
@@ -357,13 +357,17 @@ class Broker:
         self._doorways = [*(doorway for doorway, _ in plan.kept), *new]
         self._listeners_changed(wanted)
 
+    async def _end_revoked(self) -> None:
+        if self._asking is not None:
+            await self._asking.end_revoked()
+
     def _listeners_changed(self, listeners: Sequence[Listener]) -> None:
         """Have all that looks after listeners look after these."""
         assert self._turn is not None
         self._listen = [*listeners]
         self.core.statistics.entrances[:] = [doorway.entrance for doorway in self._doorways]
         self._renewal.stop()
-        self._renewal = Renewal([*self._certificates.values()], self._process.told)
+        self._renewal = Renewal([*self._certificates.values()], self._process.told, self._end_revoked)
         self._renewal.start()
         if self._pings is not None:
             self._pings.stop()

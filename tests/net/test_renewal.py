@@ -185,14 +185,16 @@ async def test_a_client_that_is_taken_back(
     async with running(use_reactor, made) as broker:
         context = client_context(ROOT, CLIENT, version=version)
         connected = await Device.connect(broker, context)
+        other = await Device.connect(broker, client_context(ROOT, OTHER, version=version))
         put(crl, revocations(ROOT, CLIENT))
         await broker.reload_certificates()
         with pytest.raises((OSError, asyncio.IncompleteReadError)):
             await Device.connect(broker, context)
         await until(lambda: "the client's certificate is not valid: certificate revoked" in caplog.text)
-        await (await Device.connect(broker, client_context(ROOT, OTHER, version=version))).close()
-        await connected.ask(PING, PONG)  # who is in stays
-        await connected.close()
+        assert await connected.reader.read() == b""  # who is in does not stay
+        await until(lambda: len(broker.core.connections) == 1)
+        await other.ask(PING, PONG)
+        await other.close()
 
 
 async def test_who_is_refused_is_told_in_the_log(

@@ -63,6 +63,8 @@ class Certificates:
         self._warned: dict[str, float] = {}
         self._refusal = self.refusal  # made once: a bound method has a size, too, in each connection
         self._explain = self.explain
+        self._revoked = self.revoked
+        self.has_new_lists = False  # of revoked certificates, since somebody has set this to False
         try:
             self._built = build(listener)
         except ConfigError as error:
@@ -78,7 +80,7 @@ class Certificates:
         """TLS of a new connection, with the files as they are now."""
         built = self._built
         if built.keys is None:
-            return Tls(built.context, self._refusal, self._explain)
+            return Tls(built.context, self._refusal, self._explain, revoked=self._revoked)
         claim = Claim(built.keys)
         return Tls(built.context, claim.refusal, claim.explain, claim)
 
@@ -143,6 +145,8 @@ class Certificates:
         before, self._built = self._built, build(self.listener)
         self._told = ""
         self._warned.clear()
+        if before.crls != self._built.crls:
+            self.has_new_lists = True
         self._tell_change(before)
         self._tell_new()
 
@@ -245,6 +249,21 @@ class Certificates:
         for revoked in self._built.crls:
             if revoked.next_update_utc is not None and now >= revoked.next_update_utc:
                 return self._ended_lists()
+        return ""
+
+    def revoked(self, connection: ssl.SSLObject) -> str:
+        """Why a client that was verified before is to go: its certificate is in a list now. "" if it is not.
+
+        Certificates of those who have signed it are not looked up.
+        """
+        shown = connection.getpeercert(binary_form=True)
+        if shown is None or not self._built.crls:
+            return ""
+        certificate = x509.load_der_x509_certificate(shown)
+        for one in self._built.crls:
+            if one.issuer == certificate.issuer:
+                if one.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
+                    return f"its certificate {name_of(certificate.subject)} is revoked"
         return ""
 
     def explain(self, error: ssl.SSLError) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -31,10 +31,15 @@ FAILED_SECONDS = 60.0
 
 
 class Renewal:
-    """``told`` is what the broker tells below ``$SYS/broker/``, where the ends of certificates are put."""
+    """``told`` is what the broker tells below ``$SYS/broker/``, where the ends of certificates are put.
+    ``on_new_lists`` is called when certificates may have been revoked of clients that are connected.
+    """
 
-    def __init__(self, held: Sequence[Certificates], told: dict[str, str]) -> None:
+    def __init__(
+        self, held: Sequence[Certificates], told: dict[str, str], on_new_lists: Callable[[], Awaitable[None]]
+    ) -> None:
         self._held = held
+        self._on_new_lists = on_new_lists
         self._told = told
         self._task: asyncio.Task[None] | None = None
         self._tell()
@@ -62,6 +67,7 @@ class Renewal:
             except ConfigError as error:
                 wrong.append(str(error))
         self._tell()
+        await self._tell_new_lists()
         if wrong:
             raise ConfigError("; ".join(wrong))
 
@@ -73,11 +79,19 @@ class Renewal:
             await asyncio.sleep(max(0.0, due[first] - loop.time()))
             try:
                 wait = await in_thread(first.look)
+                await self._tell_new_lists()
             except Exception:  # that one look fails is no reason never to look again
                 log.exception("%s: looking at its certificates failed", first.name)
                 wait = FAILED_SECONDS
             due[first] = loop.time() + wait
             self._tell()
+
+    async def _tell_new_lists(self) -> None:
+        changed = [one for one in self._held if one.has_new_lists]
+        for one in changed:
+            one.has_new_lists = False
+        if changed:
+            await self._on_new_lists()
 
     def _tell(self) -> None:
         for certificates in self._held:

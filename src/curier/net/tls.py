@@ -73,9 +73,9 @@ def never_refused(connection: ssl.SSLObject) -> str:
 class Tls(Layer):
     """The server's side of one TLS connection, with a ``context`` of the moment.
 
-    ``refusal`` tells why one whose handshake is done may not go on, ``explain`` what an error of it means;
-    each returns "" where it has nothing to say. ``claim`` is there where clients have keys in the place of
-    certificates.
+    ``refusal`` tells why one whose handshake is done may not go on, ``explain`` what an error of it means,
+    ``revoked`` why one that is in may not stay; each returns "" where it has nothing to say. ``claim`` is
+    there where clients have keys in the place of certificates.
 
     A handshake is costly. So its steps are not taken by ``receive``: where ``needs_work`` is set, the owner
     calls ``work``, in any thread, and nothing else meanwhile but ``receive``, which then only keeps what it
@@ -88,6 +88,7 @@ class Tls(Layer):
         refusal: Callable[[ssl.SSLObject], str] = never_refused,
         explain: Callable[[ssl.SSLError], str] = why_failed,
         claim: Claim | None = None,
+        revoked: Callable[[ssl.SSLObject], str] = never_refused,
     ) -> None:
         super().__init__()
         self.needs_work: bool = False
@@ -97,6 +98,7 @@ class Tls(Layer):
         self.claim: Final = claim
         self._refusal = refusal
         self._explain = explain
+        self._revoked = revoked
         self._context: ssl.SSLContext | None = context  # until the first bytes come
         self._kept: bytes = b""
         self._shaken_bytes: int = 0  # of the handshake, given to OpenSSL
@@ -199,6 +201,11 @@ class Tls(Layer):
             return None
         der = made.getpeercert(True)
         return None if der is None else (der, made.getpeercert() or {})
+
+    def why_no_more(self) -> str:
+        """Why a client that is in may not stay: its certificate was taken back meanwhile; "" if it may."""
+        made = self._object
+        return "" if made is None or not self.is_open or not self.asks_certificate else self._revoked(made)
 
     # ---- bytes ----
 
