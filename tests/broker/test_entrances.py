@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from curier.broker.buckets import MOST_PLACES, Buckets
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer
 from curier.broker.entrances import Entrance
@@ -73,18 +74,18 @@ def test_twice_as_many_connections_may_wait_for_their_login(make: Callable[..., 
     front, other = Entrance("front", max_connections=1), Entrance("other")
     net.entrance = front
     waiting = [net.open() for _ in range(2)]
-    assert not core.why_crowded(front)
-    assert core.why_crowded(front, coming=1)
+    assert not core.why_crowded(front, 0.0)
+    assert core.why_crowded(front, 0.0, coming=1)
     waiting.append(net.open())
-    assert core.why_crowded(front)
-    assert not core.why_crowded(other)
+    assert core.why_crowded(front, 0.0)
+    assert not core.why_crowded(other, 0.0)
     net.entrance = other
     waiting += [net.open() for _ in range(2)]
-    assert core.why_crowded(other)  # for the broker as a whole
+    assert core.why_crowded(other, 0.0)  # for the broker as a whole
     for client in waiting[:2]:
         client.drop()
-    assert not core.why_crowded(other)
-    assert not core.why_crowded(front)
+    assert not core.why_crowded(other, 0.0)
+    assert not core.why_crowded(front, 0.0)
 
 
 @pytest.mark.parametrize(("own", "limit"), [(0, 5000), (1000, 1000), (9000, 5000)])
@@ -142,10 +143,12 @@ def test_one_place_has_so_many_connections_that_have_not_logged_in() -> None:
     core = BrokerCore(quiet(max_connecting=2), 0.0)
     front = Entrance("front")
     first, second = [core.attach("192.0.2.1:5", "tcp://x", 0.0, front, "192.0.2.1") for _ in range(2)]
-    assert core.why_crowded(front, "192.0.2.1").startswith("2 connections from 192.0.2.1 have not logged in")
-    assert not core.why_crowded(front, "192.0.2.2")
+    assert core.why_crowded(front, 0.0, "192.0.2.1").startswith(
+        "2 connections from 192.0.2.1 have not logged in"
+    )
+    assert not core.why_crowded(front, 0.0, "192.0.2.2")
     core.receive(first, CONNECT + b"a", 0.0)
-    assert not core.why_crowded(front, "192.0.2.1")
+    assert not core.why_crowded(front, 0.0, "192.0.2.1")
     core.detach(second, 0.0)
     core.detach(first, 0.0)
     assert not core.holdings.connecting
@@ -156,19 +159,19 @@ def test_one_place_has_no_more_than_half_of_the_room(is_own: bool) -> None:
     core = BrokerCore(quiet(max_connections=100 if is_own else 2), 0.0)
     front = Entrance("front", max_connections=2 if is_own else 0)
     for _ in range(2):
-        assert not core.why_crowded(front, "192.0.2.1")
+        assert not core.why_crowded(front, 0.0, "192.0.2.1")
         core.attach("192.0.2.1:5", "tcp://x", 0.0, front, "192.0.2.1")
-    assert core.why_crowded(front, "192.0.2.1")
-    assert not core.why_crowded(front, "192.0.2.2")
+    assert core.why_crowded(front, 0.0, "192.0.2.1")
+    assert not core.why_crowded(front, 0.0, "192.0.2.2")
 
 
 def test_a_proxy_counts_where_it_says_that_the_client_is() -> None:
     core = BrokerCore(quiet(max_connecting=1), 0.0)
     front = Entrance("front")
     proxied = [core.attach("10.0.0.1:5", "tcp://x", 0.0, front, "") for _ in range(3)]
-    assert not core.moved(proxied[0], "192.0.2.1:7")
-    assert core.moved(proxied[1], "192.0.2.1:8").startswith("1 connections from 192.0.2.1")
-    assert not core.moved(proxied[2], "192.0.2.2:8")
+    assert not core.moved(proxied[0], "192.0.2.1:7", 0.0)
+    assert core.moved(proxied[1], "192.0.2.1:8", 0.0).startswith("1 connections from 192.0.2.1")
+    assert not core.moved(proxied[2], "192.0.2.2:8", 0.0)
     assert proxied[2].address == "192.0.2.2:8"
     for one in proxied:
         core.detach(one, 0.0)
@@ -179,7 +182,7 @@ def test_the_limit_of_one_place_can_be_switched_off() -> None:
     core = BrokerCore(quiet(max_connecting=0, max_connections=3), 0.0)
     front = Entrance("front")
     for _ in range(6):
-        assert not core.why_crowded(front, "192.0.2.1")
+        assert not core.why_crowded(front, 0.0, "192.0.2.1")
         core.attach("192.0.2.1:5", "tcp://x", 0.0, front, "192.0.2.1")
 
 
@@ -195,3 +198,48 @@ def test_who_waits_for_the_disk_has_a_place_already() -> None:
     assert core.statistics.admitted == 1
     core.detach(third, 0.0)
     assert core.statistics.admitted == 0
+
+
+def test_so_many_connections_a_second_come_from_one_place() -> None:
+    core = BrokerCore(quiet(max_connect_rate=3), 0.0)
+    front = Entrance("front")
+    one, other = "192.0.2.1", "192.0.2.2"
+
+    def coming(now: float, place: str = one) -> list[bool]:
+        return [not core.why_crowded(front, now, place) for _ in range(4)]
+
+    assert coming(0.0) == [True, True, True, False]
+    assert "more than 3 connections a second come from 192.0.2.1" in core.why_crowded(front, 0.0, one)
+    assert coming(0.0, other) == [True, True, True, False]
+    assert coming(0.34) == [True, False, False, False]
+    assert coming(1.1) == [True, True, False, False]
+    assert coming(60.0) == [True, True, True, False]
+    assert coming(60.0, "") == [True] * 4  # a proxy, which has not told yet for whom
+
+
+def test_behind_a_proxy_those_count_for_whom_it_connects() -> None:
+    core = BrokerCore(quiet(max_connect_rate=1), 0.0)
+    proxied = [core.attach("10.0.0.1:5", "tcp://x", 0.0, Entrance(), "") for _ in range(3)]
+    assert not core.moved(proxied[0], "192.0.2.1:7", 0.0)
+    assert core.moved(proxied[1], "192.0.2.1:8", 0.0).startswith("more than 1 connections a second")
+    assert not core.moved(proxied[2], "192.0.2.1:9", 1.0)
+
+
+def test_the_places_that_are_remembered_are_bounded() -> None:
+    buckets = Buckets()
+    for number in range(MOST_PLACES):
+        assert buckets.at(f"place {number}", 5, 10.0) is not None
+    assert buckets.at("one more", 5, 10.5) is None
+    assert buckets.at("one more", 5, 11.0) is not None
+    assert len(buckets) == MOST_PLACES + 1
+    for second in (12.0, 13.0):
+        buckets.at("one more", 5, second)
+    assert len(buckets) == 1
+
+
+def test_a_place_that_still_waits_is_not_forgotten() -> None:
+    buckets = Buckets()
+    first = buckets.at("place", 5, 10.9)
+    for tenth in range(109, 150):
+        assert buckets.at("place", 5, tenth / 10) is first
+    assert buckets.at("place", 6, 15.0) is not first

@@ -6,6 +6,9 @@ from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
+MOST_PLACES: Final = 65_536
+FORGOTTEN_SECONDS: Final = 1.0  # after which a bucket is full, of which no more was taken than there was
+
 ALMOST: Final = 1.0 - 1e-6  # of one, as far as sums of floating-point numbers can tell
 
 
@@ -36,3 +39,36 @@ class Bucket:
         """So much has passed."""
         if self.rate:
             self.tokens -= count
+
+
+@final
+class Buckets:
+    """Buckets of one second, by place. Of which nobody has asked for a while, as it is full, is forgotten;
+    where too many are in use, further places have none.
+    """
+
+    def __init__(self) -> None:
+        self._recent: dict[str, Bucket] = {}  # asked for since ``_since``
+        self._older: dict[str, Bucket] = {}  # in the second before
+        self._since: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self._recent) + len(self._older)
+
+    def at(self, place: str, rate: int, now: float) -> Bucket | None:
+        """The bucket of ``place``; None: it has none."""
+        age = now - self._since
+        if age >= FORGOTTEN_SECONDS:
+            self._older = self._recent if age < 2 * FORGOTTEN_SECONDS else {}
+            self._recent = {}
+            self._since = now
+        bucket = self._recent.get(place)
+        if bucket is not None and bucket.rate == rate:
+            return bucket
+        bucket = self._older.pop(place, None)
+        if bucket is None or bucket.rate != rate:
+            bucket = Bucket(rate, now)
+        if len(self._recent) >= MOST_PLACES:
+            return None
+        self._recent[place] = bucket
+        return bucket

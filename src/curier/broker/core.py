@@ -124,14 +124,15 @@ class BrokerCore(BrokerState):
 
     # ---- bytes ----
 
-    def why_crowded(self, entrance: Entrance, place: str = "", coming: int = 0) -> str:
-        """Plain words where there are so many Network Connections, in all or from ``place``, that the next is
-        closed without an answer; or "". ``coming`` are on their way to be attached.
+    def why_crowded(self, entrance: Entrance, now: float, place: str = "", coming: int = 0) -> str:
+        """Plain words where there are so many Network Connections, in all or from ``place``, or so many come
+        from there, that the next is closed without an answer; or "", and then it counts. ``coming`` are on
+        their way to be attached.
         """
         most = PER_CONNECTION * self.options.max_connections
         if len(self.connections) + coming > most or entrance.is_crowded(coming):
             return "there are twice as many connections as may log in (max_connections)"
-        return shares.why_not_connecting(self, place, entrance)
+        return shares.why_not_connecting(self, place, entrance) or shares.why_too_fast(self, place, now)
 
     def attach(
         self, address: str, listener: str, now: float, entrance: Entrance | None = None, place: str = ""
@@ -151,7 +152,7 @@ class BrokerCore(BrokerState):
         self.statistics.accepted += 1
         return connection
 
-    def moved(self, connection: BrokerConnection, address: str) -> str:
+    def moved(self, connection: BrokerConnection, address: str, now: float) -> str:
         """A proxy has told for whom it connects. Plain words where that one may not have one more connection;
         or "".
         """
@@ -161,6 +162,7 @@ class BrokerCore(BrokerState):
         if connection.state in (CONNECTED, CLOSED) or place == connection.place:
             return ""
         why = shares.why_not_connecting(self, place, connection.entrance)
+        why = why or shares.why_too_fast(self, place, now)
         if not why:
             shares.connecting_at(self, connection, place)
         return why

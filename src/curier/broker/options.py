@@ -28,6 +28,8 @@ class Options:
         self.connect_timeout: float = 10.0  # from accept to a complete, authenticated CONNECT
         self.max_connections: int = 100_000
         self.max_connecting: int = 2000  # of one address, without a CONNACK yet; 0: as many as of all
+        self.max_connect_rate: int = 0  # connections a second from one address; 0: as many as come
+        self.max_connect_total_rate: int = 0  # from all, beyond which they wait to be accepted; 0: the same
         self.max_packet_size: int = 16 * MIB  # announced in CONNACK (3.2.2.3.6)
         self.max_connect_size: int = 64 * 1024  # of CONNECT and AUTH before CONNACK: it is not known whose
         self.max_request_size: int = 4 * MIB  # of a packet that is not PUBLISH (0x97)
@@ -96,6 +98,8 @@ class Options:
         _within("maximum_qos", self.maximum_qos, 0, 2)
         _within("max_packet_size", self.max_packet_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
         _within("max_connecting", self.max_connecting, 0, 1 << 62)
+        _within("max_connect_rate", self.max_connect_rate, 0, 1 << 40)
+        _within("max_connect_total_rate", self.max_connect_total_rate, 0, 1 << 40)
         _within("max_message_rate", self.max_message_rate, 0, 1 << 40)
         _within("max_byte_rate", self.max_byte_rate, 0, 1 << 40)
         _within("max_connect_size", self.max_connect_size, 64, MAXIMUM_REMAINING_LENGTH + 5)

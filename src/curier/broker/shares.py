@@ -41,6 +41,20 @@ def why_not_connecting(broker: BrokerState, place: str, entrance: Entrance) -> s
     return f"{most} connections from {place} have not logged in yet, and no more may wait (max_connecting)"
 
 
+def why_too_fast(broker: BrokerState, place: str, now: float) -> str:
+    """Count one more connection that comes from ``place``. Plain words where it may not come yet, or ""."""
+    rate = broker.options.max_connect_rate
+    if not place or not rate:
+        return ""
+    bucket = broker.holdings.connects.at(place, rate, now)
+    if bucket is None:
+        return ""
+    if bucket.missing(now):
+        return f"more than {rate} connections a second come from {place} (max_connect_rate)"
+    bucket.take(1)
+    return ""
+
+
 def connecting_at(broker: BrokerState, connection: BrokerConnection, place: str) -> None:
     """The connection has not logged in, and counts at ``place`` from now on; "": it has, or has ended."""
     counts = broker.holdings.connecting

@@ -11,6 +11,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
+from curier.broker.buckets import Buckets
 from curier.broker.deadlines import Deadline, Deadlines
 from curier.broker.effects import Effect
 from curier.broker.entrances import Entrance
@@ -101,6 +102,7 @@ class Holdings:
         self.retained: dict[str, Tally] = {}  # by client and by source
         self.sessions: dict[str, int] = {}  # that outlive their connections, by source
         self.connecting: dict[str, int] = {}  # connections without a CONNACK yet, by place
+        self.connects: Buckets = Buckets()  # how many came lately, by place
 
 
 @final

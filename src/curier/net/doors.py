@@ -88,7 +88,7 @@ class Door:
         return place_of(address)
 
     def admits(
-        self, core: BrokerCore, address: str, who: LocalPeer | None, place: str, coming: int = 0
+        self, core: BrokerCore, address: str, who: LocalPeer | None, place: str, now: float, coming: int = 0
     ) -> bool:
         """May this peer of a socket connect here, while ``coming`` are about to? If not, the log says why.
 
@@ -96,7 +96,7 @@ class Door:
         lets in. Nobody may where there are too many, most of whom have said nothing yet.
         """
         where = self.entrance.name or self.url
-        crowd = core.why_crowded(self.entrance, place, coming)
+        crowd = core.why_crowded(self.entrance, now, place, coming)
         if crowd:
             log.warning("%s at %s is closed at once: %s", address, where, crowd)
             return False

@@ -25,7 +25,7 @@ def receive(turn: Turn, handshakes: Handshakes, wire: Wire, layers: Layers, data
             is_visit = isinstance(error, Visit)
         if layers.address:
             if layers.address != wire.connection.address:
-                crowd = turn.core.moved(wire.connection, layers.address)
+                crowd = turn.core.moved(wire.connection, layers.address, now)
                 if crowd:
                     why = why or crowd
                     plain = b""

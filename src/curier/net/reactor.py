@@ -20,6 +20,7 @@ from mypy_extensions import i64
 from curier.net import passage
 from curier.net.accepting import ACCEPT_AGAIN_SECONDS, Acceptor, Client
 from curier.net.doors import Door
+from curier.net.gate import Gate
 from curier.net.handshakes import Handshakes
 from curier.net.layers import THIN_BYTES
 from curier.net.selector import MOST_EVENTS, Selector, Sockets
@@ -302,6 +303,7 @@ class Reactor(Sockets):
         self.has_written: i64 = 0  # of what has waited
         self.endings: list[SocketWire] = []  # whose peers have closed a layer in order
         self.acceptor: Acceptor = Acceptor()
+        self.gate: Gate = Gate(turn.core.options)
         # When closing wires have had the time to read their last packet, with descriptor and connection.
         self.cuts: deque[tuple[float, int, int]] = deque()
         self.cutter: asyncio.TimerHandle | None = None
@@ -440,13 +442,18 @@ class Reactor(Sockets):
     def _accept(self, fd: int) -> None:
         listener, door = self.listeners[fd]
         core = self.turn.core
+        now = self.turn.clock.now()
+        wait = self.gate.wait(now)
+        if wait:
+            self._accept_later(fd, wait)
+            return
         clients, may_go_on = self.acceptor.accept(listener)
+        self.gate.accepted(len(clients))
         if not may_go_on:
-            self.epoll.modify(fd, 0)
-            self.loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again, fd)
+            self._accept_later(fd, ACCEPT_AGAIN_SECONDS)
         for client in clients:
             place = door.place(client[1], client[2])
-            if not door.admits(core, client[1], client[2], place):
+            if not door.admits(core, client[1], client[2], place, now):
                 os.close(client[0])
                 continue
             try:
@@ -464,6 +471,10 @@ class Reactor(Sockets):
         self.wires[fd] = wire
         self.turn.add(wire)
         self.epoll.register(fd, EPOLLIN)
+
+    def _accept_later(self, fd: int, seconds: float) -> None:
+        self.epoll.modify(fd, 0)
+        self.loop.call_later(seconds, self._accept_again, fd)
 
     def _accept_again(self, fd: int) -> None:
         if fd in self.listeners:

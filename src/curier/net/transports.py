@@ -10,6 +10,7 @@ from typing import Final, cast
 from curier.net import passage
 from curier.net.accepting import ACCEPT_AGAIN_SECONDS, Acceptor, LocalPeer
 from curier.net.doors import Door
+from curier.net.gate import Gate
 from curier.net.handshakes import Handshakes
 from curier.net.layers import THIN_BYTES, Layers
 from curier.net.turn import Turn
@@ -261,6 +262,7 @@ class TransportServer:
         self.listeners: dict[socket.socket, Door] = {}
         self.wires: set[TransportWire] = set()  # those whose last bytes are on their way included
         self._acceptor = Acceptor()
+        self._gate = Gate(turn.core.options)
         self._arriving: set[asyncio.Task[tuple[asyncio.Transport, TransportWire]]] = set()
 
     def listen(self, sock: socket.socket, door: Door) -> None:
@@ -273,15 +275,20 @@ class TransportServer:
         core = self.turn.core
         loop = self.turn.loop
         door = self.listeners[sock]
+        now = self.turn.clock.now()
+        wait = self._gate.wait(now)
+        if wait:
+            self._accept_later(sock, wait)
+            return
         clients, may_go_on = self._acceptor.accept(sock)
+        self._gate.accepted(len(clients))
         if not may_go_on:
-            loop.remove_reader(sock)
-            loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again, sock)
+            self._accept_later(sock, ACCEPT_AGAIN_SECONDS)
         for fd, address, who in clients:
             client = socket.socket(sock.family, sock.type, sock.proto, fd)
             client.setblocking(False)
             place = door.place(address, who)
-            if not door.admits(core, address, who, place, len(self._arriving)):
+            if not door.admits(core, address, who, place, now, len(self._arriving)):
                 client.close()
                 continue
             make = partial(TransportWire, self, address, who, place, door)
@@ -298,6 +305,10 @@ class TransportServer:
             client.close()
             self.turn.core.faults.note("a connection, which is closed", error)
             self.turn.schedule()
+
+    def _accept_later(self, sock: socket.socket, seconds: float) -> None:
+        self.turn.loop.remove_reader(sock)
+        self.turn.loop.call_later(seconds, self._accept_again, sock)
 
     def _accept_again(self, sock: socket.socket) -> None:
         if sock in self.listeners:

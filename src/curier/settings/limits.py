@@ -29,6 +29,19 @@ LIMITS: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
             "says so. `0`: no such limit. See [security.md](security.md#what-strangers-can-cost).",
         ),
         (
+            "max_connect_rate",
+            COUNT,
+            "New connections a second from one address (a /64 of IPv6), in the long run; what comes in one "
+            "second may come at once. Further ones are closed, and the log says so. `0`: as many as come. "
+            "A gateway or NAT is one address: leave room for all of its clients to come back.",
+        ),
+        (
+            "max_connect_total_rate",
+            COUNT,
+            "New connections a second in all, at all listeners. Further ones wait in the system's backlog "
+            "until it is their turn. `0`: as many as come.",
+        ),
+        (
             "max_packet_size",
             SIZE,
             "The largest packet a client may send, 64 bytes to 256 MiB; told to 5.0 clients.",
