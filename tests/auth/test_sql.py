@@ -109,6 +109,13 @@ async def test_no_password_is_a_no(one: SqlAuthenticator, database: sqlite3.Conn
     assert (verdict.reason_code, verdict.is_mine, verdict.why) == (0x86, True, "it has no password")
 
 
+@pytest.mark.parametrize("slashes", ["/", "//"])
+async def test_a_path_with_any_characters(database: sqlite3.Connection, tmp_path: Path, slashes: str) -> None:
+    (tmp_path / "users.db").rename(tmp_path / "a %20?b#.db")
+    url = f"sqlite://{slashes}{str(tmp_path)[1:]}/a%20%2520%3fb%23.db"
+    assert (await SqlAuthenticator(SqlSettings(url, QUERY)).authenticate(ANA)).accepted
+
+
 async def test_two_users_of_one_name_are_none(one: SqlAuthenticator, database: sqlite3.Connection) -> None:
     database.execute("INSERT INTO users (name, password) VALUES ('ana', ?)", (HASH,))
     assert (await one.authenticate(ANA)).why == "the query gives more than one row"
@@ -154,13 +161,13 @@ async def test_all_that_a_query_may_ask_about(tmp_path: Path, database: sqlite3.
 )
 def test_queries_that_cannot_be(query: str, said: str) -> None:
     with pytest.raises(ConfigError) as error:
-        prepared(query, Sqlite("x"))
+        prepared(query, Sqlite("/x"))
     assert said in str(error.value)
 
 
 def test_a_query_as_drivers_take_it() -> None:
     query = "SELECT '{a}','so''s 5%' FROM u WHERE n = {username} AND m % 2 = 0 -- isn't\nOR c= {client_id}"
-    assert prepared(query, Sqlite("x")) == query.replace("{username}", ":username").replace(
+    assert prepared(query, Sqlite("/x")) == query.replace("{username}", ":username").replace(
         "{client_id}", ":client_id"
     )
     assert prepared(query, Postgresql("postgresql://localhost/a", None, 5.0)) == (
@@ -173,7 +180,9 @@ def test_a_query_as_drivers_take_it() -> None:
     [
         ({"url": "users.db"}, "expected sqlite:///path or postgresql://"),
         ({"url": "mysql://a/b"}, "expected sqlite:///path or postgresql://"),
-        ({"url": "sqlite://"}, "expected a path"),
+        ({"url": "sqlite://"}, "expected the whole path"),
+        ({"url": "sqlite:////"}, "expected the whole path"),
+        ({"url": "sqlite://users.db"}, "expected the whole path"),
         ({"timeout": 0.0}, "more than 0"),
         ({"at_once": 0}, "more than 0"),
         ({"password_file": "x"}, "not for SQLite"),

@@ -225,9 +225,9 @@ class Sqlite(SqlDriver):
     """A file, which is only read."""
 
     def __init__(self, path: str) -> None:
-        if not path:
-            raise ConfigError("expected a path, as in sqlite:///var/lib/curier/users.db")
-        self._path = path
+        if not path.startswith("/") or not path.strip("/"):
+            raise ConfigError("url: expected the whole path, as in sqlite:///var/lib/curier/users.db")
+        self._path = "/" + path.lstrip("/")  # others write it with four
 
     def marker(self, name: str) -> str:
         return f":{name}"
