@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -366,6 +367,28 @@ def test_what_is_no_size(value: object) -> None:
 def test_what_is_no_time(value: object) -> None:
     with pytest.raises(ValueError, match="expected a number of seconds"):
         parse_seconds(value)
+
+
+def test_lines_are_known_behind_values_of_many_lines(tmp_path: Path) -> None:
+    """Whatever the value looks like, and however long it is."""
+    urls = "\n".join(f'  "tcp://127.0.0.1:{port}",' for port in range(1, 5001))
+    text = f"""
+listen = [
+{urls}
+]  # all, of them,
+log_level = "info" # a, b,
+response_information = '''
+log_level = "debug",
+[limits],
+'''
+[limits]
+max_sesions = 1
+"""
+    with pytest.raises(ConfigError, match="line 5005: response_information: this key belongs below"):
+        load_text(tmp_path, text)
+    without = re.sub(r"response_information.*'''\n", "", text, flags=re.DOTALL)
+    with pytest.raises(ConfigError, match=r"line 5006: limits\.max_sesions: there is no such key"):
+        load_text(tmp_path, without)
 
 
 # -- the environment --

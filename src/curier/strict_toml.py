@@ -264,6 +264,8 @@ def _lines_of(text: str) -> dict[Keys, int]:
     start = 1
     for end, line in enumerate(text.split("\n"), 1):
         statement += f"{line}\n"
+        if line.rstrip().endswith(",") and "#" not in line:
+            continue  # nothing ends so, and to try each line of a long list would take long
         try:
             parsed: Any = tomllib.loads(statement)
         except tomllib.TOMLDecodeError:
