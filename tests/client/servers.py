@@ -8,10 +8,12 @@ import contextlib
 import functools
 import gc
 import inspect
+import os
 import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, cast
 
@@ -24,6 +26,8 @@ from curier.client.urls import parse_server_url
 from tests.waiting import PATIENCE
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+SETTLED_SECONDS = 2.0
 
 NOT_ON_WINDOWS = ("add_reader", "remove_reader", "add_writer", "remove_writer", "add_signal_handler")
 
@@ -57,6 +61,29 @@ def end_what_others_left() -> None:
             assert not thread.is_alive(), "somebody still holds a password file"
 
 
+def open_files() -> dict[int, str]:
+    """What this process has open, by number: paths, and what sockets and pipes are called."""
+    found: dict[int, str] = {}
+    if sys.platform != "linux":
+        return dict.fromkeys(range(psutil.Process().num_fds()), "?")
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of this look itself
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    return found
+
+
+def expect_no_more_than(before: dict[int, str]) -> None:
+    """See that no more is open than was: fewer where something that an earlier test has left ends only now.
+
+    A thread of another test may look into a file just now; what this test has left stays open.
+    """
+    end = time.monotonic() + SETTLED_SECONDS
+    while len(now := open_files()) > len(before) and time.monotonic() < end:
+        time.sleep(0.01)
+    new = [what for number, what in now.items() if before.get(number) != what]
+    assert len(now) <= len(before), f"{len(now)} files and sockets are open, {len(before)} were: {new}"
+
+
 def on_every_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Run an async test on asyncio's loop and on uvloop's, and see that it leaves no file or socket open."""
 
@@ -64,12 +91,10 @@ def on_every_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
     def run(*args: Any, new_loop: str, **kwargs: Any) -> None:
         LOOPS[new_loop]().close()  # whatever a loop opens once for the process
         end_what_others_left()
-        before = psutil.Process().num_fds()
+        before = open_files()
         with asyncio.Runner(loop_factory=LOOPS[new_loop]) as runner:
             runner.run(test(*args, **kwargs))
-        now = psutil.Process().num_fds()
-        # Fewer where something that an earlier test has left ends only now.
-        assert now <= before, f"{now} files and sockets are open, {before} were"
+        expect_no_more_than(before)
 
     signature = inspect.signature(test)
     added = inspect.Parameter("new_loop", inspect.Parameter.KEYWORD_ONLY)
