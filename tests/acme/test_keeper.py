@@ -20,6 +20,7 @@ from curier.acme.keeper import LEAST_BETWEEN, MOST_WAIT, Keeper
 from curier.acme.order import Order
 from curier.acme.plan import Plan
 from tests.acme.authority import Authority, Refusal, serving
+from tests.ports import free_port
 
 NAMES = ("broker.example", "mqtt.broker.example")
 
@@ -28,12 +29,6 @@ NAMES = ("broker.example", "mqtt.broker.example")
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask the authority again at once, not after a second."""
     monkeypatch.setattr("acme.client.time", SimpleNamespace(sleep=lambda _: time.sleep(0.01)))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @pytest.fixture

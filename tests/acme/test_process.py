@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -22,15 +21,10 @@ from curier.auth import AllowAnonymous
 from curier.errors import ConfigError
 from curier.net import certificates, renewal
 from tests.acme.authority import ROOT, Authority, serving
+from tests.ports import free_port
 from tests.waiting import until
 
 NAME = "broker.example"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def listener(authority: Authority, **settings: Any) -> curier.Listener:

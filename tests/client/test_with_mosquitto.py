@@ -15,6 +15,7 @@ import curier
 from tests.client.any_server import overlapping_streams_each_get_a_message_once
 from tests.client.stage import Watch
 from tests.conftest import require_peer
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
@@ -23,12 +24,6 @@ TWO = (("one", 1), ("two", 2))
 
 # Mosquitto 2.0 keeps no session on its disk whose last CONNECT had Clean Start 1, whatever it is to last.
 KEPT: dict[str, Any] = {"client_id": "me", "clean_start": False}
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

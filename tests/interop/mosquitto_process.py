@@ -8,14 +8,9 @@ import time
 from pathlib import Path
 
 from tests.conftest import require_peer
+from tests.ports import free_port
 
 TIMEOUT = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class MosquittoProcess:

@@ -12,7 +12,8 @@ import pytest
 from curier.codec.encode import encode
 from curier.codec.packets import Connect
 from tests.conftest import require_peer
-from tests.interop.mosquitto_process import TIMEOUT, free_port
+from tests.interop.mosquitto_process import TIMEOUT
+from tests.ports import free_port
 
 pytestmark = pytest.mark.interop
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import curier
-from tests.interop.mosquitto_process import MosquittoProcess, free_port
+from tests.interop.mosquitto_process import MosquittoProcess
 from tests.interop.process import BrokerProcess
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 

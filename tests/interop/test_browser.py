@@ -13,11 +13,11 @@ import pytest
 from curier import Message, QoS, Subscription
 from tests.interop.chromium import Chromium, Tab, web_server
 from tests.interop.conftest import Peers
-from tests.interop.mosquitto_process import free_port
 from tests.interop.peer import VERSIONS
 from tests.interop.process import BrokerProcess
 from tests.interop.web_proxies import COMPLAINT, PROXIES, Setup
 from tests.net.doors import server_files
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.interop

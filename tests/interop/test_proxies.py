@@ -17,8 +17,8 @@ import curier
 from curier.auth import Action, Authorizer, Verdict
 from curier.listeners import Listener
 from tests.conftest import require_peer
-from tests.interop.mosquitto_process import free_port
 from tests.interop.proxy import CLIENT, Doorkeeper, Proxy
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.interop

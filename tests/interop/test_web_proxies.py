@@ -21,10 +21,10 @@ import curier
 from curier import config
 from curier.listeners import Listener
 from tests.conftest import require_peer
-from tests.interop.mosquitto_process import free_port
 from tests.interop.proxy import CLIENT, Doorkeeper, Proxy
 from tests.interop.web_proxies import COMPLAINT, HEALTH, PROXIES, Setup, blocks
 from tests.net.doors import server_files, trusting
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.interop

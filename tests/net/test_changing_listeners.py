@@ -17,6 +17,7 @@ import curier
 from curier.doorways import NeedsRestart
 from curier.errors import ConfigError
 from curier.listeners import Listener, parse_listen
+from tests.ports import free_port
 
 PLAIN = Listener("tcp://127.0.0.1:0")
 
@@ -64,12 +65,6 @@ async def running(use_reactor: bool, *listeners: Listener) -> AsyncIterator[curi
 async def change(broker: curier.Broker, *listeners: Listener) -> None:
     async with broker.changing_listeners(listeners):
         pass
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def test_one_comes_and_one_goes(use_reactor: bool, tmp_path: Path) -> None:
