@@ -19,12 +19,10 @@ REFUSE: Final = "refuse"
 WHEN_FULL: Final = (DROP_NEWEST, DROP_OLDEST, REFUSE)
 
 
-@final
-class Options:
-    """Settings of a ``BrokerCore``; set attributes before the broker is made, never after."""
+class ConnectionOptions:
+    """Settings of Network Connections."""
 
     def __init__(self) -> None:
-        # -- a Network Connection --
         self.connect_timeout: float = 10.0  # from accept to a complete, authenticated CONNECT
         self.max_connections: int = 100_000
         self.max_connecting: int = 2000  # of one address, without a CONNACK yet; 0: as many as of all
@@ -46,6 +44,14 @@ class Options:
         self.packet_rate: int = 1024  # one second more for so many bytes; packet_timeout 0: no end
         self.max_message_rate: int = 0  # PUBLISH a second that are taken of a client; 0: as many as come
         self.max_byte_rate: int = 0  # bytes a second, of all its packets; 0: the same
+
+
+@final
+class Options(ConnectionOptions):
+    """Settings of a ``BrokerCore``; set attributes before the broker is made, never after."""
+
+    def __init__(self) -> None:
+        super().__init__()
         # -- a Session --
         self.max_sessions: int = 1_000_000  # that outlive their connections
         self.session_expiry_maximum: int = SESSION_NEVER_EXPIRES  # caps what clients ask for (3.2.2.3.2)
@@ -82,6 +88,7 @@ class Options:
         self.max_retained_messages: int = 2_000_000
         self.max_retained_bytes: int = 1024 * MIB
         self.route_cache_size: int = 65_536  # Topic Names whose receivers are remembered
+        self.max_lag: float = 0.25  # of the loop, in seconds, before new connections wait; 0: they never do
         self.sys_interval: float = 10.0  # between publications of $SYS/broker/...; 0: none
 
     def check(self) -> None:
@@ -90,6 +97,25 @@ class Options:
         ``TypeError`` for one of another type, which compiled attributes do not take in the first place.
         """
         _check_types(self, Options())
+        self._check_numbers()
+        _within("memory_limit", self.memory_limit, 0, 1 << 62)
+        if self.when_full not in WHEN_FULL:
+            raise ValueError(f"when_full is one of {', '.join(WHEN_FULL)}, not {self.when_full!r}")
+        for pattern in self.client_ids.split():
+            if "{" in pattern.replace("{username}", ""):
+                raise ValueError(
+                    f"client_ids may have * and {{username}} in a pattern, and no other {{, not {pattern!r}"
+                )
+        if not self.packet_timeout >= 0:
+            raise ValueError("packet_timeout must be 0 (off) or more seconds")
+        if not self.connect_timeout > 0:
+            raise ValueError("connect_timeout must be more than 0 seconds")
+        if not self.max_lag >= 0:
+            raise ValueError("max_lag must be 0 (off) or more seconds")
+        if not (self.retry_interval >= 0 and self.sys_interval >= 0):
+            raise ValueError("retry_interval and sys_interval must be 0 (off) or more seconds")
+
+    def _check_numbers(self) -> None:
         _within("receive_maximum", self.receive_maximum, 1, 65535)
         _within("max_inflight", self.max_inflight, 1, 65535)
         _within("topic_alias_maximum", self.topic_alias_maximum, 0, 65535)
@@ -130,20 +156,6 @@ class Options:
             ("output_soft_limit", self.output_soft_limit),
         ):
             _within(name, value, 1, 1 << 62)
-        if self.when_full not in WHEN_FULL:
-            raise ValueError(f"when_full is one of {', '.join(WHEN_FULL)}, not {self.when_full!r}")
-        for pattern in self.client_ids.split():
-            if "{" in pattern.replace("{username}", ""):
-                raise ValueError(
-                    f"client_ids may have * and {{username}} in a pattern, and no other {{, not {pattern!r}"
-                )
-        _within("memory_limit", self.memory_limit, 0, 1 << 62)
-        if not self.packet_timeout >= 0:
-            raise ValueError("packet_timeout must be 0 (off) or more seconds")
-        if not self.connect_timeout > 0:
-            raise ValueError("connect_timeout must be more than 0 seconds")
-        if not (self.retry_interval >= 0 and self.sys_interval >= 0):
-            raise ValueError("retry_interval and sys_interval must be 0 (off) or more seconds")
 
 
 def _check_types(options: object, defaults: object) -> None:

@@ -303,7 +303,7 @@ class Reactor(Sockets):
         self.has_written: i64 = 0  # of what has waited
         self.endings: list[SocketWire] = []  # whose peers have closed a layer in order
         self.acceptor: Acceptor = Acceptor()
-        self.gate: Gate = Gate(turn.core.options)
+        self.gate: Gate = Gate(turn.core.options, turn.loop)
         # When closing wires have had the time to read their last packet, with descriptor and connection.
         self.cuts: deque[tuple[float, int, int]] = deque()
         self.cutter: asyncio.TimerHandle | None = None
@@ -338,6 +338,7 @@ class Reactor(Sockets):
         """Close everything at once."""
         self.stop_listening()
         self.acceptor.close()
+        self.gate.close()
         for wire in list(self.wires.values()):
             self.drop(wire)
         if self.cutter is not None:

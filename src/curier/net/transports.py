@@ -262,7 +262,7 @@ class TransportServer:
         self.listeners: dict[socket.socket, Door] = {}
         self.wires: set[TransportWire] = set()  # those whose last bytes are on their way included
         self._acceptor = Acceptor()
-        self._gate = Gate(turn.core.options)
+        self._gate = Gate(turn.core.options, turn.loop)
         self._arriving: set[asyncio.Task[tuple[asyncio.Transport, TransportWire]]] = set()
 
     def listen(self, sock: socket.socket, door: Door) -> None:
@@ -329,5 +329,6 @@ class TransportServer:
         """Close everything at once."""
         self.stop_listening()
         self._acceptor.close()
+        self._gate.close()
         for wire in list(self.wires):
             wire.transport.abort()

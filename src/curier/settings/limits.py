@@ -314,6 +314,13 @@ LIMITS: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
             "Topic Names whose receivers are remembered.",
         ),
         (
+            "max_lag",
+            SECONDS,
+            "Seconds by which the broker's loop may be late before new connections have to wait in the "
+            "system's backlog until it has caught up, but for a few each second. Clients that are connected "
+            "go on; the log says so. `0`: they never wait.",
+        ),
+        (
             "sys_interval",
             SECONDS,
             "Seconds between reports on `$SYS/#`; 0 means none.",
