@@ -159,3 +159,59 @@ def test_what_was_there_at_the_start_belongs_to_nobody_until_it_is_set_again() -
     assert retain(client, "t/3") == TOO_MANY
     assert retain(client, "t/3", 0) == 0x10
     assert answer(net.send_connect("more", session_expiry_interval=1))[0] == TOO_MANY
+
+
+# ---- subscriptions ----
+
+
+def let_in(net: Net, client_id: str, address: str, expiry: int = 0, clean: bool = True) -> Client:
+    client = net.open()
+    client.connection.address = address
+    made = properties(session_expiry_interval=expiry)
+    client.send(p.Connect(5, client_id, clean, 0, None, None, None, made))
+    assert answer(client) == (0, "")
+    return client
+
+
+def suback(client: Client, *filters: str) -> tuple[list[int], str]:
+    client.send(p.Subscribe(9, [(one, 0) for one in filters]))
+    made = client.expect(p.Suback)
+    return made.reason_codes, made.properties.reason_string or "" if made.properties is not None else ""
+
+
+def test_all_sessions_together_have_so_many_subscriptions(make: Make) -> None:
+    net = make(quiet(max_subscriptions_total=3, source_share=1))
+    one, other = net.connect("one"), net.connect("other")
+    assert suback(one, "a", "$share/g/b")[0] == [0, 0]
+    codes, why = suback(other, "a", "b")
+    assert codes == [0, 0x97]
+    assert why == "all 3 subscriptions that there may be are in use"
+    assert suback(other, "a")[0] == [0]  # it has that already
+    net.drop(one.connection)
+    assert suback(other, "b", "$share/g/c", "d")[0] == [0, 0, 0x97]
+
+
+def test_one_source_has_half_of_the_subscriptions(make: Make) -> None:
+    net = make(quiet(max_subscriptions_total=8))
+    home = [let_in(net, name, "192.0.2.1:7") for name in "abc"]
+    assert suback(home[0], "1", "2")[0] == [0, 0]
+    assert suback(home[1], "1", "$share/g/2")[0] == [0, 0]
+    codes, why = suback(home[2], "1")
+    assert (codes, why) == ([0x97], "address 192.0.2.1 has 4 subscriptions, and may have no more")
+    assert suback(let_in(net, "d", "192.0.2.2:7"), "1", "2", "3", "4")[0] == [0] * 4
+    home[0].send(p.Unsubscribe(8, ["2"]))
+    home[0].take()
+    assert suback(home[2], "1")[0] == [0]
+    for client in home:
+        net.drop(client.connection)
+    assert net.core.holdings.subscriptions == {"address 192.0.2.2": 4}
+
+
+def test_subscriptions_go_with_their_client_to_another_source(make: Make) -> None:
+    net = make(quiet(max_subscriptions_total=8))
+    client = let_in(net, "a", "192.0.2.1:7", 100)
+    suback(client, "1", "2")
+    net.drop(client.connection)
+    assert net.core.holdings.subscriptions == {"address 192.0.2.1": 2}
+    let_in(net, "a", "192.0.2.2:7", 100, False)
+    assert net.core.holdings.subscriptions == {"address 192.0.2.2": 2}

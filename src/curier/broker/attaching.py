@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from curier.broker import shapes
+from curier.broker import shapes, shares
 from curier.broker.deadlines import Deadline
 from curier.broker.model import Member, ServerSession, SharedGroup, Subscription
 from curier.broker.mounting import group_name
@@ -56,12 +56,13 @@ def attach(
     session.subscriptions[topic_filter] = subscription
     if len(session.subscriptions) != before:
         session.filter_bytes += len(topic_filter)
-        _count(broker, subscription, 1)
+        _count(broker, session, subscription, 1)
         shapes.added(session, topic_filter, broker.options.max_wildcard_shapes)
     return subscription
 
 
-def _count(broker: BrokerState, subscription: Subscription, change: int) -> None:
+def _count(broker: BrokerState, session: ServerSession, subscription: Subscription, change: int) -> None:
+    shares.count_subscriptions(broker, session.source, change)
     if isinstance(subscription, Member):
         broker.statistics.shared_subscriptions += change
     else:
@@ -90,7 +91,7 @@ def detach(
     its last member (4.8.2).
     """
     session.filter_bytes -= len(topic_filter)
-    _count(broker, subscription, -1)
+    _count(broker, session, subscription, -1)
     shapes.removed(session, topic_filter)
     if not isinstance(subscription, Member):
         broker.router.remove(topic_filter, session.number)
@@ -143,7 +144,7 @@ def detach_some(broker: BrokerState, work: int) -> None:
             detach(broker, session, topic_filter, subscription)
         else:
             session.filter_bytes -= len(topic_filter)
-            _count(broker, subscription, -1)
+            _count(broker, session, subscription, -1)
             broker.router.table.remove(topic_filter, session.number)  # no route leads to it
 
 

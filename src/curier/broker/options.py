@@ -83,8 +83,9 @@ class Options(ConnectionOptions):
         self.response_information: str = ""  # "{client_id}" in it is filled in (3.1.2.11.7)
         # -- the whole broker --
         self.client_share: int = 8  # one client may have an eighth of the retained messages; 1: all
-        self.source_share: int = 2  # one user or address may have half of those, and of max_sessions; 1: all
+        self.source_share: int = 2  # one user or address may have half of what is shared; 1: all
         self.memory_limit: int = 0  # bytes that all clients may hold; 0: half of the machine's memory
+        self.max_subscriptions_total: int = 10_000_000  # of all sessions
         self.max_retained_messages: int = 2_000_000
         self.max_retained_bytes: int = 1024 * MIB
         self.route_cache_size: int = 65_536  # Topic Names whose receivers are remembered
@@ -142,6 +143,7 @@ class Options(ConnectionOptions):
             ("max_user_properties", self.max_user_properties),
             ("max_property_length", self.max_property_length),
             ("max_subscriptions", self.max_subscriptions),
+            ("max_subscriptions_total", self.max_subscriptions_total),
             ("max_filters_per_packet", self.max_filters_per_packet),
             ("max_subscription_bytes", self.max_subscription_bytes),
             ("max_topic_levels", self.max_topic_levels),

@@ -1,5 +1,5 @@
 """What one client, and all clients of one source, may have of what all share: retained messages, sessions
-that outlive their connections, and connections that have not logged in yet.
+that outlive their connections, subscriptions, and connections that have not logged in yet.
 
 A *source* is a user whom somebody has authenticated, else the address the client came from, which strangers
 cannot choose as they choose Client Identifiers. A retained message belongs to the client that set it last,
@@ -97,11 +97,41 @@ def stored(broker: BrokerState, session: ServerSession, is_stored: bool, source:
             else:
                 del broker.holdings.sessions[session.source]
     session.is_stored = is_stored
+    if source != session.source and session.subscriptions:
+        count_subscriptions(broker, session.source, -len(session.subscriptions))
+        count_subscriptions(broker, source, len(session.subscriptions))
     session.source = source
     if is_stored:
         broker.statistics.stored_sessions += 1
         if source:
             broker.holdings.sessions[source] = broker.holdings.sessions.get(source, 0) + 1
+
+
+# ---- subscriptions ----
+
+
+def why_no_subscription(broker: BrokerState, source: str) -> str:
+    """Plain words where a session of ``source`` may not have one more subscription, or ""."""
+    options = broker.options
+    most = options.max_subscriptions_total
+    if broker.statistics.subscriptions + broker.statistics.shared_subscriptions >= most:
+        return f"all {most} subscriptions that there may be are in use"
+    most = max(1, most // options.source_share)
+    if options.source_share > 1 and broker.holdings.subscriptions.get(source, 0) >= most:
+        return f"{source} has {most} subscriptions, and may have no more"
+    return ""
+
+
+def count_subscriptions(broker: BrokerState, source: str, change: int) -> None:
+    """Sessions of ``source`` have so many more subscriptions, or fewer."""
+    if not source:
+        return
+    counts = broker.holdings.subscriptions
+    count = counts.get(source, 0) + change
+    if count:
+        counts[source] = count
+    else:
+        counts.pop(source, None)
 
 
 # ---- retained messages ----

@@ -102,6 +102,7 @@ class Holdings:
         self.retained: dict[str, Tally] = {}  # by client and by source
         self.sessions: dict[str, int] = {}  # that outlive their connections, by source
         self.connecting: dict[str, int] = {}  # connections without a CONNACK yet, by place
+        self.subscriptions: dict[str, int] = {}  # by source
         self.connects: Buckets = Buckets()  # how many came lately, by place
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from curier.broker import permissions, shapes, telling
+from curier.broker import permissions, shapes, shares, telling
 from curier.broker.attaching import attach, detach
 from curier.broker.effects import SUBSCRIBE_ACTION
 from curier.broker.model import (
@@ -177,6 +177,9 @@ def _check(
             return QUOTA_EXCEEDED, f"a session may have {most} subscriptions"
         if session.filter_bytes + len(topic_filter) > limits.max_subscription_bytes:
             why = f"the Topic Filters of a session may have {limits.max_subscription_bytes} bytes together"
+            return QUOTA_EXCEEDED, why
+        why = shares.why_no_subscription(broker, session.source)
+        if why:
             return QUOTA_EXCEEDED, why
     why = shapes.why_not(session, topic_filter, limits.max_wildcard_shapes)
     if why:

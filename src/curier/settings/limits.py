@@ -285,8 +285,8 @@ LIMITS: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
             "source_share",
             COUNT,
             "All clients of one user, or, where users are not authenticated, of one address (IPv6: of one "
-            "/64) may have half of them together, and half of `max_sessions`. A gateway or NAT is one "
-            "address. 1: they may have all.",
+            "/64) may have half of them together, and half of `max_sessions` and `max_subscriptions_total`. "
+            "A gateway or NAT is one address. 1: they may have all.",
         ),
         (
             "memory_limit",
@@ -297,6 +297,11 @@ LIMITS: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
             "with how much it was), those first that hold most and have done so longest. Queues have at "
             "most three quarters of it. 0 means half of the memory of the machine, or of the control "
             "group (container) if that has less.",
+        ),
+        (
+            "max_subscriptions_total",
+            COUNT,
+            "Subscriptions of all sessions; more are refused (0x97).",
         ),
         (
             "max_retained_messages",
