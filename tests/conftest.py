@@ -112,7 +112,10 @@ SLOW = (
 )
 """What opens sockets, starts processes or lives thousands of lives: for `make test`, not for `make check`."""
 
-ONCE = ("acme", "test_layers.py", "test_light_install.py", "test_waiting.py", "auth/test_user_file.py")
+ONCE = (
+    *("acme", "test_layers.py", "test_light_install.py", "test_waiting.py"),
+    *("auth/test_calls.py", "auth/test_jwks.py", "auth/test_user_file.py"),
+)
 """What has no part in compiled modules and is long: a second pass of `make test` would see the same again."""
 
 
