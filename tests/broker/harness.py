@@ -120,7 +120,8 @@ class Net:
     def warm(self, topic: str) -> None:
         """Have the route of a topic known, as if messages had passed: the fast lane takes no other."""
         name = topic.encode()
-        if not check_topic_name(name, self.core.options.max_topic_levels):
+        options = self.core.options
+        if not check_topic_name(name, options.max_topic_levels, options.max_topic_length):
             self.core.router.route(name)
 
     def turn(self) -> None:

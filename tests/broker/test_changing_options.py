@@ -80,3 +80,14 @@ def test_reports_begin_end_and_come_at_another_pace(before: float) -> None:
     change(net, sys_interval=0.0)
     net.advance(500)
     assert not client.messages()
+
+
+@pytest.mark.parametrize(("name", "topic"), [("max_topic_length", "a" * 300), ("max_topic_levels", "a/b/c")])
+def test_topics_that_are_known_are_looked_at_again(name: str, topic: str) -> None:
+    net = Net("fast")
+    client = net.connect("a")
+    client.subscribe(topic)
+    assert client.publish(topic, b"x", 1) == 0
+    client.take()
+    change(net, **{name: 256 if name == "max_topic_length" else 2})
+    assert client.publish(topic, b"x", 1) == 0x90

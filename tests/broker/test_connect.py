@@ -221,6 +221,7 @@ def test_a_rejected_client_identifier_is_answered_0x85(make: Make) -> None:
         (p.Will("t", b"", 1), {"maximum_qos": 0}, 0x9B),
         (p.Will("t", b"x", 0, True), {"retain_available": False}, 0x9A),
         (p.Will("a/b/c", b""), {"max_topic_levels": 2}, 0x90),
+        (p.Will("a" * 257, b""), {"max_topic_length": 256}, 0x90),
         (p.Will("$SYS/broker/uptime", b""), {}, 0x87),
         (p.Will("$share/g/t", b""), {}, 0x87),
         (

@@ -37,6 +37,8 @@ def test_the_defaults_are_in_order() -> None:
         ("max_subscriptions", 0),
         ("max_filters_per_packet", 0),
         ("max_topic_levels", 0),
+        ("max_topic_length", 255),
+        ("max_topic_length", 65536),
         ("max_retained_messages", 0),
         ("max_retained_bytes", 0),
         ("route_cache_size", 0),

@@ -279,6 +279,16 @@ def test_a_topic_name_with_too_many_levels_is_refused(make: Make, qos: int) -> N
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_topic_name_that_is_too_long_is_refused(make: Make, qos: int) -> None:
+    net = make(quiet(max_topic_length=256))
+    watch, client = net.connect("watch"), net.connect("c")
+    watch.subscribe("#")
+    assert client.publish("a" * 256, b"x", qos) == 0
+    assert client.publish("a" * 257, b"x", qos) == (0x90 if qos else 0)
+    assert [message.topic for message in watch.messages()] == ["a" * 256]
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
 def test_a_payload_that_is_not_the_text_it_claims_to_be_is_refused_where_asked_for(
     make: Make, qos: int
 ) -> None:

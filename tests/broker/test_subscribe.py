@@ -406,6 +406,13 @@ def test_a_topic_filter_has_only_so_many_levels(make: Make) -> None:
     assert client.subscribe(*filters) == [2, 0x8F, 2, 0x8F, 2, 0x8F]
 
 
+def test_a_topic_filter_has_only_so_many_bytes(make: Make) -> None:
+    client = make(quiet(max_topic_length=256)).connect("c")
+    longest = "a" * 254 + "/#"
+    filters = [longest, "a" + longest, f"$share/group/{longest}", f"$share/g/a{longest}"]
+    assert client.subscribe(*filters) == [2, 0x8F, 2, 0x8F]
+
+
 @statement(
     "5.0/MQTT-4.13.1-1", "5.0/MQTT-4.7.1-1", "5.0/MQTT-4.7.1-2", "5.0/MQTT-4.8.2-1", "5.0/MQTT-4.8.2-2"
 )

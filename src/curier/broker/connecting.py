@@ -124,7 +124,7 @@ def _check(broker: BrokerState, connection: BrokerConnection, packet: Connect) -
         if not why and _will_properties(connection, will) is None:
             why = RESPONSE_TOO_LONG
     if not why:
-        why = check_topic_name(topic, options.max_topic_levels)
+        why = check_topic_name(topic, options.max_topic_levels, options.max_topic_length)
     if why:
         return TOPIC_NAME_INVALID, f"Will Topic: {why}"
     why = why_not_published(topic)

@@ -53,6 +53,9 @@ DEADLINES_PER_TURN: Final = 500
 DEADLINES_AT_ONCE: Final = 50  # of these, before it is asked how much they were to do
 CONTINUED_PER_TURN: Final = 100
 
+DECIDE_TOPICS: Final = frozenset(("max_topic_levels", "max_topic_length"))
+"""The settings that say which topics there may be."""
+
 
 @final
 class BrokerCore(BrokerState):
@@ -116,6 +119,8 @@ class BrokerCore(BrokerState):
         if not changed.isdisjoint(DECIDE_LANES):
             for connection in self.connections.values():
                 set_lanes(self, connection)
+        if not changed.isdisjoint(DECIDE_TOPICS):
+            self.router.forget_all()  # there may be routes of topics that are not allowed any more
         if not changed.isdisjoint(RATES):
             for connection in self.connections.values():
                 if isinstance(connection, ServedConnection):

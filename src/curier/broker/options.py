@@ -10,6 +10,9 @@ from typing import Final, final
 
 from curier.codec.constants import MAXIMUM_REMAINING_LENGTH, SESSION_NEVER_EXPIRES
 from curier.protocol.arriving import LARGE
+from curier.topics.filters import MAXIMUM_TOPIC_BYTES
+
+LEAST_TOPIC_LENGTH: Final = 256  # that a limit leaves: the broker has topics of its own
 
 MIB: Final = 1024 * 1024
 
@@ -70,6 +73,7 @@ class Options(ConnectionOptions):
         self.max_filters_per_packet: int = 20_000  # of one SUBSCRIBE or UNSUBSCRIBE (0x97)
         self.max_subscription_bytes: int = 4 * MIB  # their Topic Filters
         self.max_topic_levels: int = 128  # of a Topic Name or Topic Filter
+        self.max_topic_length: int = MAXIMUM_TOPIC_BYTES  # bytes of one, ShareName not included
         self.max_wildcard_levels: int = 12  # of a Topic Filter with '+'; one more doubles the longest search
         self.max_wildcard_shapes: int = 64  # of one session: so many of its filters can match one topic
         self.retry_interval: float = 0.0  # timed re-sending to 3.1 and 3.1.1 clients; 0: off [MQTT-4.4.0-1]
@@ -124,6 +128,7 @@ class Options(ConnectionOptions):
         _within("keep_alive_maximum", self.keep_alive_maximum, 0, 65535)
         _within("maximum_qos", self.maximum_qos, 0, 2)
         _within("max_packet_size", self.max_packet_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
+        _within("max_topic_length", self.max_topic_length, LEAST_TOPIC_LENGTH, MAXIMUM_TOPIC_BYTES)
         _within("max_connecting", self.max_connecting, 0, 1 << 62)
         _within("max_connect_rate", self.max_connect_rate, 0, 1 << 40)
         _within("max_connect_total_rate", self.max_connect_total_rate, 0, 1 << 40)

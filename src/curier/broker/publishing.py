@@ -45,7 +45,7 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
         if why:
             return _refuse(broker, connection, TOPIC_NAME_INVALID, why)
     topic = publish.topic
-    why = check_topic_name(topic, broker.options.max_topic_levels)
+    why = check_topic_name(topic, broker.options.max_topic_levels, broker.options.max_topic_length)
     if why:
         return _refuse(broker, connection, TOPIC_NAME_INVALID, why)
     why = why_not_published(topic)  # 4.7.2: not for clients to exchange messages
@@ -162,7 +162,7 @@ def publish(
 
     It is retained now. Its receivers get it now or, where there is no time left, in one of the next turns.
     """
-    why = check_topic_name(message.topic, broker.options.max_topic_levels)
+    why = check_topic_name(message.topic, broker.options.max_topic_levels, broker.options.max_topic_length)
     if not why and message.retain:
         why = retaining.retain(broker, message, sender)
     if why:

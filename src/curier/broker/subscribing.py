@@ -72,7 +72,8 @@ def check_count(broker: BrokerState, count: int) -> None:
 
 def ask(broker: BrokerState, connection: BrokerConnection, topic_filter: bytes, options: int) -> int:
     """The verdict on a subscription, or ``UNDECIDED`` after asking. What is refused anyway is not asked."""
-    if check_topic_filter(topic_filter, broker.options.max_topic_levels):
+    limits = broker.options
+    if check_topic_filter(topic_filter, limits.max_topic_levels, limits.max_topic_length):
         return 0
     return permissions.verdict(broker, connection, SUBSCRIBE_ACTION, topic_filter, options & 3, False)
 
@@ -154,7 +155,7 @@ def _check(
 ) -> tuple[int, str]:
     """Reason Code of 0x80 or more and plain words for a subscription that cannot be, or (0, "")."""
     limits = broker.options
-    why = check_topic_filter(topic_filter, limits.max_topic_levels)
+    why = check_topic_filter(topic_filter, limits.max_topic_levels, limits.max_topic_length)
     if not why:
         why = check_wildcards(topic_filter, limits.max_wildcard_levels)
     if not why:

@@ -214,6 +214,12 @@ LIMITS: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
             "Levels of a Topic Name or Topic Filter.",
         ),
         (
+            "max_topic_length",
+            COUNT,
+            "Bytes of a Topic Name or Topic Filter, with the `mount` of its listener and without "
+            "`$share/` and ShareName, 256 to 65 535. Longer ones are refused (0x90, 0x8F).",
+        ),
+        (
             "max_wildcard_levels",
             COUNT,
             "Levels of a Topic Filter with `+`; one that has more is not allowed (0x8F). Each level more "

@@ -29,26 +29,29 @@ __all__ = [
 MAXIMUM_TOPIC_BYTES: Final = 65535
 
 
-def check_topic_name(topic: bytes, max_levels: int) -> str:
-    """Say in plain words why this is not a Topic Name of at most ``max_levels`` levels; "" if it is one."""
+def check_topic_name(topic: bytes, max_levels: int, max_bytes: int = MAXIMUM_TOPIC_BYTES) -> str:
+    """Say in plain words why this is not a Topic Name of at most ``max_levels`` levels and ``max_bytes``; ""
+    if it is one.
+    """
     if has_wildcard(topic):  # [MQTT-3.3.2-2], [MQTT-4.7.0-1] in 5.0, [MQTT-4.7.1-1] in 3.1.1
         return "a Topic Name must not contain the wildcard characters '+' and '#'"
     if not topic:  # [MQTT-4.7.3-1]
         return "a Topic Name must be at least one character long"
-    return _check_size("Topic Name", topic, topic, max_levels)
+    return _check_size("Topic Name", topic, topic, max_levels, max_bytes)
 
 
-def check_topic_filter(topic_filter: bytes, max_levels: int) -> str:
-    """Say in plain words why this is not a Topic Filter of at most ``max_levels`` levels; "" if it is one.
+def check_topic_filter(topic_filter: bytes, max_levels: int, max_bytes: int = MAXIMUM_TOPIC_BYTES) -> str:
+    """Say in plain words why this is not a Topic Filter of at most ``max_levels`` levels and ``max_bytes``;
+    "" if it is one.
 
     A filter that starts with ``$share/`` is checked as that of a Shared Subscription (5.0 section 4.8.2),
-    where only the levels behind the ShareName count.
+    where only what is behind the ShareName counts.
     """
     why = filter_fault(topic_filter, MQTT_50)[0]
     if why:
         return why
     counted = split_shared(topic_filter)[1] if is_shared(topic_filter) else topic_filter
-    return _check_size("Topic Filter", topic_filter, counted, max_levels)
+    return _check_size("Topic Filter", topic_filter, counted, max_levels, max_bytes)
 
 
 def check_wildcards(topic_filter: bytes, max_levels: int) -> str:
@@ -82,9 +85,11 @@ def matches(topic_filter: bytes, topic: bytes) -> bool:
     return len(wanted) == len(levels)
 
 
-def _check_size(what: str, topic: bytes, counted: bytes, max_levels: int) -> str:
+def _check_size(what: str, topic: bytes, counted: bytes, max_levels: int, max_bytes: int) -> str:
     if len(topic) > MAXIMUM_TOPIC_BYTES:  # [MQTT-4.7.3-3]
         return f"a {what} must not be longer than {MAXIMUM_TOPIC_BYTES} bytes"
+    if len(counted) > max_bytes:
+        return f"a {what} must not have more than {max_bytes} bytes here, and this has {len(counted)}"
     if len(counted) >= max_levels:  # otherwise it cannot have that many
         levels = counted.count(b"/") + 1
         if levels > max_levels:
