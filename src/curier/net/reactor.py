@@ -487,8 +487,12 @@ class Reactor(Sockets):
         if wire.linger is None:
             wire.linger = Linger(wire.left(), now)
         self.cuts.append((now + LINGER_SECONDS, wire.fd, wire.connection.number))
-        if self.cutter is None:
-            self.cutter = self.loop.call_later(LINGER_SECONDS, self._cut)
+        self._set_cutter()
+
+    def _set_cutter(self) -> None:
+        """A function of its own: where ``_cut`` has set it to None, the compiled form believes that it is."""
+        if self.cuts and self.cutter is None:
+            self.cutter = self.loop.call_at(self.cuts[0][0], self._cut)
 
     def _cut(self) -> None:
         self.cutter = None
@@ -503,8 +507,7 @@ class Reactor(Sockets):
                 self.cut_later(wire)
             else:
                 self.drop(wire)
-        if self.cuts and self.cutter is None:
-            self.cutter = self.loop.call_at(self.cuts[0][0], self._cut)
+        self._set_cutter()
 
     def end_later(self, wire: SocketWire) -> None:
         """Close ``wire``, whose peer has closed a layer in order, behind what it is owed."""
