@@ -145,6 +145,19 @@ def test_many_clients_of_one_address_have_its_share(make: Make) -> None:
     assert net.core.holdings.retained == {}
 
 
+def test_one_address_retains_for_so_many_new_topics_a_second(make: Make) -> None:
+    net = make(quiet(max_retain_rate=3))
+    one, another = let_in(net, "a", "192.0.2.1:7"), let_in(net, "b", "192.0.2.1:8")
+    assert [retain(one, "1"), retain(another, "2"), retain(one, "3")] == [0x10] * 3
+    assert [retain(one, "4"), retain(another, "4")] == [TOO_MANY] * 2
+    assert retain(another, "1") == 0x10  # in the place of what is there
+    assert retain(let_in(net, "c", "192.0.2.2:7"), "5") == 0x10
+    net.advance(0.34)
+    assert [retain(one, "4"), retain(one, "6")] == [0x10, TOO_MANY]
+    net.advance(10)
+    assert [retain(one, f"later {number}") for number in range(4)] == [0x10] * 3 + [TOO_MANY]
+
+
 def test_what_was_there_at_the_start_belongs_to_nobody_until_it_is_set_again() -> None:
     net = Net("journal", quiet(max_retained_messages=8, client_share=8, source_share=1, max_sessions=2))
     restorer = Restorer(net.core)

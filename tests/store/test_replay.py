@@ -115,7 +115,7 @@ def test_nothing_is_left_behind(seed: int) -> None:
     for session in list(core.sessions.values()):
         keeping.end_session(core, session, "the test ends", history.now)
     for topic in (b"a", b"a/b", b"a/b/c", "č".encode()):
-        retaining.retain(core, ApplicationMessage(topic, b"", 0, True), None)
+        retaining.retain(core, ApplicationMessage(topic, b"", 0, True), None, history.now)
     history.turn()
     with tempfile.TemporaryDirectory() as name:
         database = Database(Path(name), "os")

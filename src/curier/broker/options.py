@@ -90,6 +90,7 @@ class Options(ConnectionOptions):
         self.source_share: int = 2  # one user or address may have half of what is shared; 1: all
         self.memory_limit: int = 0  # bytes that all clients may hold; 0: half of the machine's memory
         self.max_subscriptions_total: int = 10_000_000  # of all sessions
+        self.max_retain_rate: int = 0  # topics a second that one source retains anew; 0: as many as it does
         self.max_retained_messages: int = 2_000_000
         self.max_retained_bytes: int = 1024 * MIB
         self.route_cache_size: int = 65_536  # Topic Names whose receivers are remembered
@@ -128,6 +129,7 @@ class Options(ConnectionOptions):
         _within("keep_alive_maximum", self.keep_alive_maximum, 0, 65535)
         _within("maximum_qos", self.maximum_qos, 0, 2)
         _within("max_packet_size", self.max_packet_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
+        _within("max_retain_rate", self.max_retain_rate, 0, 1 << 40)
         _within("max_topic_length", self.max_topic_length, LEAST_TOPIC_LENGTH, MAXIMUM_TOPIC_BYTES)
         _within("max_connecting", self.max_connecting, 0, 1 << 62)
         _within("max_connect_rate", self.max_connect_rate, 0, 1 << 40)

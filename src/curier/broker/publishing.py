@@ -101,7 +101,7 @@ def _take(
     if reason_code >= 0x80:
         return _refuse(broker, connection, reason_code, "refused by a hook")
     if publish.retain and (publish.qos or not connection.disk_is_behind()):
-        why = retaining.retain(broker, message, connection.server_session)
+        why = retaining.retain(broker, message, connection.server_session, now)
         if why:
             return _refuse(broker, connection, QUOTA_EXCEEDED, why)
     route = broker.router.route(topic)
@@ -164,7 +164,7 @@ def publish(
     """
     why = check_topic_name(message.topic, broker.options.max_topic_levels, broker.options.max_topic_length)
     if not why and message.retain:
-        why = retaining.retain(broker, message, sender)
+        why = retaining.retain(broker, message, sender, now)
     if why:
         return why
     spreading.give(broker, broker.router.route(message.topic), message, sender, now)

@@ -18,7 +18,9 @@ SWEEP_INTERVAL: Final = 10.0
 STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
 
 
-def retain(broker: BrokerState, message: ApplicationMessage, session: ServerSession | None) -> str:
+def retain(
+    broker: BrokerState, message: ApplicationMessage, session: ServerSession | None, now: float
+) -> str:
     """Make ``message`` the retained message of its topic, or remove that (3.3.1.3); plain words if it is
     full. It belongs to the client of ``session``; None: to the broker.
     """
@@ -42,6 +44,8 @@ def retain(broker: BrokerState, message: ApplicationMessage, session: ServerSess
     if session is not None:
         owner = shares.owner_of(session)
         why = shares.why_not_retained(broker, owner, previous, message.size())
+        if not why and previous is None:
+            why = shares.why_retained_too_fast(broker, owner.source, now)
         if why:
             return why
         message.owner = owner

@@ -160,6 +160,20 @@ def why_not_retained(
     return why
 
 
+def why_retained_too_fast(broker: BrokerState, source: str, now: float) -> str:
+    """Count one more topic that ``source`` has a message retained for. Plain words where it may not yet, or
+    "".
+    """
+    rate = broker.options.max_retain_rate
+    bucket = broker.holdings.new_retained.at(source, rate, now) if source and rate else None
+    if bucket is None:
+        return ""
+    if bucket.missing(now):
+        return f"{source} retains messages for more than {rate} new topics a second"
+    bucket.take(1)
+    return ""
+
+
 def _why_full(broker: BrokerState, name: str, share: int, messages: int, size: int) -> str:
     """Has ``name`` no room for so many more messages and bytes, within one of ``share`` equal shares?"""
     tally = broker.holdings.retained.get(name)

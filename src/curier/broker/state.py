@@ -103,6 +103,7 @@ class Holdings:
         self.sessions: dict[str, int] = {}  # that outlive their connections, by source
         self.connecting: dict[str, int] = {}  # connections without a CONNACK yet, by place
         self.subscriptions: dict[str, int] = {}  # by source
+        self.new_retained: Buckets = Buckets()  # how many topics got a retained message lately, by source
         self.connects: Buckets = Buckets()  # how many came lately, by place
 
 

@@ -310,6 +310,13 @@ LIMITS: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
             "Subscriptions of all sessions; more are refused (0x97).",
         ),
         (
+            "max_retain_rate",
+            COUNT,
+            "Topics a second that got no retained message before and get one from the clients of one user or "
+            "address, in the long run; what comes in one second may come at once. Further ones are refused "
+            "(0x97), other retained messages are replaced all the same. `0`: as many as come.",
+        ),
+        (
             "max_retained_messages",
             COUNT,
             "Retained messages.",
