@@ -294,11 +294,7 @@ class Reactor(Sockets):
         self.listeners: dict[int, tuple[socket.socket, Door]] = {}
         self.turn_seconds: float = TURN_SECONDS
         self.drops: int = 0  # of sockets, in this turn
-        self.next_fds: list[int] = [
-            -1,
-            -1,
-            -1,
-        ]  # by kind: which comes first in the next turn; -1: none was left
+        self.next_fds: list[int] = [-1, -1, -1]  # by kind: who comes first in the next turn; -1: nobody
         self.has_read: i64 = 0  # bytes, in this turn
         self.has_written: i64 = 0  # of what has waited
         self.endings: list[SocketWire] = []  # whose peers have closed a layer in order

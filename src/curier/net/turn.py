@@ -201,9 +201,7 @@ class Turn:
             self._tell_faults()
         if writes > MOST_WRITES:
             self.schedule()
-        if (
-            not self._is_continuing and core.has_more_work()
-        ):  # once in a round of the loop: others have theirs
+        if not self._is_continuing and core.has_more_work():  # once in a round of the loop
             self._is_continuing = True
             self.loop.call_soon(self._continue)
         self._set_timer()
