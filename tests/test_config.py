@@ -426,13 +426,31 @@ def test_a_variable_is_a_setting(variable: str, text: str, value: object) -> Non
         ("LISTEN", "", "expected a list of URLs"),
         ("LISTEN", "1883", "'1883': expected a URL"),
         ("PASSWORDFILE", "a", "there is no such setting; did you mean CURIER_PASSWORD_FILE?"),
-        ("ZZZ", "a", "there is no such setting; take it out of the environment"),
     ],
 )
 def test_a_variable_that_is_wrong_is_named(variable: str, text: str, expected: str) -> None:
     with pytest.raises(ConfigError) as raised:
         settings_of({f"CURIER_{variable}": text})
     assert str(raised.value).startswith(f"CURIER_{variable}: {expected}")
+
+
+def test_a_variable_like_no_setting_does_nothing_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    assert settings_of({"CURIER_DB_PASSWORD": "secret"}) == {}
+    assert caplog.messages == ["CURIER_DB_PASSWORD: there is no such setting, so it does nothing"]
+
+
+def test_variables_of_the_project_s_own_tools_are_known(caplog: pytest.LogCaptureFixture) -> None:
+    here = Path(__file__).parent
+    files = [
+        here.parent / "Makefile",
+        here.parent / "setup.py",
+        *here.parent.glob(".ci/run"),
+        here / "conftest.py",
+    ]
+    names = set(re.findall(r"CURIER_[A-Z_]+[A-Z]", "".join(file.read_text() for file in files)))
+    assert {"CURIER_PURE", "CURIER_EXPECT", "CURIER_REQUIRE_PEERS"} <= names
+    assert settings_of(dict.fromkeys(names, "1")) == {}
+    assert not caplog.messages
 
 
 def test_what_kubernetes_says_of_a_service_is_no_setting() -> None:

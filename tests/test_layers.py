@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "config_listeners": {"listeners", "settings", "strict_toml"},
     "config_bans": {"auth.bans", "settings", "strict_toml"},
     "config_authenticators": {"auth", "strict_toml"},
-    "settings": {"broker.options", "listeners", "strict_toml"},
+    "settings": {"broker.options", "listeners", "loglines", "strict_toml"},
     "mosquitto_conf": {"listeners", "settings"},
     "config": {
         "broker.options",

@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from curier.errors import ConfigError
+from curier.loglines import logger, printable
 from curier.settings.setting import ENVIRONMENT
 from curier.settings.table import ALL
+
+_log = logger("curier.settings")
 
 CONFIG: Final = "CURIER_CONFIG"
 """Names the configuration file."""
@@ -22,8 +25,8 @@ _OTHERS: Final = frozenset(
     f"{ENVIRONMENT}{name}"
     for name in (
         *("CONFIG", "PASSWORD"),  # of commands
-        *("PURE", "EXPECT", "REQUIRE", "HYPOTHESIS"),  # of the build, and of the tests
-        *("LIVES", "SCHEDULES", "STATEMENTS"),
+        *("PURE", "EXPECT", "REQUIRE_PEERS", "HYPOTHESIS"),  # of the build, and of the tests
+        *("LIVES", "SCHEDULES", "STATEMENTS_FILE", "BENCH_NAMESPACE"),
     )
 )
 _KUBERNETES: Final = re.compile(ENVIRONMENT + r"((.*_)?SERVICE_(HOST|PORT)|(.*_)?PORT)(_.*)?")
@@ -31,7 +34,9 @@ _KUBERNETES: Final = re.compile(ENVIRONMENT + r"((.*_)?SERVICE_(HOST|PORT)|(.*_)
 
 
 def settings_of(environment: Mapping[str, str]) -> dict[str, object]:
-    """The settings that are there, by name. Raises ``ConfigError`` for those that are wrong or not known."""
+    """The settings that are there, by name. Raises ``ConfigError`` for those that are wrong, and for names
+    much like that of a setting; other names (secrets that ``env:`` leads to, maybe) are a warning.
+    """
     known = {one.variable: one for one in ALL.values()}
     found: dict[str, object] = {}
     for variable in sorted(environment):
@@ -42,9 +47,12 @@ def settings_of(environment: Mapping[str, str]) -> dict[str, object]:
             if _KUBERNETES.fullmatch(variable):
                 continue
             name = variable.removeprefix(ENVIRONMENT).lower()
-            near = difflib.get_close_matches(name, ALL, n=1)
-            hint = f"; did you mean {ALL[near[0]].variable}?" if near else "; take it out of the environment"
-            raise ConfigError(f"{variable}: there is no such setting{hint}")
+            near = difflib.get_close_matches(name, ALL, n=1, cutoff=0.75)
+            if near:
+                hint = f"did you mean {ALL[near[0]].variable}?"
+                raise ConfigError(f"{variable}: there is no such setting; {hint}")
+            _log.warning("%s: there is no such setting, so it does nothing", printable(variable))
+            continue
         try:
             found[setting.name] = setting.kind.parse(environment[variable])
         except (ValueError, ConfigError) as error:
