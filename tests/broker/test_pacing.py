@@ -186,3 +186,24 @@ def test_rates_are_not_negative(name: str) -> None:
     values: dict[str, Any] = {name: -1}
     with pytest.raises(ValueError, match=f"{name} must be from 0"):
         quiet(**values)
+
+
+def test_one_that_waits_for_room_as_well_goes_on_when_there_is_both(make: Make) -> None:
+    net = make(quiet(max_message_rate=2, when_full="refuse", max_queued_messages=1))
+    reader = net.connect("reader", expiry=1000, receive_maximum=1)
+    reader.subscribe("t")
+    client = net.open()
+    client.version = 4  # which can be told nothing: its messages are put off
+    client.send(p.Connect(4, "c", True, 0))
+    client.expect(p.Connack)
+    client.send(*(p.Publish("t", b"%d" % number, 1, packet_id=number) for number in range(1, 11)))
+    got: list[bytes] = []
+    came = acknowledged(client)
+    for _ in range(20):
+        net.advance(1)
+        for message in reader.messages():
+            got.append(message.payload)
+            reader.send(p.Puback(message.packet_id))
+        came += acknowledged(client)
+    assert came == 10
+    assert got == [b"%d" % number for number in range(1, 11)]
