@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from curier import Message, QoS, ReasonCode, Subscription
+from curier.hook_files.reading import read
 from tests.conftest import require_peer
 from tests.interop.peer import TIMEOUT, Connect
 from tests.interop.process import BrokerProcess
@@ -301,11 +302,20 @@ def test_a_question_and_its_answer(broker: BrokerProcess, start: Any) -> None:
         assert "Traceback" not in service.said
 
 
-PROGRAMS = [
+PYTHON = [
     pytest.param(text, id=f"{name}-{number}")
     for name in ("README.md", "docs/embedding.md")
     for number, text in enumerate(blocks((ROOT / name).read_text(), "python"))
 ]
+PROGRAMS = [one for one in PYTHON if "print(" in str(one.values[0])]
+HOOK_FILES = [one for one in PYTHON if one not in PROGRAMS]
+
+
+@pytest.mark.parametrize("text", HOOK_FILES)
+def test_hook_files_of_the_documentation(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "hooks.py"
+    path.write_text(text)
+    assert read(str(path)).hooks
 
 
 @pytest.mark.parametrize("text", PROGRAMS)

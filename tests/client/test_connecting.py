@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -383,7 +382,7 @@ async def test_a_packet_that_is_taken_is_taken_in_one_frame_as_well(
 ) -> None:
     dialled: list[DialSettings] = []
 
-    async def dial(url: ServerUrl, settings: DialSettings, make: Callable[[], object]) -> None:
+    async def dial(url: ServerUrl, settings: DialSettings, *others: object) -> None:
         dialled.append(settings)
         raise curier.ConnectionLost("on purpose")
 
