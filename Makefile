@@ -6,6 +6,8 @@ PY := $(VENV)/bin/python
 # Arguments for `make run` and `make bench`, and for pytest in `make check` and `make test`.
 ARGS ?=
 PYTEST_ARGS ?=
+# Tests that `make test` runs at once, of two processors as well: they wait for half of their time.
+AT_ONCE ?= 4
 BENCH ?= bench/compare.py
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -51,9 +53,9 @@ format: $(VENV)/.tools ## let ruff write the format, and what it can repair
 test: $(VENV)/.tools $(BUILT) ## the whole suite twice: as installed (compiled), then as sources (interpreted)
 	@if find src -name '*.so' | grep .; then echo "src holds compiled modules (an editable install?): remove them"; exit 1; fi
 	@echo "-- first pass: curier as installed in $(VENV) ($(EXPECT))"
-	CURIER_EXPECT=$(EXPECT) $(PY) -m pytest -q -n 2 $(PYTEST_ARGS)
+	CURIER_EXPECT=$(EXPECT) $(PY) -m pytest -q -n $(AT_ONCE) $(PYTEST_ARGS)
 	@echo "-- second pass: the sources, interpreted"
-	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -q -n 2 -m "not interop and not once" $(PYTEST_ARGS)
+	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -q -n $(AT_ONCE) -m "not interop and not once" $(PYTEST_ARGS)
 
 bench: $(VENV)/.tools $(BUILT) ## compare curier with the brokers that are installed (BENCH=bench/topics.py: another script)
 	@set -e; for script in $(BENCH); do echo "-- $$script"; $(PY) $$script $(ARGS); done
