@@ -43,6 +43,19 @@ def test_a_message_that_nobody_keeps_is_refused(make: Make, when_full: str, qos:
     assert again.payloads() == kept
 
 
+@POLICIES
+@QOS
+@pytest.mark.parametrize("topic_filter", ["t", "$share/group/t"])
+def test_what_is_for_who_is_there_alone_is_not_refused(
+    make: Make, when_full: str, qos: int, topic_filter: str
+) -> None:
+    net = make(quiet(when_full=when_full))
+    client = net.connect("away", expiry=1000)
+    client.subscribe((topic_filter, 0))
+    client.drop()
+    assert codes(net.connect("sender"), 3, qos) == [0, 0, 0]
+
+
 @QOS
 @pytest.mark.parametrize("when_full", ["drop-newest", "refuse"])
 def test_whether_somebody_else_keeps_it_depends_on_the_policy(make: Make, when_full: str, qos: int) -> None:

@@ -70,10 +70,23 @@ def deliver_shared(broker: BrokerState, route: Route, message: ApplicationMessag
     for group in route.groups:
         member = choose_for(broker, group, message)
         if member is None:
-            telling.dropped_shared(broker, group, message)
+            is_kept = nobody_takes(broker, group, message) or is_kept
         elif deliver_member(broker, member, group.topic_filter, message, now):
             is_kept = True
     return is_kept
+
+
+def nobody_takes(broker: BrokerState, group: SharedGroup, message: ApplicationMessage) -> bool:
+    """Drop a message that no member can take. True where none of them, as far as it is looked, has a QoS with
+    which messages wait for who is away: then nobody has lost what was promised.
+    """
+    telling.dropped_shared(broker, group, message)
+    for asked, member in enumerate(group.members):
+        if member.qos:
+            return False
+        if asked >= MOST_ASKED:
+            break
+    return True
 
 
 def who_would_lose(

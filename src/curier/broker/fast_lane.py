@@ -21,7 +21,7 @@ from librt.strings import BytesWriter, read_i16_be, read_i32_be, read_i64_le, wr
 from mypy_extensions import i32, i64, u8
 
 from curier.broker import permissions, telling
-from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared
+from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared, nobody_takes
 from curier.broker.model import BrokerConnection, Receiver, Route, ServerSession, Spread
 from curier.broker.queueing import NOBODY_HAS_ROOM
 from curier.broker.spreading import go_on, hold
@@ -456,7 +456,7 @@ def forward_qos_1(
             if message is None:
                 message = ApplicationMessage(route.topic, block[start + payload_at : start + size], 1, False)
             if member is None:
-                telling.dropped_shared(broker, group, message)
+                is_kept = nobody_takes(broker, group, message) or is_kept
             elif deliver_member(broker, member, group.topic_filter, message, now):
                 is_kept = True
         if not is_kept and not route.is_empty:

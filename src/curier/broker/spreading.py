@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from curier.broker import telling
-from curier.broker.delivery import choose_for, deliver, deliver_member, deliver_receiver
+from curier.broker.delivery import choose_for, deliver, deliver_member, deliver_receiver, nobody_takes
 from curier.broker.model import BrokerConnection, Route, ServerSession, Spread
 from curier.broker.state import WORK_OF_QOS_1, BrokerState
 from curier.codec.constants import MQTT_50
@@ -124,7 +123,7 @@ def go_on(broker: BrokerState, spread: Spread, budget: int, now: float) -> None:
                     if deliver_member(broker, member, group.topic_filter, message, now):
                         spread.is_kept = True
                 elif group.members:
-                    telling.dropped_shared(broker, group, message)
+                    spread.is_kept = nobody_takes(broker, group, message) or spread.is_kept
         if not spread.is_kept and spread.index >= spread.most_done and not spread.route.is_empty:
             if spread.lost is None:
                 spread.lost = set()
