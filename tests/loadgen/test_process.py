@@ -45,12 +45,24 @@ def test_no_process() -> None:
     assert Meter(None).stop() is None
 
 
+GROWS = "input(); block = b'x' * (64 << 20); print(len(block), flush=True); input()"
+
+
 @needs_proc
 def test_growth() -> None:
-    meter = Meter(os.getpid())
-    block = b"x" * (64 << 20)
-    usage = meter.stop()
-    assert len(block) == 64 << 20
+    # A process of its own: this one may have been larger before.
+    with subprocess.Popen(
+        [sys.executable, "-c", GROWS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        meter = Meter(process.pid)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert int(process.stdout.readline()) == 64 << 20
+        usage = meter.stop()
+        process.stdin.write("\n")
+        process.stdin.close()
     assert usage is not None
     assert usage.rss_growth_bytes > 32 << 20
 

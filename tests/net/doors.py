@@ -11,6 +11,8 @@ import asyncio
 import atexit
 import contextlib
 import itertools
+import os
+import shutil
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -56,10 +58,16 @@ class Door:
 
 @cache
 def folder() -> Path:
-    """For the files of all authorities; it goes with this process."""
-    made = tempfile.TemporaryDirectory()
-    atexit.register(made.cleanup)
-    return Path(made.name)
+    """For the files of all authorities; it goes with this process, and not with a fork of it."""
+    made = tempfile.mkdtemp(prefix="curier-")
+    here = os.getpid()
+
+    def clean_up() -> None:
+        if os.getpid() == here:
+            shutil.rmtree(made)
+
+    atexit.register(clean_up)
+    return Path(made)
 
 
 numbers = itertools.count()  # of its files; sockets come there and go
