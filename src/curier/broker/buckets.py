@@ -72,3 +72,13 @@ class Buckets:
             return None
         self._recent[place] = bucket
         return bucket
+
+    def lets_pass(self, place: str, rate: int, now: float) -> bool:
+        """May one more come from ``place``? Then it counts. All may where there is no rate, or no place."""
+        bucket = self.at(place, rate, now) if place and rate else None
+        if bucket is None:
+            return True
+        if bucket.missing(now):
+            return False
+        bucket.take(1)
+        return True

@@ -44,15 +44,9 @@ def why_not_connecting(broker: BrokerState, place: str, entrance: Entrance) -> s
 def why_too_fast(broker: BrokerState, place: str, now: float) -> str:
     """Count one more connection that comes from ``place``. Plain words where it may not come yet, or ""."""
     rate = broker.options.max_connect_rate
-    if not place or not rate:
+    if broker.holdings.connects.lets_pass(place, rate, now):
         return ""
-    bucket = broker.holdings.connects.at(place, rate, now)
-    if bucket is None:
-        return ""
-    if bucket.missing(now):
-        return f"more than {rate} connections a second come from {place} (max_connect_rate)"
-    bucket.take(1)
-    return ""
+    return f"more than {rate} connections a second come from {place} (max_connect_rate)"
 
 
 def connecting_at(broker: BrokerState, connection: BrokerConnection, place: str) -> None:
@@ -165,13 +159,9 @@ def why_retained_too_fast(broker: BrokerState, source: str, now: float) -> str:
     "".
     """
     rate = broker.options.max_retain_rate
-    bucket = broker.holdings.new_retained.at(source, rate, now) if source and rate else None
-    if bucket is None:
+    if broker.holdings.new_retained.lets_pass(source, rate, now):
         return ""
-    if bucket.missing(now):
-        return f"{source} retains messages for more than {rate} new topics a second"
-    bucket.take(1)
-    return ""
+    return f"{source} retains messages for more than {rate} new topics a second"
 
 
 def _why_full(broker: BrokerState, name: str, share: int, messages: int, size: int) -> str:
