@@ -27,6 +27,7 @@ from curier.auth.user_file import read_password_file
 from curier.errors import ConfigError
 from curier.loglines import logger, printable
 from curier.places import place_of
+from curier.rereading import stamp_of
 from curier.types import ReasonCode
 
 _log = logger("curier.auth")
@@ -102,7 +103,7 @@ class PasswordFile(Authenticator):
 
     def reload(self) -> bool:
         """Read the file now. Raises ``ConfigError`` and keeps the users it had when it cannot be used."""
-        stamp = _stamp(self._path)
+        stamp = stamp_of(self._path)
         self._take(read_password_file(self._path))
         self._stamp = stamp
         return True
@@ -132,7 +133,7 @@ class PasswordFile(Authenticator):
         if now < self._next_look:
             return
         self._next_look = now + LOOK_INTERVAL
-        stamp = _stamp(self._path)
+        stamp = stamp_of(self._path)
         if stamp == self._stamp:
             return
         try:
@@ -170,15 +171,6 @@ class _Accepted:
 
     def __call__(self) -> str:
         return self.file.why_no_more(self.username, self.encoded)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes whenever the file does; ``None`` while there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_ino, found.st_size)
 
 
 def _warn_if_readable_by_all(path: Path) -> None:

@@ -17,7 +17,6 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -28,6 +27,7 @@ from curier.auth.base import ACCEPT, CONTINUE, NOT_MINE, Authenticator, Credenti
 from curier.auth.scram_file import METHOD, ScramKeys, ScramUsers, read_scram_file
 from curier.errors import ConfigError
 from curier.loglines import logger, printable
+from curier.rereading import stamp_of
 from curier.types import ReasonCode
 
 _log = logger("curier.auth")
@@ -99,7 +99,7 @@ class ScramFile(Authenticator):
 
     def reload(self) -> bool:
         """Read the file now. Raises ``ConfigError`` and keeps the users it had when it cannot be used."""
-        self._stamp = _stamp(self._path)
+        self._stamp = stamp_of(self._path)
         self._take(read_scram_file(self._path))
         return True
 
@@ -172,7 +172,7 @@ class ScramFile(Authenticator):
         if now < self._next_look:
             return
         self._next_look = now + LOOK_INTERVAL
-        stamp = _stamp(self._path)
+        stamp = stamp_of(self._path)
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -183,13 +183,6 @@ class ScramFile(Authenticator):
         else:
             self._take(users)
             _log.info("%s has changed and was read again", self._path)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    with suppress(OSError):
-        found = path.stat()
-        return found.st_mtime_ns, found.st_size, found.st_ino
-    return None
 
 
 def _text(data: bytes | None) -> str | None:

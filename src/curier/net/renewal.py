@@ -7,21 +7,18 @@ needs nothing that a broker without TLS has no need of.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING
 
 from curier.errors import ConfigError
 from curier.listeners import level_of
 from curier.loglines import logger
+from curier.rereading import in_thread
 
 if TYPE_CHECKING:
     from curier.net.certificates import Certificates
 
 log = logger("curier.tls")
-
-T = TypeVar("T")
 
 FIRST_SECONDS = 5.0
 """Before the files are looked at for the first time; after that, as each listener says."""
@@ -63,7 +60,7 @@ class Renewal:
         wrong = []
         for certificates in self._held:
             try:
-                await in_thread(certificates.reload)
+                await in_thread("curier certificates", certificates.reload)
             except ConfigError as error:
                 wrong.append(str(error))
         self._tell()
@@ -78,7 +75,7 @@ class Renewal:
             first = min(due, key=due.__getitem__)
             await asyncio.sleep(max(0.0, due[first] - loop.time()))
             try:
-                wait = await in_thread(first.look)
+                wait = await in_thread("curier certificates", first.look)
                 await self._tell_new_lists()
             except Exception:  # that one look fails is no reason never to look again
                 log.exception("%s: looking at its certificates failed", first.name)
@@ -99,31 +96,3 @@ class Renewal:
                 continue  # keys, which do not end
             level = level_of(certificates.name)
             self._told[f"listeners/{level}/certificate/expires"] = str(int(certificates.expires))
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """What ``work`` returns, or raises, in a thread of its own; unlike one of a pool, the process can end
-    while it hangs, as on a network disk that does not answer. Cancelling it leaves the work going on.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def tell(result: T | None, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(cast(T, result))
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = work()
-        except BaseException as caught:
-            error = caught
-        with suppress(RuntimeError):  # the loop is closed: nobody is there to hear it
-            loop.call_soon_threadsafe(tell, result, error)
-
-    threading.Thread(target=run, name="curier certificates", daemon=True).start()
-    return await done

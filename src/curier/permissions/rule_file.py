@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +12,7 @@ from curier.errors import ConfigError
 from curier.permissions.base import Rules, log
 from curier.permissions.mosquitto_acl import MOSQUITTO_21
 from curier.permissions.reading import DIALECTS, read_rules
+from curier.rereading import in_thread, stamp_of
 
 LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks at the file. It is read when two of them have seen the same, since the half that
@@ -37,7 +36,7 @@ class RuleFile:
         self._told: Callable[[Rules], None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._turns: Final = asyncio.Lock()  # or what was read first might come last
-        self._stamp = _stamp(self.path)
+        self._stamp = stamp_of(self.path)
         self.rules = self._read()
 
     def _read(self) -> Rules:
@@ -61,9 +60,9 @@ class RuleFile:
         Cancelling it leaves the old rules or the new.
         """
         async with self._turns:
-            stamp = _stamp(self.path)
+            stamp = stamp_of(self.path)
             try:
-                rules = await _in_thread(self._read)  # it may be long
+                rules = await in_thread("curier rules", self._read)  # it may be long
             finally:
                 self._stamp = stamp  # what is wrong is said once
             self.rules = rules
@@ -74,7 +73,7 @@ class RuleFile:
         before = self._stamp
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
-            seen, before = before, _stamp(self.path)
+            seen, before = before, stamp_of(self.path)
             if before == self._stamp or before != seen:
                 continue
             try:
@@ -85,38 +84,3 @@ class RuleFile:
                 log.exception("%s: reading it again failed; the rules before stay valid", self.path)
             else:
                 log.info("read %s again", self.path)
-
-
-async def _in_thread(work: Callable[[], Rules]) -> Rules:
-    """What ``work`` returns, or raises, in a thread that the process can end without."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Rules] = loop.create_future()
-
-    def tell(result: Rules | None, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if result is not None:
-            done.set_result(result)
-        elif error is not None:
-            done.set_exception(error)
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = work()
-        except BaseException as caught:
-            error = caught
-        with suppress(RuntimeError):  # the loop is closed: nobody is there to hear it
-            loop.call_soon_threadsafe(tell, result, error)
-
-    threading.Thread(target=run, name="curier rules", daemon=True).start()
-    return await done
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes whenever the file does; ``None`` while there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_ino, found.st_size)
