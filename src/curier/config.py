@@ -24,8 +24,8 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -86,22 +86,30 @@ class Config:
 
     def check(self) -> None:
         """Raise ``ConfigError`` for settings that are each right but do not go together."""
-        for door in self.doors():
-            door.check()
-        self._check_tls()
-        self._check_anonymous()
-        self._check_hooks()
+        for wrong in self.problems():
+            raise wrong
+
+    def problems(self) -> Iterator[ConfigError]:
+        """All that does not go together."""
+        checks: tuple[Callable[[], None], ...] = (
+            *(door.check for door in self.doors()),
+            self._check_tls,
+            *(partial(self._check_anonymous, door) for door in self.doors()),
+            self._check_hooks,
+        )
+        for check in checks:
+            try:
+                check()
+            except ConfigError as error:
+                yield error
         if self.data is not None and self.memory:
-            raise ConfigError("data and memory cannot both be: choose a directory, or memory only")
+            yield ConfigError("data and memory cannot both be: choose a directory, or memory only")
         if self.memory and self.durability in ("fsync", "os"):
-            raise ConfigError(
+            yield ConfigError(
                 f"durability {self.durability} and memory cannot both be: "
                 "what is in memory only does not survive; leave one of them out"
             )
-        try:
-            self.options.check()
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        yield from map(ConfigError, self.options.problems())
 
     @property
     def directory(self) -> str | None:
@@ -177,23 +185,23 @@ class Config:
                     "there is none among them: give --listen tls://0.0.0.0:8883, or leave it out"
                 )
 
-    def _check_anonymous(self) -> None:
-        """Somebody may connect everywhere, and where strangers may, that was asked for."""
+    def _check_anonymous(self, door: Listener) -> None:
+        """Somebody may connect there, and where strangers may, that was asked for."""
         users = "--password-file FILE (password_file = ...; make one with: curier passwd FILE USER)"
-        for door in self.doors():
-            address = door.address
-            why = door.why_closed(address, self.allow_anonymous) if not self.has_users else ""
-            if why == "nobody":
-                raise ConfigError(
-                    f"allow_anonymous is false and there are no users, so nobody can connect: give {users}"
-                )
-            if why == "everybody":
-                # Of a socket that systemd opens, nobody knows yet.
-                reach = "may be reached" if address.carrier == "fd" else "can be reached"
-                raise ConfigError(
-                    f"{door.url} {reach} from other machines, and nothing says who may connect: "
-                    f"give {users}, or let everyone in with --allow-anonymous (allow_anonymous = true)"
-                )
+        address = door.address
+        why = door.why_closed(address, self.allow_anonymous) if not self.has_users else ""
+        if why == "nobody":
+            raise ConfigError(
+                f"{door.url}: allow_anonymous is false and there are no users, so nobody can connect: "
+                f"give {users}"
+            )
+        if why == "everybody":
+            # Of a socket that systemd opens, nobody knows yet.
+            reach = "may be reached" if address.carrier == "fd" else "can be reached"
+            raise ConfigError(
+                f"{door.url} {reach} from other machines, and nothing says who may connect: "
+                f"give {users}, or let everyone in with --allow-anonymous (allow_anonymous = true)"
+            )
 
 
 def default_directory() -> str:
@@ -249,29 +257,23 @@ class _File(TomlFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.errors: list[ConfigError] = []
         self.origins: dict[str, str] = {}
-
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Go on after an error, which is noted."""
-        try:
-            yield
-        except ConfigError as error:
-            self.errors.append(error)
 
     def include(self) -> None:
         """Add the files that ``include`` names, in order; of one pattern, in the order of their names."""
-        with self.noted():
-            for pattern in (
-                cast(list[str], self.value(("include",), _patterns)) if "include" in self.table else ()
-            ):
-                found = sorted(glob.glob(pattern, root_dir=self.path.parent))
-                if not found and not glob.has_magic(pattern):
-                    raise self.wrong(("include",), f"there is no file {self.path.parent / pattern}")
-                for name in found:
-                    path = self.path.parent / name
-                    if path.resolve() != self.path.resolve():  # which a pattern may well match
+        patterns: list[str] = []
+        if "include" in self.table:
+            with self.noted():
+                patterns = cast(list[str], self.value(("include",), _patterns))
+        for pattern in patterns:
+            found = sorted(glob.glob(pattern, root_dir=self.path.parent))
+            if not found and not glob.has_magic(pattern):
+                text = f"there is no file {self.path.parent / pattern}"
+                self.errors.append(self.wrong(("include",), text))
+            for name in found:
+                path = self.path.parent / name
+                if path.resolve() != self.path.resolve():  # which a pattern may well match
+                    with self.noted():
                         self._include(TomlFile(path))
 
     def _include(self, other: TomlFile) -> None:
@@ -298,11 +300,8 @@ class _File(TomlFile):
                     raise self.unknown(keys, [*LIMIT])
                 setattr(options, keys[-1], self.value(keys, LIMIT[keys[-1]].kind.take))
                 self.origins[keys[-1]] = self.place(keys)
-        try:
-            options.check()
-        except ValueError as error:
-            name = str(error).partition(" ")[0]
-            text = str(error).removeprefix(name).lstrip()
+        for problem in options.problems():
+            name, _, text = problem.partition(" ")
             self.errors.append(self.wrong(("limits", name), text))
         return options
 

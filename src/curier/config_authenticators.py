@@ -63,39 +63,54 @@ class Kind:
 
 
 def read_authenticators(file: TomlFile) -> tuple[Asked, ...]:
-    """All of them, in order. Raises ``ConfigError``."""
+    """All of them that are right, in order; what is wrong is noted. Raises ``ConfigError`` for what are no
+    tables.
+    """
     tables = file.value(("authenticator",), _tables)
     assert isinstance(tables, list)
     found: list[Asked] = []
     for number, table in enumerate(tables):
         here = ("authenticator", number)
-        if "kind" not in table:
-            raise file.wrong(here, f"expected a kind, which is one of: {', '.join(KINDS)}")
-        name = str(file.value((*here, "kind"), _kind))
-        if name == HOOKS and any(one.kind == HOOKS for one in found):
-            raise file.wrong((*here, "kind"), "it is there already; nobody is asked twice")
-        kind = KINDS[name]
-        values: dict[str, Any] = {}
-        for key in table:
-            if key == "kind":
+        with file.noted():
+            asked = _asked(file, here, table)
+            if asked is None:
                 continue
+            if asked.kind == HOOKS and any(one.kind == HOOKS for one in found):
+                raise file.wrong((*here, "kind"), "it is there already; nobody is asked twice")
+            found.append(asked)
+    return tuple(found)
+
+
+def _asked(file: TomlFile, here: Keys, table: dict[str, object]) -> Asked | None:
+    """One of them; None where errors were noted. Raises ``ConfigError``."""
+    if "kind" not in table:
+        raise file.wrong(here, f"expected a kind, which is one of: {', '.join(KINDS)}")
+    name = str(file.value((*here, "kind"), _kind))
+    kind = KINDS[name]
+    values: dict[str, Any] = {}
+    before = len(file.errors)
+    for key in table:
+        if key == "kind":
+            continue
+        with file.noted():
             if key not in kind.takers:
                 raise file.unknown((*here, key), ["kind", *kind.takers])
             values[key] = file.value((*here, key), kind.takers[key])
             if kind.takers[key] is take_string:
                 values[key] = _with_secrets(file, (*here, key), values[key])
-        for key in kind.needed:
-            if key not in values:
-                raise file.wrong(here, f"kind {name} needs {key} = ...")
-        for key in kind.paths:
-            if key in values:
-                values[key] = str(file.folder(here) / values[key])
-        try:
-            kind.check(values)
-        except ConfigError as error:
-            raise file.wrong(here, str(error)) from None
-        found.append(Asked(name, values))
-    return tuple(found)
+    for key in kind.needed:
+        if key not in table:
+            file.errors.append(file.wrong(here, f"kind {name} needs {key} = ..."))
+    if len(file.errors) > before:
+        return None
+    for key in kind.paths:
+        if key in values:
+            values[key] = str(file.folder(here) / values[key])
+    try:
+        kind.check(values)
+    except ConfigError as error:
+        raise file.wrong(here, str(error)) from None
+    return Asked(name, values)
 
 
 def _tables(value: object) -> list[dict[str, object]]:

@@ -11,14 +11,15 @@ from curier.strict_toml import TomlFile, shown
 
 
 def read_bans(file: TomlFile) -> BanSettings:
-    """Raises ``ConfigError``."""
+    """Its keys; what is wrong with one of them is noted. Raises ``ConfigError`` for the rest."""
     table = file.value(("ban",), _table)
     assert isinstance(table, dict)
     values: dict[str, Any] = {}
     for name in table:
-        if name not in BAN:
-            raise file.unknown(("ban", name), [*BAN])
-        values[name] = file.value(("ban", name), BAN[name].kind.take)
+        with file.noted():
+            if name not in BAN:
+                raise file.unknown(("ban", name), [*BAN])
+            values[name] = file.value(("ban", name), BAN[name].kind.take)
     try:
         return BanSettings(**values)
     except ConfigError as error:

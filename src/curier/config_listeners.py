@@ -2,52 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 from curier.errors import ConfigError
 from curier.listeners import Listener, levels_of
 from curier.settings.listener import LISTENER
-from curier.strict_toml import TomlFile, shown
+from curier.strict_toml import Keys, TomlFile, shown
 
 FILES: Final = ("certificate", "key", "key_password_file", "client_ca", "crl", "psk_file", "acme_files")
 """Paths, which are relative to the configuration file."""
 
 
 def read_listeners(file: TomlFile) -> tuple[Listener, ...]:
-    """All of them. Raises ``ConfigError``."""
+    """All of them that are right; what is wrong is noted. Raises ``ConfigError`` for what are no tables."""
     tables = file.value(("listener",), _tables)
     assert isinstance(tables, list)
     found: list[Listener] = []
     for number, table in enumerate(tables):
-        settings: dict[str, Any] = {}
-        for name in table:
-            keys = ("listener", number, name)
-            if name not in LISTENER:
-                raise file.unknown(keys, [*LISTENER])
-            settings[name] = file.value(keys, LISTENER[name].kind.take)
-        if "url" not in settings:
-            raise file.wrong(("listener", number), 'expected a url, such as url = "tls://0.0.0.0:8883"')
-        folder = file.folder(("listener", number))
-        for name in FILES:
-            if name in settings:
-                settings[name] = str(folder / settings[name])
-        pairs = settings.get("certificates", ())
-        listener = Listener(**settings)
-        if pairs:
-            listener = replace(
-                listener, certificates=tuple((str(folder / one), str(folder / key)) for one, key in pairs)
-            )
-        try:
-            listener.check()
-        except ConfigError as error:
-            raise file.wrong(("listener", number), str(error)) from None
-        found.append(listener)
-        try:
-            levels_of(found)
-        except ConfigError as error:
-            raise file.wrong(("listener", number, "name"), str(error)) from None
+        before = len(file.errors)
+        with file.noted():
+            listener = _listener(file, ("listener", number), table, before)
+            if listener is None:
+                continue
+            found.append(listener)
+            try:
+                levels_of(found)
+            except ConfigError as error:
+                raise file.wrong(("listener", number, "name"), str(error)) from None
     return tuple(found)
+
+
+def _listener(file: TomlFile, here: Keys, table: dict[str, object], before: int) -> Listener | None:
+    """One of them; None where there are more errors than ``before``. Raises ``ConfigError``."""
+    settings: dict[str, Any] = {}
+    for name in table:
+        with file.noted():
+            if name not in LISTENER:
+                raise file.unknown((*here, name), [*LISTENER])
+            settings[name] = file.value((*here, name), LISTENER[name].kind.take)
+    if "url" not in table:
+        raise file.wrong(here, 'expected a url, such as url = "tls://0.0.0.0:8883"')
+    if len(file.errors) > before:
+        return None  # or what they say together would be about what is not meant
+    folder = file.folder(here)
+    for name in FILES:
+        if name in settings:
+            settings[name] = str(folder / settings[name])
+    if "certificates" in settings:
+        pairs = settings["certificates"]
+        settings["certificates"] = tuple((str(folder / one), str(folder / key)) for one, key in pairs)
+    listener = Listener(**settings)
+    try:
+        listener.check()
+    except ConfigError as error:
+        raise file.wrong(here, str(error)) from None
+    return listener
 
 
 def _tables(value: object) -> list[dict[str, object]]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from curier.errors import ConfigError
@@ -43,6 +44,8 @@ class TomlFile:
         self._text = _read(path)
         self._lines: dict[Keys, int] | None = None
         self._added: dict[Keys, tuple[TomlFile, Keys]] = {}
+        self.errors: list[ConfigError] = []
+        """What was wrong, of what was read with ``noted``."""
         import tomllib  # which most commands have no use for
 
         try:
@@ -50,9 +53,22 @@ class TomlFile:
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(_syntax_error(path, self._text, str(error))) from None
 
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Go on after an error, which is put into ``errors``."""
+        try:
+            yield
+        except ConfigError as error:
+            self.errors.append(error)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing in the file, not even a comment."""
+        return not self._text.strip()
+
     def add(self, other: TomlFile) -> None:
         """Take over the keys of another file. Lists of tables are joined, and so are tables; a key that is
-        in both files is a ``ConfigError``.
+        in both files is an error, which is noted.
         """
         for name, value in other.table.items():
             mine = self.table.get(name)
@@ -66,11 +82,12 @@ class TomlFile:
             elif isinstance(mine, dict) and isinstance(value, dict):
                 for key, one in value.items():
                     if key in mine:
-                        raise self._twice((name, key), other)
+                        self.errors.append(self._twice((name, key), other))
+                        continue
                     mine[key] = one
                     self._added[name, key] = other, (name, key)
             else:
-                raise self._twice((name,), other)
+                self.errors.append(self._twice((name,), other))
 
     def _twice(self, keys: Keys, other: TomlFile) -> ConfigError:
         return other.wrong(keys, f"it is set in {self.place(keys)} already; keep one of the two")

@@ -52,6 +52,65 @@ def test_all_that_is_wrong_is_told(path: Path) -> None:
     ]
 
 
+def test_all_that_is_wrong_in_tables_is_told(path: Path) -> None:
+    path.write_text(
+        '[[listener]]\nurl = "tcp://127.0.0.1"\nmax_connection = 1\nmode = "rw"\n'
+        '[[listener]]\nname = "a"\n'
+        '[[listener]]\nurl = "tcp://127.0.0.1:1"\nidentity = "common-name"\n'
+        '[[authenticator]]\nkind = "jwt"\nleeway = "soon"\njwks = "https://a.example"\n'
+        '[[authenticator]]\nkind = "sql"\nurl = 5\n'
+        '[[authenticator]]\nkind = "ldap"\nurl = "env:NOT_THERE"\nbase = "dc=example"\n'
+        '[ban]\nfailure = 1\nwindow = "long"\n'
+        "[limits]\nmaximum_qos = 3\nmax_lag = -1\nreceive_maximum = 0\n"
+    )
+    result = run("config", "check", path)
+    assert result.exit_code == 2
+    told = [line.removeprefix(f"Error: {path}, ") for line in result.stderr.splitlines()]
+    assert [" ".join(line.split()[:3]) for line in told] == [
+        "line 3: listener.max_connection:",
+        "line 4: listener.mode:",
+        "line 5: listener:",
+        "line 7: listener:",
+        "line 12: authenticator.leeway:",
+        "line 13: authenticator.jwks:",
+        "line 16: authenticator.url:",
+        "line 14: authenticator:",
+        "line 18: authenticator.url:",
+        "line 21: ban.failure:",
+        "line 22: ban.window:",
+        "line 25: limits.max_lag:",
+        "line 26: limits.receive_maximum:",
+        "line 24: limits.maximum_qos:",
+    ]
+
+
+def test_all_that_does_not_go_together_is_told(path: Path) -> None:
+    path.write_text('listen = ["tcp://10.0.0.1:0", "tcp://10.0.0.2:0"]\nkey = "k"\nmemory = true\ndata = "d"')
+    told = run("config", "check", path).stderr
+    assert told.count("Error: ") == 4
+    for part in ("10.0.0.1", "10.0.0.2", "--key", "data and memory"):
+        assert part in told
+
+
+def test_all_files_that_cannot_be_read_are_told(path: Path) -> None:
+    path.write_text('password_file = "users"\nacl_file = "acl"\nhooks = ["a.py", "b.py"]')
+    assert run("config", "check", path).stderr.count("Error: ") == 4
+
+
+def test_all_variables_that_are_wrong_are_told(path: Path) -> None:
+    path.write_text("[limits]\nmaximum_qos = 5")
+    told = run("config", "check", path, CURIER_MAX_LAG="late", CURIER_LOG_LEVL="info").stderr
+    assert told.count("Error: ") == 3
+
+
+def test_all_included_files_that_are_wrong_are_told(path: Path) -> None:
+    path.write_text('include = ["a.toml", "b.toml", "c.toml"]\nlog_level = "info"\nmemory = true')
+    (path.parent / "a.toml").write_text("log_level = ")
+    (path.parent / "c.toml").write_text('log_level = "debug"\nmemory = false')
+    told = run("config", "check", path).stderr
+    assert told.count("Error: ") == 4
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

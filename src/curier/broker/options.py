@@ -102,44 +102,56 @@ class Options(ConnectionOptions):
 
         ``TypeError`` for one of another type, which compiled attributes do not take in the first place.
         """
+        wrong = self.problems()
+        if wrong:
+            raise ValueError(wrong[0])
+
+    def problems(self) -> list[str]:
+        """All that is wrong, each beginning with the name of a setting. Raises as ``check`` for what is no
+        setting, or of another type.
+        """
         _check_types(self, Options())
-        self._check_numbers()
-        _within("memory_limit", self.memory_limit, 0, 1 << 62)
+        wrong: list[str] = []
+        self._check_numbers(wrong)
+        _within(wrong, "memory_limit", self.memory_limit, 0, 1 << 62)
         if self.when_full not in WHEN_FULL:
-            raise ValueError(f"when_full is one of {', '.join(WHEN_FULL)}, not {self.when_full!r}")
+            wrong.append(f"when_full is one of {', '.join(WHEN_FULL)}, not {self.when_full!r}")
         for pattern in self.client_ids.split():
             if "{" in pattern.replace("{username}", ""):
-                raise ValueError(
+                wrong.append(
                     f"client_ids may have * and {{username}} in a pattern, and no other {{, not {pattern!r}"
                 )
-        if not self.packet_timeout >= 0:
-            raise ValueError("packet_timeout must be 0 (off) or more seconds")
         if not self.connect_timeout > 0:
-            raise ValueError("connect_timeout must be more than 0 seconds")
-        if not self.max_lag >= 0:
-            raise ValueError("max_lag must be 0 (off) or more seconds")
-        if not (self.retry_interval >= 0 and self.sys_interval >= 0):
-            raise ValueError("retry_interval and sys_interval must be 0 (off) or more seconds")
+            wrong.append("connect_timeout must be more than 0 seconds")
+        for name, seconds in (
+            ("packet_timeout", self.packet_timeout),
+            ("max_lag", self.max_lag),
+            ("retry_interval", self.retry_interval),
+            ("sys_interval", self.sys_interval),
+        ):
+            if not seconds >= 0:
+                wrong.append(f"{name} must be 0 (off) or more seconds")
+        return wrong
 
-    def _check_numbers(self) -> None:
-        _within("receive_maximum", self.receive_maximum, 1, 65535)
-        _within("max_inflight", self.max_inflight, 1, 65535)
-        _within("topic_alias_maximum", self.topic_alias_maximum, 0, 65535)
-        _within("outgoing_topic_aliases", self.outgoing_topic_aliases, 0, 65535)
-        _within("keep_alive_maximum", self.keep_alive_maximum, 0, 65535)
-        _within("maximum_qos", self.maximum_qos, 0, 2)
-        _within("max_packet_size", self.max_packet_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
-        _within("max_retain_rate", self.max_retain_rate, 0, 1 << 40)
-        _within("max_topic_length", self.max_topic_length, LEAST_TOPIC_LENGTH, MAXIMUM_TOPIC_BYTES)
-        _within("max_connecting", self.max_connecting, 0, 1 << 62)
-        _within("max_connect_rate", self.max_connect_rate, 0, 1 << 40)
-        _within("max_connect_total_rate", self.max_connect_total_rate, 0, 1 << 40)
-        _within("max_message_rate", self.max_message_rate, 0, 1 << 40)
-        _within("max_byte_rate", self.max_byte_rate, 0, 1 << 40)
-        _within("max_connect_size", self.max_connect_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
-        _within("max_request_size", self.max_request_size, LARGE, MAXIMUM_REMAINING_LENGTH + 5)
-        _within("session_expiry_maximum", self.session_expiry_maximum, 0, SESSION_NEVER_EXPIRES)
-        _within("output_hard_limit", self.output_hard_limit, self.output_soft_limit, 1 << 62)
+    def _check_numbers(self, wrong: list[str]) -> None:
+        _within(wrong, "receive_maximum", self.receive_maximum, 1, 65535)
+        _within(wrong, "max_inflight", self.max_inflight, 1, 65535)
+        _within(wrong, "topic_alias_maximum", self.topic_alias_maximum, 0, 65535)
+        _within(wrong, "outgoing_topic_aliases", self.outgoing_topic_aliases, 0, 65535)
+        _within(wrong, "keep_alive_maximum", self.keep_alive_maximum, 0, 65535)
+        _within(wrong, "maximum_qos", self.maximum_qos, 0, 2)
+        _within(wrong, "max_packet_size", self.max_packet_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
+        _within(wrong, "max_retain_rate", self.max_retain_rate, 0, 1 << 40)
+        _within(wrong, "max_topic_length", self.max_topic_length, LEAST_TOPIC_LENGTH, MAXIMUM_TOPIC_BYTES)
+        _within(wrong, "max_connecting", self.max_connecting, 0, 1 << 62)
+        _within(wrong, "max_connect_rate", self.max_connect_rate, 0, 1 << 40)
+        _within(wrong, "max_connect_total_rate", self.max_connect_total_rate, 0, 1 << 40)
+        _within(wrong, "max_message_rate", self.max_message_rate, 0, 1 << 40)
+        _within(wrong, "max_byte_rate", self.max_byte_rate, 0, 1 << 40)
+        _within(wrong, "max_connect_size", self.max_connect_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
+        _within(wrong, "max_request_size", self.max_request_size, LARGE, MAXIMUM_REMAINING_LENGTH + 5)
+        _within(wrong, "session_expiry_maximum", self.session_expiry_maximum, 0, SESSION_NEVER_EXPIRES)
+        _within(wrong, "output_hard_limit", self.output_hard_limit, self.output_soft_limit, 1 << 62)
         for name, value in (
             ("max_connections", self.max_connections),
             ("max_sessions", self.max_sessions),
@@ -164,7 +176,7 @@ class Options(ConnectionOptions):
             ("route_cache_size", self.route_cache_size),
             ("output_soft_limit", self.output_soft_limit),
         ):
-            _within(name, value, 1, 1 << 62)
+            _within(wrong, name, value, 1, 1 << 62)
 
 
 def _check_types(options: object, defaults: object) -> None:
@@ -189,6 +201,6 @@ def _check_types(options: object, defaults: object) -> None:
             raise TypeError(f"{name} must be {kind}, not {value!r}")
 
 
-def _within(name: str, value: int, low: int, high: int) -> None:
+def _within(wrong: list[str], name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
-        raise ValueError(f"{name} must be from {low} to {high}, not {value}")
+        wrong.append(f"{name} must be from {low} to {high}, not {value}")

@@ -61,15 +61,11 @@ def everything_wrong(file: Path) -> tuple[Config, list[ConfigError]]:
         settings, wrong = read(file)
     except ConfigError as error:
         return Config(), [error]
-    try:
-        settings = with_settings(settings, settings_of(os.environ), lambda setting: setting.variable)
-        if not wrong:  # or the rest would be about what is not meant
-            settings.check()
-            from curier.cli.reload import try_out
+    settings = with_settings(settings, settings_of(os.environ, wrong), lambda setting: setting.variable)
+    if not wrong:  # or the rest would be about what is not meant
+        from curier.cli.trying import problems
 
-            try_out(settings)
-    except ConfigError as error:
-        wrong.append(error)
+        wrong = [*settings.problems()] or [*problems(settings)]
     return settings, wrong
 
 

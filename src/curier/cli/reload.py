@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -13,14 +12,12 @@ from curier.auth import Authenticator
 from curier.cli.host import allow_files
 from curier.cli.log_setup import set_levels
 from curier.cli.log_writer import FileWriter
+from curier.cli.trying import problems
 from curier.config import Config
-from curier.config_authenticators import HOOKS
 from curier.doorways import NeedsRestart
 from curier.errors import ConfigError
 from curier.hook_files.files import HookFiles
-from curier.hook_files.reading import parsed
 from curier.listeners import Listen, Listener
-from curier.permissions.rule_file import RuleFile
 from curier.server import Broker
 from curier.settings.setting import Setting
 from curier.settings.table import LIMIT, TOP
@@ -89,7 +86,8 @@ class Reload:
         new = self._reread()
         new = replace(new, hooks_authenticate=self._config.hooks_authenticate)
         new.check()
-        try_out(new)
+        for wrong in problems(new):
+            raise wrong
         return new
 
     async def _take_listeners(self, new: Config) -> tuple[list[str], list[str], list[str]]:
@@ -173,22 +171,6 @@ class Reload:
             for name in names
             if name not in _AT_ONCE and getattr(new, name) != getattr(self._config, name)
         ]
-
-
-def try_out(config: Config) -> None:
-    """Read all files that the settings name, as a broker would that has them. Raises ``ConfigError``."""
-    for one in config.asked:
-        if one.kind != HOOKS:  # which would run what is in the files
-            one.make()
-    for path in config.hooks:
-        parsed(path)
-    if config.log_file is not None and not os.path.isdir(os.path.dirname(config.log_file) or "."):
-        raise ConfigError(f"log_file: there is no directory {os.path.dirname(config.log_file)}")
-    if config.acl_file is not None:
-        RuleFile(config.acl_file, dialect=config.acl_dialect)
-    for door in config.doors():
-        if door.address.is_secure and not door.acme:  # else there may be no certificate yet
-            Broker(replace(door, allow_anonymous=True))
 
 
 def _changed(setting: Setting, before: object, value: object, new: Config) -> str:

@@ -33,9 +33,10 @@ _KUBERNETES: Final = re.compile(ENVIRONMENT + r"((.*_)?SERVICE_(HOST|PORT)|(.*_)
 """What it tells every container where there is a service named ``curier``, or ``curier-...``."""
 
 
-def settings_of(environment: Mapping[str, str]) -> dict[str, object]:
+def settings_of(environment: Mapping[str, str], wrong: list[ConfigError] | None = None) -> dict[str, object]:
     """The settings that are there, by name. Raises ``ConfigError`` for those that are wrong, and for names
-    much like that of a setting; other names (secrets that ``env:`` leads to, maybe) are a warning.
+    much like that of a setting, or puts it into ``wrong`` and goes on; other names (secrets that ``env:``
+    leads to, maybe) are a warning.
     """
     known = {one.variable: one for one in ALL.values()}
     found: dict[str, object] = {}
@@ -43,18 +44,23 @@ def settings_of(environment: Mapping[str, str]) -> dict[str, object]:
         if not variable.startswith(ENVIRONMENT) or variable in _OTHERS:
             continue
         setting = known.get(variable)
-        if setting is None:
-            if _KUBERNETES.fullmatch(variable):
-                continue
-            name = variable.removeprefix(ENVIRONMENT).lower()
-            near = difflib.get_close_matches(name, ALL, n=1, cutoff=0.75)
-            if near:
-                hint = f"did you mean {ALL[near[0]].variable}?"
-                raise ConfigError(f"{variable}: there is no such setting; {hint}")
-            _log.warning("%s: there is no such setting, so it does nothing", printable(variable))
-            continue
         try:
-            found[setting.name] = setting.kind.parse(environment[variable])
+            if setting is not None:
+                found[setting.name] = setting.kind.parse(environment[variable])
+            elif not _KUBERNETES.fullmatch(variable):
+                _check_unknown(variable)
         except (ValueError, ConfigError) as error:
-            raise ConfigError(f"{variable}: {error}") from None
+            error = ConfigError(f"{variable}: {error}")
+            if wrong is None:
+                raise error from None
+            wrong.append(error)
     return found
+
+
+def _check_unknown(variable: str) -> None:
+    """Raise ``ConfigError`` for a variable that was perhaps meant to be one of ours."""
+    name = variable.removeprefix(ENVIRONMENT).lower()
+    near = difflib.get_close_matches(name, ALL, n=1, cutoff=0.75)
+    if near:
+        raise ConfigError(f"there is no such setting; did you mean {ALL[near[0]].variable}?")
+    _log.warning("%s: there is no such setting, so it does nothing", printable(variable))
