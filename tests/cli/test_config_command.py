@@ -75,12 +75,12 @@ def test_all_that_is_wrong_in_tables_is_told(path: Path) -> None:
         "line 13: authenticator.jwks:",
         "line 16: authenticator.url:",
         "line 14: authenticator:",
-        "line 18: authenticator.url:",
-        "line 21: ban.failure:",
-        "line 22: ban.window:",
-        "line 25: limits.max_lag:",
-        "line 26: limits.receive_maximum:",
-        "line 24: limits.maximum_qos:",
+        "line 19: authenticator.url:",
+        "line 22: ban.failure:",
+        "line 23: ban.window:",
+        "line 26: limits.max_lag:",
+        "line 27: limits.receive_maximum:",
+        "line 25: limits.maximum_qos:",
     ]
 
 
