@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curier.cli.formats import BadFormat, Look, printer
-from curier.cli.payloads import BadPayload
+from curier.payloads import BadPayload
 from curier.types import Message, QoS
 
 NOW = 1_795_676_026_008_671_605

@@ -17,7 +17,7 @@ from tests.cli.conftest import BrokerThread
 FACE = "curier curier.errors curier.frozen curier.types"
 COMMANDS = f"{FACE} curier.__main__ curier.cli curier.cli.streams"
 CLIENT_COMMAND = f"""{COMMANDS}
-    curier.cli.connecting curier.cli.options curier.cli.payloads curier.cli.profiles curier.cli.properties
+    curier.cli.connecting curier.cli.options curier.payloads curier.cli.profiles curier.cli.properties
     curier.cli.running curier.cli.tls_options curier.cli.topics curier.cli.wording
     curier.codec curier.codec.constants curier.codec.filters curier.strict_toml
     curier.topics curier.topics.filters"""

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from curier.cli.payloads import BadPayload, Decode, Pairs, coloured, decoder, is_structured, json_of
 from curier.frozen import dataclass
+from curier.payloads import BadPayload, Decode, Pairs, coloured, decoder, is_structured, json_of, tame
 from curier.types import Message
 
 Print = Callable[[Message], bytes]
@@ -98,20 +98,11 @@ def _json(value: object, look: Look) -> str:
     return coloured(text) if look.pretty and look.colours else text
 
 
-_CONTROL: Final = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-"""What a terminal may take for a command, and what turns text around; not tab and newline."""
-
-
 def _words(look: Look) -> Callable[[str], bytes]:
     """Text out of a message; on a terminal, without what the terminal would take for commands."""
     if not look.terminal:
         return str.encode
-    return lambda text: re.sub(_CONTROL, _escaped, text).encode()
-
-
-def _escaped(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+    return lambda text: tame(text).encode()
 
 
 # -- formats --

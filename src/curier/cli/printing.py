@@ -10,7 +10,7 @@ import click
 
 from curier.cli.formats import BadFormat, Look, Print, printer
 from curier.cli.options import Decorated, option
-from curier.cli.payloads import KINDS
+from curier.payloads import KINDS
 
 _OUTPUT: Final = "Output"
 

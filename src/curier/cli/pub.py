@@ -12,12 +12,12 @@ import click
 from curier.cli.connecting import Connection, connection_options
 from curier.cli.options import QOS, ClientCommand, Decorated, only_once, option
 from curier.cli.parameters import seconds
-from curier.cli.payloads import KINDS
 from curier.cli.progress import Progress
 from curier.cli.running import EXIT_CODES, Voice, connected, run
 from curier.cli.sources import Kind, Pace, Sent, Source, check_sources, has_properties
 from curier.cli.topics import check_name
 from curier.frozen import dataclass
+from curier.payloads import KINDS
 from curier.types import Message, QoS, reason_name
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import click
 from curier.cli.connecting import Connection, connection_options
 from curier.cli.options import ClientCommand, option, positive_seconds
 from curier.cli.output import Output
-from curier.cli.payloads import BadPayload
 from curier.cli.printing import printing_options, take_printer
 from curier.cli.pub import ATTEMPTS, message_options, publish_one, source_of
 from curier.cli.running import EXIT_CODES, Voice, connected, in_time, or_timed_out, run
 from curier.cli.sources import has_properties
+from curier.payloads import BadPayload
 from curier.types import Message, QoS, Subscription
 
 if TYPE_CHECKING:

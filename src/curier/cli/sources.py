@@ -17,10 +17,10 @@ from typing import Any, BinaryIO, Final, Literal
 
 import click
 
-from curier.cli.payloads import BadPayload, Encode, Pairs, encoder, json_of
 from curier.cli.streams import CannotRead
 from curier.errors import ConfigError
 from curier.frozen import dataclass
+from curier.payloads import BadPayload, Encode, Pairs, encoder, json_of
 from curier.types import Message, QoS
 
 Kind = Literal["message", "file", "lines", "stdin", "null"]

@@ -15,11 +15,11 @@ from curier.cli.connecting import Connection, connection_options
 from curier.cli.formats import Print
 from curier.cli.options import QOS, ClientCommand, option, positive_seconds
 from curier.cli.output import Output
-from curier.cli.payloads import BadPayload
 from curier.cli.printing import printing_options, take_printer
 from curier.cli.running import EXIT_CODES, FAILED, Voice, connected, in_time, or_timed_out, run
 from curier.cli.topics import check_filters
 from curier.frozen import dataclass
+from curier.payloads import BadPayload
 from curier.topics.filters import matches
 from curier.types import QoS, Subscription
 

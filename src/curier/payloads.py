@@ -93,6 +93,20 @@ def json_of(value: object, pretty: bool = False) -> str:
         raise BadPayload(f"cannot be written as JSON: {error}") from None
 
 
+_CONTROL: Final = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+"""What a terminal may take for a command, and what turns text around; not tab and newline."""
+
+
+def tame(text: str) -> str:
+    """Text out of a message for a terminal, without what that would take for commands."""
+    return re.sub(_CONTROL, _escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+
+
 _UNSAYABLE: Final = "[\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 """Within JSON only strings can hold these; terminals take some of them for commands."""
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curier.cli.payloads import KINDS, BadPayload, coloured, decoder, encoder, is_structured, json_of
 from curier.errors import ConfigError
+from curier.payloads import KINDS, BadPayload, coloured, decoder, encoder, is_structured, json_of
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text() | st.floats(allow_nan=False),
