@@ -35,8 +35,12 @@ class ProtocolError(MqttError):
     """A rule of MQTT was broken.
 
     ``reason_code`` is the 5.0 Reason Code (section 2.4) that answers it, ``statement`` the id of the
-    normative statement (such as ``"MQTT-3.1.2-3"``), or "" where the spec gives the rule no id.
+    normative statement (such as ``"MQTT-3.1.2-3"``), or "" where the spec gives the rule no id. ``start`` and
+    ``end`` are where in its Control Packet the fault lies, in bytes; -1 where nobody said.
     """
+
+    start = -1
+    end = -1
 
     def __init__(self, reason_code: int, message: str, statement: str = "") -> None:
         super().__init__(f"{message} [{statement}]" if statement else message)

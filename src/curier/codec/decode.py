@@ -300,7 +300,10 @@ def _protocol_version(reader: Reader) -> int:
         return level
     # [MQTT-3.1.2-2]
     why = f"Protocol Version {level} of {name.decode()} is not supported"
-    raise MalformedPacket(why, "MQTT-3.1.2-2", UNSUPPORTED_PROTOCOL_VERSION)
+    error = MalformedPacket(why, "MQTT-3.1.2-2", UNSUPPORTED_PROTOCOL_VERSION)
+    error.start = reader.pos - 1 - reader.start
+    error.end = reader.pos - reader.start
+    raise error
 
 
 def _check_connect_flags(reader: Reader, at: int, flags: int, version: int) -> None:

@@ -189,13 +189,19 @@ class Reader:
 
     def malformed(self, what: str, start: int, end: int, why: str, statement: str = "") -> MalformedPacket:
         """The error for ``data[start:end]``, which cannot be parsed as ``what``."""
-        return MalformedPacket(self._describe(what, start, end, why), statement)
+        error = MalformedPacket(self._describe(what, start, end, why), statement)
+        error.start = start - self.start
+        error.end = end - self.start
+        return error
 
     def protocol_error(
         self, what: str, start: int, why: str, statement: str = "", reason_code: int = PROTOCOL_ERROR
     ) -> RemoteProtocolError:
         """The error for the bytes from ``start`` to here: well-formed, but not allowed."""
-        return RemoteProtocolError(reason_code, self._describe(what, start, self.pos, why), statement)
+        error = RemoteProtocolError(reason_code, self._describe(what, start, self.pos, why), statement)
+        error.start = start - self.start
+        error.end = self.pos - self.start
+        return error
 
     def _truncated(self, what: str, size: int) -> MalformedPacket:
         why = f"takes {size} byte{'s' if size > 1 else ''}, but {self.remaining()} are left"
