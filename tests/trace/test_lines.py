@@ -21,7 +21,7 @@ wires = st.builds(Wire, numbers, texts, st.sampled_from([0, 3, 4, 5]), texts, te
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Opened, times, wires),
     st.builds(Closed, times, wires, texts, texts),
-    st.builds(Packet, times, wires, st.booleans(), st.binary(max_size=40), numbers, numbers),
+    st.builds(Packet, times, wires, st.booleans(), st.binary(max_size=40), numbers, numbers, st.booleans()),
     st.builds(Happening, times, texts, texts, texts, numbers, texts, st.none() | wires),
     st.builds(Missed, times, numbers),
 )

@@ -23,6 +23,7 @@ DELIVERED: Final = "delivered"  # ``client_id`` has acknowledged it for good (Qo
 RETAINED: Final = "retained"  # it is the retained message of its topic now
 SESSION_ENDED: Final = "session ended"
 FAULT: Final = "fault"  # something was broken on purpose; ``why`` names the rule
+NOT_MQTT: Final = "not MQTT"  # what comes on ``wire`` from here on cannot be read; ``why`` says which way
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class Packet:
 
     ``publication`` is the number of the publication that a PUBLISH, or an acknowledgement of it, belongs to;
     0 where only the wire is seen. ``cut`` is how many bytes were left out at the end of ``data`` (privacy, or
-    a bound). Passwords are never in ``data``: whoever records puts zeros in their place.
+    a bound). Passwords are never in ``data``: whoever records puts zeros in their place (``secrets``).
+    ``lost``: its sender let go of it, and it never arrived; the ``FAULT`` behind it says why.
     """
 
     time: float
@@ -71,6 +73,7 @@ class Packet:
     data: bytes
     publication: int = 0
     cut: int = 0
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
