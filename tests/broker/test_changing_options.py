@@ -78,6 +78,7 @@ def test_reports_begin_end_and_come_at_another_pace(before: float) -> None:
     net.advance(61)
     assert len(client.messages()) == 1
     change(net, sys_interval=0.0)
+    assert [message.payload for message in client.messages()] == [b""]
     net.advance(500)
     assert not client.messages()
 

@@ -15,6 +15,7 @@ from curier.session.outgoing import Outgoing
 from tests.broker.client import Client
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
+from tests.broker.test_changing_options import change
 
 NAMES = {
     "version",
@@ -115,6 +116,32 @@ def test_what_only_its_driver_knows_is_told_as_well(told: Net) -> None:
     assert read(client) == {"listeners/front/certificate/expires": "1795392000"}
     told.advance(10)
     assert read(client) == {}
+
+
+def test_what_is_told_no_more_is_retained_no_more(told: Net) -> None:
+    told.core.statistics.entrances.append(Entrance("front", "front"))
+    told.core.host.told["listeners/front/certificate/expires"] = "1795392000"
+    told.advance(10)
+    client = told.connect("c")
+    client.subscribe("$SYS/broker/listeners/#")
+    names = set(read(client))
+    assert len(names) == 6
+    told.core.statistics.entrances.clear()
+    told.core.host.told.clear()
+    told.advance(10)
+    assert read(client) == dict.fromkeys(names, "")
+    assert set(now(told)) == NAMES
+    told.advance(10)
+    assert read(client) == {}
+
+
+def test_when_it_ends_nothing_stays_that_looks_as_if_it_were_true(told: Net) -> None:
+    assert set(now(told)) == NAMES
+    change(told, sys_interval=0.0)
+    assert now(told) == {}
+    change(told, sys_interval=5.0)
+    told.advance(0)
+    assert set(now(told)) == NAMES
 
 
 def test_each_listener_tells_of_itself(told: Net) -> None:

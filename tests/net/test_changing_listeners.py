@@ -119,7 +119,10 @@ async def test_certificates_come_with_a_listener(use_reactor: bool, tmp_path: Pa
         had.append(broker.has_certificates)
         await broker.reload_certificates()
         device = await Device.connect(broker.urls[1].replace("tls", "tcp"), context=context)
+        told = broker._process.told
+        assert list(told) == ["listeners/tls-127.0.0.1:0/certificate/expires"]
         await change(broker, PLAIN)
+        assert not told
         assert [*had, broker.has_certificates] == [False, True, False]
         assert await device.is_served()
         device.writer.close()

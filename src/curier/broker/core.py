@@ -116,6 +116,8 @@ class BrokerCore(BrokerState):
                 self.deadlines.cancel(self.sys_publisher)
             if self.options.sys_interval:
                 self.deadlines.add(self.sys_publisher, now)
+            else:
+                self.sys_publisher.silence(now)
         if not changed.isdisjoint(DECIDE_LANES):
             for connection in self.connections.values():
                 set_lanes(self, connection)

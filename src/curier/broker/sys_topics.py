@@ -49,9 +49,24 @@ class SysPublisher(Deadline):
         for name, value in values.items():
             if not retain or self._last.get(name) != value:
                 self._last[name] = value
-                topic = f"$SYS/broker/{name}".encode()
-                publish(self.broker, ApplicationMessage(topic, value.encode(), 0, retain), None, now)
+                self._publish(name, value, retain, now)
+        for name in [name for name in self._last if name not in values]:  # as of a listener that was closed
+            self._forget(name, now)
         return now + self.broker.options.sys_interval
+
+    def silence(self, now: float) -> None:
+        """Nothing is told any more: leave nothing behind that would look as if it were."""
+        for name in list(self._last):
+            self._forget(name, now)
+
+    def _forget(self, name: str, now: float) -> None:
+        """There is no such value any more; nor a retained message of it [MQTT-3.3.1-6]."""
+        del self._last[name]
+        self._publish(name, "", True, now)
+
+    def _publish(self, name: str, value: str, retain: bool, now: float) -> None:
+        topic = f"$SYS/broker/{name}".encode()
+        publish(self.broker, ApplicationMessage(topic, value.encode(), 0, retain), None, now)
 
     def failed(self, error: Exception, now: float) -> float:
         self._place = 0

@@ -38,6 +38,7 @@ class Renewal:
         self._held = held
         self._on_new_lists = on_new_lists
         self._told = told
+        self._names: set[str] = set()  # of what this one has told
         self._task: asyncio.Task[None] | None = None
         self._tell()
 
@@ -47,9 +48,11 @@ class Renewal:
             self._task = asyncio.get_running_loop().create_task(self._watch())
 
     def stop(self) -> None:
-        """Look no more; a look that has begun is finished."""
+        """Look no more, and take back what was told; a look that has begun is finished."""
         if self._task is not None:
             self._task.cancel()
+        for name in self._names:
+            self._told.pop(name, None)
 
     async def reload(self) -> None:
         """Read the files of all listeners again, whether or not they have changed.
@@ -95,4 +98,6 @@ class Renewal:
             if not certificates.pairs:
                 continue  # keys, which do not end
             level = level_of(certificates.name)
-            self._told[f"listeners/{level}/certificate/expires"] = str(int(certificates.expires))
+            name = f"listeners/{level}/certificate/expires"
+            self._names.add(name)
+            self._told[name] = str(int(certificates.expires))
