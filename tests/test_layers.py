@@ -87,6 +87,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {
         "",
         "frozen",
+        "rereading",
         "server",
         "client",
         "loglines",

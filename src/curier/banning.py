@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from curier.auth.bans import CLIENT, UNNAMED, USER, Ban, Bans
+from curier.auth.bans import CLIENT, UNNAMED, USER, Ban, Bans, BanSettings
 from curier.auth.base import Credentials, Verdict
 from curier.broker.hooks import Hook
 from curier.broker.model import BrokerConnection
@@ -65,6 +65,10 @@ class Banning(Hook):
     def lift(self, place: str, who: str = "") -> bool:
         """End the ban of an address or a network, or of ``who`` there; returns whether it was there."""
         return self.bans.lift(place, who)
+
+    def change(self, settings: BanSettings) -> None:
+        """Ban by other settings from now on; bans that there are last as long as they were to."""
+        self.bans.change(settings)
 
     def _tell(self, ban: Ban) -> None:
         seconds = round(ban.until - self._clock())

@@ -57,7 +57,8 @@ class Config:
     connect, the ``password_file`` before them. ``hooks`` are files; ``hooks_authenticate``, no setting
     either, is whether they decide who may connect, None as long as they have not been read. ``options`` are
     the core's limits. ``origins`` say where a setting comes from, by its name: file and line, an option, a
-    variable; what is not there is a default.
+    variable; what is not there is a default. ``files`` are those that were read, in order, ``blank`` those of
+    them with nothing in them.
     """
 
     listen: tuple[str, ...] | None = None
@@ -83,6 +84,8 @@ class Config:
     log_file: str | None = None
     options: Options = field(default_factory=Options)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    files: tuple[Path, ...] = field(default=(), compare=False)
+    blank: tuple[Path, ...] = field(default=(), compare=False)
 
     def check(self) -> None:
         """Raise ``ConfigError`` for settings that are each right but do not go together."""
@@ -248,8 +251,15 @@ def read(path: Path) -> tuple[Config, list[ConfigError]]:
             settings["authenticators"] = read_authenticators(file)
     if "ban" in file.table:
         with file.noted():
-            settings["bans"] = read_bans(file)
-    return Config(**settings, options=file.limits(), origins=file.origins), file.errors
+            settings["bans"] = read_bans(file, file.origins)
+    config = Config(
+        **settings,
+        options=file.limits(),
+        origins=file.origins,
+        files=tuple(one.path for one in file.files),
+        blank=tuple(one.path for one in file.files if one.is_blank),
+    )
+    return config, file.errors
 
 
 class _File(TomlFile):
@@ -258,6 +268,7 @@ class _File(TomlFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.origins: dict[str, str] = {}
+        self.files: list[TomlFile] = [self]
 
     def include(self) -> None:
         """Add the files that ``include`` names, in order; of one pattern, in the order of their names."""
@@ -277,6 +288,7 @@ class _File(TomlFile):
                         self._include(TomlFile(path))
 
     def _include(self, other: TomlFile) -> None:
+        self.files.append(other)
         if "include" in other.table:
             raise other.wrong(("include",), "a file that is included cannot include others")
         self.add(other)

@@ -10,8 +10,10 @@ from curier.settings.ban import BAN
 from curier.strict_toml import TomlFile, shown
 
 
-def read_bans(file: TomlFile) -> BanSettings:
-    """Its keys; what is wrong with one of them is noted. Raises ``ConfigError`` for the rest."""
+def read_bans(file: TomlFile, origins: dict[str, str]) -> BanSettings:
+    """Its keys, and in ``origins`` where each stands, by its place (``ban.window``); what is wrong with one
+    of them is noted. Raises ``ConfigError`` for the rest.
+    """
     table = file.value(("ban",), _table)
     assert isinstance(table, dict)
     values: dict[str, Any] = {}
@@ -20,6 +22,7 @@ def read_bans(file: TomlFile) -> BanSettings:
             if name not in BAN:
                 raise file.unknown(("ban", name), [*BAN])
             values[name] = file.value(("ban", name), BAN[name].kind.take)
+            origins[BAN[name].key] = file.place(("ban", name))
     try:
         return BanSettings(**values)
     except ConfigError as error:

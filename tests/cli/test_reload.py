@@ -34,6 +34,10 @@ class Running:
     async def say(self, text: str) -> str:
         """Have the file say this, and it be read; what the log says then."""
         self.path.write_text(HEAD + text)
+        return await self.reread()
+
+    async def reread(self) -> str:
+        """Have it be read; what the log says then."""
         self.caplog.clear()
         await self.reload.now()
         (record,) = [one for one in self.caplog.records if one.name == "curier.cli"]
@@ -57,8 +61,11 @@ def levels() -> Iterator[None]:
 
 
 @pytest.fixture
-async def running(tmp_path: Path, caplog: pytest.LogCaptureFixture, levels: None) -> AsyncIterator[Running]:
+async def running(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, levels: None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Running]:
     caplog.set_level("INFO", "curier.cli")
+    monkeypatch.setattr("curier.cli.reload.sleep", lambda seconds: None)
     path = tmp_path / "broker.toml"
     (tmp_path / "users").write_text(f"ana:{HASH}\n")
     (tmp_path / "users").chmod(0o600)
@@ -123,6 +130,31 @@ async def test_users_that_cannot_be_read_change_nothing(running: Running) -> Non
     assert running.broker.core.options.max_sessions == 1_000_000
 
 
+async def test_bans_are_by_the_new_settings_at_once(running: Running) -> None:
+    bans = running.broker.bans
+    assert bans is not None
+    [*bans.bans.failed("192.0.2.1:5", "user ana", 0.0)]
+    said = await running.say(f'{USERS}[ban]\nfailures = 2\nwindow = "10 min"\nnever = ["192.0.2.9"]')
+    assert said == (
+        f"{READ}; ban.failures is 2, was 10 ({running.path}, line 4); "
+        f"ban.window is 600, was 300 ({running.path}, line 5); "
+        f'ban.never is ["192.0.2.9/32"], was ["127.0.0.0/8", "::1/128"] ({running.path}, line 6)'
+    )
+    (ban,) = bans.bans.failed("192.0.2.1:6", "user ana", 500.0)
+    assert ban.whom == "user ana at 192.0.2.1"
+    assert bans.bans.why_banned("192.0.2.1:7", ("user ana",), 600.0)
+    said = await running.say(f'{USERS}[ban]\nnever = ["192.0.2.0/24"]')
+    assert "; ban.failures is 10, was 2 (default); " in said
+    assert not bans.bans.why_banned("192.0.2.1:7", ("user ana",), 600.0)
+
+
+async def test_bans_that_cannot_be_change_nothing(running: Running) -> None:
+    said = await running.say(f'{USERS}[ban]\nfailures = 2\nlongest = "1 s"')
+    assert said.endswith("; nothing has changed")
+    assert running.broker.bans is not None
+    assert running.broker.bans.bans.settings.failures == 10
+
+
 async def test_what_needs_a_restart_is_told_each_time(running: Running) -> None:
     text = f'{USERS}data = "state"\n[limits]\nroute_cache_size = 5'
     for _ in range(2):
@@ -154,6 +186,62 @@ async def test_a_listener_that_cannot_be_had_changes_nothing(running: Running, t
     assert said.startswith("ERROR: SIGHUP: cannot listen on unix:///nowhere/at/all: ")
     assert said.endswith("; nothing has changed")
     assert running.broker.core.options.max_sessions == 1_000_000
+
+
+async def test_a_file_that_somebody_has_emptied_is_not_taken_for_the_truth(running: Running) -> None:
+    before = running.path.read_text()
+    running.path.write_text("")
+    assert await running.reread() == (
+        f"ERROR: SIGHUP: {running.path}: it is empty and was not before, as if somebody were still writing "
+        "it; a line with a comment (#) says that all is to be as by default; nothing has changed"
+    )
+    running.path.write_text(before)
+    assert await running.reread() == READ
+    with running.path.open("w") as file:
+        file.write("# nothing\n")
+    assert "password_file changed, which needs a restart" in await running.reread()
+    running.path.write_text("\n")
+    assert (await running.reread()).startswith("ERROR: ")
+
+
+async def test_a_part_that_somebody_has_emptied_is_not_either(running: Running) -> None:
+    part = running.path.parent / "part.toml"
+    part.write_text("")
+    assert await running.say(f'{USERS}include = "part.toml"') == READ
+    assert await running.reread() == READ  # it never had anything in it
+    part.write_text("[limits]\nmax_sessions = 5")
+    assert "max_sessions is 5" in await running.reread()
+    part.write_text("")
+    assert (await running.reread()).startswith(f"ERROR: SIGHUP: {part}: it is empty and was not before")
+    assert running.broker.core.options.max_sessions == 5
+
+
+@pytest.mark.parametrize("half", ["", "max_sessions", "[limits]\nmax_sessions = 1"])
+async def test_a_file_that_is_being_written_is_read_when_it_is_whole(
+    running: Running, monkeypatch: pytest.MonkeyPatch, half: str
+) -> None:
+    """Each time that it is read, somebody writes a bit more of it behind that."""
+    rest = [half, f"{HEAD}{USERS}[limits]\nmax_sessions = 1", f"{HEAD}{USERS}[limits]\nmax_sessions = 15"]
+
+    def write_on(seconds: float) -> None:
+        if rest:
+            running.path.write_text(rest.pop(0))
+
+    monkeypatch.setattr("curier.cli.reload.sleep", write_on)
+    assert "; max_sessions is 15, was 1_000_000 (" in await running.reread()
+    assert not rest
+
+
+async def test_a_file_that_is_written_without_an_end_changes_nothing(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_on(seconds: float) -> None:
+        with running.path.open("a") as file:
+            file.write("#")
+
+    monkeypatch.setattr("curier.cli.reload.sleep", write_on)
+    said = await running.reread()
+    assert said == f"ERROR: SIGHUP: {running.path}: somebody writes there all the time; nothing has changed"
 
 
 async def test_many_signals_are_one(running: Running) -> None:

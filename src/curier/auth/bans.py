@@ -107,7 +107,7 @@ class _Counts:
     """Counts by key, each of a window; bounded."""
 
     def __init__(self, window: float) -> None:
-        self._window = window
+        self.window = window
         self._counts: OrderedDict[_Key, _Count] = OrderedDict()
 
     def __len__(self) -> int:
@@ -116,7 +116,7 @@ class _Counts:
     def get(self, key: _Key, now: float) -> _Count:
         """That of this window, which is remembered from now on."""
         count = self._counts.get(key)
-        if count is None or not 0 <= now - count.since < self._window:
+        if count is None or not 0 <= now - count.since < self.window:
             count = self._counts[key] = _Count(now)
         self._counts.move_to_end(key)
         if len(self._counts) > MOST_COUNTED:
@@ -131,12 +131,20 @@ class Bans:
     """Counts, and bans. ``address`` is a peer's, with its port; ``who`` is "user ana", or "client c1"."""
 
     def __init__(self, settings: BanSettings) -> None:
-        self.settings: Final = settings
+        self.settings = settings
         self._bans: OrderedDict[_Key, Ban] = OrderedDict()  # also those that have ended a moment ago
         self._pairs = _Counts(settings.window)
         self._places = _Counts(settings.window)
         self._flaps = _Counts(settings.window)
         self._good: OrderedDict[_Key, float] = OrderedDict()  # when they have logged in last
+
+    def change(self, settings: BanSettings) -> None:
+        """Go by other settings from now on: what was counted still counts, and a ban ends when it was to, but
+        for those of who is never banned any more.
+        """
+        self.settings = settings
+        for counts in (self._pairs, self._places, self._flaps):
+            counts.window = settings.window
 
     def why_banned(self, address: str, who: tuple[str, ...], now: float) -> str:
         """Plain words where somebody may not try now, or ""; ``who`` are all names that they go by."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from time import sleep
 from typing import Final
 
 from curier.auth import Authenticator
@@ -18,7 +19,9 @@ from curier.doorways import NeedsRestart
 from curier.errors import ConfigError
 from curier.hook_files.files import HookFiles
 from curier.listeners import Listen, Listener
+from curier.rereading import stamp_of
 from curier.server import Broker
+from curier.settings.ban import BAN
 from curier.settings.setting import Setting
 from curier.settings.table import LIMIT, TOP
 
@@ -26,6 +29,10 @@ _log = logging.getLogger("curier.cli")
 
 _AT_ONCE: Final = ("log_level", "log_levels")
 """Settings at the top of the file that need no restart."""
+
+MOST_LOOKS: Final = 50
+SETTLED_SECONDS: Final = 0.1
+"""For so long nobody may have written to the configuration file; it is looked again so often at most."""
 
 _OF_LISTENERS: Final = ("listen", "listeners", "certificate", "key", "client_ca")
 """Those that say where to listen, and how."""
@@ -76,18 +83,49 @@ class Reload:
                 _log.error("SIGHUP: %s; nothing has changed", why)
                 return
             said = [f"{_and(read)} were read again"] if read else []
-            said += [*listeners, *self._take_limits(new), *self._log_levels(new)]
+            said += [*listeners, *self._take_limits(new), *self._take_bans(new), *self._log_levels(new)]
             if stuck := [*self._stuck(new), *stuck]:
                 said.append(f"{_and(stuck)} changed, which needs a restart of the broker")
             self._say("; ".join(said) or "nothing has changed", new)
 
     def _read(self) -> Config:
         """The settings, tried out as far as that can be without a second broker."""
-        new = self._reread()
+        new = self._read_whole()
         new = replace(new, hooks_authenticate=self._config.hooks_authenticate)
         new.check()
         for wrong in problems(new):
             raise wrong
+        return new
+
+    def _read_whole(self) -> Config:
+        """The settings, when nobody writes the files they stand in: who sends SIGHUP may be faster than who
+        saves. Raises ``ConfigError``, also for a file that has become empty: what is not there any more would
+        quietly be a default.
+        """
+        files = self._config.files
+        for _ in range(MOST_LOOKS):
+            before = [stamp_of(path) for path in files]
+            new, wrong = None, None
+            try:
+                new = self._reread()
+            except ConfigError as error:
+                wrong = error
+            if files:
+                sleep(SETTLED_SECONDS)
+            if (new is None or new.files == files) and before == [stamp_of(path) for path in files]:
+                break
+            files = new.files if new is not None else files
+        else:
+            raise ConfigError(f"{' and '.join(map(str, files))}: somebody writes there all the time")
+        if new is None:
+            assert wrong is not None
+            raise wrong
+        for path in new.blank:
+            if path not in self._config.blank and path in self._config.files:
+                raise ConfigError(
+                    f"{path}: it is empty and was not before, as if somebody were still writing it; "
+                    "a line with a comment (#) says that all is to be as by default"
+                )
         return new
 
     async def _take_listeners(self, new: Config) -> tuple[list[str], list[str], list[str]]:
@@ -145,6 +183,18 @@ class Reload:
             allow_files(new.options.max_connections)
         return said
 
+    def _take_bans(self, new: Config) -> list[str]:
+        before = self._config.bans
+        if self._broker.bans is None or new.bans == before:
+            return []
+        self._broker.bans.change(new.bans)
+        self._config = replace(self._config, bans=new.bans)
+        return [
+            _changed(one, getattr(before, one.name), getattr(new.bans, one.name), new, one.key)
+            for one in BAN.values()
+            if getattr(before, one.name) != getattr(new.bans, one.name)
+        ]
+
     def _log_levels(self, new: Config) -> list[str]:
         before = self._config
         return [
@@ -158,14 +208,20 @@ class Reload:
         is_told = _log.isEnabledFor(logging.INFO)
         if is_told:
             _log.info("SIGHUP: %s", text)
-        self._config = replace(self._config, log_level=new.log_level, log_levels=new.log_levels)
+        self._config = replace(
+            self._config,
+            log_level=new.log_level,
+            log_levels=new.log_levels,
+            files=new.files,
+            blank=new.blank,
+        )
         set_levels(self._config)
         if not is_told:
             _log.info("SIGHUP: %s", text)
 
     def _stuck(self, new: Config) -> list[str]:
         """What has changed in the settings, and stays as it was."""
-        names = [name for name in (*TOP, "authenticators", "bans") if name not in _OF_LISTENERS]
+        names = [name for name in (*TOP, "authenticators") if name not in _OF_LISTENERS]
         return [
             name
             for name in names
@@ -173,10 +229,11 @@ class Reload:
         ]
 
 
-def _changed(setting: Setting, before: object, value: object, new: Config) -> str:
+def _changed(setting: Setting, before: object, value: object, new: Config, name: str = "") -> str:
     written = setting.kind.written
-    where = new.origins.get(setting.name, "default")
-    return f"{setting.name} is {written(value)}, was {written(before)} ({where})"
+    name = name or setting.name
+    where = new.origins.get(name, "default")
+    return f"{name} is {written(value)}, was {written(before)} ({where})"
 
 
 def _addresses(doors: Sequence[Listener]) -> list[Listen]:

@@ -122,7 +122,12 @@ def several(kind: Kind, what: str) -> Kind:
             raise ValueError(f"expected a list of {what}, got {shown(value)}")
         return tuple(map(kind.take, value))
 
-    return Kind(f"a list of {what}", take, kind.metavar, {"type": "array", "items": kind.schema}, _words)
+    def write(value: object) -> str:
+        assert isinstance(value, tuple)
+        return f"[{', '.join(map(kind.written, value))}]"
+
+    schema = {"type": "array", "items": kind.schema}
+    return Kind(f"a list of {what}", take, kind.metavar, schema, _words, write=write)
 
 
 _SIZE_TEXT: Final = r"^\s*\d+(\.\d+)?\s*([kKmMgG]?[bB]|[kKmMgG]i[bB])?\s*$"

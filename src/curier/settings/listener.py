@@ -63,7 +63,7 @@ _PAIR: Final = Kind(
     "a pair of paths", _pair, "PAIR", {"type": "array", "items": _STRING, "minItems": 2, "maxItems": 2}
 )
 _MODE: Final = Kind("the mode of a file", _mode, "MODE", {"type": ["string", "integer"]})
-_NETWORK: Final = Kind("a network", take_network, "NETWORK", _STRING)
+_NETWORK: Final = Kind("a network", take_network, "NETWORK", _STRING, write='"{}"'.format)
 NETWORKS: Final = several(_NETWORK, "networks")
 _TEXTS: Final = several(TEXT, "names")
 
