@@ -306,6 +306,33 @@ def test_a_listener_that_would_be_more_open_is_left_out(path: Path, text: str, w
     assert told in result.stdout
 
 
+DYNAMIC = "plugin /usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so\n"
+
+
+@pytest.mark.parametrize("split", ["", SPLIT])
+def test_dynamic_security_is_users_and_rules(path: Path, split: str) -> None:
+    made = made_of(path, f"{split}listener 1 h\n{DYNAMIC}plugin_opt_config_file /d.json")
+    assert (made.left_out, [door.settings["url"] for door in made.doors]) == ([], ["tcp://h:1"])
+    assert (made.top["acl_file"], made.top["password_file"]) == ("/d.json", "/d.json")
+    assert "allow_anonymous" not in made.top
+    assert not [note for note in made.notes if "plugin" in note]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ("", "has no plugin_opt_config_file"),
+        ("plugin_opt_config_file /d\nacl_file /a", "decides there, and so does acl_file"),
+        ("plugin_opt_config_file /d\npassword_file /p\nacl_file /a", "so does acl_file and password_file"),
+        ("plugin_opt_config_file /d\nplugin /x.so", "which cannot be loaded"),
+    ],
+)
+def test_dynamic_security_with_something_else_leaves_no_listener(path: Path, more: str, why: str) -> None:
+    made = made_of(path, f"listener 1 h\n{DYNAMIC}{more}")
+    assert not made.doors
+    assert why in made.left_out[0]
+
+
 def test_a_plugin_that_decides_for_all_leaves_no_listener(path: Path) -> None:
     made = made_of(path, "plugin /x.so\nlistener 1 h\nlistener 2 h\nallow_anonymous true")
     assert not made.doors

@@ -16,13 +16,13 @@ import argon2
 import pytest
 from argon2.exceptions import VerificationError
 
-import curier.auth.password_file as module
 import curier.auth.passwords as passwords
 from curier.auth import Authenticator, Chain, Credentials, PasswordFile, Verdict, hashes
 from curier.auth.checks import Checks
 from curier.auth.hashes import cost_of, default_cost, new_token
 from curier.auth.line import FEW, MOST_OF_ADDRESS
 from curier.auth.user_file import read_password_file
+from curier.rereading import LOOK_INTERVAL
 from curier.testing.seams import AuthenticatorContract, credentials
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -242,7 +242,7 @@ def test_what_was_wrong_is_right_as_soon_as_the_file_says_so(path: Path, clock: 
     for username in ("ana", "carl"):
         assert not ask(users, username, b"new").accepted
     path.write_text("".join(f"{username}:{CHEAP.hash('new')}\n" for username in ("ana", "carl")))
-    clock.now += module.LOOK_INTERVAL
+    clock.now += LOOK_INTERVAL
     for username in ("ana", "carl"):
         assert ask(users, username, b"new").accepted
 
@@ -380,7 +380,7 @@ def test_a_change_is_noticed_after_a_second_at_most(path: Path, clock: Clock) ->
     users = PasswordFile(path, clock=clock)
     assert ask(users, "ana", b"right").accepted
     path.write_text(f"{BOB}\n")
-    clock.now += module.LOOK_INTERVAL
+    clock.now += LOOK_INTERVAL
     assert not ask(users, "ana", b"right").accepted
     assert ask(users, "bob", b"other").accepted
 
@@ -388,7 +388,7 @@ def test_a_change_is_noticed_after_a_second_at_most(path: Path, clock: Clock) ->
 def test_the_file_is_looked_at_once_a_second_at_most(path: Path, clock: Clock) -> None:
     users = PasswordFile(path, clock=clock)
     path.write_text(f"{BOB}\n")
-    clock.now += module.LOOK_INTERVAL / 2
+    clock.now += LOOK_INTERVAL / 2
     assert ask(users, "ana", b"right").accepted
 
 
@@ -447,7 +447,7 @@ def test_a_change_that_cannot_be_used_leaves_the_users_before_it(
     else:
         path.unlink()
     for _ in range(2):  # it is said once
-        clock.now += module.LOOK_INTERVAL
+        clock.now += LOOK_INTERVAL
         assert ask(users, "ana", b"right").accepted
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 
+from curier.auth import PasswordFile
 from curier.broker.effects import Answer, Authenticate
 from curier.codec import packets as p
 from curier.codec.constants import MQTT_50
@@ -21,8 +23,10 @@ from curier.codec.encode import encode
 from curier.permissions.base import Rules
 from curier.permissions.dynamic_security import DynamicSecurity
 from curier.permissions.mosquitto_acl import MOSQUITTO_20, MosquittoAcl
+from curier.testing.seams import credentials
 from curier.topics.filters import check_topic_filter
 from tests.broker.harness import Net
+from tests.conftest import peers_are_required
 from tests.interop.mosquitto_process import TIMEOUT, MosquittoProcess
 
 pytestmark = pytest.mark.interop
@@ -296,10 +300,50 @@ def some_roles(chance: random.Random, users: list[str]) -> dict[str, Any]:
     }
 
 
+def need_plugin() -> None:
+    if not PLUGIN.exists():
+        (pytest.fail if peers_are_required() else pytest.skip)(f"there is no {PLUGIN} here")
+
+
+def test_both_let_the_same_clients_in(tmp_path: Path, mosquitto: Start) -> None:
+    need_plugin()
+    password = base64.b64encode(hashlib.pbkdf2_hmac("sha512", b"x", SALT, 101, 64)).decode()
+    login = {"password": password, "salt": base64.b64encode(SALT).decode(), "iterations": 101}
+    clients: list[dict[str, Any]] = [
+        {"username": "ana", **login},
+        {"username": "off", "disabled": True, **login},
+        {"username": "on", "disabled": False, **login},
+        {"username": "bound", "clientid": "c1", **login},
+        {"username": "none"},
+        {"username": "half", "password": password},
+        {"username": "zero", **login, "iterations": 0},
+        {"username": "salt", **login, "salt": "AAAA"},
+    ]
+    path = tmp_path / "dynamic-security.json"
+    path.write_text(json.dumps({"clients": clients, "groups": [], "roles": []}))
+    ours = PasswordFile(path)
+    lines = ("allow_anonymous false", f"plugin {PLUGIN}", f"plugin_opt_config_file {path}")
+    port = mosquitto(*lines)
+    asked = [
+        (user, word, client_id)
+        for user in (*(one["username"] for one in clients), "stranger")
+        for word in (b"x", b"y", b"", None)
+        for client_id in ("c1", "c2")
+    ]
+    for user, word, client_id in asked:
+        found = asyncio.run(ours.authenticate(credentials(user, word, client_id))).accepted
+        assert found == may_connect(port, user, word, client_id), (user, word, client_id)
+
+
+def may_connect(port: int, user: str, word: bytes | None, client_id: str) -> bool:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection:
+        connection.sendall(encode(p.Connect(MQTT_50, client_id, True, 0, user, word, None, None), MQTT_50))
+        return connection.recv(4096)[3] == 0
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_both_mean_the_same_by_roles(tmp_path: Path, mosquitto: Start, seed: int) -> None:
-    if not PLUGIN.exists():
-        pytest.skip(f"there is no {PLUGIN} here")
+    need_plugin()
     chance = random.Random(seed)
     users = [f"u{number}" for number in range(USERS)]
     table = some_roles(chance, users)

@@ -10,10 +10,9 @@ The file is read again when it changes.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,21 +22,20 @@ from curier.auth.base import ACCEPT, NOT_MINE, Authenticator, Credentials, Verdi
 from curier.auth.hashes import CheckError, cost_of, default_cost, hash_of_nobody
 from curier.auth.line import Full
 from curier.auth.passwords import Passwords
-from curier.auth.user_file import read_password_file
-from curier.errors import ConfigError
+from curier.auth.reading import read_users
+from curier.auth.user_file import Users
 from curier.loglines import logger, printable
 from curier.places import place_of
-from curier.rereading import stamp_of
+from curier.rereading import LOOK_INTERVAL, Reread
 from curier.types import ReasonCode
 
 _log = logger("curier.auth")
 
-LOOK_INTERVAL: Final = 0.5
-"""Seconds between two looks at the file's time of change."""
-
 _REFUSED: Final = Verdict(
     ReasonCode.BAD_USER_NAME_OR_PASSWORD, "bad user name or password", why="the password is wrong"
 )
+_DISABLED: Final = replace(_REFUSED, why="the user is disabled")
+_OTHER_CLIENT: Final = replace(_REFUSED, why="the user has another client id")
 _UNKNOWN: Final = replace(NOT_MINE, why="there is no such user")
 _BUSY: Final = Verdict(ReasonCode.SERVER_BUSY, "too many logins are waiting")
 
@@ -45,9 +43,10 @@ _BUSY: Final = Verdict(ReasonCode.SERVER_BUSY, "too many logins are waiting")
 class PasswordFile(Authenticator):
     """Accepts the users of a password file, with the right password.
 
-    ``path`` is a file by ``curier passwd`` or mosquitto_passwd. ``allow_anonymous`` also accepts clients that
-    send no user name (a password alone is not looked at); in a ``Chain`` tell that to the chain, since others
-    may know what to do with such a password. A user name is always checked. Raises ``ConfigError`` when the
+    ``path`` is a file by ``curier passwd`` or mosquitto_passwd, or Mosquitto's ``dynamic-security.json``,
+    whose clients may be disabled, or bound to a client id. ``allow_anonymous`` also accepts clients that send
+    no user name (a password alone is not looked at); in a ``Chain`` tell that to the chain, since others may
+    know what to do with such a password. A user name is always checked. Raises ``ConfigError`` when the
     file cannot be read or has a malformed line.
 
     A change of the file is noticed at the next CONNECT or ``look``, which a broker calls, at most half a
@@ -66,11 +65,8 @@ class PasswordFile(Authenticator):
     ) -> None:
         self._path = Path(path)
         self._allow_anonymous = allow_anonymous
-        self._clock = clock
         self._passwords = Passwords(clock)
-        self._changes = 0
-        self._next_look = clock() + LOOK_INTERVAL
-        self.reload()
+        self._file = Reread(self._path, read_users, self._take, _log, clock)
         _warn_if_readable_by_all(self._path)
 
     @property
@@ -80,16 +76,16 @@ class PasswordFile(Authenticator):
 
     async def authenticate(self, credentials: Credentials) -> Verdict:
         """Accept the right password of a user in the file, or nobody at all where that is allowed."""
-        await self._look()
+        await self._file.look()
         username, password = credentials.username, credentials.password
         if username is None:
             return Verdict(ACCEPT) if self._allow_anonymous else NOT_MINE
         if password is None:
             return NOT_MINE
-        if not self.hides_names and username not in self._users:
+        if not self.hides_names and username not in self._users.hashes:
             return _UNKNOWN  # and nothing is counted against the address of what may be the next one's user
         nobody = self._hash_of_nobody(username)  # of known names, too: it takes time
-        encoded = self._users.get(username, nobody)
+        encoded = self._users.hashes.get(username) or nobody
         try:
             right = await self._passwords.fits(place_of(credentials.address), username, password, encoded)
         except Full:
@@ -97,15 +93,20 @@ class PasswordFile(Authenticator):
         except CheckError as error:
             _log.error("the password of %s could not be checked: %s", printable(username), error)
             return Verdict(ReasonCode.SERVER_UNAVAILABLE, "the password cannot be checked now")
-        if right and self._users.get(username) == encoded:  # which may have changed meanwhile
-            return Verdict(ACCEPT, identity=username, why_no_more=_Accepted(self, username, encoded))
-        return _REFUSED if username in self._users else _UNKNOWN
+        client_id, users = credentials.client_id, self._users  # which may have changed meanwhile
+        if right and users.hashes.get(username) == encoded:
+            if username in users.disabled:
+                return _DISABLED
+            if users.client_ids.get(username, client_id) != client_id:
+                return _OTHER_CLIENT
+            return Verdict(
+                ACCEPT, identity=username, why_no_more=_Accepted(self, username, encoded, client_id)
+            )
+        return _REFUSED if username in users.hashes else _UNKNOWN
 
     def reload(self) -> bool:
         """Read the file now. Raises ``ConfigError`` and keeps the users it had when it cannot be used."""
-        stamp = stamp_of(self._path)
-        self._take(read_password_file(self._path))
-        self._stamp = stamp
+        self._file.reload()
         return True
 
     @property
@@ -115,40 +116,24 @@ class PasswordFile(Authenticator):
 
     async def look(self) -> int:
         """Look whether the file has changed."""
-        await self._look()
-        return self._changes
+        return await self._file.look()
 
-    def why_no_more(self, username: str, encoded: str) -> str:
+    def why_no_more(self, username: str, encoded: str, client_id: str) -> str:
         """Why whoever was accepted with this hash is so no more; ""."""
-        present = self._users.get(username)
-        if present == encoded:
-            return ""
-        return (
-            f"user {username} {'is gone from' if present is None else 'has another password in'} {self._path}"
-        )
+        users = self._users
+        if username not in users.hashes:
+            return f"user {username} is gone from {self._path}"
+        if users.hashes[username] != encoded:
+            return f"user {username} has another password in {self._path}"
+        if username in users.disabled:
+            return f"user {username} is disabled in {self._path}"
+        if users.client_ids.get(username, client_id) != client_id:
+            return f"user {username} has another client id in {self._path}"
+        return ""
 
-    async def _look(self) -> None:
-        """Has the file changed? In another thread, as it may be long."""
-        now = self._clock()
-        if now < self._next_look:
-            return
-        self._next_look = now + LOOK_INTERVAL
-        stamp = stamp_of(self._path)
-        if stamp == self._stamp:
-            return
-        try:
-            users = await asyncio.to_thread(read_password_file, self._path)
-        except ConfigError as error:
-            _log.error("%s; the users before this change stay valid", error)
-        else:
-            self._take(users)
-            _log.info("read %s again: %d users", self._path, len(users))
-        self._stamp = stamp
-
-    def _take(self, users: Mapping[str, str]) -> None:
+    def _take(self, users: Users) -> None:
         self._users = users
-        self._changes += 1
-        self._costs = [cost_of(encoded) for encoded in users.values()] or [default_cost()]
+        self._costs = [cost_of(encoded) for encoded in users.hashes.values() if encoded] or [default_cost()]
         self._nobodies = {cost: hash_of_nobody(cost) for cost in set(self._costs)}
 
     def _hash_of_nobody(self, username: str) -> str:
@@ -162,15 +147,16 @@ class PasswordFile(Authenticator):
 class _Accepted:
     """With which hash a user came in; there are as many as clients."""
 
-    __slots__ = ("encoded", "file", "username")
+    __slots__ = ("client_id", "encoded", "file", "username")
 
-    def __init__(self, file: PasswordFile, username: str, encoded: str) -> None:
+    def __init__(self, file: PasswordFile, username: str, encoded: str, client_id: str) -> None:
         self.file = file
         self.username = username
         self.encoded = encoded
+        self.client_id = client_id
 
     def __call__(self) -> str:
-        return self.file.why_no_more(self.username, self.encoded)
+        return self.file.why_no_more(self.username, self.encoded, self.client_id)
 
 
 def _warn_if_readable_by_all(path: Path) -> None:

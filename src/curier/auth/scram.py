@@ -12,7 +12,6 @@ A re-authentication begins with AUTH 0x19 in the place of CONNECT, and ends with
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import time
@@ -25,18 +24,14 @@ from scramp import ScramException, ScramMechanism
 
 from curier.auth.base import ACCEPT, CONTINUE, NOT_MINE, Authenticator, Credentials, Verdict
 from curier.auth.scram_file import METHOD, ScramKeys, ScramUsers, read_scram_file
-from curier.errors import ConfigError
 from curier.loglines import logger, printable
-from curier.rereading import stamp_of
+from curier.rereading import LOOK_INTERVAL, Reread
 from curier.types import ReasonCode
 
 _log = logger("curier.auth")
 
 MOST_BYTES: Final = 1024
 """Of what a client says in one packet: a name, a nonce, a proof."""
-
-LOOK_INTERVAL: Final = 0.5
-"""Seconds between two looks at the file's time of change."""
 
 
 class _Exchange:
@@ -80,12 +75,9 @@ class ScramFile(Authenticator):
         nonce: Callable[[], str] | None = None,
     ) -> None:
         self._path: Final = Path(path)
-        self._clock: Final = clock
         self._nonce: Final = nonce
         self._seed: Final = secrets.token_bytes(32)  # where the file has none
-        self._next_look = clock() + LOOK_INTERVAL
-        self._changes = 0
-        self.reload()
+        self._file: Final = Reread(self._path, read_scram_file, self._take, _log, clock)
 
     @property
     def name(self) -> str:
@@ -99,21 +91,20 @@ class ScramFile(Authenticator):
 
     def reload(self) -> bool:
         """Read the file now. Raises ``ConfigError`` and keeps the users it had when it cannot be used."""
-        self._stamp = stamp_of(self._path)
-        self._take(read_scram_file(self._path))
+        self._file.reload()
         return True
 
     async def authenticate(self, credentials: Credentials) -> Verdict:
         """Answer a CONNECT: with a challenge, or a no."""
         if credentials.authentication_method != METHOD:
             return NOT_MINE
-        await self._look()
+        await self._file.look()
         return self._begin(credentials)
 
     async def exchange(self, credentials: Credentials, state: object) -> Verdict:
         """Answer an AUTH packet: the proof, or the beginning of a re-authentication."""
         if not isinstance(state, _Exchange):
-            await self._look()
+            await self._file.look()
             return self._begin(credentials)
         said = _text(credentials.authentication_data)
         if said is None:
@@ -140,8 +131,7 @@ class ScramFile(Authenticator):
 
     async def look(self) -> int:
         """Look whether the file has changed."""
-        await self._look()
-        return self._changes
+        return await self._file.look()
 
     def _why_no_more(self, user: str, keys: ScramKeys) -> str:
         present = self._users.keys.get(user)
@@ -164,25 +154,6 @@ class ScramFile(Authenticator):
 
     def _take(self, users: ScramUsers) -> None:
         self._users = users if users.seed else replace(users, seed=self._seed)
-        self._changes += 1
-
-    async def _look(self) -> None:
-        """Has the file changed? Read in another thread, as it may be long."""
-        now = self._clock()
-        if now < self._next_look:
-            return
-        self._next_look = now + LOOK_INTERVAL
-        stamp = stamp_of(self._path)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            users = await asyncio.to_thread(read_scram_file, self._path)
-        except ConfigError as error:
-            _log.error("%s; the users before this change stay valid", error)
-        else:
-            self._take(users)
-            _log.info("%s has changed and was read again", self._path)
 
 
 def _text(data: bytes | None) -> str | None:

@@ -7,6 +7,7 @@ mark in front. ``hashes`` says which hashes there are; a file of mosquitto_passw
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,17 @@ from curier.errors import ConfigError
 
 MAXIMUM_PASSWORD_BYTES: Final = 65_535
 """What fits in a CONNECT packet (5.0 section 1.5.6)."""
+
+
+@dataclass(frozen=True)
+class Users:
+    """All in a file: the hash of each, "" where no password fits. Some may not come in now (``disabled``), or
+    only as one client (``client_ids``).
+    """
+
+    hashes: Mapping[str, str] = field(repr=False)
+    disabled: frozenset[str] = frozenset()
+    client_ids: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_password_file(path: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from curier import Options
-from curier.auth.user_file import read_password_file
+from curier.auth.reading import read_users
 from curier.config import Config
 from curier.errors import ConfigError
 from curier.listeners import Listener, Network
@@ -91,7 +91,7 @@ def _of_users(config: Config) -> Iterator[Finding]:
         )
     for path in (one.values["file"] for one in config.asked if one.kind == "password-file"):
         try:
-            users = read_password_file(Path(path))
+            users = read_users(Path(path)).hashes
         except ConfigError as error:
             yield Finding(f"{path} cannot be read: {error}", f"curier passwd {path} USER")
             continue

@@ -26,6 +26,7 @@ OWN: Final = frozenset(
 """What always belongs to the listener above it, or to the one without a line of its own."""
 
 _FILES: Final = ("acl_file", "password_file")
+_PLUGINS: Final = ("plugin", "auth_plugin", "global_plugin", "plugin_use")
 
 
 @dataclass
@@ -48,6 +49,16 @@ class _Draft:
     def value(self, name: str) -> str | None:
         line = self.last(name)
         return line.value if line is not None else None
+
+    def file(self, name: str) -> str | None:
+        """Its ``acl_file`` or ``password_file``; that of the dynamic security is both."""
+        return self.value(name) or self.dynamic_security
+
+    @property
+    def dynamic_security(self) -> str | None:
+        """The file of that plugin, where it is loaded."""
+        is_there = any(line.name in _PLUGINS and is_dynamic_security(line) for line in self.lines)
+        return self.value("plugin_opt_config_file") if is_there else None
 
     def flag(self, name: str) -> bool:
         line = self.last(name)
@@ -167,16 +178,9 @@ def _local_only(shared: _Draft, top: dict[str, object], notes: list[str]) -> Non
 def _users(drafts: Sequence[_Draft], top: dict[str, object]) -> None:
     """Who may connect and do what, as the first listener has it that says anything of it."""
     for name in _FILES:
-        value = next((value for draft in drafts if (value := draft.value(name)) is not None), None)
+        value = next((value for draft in drafts if (value := draft.file(name)) is not None), None)
         if value is not None:
             top[name] = value
-    for draft in drafts:
-        plugin, file = (
-            draft.last("plugin") or draft.last("auth_plugin"),
-            draft.value("plugin_opt_config_file"),
-        )
-        if plugin is not None and _is_dynamic_security(plugin) and file is not None:
-            top.setdefault("acl_file", file)
     if len(drafts) == 1:
         allowed = drafts[0].flag("allow_anonymous")
         if allowed or "password_file" not in top:
@@ -186,27 +190,31 @@ def _users(drafts: Sequence[_Draft], top: dict[str, object]) -> None:
 def _why_open(draft: _Draft, shared: _Draft, top: dict[str, object], is_split: bool) -> str:
     """Why a listener cannot be had, as it would be more open than it was; or ""."""
     for line in (*draft.lines, *shared.lines):
-        if line.name in ("plugin", "auth_plugin", "global_plugin", "plugin_use"):
-            if _is_dynamic_security(line):
-                return (
-                    f"the dynamic security of {line.place} decides there; its roles are in acl_file, but the "
-                    "passwords of its users cannot be read: make a password_file with curier passwd"
-                )
-            return f"the {line.name} of {line.place} decides there, which cannot be loaded"
+        if line.name in _PLUGINS:
+            if not is_dynamic_security(line):
+                return f"the {line.name} of {line.place} decides there, which cannot be loaded"
+            file = draft.dynamic_security or shared.dynamic_security
+            if file is None:
+                return f"the dynamic security of {line.place} has no plugin_opt_config_file"
+            others = [name for name in _FILES if top.get(name) != file]
+            if others:
+                both = " and ".join(others)
+                return f"the dynamic security of {line.place} decides there, and so does {both}"
     if not is_split:
         return ""
     for name in _FILES:
-        value = draft.value(name)
+        value = draft.file(name)
         if value is not None and value != top.get(name):
             return f"its {name} is {value}, and there is one for all listeners: {top.get(name)}"
     knows = draft.flag("use_identity_as_username") or draft.flag("use_subject_as_username")
-    has_users = draft.value("password_file") is not None or knows or draft.value("psk_hint") is not None
+    has_users = draft.file("password_file") is not None or knows or draft.value("psk_hint") is not None
     if not has_users and not draft.flag("allow_anonymous"):
         return "nobody can connect there, and the users of other listeners could"
     return ""
 
 
-def _is_dynamic_security(line: Line) -> bool:
+def is_dynamic_security(line: Line) -> bool:
+    """Whether that plugin is loaded here."""
     return "mosquitto_dynamic_security" in line.value
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from curier.mosquitto_conf.doors import OWN, Door, doors_of
+from curier.mosquitto_conf.doors import OWN, Door, doors_of, is_dynamic_security
 from curier.mosquitto_conf.reading import FLAGS, Line
 from curier.settings.kinds import FILE, Kind
 from curier.settings.listener import LISTENER
@@ -152,6 +152,10 @@ def _translate(line: Line, made: Translation) -> None:
         made.note(line, f"not needed: {NOT_NEEDED[name]}")
     elif name in NONE:
         made.note(line, f"has no counterpart: {NONE[name]}")
+    elif is_dynamic_security(line) or (
+        name == "plugin_opt_config_file" and line.value == made.top.get("acl_file")
+    ):
+        pass  # it is password_file and acl_file
     elif name.startswith(("plugin", "auth_", "global_plugin")):
         made.note(
             line, "has no counterpart: plugins of Mosquitto cannot be loaded; hooks are in docs/embedding.md"

@@ -1,4 +1,5 @@
-"""Mosquitto's ``dynamic-security.json``: what its roles let a client do. Who may log in is not read from it.
+"""Mosquitto's ``dynamic-security.json``: what its roles let a client do. Who may log in is read by
+``auth.dynamic_clients``.
 
 A client has its own roles, then those of its groups; each has entries; the first that matches decides, and
 where none does, the default of the file.
@@ -6,11 +7,10 @@ where none does, the default of the file.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final, final
 
 from curier.broker.judging import Who
-from curier.errors import ConfigError
+from curier.dynamic_security import named, parse, table, tables
 from curier.permissions.base import Decision, RuleRights, Rules, log
 from curier.permissions.mosquitto_acl import MOSQUITTO_20, MOSQUITTO_21, why_not_written
 from curier.permissions.tree import PUBLISH, RECEIVE, RETAIN, SUBSCRIBE, Rule, RuleTree, values_of
@@ -71,20 +71,13 @@ class DynamicSecurity(Rules):
         self.is_20 = dialect == MOSQUITTO_20
         self.has_templates = False
         self._ignored: list[str] = []
-        try:
-            table = json.loads(data.decode("utf-8-sig"))
-            json.dumps(table, ensure_ascii=False).encode()  # or it has halves of characters
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{name}, line {error.lineno}, column {error.colno}: {error.msg}") from None
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{name}: no JSON: {error}") from None
-        table = _table(table)
-        defaults = _table(table.get("defaultACLAccess"))
+        file = parse(name, data)
+        defaults = table(file.get("defaultACLAccess"))
         self.defaults = {action: defaults.get(word) is True for action, word in _DEFAULTS.items()}
         self._roles: dict[str, Role] = {}
-        for one in self._named(table, "roles", "rolename"):
+        for one in self._named(file, "roles", "rolename"):
             self._add_role(one)
-        groups = {one["groupname"]: one for one in self._named(table, "groups", "groupname")}
+        groups = {one["groupname"]: one for one in self._named(file, "groups", "groupname")}
         group_roles = {group: self._ranked(one, "roles", "rolename") for group, one in groups.items()}
         member_of: dict[str, Ranked] = {}
         for group, one in groups.items():
@@ -94,9 +87,9 @@ class DynamicSecurity(Rules):
             one["username"]: self._in_order(
                 self._ranked(one, "roles", "rolename"), member_of.get(one["username"], []), group_roles
             )
-            for one in self._named(table, "clients", "username")
+            for one in self._named(file, "clients", "username")
         }
-        nameless = table.get("anonymousGroup")
+        nameless = file.get("anonymousGroup")
         own = group_roles.get(nameless, []) if isinstance(nameless, str) else []
         self.by_nobody = self._in_order(own, [], group_roles)
         if self._ignored:
@@ -105,12 +98,12 @@ class DynamicSecurity(Rules):
                 "%s: %d entries mean nothing and are passed over; the first is %s", name, count, first
             )
 
-    def _add_role(self, table: dict[str, Any]) -> None:
-        name = table["rolename"]
-        role = self._roles[name] = Role(name, self.is_20, table.get("allowwildcardsubs") is not False)
+    def _add_role(self, one: dict[str, Any]) -> None:
+        name = one["rolename"]
+        role = self._roles[name] = Role(name, self.is_20, one.get("allowwildcardsubs") is not False)
         known: set[tuple[str, str]] = set()
         entries: list[tuple[int, str, str, bool]] = []
-        for entry in _tables(table.get("acls")):
+        for entry in tables(one.get("acls")):
             kind, topic = entry.get("acltype"), entry.get("topic")
             where = f"{kind!r} {topic!r} of the role {name!r}"
             if not isinstance(kind, str) or not isinstance(topic, str) or not topic:
@@ -132,18 +125,13 @@ class DynamicSecurity(Rules):
             role.add(kind, topic.encode(), Rule(order, allows, _ACTIONS[kind], 0, text))
             self.has_templates |= not self.is_20 and ("%u" in topic or "%c" in topic)
 
-    def _named(self, table: dict[str, Any], key: str, name: str) -> list[dict[str, Any]]:
-        """The tables of a list that have a name; of several with the same one, the first."""
-        found: dict[str, dict[str, Any]] = {}
-        for one in _tables(table.get(key)):
-            if isinstance(one.get(name), str) and one[name] not in found:
-                found[one[name]] = one
-            else:
-                self._ignored.append(f"{one.get(name)!r} of {key}")
-        return [*found.values()]
+    def _named(self, parent: dict[str, Any], key: str, name: str) -> list[dict[str, Any]]:
+        found, ignored = named(parent, key, name)
+        self._ignored += ignored
+        return found
 
-    def _ranked(self, table: dict[str, Any], key: str, name: str) -> Ranked:
-        found = [(_priority(one, _NO_PRIORITY), str(one[name])) for one in self._named(table, key, name)]
+    def _ranked(self, parent: dict[str, Any], key: str, name: str) -> Ranked:
+        found = [(_priority(one, _NO_PRIORITY), str(one[name])) for one in self._named(parent, key, name)]
         return sorted(found, key=_rank)
 
     def _in_order(self, own: Ranked, groups: Ranked, group_roles: dict[str, Ranked]) -> list[Role]:
@@ -213,16 +201,8 @@ class DynamicRights(RuleRights):
         return Decision(allows, f"{rules.name}: by default {word} {_DEFAULTS[action]}")
 
 
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _tables(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _priority(table: dict[str, Any], default: int) -> int:
-    value = table.get("priority")
+def _priority(one: dict[str, Any], default: int) -> int:
+    value = one.get("priority")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return default
     return int(max(-_MOST_PRIORITY, min(_MOST_PRIORITY, value)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from curier.dynamic_security import looks_like_it
 from curier.errors import ConfigError
 from curier.permissions.base import Rules
 from curier.permissions.dynamic_security import DynamicSecurity
@@ -23,7 +24,7 @@ def read_rules(path: Path, dialect: str = MOSQUITTO_21) -> Rules:
         raise ConfigError(f"{path}: there is no such file") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
+    if looks_like_it(data):
         return DynamicSecurity(str(path), data, dialect)
     if looks_like_ours(data.decode(errors="replace")):
         return TomlRules(path)
