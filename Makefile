@@ -101,9 +101,10 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.builders: pyproject.toml $(VENV)/.created
-	@echo "fetching what curier needs to be built and to run: a compiler for typed Python, SQLite and five small packages ..."
+	@echo "fetching what curier needs to be built and to run: a compiler for typed Python, SQLite and some small packages ..."
 	@$(call REQUIREMENTS,p["build-system"]["requires"] + p["project"]["dependencies"] + \
-		p["project"]["optional-dependencies"]["broker"]) | xargs $(PIP_INSTALL) --no-compile
+		p["project"]["optional-dependencies"]["broker"] + \
+		p["project"]["optional-dependencies"]["web"]) | xargs $(PIP_INSTALL) --no-compile
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.builders

@@ -37,6 +37,9 @@ settings.load_profile(
     os.environ.get("CURIER_HYPOTHESIS", "ci" if os.environ.get("CI") == "true" else "default")
 )
 
+# Brokers of tests have no window, unless a test asks for one: it takes a tenth of a second to import.
+os.environ.setdefault("CURIER_WEB", "off")
+
 INTEROP_JS = Path(__file__).parent / "interop" / "js"
 
 

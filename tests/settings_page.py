@@ -13,9 +13,15 @@ from curier.mosquitto_conf import translating
 from curier.settings.limits import LIMITS
 from curier.settings.listener import LISTENER
 from curier.settings.table import LIMIT, TOP
+from curier.settings.web import WEB
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = [DOCS / "configuration.md", DOCS / "listeners.md", DOCS / "coming-from-mosquitto.md"]
+PAGES = [
+    DOCS / "configuration.md",
+    DOCS / "listeners.md",
+    DOCS / "coming-from-mosquitto.md",
+    DOCS / "metrics.md",
+]
 PLACE = re.compile(r"(<!-- settings: ([^\n]*?) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
 
@@ -30,7 +36,11 @@ def options() -> str:
     return table(
         ("option", "in the file", "default", "meaning"),
         ("`--config`", "", "none", "Read settings from this TOML file."),
-        *((f"`{one.option}`", f"`{one.key}`", one.default, one.about) for one in TOP.values()),
+        *(
+            (f"`{one.option}`", f"`{one.key}`", one.default, one.about)
+            for one in (*TOP.values(), *WEB.values())
+        ),
+        ("`--no-web`", "", "off", "No window: the same as `--web off`."),
         (
             "`--accept-loss`",
             "",
@@ -54,6 +64,10 @@ def keys() -> str:
         ("`include`", "a pattern of paths, or a list of them: further files"),
         ("`authenticator`", "tables, each with one who is asked; see [below](#several-ways-in)"),
         ("`ban`", "the table of who is banned; see [below](#bans)"),
+        (
+            "`web`",
+            "the table of the [window](api.md): " + ", ".join(f"`{one.key_there}`" for one in WEB.values()),
+        ),
         ("`limits`", "the table of the settings below"),
     )
 
@@ -90,6 +104,13 @@ def mosquitto_rest() -> str:
     return table(("Mosquitto", "curier"), *((f"`{name}`", why) for name, why in sorted(rest.items())))
 
 
+def metrics() -> str:
+    from curier.web.metrics import METRICS
+
+    rows = ((f"`{one.name}`", one.kind, one.help) for one in METRICS)
+    return table(("metric", "kind", "meaning"), *rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "options": options,
     "keys": keys,
@@ -97,6 +118,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "listener": listener,
     "mosquitto limits": mosquitto_limits,
     "mosquitto rest": mosquitto_rest,
+    "metrics": metrics,
 }
 
 

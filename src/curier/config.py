@@ -39,6 +39,7 @@ from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
 from curier.settings.kinds import DIRECTORY, FILE
 from curier.settings.setting import Setting
 from curier.settings.table import ALL, LIMIT, TOP
+from curier.settings.web import OFF, WEB
 from curier.strict_toml import Keys, TomlFile, shown
 
 Durability = Literal["fsync", "os", "memory"]
@@ -82,6 +83,12 @@ class Config:
     log_levels: tuple[tuple[str, str], ...] = ()
     log_format: str = "plain"
     log_file: str | None = None
+    web: str | None = None
+    web_hosts: tuple[str, ...] = ()
+    web_certificate: str | None = None
+    web_key: str | None = None
+    web_tokens: str | None = None
+    web_open_metrics: bool = False
     options: Options = field(default_factory=Options)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
     files: tuple[Path, ...] = field(default=(), compare=False)
@@ -99,6 +106,7 @@ class Config:
             self._check_tls,
             *(partial(self._check_anonymous, door) for door in self.doors()),
             self._check_hooks,
+            self._check_web,
         )
         for check in checks:
             try:
@@ -188,6 +196,21 @@ class Config:
                     "there is none among them: give --listen tls://0.0.0.0:8883, or leave it out"
                 )
 
+    def _check_web(self) -> None:
+        """Whoever speaks TLS needs a certificate, and nobody else has use for one."""
+        is_secure = (self.web or "").startswith("https:")
+        pair = (self.web_certificate, self.web_key)
+        if is_secure and None in pair:
+            raise ConfigError(
+                f"{self.web} needs a certificate and its key: give --web-certificate and --web-key "
+                "(certificate and key below [web])"
+            )
+        if not is_secure and self.web != OFF and pair != (None, None):
+            raise ConfigError(
+                "certificate and key below [web] (--web-certificate, --web-key) are for https, and the "
+                "window speaks http: give --web https://127.0.0.1:9883, or leave them out"
+            )
+
     def _check_anonymous(self, door: Listener) -> None:
         """Somebody may connect there, and where strangers may, that was asked for."""
         users = "--password-file FILE (password_file = ...; make one with: curier passwd FILE USER)"
@@ -252,6 +275,9 @@ def read(path: Path) -> tuple[Config, list[ConfigError]]:
     if "ban" in file.table:
         with file.noted():
             settings["bans"] = read_bans(file, file.origins)
+    if "web" in file.table:
+        with file.noted():
+            settings.update(file.web())
     config = Config(
         **settings,
         options=file.limits(),
@@ -293,6 +319,21 @@ class _File(TomlFile):
             raise other.wrong(("include",), "a file that is included cannot include others")
         self.add(other)
 
+    def web(self) -> dict[str, Any]:
+        """The settings of the table ``[web]``, by their names."""
+        names = {one.key_there: one for one in WEB.values()}
+        found: dict[str, Any] = {}
+        for key in cast(dict[str, object], self.value(("web",), _web_table)):
+            keys = ("web", key)
+            with self.noted():
+                if key not in names:
+                    raise self.unknown(keys, [*names])
+                one = names[key]
+                value = self.value(keys, one.kind.take)
+                found[one.name] = str(self.folder(keys) / str(value)) if one.kind is FILE else value
+                self.origins[one.name] = self.place(keys)
+        return found
+
     def limits(self) -> Options:
         """The table of limits, and ``sys_interval``, in place of the defaults."""
         options = Options()
@@ -332,7 +373,7 @@ def with_settings(config: Config, settings: Mapping[str, object], origin: Callab
 
     What says where to listen, or where to keep state, takes the place of all that was said of that before.
     """
-    top = {name: value for name, value in settings.items() if name in TOP}
+    top = {name: value for name, value in settings.items() if name not in LIMIT}
     if "listen" in top:
         top["listeners"] = ()
     if top.get("memory"):
@@ -350,6 +391,12 @@ def with_settings(config: Config, settings: Mapping[str, object], origin: Callab
 def _table(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ValueError(f"expected a table, as below the line [limits], got {shown(value)}")
+    return value
+
+
+def _web_table(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a table, as below the line [web], got {shown(value)}")
     return value
 
 
@@ -372,6 +419,7 @@ _KEYS: Final[dict[str, Callable[[object], object]]] = {
     "include": _patterns,
     "authenticator": _anything,
     "ban": _anything,
+    "web": _anything,
     "limits": _table,
 }
 """What stands at the top of the file."""

@@ -140,10 +140,11 @@ class StoreError(MqttError):
 
 def missing_package(error: ImportError, what: str) -> ConfigError:
     """What to raise where ``what`` lacks a package of an extra; other errors are raised again."""
-    extra = _EXTRAS.get(error.name or "")
+    package = (error.name or "").partition(".")[0]
+    extra = _EXTRAS.get(package)
     if extra is None:
         raise error
-    return ConfigError(f"{what} needs the package {error.name}: pip install 'curier[{extra}]'")
+    return ConfigError(f"{what} needs the package {package}: pip install 'curier[{extra}]'")
 
 
 _EXTRAS = {
@@ -156,6 +157,10 @@ _EXTRAS = {
     "scramp": "scram",
     "psycopg": "postgresql",
     "bonsai": "ldap",
+    "starlette": "web",
+    "uvicorn": "web",
+    "h11": "web",
+    "msgspec": "web",
 }
 """The packages that something is not there without, and which extra has each."""
 

@@ -103,6 +103,8 @@ class Broker:
     Cancelling ``start`` or ``stop`` leaves nothing listening.
     """
 
+    _is_stopping = False
+
     def __init__(
         self,
         listen: str | Listener | Sequence[str | Listener] = DEFAULT_LISTEN,
@@ -175,6 +177,11 @@ class Broker:
         if self._core is None:
             raise RuntimeError("the broker has not been started")
         return self._core
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether clients can connect: it has started, and does not stop."""
+        return bool(self.listeners) and self._stopped is not None and not self._is_stopping
 
     @property
     def port(self) -> int:
@@ -419,6 +426,7 @@ class Broker:
         if self._turn is None or self._core is None or self._stopped is None or self._stopped.is_set():
             return
         until = asyncio.get_running_loop().time() + STOP_SECONDS
+        self._is_stopping = True
         self._stop_listening()
         self._core.shut_down(self._turn.clock.now())
         self._turn.finish(self._turn.clock.now())
@@ -488,6 +496,12 @@ class Broker:
     def has_certificates(self) -> bool:
         """Whether there are TLS listeners, so that ``reload_certificates`` has something to do."""
         return bool(self._certificates)
+
+    def certificates_end(self) -> list[tuple[str, float]]:
+        """Of each TLS listener its name, and when the first of its certificates ends, in seconds since 1970
+        (inf: they never do).
+        """
+        return [(one.name, one.expires) for one in self._certificates.values()]
 
     async def reload_certificates(self) -> None:
         """Read certificates, keys, authorities and revocation lists of all listeners again, at once.

@@ -24,6 +24,7 @@ from curier.server import Broker
 from curier.settings.ban import BAN
 from curier.settings.setting import Setting
 from curier.settings.table import LIMIT, TOP
+from curier.settings.web import WEB
 
 _log = logging.getLogger("curier.cli")
 
@@ -221,7 +222,7 @@ class Reload:
 
     def _stuck(self, new: Config) -> list[str]:
         """What has changed in the settings, and stays as it was."""
-        names = [name for name in (*TOP, "authenticators") if name not in _OF_LISTENERS]
+        names = [name for name in (*TOP, *WEB, "authenticators") if name not in _OF_LISTENERS]
         return [
             name
             for name in names

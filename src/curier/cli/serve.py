@@ -18,14 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
-import click
-
 from curier.auth import AllowAnonymous, Authenticator, Chain
 from curier.cli.collector import looking_once
 from curier.cli.host import allow_files, give_back_memory, keep_freed_memory
 from curier.cli.log_setup import start_logging
 from curier.cli.reload import Reload
 from curier.cli.signals import signals
+from curier.cli.window import CannotListen, open_window, way_to, window_of
 from curier.config import Config
 from curier.config_authenticators import HOOKS
 from curier.hook_files.files import HookFiles
@@ -36,12 +35,6 @@ from curier.permissions.rule_file import RuleFile
 from curier.server import Broker
 
 _log = logging.getLogger("curier.cli")
-
-
-class CannotListen(click.ClickException):
-    """A listener cannot be opened: one line for the user, and exit code 2."""
-
-    exit_code = 2
 
 
 def run(config: Config, reread: Callable[[], Config] | None = None) -> None:
@@ -79,6 +72,7 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
         accept_loss=config.accept_loss,
         bans=config.bans,
     )
+    window = window_of(config, broker)
     told_to_stop = asyncio.Event()
     reload = Reload(broker, config, authenticator, hook_files, log_file, reread or (lambda: config))
     with signals(told_to_stop.set, reload.soon):
@@ -87,12 +81,18 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
         except OSError as error:
             raise CannotListen(explain_listen_error(error, [door.url for door in config.doors()])) from error
         try:
+            is_open = window is not None and await open_window(window, config)
             with looking_once() if reactor.IS_AVAILABLE else nullcontext():
                 _say(greeting(config, broker.listeners, own_command()))
+                _say(way_to(window) if window is not None and is_open else "")
                 _log.debug("ready")
                 await _until(broker, told_to_stop)
         finally:
-            await broker.stop()
+            try:
+                if window is not None:
+                    await window.stop()
+            finally:
+                await broker.stop()
     _log.info("stopped")
 
 

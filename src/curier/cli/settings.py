@@ -15,6 +15,7 @@ from curier.settings.environment import CONFIG, settings_of
 from curier.settings.kinds import FILES, FLAG, URLS, Kind
 from curier.settings.setting import plain
 from curier.settings.table import ALL
+from curier.settings.web import OFF
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -57,6 +58,7 @@ def setting_options(command: Decorated) -> Decorated:
         else:
             how.update(type=read(kind), metavar=kind.metavar)
         command = option(names, setting.name, **how)(command)
+    command = option("--no-web", is_flag=True, help="No window.", section="The window")(command)
     config = option(
         "--config",
         "file",
@@ -70,6 +72,10 @@ def setting_options(command: Decorated) -> Decorated:
 def settings_from(file: Path | None, options: Mapping[str, object]) -> Config:
     """The file, the environment over it, and over both the options of the command, as click has them."""
     given = {name: value for name, value in options.items() if value is not None and value != ()}
+    if given.pop("no_web", False):
+        if "web" in given:
+            raise click.UsageError("--web and --no-web cannot both be")
+        given["web"] = OFF
     if given.get("memory") and "data" in given:
         raise click.UsageError("--data and --memory cannot both be: choose a directory, or memory only")
     config = load(file) if file is not None else Config()

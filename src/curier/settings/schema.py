@@ -10,6 +10,7 @@ from curier.settings.ban import BAN
 from curier.settings.listener import LISTENER
 from curier.settings.setting import Setting, plain
 from curier.settings.table import LIMIT, TOP
+from curier.settings.web import WEB
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -31,6 +32,7 @@ def schema(**more: object) -> dict[str, Any]:
             sys_interval=_one(LIMIT["sys_interval"]),
             listener={"type": "array", "items": {**_table(LISTENER.values()), "required": ["url"]}},
             ban=_table(BAN.values()),
+            web=_table(WEB.values()),
             limits=_table(LIMIT.values()),
             **more,
         ),
@@ -41,7 +43,7 @@ def _table(settings: Iterable[Setting], **more: object) -> dict[str, object]:
     return {
         "type": "object",
         "additionalProperties": False,
-        "properties": {**{one.name: _one(one) for one in settings}, **more},
+        "properties": {**{one.key_there or one.name: _one(one) for one in settings}, **more},
     }
 
 

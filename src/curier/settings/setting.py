@@ -18,7 +18,8 @@ class Setting:
 
     ``about`` is for the documentation, in Markdown; its first sentence is the help of the option. ``default``
     is what holds where nobody says anything: a value as TOML has it, or words. ``table`` is the table of the
-    file where it stands; "" is the top. ``one`` is what one of several is called, where an option is that.
+    file where it stands; "" is the top. ``one`` is what one of several is called, where an option is that;
+    ``key_there`` is its key in that table, where that is not its name.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Setting:
     section: str = "Options"
     table: str = ""
     one: str = ""
+    key_there: str = ""
 
     @property
     def option(self) -> str:
@@ -42,7 +44,8 @@ class Setting:
     @property
     def key(self) -> str:
         """Its place in the file."""
-        return f"{self.table}.{self.name}" if self.table else self.name
+        name = self.key_there or self.name
+        return f"{self.table}.{name}" if self.table else name
 
     @property
     def help(self) -> str:

@@ -9,6 +9,7 @@ from curier.settings.kinds import DIRECTORY, FILE, FILES, FLAG, URLS, one_of
 from curier.settings.limits import LIMITS
 from curier.settings.log_levels import LEVELS, LOG_LEVELS
 from curier.settings.setting import Setting
+from curier.settings.web import WEB
 
 DURABILITIES: Final = ("fsync", "os", "memory")
 LOG_FORMATS: Final = ("plain", "json")
@@ -132,5 +133,5 @@ TOP: Final = {one.name: one for one in _TOP}
 LIMIT: Final = {one.name: one for one in _limits()}
 """Those below ``[limits]``, which are the attributes of ``Options``."""
 
-ALL: Final = {**TOP, **LIMIT}
-"""Both; no name is in both."""
+ALL: Final = {**TOP, **WEB, **LIMIT}
+"""These, and those below ``[web]``; no name is there twice."""

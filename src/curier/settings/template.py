@@ -12,6 +12,7 @@ from curier.settings.listener import LISTENER
 from curier.settings.schema import default_of
 from curier.settings.setting import Setting, plain
 from curier.settings.table import LIMIT, TOP
+from curier.settings.web import WEB
 
 _HEAD: Final = """\
 # Settings of curier broker: curier broker --config THIS-FILE
@@ -35,6 +36,9 @@ _EXAMPLES: Final = {
     "acl_file": '"acl"',
     "hooks": '["hooks.py"]',
     "log_file": '"/var/log/curier/curier.log"',
+    "web_certificate": '"web.pem"',
+    "web_key": '"web.key"',
+    "web_tokens": '"web-tokens"',
 }
 """Of settings whose default cannot be written down."""
 
@@ -67,6 +71,9 @@ def _lines() -> Iterator[str]:
     yield "# Who is banned for a while."
     yield "[ban]"
     yield from _settings(BAN.values())
+    yield "# The window: pages, an API and metrics by HTTP."
+    yield "[web]"
+    yield from _settings(WEB.values())
     yield "[limits]"
     for section in LIMITS:
         yield f"\n# -- {section} --\n"
@@ -78,7 +85,7 @@ def _settings(settings: Iterable[Setting]) -> Iterator[str]:
         yield from textwrap.wrap(
             plain(one.about), 100, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
         )
-        yield f"#{one.name} = {_value(one)}"
+        yield f"#{one.key_there or one.name} = {_value(one)}"
         yield ""
 
 

@@ -1,0 +1,108 @@
+"""The settings below ``[web]``: the window, which is pages, an API and metrics by HTTP."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from curier.settings.kinds import FILE, FLAG, Kind
+from curier.settings.setting import Setting
+from curier.strict_toml import shown
+
+OFF: Final = "off"
+DEFAULT_URL: Final = "http://127.0.0.1:9883"
+PORT: Final = 9883
+_MQTT_PORTS: Final = (1883, 8883)
+
+
+def parse_web(url: str) -> tuple[str, str, int]:
+    """Scheme, host without brackets, and port of a URL to listen on. Raises ``ValueError``."""
+    expected = f'expected a URL such as "{DEFAULT_URL}", or "{OFF}", got {shown(url)}'
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(expected) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError(expected)
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"{expected}; a path is what a proxy in front of it may add")
+    if port in _MQTT_PORTS:
+        raise ValueError(f"port {port} is for MQTT; {PORT} is the usual one here")
+    return parts.scheme, parts.hostname, PORT if port is None else port
+
+
+def _take_url(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f'expected a URL such as "{DEFAULT_URL}", or "{OFF}", got {shown(value)}')
+    if value != OFF:
+        parse_web(value)
+    return value
+
+
+_HOST: Final = re.compile(r"\*|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+def _take_hosts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) and _HOST.fullmatch(one) for one in value):
+        raise ValueError(f'expected a list of host names, such as ["mqtt.example"], got {shown(value)}')
+    return tuple(one.lower() for one in value)
+
+
+def _words(text: str) -> object:
+    return text.split()
+
+
+_URL: Final = Kind(f'a URL, or `"{OFF}"`', _take_url, "URL", {"type": "string", "minLength": 1})
+_HOSTS: Final = Kind(
+    "a list of host names",
+    _take_hosts,
+    "NAMES",
+    {"type": "array", "items": {"type": "string", "minLength": 1}},
+    _words,
+)
+
+
+def _of(name: str, key: str, kind: Kind, default: str, about: str) -> tuple[str, Setting]:
+    return name, Setting(name, kind, about, default, "The window", table="web", key_there=key)
+
+
+WEB: Final[dict[str, Setting]] = dict(
+    (
+        _of(
+            "web",
+            "url",
+            _URL,
+            f'`"{DEFAULT_URL}"`',
+            f'Where pages, API and metrics are, by HTTP; `"{OFF}"` (or `--no-web`): nowhere. Where nothing '
+            "is said, the next free port is taken if that one is in use. It needs the packages of "
+            "`curier[web]`; see [api.md](api.md).",
+        ),
+        _of(
+            "web_hosts",
+            "hosts",
+            _HOSTS,
+            "`[]`",
+            "Names that it may be called by, besides `localhost` and addresses; `*`: any. Others are "
+            "refused, so that no page of a stranger can have a browser ask it.",
+        ),
+        _of("web_certificate", "certificate", FILE, "none", "Its certificate, a PEM file, for `https://`."),
+        _of("web_key", "key", FILE, "none", "The certificate's private key."),
+        _of(
+            "web_tokens",
+            "tokens",
+            FILE,
+            "[see there](api.md#tokens)",
+            "The file of who may ask it what; make one with `curier admin token`.",
+        ),
+        _of(
+            "web_open_metrics",
+            "open_metrics",
+            FLAG,
+            "`false`",
+            "Let everybody read `/metrics` from other machines, too, without a token.",
+        ),
+    )
+)
+"""By the names of options and variables; what they are called below ``[web]`` is ``key_there``."""

@@ -1,0 +1,121 @@
+"""The window on real sockets: opened and closed with a broker, whoever is connected."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from curier.errors import ConfigError
+from curier.server import Broker
+from curier.web import http
+from curier.web.server import Web
+from tests.web.asking import ANYWHERE, window
+
+
+async def test_health_and_readiness() -> None:
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, window(broker) as (_, client):
+        assert (await client.get("/healthz")).text == "ok\n"
+        assert (await client.get("/readyz")).text == "ready\n"
+        broker.core.store_failed("No space left on device")
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.text) == (503, "the disk takes nothing: No space left on device\n")
+        await broker.stop()
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_what_is_not_there_says_where_to_look() -> None:
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, window(broker) as (_, client):
+        missing = await client.get("/nothing")
+        assert missing.status_code == 404
+        assert "openapi.json" in missing.json()["detail"]
+        assert (await client.post("/healthz")).status_code == 405
+
+
+async def test_the_next_port_is_taken_only_where_any_will_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        async with Broker(listen=["tcp://127.0.0.1:0"]) as broker:
+            with pytest.raises(OSError, match="in use"):
+                await Web(broker, url).start()
+            async with Web(broker, url, may_be_next=True) as web:
+                assert web.urls != [url]
+                assert web.urls[0].startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://127.0.0.1", "http://", "http://127.0.0.1/path", "http://127.0.0.1:x", "https://127.0.0.1:0"],
+)
+async def test_urls_that_cannot_be(url: str) -> None:
+    with pytest.raises(ConfigError):
+        Web(Broker(listen=["tcp://127.0.0.1:0"]), url)
+
+
+async def test_the_ports_of_mqtt_are_left_to_it() -> None:
+    with pytest.raises(ConfigError, match="port 8883 is for MQTT; 9883"):
+        Web(Broker(listen=["tcp://127.0.0.1:0"]), "http://127.0.0.1:8883")
+
+
+async def test_metrics_are_open_on_loopback_or_where_that_is_set() -> None:
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker:
+        async with window(broker, url="http://0.0.0.0:0") as (web, client):
+            client.base_url = web.urls[0].replace("0.0.0.0", "127.0.0.1")
+            assert (await client.get("/metrics")).status_code == 401
+            assert (await client.get("/healthz")).status_code == 200
+        async with window(broker, url="http://0.0.0.0:0", open_metrics=True) as (web, client):
+            client.base_url = web.urls[0].replace("0.0.0.0", "127.0.0.1")
+            assert (await client.get("/metrics")).status_code == 200
+
+
+async def connected(web: Web) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", int(web.urls[0].rpartition(":")[2]))
+
+
+async def is_cut(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await reader.read() == b""
+    except ConnectionError:
+        return True
+
+
+async def test_it_stops_with_connections_that_say_nothing() -> None:
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker:
+        web = Web(broker, ANYWHERE)
+        await web.start()
+        reader, writer = await connected(web)
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n")  # and no end
+        await writer.drain()
+        await web.stop()
+        assert await is_cut(reader)
+        writer.close()
+
+
+async def test_who_asks_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.01)
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, Web(broker, ANYWHERE) as web:
+        reader, writer = await connected(web)
+        writer.write(b"GET /")
+        assert await is_cut(reader)
+        writer.close()
+
+
+async def test_there_may_be_only_so_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MOST_CONNECTIONS", 1)
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, window(broker) as (web, client):
+        assert (await client.get("/healthz")).status_code == 200
+        reader, writer = await connected(web)
+        assert await is_cut(reader)
+        writer.close()
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_junk_is_refused() -> None:
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, Web(broker, ANYWHERE) as web:
+        reader, writer = await connected(web)
+        writer.write(bytes.fromhex("10 0e 0004 4d515454 04 02 003c 0002 6331"))  # an MQTT client
+        writer.write(b"\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400")
+        writer.close()
