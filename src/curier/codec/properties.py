@@ -68,14 +68,14 @@ WILL: Final = 0
 """Stands for the Will Properties of CONNECT (3.1.3.2) in place of a Control Packet type."""
 
 # Data types (2.2.2.2). FLAG is a byte that is 0 or 1, TOPIC a string that is a Topic Name.
-_FLAG: Final = 0
-_TWO: Final = 1
-_FOUR: Final = 2
-_VARINT: Final = 3
-_STRING: Final = 4
-_TOPIC: Final = 5
-_BINARY: Final = 6
-_PAIR: Final = 7
+FLAG: Final = 0
+TWO: Final = 1
+FOUR: Final = 2
+VARINT: Final = 3
+STRING: Final = 4
+TOPIC: Final = 5
+BINARY: Final = 6
+PAIR: Final = 7
 
 
 @final
@@ -139,7 +139,7 @@ class Properties:
 
 
 @final
-class _Row:
+class Row:
     """One Property: ``packets`` is a set of Control Packet types as bits; a number lies in least to most."""
 
     def __init__(
@@ -148,9 +148,9 @@ class _Row:
         self.identifier = identifier
         self.name = name
         self.attribute = name.lower().replace(" ", "_")
-        if kind == _PAIR:
+        if kind == PAIR:
             self.attribute = "user_properties"
-        elif kind == _VARINT:
+        elif kind == VARINT:
             self.attribute = "subscription_identifiers"
         self.kind = kind
         self.packets = 0
@@ -164,7 +164,7 @@ class _Row:
 
     def repeats(self, packet_type: int) -> bool:
         """User Property always; Subscription Identifier in PUBLISH, not in SUBSCRIBE (3.8.2.1.2)."""
-        return self.kind == _PAIR or (self.kind == _VARINT and packet_type == PUBLISH)
+        return self.kind == PAIR or (self.kind == VARINT and packet_type == PUBLISH)
 
     def refuses(self, number: int) -> str:
         """Why the Property cannot have this value, or ""."""
@@ -179,44 +179,44 @@ _ALL: Final = [WILL, CONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, *_ANSWERS]
 _MOST_TWO: Final = 0xFFFF
 _MOST_FOUR: Final = 0xFFFFFFFF
 
-_TABLE: Final[list[_Row]] = [
-    _Row(PAYLOAD_FORMAT_INDICATOR, "Payload Format Indicator", _FLAG, _MESSAGE, 0, 1),
-    _Row(MESSAGE_EXPIRY_INTERVAL, "Message Expiry Interval", _FOUR, _MESSAGE, 0, _MOST_FOUR),
-    _Row(CONTENT_TYPE, "Content Type", _STRING, _MESSAGE, 0, 0),
-    _Row(RESPONSE_TOPIC, "Response Topic", _TOPIC, _MESSAGE, 0, 0),
-    _Row(CORRELATION_DATA, "Correlation Data", _BINARY, _MESSAGE, 0, 0),
-    _Row(SUBSCRIPTION_IDENTIFIER, "Subscription Identifier", _VARINT, [PUBLISH, SUBSCRIBE], 1, 268_435_455),
-    _Row(
+_TABLE: Final[list[Row]] = [
+    Row(PAYLOAD_FORMAT_INDICATOR, "Payload Format Indicator", FLAG, _MESSAGE, 0, 1),
+    Row(MESSAGE_EXPIRY_INTERVAL, "Message Expiry Interval", FOUR, _MESSAGE, 0, _MOST_FOUR),
+    Row(CONTENT_TYPE, "Content Type", STRING, _MESSAGE, 0, 0),
+    Row(RESPONSE_TOPIC, "Response Topic", TOPIC, _MESSAGE, 0, 0),
+    Row(CORRELATION_DATA, "Correlation Data", BINARY, _MESSAGE, 0, 0),
+    Row(SUBSCRIPTION_IDENTIFIER, "Subscription Identifier", VARINT, [PUBLISH, SUBSCRIBE], 1, 268_435_455),
+    Row(
         SESSION_EXPIRY_INTERVAL,
         "Session Expiry Interval",
-        _FOUR,
+        FOUR,
         [CONNECT, CONNACK, DISCONNECT],
         0,
         _MOST_FOUR,
     ),
-    _Row(ASSIGNED_CLIENT_IDENTIFIER, "Assigned Client Identifier", _STRING, [CONNACK], 0, 0),
-    _Row(SERVER_KEEP_ALIVE, "Server Keep Alive", _TWO, [CONNACK], 0, _MOST_TWO),
-    _Row(AUTHENTICATION_METHOD, "Authentication Method", _STRING, [CONNECT, CONNACK, AUTH], 0, 0),
-    _Row(AUTHENTICATION_DATA, "Authentication Data", _BINARY, [CONNECT, CONNACK, AUTH], 0, 0),
-    _Row(REQUEST_PROBLEM_INFORMATION, "Request Problem Information", _FLAG, [CONNECT], 0, 1),
-    _Row(WILL_DELAY_INTERVAL, "Will Delay Interval", _FOUR, [WILL], 0, _MOST_FOUR),
-    _Row(REQUEST_RESPONSE_INFORMATION, "Request Response Information", _FLAG, [CONNECT], 0, 1),
-    _Row(RESPONSE_INFORMATION, "Response Information", _STRING, [CONNACK], 0, 0),
-    _Row(SERVER_REFERENCE, "Server Reference", _STRING, [CONNACK, DISCONNECT], 0, 0),
-    _Row(REASON_STRING, "Reason String", _STRING, _ANSWERS, 0, 0),
-    _Row(RECEIVE_MAXIMUM, "Receive Maximum", _TWO, [CONNECT, CONNACK], 1, _MOST_TWO),
-    _Row(TOPIC_ALIAS_MAXIMUM, "Topic Alias Maximum", _TWO, [CONNECT, CONNACK], 0, _MOST_TWO),
-    _Row(TOPIC_ALIAS, "Topic Alias", _TWO, [PUBLISH], 1, _MOST_TWO),
-    _Row(MAXIMUM_QOS, "Maximum QoS", _FLAG, [CONNACK], 0, 1),
-    _Row(RETAIN_AVAILABLE, "Retain Available", _FLAG, [CONNACK], 0, 1),
-    _Row(USER_PROPERTY, "User Property", _PAIR, _ALL, 0, 0),
-    _Row(MAXIMUM_PACKET_SIZE, "Maximum Packet Size", _FOUR, [CONNECT, CONNACK], 1, _MOST_FOUR),
-    _Row(WILDCARD_SUBSCRIPTION_AVAILABLE, "Wildcard Subscription Available", _FLAG, [CONNACK], 0, 1),
-    _Row(SUBSCRIPTION_IDENTIFIER_AVAILABLE, "Subscription Identifier Available", _FLAG, [CONNACK], 0, 1),
-    _Row(SHARED_SUBSCRIPTION_AVAILABLE, "Shared Subscription Available", _FLAG, [CONNACK], 0, 1),
+    Row(ASSIGNED_CLIENT_IDENTIFIER, "Assigned Client Identifier", STRING, [CONNACK], 0, 0),
+    Row(SERVER_KEEP_ALIVE, "Server Keep Alive", TWO, [CONNACK], 0, _MOST_TWO),
+    Row(AUTHENTICATION_METHOD, "Authentication Method", STRING, [CONNECT, CONNACK, AUTH], 0, 0),
+    Row(AUTHENTICATION_DATA, "Authentication Data", BINARY, [CONNECT, CONNACK, AUTH], 0, 0),
+    Row(REQUEST_PROBLEM_INFORMATION, "Request Problem Information", FLAG, [CONNECT], 0, 1),
+    Row(WILL_DELAY_INTERVAL, "Will Delay Interval", FOUR, [WILL], 0, _MOST_FOUR),
+    Row(REQUEST_RESPONSE_INFORMATION, "Request Response Information", FLAG, [CONNECT], 0, 1),
+    Row(RESPONSE_INFORMATION, "Response Information", STRING, [CONNACK], 0, 0),
+    Row(SERVER_REFERENCE, "Server Reference", STRING, [CONNACK, DISCONNECT], 0, 0),
+    Row(REASON_STRING, "Reason String", STRING, _ANSWERS, 0, 0),
+    Row(RECEIVE_MAXIMUM, "Receive Maximum", TWO, [CONNECT, CONNACK], 1, _MOST_TWO),
+    Row(TOPIC_ALIAS_MAXIMUM, "Topic Alias Maximum", TWO, [CONNECT, CONNACK], 0, _MOST_TWO),
+    Row(TOPIC_ALIAS, "Topic Alias", TWO, [PUBLISH], 1, _MOST_TWO),
+    Row(MAXIMUM_QOS, "Maximum QoS", FLAG, [CONNACK], 0, 1),
+    Row(RETAIN_AVAILABLE, "Retain Available", FLAG, [CONNACK], 0, 1),
+    Row(USER_PROPERTY, "User Property", PAIR, _ALL, 0, 0),
+    Row(MAXIMUM_PACKET_SIZE, "Maximum Packet Size", FOUR, [CONNECT, CONNACK], 1, _MOST_FOUR),
+    Row(WILDCARD_SUBSCRIPTION_AVAILABLE, "Wildcard Subscription Available", FLAG, [CONNACK], 0, 1),
+    Row(SUBSCRIPTION_IDENTIFIER_AVAILABLE, "Subscription Identifier Available", FLAG, [CONNACK], 0, 1),
+    Row(SHARED_SUBSCRIPTION_AVAILABLE, "Shared Subscription Available", FLAG, [CONNACK], 0, 1),
 ]
 
-_BY_IDENTIFIER: Final[dict[int, _Row]] = {row.identifier: row for row in _TABLE}
+BY_IDENTIFIER: Final[dict[int, Row]] = {row.identifier: row for row in _TABLE}
 
 
 def decode_properties(reader: Reader, packet_type: int) -> Properties:
@@ -242,13 +242,13 @@ def decode_properties(reader: Reader, packet_type: int) -> Properties:
 def _decode_property(reader: Reader, packet_type: int, properties: Properties) -> None:
     start = reader.pos
     identifier = reader.varint("Property Identifier")
-    row = _BY_IDENTIFIER.get(identifier)
+    row = BY_IDENTIFIER.get(identifier)
     if row is None:
         raise reader.malformed("Property Identifier", start, reader.pos, "is not one of MQTT 5.0")
     if not row.allows(packet_type):
         raise reader.malformed(row.name, start, reader.pos, "does not belong in this Control Packet")
     value = _decode_value(reader, row)
-    if row.kind == _PAIR or row.kind == _VARINT:
+    if row.kind == PAIR or row.kind == VARINT:
         values: list[object] = getattr(properties, row.attribute)
         if values and not row.repeats(packet_type):
             raise reader.protocol_error(row.name, start, "is there more than once")
@@ -267,39 +267,39 @@ def find_four(reader: Reader, stop: int, identifier: int) -> int:
     are not looked at. Raises :class:`MalformedPacket` where the bytes end before that is clear.
     """
     while reader.pos < stop:
-        row = _BY_IDENTIFIER.get(reader.byte("Property Identifier"))
+        row = BY_IDENTIFIER.get(reader.byte("Property Identifier"))
         if row is None:
             return 0
         if row.identifier == identifier:
             return reader.four(row.name)
-        if row.kind <= _FOUR:
+        if row.kind <= FOUR:
             reader.pos += 1 << row.kind
-        elif row.kind == _VARINT:
+        elif row.kind == VARINT:
             reader.varint(row.name)
         else:
-            for _ in range(2 if row.kind == _PAIR else 1):
+            for _ in range(2 if row.kind == PAIR else 1):
                 size = reader.two(row.name)
                 reader.pos += size
     return 0
 
 
-def _decode_value(reader: Reader, row: _Row) -> object:
+def _decode_value(reader: Reader, row: Row) -> object:
     kind = row.kind
     name = row.name
     start = reader.pos
-    if kind == _STRING:
+    if kind == STRING:
         return reader.utf8(name)
-    if kind == _PAIR:
+    if kind == PAIR:
         return reader.utf8("User Property name"), reader.utf8("User Property value")  # [MQTT-1.5.7-1]
-    if kind == _BINARY:
+    if kind == BINARY:
         return reader.binary(name)
-    if kind == _TOPIC:
+    if kind == TOPIC:
         return reader.nonempty(reader.topic(name, "MQTT-3.3.2-14"), name)  # [MQTT-3.3.2-14]
-    if kind == _TWO:
+    if kind == TWO:
         number = reader.two(name)
-    elif kind == _FOUR:
+    elif kind == FOUR:
         number = reader.four(name)
-    elif kind == _FLAG:
+    elif kind == FLAG:
         number = reader.byte(name)
     else:
         number = reader.varint(name)
@@ -337,9 +337,9 @@ def encode_properties(properties: Properties | None, packet_type: int) -> bytes:
     return encode_varint(len(encoded)) + encoded
 
 
-def _encode_value(row: _Row, value: object) -> bytes:
+def _encode_value(row: Row, value: object) -> bytes:
     if isinstance(value, str):
-        return encode_topic(value) if row.kind == _TOPIC else encode_utf8(value)
+        return encode_topic(value) if row.kind == TOPIC else encode_utf8(value)
     if isinstance(value, bytes):
         return encode_binary(value)
     if isinstance(value, tuple):
@@ -349,8 +349,8 @@ def _encode_value(row: _Row, value: object) -> bytes:
     why = row.refuses(value)
     if why:
         raise LocalProtocolError(PROTOCOL_ERROR, f"{row.name} {why}")
-    if row.kind == _TWO:
+    if row.kind == TWO:
         return encode_two(value)
-    if row.kind == _FOUR:
+    if row.kind == FOUR:
         return value.to_bytes(4, "big")
     return encode_varint(value)  # which a byte that is 0 or 1 is as well
