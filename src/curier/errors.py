@@ -156,6 +156,7 @@ _EXTRAS = {
     "jwt": "jwt",
     "scramp": "scram",
     "psycopg": "postgresql",
+    "pymysql": "mysql",
     "bonsai": "ldap",
     "starlette": "web",
     "uvicorn": "web",

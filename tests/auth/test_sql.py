@@ -20,6 +20,7 @@ from curier.auth import Credentials, Verdict
 from curier.auth.checks import Checks
 from curier.auth.databases import Connection, Database, DatabaseFailed, Driver, Postgresql, Row, Sqlite
 from curier.auth.hashes import new_token
+from curier.auth.mysql import Mysql
 from curier.auth.shares import Shares, ShareTaken
 from curier.auth.sql import SqlAuthenticator, SqlSettings, prepared
 from curier.errors import ConfigError
@@ -170,6 +171,9 @@ def test_a_query_as_drivers_take_it() -> None:
     assert prepared(query, Sqlite("/x")) == query.replace("{username}", ":username").replace(
         "{client_id}", ":client_id"
     )
+    assert prepared(query, Mysql("mysql://u@localhost/a", None, 5.0)) == prepared(
+        query, Postgresql("postgresql://localhost/a", None, 5.0)
+    )
     assert prepared(query, Postgresql("postgresql://localhost/a", None, 5.0)) == (
         "SELECT '{a}','so''s 5%%' FROM u WHERE n = %(username)s AND m %% 2 = 0 -- isn't\nOR c= %(client_id)s"
     )
@@ -178,8 +182,20 @@ def test_a_query_as_drivers_take_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"url": "users.db"}, "expected sqlite:///path or postgresql://"),
-        ({"url": "mysql://a/b"}, "expected sqlite:///path or postgresql://"),
+        ({"url": "users.db"}, "expected sqlite:///path, or postgresql:// or mysql://"),
+        ({"url": "oracle://a/b"}, "expected sqlite:///path, or postgresql:// or mysql://"),
+        ({"url": "mysql://u:secret@10.0.0.1/a"}, "10.0.0.1 is another machine: add ?sslmode=verify-full"),
+        ({"url": "mysql://localhost/a"}, "expected a user and a database"),
+        ({"url": "mysql://u@localhost/"}, "expected a user and a database"),
+        ({"url": "mysql://u@/a"}, "expected a host"),
+        ({"url": "mysql://u@localhost/a?unix_socket=/x"}, "expected a host"),
+        ({"url": "mysql://u@localhost:port/a"}, "url: Port could not be cast"),
+        ({"url": "mysql://u@localhost/a?ssl_ca=/x"}, "ssl_ca is not known; there are unix_socket, sslmode"),
+        ({"url": "mysql://u@localhost/a?sslmode=prefer"}, "sslmode is one of disable, require"),
+        ({"url": "mysql://u@localhost/a?sslrootcert=/x"}, "for another sslmode than disable"),
+        ({"url": "mysql://u@db.example/a?sslmode=disable&sslcert=/x"}, "for another sslmode than disable"),
+        ({"url": "mysql://u@h/a?sslmode=require&sslcert=/x"}, "go together"),
+        ({"url": "mysql://u@h/a?sslmode=verify-ca&sslrootcert=/nowhere/x"}, "/nowhere/x: No such file"),
         ({"url": "sqlite://"}, "expected the whole path"),
         ({"url": "sqlite:////"}, "expected the whole path"),
         ({"url": "sqlite://users.db"}, "expected the whole path"),

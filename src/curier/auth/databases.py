@@ -76,6 +76,9 @@ class Driver(ABC):
 class SqlDriver(Driver):
     """One whose queries are SQL."""
 
+    names_are_loose = False
+    """Whether names that are not the same are alike to it, such as ``ana`` and ``ANA``."""
+
     @abstractmethod
     def marker(self, name: str) -> str:
         """How a query has the value of this name, which is passed apart from it."""
@@ -253,7 +256,7 @@ class _SqliteConnection(Connection):
     def ask(self, query: str, values: Mapping[str, object]) -> list[Row]:
         cursor = self._connection.execute(query, dict(values))
         try:
-            return _rows(cursor.description, cursor.fetchmany(MOST_ROWS))
+            return rows_of(cursor.description, cursor.fetchmany(MOST_ROWS))
         finally:
             cursor.close()
 
@@ -264,7 +267,8 @@ class _SqliteConnection(Connection):
         self._connection.close()
 
 
-def _rows(description: Sequence[Any] | None, rows: Sequence[Sequence[object]]) -> list[Row]:
+def rows_of(description: Sequence[Any] | None, rows: Sequence[Sequence[object]]) -> list[Row]:
+    """Rows as cursors of Python's databases give them."""
     names = [str(column[0]) for column in description or ()]
     return [Row(dict(zip(names, row, strict=True))) for row in rows]
 
@@ -284,7 +288,12 @@ class Postgresql(SqlDriver):
         self._url = url
         self._password = password
         self._timeout = timeout
-        _check_secrecy(url)
+        try:
+            parts = urlsplit(url)
+            said = parse_qs(parts.query)
+        except ValueError as error:
+            raise ConfigError(f"url: {error}") from None
+        check_secrecy(unquote(parts.hostname or "") or said.get("host", [""])[0], "sslmode" in said)
 
     def marker(self, name: str) -> str:
         return f"%({name})s"
@@ -312,16 +321,10 @@ class Postgresql(SqlDriver):
         return str(message or type(error).__name__)
 
 
-def _check_secrecy(url: str) -> None:
-    """Whether it is said who may listen, on the way to another machine."""
-    try:
-        parts = urlsplit(url)
-        host, said = parts.hostname or "", parse_qs(parts.query)
-    except ValueError as error:
-        raise ConfigError(f"url: {error}") from None
-    host = unquote(host) or said.get("host", [""])[0]
+def check_secrecy(host: str, is_said: bool) -> None:
+    """Raise ``ConfigError`` where it is not said who may listen on the way to another machine."""
     is_here = host in ("", "localhost", "127.0.0.1", "::1") or host.startswith("/")
-    if not is_here and "sslmode" not in said:
+    if not is_here and not is_said:
         raise ConfigError(
             f"{host} is another machine: add ?sslmode=verify-full&sslrootcert=FILE to the url (or another "
             "sslmode, where that is meant), since what is sent there can be read and changed on its way"
@@ -336,7 +339,7 @@ class _PostgresqlConnection(Connection):
 
     def ask(self, query: str, values: Mapping[str, object]) -> list[Row]:
         with self._connection.execute(query, values) as cursor:
-            return _rows(cursor.description, cursor.fetchmany(MOST_ROWS))
+            return rows_of(cursor.description, cursor.fetchmany(MOST_ROWS))
 
     def cut(self) -> None:
         self._handle.shutdown(socket.SHUT_RDWR)

@@ -16,6 +16,7 @@ from curier.auth.databases import Database, DatabaseBusy, DatabaseFailed, Postgr
 from curier.auth.facts import read_password, take_claim, take_groups, take_name, take_time
 from curier.auth.hashes import CheckError, default_cost, hash_of_nobody, is_hash, why_too_costly
 from curier.auth.line import Full
+from curier.auth.mysql import Mysql
 from curier.auth.passwords import Passwords
 from curier.auth.shares import Shares, ShareTaken
 from curier.errors import ConfigError
@@ -42,10 +43,11 @@ _PARTS: Final = re.compile(
 class SqlSettings:
     """Where the database is, and what it is asked.
 
-    ``url`` is ``sqlite:///path`` or ``postgresql://user@host/database``; ``password_file`` has the password
-    of the broker there. ``query`` gives one row for a user, whose column ``password`` is a hash; {username}
-    and the other ``PLACEHOLDERS`` in it are passed apart from it. ``timeout`` is for a login's question as a
-    whole, in seconds; ``at_once`` is how many are asked at a time.
+    ``url`` is ``sqlite:///path``, ``postgresql://user@host/database``, or ``mysql://user@host/database``;
+    ``password_file`` has the password of the broker there. ``query`` gives one row for a user, whose column
+    ``password`` is a hash; {username} and the other ``PLACEHOLDERS`` in it are passed apart from it, or so
+    that they cannot become part of it. ``timeout`` is for a login's question as a whole, in seconds;
+    ``at_once`` is how many are asked at a time.
     """
 
     url: str
@@ -68,6 +70,7 @@ class SqlAuthenticator(Authenticator):
             raise ConfigError("timeout and at_once have to be more than 0")
         driver = _driver(settings)
         self._query: Final = prepared(settings.query, driver)
+        self._needs_identity: Final = driver.names_are_loose
         self._database: Final = Database(
             driver, timeout=settings.timeout, at_once=settings.at_once, waiting=MOST_WAITING
         )
@@ -89,7 +92,7 @@ class SqlAuthenticator(Authenticator):
         try:
             with self._shares.one_of(place):
                 rows = await self._database.ask(self._query, _values(credentials, place))
-                encoded, verdict = _found(rows, username)
+                encoded, verdict = _found(rows, username, self._needs_identity)
                 if not self.hides_names and not verdict.is_mine:
                     return verdict  # and nothing is counted against the address of the next one's user
                 if not await self._passwords.fits(place, username, password, encoded or self._nobody):
@@ -139,7 +142,9 @@ def _driver(settings: SqlSettings) -> SqlDriver:
         return Sqlite(unquote(rest))
     if scheme in ("postgresql", "postgres"):
         return Postgresql(settings.url, read_password(settings.password_file), settings.timeout)
-    raise ConfigError("url: expected sqlite:///path or postgresql://user@host/database")
+    if scheme in ("mysql", "mariadb"):
+        return Mysql(settings.url, read_password(settings.password_file), settings.timeout)
+    raise ConfigError("url: expected sqlite:///path, or postgresql:// or mysql://user@host/database")
 
 
 def _values(credentials: Credentials, place: str) -> dict[str, object]:
@@ -152,7 +157,7 @@ def _values(credentials: Credentials, place: str) -> dict[str, object]:
     }
 
 
-def _found(rows: list[Row], username: str) -> tuple[str | None, Verdict]:
+def _found(rows: list[Row], username: str, needs_identity: bool) -> tuple[str | None, Verdict]:
     """The hash, or None, and the verdict for whoever has the password. Raises ``ValueError``."""
     if not rows:
         return None, _unknown("there is no such user")
@@ -171,6 +176,8 @@ def _found(rows: list[Row], username: str) -> tuple[str | None, Verdict]:
     if why := why_too_costly(encoded):
         raise ValueError(f"the column password: {why}")
     identity, end = row.get("identity"), row.get("expires_at")
+    if identity is None and needs_identity:
+        raise ValueError("the query gives no identity, and names are alike to MySQL that are not the same")
     return encoded, Verdict(
         ACCEPT,
         identity=username if identity is None else take_name(identity, "identity"),
