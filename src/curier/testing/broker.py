@@ -83,7 +83,7 @@ class SimulatedBroker(Actor, End):
     def accept(self, wire: Wire) -> None:
         """A client opens a Network Connection."""
         if not self.is_running:
-            wire.to_client.close()
+            wire.close(False)
             return
         connection = self.core.attach(f"{wire.client.client_id}:{wire.number}", "memory", self.medium.now)
         self._wires[connection] = wire
@@ -101,7 +101,7 @@ class SimulatedBroker(Actor, End):
         connection = self._connections.pop(wire, None)
         if connection is not None:
             del self._wires[connection]
-            wire.to_client.close()
+            wire.close(False)
             self.core.detach(connection, self.medium.now)
             self.turn()
 
@@ -138,7 +138,7 @@ class SimulatedBroker(Actor, End):
                 wire = self._wires.pop(connection, None)
                 if wire is not None:
                     del self._connections[wire]
-                    wire.to_client.close()
+                    wire.close(False)
             self._tell_faults(core)
             if core.has_more_work():
                 core.continue_work(self.medium.now)
@@ -185,7 +185,7 @@ class SimulatedBroker(Actor, End):
         self.is_running = False
         for wire in list(self._connections):
             wire.to_broker.is_open = False
-            wire.to_client.close()
+            wire.close(False)
         self._wires.clear()
         self._connections.clear()
 

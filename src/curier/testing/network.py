@@ -22,6 +22,7 @@ from typing import Any
 from curier.broker.options import Options
 from curier.codec.constants import MQTT_50
 from curier.codec.packets import Connect
+from curier.faults.line import Faults
 from curier.protocol.client import ClientConnection
 from curier.protocol.connection import CLOSED, CONNECTED
 from curier.protocol.events import Event
@@ -38,7 +39,7 @@ class Network(Medium):
 
     ``latency`` is that of a piece of bytes on its way, ``disk_latency`` that of making a batch durable, where
     the broker is ``durable``; ``answer_latency`` that of ``answers``, who authenticate and authorize. With
-    ``splits`` bytes arrive in pieces of random sizes.
+    ``splits`` bytes arrive in pieces of random sizes. ``faults`` are rules that break the wires.
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class Network(Medium):
         answers: Answers | None = None,
         answer_latency: Delay = 0.0,
         restore: Restore = default_restore,
+        faults: Faults | None = None,
     ) -> None:
         super().__init__(random if random is not None else Random(0), latency, splits)
         self.clients: list[SimulatedClient] = []
         self.watchers: list[Watcher] = []
+        self.faults = faults if faults is not None else Faults()
         if options is None:
             options = Options()
             options.sys_interval = 0.0  # nobody asked for $SYS
@@ -99,11 +102,12 @@ class SimulatedClient(Actor, Caller):
     def open(self, connect: Connect | None = None) -> None:
         """Open a Network Connection and send CONNECT (by default with Clean Start); drops the last one."""
         if self.wire is not None:
-            self.wire.to_broker.close()
+            self.wire.close(True)
             self.lost(self.wire)
         if self.connection.connect_packet is not None or self.connection.state == CLOSED:
             self.connection = ClientConnection(self.session, **self.settings)
-        self.wire = Wire(self.network, self, self.network.broker, self.network.watchers)
+        network = self.network
+        self.wire = Wire(network, self, network.broker, network.watchers, network.faults)
         self.network.broker.accept(self.wire)
         self.connection.connect(
             connect if connect is not None else Connect(self.version, self.client_id), self.network.now
@@ -183,7 +187,7 @@ class SimulatedClient(Actor, Caller):
         events = connection.take_events()
         self.events += events
         if wire is not None and connection.state == CLOSED:
-            wire.to_broker.close()
+            wire.close(True)
         for event in events:
             self.happened(event)
 

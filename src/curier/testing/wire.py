@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby
 
+from curier.codec.constants import CONNACK, CONNECT, MQTT_50
 from curier.codec.decode import decode
 from curier.codec.packets import Packet
 from curier.codec.primitives import packet_end
+from curier.faults.line import CUT, SEND, Faults, Line
+from curier.faults.rules import FOREVER
 from curier.testing.medium import Medium
+from curier.trace.events import Wire as TracedWire
 
 
 class Watcher:
@@ -73,9 +78,18 @@ class Caller(End):
 
 
 class Wire:
-    """A Network Connection between one client and the broker. ``watchers`` see what passes."""
+    """A Network Connection between one client and the broker. ``watchers`` see what passes, which goes under
+    the rules of ``faults``, if there are any.
+    """
 
-    def __init__(self, medium: Medium, client: Caller, broker: End, watchers: list[Watcher]) -> None:
+    def __init__(
+        self,
+        medium: Medium,
+        client: Caller,
+        broker: End,
+        watchers: list[Watcher],
+        faults: Faults | None = None,
+    ) -> None:
         self.medium = medium
         self.client = client
         self.watchers = watchers
@@ -83,6 +97,9 @@ class Wire:
         self.number = medium.next_number()
         self.to_broker = Pipe(medium, partial(broker.arrived, self), partial(broker.lost, self))
         self.to_client = Pipe(medium, partial(client.arrived, self), partial(client.lost, self))
+        self.faulty: FaultyWire | None = None
+        if faults is not None:
+            self.faulty = FaultyWire(self, faults)
 
     def send(self, from_client: bool, data: bytes) -> None:
         """Whole packets leave one end: show them to the watchers, and have them arrive."""
@@ -93,7 +110,17 @@ class Wire:
             for watcher in self.watchers:
                 watcher.packet(self, from_client, packet)
             pos = end
-        (self.to_broker if from_client else self.to_client).send(data)
+        if self.faulty is not None:
+            self.faulty.send(from_client, data)
+        else:
+            (self.to_broker if from_client else self.to_client).send(data)
+
+    def close(self, from_client: bool) -> None:
+        """One end closes: the other sees the end of the stream, behind everything that was sent."""
+        if self.faulty is not None:
+            self.faulty.close(from_client)
+        else:
+            (self.to_broker if from_client else self.to_client).close()
 
     def cut(
         self,
@@ -107,7 +134,73 @@ class Wire:
         """
         for pipe, notices in ((self.to_client, client_notices), (self.to_broker, broker_notices)):
             pipe.is_open = False
+            if self.faulty is not None:
+                self.faulty.line.close()
             if loses_what_is_on_its_way:
                 pipe.is_whole = False
             if notices is not None:
                 self.medium.call_later(notices, pipe.end)
+
+
+class FaultyWire:
+    """A wire whose packets pass under rules, in virtual time."""
+
+    def __init__(self, wire: Wire, faults: Faults) -> None:
+        medium = wire.medium
+        self.wire = wire
+        faults.clock = lambda: medium.now
+        client = wire.client
+        self.line = Line(faults, TracedWire(wire.number, client.client_id, client.version), medium.now)
+        self.line.on_change = self._obey
+        self._alarm = FOREVER
+        self._obey()
+
+    def send(self, from_client: bool, data: bytes) -> None:
+        """Whole packets leave one end."""
+        if self._is_clear(data):
+            pipe = self.wire.to_broker if from_client else self.wire.to_client
+            pipe.send(data)
+            return
+        pos = 0
+        while pos < len(data):
+            end = packet_end(data, pos)
+            self.line.packet(from_client, data[pos:end], self.wire.medium.now)
+            pos = end
+        self._obey()
+
+    def close(self, from_client: bool) -> None:
+        """One end closes."""
+        self.line.end(from_client, self.wire.medium.now)
+        self._obey()
+
+    def _is_clear(self, data: bytes) -> bool:
+        """Is there no rule, nothing on its way, and nothing to be learned for rules to come?"""
+        line = self.line
+        if line.faults.kept or not line.is_idle:
+            return False
+        return not (data[0] >> 4 in (CONNECT, CONNACK) or self.wire.version == MQTT_50)
+
+    def _obey(self) -> None:
+        """Do what the line orders, and have it called when its time comes."""
+        wire, line, medium = self.wire, self.line, self.wire.medium
+        line.take_events()  # whoever wants them has ``Faults.fired``, and watchers
+        for (kind, to_server), orders in groupby(line.take_orders(), lambda one: (one.kind, one.to_server)):
+            pipe = wire.to_broker if to_server else wire.to_client
+            if kind == CUT:
+                wire.cut()
+            elif kind == SEND:
+                pipe.send(b"".join(order.data for order in orders))  # what goes at once arrives at once
+            else:
+                pipe.close()
+        if not (wire.to_broker.is_open or wire.to_client.is_open):
+            line.close()
+            return
+        when = line.next_deadline()
+        if when < self._alarm:
+            self._alarm = when
+            medium.call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = FOREVER
+        self.line.deadline_reached(self.wire.medium.now)
+        self._obey()
