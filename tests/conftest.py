@@ -17,7 +17,6 @@ from curier.loglines import bounds
 from curier.protocol.connection import NO_HELD
 from curier.session import incoming, outgoing
 from curier.session.outgoing import NO_BURSTS, NO_ENTRIES
-from curier.topics.routes import NONE
 from tests.conformance.page import CITED, cited
 from tests.waiting import pytest_runtest_makereport, pytest_runtest_teardown, pytest_timeout_set_timer
 
@@ -166,7 +165,7 @@ def shared_empties_stay_empty() -> Iterator[None]:
     """Sessions that rest share their empty containers: what one of them put there, all would have."""
     yield
     shared: list[Sized] = [NO_ENTRIES, NO_BURSTS, outgoing.NO_IDS, incoming.NO_IDS, NO_HELD, NO_SENDS]
-    shared += [NO_RECEIVERS, NO_GROUPS, NO_ROUTES, NONE]
+    shared += [NO_RECEIVERS, NO_GROUPS, NO_ROUTES]
     filled = [len(one) for one in shared]
     if any(filled):
         pytest.exit(f"a container that all sessions share is not empty: {filled}", returncode=1)

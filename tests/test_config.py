@@ -113,7 +113,7 @@ def test_limits_are_of_the_kind_that_the_core_has() -> None:
         else:
             assert setting.kind in kinds[type(default)], name
         if name.endswith(("_bytes", "_size")):
-            assert setting.kind is (COUNT if "cache" in name else SIZE)
+            assert setting.kind is SIZE
 
 
 def test_hooks_lie_beside_the_file(tmp_path: Path) -> None:

@@ -165,6 +165,7 @@ FLOORS: dict[str, list[str]] = {
             "stalling",
             "retaining",
             "publishing",
+            "finding",
             "fetching",
             "fast_lane",
         ),

@@ -21,7 +21,17 @@ from curier.protocol.connection import CLOSED
 from curier.session.outgoing import MAXIMUM_PACKET_ID, Outgoing
 
 CLIENTS = 4
-TOPICS = ("a", "a/b", "long/enough/for/an/alias", "secret/x", "nobody/hears")
+TOPICS = (
+    "a",
+    "a/b",
+    "long/enough/for/an/alias",
+    "secret/x",
+    "nobody/hears",
+    "ä/b",
+    "$x/b",
+    "$SYS/x",
+    "/////",
+)
 FILTERS = ("a", "a/#", "+/b", "long/#", "#", "secret/#", "$share/g/a/#", "$share/g/+", "$share/h/#")
 
 PAYLOADS = (b"x", b"", b"y" * 40, b"z" * 200)
@@ -320,6 +330,8 @@ def test_both_lanes_do_the_same(settings: int, clients: list[int], steps: list[l
     options.max_queued_messages = choices.one(1000, 2)
     options.when_full = choices.one("drop-newest", "drop-newest", "drop-oldest", "refuse")
     options.queue_qos0 = choices.seldom()
+    options.route_cache_size = choices.one(0, 1, 500)
+    options.max_topic_levels = choices.one(128, 128, 5)
     both = Both(options, choices.seldom())
     drive(both, clients, steps)
     both.compare()

@@ -41,7 +41,7 @@ def test_the_defaults_are_in_order() -> None:
         ("max_topic_length", 65536),
         ("max_retained_messages", 0),
         ("max_retained_bytes", 0),
-        ("route_cache_size", 0),
+        ("route_cache_size", -1),
         ("output_soft_limit", 0),
         ("connect_timeout", 0.0),
         ("retry_interval", -1.0),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curier.broker.effects import Answer
-from curier.broker.model import ServerSession, Subscription
+from curier.broker.model import RECEIVER_BYTES, ROUTE_BYTES, ServerSession, Subscription
 from curier.broker.routing import MOST_LOOKS, Router
 from curier.topics.filters import matches
 from tests.broker.harness import Net, quiet
@@ -18,8 +18,9 @@ def allow(_: object) -> Answer:
     return Answer(0)
 
 
-def make_router(cache_size: int) -> Router:
-    return Router(cache_size, {1: ServerSession("c", 1, None)})
+def make_router(routes: int) -> Router:
+    """With room for so many routes of small topics."""
+    return Router(routes * (ROUTE_BYTES + 20), {1: ServerSession("c", 1, None)})
 
 
 def subscription() -> Subscription:
@@ -59,6 +60,7 @@ def test_a_remembered_route_is_the_one_that_would_be_made(steps: list[tuple[str,
             copies.clear()
         for name, route in router.cache.table.items():
             assert route.is_empty is not any(matches(each, name) for each in there)
+        assert router.cache.bytes == sum(route.weight for route in router.cache.table.values())
         for name, copy in copies.items():
             assert copy is router.cache.table.get(name) or not copy.is_fast  # type: ignore[attr-defined]
 
@@ -98,7 +100,7 @@ def test_of_very_many_topics_all_are_forgotten() -> None:
 
 @pytest.mark.parametrize("topic", ["t", "t" * 2000])
 @pytest.mark.parametrize("topic_filter", ["same", "#"])
-@pytest.mark.parametrize("cache", [1, 1000])
+@pytest.mark.parametrize("cache", [1, 1_000_000])
 def test_who_has_permissions_learns_of_subscriptions_too(topic: str, topic_filter: str, cache: int) -> None:
     net = Net(options=quiet(route_cache_size=cache), authorize=allow)
     sender, client = net.connect("sender"), net.connect("c")
@@ -114,37 +116,56 @@ def test_who_has_permissions_learns_of_subscriptions_too(topic: str, topic_filte
 
 
 def test_a_subscription_looks_at_long_topics_no_longer_than_at_many_short_ones() -> None:
-    router = make_router(1000)
+    router = make_router(10_000)
     for number in range(100):
         router.route(b"a/" * 500 + b"%d" % number)
+    assert len(router.cache.table) == 100
     router.add(b"+/b", subscription())
     assert not router.cache.table
 
 
-def test_the_cache_has_so_many_receivers() -> None:
+def test_receivers_count_as_bytes_of_the_cache() -> None:
     sessions = {number: ServerSession(f"c{number}", number, None) for number in range(10)}
-    router = Router(1000, sessions, most_receivers=50)
+    router = Router(5 * (ROUTE_BYTES + 10 * RECEIVER_BYTES + 1), sessions)
     for number in sessions:
         router.add(b"#", Subscription(number, 0, False, False, b""))
     first = router.route(b"0")
     assert router.route(b"1").receivers[0] is first.receivers[0]  # one for all its topics
-    for number in range(2, 5):
+    for number in range(2, 9):
         router.route(b"%d" % number)
     assert len(router.cache.table) == 5
-    router.route(b"5")
-    assert not first.is_fast
-    assert len(router.cache.table) <= 5
     router.remove(b"#", 0)
     assert router.cache.table == {}
-    for number in range(5):
+    for number in range(9):
         router.route(b"%d" % number)
     assert len(router.cache.table) == 5
+
+
+def test_topics_with_one_and_the_same_receiver_share_its_list() -> None:
+    router = make_router(1000)
+    router.add(b"+", subscription())
+    assert router.route(b"a").receivers is router.route(b"b").receivers
 
 
 def test_a_route_that_is_larger_than_all_together_may_be_is_remembered_alone() -> None:
-    router = Router(1000, {1: ServerSession("c", 1, None), 2: ServerSession("d", 2, None)}, most_receivers=1)
+    router = Router(1, {1: ServerSession("c", 1, None), 2: ServerSession("d", 2, None)})
     for number in (1, 2):
         router.add(b"#", Subscription(number, 0, False, False, b""))
-    for topic in (b"a", b"b"):
-        route = router.route(topic)
-        assert list(router.cache.table.values()) == [route]
+    first = router.route(b"a")
+    assert list(router.cache.table.values()) == [first]
+    assert first.is_fast
+    for _ in range(100):
+        second = router.route(b"b")
+        assert second.is_fast is (router.cache.table.get(b"b") is second)
+        assert len(router.cache.table) == 1
+    assert router.cache.table == {b"b": second}
+    assert not first.is_fast
+
+
+def test_where_there_is_no_room_a_message_finds_its_receivers_all_the_same() -> None:
+    net = Net(options=quiet(route_cache_size=1))
+    sender, client = net.connect("sender"), net.connect("c")
+    client.subscribe("#")
+    for number in range(50):
+        sender.publish(f"t/{number % 5}", b"%d" % number)
+    assert client.payloads() == [b"%d" % number for number in range(50)]

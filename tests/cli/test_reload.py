@@ -161,7 +161,7 @@ async def test_what_needs_a_restart_is_told_each_time(running: Running) -> None:
         said = await running.say(text)
         assert "; route_cache_size changed, which needs a restart of the broker" in said
         assert said.endswith("; data changed, which needs a restart of the broker")
-    assert running.broker.core.options.route_cache_size == 65_536
+    assert running.broker.core.options.route_cache_size == 0
 
 
 async def test_listeners_come_and_go(running: Running, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def tight() -> Options:
     options.max_filters_per_packet = 3
     options.max_user_properties = 2
     options.max_retained_messages = 5
-    options.route_cache_size = 4
+    options.route_cache_size = 1000
     options.topic_alias_maximum = 2
     return options
 

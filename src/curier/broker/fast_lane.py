@@ -22,6 +22,7 @@ from mypy_extensions import i32, i64, u8
 
 from curier.broker import permissions, telling
 from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared, nobody_takes
+from curier.broker.finding import find_route
 from curier.broker.model import BrokerConnection, Receiver, Route, ServerSession, Spread
 from curier.broker.queueing import NOBODY_HAS_ROOM
 from curier.broker.spreading import go_on, hold
@@ -34,7 +35,6 @@ from curier.session.outgoing import Burst, Outgoing
 
 PUBACKS: Final = [b"\x40\x02" + encode_two(packet_id) for packet_id in range(0x10000)]
 PUBRECS: Final = [b"\x50\x02" + encode_two(packet_id) for packet_id in range(0x10000)]
-
 MOST_IN_RUN: Final = 2048
 FEW: Final = 8  # receivers
 MOST_TOGETHER: Final = FEW * MOST_IN_RUN  # messages of a run times receivers
@@ -92,7 +92,13 @@ def fast_lane(
                     break
                 payload_at += 1
             route = connection.routes[qos].get(data[body + 2 : topic_end])
-            if route is None or not route.is_fast or broker.spent >= broker.work_per_turn:
+            if route is None:
+                route = find_route(broker, connection, data[body + 2 : topic_end])
+            elif route.is_fast:
+                route.is_used = True
+            else:
+                break
+            if route is None or broker.spent >= broker.work_per_turn:
                 break
             receivers: i64 = len(route.receivers)
             if not qos:

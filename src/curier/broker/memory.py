@@ -24,6 +24,8 @@ STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
 LOOK_AGAIN: Final = 1.0  # while there is much
 SMALL: Final = 16 * 1024  # bytes of one connection that are not worth its end
 ANSWER_SIZE: Final = 200  # bytes of an answer that waits for the disk
+ROUTES_SHARE: Final = 5  # bits: the route cache has a 32nd of the memory limit
+MOST_ROUTES: Final = 64 * MIB  # if it is to be said otherwise: some 250 000, to drop which takes milliseconds
 
 
 def bound(broker: BrokerState) -> None:
@@ -34,6 +36,8 @@ def bound(broker: BrokerState) -> None:
         options.output_hard_limit, options.output_soft_limit + options.max_packet_size + MIB
     )
     broker.memory_limit = options.memory_limit or broker.host.most_memory() // 2 or NO_LIMIT
+    share = min(broker.memory_limit >> ROUTES_SHARE, MOST_ROUTES)
+    broker.router.cache.limit = options.route_cache_size or share
 
 
 def held(broker: BrokerState) -> int:

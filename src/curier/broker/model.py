@@ -26,6 +26,7 @@ from curier.session.outgoing import Outgoing
 from curier.session.session import Session
 from curier.topics.reserved import why_not_published
 from curier.topics.retained import RetainedWalk
+from curier.topics.routes import Remembered
 from curier.topics.tree import Subscriber
 
 
@@ -45,9 +46,8 @@ class Subscription(Subscriber):
         self.no_local = no_local
         self.retain_as_published = retain_as_published
         self.identifier = identifier  # the encoded property, or b""
-        self.alone: Receiver | None = (
-            None  # what the session gets where no other of its subscriptions matches
-        )
+        # What the session gets where no other of its subscriptions matches: all receivers of many a route.
+        self.alone: list[Receiver] | None = None
 
     def is_like(self, qos: int, no_local: bool, retain_as_published: bool, identifier: bytes) -> bool:
         """Can one more filter of the session have this one?"""
@@ -202,15 +202,27 @@ NO_RECEIVERS: Final[list[Receiver]] = []  # of all routes that have none; never 
 NO_GROUPS: Final[list[SharedGroup]] = []
 
 
-@final
-class Route:
-    """All receivers of one Topic Name."""
+ROUTE_BYTES: Final = 208  # of a route with its place in the cache, but for what follows
+RECEIVER_BYTES: Final = 8  # for each, which all routes of a subscription share
+MERGED_BYTES: Final = 160  # for one of overlapping subscriptions, which is the route's own
 
-    __slots__ = ("groups", "is_durable", "is_empty", "is_fast", "receivers", "takes_runs", "topic")
+
+@final
+class Route(Remembered):
+    """All receivers of one Topic Name; lists are not changed, and may be shared."""
+
+    __slots__ = ("groups", "is_durable", "is_empty", "receivers", "takes_runs", "topic")
 
     def __init__(
-        self, topic: bytes, receivers: list[Receiver], groups: list[SharedGroup], is_durable: bool
+        self,
+        topic: bytes,
+        receivers: list[Receiver],
+        groups: list[SharedGroup],
+        is_durable: bool,
+        merged: int = 0,
     ) -> None:
+        count = len(receivers) + len(groups)
+        super().__init__(ROUTE_BYTES + len(topic) + RECEIVER_BYTES * count + MERGED_BYTES * merged)
         self.topic = topic
         self.receivers = receivers if receivers else NO_RECEIVERS
         self.groups = groups if groups else NO_GROUPS
@@ -218,7 +230,6 @@ class Route:
         # With more than one way to a session, messages go one by one, so that it gets them in one order.
         self.takes_runs: bool = not groups or (not receivers and len(groups) == 1)
         self.is_durable = is_durable  # somebody's session is in the journal
-        self.is_fast: bool = False
         self.set_fast()
 
     def set_fast(self) -> None:

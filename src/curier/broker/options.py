@@ -93,7 +93,8 @@ class Options(ConnectionOptions):
         self.max_retain_rate: int = 0  # topics a second that one source retains anew; 0: as many as it does
         self.max_retained_messages: int = 2_000_000
         self.max_retained_bytes: int = 1024 * MIB
-        self.route_cache_size: int = 65_536  # Topic Names whose receivers are remembered
+        # Bytes of Topic Names whose receivers are remembered; 0: a 32nd of memory_limit, 64 MiB at most.
+        self.route_cache_size: int = 0
         self.max_lag: float = 0.25  # of the loop, in seconds, before new connections wait; 0: they never do
         self.sys_interval: float = 10.0  # between publications of $SYS/broker/...; 0: none
 
@@ -142,6 +143,7 @@ class Options(ConnectionOptions):
         _within(wrong, "maximum_qos", self.maximum_qos, 0, 2)
         _within(wrong, "max_packet_size", self.max_packet_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
         _within(wrong, "max_retain_rate", self.max_retain_rate, 0, 1 << 40)
+        _within(wrong, "route_cache_size", self.route_cache_size, 0, 1 << 40)
         _within(wrong, "max_topic_length", self.max_topic_length, LEAST_TOPIC_LENGTH, MAXIMUM_TOPIC_BYTES)
         _within(wrong, "max_connecting", self.max_connecting, 0, 1 << 62)
         _within(wrong, "max_connect_rate", self.max_connect_rate, 0, 1 << 40)
@@ -173,7 +175,6 @@ class Options(ConnectionOptions):
             ("max_wildcard_shapes", self.max_wildcard_shapes),
             ("max_retained_messages", self.max_retained_messages),
             ("max_retained_bytes", self.max_retained_bytes),
-            ("route_cache_size", self.route_cache_size),
             ("output_soft_limit", self.output_soft_limit),
         ):
             _within(wrong, name, value, 1, 1 << 62)

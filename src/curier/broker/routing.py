@@ -12,7 +12,15 @@ from mypy_extensions import i64
 
 from curier.broker.deadlines import Deadline
 from curier.broker.judging import Judge
-from curier.broker.model import Receiver, Route, ServerSession, SharedGroup, Subscription
+from curier.broker.model import (
+    NO_GROUPS,
+    NO_RECEIVERS,
+    Receiver,
+    Route,
+    ServerSession,
+    SharedGroup,
+    Subscription,
+)
 from curier.broker.mounting import Mount
 from curier.topics.filters import has_wildcard, matches
 from curier.topics.reserved import is_told_by_server
@@ -20,23 +28,19 @@ from curier.topics.routes import RouteCache
 from curier.topics.table import SubscriptionTable
 from curier.topics.tree import Subscriber
 
-LONGEST_CACHED: Final = 1024  # bytes of a Topic Name: the cache is bounded by their number
+LONGEST_CACHED: Final = 1024  # bytes of a Topic Name
 MOST_LOOKS: Final = 1024  # at topics in the cache because of one subscription
 LOOKS_PER_ROUTE: Final = 128  # that cost less time than to make a route
 LOOKS_PER_MATCH: Final = 8  # that cost as much as to match a filter with a topic, and one more for each
 LOOKED_AT: Final = 8  # bytes of that topic
-MOST_RECEIVERS: Final = 8_000_000  # in the routes of the cache, eight bytes each
 
 
 @final
 class Router:
     """The subscription table with its route cache."""
 
-    def __init__(
-        self, cache_size: int, sessions: dict[int, ServerSession], most_receivers: int = MOST_RECEIVERS
-    ) -> None:
+    def __init__(self, cache_size: int, sessions: dict[int, ServerSession]) -> None:
         self.sessions = sessions  # by number; those that have ended are not there, and get nothing
-        self.most_receivers: i64 = most_receivers
         self.ended: list[ServerSession] = []  # with subscriptions that are still in the table
         self.detaching: Deadline | None = None  # takes them out (``attaching``)
         self.table: SubscriptionTable[Subscriber] = SubscriptionTable()
@@ -46,7 +50,6 @@ class Router:
         self.held: dict[bytes, int] = {}  # Topic Names of messages that are being given out: how many
         self.made: i64 = 0  # receivers of routes that were made, for whoever counts that as work
         self._credit: i64 = 0  # looks at cached topics that are paid for
-        self._receivers: i64 = 0  # in the routes of the cache
 
     def add(self, topic_filter: bytes, subscriber: Subscriber) -> None:
         self.table.add(topic_filter, subscriber)
@@ -64,7 +67,7 @@ class Router:
         made before, and where nobody publishes, or the topics are many, all are forgotten.
         """
         if not has_wildcard(topic_filter):
-            self._forget(topic_filter)
+            self.cache.forget(topic_filter)
             return
         table = self.cache.table
         looks: i64 = len(table)
@@ -83,32 +86,12 @@ class Router:
         self._credit -= looks
         for topic in likely:
             if matches(topic_filter, topic):
-                self._forget(topic)
+                self.cache.forget(topic)
 
     def forget_all(self) -> None:
         """Any route may have changed."""
         self._credit = 0
-        self._receivers = 0
         self.cache.invalidate()
-
-    def _forget(self, topic: bytes) -> None:
-        route = self.cache.forget(topic)
-        if route is not None:
-            self._drop(route)
-
-    def _drop(self, route: Route) -> None:
-        """A route is no longer in the cache."""
-        self._receivers -= len(route.receivers)
-        route.is_fast = False  # a connection with permissions of its own may still have it
-
-    def _remember(self, topic: bytes, route: Route) -> None:
-        count: i64 = len(route.receivers)
-        while self._receivers + count > self.most_receivers and self.cache.table:
-            for old in self.cache.evict():
-                self._drop(old)
-        self._receivers += count
-        for old in self.cache.remember(topic, route):
-            self._drop(old)
 
     def route(self, topic: bytes) -> Route:
         """The route of a valid Topic Name, from the cache or made now."""
@@ -117,14 +100,13 @@ class Router:
             route = self._make(topic)
             self.made += len(route.receivers)
             is_held = bool(self.held) and topic in self.held
-            if is_held or _is_cached(topic):
-                self._remember(topic, route)
-                if self._credit < LOOKS_PER_ROUTE * MOST_LOOKS:
-                    self._credit += LOOKS_PER_ROUTE
-            else:
-                route.is_fast = False  # nobody could tell it that it has changed
-            if is_held:
+            is_kept = (is_held or _is_cached(topic)) and self.cache.remember(topic, route, is_held)
+            if is_kept and self._credit < LOOKS_PER_ROUTE * MOST_LOOKS:
+                self._credit += LOOKS_PER_ROUTE
+            if is_held or not is_kept:  # nobody could tell it that it has changed
                 route.is_fast = False
+        else:
+            route.is_used = True
         return route
 
     def hold(self, route: Route) -> None:
@@ -135,7 +117,7 @@ class Router:
         self.held[topic] = self.held.get(topic, 0) + 1
         cached = self.cache.table.get(topic)
         if cached is None:
-            self._remember(topic, route)
+            self.cache.remember(topic, route, True)
             cached = route
         cached.is_fast = False
 
@@ -152,14 +134,26 @@ class Router:
         if _is_cached(topic):
             route.set_fast()
         else:
-            self._forget(topic)
+            self.cache.forget(topic)
+
+    def _make_for(self, topic: bytes, subscription: Subscription) -> Route:
+        """The route of a topic that matches one subscription."""
+        session = self.sessions.get(subscription.key)
+        if session is None or not self.may_receive(session, topic):
+            return Route(topic, NO_RECEIVERS, NO_GROUPS, False)
+        return Route(topic, _alone(session, subscription), NO_GROUPS, session.journal is not None)
 
     def _make(self, topic: bytes) -> Route:
         firsts: dict[int, Subscription] = {}  # of each session, by its number
         others: dict[int, list[Subscription]] = {}  # of the few that have more
         groups: list[SharedGroup] = []
         is_durable = False
-        for target in self.table.match(topic):
+        found = self.table.match(topic)
+        if len(found) == 1 and not self.mounts:  # most often, and then most of this is not needed
+            only = found[0]
+            if isinstance(only, Subscription):
+                return self._make_for(topic, only)
+        for target in found:
             if self.mounts and not self._is_shown(topic, target):
                 continue
             if isinstance(target, SharedGroup):
@@ -178,6 +172,7 @@ class Router:
                 else:
                     others[target.key] = [target]
         receivers: list[Receiver] = []
+        merged = 0
         kinds: dict[object, bool] | None = None  # that may receive it, or may not
         if self.judge is not None and self.judge.is_common(topic):
             kinds = {}
@@ -186,12 +181,12 @@ class Router:
             if session is None or not self.may_receive(session, topic, kinds):
                 continue
             if number in others:
-                receiver = _merged(session, [first, *others[number]])
+                receivers.append(_merged(session, [first, *others[number]]))
+                merged += 1
             else:
-                receiver = _alone(session, first)
-            receivers.append(receiver)
+                receivers.append(_alone(session, first)[0])
             is_durable = is_durable or session.journal is not None
-        return Route(topic, receivers, groups, is_durable)
+        return Route(topic, receivers, groups, is_durable, merged)
 
     def may_receive(
         self, session: ServerSession, topic: bytes, kinds: dict[object, bool] | None = None
@@ -234,13 +229,14 @@ def _is_cached(topic: bytes) -> bool:
     return len(topic) <= LONGEST_CACHED and not is_told_by_server(topic)
 
 
-def _alone(session: ServerSession, subscription: Subscription) -> Receiver:
+def _alone(session: ServerSession, subscription: Subscription) -> list[Receiver]:
     """The receiver of a subscription that no other of its session overlaps: one for all its topics."""
-    receiver = subscription.alone
-    if receiver is None:
-        receiver = subscription.alone = Receiver(session)
+    alone = subscription.alone
+    if alone is None:
+        receiver = Receiver(session)
         receiver.merge([subscription])
-    return receiver
+        alone = subscription.alone = [receiver]
+    return alone
 
 
 def _merged(session: ServerSession, subscriptions: list[Subscription]) -> Receiver:
