@@ -1,6 +1,6 @@
 """What one message costs the broker core, without a network: fast lane against general way, by scenario.
 
-    python -m bench.broker [--messages N] [--rounds N]
+    python -m bench.broker [--messages N] [--rounds N] [--scenarios REGEX]
 
 Publishers' chunks go in, receivers' output is taken and acknowledged, all in one process; the figures are
 nanoseconds per message in or out, the best of all rounds, both lanes taking turns.
@@ -9,6 +9,7 @@ nanoseconds per message in or out, the best of all rounds, both lanes taking tur
 from __future__ import annotations
 
 import argparse
+import re
 import time
 
 import curier
@@ -17,16 +18,33 @@ from curier.broker.judging import Judge
 from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.codec.encode import encode
-from curier.codec.packets import Connect, Publish, Subscribe
+from curier.codec.packets import Connect, Subscribe
+from curier.codec.properties import Properties
+from curier.codec.publish import encode_expiry, encode_publish, encode_topic_alias
 
 BATCH = 100  # messages in a chunk
 
 
 class Scenario:
-    """Publishers, each with a chunk of messages, and subscribers."""
+    """Publishers, each with its chunks of messages, and subscribers.
+
+    There are ``topics`` in all, which publishers go through in turn. Payloads have 64 bytes, or from 20 to
+    20 + ``spread``. ``kind`` is what else a message has: "retain", "alias", "property", "expiry".
+    """
 
     def __init__(
-        self, name: str, qos: int, publishers: int, subscribers: int, version: int = 4, share: str = ""
+        self,
+        name: str,
+        qos: int,
+        publishers: int,
+        subscribers: int,
+        version: int = 4,
+        share: str = "",
+        topics: int = 0,
+        spread: int = 0,
+        kind: str = "",
+        packet_size: int | None = None,
+        others: int = 0,
     ) -> None:
         self.name = name
         self.qos = qos
@@ -34,6 +52,34 @@ class Scenario:
         self.subscribers = subscribers
         self.version = version
         self.share = share
+        self.topics = topics if topics else publishers
+        self.spread = spread
+        self.kind = kind
+        self.packet_size = packet_size  # Maximum Packet Size of the subscribers
+        self.others = others  # subscriptions of somebody else, of many kinds, that match nothing
+
+    def chunks(self, publisher: int) -> list[bytes]:
+        """What one publisher sends, chunk by chunk, again and again."""
+        topics = range(publisher, self.topics, self.publishers)
+        count = max(BATCH, len(topics) + -len(topics) % BATCH)
+        packets = [self._packet(topics[number % len(topics)], number, topics) for number in range(count)]
+        return [b"".join(packets[start : start + BATCH]) for start in range(0, count, BATCH)]
+
+    def _packet(self, topic: int, number: int, topics: range) -> bytes:
+        payload = b"x" * (20 + number * 37 % self.spread if self.spread else 64)
+        properties = b"" if self.version == 5 else None
+        name = b"bench/topic/%d" % topic
+        if self.kind == "alias":
+            properties = encode_topic_alias(topics.index(topic) + 1)
+            if number >= len(topics):
+                name = b""
+        elif self.kind == "property":
+            properties = b"\x26\0\4kind\0\5bench"
+        elif self.kind == "expiry":
+            properties = encode_expiry(60)
+        packet_id = number % BATCH + 1
+        retain = self.kind == "retain"
+        return encode_publish(name, payload, self.qos, False, retain, packet_id, properties)
 
 
 SCENARIOS = (
@@ -46,6 +92,19 @@ SCENARIOS = (
     Scenario("QoS 1, 1:100", 1, 1, 100),
     Scenario("QoS 1, 1:1, 5.0", 1, 1, 1, version=5),
     Scenario("QoS 1, shared 10:4", 1, 10, 4, share="$share/group/"),
+    Scenario("QoS 0, mixed 10:1", 0, 10, 1, topics=1000, spread=400),
+    Scenario("QoS 1, mixed 10:1", 1, 10, 1, topics=1000, spread=400),
+    Scenario("QoS 1, mixed 10:1, 5.0", 1, 10, 1, topics=1000, spread=400, version=5),
+    Scenario("QoS 1, mixed 2:20", 1, 2, 20, topics=200, spread=400),
+    Scenario("QoS 0, 200 000 topics 10:1", 0, 10, 1, topics=200_000, spread=100),
+    Scenario("QoS 1, 200 000 topics 10:1", 1, 10, 1, topics=200_000, spread=100),
+    Scenario("QoS 0, a million topics 10:1", 0, 10, 1, topics=1_000_000, spread=100, others=20_000),
+    Scenario("QoS 0, retained state 10:1", 0, 10, 1, topics=1000, spread=100, kind="retain"),
+    Scenario("QoS 1, retained state 10:1", 1, 10, 1, topics=1000, spread=100, kind="retain"),
+    Scenario("QoS 1, aliases 10:1, 5.0", 1, 10, 1, topics=100, spread=100, version=5, kind="alias"),
+    Scenario("QoS 1, User Property 10:1, 5.0", 1, 10, 1, topics=1000, spread=100, version=5, kind="property"),
+    Scenario("QoS 1, expiry 10:1, 5.0", 1, 10, 1, topics=1000, spread=100, version=5, kind="expiry"),
+    Scenario("QoS 1, Maximum Packet Size 10:1", 1, 10, 1, 5, topics=1000, spread=400, packet_size=1 << 20),
 )
 
 
@@ -55,34 +114,43 @@ class Run:
     def __init__(self, scenario: Scenario, is_slow: bool, judge: Judge | None = None) -> None:
         options = Options()
         options.sys_interval = 0.0
+        options.memory_limit = 4 << 30
         self.scenario = scenario
         self.core = BrokerCore(options, 0.0)
         self.core.slow_lane_only = is_slow
         if judge is not None:
             self.core.judge_by(judge, 0.0)
-        self.receivers = [self._connect(f"s{number}") for number in range(scenario.subscribers)]
+        self._subscribe_others(scenario.others)
+        self.receivers = [
+            self._connect(f"s{number}", scenario.packet_size) for number in range(scenario.subscribers)
+        ]
         for receiver in self.receivers:
             self._send(receiver, encode(Subscribe(1, [(f"{scenario.share}bench/#", 2)]), scenario.version))
         self.senders = [self._connect(f"p{number}") for number in range(scenario.publishers)]
-        self.chunks: list[bytes] = []
-        for number in range(scenario.publishers):
-            topic = f"bench/topic/{number}"
-            packets = [
-                encode(
-                    Publish(topic, b"x" * 64, scenario.qos, packet_id=packet_id if scenario.qos else 0),
-                    scenario.version,
-                )
-                for packet_id in range(1, BATCH + 1)
-            ]
-            self.chunks.append(b"".join(packets))
+        self.chunks = [scenario.chunks(number) for number in range(scenario.publishers)]
+        self.turn = 0
         self.count = 0
 
-    def _connect(self, client_id: str) -> BrokerConnection:
+    def _connect(self, client_id: str, packet_size: int | None = None) -> BrokerConnection:
         connection = self.core.attach("bench", "bench", 0.0)
-        self._send(
-            connection, encode(Connect(self.scenario.version, client_id, True, 0), self.scenario.version)
-        )
+        version = self.scenario.version
+        properties = Properties() if version == 5 else None
+        if properties is not None:
+            properties.maximum_packet_size = packet_size
+        packet = Connect(version, client_id, True, 0, properties=properties)
+        self._send(connection, encode(packet, version))
         return connection
+
+    def _subscribe_others(self, count: int) -> None:
+        """Others' subscriptions: 80 of 100 are for one topic, 15 for one level of many, 5 for all below."""
+        for first in range(0, count, 100):
+            if not first % 1000:
+                other = self._connect(f"other{first}")
+            filters = [
+                f"other/{n}/state" if n % 20 < 16 else f"other/+/{n}" if n % 20 < 19 else f"other/{n}/#"
+                for n in range(first, min(first + 100, count))
+            ]
+            self._send(other, encode(Subscribe(1, [(name, 1) for name in filters]), self.scenario.version))
 
     def _send(self, connection: BrokerConnection, data: bytes) -> None:
         self.core.receive(connection, data, 0.0)
@@ -93,7 +161,9 @@ class Run:
         """Pass every publisher's chunk through; the seconds the core took."""
         core = self.core
         took = 0.0
-        for sender, chunk in zip(self.senders, self.chunks, strict=True):
+        self.turn += 1
+        for sender, chunks in zip(self.senders, self.chunks, strict=True):
+            chunk = chunks[self.turn % len(chunks)]
             begin = time.perf_counter()
             core.receive(sender, chunk, 1.0)
             while core.has_more_work():
@@ -120,12 +190,17 @@ def acknowledge(data: bytes, run: Run) -> bytes:
     pos = 0
     while pos < len(data):
         kind = data[pos] >> 4
-        stop = pos + 2 + data[pos + 1]  # the packets of this benchmark are short
+        at = pos + 2
+        size = data[pos + 1]
+        if size > 127:  # the packets of this benchmark are short
+            size = size & 127 | data[at] << 7
+            at += 1
+        stop = at + size
         if kind == 3:
             run.count += 1
             qos = data[pos] >> 1 & 3
             if qos:
-                at = pos + 4 + (data[pos + 2] << 8 | data[pos + 3])
+                at += 2 + (data[at] << 8 | data[at + 1])
                 out.append((b"\x40\x02" if qos == 1 else b"\x50\x02") + data[at : at + 2])
         elif kind == 5:
             out.append(b"\x62\x02" + data[pos + 2 : pos + 4])
@@ -154,12 +229,15 @@ def main() -> None:
     parser.add_argument(
         "--messages", type=int, default=20_000, help="messages in and out in one round (20000)"
     )
+    parser.add_argument("--scenarios", default="", metavar="REGEX", help="which of them (all)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the best counts (7)")
     arguments = parser.parse_args()
     form = "compiled" if curier.COMPILED else "interpreted"
     print(f"curier {curier.__version__}, {form}; ns per message in or out")
     print("| scenario | fast lane | general way |\n|---|---:|---:|")
     for scenario in SCENARIOS:
+        if not re.search(arguments.scenarios, scenario.name):
+            continue
         fast, general = measure(scenario, arguments.messages, arguments.rounds)
         print(f"| {scenario.name} | {fast:,.0f} | {general:,.0f} |", flush=True)
 
