@@ -56,6 +56,20 @@ async def test_tls(certificates: Certificates) -> None:
             assert user.error is None
 
 
+async def test_keys_for_wireshark_in_a_file_that_is_ours_alone(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.log"
+    async with serving(echo, certificates.server()) as port:
+        tls = TlsSettings(ca_file=certificates.ca, key_log_file=file)
+        user = await call(f"mqtts://localhost:{port}", tls=tls)
+        await user.close()
+    assert "CLIENT_TRAFFIC_SECRET_0" in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    with pytest.raises(ConfigError, match=r"key_log_file .*no/where: No such file"):
+        await call("mqtts://localhost:1", tls=TlsSettings(key_log_file=tmp_path / "no" / "where"))
+
+
 @on_every_loop
 async def test_a_context_of_ones_own(certificates: Certificates) -> None:
     context = ssl.create_default_context(cafile=certificates.ca)

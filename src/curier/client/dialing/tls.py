@@ -26,6 +26,8 @@ class TlsSettings:
     ``minimum_version``: ``"1.2"`` or ``"1.3"``. ``server_name``: the name to ask for and to find in the
     certificate, where it is not the host of the URL. ``insecure``: accept any certificate of anybody, so that
     whoever is between us and the server can read and change everything; each connection logs a warning.
+    ``key_log_file``: the keys of each connection are appended to it, as Wireshark reads them; so whoever has
+    the file can read the connections.
 
     Wrong values are a ``ConfigError``, on making these settings or, for files, on connecting.
     """
@@ -38,6 +40,7 @@ class TlsSettings:
     minimum_version: Literal["1.2", "1.3"] = "1.2"
     server_name: str | None = None
     insecure: bool = False
+    key_log_file: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         if self.minimum_version not in ("1.2", "1.3"):
@@ -72,6 +75,12 @@ def make_context(settings: TlsSettings) -> ssl.SSLContext:
         _load_certificate(context, settings)
     if settings.alpn:
         context.set_alpn_protocols(list(settings.alpn))
+    if settings.key_log_file is not None:
+        try:  # a new file is ours alone: it has what keeps everybody else out
+            os.close(os.open(settings.key_log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+            context.keylog_filename = os.fspath(settings.key_log_file)
+        except OSError as error:
+            raise ConfigError(f"key_log_file {settings.key_log_file}: {error.strerror}") from error
     return context
 
 
