@@ -1,0 +1,94 @@
+"""Acknowledgements: how they bring a leg of a publication on (4.3), and what the end of a session ends."""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from curier.codec.packets import Packet as ControlPacket
+from curier.codec.packets import Puback, Pubcomp, Pubrec, Pubrel
+from curier.trace.decoding import Seen
+from curier.trace.events import Packet
+from curier.trace.flow_store import FlowStore, who
+from curier.trace.flows import DONE, LOST, QUEUED, RECEIVED, REFUSED, RELEASED, Leg, Publication
+from curier.types import reason_name
+
+Acknowledgement: TypeAlias = Puback | Pubrec | Pubrel | Pubcomp
+
+FAILURE: Final = 0x80  # Reason Codes from here on (2.4)
+
+
+def acknowledged(store: FlowStore, event: Packet, seen: Seen, packet: ControlPacket) -> Publication | None:
+    """PUBACK, PUBREC, PUBREL or PUBCOMP: the publication that it belongs to, if one is known."""
+    if not isinstance(packet, (Puback, Pubrec, Pubrel, Pubcomp)):
+        return None
+    client_id = who(event, seen)
+    # a PUBREL goes the way of its PUBLISH, the others against it
+    to_server = event.to_server if isinstance(packet, Pubrel) else not event.to_server
+    known = store.expected(client_id, to_server, packet.packet_id)
+    if known is None:
+        return None
+    leg, flow = known
+    leg.away_since = 0.0
+    before = leg.state
+    failed = packet.reason_code >= FAILURE
+    if event.lost and not isinstance(packet, Pubrel):
+        _got(leg, event.time)  # who waits for it waits on
+    else:
+        _advance(leg, packet, event.time, failed)
+    step = store.step(flow, event, seen, leg)
+    if failed:
+        step.trouble = True
+    elif isinstance(packet, Pubrel) and before == RELEASED:
+        step.trouble = True
+        step.note = "sent again"
+    return flow
+
+
+def _advance(leg: Leg, packet: Acknowledgement, time: float, failed: bool) -> None:
+    if failed and not isinstance(packet, (Pubrel, Pubcomp)):  # [MQTT-4.3.2-2] [MQTT-4.3.3-4]
+        leg.become(REFUSED, time, reason_name(packet.reason_code))
+        return
+    if isinstance(packet, Puback):
+        _got(leg, time)
+        leg.become(DONE, time)
+    elif isinstance(packet, Pubrec):
+        _got(leg, time)
+        leg.become(RECEIVED, time)
+    elif isinstance(packet, Pubrel):
+        leg.become(RELEASED, time)
+    elif failed:
+        leg.become(REFUSED, time, reason_name(packet.reason_code))
+    else:
+        leg.become(DONE, time)
+
+
+def _got(leg: Leg, time: float) -> None:
+    if not leg.got_at:
+        leg.got_at = time
+
+
+def session_ended(store: FlowStore, client_id: str, time: float, why: str) -> None:
+    """What was on its way to or from a client whose session is no more will not go on."""
+    for leg, flow in store.of_client(client_id):
+        if not leg.is_over:
+            leg.become(LOST, time, f"{why} before {_missing(leg)}" if leg.state != QUEUED else why)
+            store.touch(flow)
+    store.legs.pop(client_id, None)
+
+
+def wait_for_return(store: FlowStore, client_id: str, time: float) -> None:
+    """A connection has ended, its session has not."""
+    for leg, _ in store.of_client(client_id):
+        if not leg.is_over and not leg.away_since:
+            leg.away_since = time
+
+
+def returned(store: FlowStore, client_id: str) -> None:
+    """The client is there again, with the same session."""
+    for leg, _ in store.of_client(client_id):
+        leg.away_since = 0.0
+
+
+def _missing(leg: Leg) -> str:
+    wait = leg.wait
+    return f"{wait.what.removeprefix('its return, then ')} came" if wait is not None else "its end"
