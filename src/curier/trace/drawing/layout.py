@@ -37,7 +37,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A diagram in ``width`` cells. ``heads`` are the lines of the names of lanes, which begin at ``head_at``."""
+    """A diagram in ``width`` cells. ``heads``, the lines of lanes' names, begin at ``head_at``."""
 
     diagram: Diagram
     width: int
@@ -53,7 +53,7 @@ def lay_out(diagram: Diagram, width: int) -> Layout:
     """Lay out in at most ``width`` cells, or in ``least_width`` where that is more."""
     width = max(width, least_width(diagram))
     columns = _columns(diagram, width)
-    ends = [*columns[1:], width + 1]
+    ends = [*columns[1:], width + 1]  # where a text has to end, but for one cell of room
     head_at = [max(column - 1, 0) for column in columns]
     heads = [
         tuple(wrap(lane_words(lane), end - at - 2))
@@ -88,12 +88,13 @@ def _columns(diagram: Diagram, width: int) -> list[int]:
     for row in diagram.rows:
         if isinstance(row, Arrow):
             place = row.source if row.source < row.target else row.source - 1
-            wants[place] = max(wants[place], width_of(label_of(row)) + 4)
+            wants[place] = max(wants[place], width_of(label_of(row)) + 3)
             last = max(row.source, row.target)
             wants[last] = max(wants[last], width_of(row.note) + 3)
         elif isinstance(row, Note):
             wants[row.lane] = max(wants[row.lane], width_of(row.text) + 5)
     wants = [min(max(want, LEAST_GAP), MOST_GAP) for want in wants]
+    wants[-1] = max(wants[-1] - 1, LEAST_GAP)  # nothing stands behind it
     room = width - FIRST
     while sum(wants) > room:
         largest = max(wants)

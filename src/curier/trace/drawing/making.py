@@ -154,7 +154,9 @@ class _Publication:
             label = step.label
             if is_first and step.name == "PUBLISH":
                 label = f"{label}  {shown(self.flow.topic) or '(topic not seen)'}"
-            return Arrow(step.time, *ends, label, note, SOLID, step.trouble, step.to_server, event=step.event)
+            return Arrow(
+                step.time, *ends, label, note, style_of(step), step.trouble, step.to_server, event=step.event
+            )
         kind = step.event.kind if isinstance(step.event, Happening) else ""
         if lane is not None and lane != self.broker and step.leg is not self.flow.incoming and kind:
             if kind == QUEUED or step.trouble:
@@ -270,7 +272,16 @@ def _one_client(flow: Flow, view: View) -> Diagram:
         ends = (0, 1) if step.to_server else (1, 0)
         note = "  ".join(filter(None, (when, step.note)))
         rows.append(
-            Arrow(step.time, *ends, step.label, note, SOLID, step.trouble, step.to_server, event=step.event)
+            Arrow(
+                step.time,
+                *ends,
+                step.label,
+                note,
+                style_of(step),
+                step.trouble,
+                step.to_server,
+                event=step.event,
+            )
         )
     about = _about_connection(flow) if isinstance(flow, ConnectionLife) else _about_subscription(flow)
     below = [*about, *waits_words(flow, view)]
@@ -302,3 +313,8 @@ def _about_subscription(flow: Flow) -> Iterable[str]:
             yield f"brought {flow.retained} retained message{'s' * (flow.retained > 1)}"
         if flow.why:
             yield flow.why
+
+
+def style_of(step: Step) -> str:
+    """That of a packet's arrow."""
+    return LOST if step.lost else SOLID
