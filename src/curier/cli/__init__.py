@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from importlib import import_module
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "scram": "Add a user to a file for SCRAM-SHA-256, or change a password.",
     "store": "Look into a data directory, back it up, move it.",
     "sub": "Subscribe to topics and print the messages that come.",
+    "trace": "See what goes by on the wire, drawn: from a recording.",
 }
 """Each is a command of this name in a module of this name; what it does, in a line."""
 
@@ -42,14 +43,15 @@ class WrongSetting(click.ClickException):
 class CommandsByName(MutableMapping[str, click.Command]):
     """Commands that are imported when they are asked for: to publish a message needs no broker."""
 
-    def __init__(self) -> None:
-        self._loaded: dict[str, click.Command | None] = dict.fromkeys(COMMANDS)
+    def __init__(self, modules: Mapping[str, str]) -> None:
+        self._modules = modules
+        self._loaded: dict[str, click.Command | None] = dict.fromkeys(modules)
 
     def __getitem__(self, name: str) -> click.Command:
         command = self._loaded[name]
         if command is None:
             try:
-                module = import_module(f"curier.cli.{name}")
+                module = import_module(self._modules[name])
             except ImportError as error:
                 raise click.ClickException(str(missing_package(error, f"curier {name}"))) from error
             command = self._loaded[name] = getattr(module, name)
@@ -131,7 +133,9 @@ def _tell_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> N
 
 
 @click.group(
-    cls=Commands, commands=CommandsByName(), context_settings={"help_option_names": ["-h", "--help"]}
+    cls=Commands,
+    commands=CommandsByName({name: f"curier.cli.{name}" for name in COMMANDS}),
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option(
     "--version",

@@ -1,0 +1,129 @@
+"""``curier trace fate``: where did my message go?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import click
+
+from curier.cli.options import option, write_sections
+from curier.cli.tracing.sources import from_file
+from curier.topics.filters import matches
+from curier.trace.drawing.as_json import flow_json
+from curier.trace.events import Event
+from curier.trace.fate import fate_words
+from curier.trace.flows import Publication
+from curier.trace.joining import Joiner
+from curier.trace.wording import clock_words, shown
+
+NOT_FOUND: Final = 1  # exit code
+
+_WHICH: Final = "Which messages"
+
+EPILOG: Final = """
+\b
+Examples:
+  curier trace fate day.curier --topic site/7/temp
+  curier trace fate day.curier --client gateway-7 --id 12
+  curier trace fate day.curier --payload 21.5
+Exit code 1: no such message was seen.
+"""
+
+
+class FateCommand(click.Command):
+    """Its help comes in sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options."""
+        write_sections(self, ctx, formatter, last="Options")
+
+
+@click.command(cls=FateCommand, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("source", metavar="SOURCE", required=False)
+@option("--topic", metavar="FILTER", section=_WHICH, help="Published to a topic that matches.")
+@option("--client", metavar="ID", section=_WHICH, help="Published by this client.")
+@option(
+    "--id",
+    "packet_id",
+    metavar="N",
+    type=click.IntRange(1, 65535),
+    section=_WHICH,
+    help="With this Packet Identifier.",
+)
+@option("--payload", metavar="TEXT", section=_WHICH, help="With this in the first KiB of its payload.")
+@option(
+    "--last",
+    metavar="N",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    section=_WHICH,
+    help="The last so many of them.",
+)
+@option("--json", "as_json", is_flag=True, help="Say it as lines of JSON.")
+@option("--utc", is_flag=True, help="Times in UTC.")
+def fate(source: str | None, **options: Any) -> None:
+    """Where did my message go? Who got it and when, who did not and why, who is still waited for.
+
+    SOURCE is a recording, or - for one on standard input.
+    """
+    if source is None:
+        raise click.UsageError("of what? Give a recording, or - for standard input")
+    if not any(options[name] for name in ("topic", "client", "packet_id", "payload")):
+        raise click.UsageError("of which message? Give --topic, --client, --id or --payload")
+    joiner = asyncio.run(_joined(from_file(source)))
+    found = [flow for flow in joiner.publications if is_wanted(flow, options)][-options["last"] :]
+    for line in told(found, joiner.now, options):
+        click.echo(line)
+    if not found:
+        for line in why_not(joiner, options):
+            click.echo(line, err=True)
+        click.get_current_context().exit(NOT_FOUND)
+
+
+async def _joined(events: AsyncIterator[Event]) -> Joiner:
+    joiner = Joiner()
+    async for event in events:
+        joiner.feed(event)
+    return joiner
+
+
+def is_wanted(flow: Publication, options: dict[str, Any]) -> bool:
+    """Is it one of those that are asked for?"""
+    leg = flow.incoming
+    if options["topic"] and not matches(options["topic"].encode(), flow.topic.encode()):
+        return False
+    if options["client"] and flow.publisher != options["client"]:
+        return False
+    if options["packet_id"] and (leg is None or leg.packet_id != options["packet_id"]):
+        return False
+    return not options["payload"] or options["payload"].encode() in flow.payload
+
+
+def told(found: list[Publication], now: float, options: dict[str, Any]) -> Iterator[str]:
+    """The fates, line by line."""
+    for flow in found:
+        if options["as_json"]:
+            yield json.dumps(flow_json(flow))
+            continue
+        yield f"{clock_words(flow.began, options['utc'])}  {shown(flow.title, 400)}"
+        for line in fate_words(flow, options["utc"], now):
+            yield f"  {line}"
+
+
+def why_not(joiner: Joiner, options: dict[str, Any]) -> Iterator[str]:
+    """What was seen instead."""
+    publications = joiner.publications
+    yield f"none of {len(publications)} publications is such a message"
+    if joiner.dropped:
+        yield f"{joiner.dropped} older flows are not kept any more"
+    if options["client"]:
+        names = {flow.publisher for flow in publications if flow.publisher}
+        if options["client"] not in names and names:
+            yield f"published have: {', '.join(shown(name) for name in sorted(names)[:10])}"
+    if options["topic"] and publications:
+        topics = {flow.topic for flow in publications}
+        yield f"topics are: {', '.join(shown(topic) for topic in sorted(topics)[:10])}"

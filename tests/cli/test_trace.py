@@ -1,0 +1,131 @@
+"""``curier trace`` with recordings: lines, flows, drawings, the fate of a message."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from curier.cli import main
+from curier.testing import Pair
+from curier.trace.lines import from_line, to_line
+from tests.trace.seen import Seen
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A message to two subscribers, one of whom does not answer."""
+    pair = Pair(latency=0.0001)
+    gateway, dash = pair.connect("gateway-7"), pair.connect("dash-1", version=4)
+    slow = pair.connect("slow", manual_acks=True)
+    seen = Seen(pair)
+    for client in (dash, slow):
+        client.subscribe("site/#", qos=1)
+    gateway.publish("site/7/temp", b"21.5", qos=2)
+    pair.run(2)
+    path = tmp_path_factory.mktemp("trace") / "day.curier"
+    path.write_text("".join(f"{to_line(event)}\n" for event in seen.events))
+    return path
+
+
+def run(*words: object, text: bytes = b"") -> Result:
+    return CliRunner().invoke(main, ["trace", *map(str, words)], input=text)
+
+
+def test_a_line_for_each_packet(recording: Path) -> None:
+    result = run(recording, "--utc")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert lines[4] == '22:13:20.001  gateway-7            →  PUBLISH q2 #1  site/7/temp  "21.5"'
+    assert len(lines) == len(recording.read_text().splitlines())
+
+
+def test_standard_input_and_json_give_the_events_back(recording: Path) -> None:
+    text = recording.read_bytes()
+    result = run("-", "--json", text=text)
+    assert [from_line(line) for line in result.output.splitlines()] == [*map(from_line, text.splitlines())]
+
+
+def test_flows_say_what_is_waited_for(recording: Path) -> None:
+    output = run(recording, "--flows", "--utc").output
+    assert "published by gateway-7 #1 at 22:13:20.001: acknowledged +0.3 ms" in output
+    assert "slow QoS 1 #1: waits for PUBACK #1 since 22:13:20.001" in output
+
+
+def test_flows_as_json(recording: Path) -> None:
+    flows = [json.loads(line) for line in run(recording, "--flows", "--json").output.splitlines()]
+    (publication,) = (flow for flow in flows if flow["flow"] == "publication")
+    assert [(one["client_id"], one["fate"]) for one in publication["deliveries"]] == [
+        ("dash-1", "got it"),
+        ("slow", "waits"),
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_diagrams_fit(recording: Path, width: int) -> None:
+    lines = run(recording, "--diagram", "--ascii", "--width", width).output.splitlines()
+    assert any("PUBCOMP #1" in line for line in lines)
+    assert max(map(len, lines)) <= width
+    assert all(line.isascii() for line in lines)
+
+
+def test_colour_only_where_it_is_wanted(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = run(recording, "--diagram", "--utc").output
+    assert "\x1b" not in plain
+    coloured = run(recording, "--diagram", "--utc", "--color", "always").output
+    assert "\x1b[36m" in coloured
+    bare = coloured
+    for code in ("\x1b[36m", "\x1b[35m", "\x1b[1;31m", "\x1b[1m", "\x1b[0m"):
+        bare = bare.replace(code, "")
+    assert bare == plain
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert run(recording, "--diagram", "--utc").output == plain
+    assert "\x1b[36m" in run(recording, "--diagram", "--color", "always").output
+
+
+def test_the_fate_of_a_message(recording: Path) -> None:
+    result = run("fate", recording, "--topic", "site/+/temp", "--utc")
+    assert result.exit_code == 0
+    assert result.output.splitlines() == [
+        "22:13:20.001  site/7/temp  QoS 2, 4 B",
+        "  published by gateway-7 #1 at 22:13:20.001: acknowledged +0.3 ms",
+        "  slow QoS 1 #1: waits for PUBACK #1 since 22:13:20.001, 0.2 ms",
+        "  dash-1 QoS 1 #1: got it at 22:13:20.001 (+0.2 ms)",
+    ]
+    for words in (("--client", "gateway-7", "--id", "1"), ("--payload", "1.5")):
+        assert run("fate", recording, *words, "--utc").output == result.output
+
+
+def test_a_message_that_was_not_seen(recording: Path) -> None:
+    result = run("fate", recording, "--client", "gateway-8")
+    assert result.exit_code == 1
+    assert "published have: gateway-7" in result.output
+    result = run("fate", recording)
+    assert result.exit_code == 2
+    assert "--topic" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("{}", "line 1: event is"), ('\n{"event":"missed","time":1,"count":1}\nx', "line 3: no JSON")],
+)
+def test_what_is_no_recording_is_refused_with_the_line(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "wrong.curier"
+    path.write_text(text)
+    result = run(path)
+    assert result.exit_code == 2
+    assert why in result.output
+
+
+def test_a_file_that_is_not_there() -> None:
+    result = run("/no/such/file")
+    assert result.exit_code == 2
+    assert "/no/such/file: No such file or directory" in result.output
+
+
+def test_help_names_the_subcommands() -> None:
+    output = run("--help").output
+    assert "trace [OPTIONS] [SOURCE]" in output
+    assert "Who got a message" in output
