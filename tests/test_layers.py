@@ -60,6 +60,7 @@ ALLOWED: dict[str, set[str]] = {
         "protocol.connection",
         "broker.hooks",
         "broker.model",
+        "broker.witness",
         "loglines",
         "payloads",
         "places",
@@ -165,7 +166,7 @@ FLOORS: dict[str, list[str]] = {
         # plain things that know no client
         *("options", "deadlines", "buckets", "entrances", "judging", "layouts", "mounting"),
         # the data model, and what names it
-        *("model", "faults", "effects", "hooks", "routing", "state"),
+        *("model", "faults", "effects", "witness", "hooks", "routing", "state"),
         # one connection: what is told of it, what it may do, what it is sent
         *("telling", "shares", "lanes", "permissions", "memory", "unfinished", "pacing", "output"),
         # messages

@@ -59,6 +59,9 @@ from curier.permissions.base import Rules
 from curier.permissions.rule_file import RuleFile
 from curier.session.journal import Journal
 from curier.store.base import Durability, Store, described
+from curier.trace.choice import MOST_BYTES, MOST_EVENTS, Words, choice
+from curier.trace.reading import Ring, Trace
+from curier.trace.recorder import Recorder
 from curier.types import Message
 
 if TYPE_CHECKING:
@@ -104,6 +107,7 @@ class Broker:
     """
 
     _is_stopping = False
+    _recorder: Recorder | None = None
 
     def __init__(
         self,
@@ -217,6 +221,7 @@ class Broker:
             asks_authorization=self.authorizer is not None,
         )
         core.run_on(self._process, clock.now())
+        self._recorder = Recorder(core, clock.now, loop.call_soon)
         for hook in (self._log, *self._hooks):
             core.add_hook(hook)
         if asks and self.bans is not None:
@@ -534,6 +539,32 @@ class Broker:
         if why:
             raise ValueError(why)
         self._turn.schedule()
+
+    def trace(
+        self,
+        *,
+        client_id: Words = None,
+        user: Words = None,
+        address: Words = None,
+        listener: Words = None,
+        topic: Words = None,
+        payload: int | None = None,
+        most_events: int = MOST_EVENTS,
+        most_bytes: int = MOST_BYTES,
+    ) -> Trace:
+        """Record what goes by from now on, until the ``Trace`` is closed: an async iterator of
+        ``curier.trace`` events.
+
+        Of all connections, or those that are all of what is given: each is one text or several, ``address``
+        an IP address or network. With ``topic``, Topic Filters, what belongs to publications there, whoever
+        sends or gets it. ``payload`` is how many bytes of each payload to keep; None: all. Passwords and
+        Authentication Data are zeros. What is not taken in time waits, ``most_events`` of ``most_bytes``;
+        then the oldest go, and a ``Missed`` says how many. Raises ``ValueError`` for what cannot be.
+        """
+        if self._recorder is None:
+            raise RuntimeError("the broker has not been started")
+        chosen = choice(client_id, user, address, listener, topic, payload)
+        return self._recorder.read(chosen, Ring(most_events, most_bytes))
 
     # ---- effects ----
 

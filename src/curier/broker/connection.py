@@ -20,6 +20,7 @@ from curier.broker import (
 from curier.broker.entrances import Entrance
 from curier.broker.fast_lane import fast_lane
 from curier.broker.fetching import send_retained
+from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.state import BrokerState
 from curier.codec.constants import PUBLISH, SUBSCRIBE, UNSUBSCRIBE
@@ -56,7 +57,7 @@ class ServedConnection(BrokerConnection):
         self.max_user_properties = broker.options.max_user_properties
         self.max_property_length = broker.options.max_property_length
         self.max_request_size = broker.options.max_request_size
-        if broker.hooks.packet is not None:
+        if broker.hooks.packet is not None or broker.hooks.witness is not None:
             self.tap = broker.tap
         self.has_permissions = broker.asks_authorization or broker.router.judge is not None
         self.routes = [{}, {}, {}] if self.has_permissions else broker.open_routes
@@ -158,6 +159,8 @@ class ServedConnection(BrokerConnection):
 
     def _publication(self, data: bytes, pos: int, stop: int, now: float) -> bool:
         """A PUBLISH, which may have to be put off, with all that follow it."""
+        if self.tap is None and self.broker.router.witness is not None:
+            self._meet(data[pos:stop], now)
         if self.stalled is None and super().packet(data, pos, stop, now):
             return True
         stalled = self.stalled
@@ -166,8 +169,17 @@ class ServedConnection(BrokerConnection):
         stalling.put_off(self, stalled, data[pos:stop])
         return True
 
+    def _meet(self, packet: bytes, now: float) -> None:
+        """Somebody looks on at some topics: if this is one of them, this client is seen from now on."""
+        if telling.meets(self.broker, self, packet):
+            set_lanes(self.broker, self)
+            if self.tap is not None:
+                self.tap.packet(self, False, packet, now)
+
     def large_publish(self, arriving: Arriving, now: float) -> bool:
         self.is_owed = True
+        if self.tap is None and self.broker.router.witness is not None:
+            self._meet(arriving.packet(), now)
         if self.stalled is None and super().large_publish(arriving, now):
             if self.pace is not None:
                 self.pace.worked_on(True, True, arriving.size)
@@ -251,4 +263,6 @@ class ServedConnection(BrokerConnection):
         self.held = NO_HELD
         self.drop_waiting(now)
         memory.output_waits(self.broker, self, 0, now)
+        if self.broker.hooks.witness is not None:
+            telling.closed(self.broker, self, why)
         connecting.ended(self.broker, self, was_connected, reason_code, why, now)

@@ -26,6 +26,7 @@ from curier.broker import (
     rejudging,
     shares,
     spreading,
+    telling,
     watches,
 )
 from curier.broker.connection import ServedConnection
@@ -43,6 +44,7 @@ from curier.broker.options import Options
 from curier.broker.pacing import RATES
 from curier.broker.state import BrokerState, Host
 from curier.broker.sys_topics import SysPublisher
+from curier.broker.witness import Witness
 from curier.codec.constants import PROTOCOL_ERROR, SERVER_SHUTTING_DOWN
 from curier.places import place_of
 from curier.protocol.connection import CLOSED, CONNECTED, STEPS_AT_ONCE
@@ -157,6 +159,8 @@ class BrokerCore(BrokerState):
         shares.connecting_at(self, connection, place)
         watches.await_connect(self, connection, now)
         self.statistics.accepted += 1
+        if self.hooks.witness is not None:
+            telling.opened(self, connection)
         return connection
 
     def moved(self, connection: BrokerConnection, address: str, now: float) -> str:
@@ -181,7 +185,7 @@ class BrokerCore(BrokerState):
     def detach(self, connection: BrokerConnection, now: float) -> None:
         """The network has closed a connection; harmless where the core had closed it already."""
         try:
-            connection.end(0x80, "the client closed the connection without DISCONNECT", now)
+            connection.end(0x80, telling.WITHOUT_DISCONNECT, now)
         except Exception as error:
             self.faults.note(f"ending the connection of {name_of(connection)}", error)
         connection.output.clear()
@@ -418,6 +422,23 @@ class BrokerCore(BrokerState):
     def remove_hook(self, hook: Hook) -> None:
         """Tell ``hook`` nothing more."""
         self._set_hooks([other for other in self.hooks.all if other is not hook])
+
+    def shows_to(self, witness: Witness | None, has_topics: bool) -> None:
+        """Have ``witness`` look on from now on, or nobody; ``has_topics``: also at some topics, other ones
+        than before. Where it is to see connections that are there already, ``look_again`` at them.
+        """
+        router = self.router
+        if has_topics or router.witness is not None:
+            router.forget_all()
+        router.witness = witness if has_topics else None
+        self.hooks.witness = witness
+
+    def look_again(self, connection: BrokerConnection) -> None:
+        """Ask anew whether who looks on sees it."""
+        if connection.state == CONNECTED:
+            set_lanes(self, connection)
+        elif connection.state != CLOSED:
+            connection.tap = self.tap if self.hooks.packet is not None or self.hooks.witness else None
 
     def _set_hooks(self, hooks: list[Hook]) -> None:
         self.hooks.set(hooks)

@@ -57,6 +57,8 @@ def deliver_receiver(
     """Give ``message`` to one receiver at the lower of both QoS [MQTT-3.8.4-8]. False: its queue was full."""
     if receiver.has_no_local and receiver.session is sender:  # [MQTT-3.8.3-3]
         if receiver.own is None:
+            if broker.hooks.witness is not None:
+                telling.not_for_itself(broker, receiver.session, message)
             return True
         receiver = receiver.own
     qos = message.qos if message.qos < receiver.qos else receiver.qos
@@ -242,6 +244,8 @@ def deliver_to(
                     telling.dropped(broker, session, message, TOO_LARGE)
             elif waits and (connection is not None or session.expiry_interval):
                 enqueue(broker, session, Outgoing(message, 0, retain, identifiers), now)
+            elif broker.hooks.witness is not None:
+                telling.away(broker, session, message)
         except Exception as error:
             _blame(broker, session, error)
         return True

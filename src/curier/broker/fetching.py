@@ -91,7 +91,7 @@ def _send(
 ) -> list[ApplicationMessage]:
     """Send messages, at most as many as there is quota; returns those that the output has no room for."""
     start = 0
-    if session.lane and _is_plain(messages, subscription.qos):
+    if session.lane and broker.router.witness is None and _is_plain(messages, subscription.qos):
         start = _send_blocks(broker, session, connection, subscription, messages, now)
     for index in range(start, len(messages)):
         if connection.is_congested or not session.outgoing.has_room():

@@ -16,6 +16,7 @@ from mypy_extensions import mypyc_attr
 
 from curier.broker.faults import Faults, name_of
 from curier.broker.model import BrokerConnection
+from curier.broker.witness import Witness
 from curier.protocol.connection import Connection, Tap
 from curier.session.message import ApplicationMessage
 
@@ -141,6 +142,7 @@ class Hooks:
         self.drop: Listeners | None = None
         self.delivered: Listeners | None = None
         self.packet: Listeners | None = None
+        self.witness: Witness | None = None  # who looks on, too
 
     def set(self, hooks: list[Hook]) -> None:
         """Replace all hooks. Raises ``TypeError`` for what cannot be one, and nothing has changed then."""
@@ -186,6 +188,27 @@ class Hooks:
         else:
             self.faults.met(f"the hook {listener.name} has failed", error, connection)
 
+    def witnessed(
+        self,
+        kind: str,
+        client_id: str,
+        connection: BrokerConnection | None,
+        message: ApplicationMessage | None,
+        why: str,
+    ) -> None:
+        """Tell who looks on what has happened."""
+        witness = self.witness
+        if witness is not None:
+            try:
+                witness.happened(kind, client_id, connection, message, why)
+            except Exception as error:
+                self.no_more(error)
+
+    def no_more(self, error: Exception) -> None:
+        """Who looks on has failed."""
+        self.witness = None
+        self.faults.note("who looks on has failed, and sees nothing more", error)
+
     def ask(
         self, listeners: Listeners, connection: BrokerConnection | None, message: ApplicationMessage
     ) -> int:
@@ -217,15 +240,23 @@ class Hooks:
 
 @final
 class HookTap(Tap):
-    """Shows every packet to the hooks that want packets."""
+    """Shows every packet to the hooks that want packets, and to who looks on."""
 
     def __init__(self, hooks: Hooks) -> None:
         self.hooks: Hooks = hooks
 
     def packet(self, connection: Connection, is_outgoing: bool, data: bytes, now: float) -> None:
+        if not isinstance(connection, BrokerConnection):
+            return
         hooks = self.hooks.packet
-        if hooks is not None and isinstance(connection, BrokerConnection):
+        if hooks is not None:
             self.hooks.tell(hooks, connection, (connection, is_outgoing, data, now))
+        witness = self.hooks.witness
+        if witness is not None:
+            try:
+                witness.packet(connection, is_outgoing, data)
+            except Exception as error:
+                self.hooks.no_more(error)
 
 
 def _close(result: object) -> None:

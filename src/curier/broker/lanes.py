@@ -19,7 +19,9 @@ def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
     changes.
     """
     hooks = broker.hooks
-    connection.tap = broker.tap if hooks.packet is not None else None
+    witness = hooks.witness
+    is_wanted = hooks.packet is not None or (witness is not None and witness.sees(connection))
+    connection.tap = broker.tap if is_wanted else None
     connection.is_owed = True
     is_seen = connection.tap is not None or broker.slow_lane_only
     connected = connection.state == CONNECTED

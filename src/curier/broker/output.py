@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curier.broker import memory
+from curier.broker import memory, telling
 from curier.broker.lanes import set_lanes
 from curier.broker.layouts import Layouts
 from curier.broker.model import BrokerConnection
@@ -51,6 +51,7 @@ def send_publish(
     """
     is_50 = connection.version == MQTT_50
     layouts = broker.layouts
+    whole = message
     if connection.mount is not None:
         layouts = connection.mount.layouts
         message = connection.mount.leaving(message)
@@ -63,6 +64,8 @@ def send_publish(
     if connection.peer_max_packet_size and layout.size > connection.peer_max_packet_size:
         return False
     identifier = encode_two(packet_id)  # one that cannot be is met before half of the packet is sent
+    if broker.hooks.witness is not None and telling.sending(broker, connection, whole, qos, packet_id):
+        set_lanes(broker, connection)
     traffic = connection.traffic
     traffic.publishes_sent += 1
     traffic.publish_bytes_sent += len(message.payload)

@@ -43,14 +43,14 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
     if connection.mount is not None:
         why = connection.mount.enter(publish)
         if why:
-            return _refuse(broker, connection, TOPIC_NAME_INVALID, why)
+            return _refuse(broker, connection, publish, TOPIC_NAME_INVALID, why)
     topic = publish.topic
     why = check_topic_name(topic, broker.options.max_topic_levels, broker.options.max_topic_length)
     if why:
-        return _refuse(broker, connection, TOPIC_NAME_INVALID, why)
+        return _refuse(broker, connection, publish, TOPIC_NAME_INVALID, why)
     why = why_not_published(topic)  # 4.7.2: not for clients to exchange messages
     if why:
-        return _refuse(broker, connection, NOT_AUTHORIZED, why)
+        return _refuse(broker, connection, publish, NOT_AUTHORIZED, why)
     if connection.has_permissions:
         verdict = permissions.verdict(broker, connection, PUBLISH_ACTION, topic, publish.qos, publish.retain)
         if verdict == UNDECIDED:
@@ -59,6 +59,8 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
             connection.why = "not authorized to publish to this topic"
             why = permissions.why_not(broker, connection, PUBLISH_ACTION, topic, publish.qos, publish.retain)
             telling.refused(broker, connection, verdict, why)
+            if broker.hooks.witness is not None:
+                telling.not_taken(broker, connection, topic, publish.packet_id, verdict, why)
             return verdict
     # A message that takes less than half of a turn's work has time in the first half; a larger one is split.
     if broker.spent * 2 > broker.work_per_turn or broker.router.held or not broker.may_split:
@@ -78,33 +80,36 @@ def _take(
     topic = publish.topic
     if publish.is_text and broker.options.check_payload_format and not _is_text(publish.payload):
         why = "the payload is not the UTF-8 it claims to be"
-        return _refuse(broker, connection, PAYLOAD_FORMAT_INVALID, why)
+        return _refuse(broker, connection, publish, PAYLOAD_FORMAT_INVALID, why)
     expires_at = now + publish.expiry_interval if publish.expiry_interval >= 0 else NEVER
     message = ApplicationMessage(
         topic, publish.payload, publish.qos, publish.retain, publish.properties, expires_at
     )
     if broker.store_trouble and publish.qos and _must_be_durable(broker, connection, publish):
-        return _refuse(broker, connection, IMPLEMENTATION_SPECIFIC_ERROR, broker.store_trouble)
+        return _refuse(broker, connection, publish, IMPLEMENTATION_SPECIFIC_ERROR, broker.store_trouble)
     if publish.qos and broker.options.when_full == REFUSE:
         loser = who_would_lose(broker, broker.router.route(topic), message, connection.server_session, now)
         if loser is not None:
             why = "the queue of a receiver is full, and no message for it is dropped here"
             if connection.version == MQTT_50:
-                return _refuse(broker, connection, QUOTA_EXCEEDED, why)
+                return _refuse(broker, connection, publish, QUOTA_EXCEEDED, why)
             stall(broker, connection, loser, message.size(), now)
             return PAUSED
     reason_code = telling.published(broker, connection, message)
     if reason_code == HOOK_FAILED:
         # It would fail again: a 3.x client, which can be told nothing, must not come with it for ever.
         reason_code = IMPLEMENTATION_SPECIFIC_ERROR if connection.version == MQTT_50 else NOT_AUTHORIZED
-        return _refuse(broker, connection, reason_code, "a hook has failed")
+        return _refuse(broker, connection, publish, reason_code, "a hook has failed")
     if reason_code >= 0x80:
-        return _refuse(broker, connection, reason_code, "refused by a hook")
-    if publish.retain and (publish.qos or not connection.disk_is_behind()):
+        return _refuse(broker, connection, publish, reason_code, "refused by a hook")
+    is_retained = publish.retain and (publish.qos > 0 or not connection.disk_is_behind())
+    if is_retained:
         why = retaining.retain(broker, message, connection.server_session, now)
         if why:
-            return _refuse(broker, connection, QUOTA_EXCEEDED, why)
+            return _refuse(broker, connection, publish, QUOTA_EXCEEDED, why)
     route = broker.router.route(topic)
+    if broker.hooks.witness is not None:
+        telling.arrived(broker, connection, message, publish.packet_id, is_retained, not route.is_empty)
     if connection.has_permissions:
         if connection.generation != broker.router.cache.generation:
             permissions.forget_routes(broker, connection)
@@ -133,9 +138,13 @@ def _given(connection: BrokerConnection, route: Route, is_kept: bool, is_retaine
     return NO_MATCHING_SUBSCRIBERS if route.is_empty and connection.version == MQTT_50 else 0
 
 
-def _refuse(broker: BrokerState, connection: BrokerConnection, reason_code: int, why: str) -> int:
+def _refuse(
+    broker: BrokerState, connection: BrokerConnection, publish: IncomingPublish, reason_code: int, why: str
+) -> int:
     connection.why = why
     telling.refused(broker, connection, reason_code, why)
+    if broker.hooks.witness is not None:
+        telling.not_taken(broker, connection, publish.topic, publish.packet_id, reason_code, why)
     return reason_code
 
 
@@ -167,7 +176,10 @@ def publish(
         why = retaining.retain(broker, message, sender, now)
     if why:
         return why
-    spreading.give(broker, broker.router.route(message.topic), message, sender, now)
+    route = broker.router.route(message.topic)
+    if broker.hooks.witness is not None:
+        telling.arrived(broker, None, message, 0, message.retain, not route.is_empty)
+    spreading.give(broker, route, message, sender, now)
     return ""
 
 

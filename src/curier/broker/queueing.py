@@ -44,6 +44,8 @@ def enqueue(broker: BrokerState, session: ServerSession, entry: Outgoing, now: f
         _drop(broker, session, oldest.message, why + ", and the oldest goes first")
     outgoing.record(entry)
     put(broker, outgoing, entry)
+    if broker.hooks.witness is not None:
+        telling.queued(broker, session, entry.message)
     return True
 
 

@@ -22,6 +22,7 @@ from curier.broker.model import (
     Subscription,
 )
 from curier.broker.mounting import Mount
+from curier.broker.witness import Witness
 from curier.topics.filters import has_wildcard, matches
 from curier.topics.reserved import is_told_by_server
 from curier.topics.routes import RouteCache
@@ -46,6 +47,7 @@ class Router:
         self.table: SubscriptionTable[Subscriber] = SubscriptionTable()
         self.cache: RouteCache[Route] = RouteCache(cache_size)
         self.judge: Judge | None = None  # of who may receive what; None: everybody may
+        self.witness: Witness | None = None  # looks on at all that is published on some topics
         self.mounts: dict[bytes, Mount] = {}  # that sessions may have, by prefix
         self.held: dict[bytes, int] = {}  # Topic Names of messages that are being given out: how many
         self.made: i64 = 0  # receivers of routes that were made, for whoever counts that as work
@@ -103,11 +105,15 @@ class Router:
             is_kept = (is_held or _is_cached(topic)) and self.cache.remember(topic, route, is_held)
             if is_kept and self._credit < LOOKS_PER_ROUTE * MOST_LOOKS:
                 self._credit += LOOKS_PER_ROUTE
-            if is_held or not is_kept:  # nobody could tell it that it has changed
+            if is_held or not is_kept or self.is_seen(topic):  # not kept: nobody could tell it of a change
                 route.is_fast = False
         else:
             route.is_used = True
         return route
+
+    def is_seen(self, topic: bytes) -> bool:
+        """Does somebody look on at all that is published there? Then nothing passes unseen."""
+        return self.witness is not None and self.witness.sees_topic(topic)
 
     def hold(self, route: Route) -> None:
         """What else is published there waits, so it takes the general way, which knows of it. The cache
@@ -133,6 +139,8 @@ class Router:
             return
         if _is_cached(topic):
             route.set_fast()
+            if self.is_seen(topic):
+                route.is_fast = False
         else:
             self.cache.forget(topic)
 
@@ -201,6 +209,19 @@ class Router:
         if known is None:
             known = kinds[rights.kind] = rights.is_shown(topic)
         return known
+
+    def kept_from(self, topic: bytes, most: int) -> list[ServerSession]:
+        """Sessions that subscribe to ``topic`` and may not receive it, of shared subscriptions none."""
+        found: list[ServerSession] = []
+        if self.judge is None:
+            return found
+        for target in self.table.match(topic):
+            session = self.sessions.get(target.key)
+            if session is not None and session not in found and not self.may_receive(session, topic):
+                found.append(session)
+                if len(found) >= most:
+                    break
+        return found
 
     def shown_to(self, group: SharedGroup, topic: bytes) -> SharedGroup | None:
         """The group with those members only that may receive this topic; None: nobody may."""

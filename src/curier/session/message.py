@@ -1,7 +1,7 @@
 """The Application Message, as the core carries it: bytes and plain numbers (5.0 section 3.3).
 
 One object serves every receiver; nothing in it is changed once it is made, but for what the journal keeps in
-``number`` and ``references``.
+``number`` and ``references``, and who looks on in ``publication``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class ApplicationMessage:
         "owner",
         "payload",
         "properties",
+        "publication",
         "qos",
         "references",
         "retain",
@@ -51,6 +52,7 @@ class ApplicationMessage:
         self.expires_at = expires_at
         self.number: int = 0
         self.references: int = 0  # of records that name it
+        self.publication: int = 0  # how who looks on calls it (``broker.witness``); 0: nobody has yet
         self.owner: object = None  # whose it is, where it is retained and the broker knows
 
     def size(self) -> int:

@@ -15,6 +15,7 @@ from curier.session.journal import Journal
 from curier.session.records import Batch, decode, encode
 from curier.testing.medium import Actor, Delay, Medium
 from curier.testing.wire import End, Wire
+from curier.trace.recorder import Recorder
 
 Answers = Callable[[Authenticate | Authorize], Answer]
 """Who may come in and do what; an ``Answer`` with Reason Code 0 says yes."""
@@ -71,6 +72,7 @@ class SimulatedBroker(Actor, End):
                 asks_authorization=answers is not None,
             )
         )
+        self.recorder = Recorder(self.core, lambda: medium.now, lambda call: call())
         self._wires: dict[BrokerConnection, Wire] = {}
         self._connections: dict[Wire, BrokerConnection] = {}
 
@@ -197,5 +199,6 @@ class SimulatedBroker(Actor, End):
         else:
             core = BrokerCore(self.options, self.medium.now)
         self.core = self._set_up(core)
+        self.recorder.move_to(self.core)
         self.is_running = True
         self.turn()

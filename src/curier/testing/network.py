@@ -32,6 +32,10 @@ from curier.session.session import Session
 from curier.testing.broker import Answers, Restore, SimulatedBroker, default_restore
 from curier.testing.medium import Actor, Delay, Medium
 from curier.testing.wire import Caller, Watcher, Wire
+from curier.trace.choice import Words, choice
+from curier.trace.reading import Ring, Trace
+
+EVERYTHING = 2**62  # events, and bytes of them
 
 
 class Network(Medium):
@@ -64,6 +68,22 @@ class Network(Medium):
             options = Options()
             options.sys_interval = 0.0  # nobody asked for $SYS
         self.broker = SimulatedBroker(self, options, durable, disk_latency, answers, answer_latency, restore)
+
+    def trace(
+        self,
+        *,
+        client_id: Words = None,
+        user: Words = None,
+        address: Words = None,
+        listener: Words = None,
+        topic: Words = None,
+        payload: int | None = None,
+    ) -> Trace:
+        """Record what goes by at the broker from now on, as ``Broker.trace`` does; ``take`` of it gives that,
+        in virtual time. Nothing of it is missed.
+        """
+        chosen = choice(client_id, user, address, listener, topic, payload)
+        return self.broker.recorder.read(chosen, Ring(EVERYTHING, EVERYTHING))
 
     def actors(self) -> Sequence[Actor]:
         """The broker and its clients."""

@@ -16,6 +16,7 @@ QUEUED: Final = "queued"  # it waits in the session of ``client_id``; ``why`` sa
 STORED: Final = "stored"  # what it needed is durable, so that its acknowledgement may leave
 DROPPED: Final = "dropped"  # ``client_id`` will not get it; ``why`` says the reason
 EXPIRED: Final = "expired"  # its Message Expiry Interval has passed
+REFUSED: Final = "refused"  # the broker did not take it from its publisher, which ``client_id`` is
 DENIED: Final = "denied"  # rules forbid it; ``why`` names rule, file and line
 NOT_FOR: Final = "not for"  # ``client_id`` subscribes to it and does not get it: No Local, Share of another
 NOBODY: Final = "nobody"  # no subscription wanted it
