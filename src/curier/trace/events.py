@@ -24,6 +24,7 @@ DELIVERED: Final = "delivered"  # ``client_id`` has acknowledged it for good (Qo
 RETAINED: Final = "retained"  # it is the retained message of its topic now
 SESSION_ENDED: Final = "session ended"
 FAULT: Final = "fault"  # something was broken on purpose; ``why`` names the rule
+NOTED: Final = "noted"  # of a capture: it begins in the middle, bytes of it are missing; ``why`` says what
 NOT_MQTT: Final = "not MQTT"  # what comes on ``wire`` from here on cannot be read; ``why`` says which way
 
 

@@ -169,6 +169,10 @@ def _binary_digits(value: int) -> str:
     return f"{value:04b}"
 
 
+def _dup(value: int) -> str:
+    return "1 (sent again)" if value else "0 (sent for the first time)"
+
+
 def _qos(value: int) -> str:
     return QOS_WORDS[value]
 
@@ -182,15 +186,13 @@ def fixed_header(walk: Walk) -> None:
             0,
             first,
             kind,
-            (
-                "DUP",
-                0x08,
-                lambda value: "1 (sent again)" if value else "0 (sent for the first time)",
-                "MQTT-3.3.1-2",
-            ),
+            ("DUP", 0x08, _dup, "MQTT-3.3.1-2"),
             ("QoS", 0x06, _qos, "MQTT-3.3.1-4"),
             ("RETAIN", 0x01, yes_no, ""),
         )
+    elif walk.version == c.MQTT_31 and walk.packet_type in (c.PUBREL, c.SUBSCRIBE, c.UNSUBSCRIBE):
+        dup, qos = ("DUP", 0x08, _dup, ""), ("QoS", 0x06, _qos, "MQTT-2.1.3-1")  # 3.1 section 2.1
+        children = bits(0, first, kind, dup, qos, ("Unused", 0x01, str, ""))
     else:
         children = bits(0, first, kind, ("Flags", 0x0F, _binary_digits, "MQTT-2.1.3-1"))
     walk.add("Fixed Header", NAMES[walk.packet_type], 0, first, "", children)
@@ -280,6 +282,9 @@ def connack_flags(walk: Walk) -> None:
     """The Connect Acknowledge Flags (3.2.2.1)."""
     start = walk.pos
     flags = walk.number("Connect Acknowledge Flags", 1)
+    if walk.version == c.MQTT_31:  # which does not use this byte
+        walk.add("Reserved", f"{flags:08b}", start, flags)
+        return
     children = bits(
         start,
         flags,
