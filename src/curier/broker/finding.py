@@ -23,9 +23,9 @@ SLASH: Final = 0x2F
 def find_route(broker: BrokerState, connection: BrokerConnection, topic: bytes) -> Route | None:
     """The route of ``topic``, for the packets at hand only; None: it is for the general way to say.
 
-    That looks who may publish there, and which messages to a topic wait for each other.
+    That looks who may publish there, which messages to a topic wait for each other, and tells who looks on.
     """
-    if connection.has_permissions or broker.router.held:
+    if connection.has_permissions or broker.router.held or broker.router.is_seen(topic):
         return None
     options = broker.options
     if not is_plain_name(topic, options.max_topic_levels, options.max_topic_length):
