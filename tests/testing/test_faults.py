@@ -6,6 +6,7 @@ import pytest
 
 from curier.errors import ConfigError, Refused
 from curier.testing import Faults, Pair
+from curier.trace.events import Closed, Opened, Packet
 
 
 def test_a_lost_puback_has_the_message_sent_again_when_the_client_comes_back() -> None:
@@ -92,3 +93,30 @@ def test_a_wrong_rule_leaves_all_as_it_was() -> None:
     with pytest.raises(ConfigError, match="PUBAK"):
         pair.faults.add("lose PUBLISH", "lose PUBAK")
     assert pair.faults.rules == []
+
+
+def test_what_goes_by_is_recorded_with_what_rules_did_to_it() -> None:
+    pair = Pair(faults=Faults("lose 1st PUBACK to me"))
+    events = pair.record_wires()
+    me = pair.connect("me", password=b"secret", username="ann")
+    me.publish("a", b"x", qos=1)
+    pair.run(1)
+    me.disconnect()
+    opened, *packets, closed = events
+    assert isinstance(opened, Opened)
+    assert isinstance(closed, Closed)
+    assert (closed.by, closed.wire.client_id) == ("client", "me")
+    seen = [
+        (one.data[0] >> 4, one.to_server, one.lost) if isinstance(one, Packet) else "fault" for one in packets
+    ]
+    assert seen == [
+        (1, True, False),
+        (2, False, False),
+        (3, True, False),
+        (4, False, True),
+        "fault",
+        (14, True, False),
+    ]
+    connect = packets[0]
+    assert isinstance(connect, Packet)
+    assert b"secret" not in connect.data

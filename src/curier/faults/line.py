@@ -37,7 +37,7 @@ from curier.faults.words import parse_rule
 from curier.frozen import dataclass
 from curier.topics.filters import matches
 from curier.trace.events import FAULT, Event, Happening, Packet, Wire
-from curier.trace.secrets import without_password
+from curier.trace.secrets import without_secrets
 
 SEND: Final = "send"  # ``data`` to the end that ``to_server`` says
 END: Final = "end"  # nothing more comes in this direction
@@ -308,7 +308,7 @@ class Line:
             reply, why_not = answer(data, self._knowledge.version, first.reason_code)
         if why_not:
             is_lost = False
-        recorded = without_password(data)
+        recorded = without_secrets(data, self._knowledge.version)
         self._events.append(Packet(now, self.wire, to_server, recorded, cut=left, lost=is_lost))
         if first is None:
             way.queue.append(_Waiting(now, SEND, data))
@@ -338,7 +338,9 @@ class Line:
             way.queue.append(_Waiting(now + rule.seconds, SEND, data))
         elif action == DOUBLE:
             self._tell(rule, "doubled", facts, now)
-            self._events.append(Packet(now, self.wire, to_server, without_password(data)))
+            self._events.append(
+                Packet(now, self.wire, to_server, without_secrets(data, self._knowledge.version))
+            )
             way.queue.append(_Waiting(now, SEND, data + data))
         elif action == REORDER:
             way.let_behind_go(now)

@@ -15,6 +15,7 @@ seed is the same run.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -31,11 +32,14 @@ from curier.session.outgoing import Outgoing
 from curier.session.session import Session
 from curier.testing.broker import Answers, Restore, SimulatedBroker, default_restore
 from curier.testing.medium import Actor, Delay, Medium
-from curier.testing.wire import Caller, Watcher, Wire
+from curier.testing.wire import Caller, Tell, Watcher, Wire
 from curier.trace.choice import Words, choice
+from curier.trace.events import Event as TraceEvent
 from curier.trace.reading import Ring, Trace
 
 EVERYTHING = 2**62  # events, and bytes of them
+MOST_RECORDED = 10_000
+"""Events that a recording of wires keeps, unless it says otherwise."""
 
 
 class Network(Medium):
@@ -64,6 +68,7 @@ class Network(Medium):
         self.clients: list[SimulatedClient] = []
         self.watchers: list[Watcher] = []
         self.faults = faults if faults is not None else Faults()
+        self.tells: list[Tell] = []
         if options is None:
             options = Options()
             options.sys_interval = 0.0  # nobody asked for $SYS
@@ -84,6 +89,16 @@ class Network(Medium):
         """
         chosen = choice(client_id, user, address, listener, topic, payload)
         return self.broker.recorder.read(chosen, Ring(EVERYTHING, EVERYTHING))
+
+    def record_wires(self, most: int = MOST_RECORDED) -> deque[TraceEvent]:
+        """What goes by on all wires from now on, with what rules do to it: the last ``most`` events, in a
+        deque that grows while the network runs.
+
+        It is what one would see who stands between: what the broker does with messages is not in it.
+        """
+        events: deque[TraceEvent] = deque(maxlen=most)
+        self.tells.append(events.append)
+        return events
 
     def actors(self) -> Sequence[Actor]:
         """The broker and its clients."""
@@ -127,7 +142,7 @@ class SimulatedClient(Actor, Caller):
         if self.connection.connect_packet is not None or self.connection.state == CLOSED:
             self.connection = ClientConnection(self.session, **self.settings)
         network = self.network
-        self.wire = Wire(network, self, network.broker, network.watchers, network.faults)
+        self.wire = Wire(network, self, network.broker, network.watchers, network.faults, network.tells)
         self.network.broker.accept(self.wire)
         self.connection.connect(
             connect if connect is not None else Connect(self.version, self.client_id), self.network.now

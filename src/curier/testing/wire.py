@@ -13,7 +13,11 @@ from curier.codec.primitives import packet_end
 from curier.faults.line import CUT, SEND, Faults, Line
 from curier.faults.rules import FOREVER
 from curier.testing.medium import Medium
+from curier.trace.events import Closed, Event, Opened
 from curier.trace.events import Wire as TracedWire
+
+Tell = Callable[[Event], None]
+"""Is given what goes by, as it is recorded."""
 
 
 class Watcher:
@@ -89,6 +93,7 @@ class Wire:
         broker: End,
         watchers: list[Watcher],
         faults: Faults | None = None,
+        tells: list[Tell] | None = None,
     ) -> None:
         self.medium = medium
         self.client = client
@@ -99,7 +104,7 @@ class Wire:
         self.to_client = Pipe(medium, partial(client.arrived, self), partial(client.lost, self))
         self.faulty: FaultyWire | None = None
         if faults is not None:
-            self.faulty = FaultyWire(self, faults)
+            self.faulty = FaultyWire(self, faults, tells if tells is not None else [])
 
     def send(self, from_client: bool, data: bytes) -> None:
         """Whole packets leave one end: show them to the watchers, and have them arrive."""
@@ -136,6 +141,7 @@ class Wire:
             pipe.is_open = False
             if self.faulty is not None:
                 self.faulty.line.close()
+                self.faulty.over("network", "the connection was cut")
             if loses_what_is_on_its_way:
                 pipe.is_whole = False
             if notices is not None:
@@ -145,14 +151,17 @@ class Wire:
 class FaultyWire:
     """A wire whose packets pass under rules, in virtual time."""
 
-    def __init__(self, wire: Wire, faults: Faults) -> None:
+    def __init__(self, wire: Wire, faults: Faults, tells: list[Tell]) -> None:
         medium = wire.medium
         self.wire = wire
+        self._tells = tells
+        self._is_over = False
         faults.clock = lambda: medium.now
         client = wire.client
         self.line = Line(faults, TracedWire(wire.number, client.client_id, client.version), medium.now)
         self.line.on_change = self._obey
         self._alarm = FOREVER
+        self._tell(Opened(medium.now, self.line.wire))
         self._obey()
 
     def send(self, from_client: bool, data: bytes) -> None:
@@ -172,18 +181,30 @@ class FaultyWire:
         """One end closes."""
         self.line.end(from_client, self.wire.medium.now)
         self._obey()
+        self.over("client" if from_client else "server", "")
+
+    def over(self, by: str, why: str) -> None:
+        """The wire has ended, as soon as it has; the first call says by whom."""
+        if not self._is_over:
+            self._is_over = True
+            self._tell(Closed(self.wire.medium.now, self.line.wire, by, why))
+
+    def _tell(self, event: Event) -> None:
+        for tell in self._tells:
+            tell(event)
 
     def _is_clear(self, data: bytes) -> bool:
         """Is there no rule, nothing on its way, and nothing to be learned for rules to come?"""
         line = self.line
-        if line.faults.kept or not line.is_idle:
+        if line.faults.kept or self._tells or not line.is_idle:
             return False
         return not (data[0] >> 4 in (CONNECT, CONNACK) or self.wire.version == MQTT_50)
 
     def _obey(self) -> None:
         """Do what the line orders, and have it called when its time comes."""
         wire, line, medium = self.wire, self.line, self.wire.medium
-        line.take_events()  # whoever wants them has ``Faults.fired``, and watchers
+        for event in line.take_events():
+            self._tell(event)
         for (kind, to_server), orders in groupby(line.take_orders(), lambda one: (one.kind, one.to_server)):
             pipe = wire.to_broker if to_server else wire.to_client
             if kind == CUT:
