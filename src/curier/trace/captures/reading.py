@@ -288,10 +288,10 @@ class _Connection:
                 yield Happening(
                     time, NOT_MQTT, self.wire.client_id, f"from the {side}: {why}", 0, "", self.wire
                 )
-        for odd in stream.odd:
-            if self.wire is not None:
+        if self.wire is not None:
+            for odd in stream.odd:
                 yield self._note(time, odd)
-        stream.odd.clear()
+            stream.odd.clear()
 
     def _part(self, time: float, to_server: bool, part: tuple[bytes, int] | str) -> Iterator[Event]:
         """A packet, or words about what is not there."""
