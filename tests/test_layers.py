@@ -166,7 +166,7 @@ ALLOWED: dict[str, set[str]] = {
 FLOORS: dict[str, list[str]] = {
     "broker": [
         # plain things that know no client
-        *("options", "deadlines", "buckets", "entrances", "judging", "layouts", "mounting"),
+        *("options", "deadlines", "buckets", "rates", "entrances", "judging", "layouts", "mounting"),
         # the data model, and what names it
         *("model", "faults", "effects", "witness", "hooks", "routing", "state"),
         # one connection: what is told of it, what it may do, what it is sent
@@ -189,7 +189,7 @@ FLOORS: dict[str, list[str]] = {
         # what the broker does by itself
         *("restoring", "sys_topics"),
         # the face
-        *("connection", "core", "__init__"),
+        *("connection", "repacing", "core", "__init__"),
     ],
     "client": [
         # plain data, and the tools of dialling

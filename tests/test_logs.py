@@ -46,6 +46,7 @@ def test_every_event_has_its_line(
     hook.on_unsubscribe(connection, b"t/#")
     hook.on_revoke("c", b"t/#", "acl, line 3: deny")
     hook.on_drop("c", ApplicationMessage(b"t", b"secret", 0, False), "its queue is full")
+    hook.on_slow(connection, "it sends too much")
     hook.on_disconnect(connection, 0, "the client disconnected")
     hook.on_session_end("c", "its connection ended")
     connection.client_id = ""
@@ -58,6 +59,7 @@ def test_every_event_has_its_line(
         ("DEBUG", "c (127.0.0.1:5) unsubscribed from t/#"),
         ("WARNING", "the subscription of c to t/# has ended: acl, line 3: deny"),
         ("WARNING", "a message on t for c dropped: its queue is full"),
+        ("WARNING", "c (127.0.0.1:5) is slowed: it sends too much"),
         ("INFO", "c (127.0.0.1:5) disconnected: the client disconnected"),
         ("DEBUG", "the session of c has ended: its connection ended"),
         ("WARNING", "127.0.0.1:5 at memory refused: no packet (0x81)"),

@@ -119,8 +119,10 @@ class Listener:
     ``proxy_certificates`` takes the client certificate's name out of it.
 
     ``allow_anonymous`` None is what the broker as a whole does. ``max_connections`` and ``max_packet_size``
-    are limits of this door besides the broker's own; 0: none. ``mount`` is put in front of all topics of its
-    clients, who do not see it. ``name`` is for people: log, ``$SYS``, hooks.
+    are limits of this door besides the broker's own; 0: none. ``max_connect_rate``, ``max_message_rate`` and
+    ``max_byte_rate`` are what may come in there a second, from all together; 0: as much as comes. ``mount``
+    is put in front of all topics of its clients, who do not see it. ``name`` is for people: log, ``$SYS``,
+    hooks.
     """
 
     url: str
@@ -158,6 +160,9 @@ class Listener:
     allow_anonymous: bool | None = None
     max_connections: int = 0
     max_packet_size: int = 0
+    max_connect_rate: int = 0
+    max_message_rate: int = 0
+    max_byte_rate: int = 0
     mount: str = ""
 
     @property
@@ -213,8 +218,9 @@ class Listener:
             )
         if self.mount and (why := why_no_mount(self.mount)):
             raise ConfigError(f'{address}: mount, such as "site-a/", {why}; not {self.mount!r}')
-        if self.max_connections < 0:
-            raise ConfigError(f"{address}: max_connections must be 1 or more, or 0 for no limit of its own")
+        for name in ("max_connections", "max_connect_rate", "max_message_rate", "max_byte_rate"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{address}: {name} must be 1 or more, or 0 for no limit of its own")
         if self.max_packet_size and self.max_packet_size < LEAST_PACKET_SIZE:
             raise ConfigError(
                 f"{address}: max_packet_size must be {LEAST_PACKET_SIZE} or more, or 0 for the broker's"

@@ -152,6 +152,10 @@ class LogHook(Hook):
             extra=_fields(connection, reason_code=reason_code),
         )
 
+    def on_slow(self, connection: BrokerConnection, why: str) -> None:
+        reason = printable(why, MOST_OF_REASON)
+        publish_log.warning("%s is slowed: %s", _name(connection), reason, extra=_fields(connection))
+
     def on_session_end(self, client_id: str, why: str) -> None:
         if why == OTHER_MOUNT:  # what waited in it is lost
             connect_log.warning("the session of %s has ended: %s", printable(client_id), why)

@@ -26,7 +26,9 @@ def test_a_listener_has_so_many_clients(make: Callable[..., Net]) -> None:
     refused = net.send_connect("b").expect(p.Connack)
     assert refused.reason_code == BUSY
     assert refused.properties is not None
-    assert refused.properties.reason_string == "all 1 connections of this listener are in use"
+    assert refused.properties.reason_string == (
+        "all 1 connections of this listener are in use (max_connections)"
+    )
     net.entrance = None
     net.connect("b")  # elsewhere there is room
     net.entrance = first.connection.entrance
@@ -53,7 +55,7 @@ def test_the_limit_of_the_broker_holds_at_every_listener(make: Callable[..., Net
     refused = net.send_connect("b").expect(p.Connack)
     assert refused.reason_code == BUSY
     assert refused.properties is not None
-    assert refused.properties.reason_string == "all 1 connections are in use"
+    assert refused.properties.reason_string == "all 1 connections are in use (max_connections)"
 
 
 @pytest.mark.parametrize("is_own", [True, False])

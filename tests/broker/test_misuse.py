@@ -18,9 +18,12 @@ from curier.codec import packets as p
 from curier.session.message import ApplicationMessage
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
+from tests.broker.test_changing_options import change
 
 ABOUT_A_CLIENT = {"on_connect", "on_subscribe", "on_unsubscribe", "on_packet"}  # which is there, and pays
-ABOUT_NOBODY = {"on_refuse", "on_disconnect", "on_session_end", "on_revoke", "on_drop", "on_delivered"}
+ABOUT_NOBODY = {
+    *("on_refuse", "on_slow", "on_disconnect", "on_session_end", "on_revoke", "on_drop", "on_delivered"),
+}
 NO_CODES: list[object] = [None, "", "no", True, False, 1, 0x10, 0x7F, 0x100, -1, 1 << 70, 0.0, [], Ellipsis]
 
 Act = Callable[..., object]
@@ -118,6 +121,10 @@ class Scene:
             for packet in client.inbox:
                 if isinstance(packet, p.Puback | p.Pubrec) and packet.packet_id in (2, 3):
                     self.acknowledged[packet.packet_id - 1] = packet.reason_code
+        if not client.closed:
+            change(self.net, max_byte_rate=1)
+            client.send(b"\xc0\0")  # on_slow
+            change(self.net, max_byte_rate=0)
         if client.closed:
             goodbye = goodbye or client.goodbye()
         else:

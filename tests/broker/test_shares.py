@@ -72,7 +72,8 @@ def test_a_source_is_a_user_where_somebody_checks() -> None:
         client.send(connect(f"c{number}", 60, "one"))
         code, why = answer(client)
         assert code == (TOO_MANY if number == 2 else 0)
-    assert why == "user one has 2 sessions that outlive their connections, and may have no more"
+    words = "user one has 2 sessions that outlive their connections, and may have no more"
+    assert why == f"{words} (max_sessions, source_share)"
     client = net.open()
     client.send(connect("d", 60, "other"))
     assert answer(client)[0] == 0
@@ -108,7 +109,8 @@ def test_a_client_has_its_share_of_the_retained_messages(make: Make) -> None:
     puback = one.pop(p.Puback)
     assert puback.reason_code == TOO_MANY
     assert puback.properties is not None
-    assert puback.properties.reason_string == "client one has 4 retained messages, and may have no more"
+    words = "client one has 4 retained messages, and may have no more"
+    assert puback.properties.reason_string == f"{words} (max_retained_messages, client_share)"
     assert retain(one, "t/0") == 0x10  # in place of its own
     assert retain(other, "t/1") == 0x10  # is the other's now
     assert retain(one, "t/4") == 0x10
@@ -198,7 +200,7 @@ def test_all_sessions_together_have_so_many_subscriptions(make: Make) -> None:
     assert suback(one, "a", "$share/g/b")[0] == [0, 0]
     codes, why = suback(other, "a", "b")
     assert codes == [0, 0x97]
-    assert why == "all 3 subscriptions that there may be are in use"
+    assert why == "all 3 subscriptions that there may be are in use (max_subscriptions_total)"
     assert suback(other, "a")[0] == [0]  # it has that already
     net.drop(one.connection)
     assert suback(other, "b", "$share/g/c", "d")[0] == [0, 0, 0x97]
@@ -210,7 +212,8 @@ def test_one_source_has_half_of_the_subscriptions(make: Make) -> None:
     assert suback(home[0], "1", "2")[0] == [0, 0]
     assert suback(home[1], "1", "$share/g/2")[0] == [0, 0]
     codes, why = suback(home[2], "1")
-    assert (codes, why) == ([0x97], "address 192.0.2.1 has 4 subscriptions, and may have no more")
+    words = "address 192.0.2.1 has 4 subscriptions, and may have no more"
+    assert (codes, why) == ([0x97], f"{words} (max_subscriptions_total, source_share)")
     assert suback(let_in(net, "d", "192.0.2.2:7"), "1", "2", "3", "4")[0] == [0] * 4
     home[0].send(p.Unsubscribe(8, ["2"]))
     home[0].take()

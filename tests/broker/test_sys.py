@@ -27,6 +27,7 @@ NAMES = {
     "clients/inactive",
     "clients/maximum",
     "clients/expired",
+    "clients/slowed",
     "messages/received",
     "messages/sent",
     "messages/stored",

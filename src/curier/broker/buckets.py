@@ -35,10 +35,15 @@ class Bucket:
         self.at = now
         return 0.0 if self.tokens >= ALMOST else (1.0 - self.tokens) / self.rate
 
-    def take(self, count: int) -> None:
+    def take(self, count: float) -> None:
         """So much has passed."""
         if self.rate:
             self.tokens -= count
+
+    def promise(self, count: float) -> float:
+        """So much is to pass, later than all that was promised before: in so many seconds."""
+        self.tokens -= count
+        return max(0.0, -self.tokens / self.rate)
 
 
 @final

@@ -81,10 +81,10 @@ def _why_full(broker: BrokerState, entrance: Entrance, session: ServerSession | 
         before = session.connection if session.connection is not None else session.arriving
     most = broker.options.max_connections
     if broker.statistics.admitted >= most and before is None:
-        return f"all {most} connections are in use"
+        return f"all {most} connections are in use (max_connections)"
     most = entrance.max_connections
     if most and entrance.admitted >= most and (before is None or before.entrance is not entrance):
-        return f"all {most} connections of this listener are in use"
+        return f"all {most} connections of this listener are in use (max_connections)"
     return ""
 
 
@@ -298,6 +298,7 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
     connection.session = session
     broker.statistics.admitted += 1
     connection.entrance.admitted += 1
+    shares.count_clients(broker, source, 1)
     if broker.journal is not None and broker.journal.length != before:
         connection.paused = True
         broker.arrivals.append(Arrival(broker.journal.number, connection, is_present))
@@ -342,6 +343,9 @@ def _check_room(
     why = _why_full(broker, connection.entrance, session)  # others may have come while one was asked
     if why:
         return SERVER_BUSY, why
+    why = shares.why_no_client(broker, source, session)
+    if why:
+        return QUOTA_EXCEEDED, why
     if _expiry_interval(broker, packet):
         why = shares.why_no_session(broker, source, session)
         if why:
@@ -549,6 +553,7 @@ def ended(
     if connection.server_session is not None:
         broker.statistics.admitted -= 1
         connection.entrance.admitted -= 1
+        shares.count_clients(broker, connection.server_session.source, -1)
     if was_connected:
         broker.statistics.connected -= 1
         connection.entrance.connected -= 1

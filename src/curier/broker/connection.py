@@ -63,13 +63,19 @@ class ServedConnection(BrokerConnection):
         self.routes = [{}, {}, {}] if self.has_permissions else broker.open_routes
         self.generation = broker.router.cache.generation
         self.pace: pacing.Pace | None = pacing.pace(broker, self, now)
+        self.holding: pacing.Holding | None = pacing.outflow(broker, self, now)
+        self.outflow = self.holding
 
     def change_pace(self, now: float) -> None:
         """Other rates hold from now on."""
-        before = self.pace
+        pace, holding = self.pace, self.holding
         self.pace = pacing.pace(self.broker, self, now)
-        if before is not None:
-            before.end()
+        self.outflow = self.holding = pacing.outflow(self.broker, self, now)
+        set_lanes(self.broker, self)
+        if pace is not None:
+            pace.end()
+        if holding is not None:
+            holding.end(now)
 
     # ---- entries: what is raised stays here, and costs this client (``faults``) ----
 
@@ -257,6 +263,8 @@ class ServedConnection(BrokerConnection):
         self.state = CLOSED
         if self.pace is not None:
             self.pace.end()
+        if self.holding is not None:
+            self.holding.end(now)
         self.ending_code = reason_code
         self.paused = False
         self.is_fast = False

@@ -42,6 +42,7 @@ from curier.broker.lanes import DECIDE_LANES, set_lanes
 from curier.broker.model import BrokerConnection, ServerSession, Spread
 from curier.broker.options import Options
 from curier.broker.pacing import RATES
+from curier.broker.repacing import Repacing
 from curier.broker.state import BrokerState, Host
 from curier.broker.sys_topics import SysPublisher
 from curier.broker.witness import Witness
@@ -86,6 +87,7 @@ class BrokerCore(BrokerState):
         )
         self.fetch_budget = FETCHED_PER_TURN
         memory.bound(self)
+        self.repacing = Repacing(self)
         self.sys_publisher = SysPublisher(self)
         if options.sys_interval:
             self.deadlines.add(self.sys_publisher, now)
@@ -126,9 +128,7 @@ class BrokerCore(BrokerState):
         if not changed.isdisjoint(DECIDE_TOPICS):
             self.router.forget_all()  # there may be routes of topics that are not allowed any more
         if not changed.isdisjoint(RATES):
-            for connection in self.connections.values():
-                if isinstance(connection, ServedConnection):
-                    connection.change_pace(now)
+            self.repacing.begin(now)
         return frozenset(stuck)
 
     # ---- bytes ----
@@ -141,7 +141,11 @@ class BrokerCore(BrokerState):
         most = PER_CONNECTION * self.options.max_connections
         if len(self.connections) + coming > most or entrance.is_crowded(coming):
             return "there are twice as many connections as may log in (max_connections)"
-        return shares.why_not_connecting(self, place, entrance) or shares.why_too_fast(self, place, now)
+        return (
+            shares.why_not_connecting(self, place, entrance)
+            or shares.why_too_fast(self, place, now)
+            or entrance.why_too_fast(now)
+        )
 
     def attach(
         self, address: str, listener: str, now: float, entrance: Entrance | None = None, place: str = ""

@@ -238,8 +238,7 @@ def deliver_to(
         try:
             if connection is not None and not (waits and session.outgoing.queue):  # [MQTT-4.6.0-5]
                 if connection.is_congested:
-                    why = WHY if connection.is_ending else "the client is too slow"
-                    telling.dropped(broker, session, message, why)
+                    telling.dropped(broker, session, message, _why_none(connection))
                 elif not send_publish(broker, connection, message, 0, False, retain, identifiers, 0, now, 0):
                     telling.dropped(broker, session, message, TOO_LARGE)
             elif waits and (connection is not None or session.expiry_interval):
@@ -259,6 +258,15 @@ def deliver_to(
         _blame(broker, session, error)
         return _keep(broker, session, entry, now)
     return True
+
+
+def _why_none(connection: BrokerConnection) -> str:
+    """Why a client is sent nothing now."""
+    if connection.is_ending:
+        return WHY
+    if connection.outflow is not None and connection.outflow.is_holding and not connection.is_behind:
+        return connection.outflow.why
+    return "the client is too slow"
 
 
 def _blame(broker: BrokerState, session: ServerSession, error: Exception) -> None:

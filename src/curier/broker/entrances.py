@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from curier.broker.buckets import Bucket
+from curier.broker.rates import Allowance
+
 PER_CONNECTION: Final = 2
 """Network Connections for each client that there may be: most of the others have said nothing yet."""
 
@@ -14,8 +17,8 @@ PER_CONNECTION: Final = 2
 @final
 class Entrance:
     """``name`` is for people, "" where nobody has given one; ``level`` is what ``$SYS`` calls it, one level
-    of a topic. Limits are besides those of the broker; 0: none. ``mount`` is put in front of all topics of
-    its clients.
+    of a topic. Limits are besides those of the broker; 0: none. Rates are of all who come in here together,
+    a second: connections, messages, bytes. ``mount`` is put in front of all topics of its clients.
     """
 
     def __init__(
@@ -25,12 +28,20 @@ class Entrance:
         max_connections: int = 0,
         max_packet_size: int = 0,
         mount: bytes = b"",
+        max_connect_rate: int = 0,
+        max_message_rate: int = 0,
+        max_byte_rate: int = 0,
     ) -> None:
         self.name: str = name
         self.level: str = level
         self.max_connections: int = max_connections
         self.max_packet_size: int = max_packet_size
         self.mount: bytes = mount
+        self.max_connect_rate: int = max_connect_rate
+        self.max_message_rate: int = max_message_rate
+        self.max_byte_rate: int = max_byte_rate
+        self.connects: Bucket = Bucket(0, 0.0)  # how many came lately
+        self.allowance: Allowance | None = None  # what they have sent lately, as soon as it counts
         # -- counters --
         self.accepted: int = 0  # Network Connections
         self.attached: int = 0  # of these, those that are there
@@ -47,6 +58,20 @@ class Entrance:
         self.max_connections = other.max_connections
         self.max_packet_size = other.max_packet_size
         self.mount = other.mount
+        self.max_connect_rate = other.max_connect_rate
+        self.max_message_rate = other.max_message_rate
+        self.max_byte_rate = other.max_byte_rate
+
+    def why_too_fast(self, now: float) -> str:
+        """Count one more connection. Plain words where it may not come yet, or ""."""
+        if not self.max_connect_rate:
+            return ""
+        if self.connects.rate != self.max_connect_rate:
+            self.connects = Bucket(self.max_connect_rate, now)
+        if self.connects.missing(now):
+            return f"more than {self.max_connect_rate} connections a second come in here (max_connect_rate)"
+        self.connects.take(1)
+        return ""
 
     def is_crowded(self, coming: int) -> bool:
         """Are there, with ``coming`` that are on their way, more connections than may even be answered?"""

@@ -37,6 +37,11 @@ class Hook:
     def on_disconnect(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
         """A client that was connected is no more."""
 
+    def on_slow(self, connection: BrokerConnection, why: str) -> None:
+        """A rate slows what a client sends, or is sent. ``why`` names the rate. Told once a minute of each
+        connection, however often it happens.
+        """
+
     def on_session_end(self, client_id: str, why: str) -> None:
         """A Session is gone: expired, discarded by Clean Start, or never meant to last."""
 
@@ -70,6 +75,7 @@ EVENTS: Final = {  # with what they are called with
     "on_connect": ("connection", "session_present"),
     "on_refuse": ("connection", "reason_code", "why"),
     "on_disconnect": ("connection", "reason_code", "why"),
+    "on_slow": ("connection", "why"),
     "on_session_end": ("client_id", "why"),
     "on_subscribe": ("connection", "topic_filter", "reason_code"),
     "on_unsubscribe": ("connection", "topic_filter"),
@@ -134,6 +140,7 @@ class Hooks:
         self.connect: Listeners | None = None
         self.refuse: Listeners | None = None
         self.disconnect: Listeners | None = None
+        self.slow: Listeners | None = None
         self.session_end: Listeners | None = None
         self.subscribe: Listeners | None = None
         self.unsubscribe: Listeners | None = None
@@ -152,6 +159,7 @@ class Hooks:
         self.connect = self._having("on_connect")
         self.refuse = self._having("on_refuse")
         self.disconnect = self._having("on_disconnect")
+        self.slow = self._having("on_slow")
         self.session_end = self._having("on_session_end")
         self.subscribe = self._having("on_subscribe")
         self.unsubscribe = self._having("on_unsubscribe")

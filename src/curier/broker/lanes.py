@@ -43,6 +43,7 @@ def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
             and not is_seen
             and connection.mount is None
             and not connection.is_congested
+            and connection.outflow is None
             and connection.topic_aliases is None
             and not connection.peer_max_packet_size
             and session.journal is None

@@ -16,6 +16,7 @@ from curier.broker.deadlines import Deadline
 from curier.broker.entrances import Entrance
 from curier.broker.judging import Judge, Rights
 from curier.broker.mounting import Mount, group_name
+from curier.broker.rates import Outflow
 from curier.codec.decode import LargeRequest
 from curier.codec.packets import Connect
 from curier.protocol.connection import CLOSED, Connection, Traffic
@@ -406,6 +407,9 @@ class BrokerConnection(ServerConnection):
     ``connection.ServedConnection`` adds what its packets do; every connection of a broker is one of those.
     """
 
+    is_behind: bool = False  # does more output wait than the soft limit allows?
+    outflow: Outflow | None = None  # how much it may be sent; None: as much as it takes
+
     def __init__(
         self,
         number: int,
@@ -455,7 +459,7 @@ class BrokerConnection(ServerConnection):
         self.spread: Spread | None = None  # what it has published and is paused for
         # -- how it is sent to --
         self.is_fast: bool = False  # may its packets take the fast lane?
-        self.is_congested: bool = False  # more output waits than the soft limit allows, or it is ending
+        self.is_congested: bool = False  # it is sent nothing for now: ``is_behind``, ``outflow``, or it ends
         self.unsent: int = 0  # bytes of output not yet taken by the network, those of this turn included
         self.written_unsent: int = 0  # those the network had not taken when it was written last
         self.counted_unsent: int = 0  # those that count as memory it holds

@@ -47,6 +47,10 @@ class ConnectionOptions:
         self.packet_rate: int = 1024  # one second more for so many bytes; packet_timeout 0: no end
         self.max_message_rate: int = 0  # PUBLISH a second that are taken of a client; 0: as many as come
         self.max_byte_rate: int = 0  # bytes a second, of all its packets; 0: the same
+        self.max_output_message_rate: int = (
+            0  # PUBLISH a second that a client is sent; 0: as many as it takes
+        )
+        self.max_output_byte_rate: int = 0  # their bytes; 0: the same
 
 
 @final
@@ -88,6 +92,11 @@ class Options(ConnectionOptions):
         # -- the whole broker --
         self.client_share: int = 8  # one client may have an eighth of the retained messages; 1: all
         self.source_share: int = 2  # one user or address may have half of what is shared; 1: all
+        self.max_user_connections: int = 0  # of one user or address, with a CONNACK; 0: as many as of all
+        self.max_user_message_rate: int = (
+            0  # PUBLISH a second of all its clients together; 0: as many as come
+        )
+        self.max_user_byte_rate: int = 0  # bytes a second, of all their packets; 0: the same
         self.memory_limit: int = 0  # bytes that all clients may hold; 0: half of the machine's memory
         self.max_subscriptions_total: int = 10_000_000  # of all sessions
         self.max_retain_rate: int = 0  # topics a second that one source retains anew; 0: as many as it does
@@ -150,6 +159,11 @@ class Options(ConnectionOptions):
         _within(wrong, "max_connect_total_rate", self.max_connect_total_rate, 0, 1 << 40)
         _within(wrong, "max_message_rate", self.max_message_rate, 0, 1 << 40)
         _within(wrong, "max_byte_rate", self.max_byte_rate, 0, 1 << 40)
+        _within(wrong, "max_output_message_rate", self.max_output_message_rate, 0, 1 << 40)
+        _within(wrong, "max_output_byte_rate", self.max_output_byte_rate, 0, 1 << 40)
+        _within(wrong, "max_user_connections", self.max_user_connections, 0, 1 << 62)
+        _within(wrong, "max_user_message_rate", self.max_user_message_rate, 0, 1 << 40)
+        _within(wrong, "max_user_byte_rate", self.max_user_byte_rate, 0, 1 << 40)
         _within(wrong, "max_connect_size", self.max_connect_size, 64, MAXIMUM_REMAINING_LENGTH + 5)
         _within(wrong, "max_request_size", self.max_request_size, LARGE, MAXIMUM_REMAINING_LENGTH + 5)
         _within(wrong, "session_expiry_maximum", self.session_expiry_maximum, 0, SESSION_NEVER_EXPIRES)

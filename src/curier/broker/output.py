@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curier.broker import memory, telling
+from curier.broker import memory, pacing, telling
 from curier.broker.lanes import set_lanes
 from curier.broker.layouts import Layouts
 from curier.broker.model import BrokerConnection
@@ -69,6 +69,8 @@ def send_publish(
     traffic = connection.traffic
     traffic.publishes_sent += 1
     traffic.publish_bytes_sent += len(message.payload)
+    if connection.outflow is not None:
+        pacing.sent(broker, connection, connection.outflow, layout.size, now)
     if hold:
         connection.send_after(hold, layout.head + identifier + layout.tail, 0, layout.payload)
         return True
@@ -136,8 +138,8 @@ def touch(connection: BrokerConnection) -> None:
 def _grow(broker: BrokerState, connection: BrokerConnection, size: int) -> None:
     """``size`` bytes more wait to be written."""
     connection.unsent += size
-    if connection.unsent > broker.options.output_soft_limit and not connection.is_congested:
-        connection.is_congested = True
+    if connection.unsent > broker.options.output_soft_limit and not connection.is_behind:
+        connection.is_behind = connection.is_congested = True
         set_lanes(broker, connection)
 
 
@@ -159,7 +161,7 @@ def written(broker: BrokerState, connection: BrokerConnection, sent: int, unsent
         return
     if unsent != connection.counted_unsent:
         memory.output_waits(broker, connection, unsent, now)
-    if sent and connection.is_congested:
+    if sent and connection.is_behind:
         # A peer that takes bytes lives, though it is not read from while it takes too few.
         connection.received_at = max(connection.received_at, now)
     if unsent > broker.output_hard_limit:
@@ -167,10 +169,13 @@ def written(broker: BrokerState, connection: BrokerConnection, sent: int, unsent
         connection.send_disconnect(QUOTA_EXCEEDED, why, None)
         connection.end(QUOTA_EXCEEDED, why, now)
     elif unsent > broker.options.output_soft_limit:
-        if not connection.is_congested:
-            connection.is_congested = True
+        if not connection.is_behind:
+            connection.is_behind = connection.is_congested = True
             set_lanes(broker, connection)
-    elif connection.is_congested and unsent <= broker.options.output_soft_limit // 2:
+    elif connection.is_behind and unsent <= broker.options.output_soft_limit // 2:
+        connection.is_behind = False
+        if connection.outflow is not None and connection.outflow.is_holding:
+            return  # it has its turn when there is room again
         connection.is_congested = False
         set_lanes(broker, connection)
         connection.now = now

@@ -36,11 +36,12 @@ def retain(
     size = message.size() - (previous.size() if previous is not None else 0)
     most = broker.options.max_retained_messages
     if previous is None and len(broker.retained) >= most:
-        return f"all {most} retained messages are in use"
+        return f"all {most} retained messages are in use (max_retained_messages)"
     if previous is None and broker.retained.nodes >= LEVELS_PER_RETAINED * most:
-        return f"retained topics have {LEVELS_PER_RETAINED * most} levels in all, and no more are kept"
+        levels = LEVELS_PER_RETAINED * most
+        return f"retained topics have {levels} levels in all, and no more are kept (max_retained_messages)"
     if size > 0 and statistics.retained_bytes + size > broker.options.max_retained_bytes:
-        return f"retained messages fill their {broker.options.max_retained_bytes} bytes"
+        return f"retained messages fill their {broker.options.max_retained_bytes} bytes (max_retained_bytes)"
     if session is not None:
         owner = shares.owner_of(session)
         why = shares.why_not_retained(broker, owner, previous, message.size())

@@ -9,11 +9,15 @@ message until it is set again, a session until its client comes again. It counts
 
 from __future__ import annotations
 
+from typing import Final
+
 from curier.broker.entrances import Entrance
 from curier.broker.model import BrokerConnection, Owner, ServerSession
 from curier.broker.state import BrokerState, Tally
 from curier.places import place_of
 from curier.session.message import ApplicationMessage
+
+_TOTAL: Final = "max_subscriptions_total"
 
 # ---- who ----
 
@@ -64,6 +68,30 @@ def connecting_at(broker: BrokerState, connection: BrokerConnection, place: str)
         counts[place] = counts.get(place, 0) + 1
 
 
+# ---- clients ----
+
+
+def why_no_client(broker: BrokerState, source: str, session: ServerSession | None) -> str:
+    """Plain words where ``source`` may not have one more client, which is that of ``session``; or ""."""
+    most = broker.options.max_user_connections
+    if not most or broker.holdings.clients.get(source, 0) < most:
+        return ""
+    if session is not None and session.source == source:
+        if session.connection is not None or session.arriving is not None:
+            return ""  # one comes, one goes
+    return f"{source} has {most} connections, and may have no more (max_user_connections)"
+
+
+def count_clients(broker: BrokerState, source: str, change: int) -> None:
+    """So many more clients of ``source`` are let in, or fewer."""
+    counts = broker.holdings.clients
+    count = counts.get(source, 0) + change
+    if count > 0:
+        counts[source] = count
+    else:
+        counts.pop(source, None)
+
+
 # ---- sessions ----
 
 
@@ -73,10 +101,13 @@ def why_no_session(broker: BrokerState, source: str, session: ServerSession | No
         return ""
     options = broker.options
     if broker.statistics.stored_sessions >= options.max_sessions:
-        return f"all {options.max_sessions} sessions that outlive their connections are in use"
+        return f"all {options.max_sessions} sessions that outlive their connections are in use (max_sessions)"
     most = max(1, options.max_sessions // options.source_share)
     if options.source_share > 1 and broker.holdings.sessions.get(source, 0) >= most:
-        return f"{source} has {most} sessions that outlive their connections, and may have no more"
+        return (
+            f"{source} has {most} sessions that outlive their connections, and may have no more "
+            "(max_sessions, source_share)"
+        )
     return ""
 
 
@@ -109,10 +140,10 @@ def why_no_subscription(broker: BrokerState, source: str) -> str:
     options = broker.options
     most = options.max_subscriptions_total
     if broker.statistics.subscriptions + broker.statistics.shared_subscriptions >= most:
-        return f"all {most} subscriptions that there may be are in use"
+        return f"all {most} subscriptions that there may be are in use (max_subscriptions_total)"
     most = max(1, most // options.source_share)
     if options.source_share > 1 and broker.holdings.subscriptions.get(source, 0) >= most:
-        return f"{source} has {most} subscriptions, and may have no more"
+        return f"{source} has {most} subscriptions, and may have no more ({_TOTAL}, source_share)"
     return ""
 
 
@@ -147,10 +178,12 @@ def why_not_retained(
     before = previous.owner if previous is not None else None
     freed = previous.size() if previous is not None else 0
     was_own = isinstance(before, Owner) and before.client == owner.client
-    why = _why_full(broker, owner.client, options.client_share, 1 - was_own, size - freed * was_own)
+    change, more = 1 - was_own, size - freed * was_own
+    why = _why_full(broker, owner.client, options.client_share, "client_share", change, more)
     if not why and owner.source:
         was_own = isinstance(before, Owner) and before.source == owner.source
-        why = _why_full(broker, owner.source, options.source_share, 1 - was_own, size - freed * was_own)
+        change, more = 1 - was_own, size - freed * was_own
+        why = _why_full(broker, owner.source, options.source_share, "source_share", change, more)
     return why
 
 
@@ -161,20 +194,23 @@ def why_retained_too_fast(broker: BrokerState, source: str, now: float) -> str:
     rate = broker.options.max_retain_rate
     if broker.holdings.new_retained.lets_pass(source, rate, now):
         return ""
-    return f"{source} retains messages for more than {rate} new topics a second"
+    return f"{source} retains messages for more than {rate} new topics a second (max_retain_rate)"
 
 
-def _why_full(broker: BrokerState, name: str, share: int, messages: int, size: int) -> str:
+def _why_full(broker: BrokerState, name: str, share: int, setting: str, messages: int, size: int) -> str:
     """Has ``name`` no room for so many more messages and bytes, within one of ``share`` equal shares?"""
     tally = broker.holdings.retained.get(name)
     if share <= 1 or tally is None:
         return ""
     most = max(1, broker.options.max_retained_messages // share)
     if messages > 0 and tally.messages + messages > most:
-        return f"{name} has {most} retained messages, and may have no more"
+        return f"{name} has {most} retained messages, and may have no more (max_retained_messages, {setting})"
     most = max(1, broker.options.max_retained_bytes // share)
     if size > 0 and tally.bytes + size > most:
-        return f"the retained messages of {name} fill the {most} bytes that they may"
+        return (
+            f"the retained messages of {name} fill the {most} bytes that they may "
+            f"(max_retained_bytes, {setting})"
+        )
     return ""
 
 

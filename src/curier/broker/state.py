@@ -21,6 +21,7 @@ from curier.broker.layouts import Layouts
 from curier.broker.model import BrokerConnection, Leftovers, Route, ServerSession, SharedGroup, Spread
 from curier.broker.mounting import Mount
 from curier.broker.options import Options
+from curier.broker.rates import Allowance
 from curier.broker.routing import Router
 from curier.protocol.connection import Connection, Tap, Traffic
 from curier.session.journal import Journal
@@ -63,6 +64,7 @@ class Statistics:
         self.admitted: int = 0  # clients with a CONNACK, or with one that waits for the disk, now
         self.connected: int = 0  # those that have it
         self.connected_maximum: int = 0
+        self.slowed: int = 0  # times that a connection was told of which a rate has slowed
         self.refused: int = 0  # connections, subscriptions and messages refused within the rules
         self.protocol_errors: int = 0
         self.dropped: int = 0  # messages that will not reach a client
@@ -103,6 +105,8 @@ class Holdings:
         self.sessions: dict[str, int] = {}  # that outlive their connections, by source
         self.connecting: dict[str, int] = {}  # connections without a CONNACK yet, by place
         self.subscriptions: dict[str, int] = {}  # by source
+        self.clients: dict[str, int] = {}  # that are connected or have their CONNACK soon, by source
+        self.allowances: dict[str, Allowance] = {}  # what may come from all of one source together
         self.new_retained: Buckets = Buckets()  # how many topics got a retained message lately, by source
         self.connects: Buckets = Buckets()  # how many came lately, by place
 

@@ -98,6 +98,7 @@ class SysPublisher(Deadline):
             "clients/inactive": str(away),
             "clients/maximum": str(statistics.connected_maximum),
             "clients/expired": str(statistics.expired_sessions),
+            "clients/slowed": str(statistics.slowed),
             "messages/received": str(traffic.packets_received),
             "messages/sent": str(traffic.packets_sent),
             "messages/stored": str(queued + len(broker.retained)),

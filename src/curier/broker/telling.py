@@ -67,6 +67,14 @@ def disconnected(broker: BrokerState, connection: BrokerConnection, reason_code:
         broker.hooks.tell(hooks, None, (connection, reason_code, why))
 
 
+def slowed(broker: BrokerState, connection: BrokerConnection, why: str) -> None:
+    """A rate slows a client, to which it was not told lately."""
+    broker.statistics.slowed += 1
+    hooks = broker.hooks.slow
+    if hooks is not None:
+        broker.hooks.tell(hooks, None, (connection, why))
+
+
 def session_ended(broker: BrokerState, session: ServerSession, why: str) -> None:
     """A Session is gone."""
     broker.hooks.witnessed(SESSION_ENDED, session.client_id, session.connection, None, why)

@@ -57,7 +57,7 @@ class PacketWatch(Deadline):
         """End a connection that takes too long; has it been?"""
         if connection.state != CONNECTED:
             return False  # it has its time for CONNECT
-        if connection.paused or connection.is_congested or connection.held:
+        if connection.paused or connection.is_behind or connection.held:
             connection.unfinished_since = now  # it is not read from, perhaps: the silence is ours
             return False
         options = self.broker.options

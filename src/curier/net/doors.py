@@ -53,6 +53,9 @@ def entrances_of(listeners: Sequence[Listener]) -> list[Entrance]:
             listener.max_connections,
             listener.max_packet_size,
             listener.mount.encode(),
+            listener.max_connect_rate,
+            listener.max_message_rate,
+            listener.max_byte_rate,
         )
         for listener, level in zip(listeners, levels_of(listeners), strict=True)
     ]

@@ -93,6 +93,18 @@ LIMITS: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
             "The same of bytes: of all that a client sends in MQTT packets.",
         ),
         (
+            "max_output_message_rate",
+            COUNT,
+            "Messages a second that a client is sent, in the long run; what comes in one second may come at "
+            "once. Further ones wait in its session as for a slow client, those with QoS 0 are dropped. `0`: "
+            "as many as it takes. See [security.md](security.md#clients-that-send-too-fast).",
+        ),
+        (
+            "max_output_byte_rate",
+            SIZE,
+            "The same of bytes: of the PUBLISH packets that a client is sent.",
+        ),
+        (
             "keep_alive_maximum",
             WHOLE_SECONDS,
             "The longest Keep Alive in seconds, for 5.0 clients that ask for more or for none; they are "
@@ -293,6 +305,24 @@ LIMITS: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
             "All clients of one user, or, where users are not authenticated, of one address (IPv6: of one "
             "/64) may have half of them together, and half of `max_sessions` and `max_subscriptions_total`. "
             "A gateway or NAT is one address. 1: they may have all.",
+        ),
+        (
+            "max_user_connections",
+            COUNT,
+            "Clients of one user, or, where users are not authenticated, of one address (IPv6: of one /64), "
+            "at a time. One more is refused (0x97; in 3.x it is closed on, since no Return Code says so). "
+            "`0`: as many as of all.",
+        ),
+        (
+            "max_user_message_rate",
+            COUNT,
+            "Messages a second that are taken of all clients of one user, or of one address, together. They "
+            "are slowed as by `max_message_rate`, each in its turn. `0`: as many as come.",
+        ),
+        (
+            "max_user_byte_rate",
+            SIZE,
+            "The same of bytes.",
         ),
         (
             "memory_limit",

@@ -175,6 +175,21 @@ LISTENER: Final[dict[str, Setting]] = dict(
         ),
         _of("max_connections", COUNT, "A limit of this listener besides the broker's; 0: none.", "`0`"),
         _of("max_packet_size", SIZE, "A limit of this listener besides the broker's; 0: none.", "`0`"),
+        _of(
+            "max_connect_rate",
+            COUNT,
+            "New connections a second at this listener, from everywhere; further ones are closed, and the "
+            "log says so. 0: as many as come.",
+            "`0`",
+        ),
+        _of(
+            "max_message_rate",
+            COUNT,
+            "Messages a second that are taken of all who came in here together; they are slowed, each in its "
+            "turn. 0: as many as come.",
+            "`0`",
+        ),
+        _of("max_byte_rate", SIZE, "The same of bytes.", "`0`"),
         _of("mount", TEXT, "Put in front of all topics of its clients, who do not see it."),
     )
 )
