@@ -16,6 +16,8 @@ from curier.cli import main
 from curier.cli.formats import BadFormat, Look, printer
 from curier.cli.profiles import KEYS, load_profile
 from curier.config import Config, load
+from curier.faults.tables import read_rules as read_faults
+from curier.faults.words import parse_rule
 from curier.permissions.reading import read_rules
 from curier.settings.setting import Setting
 from curier.settings.table import ALL, LIMIT
@@ -27,6 +29,7 @@ PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob(
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
 PERMISSIONS = ROOT / "docs" / "permissions.md"
+TRACE = ROOT / "docs" / "trace.md"
 CLIENTS = {"pub", "rr", "sub"}
 PROMISES = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 """What programs say that they print: `print(...)  # this`."""
@@ -139,7 +142,7 @@ def test_every_key_of_the_file_is_described() -> None:
 
 
 def test_the_configuration_files_load(tmp_path: Path) -> None:
-    others = (COMMAND_LINE, PERMISSIONS)
+    others = (COMMAND_LINE, PERMISSIONS, TRACE)
     found = [text for page in PAGES if page not in others for text in blocks(page.read_text(), "toml")]
     assert found
     for number, text in enumerate(found):
@@ -148,6 +151,18 @@ def test_the_configuration_files_load(tmp_path: Path) -> None:
         loaded = load(path)
         loaded.check()
         assert loaded != Config()
+
+
+def test_the_rules_that_break_a_line_are_rules(tmp_path: Path) -> None:
+    page = TRACE.read_text()
+    for words, _ in rows(page, "## Break it on purpose"):
+        for rule in re.findall("`([^`]+)`", words):
+            parse_rule(rule)
+    (text,) = blocks(page, "toml")
+    path = tmp_path / "faults.toml"
+    path.write_text(text)
+    rules, seed = read_faults(path)
+    assert (len(rules), seed) == (2, 7)
 
 
 def test_the_rules_load(tmp_path: Path) -> None:

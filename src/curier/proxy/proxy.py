@@ -69,6 +69,10 @@ def settings_for(listen: str | Listener, target: str, **more: Any) -> ProxySetti
         raise ConfigError(
             f"there is no version {settings.header!r} of the PROXY protocol: 1 or 2, or 0 for none"
         )
+    if settings.dial.tls is not None and not url.is_tls:
+        raise ConfigError(
+            f"{url} is not encrypted, but there are TLS settings for it: write tls:// or wss://"
+        )
     if url.username is not None or url.password is not None:
         raise ConfigError(f"{url}: clients bring user and password themselves; leave them out here")
     return settings

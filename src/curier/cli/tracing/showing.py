@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import click
@@ -15,6 +15,7 @@ import click
 from curier.cli.options import option, write_sections
 from curier.cli.output import Output
 from curier.cli.trace import SUBCOMMANDS
+from curier.cli.tracing.proxying import check_alone, from_proxy, proxy_options
 from curier.cli.tracing.sources import from_file
 from curier.frozen import dataclass
 from curier.trace.drawing.as_json import diagram_json, flow_json
@@ -43,6 +44,8 @@ Examples:
   curier trace day.curier --flows
   curier trace day.curier --diagram --everyone | less -S
   curier trace day.curier --json --flows | jq 'select(.finished | not)'
+  curier trace --proxy tcp://127.0.0.1:1884 tcp://127.0.0.1:1883 --flows
+  curier trace --proxy tcp://127.0.0.1:1884 tcp://127.0.0.1:1883 --break 'lose 1st PUBACK'
 At length: docs/trace.md.
 """
 
@@ -98,11 +101,18 @@ class Look:
 )
 @option("--width", type=click.IntRange(40, 1000), section=_LOOK, help="Cells a line may have.")
 @option("--utc", is_flag=True, section=_LOOK, help="Times in UTC.")
+@proxy_options
 def show(source: str | None, **options: Any) -> None:
     """See what goes by on the wire: packets, the flows they make, drawings of them.
 
-    SOURCE is a recording, or - for one on standard input.
+    SOURCE is a recording, or - for one on standard input; --proxy is one, too.
     """
+    if options["proxy"] is not None:
+        if source is not None:
+            raise click.UsageError(f"either {source} or --proxy")
+        asyncio.run(_Showing(look_of(options)).run(from_proxy(options), is_live=True))
+        return
+    check_alone(options)
     if source is None:
         raise click.UsageError("of what? Give a recording, or - for standard input")
     look = look_of(options)
@@ -144,7 +154,10 @@ class _Showing:
         self.lines = PacketLines(look.utc, look.ascii_only)
         self.output = Output()
 
-    async def run(self, events: AsyncIterator[Event]) -> None:
+    async def run(self, events: AsyncIterator[Event], is_live: bool = False) -> None:
+        """All of them, to the end; where they are live, nothing waits to be printed for others to come."""
+        if is_live:
+            events = _lively(events, self.output.flush)
         is_of_flows = self.look.what != PACKETS
         try:
             async for event in events:
@@ -187,3 +200,16 @@ class _Showing:
     def _print(self, line: str) -> None:
         encoded = line.encode("ascii", "backslashreplace") if self.look.ascii_only else line.encode()
         self.output.write(encoded + b"\n")
+
+
+async def _lively(events: AsyncIterator[Event], idle: Callable[[], Awaitable[None]]) -> AsyncIterator[Event]:
+    """The same events; ``idle`` is awaited whenever the next one is not there yet."""
+    while True:
+        coming = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        if not coming.done():
+            await idle()
+        try:
+            yield await coming
+        except StopAsyncIteration:
+            return
