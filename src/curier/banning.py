@@ -62,6 +62,12 @@ class Banning(Hook):
         """All bans, those first that end last."""
         return self.bans.present(self._clock())
 
+    def ban(self, place: str, who: str, seconds: float, why: str) -> Ban:
+        """Ban somebody because an administrator says so; see ``Bans.ban``. Raises ``ValueError``."""
+        ban = self.bans.ban(place, who, seconds, why, self._clock())
+        self._tell(ban)
+        return ban
+
     def lift(self, place: str, who: str = "") -> bool:
         """End the ban of an address or a network, or of ``who`` there; returns whether it was there."""
         return self.bans.lift(place, who)

@@ -38,6 +38,12 @@ login in a while counts."""
 LONGEST_NAME: Final = 64
 """Characters of a name that are remembered: strangers choose them."""
 
+ANYWHERE: Final = ""
+"""The place of somebody who is banned wherever it comes from."""
+
+BY_HAND: Final = 0
+"""The number of a ban that has no other reason than that somebody says so."""
+
 USER: Final = "user "
 UNNAMED: Final = "unnamed client "
 CLIENT: Final = "client "
@@ -73,6 +79,7 @@ class BanSettings:
 @dataclass(frozen=True, slots=True)
 class Ban:
     """``place`` is an address or a network, ``who`` one who comes from there, in words; "": everybody does.
+    ``ANYWHERE`` in the place of the first, it is whoever goes by that name.
     ``until`` is when it ends.
     """
 
@@ -81,12 +88,12 @@ class Ban:
     until: float
     why: str
     number: int
-    """1 for the first of the same in a while."""
+    """1 for the first of the same in a while; ``BY_HAND``: somebody says so."""
 
     @property
     def whom(self) -> str:
         """In words."""
-        return f"{self.who} at {self.place}" if self.who else self.place
+        return f"{self.who} at {self.place}" if self.who and self.place else self.who or self.place
 
 
 _Key = tuple[str, str]
@@ -148,7 +155,13 @@ class Bans:
 
     def why_banned(self, address: str, who: tuple[str, ...], now: float) -> str:
         """Plain words where somebody may not try now, or ""; ``who`` are all names that they go by."""
-        if not self._bans or not self._may_ban(address):
+        if not self._bans:
+            return ""
+        for name in who:
+            ban = self._bans.get((ANYWHERE, _short(name)))
+            if ban is not None and now < ban.until:
+                return _words(ban, now)
+        if not self._may_ban(address):
             return ""
         place = place_of(address)
         for name in who:
@@ -204,6 +217,17 @@ class Bans:
         self._flaps.forget(key)
         return self._ban(key, f"its connection was lost {count.wrong} times", now)
 
+    def ban(self, place: str, who: str, seconds: float, why: str, now: float) -> Ban:
+        """Ban ``who`` at ``place`` because somebody says so: everybody there for "", anywhere for
+        ``ANYWHERE``. Such a ban holds for those, too, who are never banned by themselves, if it is of
+        somebody anywhere. Raises ``ValueError`` for everybody anywhere, and for a place that is none.
+        """
+        if place != ANYWHERE:
+            place = place_of(f"[{ip_address(place)}]:0")
+        elif not who:
+            raise ValueError("a ban of everybody anywhere would leave nobody")
+        return self._put((place, _short(who)), seconds, why, BY_HAND, now)
+
     def present(self, now: float) -> list[Ban]:
         """All bans, those first that end last."""
         return sorted((ban for ban in self._bans.values() if now < ban.until), key=lambda ban: -ban.until)
@@ -214,8 +238,9 @@ class Bans:
 
     def lift_all_of_users(self) -> None:
         """End the bans of users at addresses: who they are, or with which password, has changed."""
-        for key in [key for key in self._bans if key[1].startswith((USER, UNNAMED))]:
-            del self._bans[key]
+        for key, ban in [*self._bans.items()]:
+            if key[1].startswith((USER, UNNAMED)) and ban.number != BY_HAND:
+                del self._bans[key]
 
     def _may_ban(self, address: str) -> bool:
         try:
@@ -235,9 +260,13 @@ class Bans:
         if before is not None and now < before.until + settings.longest:
             number = before.number + 1
         seconds = min(settings.seconds * 2.0 ** min(number - 1, 30), settings.longest)
+        return self._put(key, seconds, f"{why} in {settings.window:g} s", number, now)
+
+    def _put(self, key: _Key, seconds: float, why: str, number: int, now: float) -> Ban:
+        self._bans.pop(key, None)
         if len(self._bans) >= MOST_BANS:
             del self._bans[min(self._bans, key=lambda one: self._bans[one].until)]
-        ban = self._bans[key] = Ban(*key, now + seconds, f"{why} in {settings.window:g} s", number)
+        ban = self._bans[key] = Ban(*key, now + seconds, why, number)
         return ban
 
 

@@ -213,6 +213,17 @@ class BrokerCore(BrokerState):
             self.faults.note(f"ending the connection of {name_of(connection)}", error)
         self._settle(now)
 
+    def forget(self, session: ServerSession, reason_code: int, why: str, now: float) -> None:
+        """End a session, whatever its Session Expiry Interval is; its client is disconnected first."""
+        connection = session.connection if session.connection is not None else session.arriving
+        if connection is not None:
+            self.expel(connection, reason_code, why, why, now)
+        try:
+            keeping.end_session(self, session, why, now)
+        except Exception as error:
+            self.faults.note(f"ending the session of {session.client_id!r}", error)
+        self._settle(now)
+
     def give_up(self, connection: BrokerConnection, where: str, error: Exception, now: float) -> None:
         """The driver has met an error with a connection, which ends (0x83). ``where`` is for people."""
         self.faults.met(where, error, connection)

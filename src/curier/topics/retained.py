@@ -205,6 +205,18 @@ class RetainedWalk(Generic[V]):
 
 
 @final
+class Branch:
+    """A level below another one, as ``RetainedTree.level`` tells of it."""
+
+    __slots__ = ("has_more", "has_value", "level")
+
+    def __init__(self, level: bytes, has_value: bool, has_more: bool) -> None:
+        self.level = level
+        self.has_value = has_value  # a topic ends here
+        self.has_more = has_more  # there are levels below it
+
+
+@final
 class RetainedTree(Generic[V]):
     """Values (not None) by Topic Name; ``len`` counts them. ``set``, ``get``, ``remove`` cost O(levels).
 
@@ -285,6 +297,33 @@ class RetainedTree(Generic[V]):
                 return False
             node = child
         return node.value is not None
+
+    def level(self, prefix: bytes | None, after: int, limit: int) -> tuple[list[Branch], int]:
+        """At most ``limit`` of the levels below ``prefix`` (None: at the top) that were born after ``after``,
+        in the order of their birth, and what to say as ``after`` to get further ones; 0: there are no more.
+        Looks at 8 times as many at most, so it may return few although there are more.
+        """
+        node = self._root if prefix is None else self._find(prefix)
+        found: list[Branch] = []
+        if node is None:
+            return found, 0
+        count = node.count()
+        position = node.position_after(after)
+        steps: i64 = 8 * limit
+        while position < count and len(found) < limit and steps > 0:
+            child = node.at(position)
+            if not child.is_dead:
+                found.append(
+                    Branch(
+                        child.level,
+                        child.value is not None,
+                        child.children is not None or child.only is not None,
+                    )
+                )
+            after = child.born
+            position += 1
+            steps -= 1
+        return found, after if position < count else 0
 
     def walk(self, topic_filter: bytes) -> RetainedWalk[V]:
         """Begin to walk over the values whose Topic Names match the well-formed, non-shared Topic Filter."""
