@@ -21,6 +21,7 @@ PAGES = [
     DOCS / "listeners.md",
     DOCS / "coming-from-mosquitto.md",
     DOCS / "metrics.md",
+    DOCS / "api.md",
 ]
 PLACE = re.compile(r"(<!-- settings: ([^\n]*?) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
@@ -104,6 +105,27 @@ def mosquitto_rest() -> str:
     return table(("Mosquitto", "curier"), *((f"`{name}`", why) for name, why in sorted(rest.items())))
 
 
+def operations() -> str:
+    from curier.web.table import OPERATIONS
+
+    rows = ((one.method, f"`{one.path}`", one.role.name.lower(), one.summary) for one in OPERATIONS)
+    return table(("method", "path", "role", "what"), *rows)
+
+
+def admin_commands() -> str:
+    from curier.cli.admin import command_for
+    from curier.web.table import OPERATIONS
+
+    rows: list[tuple[str, ...]] = []
+    for one in OPERATIONS:
+        words = [
+            f"`{param.name}`" if param.param_type_name == "argument" else f"`{param.opts[0]}`"
+            for param in command_for(one).params
+        ]
+        rows.append((f"`{one.command}`", ", ".join(words), one.role.name.lower(), one.summary))
+    return table(("command", "arguments and options", "role", "what"), *rows)
+
+
 def metrics() -> str:
     from curier.web.metrics import METRICS
 
@@ -119,6 +141,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "mosquitto limits": mosquitto_limits,
     "mosquitto rest": mosquitto_rest,
     "metrics": metrics,
+    "operations": operations,
+    "admin commands": admin_commands,
 }
 
 

@@ -118,6 +118,8 @@ ALLOWED: dict[str, set[str]] = {
         "auth",
         "banning",
         "broker",
+        "permissions",
+        "rereading",
         "listeners",
         "loglines",
         "net.host",

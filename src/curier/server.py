@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import secrets
 import socket
 import time
@@ -181,6 +182,13 @@ class Broker:
         if self._core is None:
             raise RuntimeError("the broker has not been started")
         return self._core
+
+    @property
+    def turn(self) -> Turn:
+        """What drives the core of a broker that runs: its clock, and who is told that there is output."""
+        if self._turn is None:
+            raise RuntimeError("the broker has not been started")
+        return self._turn
 
     @property
     def is_serving(self) -> bool:
@@ -502,11 +510,17 @@ class Broker:
         """Whether there are TLS listeners, so that ``reload_certificates`` has something to do."""
         return bool(self._certificates)
 
-    def certificates_end(self) -> list[tuple[str, float]]:
-        """Of each TLS listener its name, and when the first of its certificates ends, in seconds since 1970
-        (inf: they never do).
+    @property
+    def doorways(self) -> Sequence[Doorway]:
+        """The listeners, with the sockets of each and how many came in there."""
+        return self._doorways
+
+    def certificates_end(self, listener: Listener) -> float:
+        """When the first of a listener's certificates ends, in seconds since 1970; inf: it has none, or none
+        that ends.
         """
-        return [(one.name, one.expires) for one in self._certificates.values()]
+        found = self._certificates.get(listener)
+        return math.inf if found is None else found.expires
 
     async def reload_certificates(self) -> None:
         """Read certificates, keys, authorities and revocation lists of all listeners again, at once.

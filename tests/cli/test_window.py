@@ -12,8 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from curier.cli.reload import Reload
 from curier.cli.window import window_of
 from curier.config import Config
+from curier.hook_files.files import HookFiles
 from curier.server import Broker
 from tests.cli.test_broker_process import Process, Start, start  # noqa: F401  # a fixture
 
@@ -53,7 +55,10 @@ def test_an_address_that_was_asked_for_has_to_be_had(start: Start) -> None:  # n
 
 
 async def test_no_web_is_no_window() -> None:
-    assert window_of(Config(web="off"), Broker(listen=["tcp://127.0.0.1:0"])) is None
+    broker = Broker(listen=["tcp://127.0.0.1:0"])
+    reload = Reload(broker, Config(), None, HookFiles(()), None, Config)
+    assert window_of(Config(web="off"), broker, reload) is None
+    assert window_of(Config(web="http://127.0.0.1:0"), broker, reload) is not None
 
 
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys(('starlette', 'uvicorn', 'h11', 'msgspec'))); "

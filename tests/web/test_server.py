@@ -30,7 +30,7 @@ async def test_what_is_not_there_says_where_to_look() -> None:
     async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, window(broker) as (_, client):
         missing = await client.get("/nothing")
         assert missing.status_code == 404
-        assert "openapi.json" in missing.json()["detail"]
+        assert "api/v1/" in missing.json()["detail"]
         assert (await client.post("/healthz")).status_code == 405
 
 

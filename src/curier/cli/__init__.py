@@ -15,6 +15,8 @@ from curier.errors import ConfigError, MqttError, missing_package
 
 COMMANDS: Final = {
     "acl": "Ask what the rules of a file let a client do.",
+    "admin": "Look at a broker that runs, and act on it.",
+    "ban": "List who is banned by a broker that runs, and lift bans.",
     "bench": "Load a broker with messages, measure it, check what arrives.",
     "broker": "Run a broker until Ctrl-C.",
     "cert": "Make certificates to try TLS with.",

@@ -70,24 +70,44 @@ class Reload:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def config(self) -> Config:
+        """The settings that hold, but for limits, which the broker knows."""
+        return self._config
+
+    def wrong(self) -> list[str]:
+        """What would be wrong if the settings were read again now; it reads files, so in a thread."""
+        try:
+            new = replace(self._read_whole(), hooks_authenticate=self._config.hooks_authenticate)
+        except ConfigError as error:
+            return [str(error)]
+        return [str(one) for one in [*new.problems()] or problems(new)]
+
     async def now(self) -> None:
         """Read everything again. Where anything is wrong, the log says what, and nothing has changed."""
+        try:
+            await self.attempt("SIGHUP")
+        except (ConfigError, OSError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            _log.error("SIGHUP: %s; nothing has changed", why)
+
+    async def attempt(self, asked_by: str) -> str:
+        """Read everything again, and say in words what has changed; ``asked_by`` is for the log. Raises
+        ``ConfigError`` or ``OSError`` where anything is wrong, and nothing has changed.
+        """
         if self._log_file is not None:  # which is what this signal is mostly sent for
             self._log_file.reopen()
         async with self._turns:
             self._is_due = False
-            try:
-                new = await asyncio.to_thread(self._read)
-                stuck, listeners, read = await self._take_listeners(new)
-            except (ConfigError, OSError) as error:
-                why = error.strerror if isinstance(error, OSError) else error
-                _log.error("SIGHUP: %s; nothing has changed", why)
-                return
+            new = await asyncio.to_thread(self._read)
+            stuck, listeners, read = await self._take_listeners(new)
             said = [f"{_and(read)} were read again"] if read else []
             said += [*listeners, *self._take_limits(new), *self._take_bans(new), *self._log_levels(new)]
             if stuck := [*self._stuck(new), *stuck]:
                 said.append(f"{_and(stuck)} changed, which needs a restart of the broker")
-            self._say("; ".join(said) or "nothing has changed", new)
+            text = "; ".join(said) or "nothing has changed"
+            self._say(f"{asked_by}: {text}", new)
+            return text
 
     def _read(self) -> Config:
         """The settings, tried out as far as that can be without a second broker."""
@@ -208,7 +228,7 @@ class Reload:
         """Log it, and take over the levels: the line is told by those of before or by the new ones."""
         is_told = _log.isEnabledFor(logging.INFO)
         if is_told:
-            _log.info("SIGHUP: %s", text)
+            _log.info("%s", text)
         self._config = replace(
             self._config,
             log_level=new.log_level,
@@ -218,7 +238,7 @@ class Reload:
         )
         set_levels(self._config)
         if not is_told:
-            _log.info("SIGHUP: %s", text)
+            _log.info("%s", text)
 
     def _stuck(self, new: Config) -> list[str]:
         """What has changed in the settings, and stays as it was."""

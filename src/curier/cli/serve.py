@@ -72,9 +72,9 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
         accept_loss=config.accept_loss,
         bans=config.bans,
     )
-    window = window_of(config, broker)
     told_to_stop = asyncio.Event()
     reload = Reload(broker, config, authenticator, hook_files, log_file, reread or (lambda: config))
+    window = window_of(config, broker, reload)
     with signals(told_to_stop.set, reload.soon):
         try:
             await broker.start()

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from curier.cli.log_setup import set_levels
+from curier.cli.reload import Reload
 from curier.config import Config
-from curier.errors import missing_package
+from curier.errors import ConfigError, missing_package
 from curier.server import Broker
+from curier.settings.log_levels import TOPICS
+from curier.settings.setting import plain
+from curier.settings.table import ALL
 from curier.settings.web import DEFAULT_URL, OFF
 
 if TYPE_CHECKING:
+    from curier.web.forms import SettingRow
     from curier.web.server import Web
 
 _log = logging.getLogger("curier.cli")
+
+TOKENS: Final = "web-tokens"
+"""The file of tokens in a data directory."""
 
 
 class CannotListen(click.ClickException):
@@ -25,7 +36,53 @@ class CannotListen(click.ClickException):
     exit_code = 2
 
 
-def window_of(config: Config, broker: Broker) -> Web | None:
+class SettingsKeeper:
+    """Lets the window see the settings, and have them read again."""
+
+    def __init__(self, broker: Broker, reload: Reload) -> None:
+        self._broker = broker
+        self._reload = reload
+
+    def settings(self) -> list[SettingRow]:
+        """All settings, as they hold now."""
+        from curier.web.forms import SettingRow
+
+        config, options = self._reload.config, self._broker.options
+        rows: list[SettingRow] = []
+        for setting in ALL.values():
+            value = getattr(options if setting.table == "limits" else config, setting.name)
+            written = plain(setting.default) if value is None else setting.kind.written(value)
+            origin = config.origins.get(setting.name, "default")
+            rows.append(SettingRow(setting.key, written, origin, setting.help))
+        return rows
+
+    def check(self) -> list[str]:
+        """What would be wrong if they were read again now."""
+        return self._reload.wrong()
+
+    async def reload(self) -> str:
+        """Read them again."""
+        try:
+            return await self._reload.attempt("reload")
+        except OSError as error:
+            raise ConfigError(error.strerror or str(error)) from error
+
+    def log_levels(self) -> dict[str, str]:
+        """How much is logged of each topic."""
+        return {
+            topic: logging.getLevelName(logging.getLogger(name).getEffectiveLevel()).lower()
+            for topic, name in TOPICS.items()
+        }
+
+    def set_log_level(self, topic: str, level: str) -> None:
+        """Log so much of a topic, or of all."""
+        if topic:
+            logging.getLogger(TOPICS[topic]).setLevel(level.upper())
+        else:
+            set_levels(replace(self._reload.config, log_level=level, log_levels=()))
+
+
+def window_of(config: Config, broker: Broker, reload: Reload) -> Web | None:
     """As the settings say; None: there is none. Raises ``ConfigError``.
 
     Where nobody has asked for it, a package that is not there is no error, but a line of the log.
@@ -33,6 +90,7 @@ def window_of(config: Config, broker: Broker) -> Web | None:
     if config.web == OFF:
         return None
     try:
+        from curier.web import local
         from curier.web.server import Web  # which takes a tenth of a second, and 9 MiB
     except ImportError as error:
         missing = missing_package(error, "the window (pages, API, metrics)")
@@ -48,6 +106,9 @@ def window_of(config: Config, broker: Broker) -> Web | None:
         certificate=config.web_certificate,
         key=config.web_key,
         open_metrics=config.web_open_metrics,
+        tokens=tokens_of(config),
+        beside=local.directory(),
+        keeper=SettingsKeeper(broker, reload),
     )
 
 
@@ -68,4 +129,11 @@ async def open_window(window: Web, config: Config) -> bool:
 
 def way_to(window: Web) -> str:
     """What the terminal says of it."""
-    return f"window:    {window.urls[0]}/\n"
+    return f"window:    {window.login_link()}\n           (logs in once; later: curier admin login)\n"
+
+
+def tokens_of(config: Config) -> Path | None:
+    """The file of tokens for the window, whether it is there or not; None: there cannot be one."""
+    if config.web_tokens is not None:
+        return Path(config.web_tokens)
+    return Path(config.directory) / TOKENS if config.directory is not None else None

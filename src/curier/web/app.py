@@ -7,17 +7,31 @@ from collections.abc import Sequence
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from curier.server import Broker
 from curier.web import metrics
 from curier.web.health import why_not_ready
+from curier.web.identity import Identities
 from curier.web.problems import Problem, problem
 
+FRONT = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>curier</title></head><body>'
+    '<h1>curier</h1><p>A broker for MQTT. <a href="api/v1/">Its API</a>, <a href="metrics">metrics</a>, '
+    '<a href="healthz">health</a>, <a href="readyz">readiness</a>.</p></body></html>\n'
+)
 
-def application(broker: Broker, routes: Sequence[Route] = (), open_metrics: bool = True) -> Starlette:
-    """The ASGI application for ``broker``, with further ``routes``."""
+
+def application(
+    broker: Broker, more: Sequence[BaseRoute] = (), asked_for_metrics: Identities | None = None
+) -> Starlette:
+    """The ASGI application for ``broker``, with further routes; ``asked_for_metrics`` knows who may see
+    metrics, None: everybody may.
+    """
+
+    async def front(request: Request) -> Response:
+        return HTMLResponse(FRONT)
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -27,19 +41,22 @@ def application(broker: Broker, routes: Sequence[Route] = (), open_metrics: bool
         return PlainTextResponse(f"{why or 'ready'}\n", 503 if why else 200)
 
     async def exposition(request: Request) -> Response:
-        if not open_metrics:
-            raise Problem(401, "metrics are open on loopback only: set open_metrics below [web]")
+        if asked_for_metrics is not None:
+            asked_for_metrics.of(request)
         return Response(metrics.text(broker), media_type=metrics.CONTENT_TYPE)
 
-    return Starlette(
+    made = Starlette(
         routes=[
+            Route("/", front),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", exposition),
-            *routes,
+            *more,
         ],
         exception_handlers={Problem: _problem, HTTPException: _http_problem},
     )
+    made.router.redirect_slashes = False  # to an address that is not the one behind a proxy
+    return made
 
 
 async def _problem(request: Request, error: Exception) -> Response:
@@ -51,5 +68,7 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     why = error.detail
     if error.status_code == 404:
-        why = "there is nothing of this name; /api/v1/openapi.json says what there is"
+        why = "there is nothing of this name; api/v1/ says what there is"
+    if error.status_code == 405:
+        why = f"{request.method} is not what can be done there; api/v1/ says what can"
     return problem(error.status_code, why, dict(error.headers or {}))

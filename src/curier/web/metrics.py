@@ -80,7 +80,10 @@ def _bans(broker: Broker) -> float | None:
 
 
 def _certificates(broker: Broker) -> Iterable[Sample] | None:
-    return [(label(listener=name), at) for name, at in broker.certificates_end() if math.isfinite(at)] or None
+    found = [(door.entrance, broker.certificates_end(door.listener)) for door in broker.doorways]
+    return [
+        (label(listener=entrance.name or entrance.level), at) for entrance, at in found if math.isfinite(at)
+    ] or None
 
 
 def _memory(broker: Broker) -> float | None:

@@ -1,0 +1,122 @@
+"""Who asks: a token in ``Authorization: Bearer``, or a session that a login has begun, in a cookie.
+
+A browser sends a cookie along with whatever some page has it ask. So what changes something needs, with a
+cookie, a header that no other site's page can send unasked, and the same Origin; a token in a header is one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from curier.web.problems import Problem
+from curier.web.tokens import Known, Tokens
+
+COOKIE: Final = "curier"
+HEADER: Final = "x-curier"
+SESSION_SECONDS: Final = 12 * 3600.0
+MOST_SESSIONS: Final = 1000
+LINK_SECONDS: Final = 600.0
+MOST_LINKS: Final = 100
+
+SAFE: Final = ("GET", "HEAD")
+
+
+class _Expiring:
+    """Secrets that lead to somebody for a while; the oldest goes where there are too many."""
+
+    def __init__(self, seconds: float, most: int, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._clock = clock
+        self._known: OrderedDict[str, tuple[float, Known]] = OrderedDict()
+
+    def add(self, who: Known) -> str:
+        secret = secrets.token_urlsafe(32)
+        self._known[secret] = self._clock() + self._seconds, who
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return secret
+
+    def get(self, secret: str) -> Known | None:
+        until, who = self._known.get(secret, (0.0, None))
+        if self._clock() >= until:
+            self._known.pop(secret, None)
+            return None
+        return who
+
+    def drop(self, secret: str) -> None:
+        self._known.pop(secret, None)
+
+
+class Identities:
+    """Knows who asks. ``tokens`` is asked anew each time, since the file may change."""
+
+    def __init__(self, tokens: Callable[[], Tokens], clock: Callable[[], float] = time.monotonic) -> None:
+        self._tokens = tokens
+        self._sessions = _Expiring(SESSION_SECONDS, MOST_SESSIONS, clock)
+        self._links = _Expiring(LINK_SECONDS, MOST_LINKS, clock)
+
+    def link(self, who: Known) -> str:
+        """A secret that logs ``who`` in, once, in the next ten minutes."""
+        return self._links.add(who)
+
+    def log_in(self, response: Response, who: Known, is_secure: bool) -> None:
+        """Begin a session, in a cookie that no script and no other site gets at."""
+        response.set_cookie(
+            COOKIE, self._sessions.add(who), httponly=True, samesite="strict", secure=is_secure
+        )
+
+    def follow(self, secret: str) -> Known | None:
+        """Whom a link logs in; it does so only once."""
+        who = self._links.get(secret)
+        self._links.drop(secret)
+        return who
+
+    def log_out(self, request: Request, response: Response) -> None:
+        """End the session."""
+        self._sessions.drop(request.cookies.get(COOKIE, ""))
+        response.delete_cookie(COOKIE)
+
+    def of_token(self, token: str) -> Known:
+        """Whose token this is. Raises ``Problem``."""
+        who = self._tokens().who(token)
+        if who is None:
+            raise _unknown("this token is not known, or was taken back")
+        return who
+
+    def of(self, request: Request) -> Known:
+        """Who asks. Raises ``Problem`` where that is nobody known, or a page of some other site."""
+        _check_site(request)
+        authorization = request.headers.get("authorization", "")
+        kind, _, token = authorization.partition(" ")
+        if kind.lower() == "bearer":
+            return self.of_token(token.strip())
+        who = self._sessions.get(request.cookies.get(COOKIE, ""))
+        if who is None:
+            raise _unknown(
+                "say who you are: a token in the header Authorization: Bearer (curier admin token makes "
+                "one), or a login (curier admin login gives a link)"
+            )
+        if request.method not in SAFE and HEADER not in request.headers:
+            raise Problem(403, "what changes something needs the header X-Curier: 1 beside the cookie")
+        return who
+
+
+def _unknown(why: str) -> Problem:
+    return Problem(401, why, {"www-authenticate": "Bearer"})
+
+
+def _check_site(request: Request) -> None:
+    """No page of another site may ask, whatever its browser sends along."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != request.headers.get("host", ""):
+        raise Problem(403, f"a page from {origin[:200]} may not ask this server")
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise Problem(403, "a page of another site may not ask this server")

@@ -1,0 +1,81 @@
+"""How commands on this machine find the window: a small file beside each, for its user alone.
+
+It has the address, and a token of the role admin that is good as long as the window is open. It lies in
+``$RUNTIME_DIRECTORY`` where systemd has made one, else in the user's runtime directory, else with the state.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from curier.errors import ConfigError
+
+_SYSTEM: Final = Path("/run/curier")
+
+
+class Local(msgspec.Struct):
+    """What such a file says. ``certificate`` is what the window speaks TLS with; "": it does not."""
+
+    url: str
+    token: str
+    certificate: str = ""
+
+
+def directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where a window of this process writes its file."""
+    given = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    return Path(given) if given else _own(environment)
+
+
+def _own(environment: Mapping[str, str]) -> Path:
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return Path(runtime) / "curier"
+    state = environment.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return Path(state) / "curier" / "windows"
+
+
+def write(local: Local, port: int, where: Path) -> Path:
+    """Write the file of a window, whole, readable by nobody else. Raises ``OSError``."""
+    where.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = where / f"window-{port}.json"
+    handle, temporary = tempfile.mkstemp(dir=where, prefix=".window-")  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(local))
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    return path
+
+
+def found(environment: Mapping[str, str] = os.environ) -> Iterator[Local]:
+    """The windows of this machine that this user may ask, the newest first; some may be gone."""
+    paths: list[tuple[float, Path]] = []
+    for where in dict.fromkeys((directory(environment), _own(environment), _SYSTEM)):
+        with suppress(OSError):
+            paths += [(path.stat().st_mtime, path) for path in where.glob("window-*.json")]
+    for _, path in sorted(paths, reverse=True):
+        with suppress(OSError, msgspec.DecodeError):
+            yield msgspec.json.decode(path.read_bytes(), type=Local)
+
+
+def only(url: str | None, environment: Mapping[str, str] = os.environ) -> Local:
+    """The window at ``url``, or the newest. Raises ``ConfigError`` where there is none."""
+    for local in found(environment):
+        if url is None or local.url.rstrip("/") == url.rstrip("/"):
+            return local
+    where = f"at {url} " if url else ""
+    raise ConfigError(
+        f"there is no window {where}of a broker of yours on this machine: start curier broker, or give --url "
+        "and --token-file"
+    )

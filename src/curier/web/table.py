@@ -1,0 +1,225 @@
+"""The operations of the API: one table, from which come routes, checks, OpenAPI, its page, and the client.
+
+All parameters stand in the query or in a JSON body, never in the path: a Client Identifier or a topic may
+have any character, slashes and dots among them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
+
+from curier.web import forms
+
+PREFIX: Final = "/api/v1"
+
+Asked = TypeVar("Asked", bound=Struct)
+Answered = TypeVar("Answered", bound=Struct)
+
+
+class Role(IntEnum):
+    """What somebody may do; each may what those before may."""
+
+    VIEWER = 1
+    """Look, also at retained messages."""
+    OPERATOR = 2
+    """Act on clients and topics."""
+    ADMIN = 3
+    """Change the broker."""
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Asked, Answered]):
+    """One thing that can be asked for. A GET has its parameters in the query, a POST in its body, and changes
+    something unless it ``only_looks``. ``summary`` is one sentence.
+    """
+
+    method: str
+    path: str
+    role: Role
+    summary: str
+    asked: type[Asked]
+    answered: type[Answered]
+    only_looks: bool = False
+    called: str = ""
+    """What ``curier admin`` calls it, where that is not its path."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes something, which is noted."""
+        return self.method != "GET" and not self.only_looks
+
+    @property
+    def command(self) -> str:
+        """The command below ``curier admin`` that asks for it."""
+        return self.called or self.path.strip("/").replace("/", "-")
+
+    @property
+    def name(self) -> str:
+        """What OpenAPI calls it."""
+        return f"{self.method.lower()}_{self.path.strip('/').replace('/', '_')}"
+
+
+OVERVIEW: Final = Operation(
+    "GET", "/overview", Role.VIEWER, "How the broker is, and what is wrong.", forms.Nothing, forms.Overview
+)
+CLIENTS: Final = Operation(
+    "GET",
+    "/clients",
+    Role.VIEWER,
+    "Clients, in pages: searched and sorted.",
+    forms.ClientsQuery,
+    forms.Clients,
+)
+CLIENT: Final = Operation(
+    "GET", "/client", Role.VIEWER, "One client: its session and connection.", forms.ClientQuery, forms.Client
+)
+DISCONNECT: Final = Operation(
+    "POST",
+    "/client/disconnect",
+    Role.OPERATOR,
+    "Disconnect a client (0x98).",
+    forms.Disconnect,
+    forms.Done,
+    called="disconnect",
+)
+FORGET: Final = Operation(
+    "POST",
+    "/client/forget",
+    Role.OPERATOR,
+    "End a session, with its subscriptions and all that waits in it; its client is disconnected.",
+    forms.Forget,
+    forms.Done,
+    called="forget",
+)
+BANS: Final = Operation("GET", "/bans", Role.VIEWER, "Who is banned.", forms.Nothing, forms.Bans)
+BAN: Final = Operation(
+    "POST",
+    "/bans",
+    Role.OPERATOR,
+    "Ban somebody for a while, and disconnect who is there.",
+    forms.NewBan,
+    forms.Done,
+    called="ban",
+)
+LIFT: Final = Operation(
+    "POST", "/bans/lift", Role.OPERATOR, "End a ban.", forms.Lift, forms.Lifted, called="lift"
+)
+SUBSCRIPTIONS: Final = Operation(
+    "GET",
+    "/subscriptions",
+    Role.VIEWER,
+    "The subscriptions of a client, in pages.",
+    forms.SubscriptionsQuery,
+    forms.Subscriptions,
+)
+SUBSCRIBERS: Final = Operation(
+    "GET",
+    "/subscribers",
+    Role.VIEWER,
+    "Who would get a message on a topic, in pages.",
+    forms.SubscribersQuery,
+    forms.Subscribers,
+)
+
+LEVEL: Final = Operation(
+    "GET",
+    "/topics/level",
+    Role.VIEWER,
+    "The levels below a topic in the tree of retained messages, in pages.",
+    forms.LevelQuery,
+    forms.Level,
+    called="level",
+)
+TOPICS: Final = Operation(
+    "GET",
+    "/topics",
+    Role.VIEWER,
+    "Topics with a retained message, in pages.",
+    forms.TopicsQuery,
+    forms.Topics,
+)
+RETAINED: Final = Operation(
+    "GET",
+    "/retained",
+    Role.VIEWER,
+    "The retained message of a topic.",
+    forms.RetainedQuery,
+    forms.RetainedMessage,
+)
+UNRETAIN: Final = Operation(
+    "POST",
+    "/retained/delete",
+    Role.OPERATOR,
+    "Delete the retained message of a topic; its subscribers are sent nothing.",
+    forms.TopicForm,
+    forms.RetainedMessage,
+    called="unretain",
+)
+PUBLISH: Final = Operation(
+    "POST", "/publish", Role.OPERATOR, "Publish a message as the broker.", forms.Publish, forms.Done
+)
+ACL_TEST: Final = Operation(
+    "POST",
+    "/acl/test",
+    Role.VIEWER,
+    "Ask the rules whether a client may do something.",
+    forms.AclTest,
+    forms.AclAnswer,
+    only_looks=True,
+    called="acl-test",
+)
+SETTINGS: Final = Operation(
+    "GET", "/config", Role.ADMIN, "All settings, and where each comes from.", forms.Nothing, forms.Settings
+)
+CHECK: Final = Operation(
+    "POST",
+    "/config/check",
+    Role.ADMIN,
+    "Say what would be wrong if the settings were read again now.",
+    forms.Nothing,
+    forms.Checked,
+    only_looks=True,
+    called="check",
+)
+RELOAD: Final = Operation(
+    "POST",
+    "/config/reload",
+    Role.ADMIN,
+    "Read the settings again, as SIGHUP does.",
+    forms.Nothing,
+    forms.Done,
+    called="reload",
+)
+LISTENERS: Final = Operation(
+    "GET", "/listeners", Role.VIEWER, "Listeners and their certificates.", forms.Nothing, forms.Listeners
+)
+LOG_LEVELS: Final = Operation(
+    "GET", "/log/levels", Role.VIEWER, "How much is logged of each topic.", forms.Nothing, forms.LogLevels
+)
+SET_LOG_LEVEL: Final = Operation(
+    "POST",
+    "/log/levels",
+    Role.ADMIN,
+    "Log more or less, for now.",
+    forms.SetLogLevel,
+    forms.LogLevels,
+    called="set-log-level",
+)
+HISTORY: Final = Operation(
+    "GET",
+    "/history",
+    Role.VIEWER,
+    "How the broker was, up to a day back.",
+    forms.HistoryQuery,
+    forms.HistoryAnswer,
+)
+SELF: Final = Operation("GET", "/self", Role.VIEWER, "Who asks.", forms.Nothing, forms.Self)
+
+OPERATIONS: Final[tuple[Operation[Struct, Struct], ...]] = tuple(
+    one for one in globals().values() if isinstance(one, Operation)
+)
+"""All of them, in the order above."""

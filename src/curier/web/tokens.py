@@ -1,0 +1,97 @@
+"""Tokens: who may ask the API for what. A file has their hashes, one a line: ``NAME:ROLE:HASH``.
+
+A token is 32 random bytes, so its hash needs no salt and no effort; nobody guesses it. Whoever has the file
+cannot ask anything with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from curier.auth.text_file import places, read_lines, replace_lines
+from curier.errors import ConfigError
+from curier.web.table import Role
+
+MARK: Final = "curier_"
+"""What tokens begin with, so that one is known for what it is wherever it turns up."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+ROLES: Final[Mapping[str, Role]] = {role.name.lower(): role for role in Role}
+
+
+class Known(NamedTuple):
+    """Who asks, and as what."""
+
+    name: str
+    role: Role
+
+
+def new_token() -> str:
+    """A token that nobody has had."""
+    return MARK + secrets.token_urlsafe(32)
+
+
+def hash_of(token: str) -> str:
+    """What the file has of it."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Tokens:
+    """Those of a file, and others that are only of this run."""
+
+    def __init__(self, tokens: Mapping[str, Known]) -> None:
+        self._by_hash = dict(tokens)
+
+    def who(self, token: str) -> Known | None:
+        """Whose it is; None: nobody's."""
+        wanted = hash_of(token)
+        found = None
+        for known, who in self._by_hash.items():
+            if hmac.compare_digest(known, wanted):
+                found = who
+        return found
+
+
+def read_tokens(path: Path) -> dict[str, Known]:
+    """Who has tokens, by their hashes. Raises ``ConfigError``."""
+    found: dict[str, Known] = {}
+    for number, line in enumerate(read_lines(path, "admin token"), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, rest = line.partition(":")
+        role, _, digest = rest.partition(":")
+        if role not in ROLES or not re.fullmatch("[0-9a-f]{64}", digest):
+            raise ConfigError(
+                f"{path}, line {number}: expected NAME:ROLE:HASH with a role of {', '.join(ROLES)}; "
+                "make such lines with: curier admin token"
+            )
+        found[digest] = Known(name, ROLES[role])
+    return found
+
+
+def add_token(path: Path, name: str, role: Role) -> str:
+    """Make a token for ``name``, in the place of one it has; the file is made if there is none."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r}: expected a name of letters, digits and . _ @ -, up to 64 of them")
+    token = new_token()
+    lines = read_lines(path) if path.exists() else []
+    line = f"{name}:{role.name.lower()}:{hash_of(token)}"
+    at = places(lines).get(name)
+    replace_lines(path, [*lines, line] if at is None else [*lines[:at], line, *lines[at + 1 :]])
+    return token
+
+
+def remove_token(path: Path, name: str) -> bool:
+    """Take the token of ``name`` back; returns whether there was one. Raises ``ConfigError``."""
+    lines = read_lines(path, "admin token")
+    at = places(lines).get(name)
+    if at is None:
+        return False
+    replace_lines(path, [*lines[:at], *lines[at + 1 :]])
+    return True

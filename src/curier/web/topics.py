@@ -1,0 +1,163 @@
+"""Operations on topics: retained messages, and publishing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+
+from curier.broker.retaining import retain
+from curier.session.message import ApplicationMessage
+from curier.topics.filters import check_topic_filter, check_topic_name
+from curier.topics.reserved import why_not_published
+from curier.types import Message, QoS
+from curier.web import forms, table
+from curier.web.acting import kept
+from curier.web.handling import handles
+from curier.web.problems import Problem
+from curier.web.properties import shown_properties
+from curier.web.scene import Scene
+from curier.web.tokens import Known
+from curier.web.walking import Place, page
+
+MOST_LEVELS = 65_536
+
+
+@handles(table.LEVEL)
+async def level(scene: Scene, asked: forms.LevelQuery, who: Known) -> forms.Level:
+    """What stands below a topic."""
+    prefix = None if asked.prefix is None else asked.prefix.encode()
+    found, after = scene.broker.core.retained.level(prefix, asked.cursor, asked.limit)
+    above = "" if asked.prefix is None else f"{asked.prefix}/"
+    rows = [
+        forms.LevelRow(name := one.level.decode(), above + name, one.has_value, one.has_more) for one in found
+    ]
+    return forms.Level(rows, after)
+
+
+@handles(table.TOPICS)
+async def topics(scene: Scene, asked: forms.TopicsQuery, who: Known) -> forms.Topics:
+    """A page of topics."""
+    why = check_topic_filter(asked.topic_filter.encode(), MOST_LEVELS)
+    if why or asked.topic_filter.startswith("$share/"):
+        raise Problem(400, f"topic_filter: {why or 'a Shared Subscription matches no more than its filter'}")
+    walk = scene.broker.core.retained.walk(asked.topic_filter.encode())
+    wanted = asked.search.lower()
+
+    def rows() -> Iterator[ApplicationMessage | None]:
+        while not walk.done:
+            yield from walk.next(50)
+            yield None  # time may have passed without any
+
+    def place(message: ApplicationMessage | None) -> Place | None:
+        if message is None:
+            return None
+        topic = message.topic.decode()
+        return ("", topic) if not wanted or wanted in topic.lower() else None
+
+    found = await page(scene.walks, rows(), place, asked.cursor, asked.limit)
+    return forms.Topics(
+        [
+            forms.TopicRow(one.topic.decode(), shown_payload(one.payload, asked.preview), one.qos)
+            for one in found.rows
+            if one is not None
+        ],
+        found.found,
+        found.next,
+    )
+
+
+@handles(table.RETAINED)
+async def retained(scene: Scene, asked: forms.RetainedQuery, who: Known) -> forms.RetainedMessage:
+    """One retained message."""
+    return shown(_retained(scene, asked.topic), asked.limit)
+
+
+def _retained(scene: Scene, topic: str) -> ApplicationMessage:
+    message = scene.broker.core.retained.get(topic.encode())
+    if message is None or message.is_expired(scene.broker.turn.clock.now()):
+        raise Problem(404, f"nothing is retained on {topic[:200]!r}")
+    return message
+
+
+@handles(table.UNRETAIN)
+async def delete(scene: Scene, asked: forms.TopicForm, who: Known) -> forms.RetainedMessage:
+    """Delete a retained message; it is the answer, so that somebody may publish it again."""
+    message = _retained(scene, asked.topic)
+    scene.audit(who, f"the retained message of {asked.topic!r} is deleted")
+    now = scene.broker.turn.clock.now()
+    retain(scene.broker.core, ApplicationMessage(message.topic, b"", 0, True), None, now)
+    await kept(scene.broker)
+    return shown(message, 1 << 20)
+
+
+@handles(table.PUBLISH)
+async def publish(scene: Scene, asked: forms.Publish, who: Known) -> forms.Done:
+    """Publish a message."""
+    payload = _bytes("base64", asked.base64) if asked.base64 is not None else (asked.text or "").encode()
+    if asked.text is not None and asked.base64 is not None:
+        raise Problem(400, "give a payload as text or as base64, not both")
+    topic = asked.topic.encode()
+    why = check_topic_name(topic, MOST_LEVELS) or why_not_published(topic)
+    if b"\0" in topic:  # [MQTT-1.5.4-2]
+        why = "there is U+0000 in it, which no text of MQTT may have"
+    if why:
+        raise Problem(400, f"topic: {why}")
+    message = Message(
+        asked.topic,
+        payload,
+        QoS(asked.qos),
+        asked.retain,
+        asked.payload_is_text,
+        asked.expiry,
+        asked.content_type,
+        asked.response_topic,
+        None if asked.correlation_data is None else _bytes("correlation_data", asked.correlation_data),
+        tuple((one.name, one.value) for one in asked.user_properties),
+    )
+    if asked.retain:
+        scene.audit(who, f"a message is retained on {asked.topic!r}")
+    try:
+        scene.broker.publish(message)
+    except ValueError as error:
+        raise Problem(400, str(error)) from None
+    if asked.qos or asked.retain:
+        await kept(scene.broker)
+    return forms.Done(f"{len(payload)} bytes are published on {asked.topic!r}")
+
+
+def _bytes(name: str, text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        raise Problem(400, f"{name}: this is no base64") from None
+
+
+def shown(message: ApplicationMessage, limit: int) -> forms.RetainedMessage:
+    """A message, with so many bytes of its payload."""
+    owner = message.owner
+    made = forms.RetainedMessage(
+        topic=message.topic.decode(),
+        payload=shown_payload(message.payload, limit),
+        qos=message.qos,
+        expires_at=message.expires_at,
+        client=getattr(owner, "client", "").removeprefix("client "),
+        source=getattr(owner, "source", ""),
+    )
+    shown_properties(made, message.properties)
+    return made
+
+
+def shown_payload(payload: bytes, limit: int) -> forms.Payload:
+    """The beginning of a payload: text where it is text as far as it is shown, and no control characters."""
+    piece = payload[:limit]
+    try:
+        text = piece.decode()
+    except UnicodeDecodeError as error:
+        if len(piece) == len(payload) or error.start < len(piece) - 3:
+            return forms.Payload(len(payload), len(piece), base64=base64.b64encode(piece).decode())
+        piece = piece[: error.start]  # the rest of this character is what was cut off
+        text = piece.decode()
+    if any(ord(one) < 32 and one not in "\t\n\r" for one in text):
+        return forms.Payload(len(payload), len(piece), base64=base64.b64encode(piece).decode())
+    return forms.Payload(len(payload), len(piece), text=text)

@@ -1,0 +1,138 @@
+"""``curier admin`` and ``curier ban``, which ask a real ``curier broker``."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from curier.cli import main
+from curier.cli.window import tokens_of
+from curier.config import Config
+from tests.cli.test_broker_process import Process
+
+Admin = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def broker(home: Path) -> Iterator[Process]:
+    (home / "broker.toml").write_text(
+        f'listen = ["tcp://127.0.0.1:0"]\ndata = "{home}/data"\n[web]\nurl = "http://127.0.0.1:0"\n'
+        "[limits]\nmax_connections = 77\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(home))
+        patch.delenv("CURIER_WEB", raising=False)
+        process = Process("--config", home / "broker.toml", "--data", home / "data")
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def run(broker: Process, home: Path, monkeypatch: pytest.MonkeyPatch) -> Admin:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+
+    def run(*words: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
+
+
+def test_the_broker_is_found_and_well(run: Admin) -> None:
+    assert run("admin", "health").output == "nothing is wrong; 0 clients are connected\n"
+    assert "uptime: " in run("admin", "overview").output
+    assert json.loads(run("admin", "--json", "self").output) == {"name": "owner", "role": "admin"}
+
+
+def test_messages_and_topics(run: Admin) -> None:
+    run("admin", "publish", "home/hall", "--text", "on", "--retain")
+    assert "home/hall" in run("admin", "topics", "--search", "hall").output
+    assert json.loads(run("admin", "--json", "retained", "home/hall").output)["payload"]["text"] == "on"
+    run("admin", "unretain", "home/hall")
+    refused = run("admin", "retained", "home/hall", code=1)
+    assert refused.output == "Error: nothing is retained on 'home/hall'\n"
+
+
+def test_clients_and_bans(run: Admin, broker: Process) -> None:
+    broker.ask(bytes.fromhex("10 0e 0004 4d515454 04 00 003c 0002 6331"))  # "c1", whose session stays
+    lines = run("admin", "clients").output.splitlines()
+    assert any(re.match(r"c1 +no +3\.1\.1", line) for line in lines), lines
+    run("admin", "forget", "c1")
+    assert "c1" not in run("admin", "clients").output
+    assert "nobody can be kept out" in run("ban", "add", "--client-id", "c1", code=1).output
+    assert "enforced: " in run("ban", "list").output
+    assert "no" in run("ban", "lift", "--who", "client c1").output
+
+
+def test_settings_are_told_checked_and_read_again(run: Admin, home: Path) -> None:
+    rows = json.loads(run("admin", "--json", "config").output)["settings"]
+    by_key = {row["key"]: row for row in rows}
+    assert by_key["limits.max_connections"]["value"] == "77"
+    assert by_key["limits.max_connections"]["origin"].endswith("broker.toml, line 6")
+    assert by_key["web.url"]["value"] == '"http://127.0.0.1:0"'
+    assert by_key["limits.max_sessions"]["origin"] == "default"
+    file = home / "broker.toml"
+    before = file.read_text()
+    file.write_text(before.replace("= 77", '= "many"'))
+    assert "max_connections" in run("admin", "check").output
+    assert "nothing has changed" in run("admin", "reload", code=1).output
+    file.write_text(before.replace("= 77", "= 78"))
+    assert "max_connections is 78, was 77" in run("admin", "reload").output
+    rows = json.loads(run("admin", "--json", "config").output)["settings"]
+    assert {row["key"]: row["value"] for row in rows}["limits.max_connections"] == "78"
+
+
+def test_the_log_says_more_for_now(run: Admin) -> None:
+    assert json.loads(run("admin", "--json", "log-levels").output)["levels"]["connect"] == "info"
+    levels = json.loads(run("admin", "--json", "set-log-level", "debug", "--topic", "connect").output)
+    assert (levels["levels"]["connect"], levels["levels"]["store"]) == ("debug", "info")
+    assert "level: expected one of" in run("admin", "set-log-level", "loud", code=1).output
+
+
+def test_a_link_logs_a_browser_in(run: Admin) -> None:
+    link = run("admin", "login").output.strip()
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with opener.open(link, timeout=20) as page:
+        assert b"curier" in page.read()
+
+
+def test_tokens_are_for_those_who_ask_from_elsewhere(run: Admin, home: Path, tmp_path: Path) -> None:
+    config = str(home / "broker.toml")
+    token = run("admin", "token", "add", "--config", config, "--role", "viewer", "ana").output
+    assert run("admin", "token", "list", "--config", config).output == "ana  viewer\n"
+    (tmp_path / "token").write_text(token)
+    url = re.sub("/login.*", "", run("admin", "login").output.strip())
+    elsewhere = ("admin", "--url", url, "--token-file", str(tmp_path / "token"))
+    assert "ana" in run(*elsewhere, "self").output
+    assert "this is for the role admin" in run(*elsewhere, "reload", code=1).output
+    run("admin", "token", "remove", "--config", config, "ana")
+    assert "not known, or was taken back" in run(*elsewhere, "self", code=1).output
+    run("admin", "token", "remove", "--config", config, "ana", code=1)
+
+
+def test_where_there_is_no_broker_it_says_what_to_do(run: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
+    assert "start curier broker" in run("admin", "overview", code=2).output
+
+
+def test_wrong_words_are_told(run: Admin) -> None:
+    assert "Expected `int` <= 500" in run("admin", "clients", "--limit", "501", code=2).output
+    run("admin", "disconnect", code=2)
+
+
+def test_where_tokens_are() -> None:
+    assert tokens_of(Config(web_tokens="t")) == Path("t")
+    assert tokens_of(Config(data="/d")) == Path("/d/web-tokens")
+    assert tokens_of(Config(memory=True)) is None
