@@ -1,8 +1,8 @@
 """What tests import, curier's own and those of its users; nothing else in curier imports it.
 
 ``Pair`` joins a broker and clients in memory, in virtual time; ``Network`` is the same for whoever wants to
-hold every part of it in hand. ``Faults`` are rules that break the wires of both on purpose. ``seams`` holds
-the tests that every ``Authenticator`` and ``Authorizer`` passes.
+hold every part of it in hand. ``Faults`` are rules that break the wires of both on purpose, and ``replay``
+plays a recording again. ``seams`` holds the tests that every ``Authenticator`` and ``Authorizer`` passes.
 
 Everything is imported when it is first used: pytest imports ``plugin`` in every run, of any project.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from curier.testing.broker import SimulatedBroker
     from curier.testing.network import Network, SimulatedClient
     from curier.testing.pair import Pair, PairClient, Publication
+    from curier.testing.replaying import replay
     from curier.testing.wire import Watcher, Wire
 
 _LAZY = {
@@ -29,6 +30,7 @@ _LAZY = {
     "SimulatedClient": "curier.testing.network",
     "Watcher": "curier.testing.wire",
     "Wire": "curier.testing.wire",
+    "replay": "curier.testing.replaying",
 }
 
 
@@ -55,4 +57,5 @@ __all__ = [
     "SimulatedClient",
     "Watcher",
     "Wire",
+    "replay",
 ]

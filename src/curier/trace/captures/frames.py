@@ -19,12 +19,14 @@ MOST_BLOCK: Final = 16 * 1024 * 1024
 MOST_INTERFACES: Final = 65_536
 
 _SECTION_HEADER: Final = 0x0A0D0D0A
-_MAGICS: Final = {
+_PCAP: Final = {
     b"\xa1\xb2\xc3\xd4": (">", 1_000_000),
     b"\xd4\xc3\xb2\xa1": ("<", 1_000_000),
     b"\xa1\xb2\x3c\x4d": (">", 1_000_000_000),
     b"\x4d\x3c\xb2\xa1": ("<", 1_000_000_000),
 }
+MAGICS: Final = frozenset([*_PCAP, b"\x0a\x0d\x0d\x0a"])
+"""The first four bytes of files that ``read_frames`` reads."""
 _INTERFACE: Final = 1
 _OLD_PACKET: Final = 2
 _SIMPLE_PACKET: Final = 3
@@ -55,16 +57,17 @@ class _Interface:
     offset: int  # seconds
 
 
-def read_frames(file: BinaryIO) -> Iterator[Frame]:
-    """The frames of a pcap or pcapng file, each as soon as it is read.
+def read_frames(file: BinaryIO, magic: bytes = b"") -> Iterator[Frame]:
+    """The frames of a pcap or pcapng file, each as soon as it is read; ``magic`` if its first four bytes are
+    read already.
 
     A file that ends within a frame, as one does that is still written, ends before it. Raises ``NotACapture``
     for what is no capture, behind the last frame that was sound.
     """
-    magic = file.read(4)
-    if magic in _MAGICS:
-        return _read_pcap(file, *_MAGICS[magic])
-    if magic == b"\x0a\x0d\x0d\x0a":
+    magic = magic or file.read(4)
+    if magic in _PCAP:
+        return _read_pcap(file, *_PCAP[magic])
+    if magic in MAGICS:
         return _read_pcapng(file)
     raise NotACapture(f"neither pcap nor pcapng: it begins with {magic.hex(' ') or 'nothing'}")
 

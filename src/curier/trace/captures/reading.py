@@ -46,14 +46,15 @@ _TO_SERVER: Final = (c.CONNECT, c.SUBSCRIBE, c.UNSUBSCRIBE, c.PINGREQ)
 _FROM_SERVER: Final = (c.CONNACK, c.SUBACK, c.UNSUBACK, c.PINGRESP)
 
 
-def read_capture(file: BinaryIO) -> Iterator[Event]:
-    """The events of a pcap or pcapng file, each as soon as its bytes are read.
+def read_capture(file: BinaryIO, magic: bytes = b"") -> Iterator[Event]:
+    """The events of a pcap or pcapng file, each as soon as its bytes are read; ``magic`` if its first four
+    bytes are read already.
 
     What could not be read is said in a ``Happening`` of kind ``NOTED``, at its place or at the end. Raises
     ``NotACapture`` where the file is none; one that is damaged later on gives what was before that.
     """
     reader = CaptureReader()
-    frames = read_frames(file)
+    frames = read_frames(file, magic)
     time = 0.0
     while True:
         try:
