@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
+from curier import ScramSha256
 from curier.auth.bans import Bans, BanSettings
 from curier.auth.base import Authenticator, Credentials, Verdict
+from curier.auth.scram import ScramFile
+from curier.auth.scram_file import set_scram_password
 from curier.banning import Banning
 from curier.broker.effects import Answer
 from curier.broker.hooks import Hook
@@ -107,6 +111,27 @@ def test_a_token_without_a_name_is_counted_by_client() -> None:
     assert banning.verdict(credentials("ana", b"right", "a")) is None  # whom that one could shut out
 
 
+async def test_who_guesses_by_scram_is_the_user_that_it_names(tmp_path: Path) -> None:
+    """Whatever its Client Identifier, and without a user name in CONNECT."""
+    set_scram_password(tmp_path / "users", "a,b", "right", 4096)
+    banning = Banning(Bans(BanSettings(failures=2, never=())), lambda: 0.0)
+    scram = ScramFile(tmp_path / "users")
+    for number in range(3):
+        client = ScramSha256("a,b", "wrong")
+        asked = replace(
+            credentials(None, None, f"c{number}"),
+            authentication_method="SCRAM-SHA-256",
+            authentication_data=client.begin(),
+        )
+        assert (banning.verdict(asked) is not None) == (number == 2)
+        challenge = await scram.authenticate(asked)
+        banning.answered(asked, challenge)
+        proof = await client.answer(challenge.authentication_data)
+        step = replace(asked, authentication_data=proof)
+        banning.answered(step, await scram.exchange(step, challenge.state))
+    assert [ban.whom for ban in banning.present()] == ["user a,b at 127.0.0.1"]
+
+
 class At(Hook):
     """Gives clients addresses that the harness does not have."""
 
@@ -145,9 +170,10 @@ def test_the_table_of_a_configuration_file(tmp_path: Path) -> None:
         seconds = "10 min"
         longest = "1 d"
         never = ["10.0.0.0/8", "::1"]
+        user_failures = 9
     """
     never = (ip_network("10.0.0.0/8"), ip_network("::1"))
-    assert load_text(file, text) == BanSettings(5, 0, 7, 60.0, 600.0, 86_400.0, never)
+    assert load_text(file, text) == BanSettings(5, 0, 7, 60.0, 600.0, 86_400.0, never, 9)
 
 
 def load_text(file: Path, text: str) -> BanSettings:

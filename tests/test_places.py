@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from curier.places import lies_in, place_of
+from curier.places import lies_in, place_of, region_of
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,19 @@ def test_networks(address: str, is_in: bool) -> None:
     networks = [ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"), ip_network("fe80::/10")]
     assert lies_in(address, networks) is is_in
     assert not lies_in(address, [])
+
+
+@pytest.mark.parametrize(
+    ("address", "region"),
+    [
+        ("192.0.2.1:1883", "192.0.0.0/16"),
+        ("[::ffff:192.0.2.1]:1883", "192.0.0.0/16"),
+        ("[2001:db8:1:2::7]:1883", "2001:db8::/32"),
+        ("[2001::7]:1883", "2001::/32"),
+        ("uid=1000:pid=4711", "uid=1000"),
+        ("a.b.c.d:1", "a.b.c.d"),
+        ("pipe", "pipe"),
+    ],
+)
+def test_regions(address: str, region: str) -> None:
+    assert region_of(address) == region

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -41,6 +42,8 @@ class Banning(Hook):
             if credentials.authentication_method is None:
                 return  # it has not claimed to be anybody
         who = _names(credentials)[0]
+        if credentials.username is None and verdict.identity is not None:
+            who = USER + verdict.identity
         if verdict.accepted:
             self.bans.succeeded(credentials.address, who, self._clock())
         elif verdict.reason_code in _WRONG:
@@ -48,7 +51,9 @@ class Banning(Hook):
                 self._tell(ban)
 
     def on_disconnect(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
-        """A client has lost its connection, maybe."""
+        """A client has lost its connection, maybe; until now it was there."""
+        if connection.identity is not None:
+            self.bans.seen(connection.address, USER + connection.identity, self._clock())
         if reason_code in _LOST and not connection.has_left and not connection.assigned_client_id:
             ban = self.bans.flapped(connection.address, CLIENT + connection.client_id, self._clock())
             if ban is not None:
@@ -84,4 +89,16 @@ class Banning(Hook):
 def _names(credentials: Credentials) -> tuple[str, ...]:
     """What a client goes by; the first is who it claims to be."""
     client_id, username = credentials.client_id, credentials.username
+    if username is None and credentials.authentication_data is not None:
+        username = _user_of_scram(credentials.authentication_data)
     return UNNAMED + client_id if username is None else USER + username, CLIENT + client_id
+
+
+_SCRAM: Final = re.compile(rb"[nyp][^,]*,[^,]*,(?:m=[^,]*,)?n=([^,]+)")
+
+
+def _user_of_scram(data: bytes) -> str | None:
+    """Who a client's first message of SCRAM is about (RFC 5802, section 7)."""
+    found = _SCRAM.match(data)
+    name = found[1].replace(b"=2C", b",").replace(b"=3D", b"=") if found is not None else None
+    return name.decode(errors="replace") if name is not None else None

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from curier.auth import bans as module
-from curier.auth.bans import MOST_COUNTED, Bans, BanSettings
+from curier.auth.bans import MOST_COUNTED, NEW_PLACES, Bans, BanSettings
 from curier.errors import ConfigError
 
 HERE = "192.0.2.1:50000"
@@ -75,7 +75,7 @@ def test_an_address_is_banned_for_many_users_but_not_for_those_it_knows() -> Non
 
 def test_one_bad_client_among_many_good_ones_does_not_ban_them() -> None:
     """Behind one router."""
-    bans = Bans(BanSettings(failures=0))
+    bans = Bans(BanSettings(failures=0, user_failures=0))
     for number in range(50):
         bans.succeeded(HERE, f"user {number}", 0.0)
     for _ in range(2):  # again, which says no more
@@ -121,8 +121,89 @@ def test_a_client_that_flaps_is_banned_where_it_is() -> None:
     assert not is_banned(bans, "user ana", "client c", address=THERE, now=2.0)
 
 
+# -- one user, from everywhere --
+
+
+def elsewhere(number: int) -> str:
+    """Another address, each in a region of its own."""
+    return f"[2001:{number:x}::1]:1"
+
+
+def test_who_is_guessed_from_many_addresses_is_shut_out_but_where_it_is_known() -> None:
+    bans = Bans(BanSettings())
+    bans.succeeded("198.51.7.7:9", "user ana", 0.0)  # where it was
+    for number in range(49):
+        wrong(bans, 1, address=elsewhere(number))
+    assert not is_banned(bans, address=elsewhere(49))
+    (ban,) = bans.failed(elsewhere(49), "user ana", 0.0)
+    whom = "user ana at new places"
+    assert (ban.whom, ban.until, ban.why) == (whom, 300.0, "50 wrong logins in 300 s")
+    for number in range(100):
+        why = bans.why_banned(elsewhere(number), ANA, 0.0)
+        assert why == f"{whom} is banned for 300 s more: 50 wrong logins in 300 s"
+    assert not is_banned(bans, "user ben", "client c", address=elsewhere(1))
+    assert not is_banned(bans, address="198.51.7.7:9")
+    assert not is_banned(bans, address=THERE)  # by another address of its provider
+    assert is_banned(bans, address="198.52.7.7:9")
+    assert not is_banned(bans, address=elsewhere(1), now=300.0)
+
+
+def test_the_owner_cannot_be_shut_out_where_it_is_known() -> None:
+    """By many addresses that guess for a day."""
+    bans = Bans(BanSettings())
+    checked = 0
+    for minute in range(0, 24 * 60, 15):
+        now = 60.0 * minute
+        for number in range(60):
+            if not is_banned(bans, address=elsewhere(number), now=now):
+                wrong(bans, 1, address=elsewhere(number), now=now)
+                checked += 1
+        if minute % 600 == 0:
+            bans.succeeded(HERE, "user ana", now)
+        assert not is_banned(bans, now=now)
+    assert checked < 50 * 30  # each ban is longer, up to an hour
+
+
+def test_wrong_logins_where_a_user_is_known_shut_nobody_out_elsewhere() -> None:
+    """Devices that have the old password."""
+    bans = Bans(BanSettings(failures=0, address_failures=0))
+    for number in range(100):
+        bans.succeeded(elsewhere(number), "user ana", 0.0)
+        wrong(bans, 10, address=elsewhere(number))
+    assert not is_banned(bans, address=elsewhere(100))
+
+
+def test_a_place_is_forgotten_after_a_week_unless_a_client_was_there() -> None:
+    week = module.GOOD_SECONDS
+    bans = Bans(BanSettings(user_failures=1))
+    for address in (HERE, THERE):
+        bans.succeeded(address, "user ana", 0.0)
+    bans.seen(HERE, "user ana", week - 1.0)  # its connection has lasted so long
+    wrong(bans, 1, address=elsewhere(1), now=week)
+    assert not is_banned(bans, now=week)
+    assert is_banned(bans, address=THERE, now=week)
+
+
+def test_names_that_may_be_one_to_a_database_are_counted_as_one() -> None:
+    bans = Bans(BanSettings(user_failures=6))
+    bans.succeeded(HERE, "user Ana", 0.0)
+    for number, name in enumerate(("ana", "ANA", "a\u0301na", "\xe1na", "ana ", "\uff41na")):
+        assert not is_banned(bans, address=elsewhere(99))
+        wrong(bans, 1, f"user {name}", elsewhere(number))
+    assert is_banned(bans, "user AnA", address=elsewhere(99))
+    assert not is_banned(bans, "user AnA")
+    assert bans.lift(NEW_PLACES, "user ANA")
+    assert not is_banned(bans, "user ana", address=elsewhere(99))
+
+
+def test_clients_without_a_name_are_counted_at_their_address_alone() -> None:
+    bans = Bans(BanSettings(user_failures=1))
+    wrong(bans, 1, "unnamed client c")
+    assert bans.present(0.0) == []
+
+
 def test_nothing_is_counted_that_nobody_is_banned_for() -> None:
-    bans = Bans(BanSettings(failures=0, address_failures=0, flaps=0))
+    bans = Bans(BanSettings(failures=0, address_failures=0, flaps=0, user_failures=0))
     wrong(bans, 1000)
     assert bans.flapped(HERE, "client c", 0.0) is None
     assert not is_banned(bans)
@@ -145,7 +226,7 @@ def test_bans_are_seen_and_lifted() -> None:
 
 
 def test_forged_addresses_and_names_fill_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MOST_COUNTED", "MOST_BANS", "MOST_GOOD"):
+    for name in ("MOST_COUNTED", "MOST_BANS", "MOST_GOOD", "MOST_KNOWN"):
         monkeypatch.setattr(module, name, 50)
     bans = Bans(BanSettings(failures=3, flaps=3))
     for number in range(500):
@@ -155,7 +236,7 @@ def test_forged_addresses_and_names_fill_no_table(monkeypatch: pytest.MonkeyPatc
         bans.succeeded(address, f"user good {number}", 0.0)
         for _ in range(4):
             bans.flapped(address, f"client {number}", 0.0)
-    for table in (bans._bans, bans._pairs, bans._places, bans._flaps, bans._good):
+    for table in (bans._bans, bans._pairs, bans._places, bans._users, bans._flaps, bans._good, bans._known):
         assert len(table) == 50
     assert max(len(who) for _, who in bans._bans) <= module.LONGEST_NAME
     assert MOST_COUNTED == 10_000

@@ -179,7 +179,7 @@ async def test_who_is_not_known_looks_like_who_is(path: Path) -> None:
         verdicts.append(await one.exchange(said(client.get_client_final().encode()), verdict.state))
     assert verdicts[0].why == "nobody: The client keys don't match., and no such user is known"
     assert verdicts[1].why == "user: The client keys don't match."
-    assert replace(verdicts[0], why="") == replace(verdicts[1], why="")
+    assert len({replace(verdict, why="", identity=None) for verdict in verdicts}) == 1
 
 
 async def test_a_user_name_besides_has_to_be_the_same(one: ScramFile) -> None:

@@ -2,7 +2,9 @@
 
 Wrong logins are counted by user and address, so that nobody can shut others out who come from elsewhere. An
 address as a whole is banned for wrong logins of many users, if hardly a right one comes from there; who has
-logged in from there before may come in all the same. A client flaps that loses its connection over and over.
+logged in from there before may come in all the same. Of one user wrong logins are counted over all addresses,
+too, but for those of regions where it has logged in before: of those who guess from thousands of addresses it
+is shut out everywhere else. A client flaps that loses its connection over and over.
 
 All tables are bounded: a network of IPv6 (/64) is one address, and what was longest ago is forgotten first.
 No threads and no clock: time is an argument, in seconds from wherever.
@@ -10,6 +12,7 @@ No threads and no clock: time is an argument, in seconds from wherever.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from curier.errors import ConfigError
-from curier.places import lies_in, place_of
+from curier.places import lies_in, place_of, region_of
 
 MOST_COUNTED: Final = 10_000
 """Users at addresses, addresses, and clients whose failures are counted, each."""
@@ -28,8 +31,11 @@ MOST_BANS: Final = 10_000
 MOST_GOOD: Final = 20_000
 """Users at addresses that have logged in there."""
 
+MOST_KNOWN: Final = 100_000
+"""Users in regions where they have logged in."""
+
 GOOD_SECONDS: Final = 7 * 24 * 3600.0
-"""How long one who has logged in is known at an address."""
+"""How long one who has logged in is known at an address, and in a region."""
 
 RIGHT_FOR_WRONG: Final = 10
 """An address is not banned as long as one login there is right for so many wrong ones; of one user, one right
@@ -44,6 +50,9 @@ ANYWHERE: Final = ""
 BY_HAND: Final = 0
 """The number of a ban that has no other reason than that somebody says so."""
 
+NEW_PLACES: Final = "new places"
+"""That of a user who is banned wherever it has not logged in of late."""
+
 USER: Final = "user "
 UNNAMED: Final = "unnamed client "
 CLIENT: Final = "client "
@@ -55,10 +64,10 @@ Network = IPv4Network | IPv6Network
 @dataclass(frozen=True)
 class BanSettings:
     """What somebody is banned for: so many wrong logins of one user at one address (``failures``), or of all
-    there (``address_failures``), so many lost connections of one client (``flaps``), in ``window`` seconds; 0
-    is never. A ban lasts ``seconds``, the next one of the same twice as long, and so on up to ``longest``.
-    Who comes from a network of ``never`` is not banned, nor is who comes by a Unix socket. Raises
-    ``ConfigError``.
+    there (``address_failures``), or of one user wherever it is not known (``user_failures``), so many lost
+    connections of one client (``flaps``), in ``window`` seconds; 0 is never. A ban lasts ``seconds``, the
+    next one of the same twice as long, and so on up to ``longest``. Who comes from a network of ``never`` is
+    not banned, nor is who comes by a Unix socket. Raises ``ConfigError``.
     """
 
     failures: int = 10
@@ -68,6 +77,7 @@ class BanSettings:
     seconds: float = 300.0
     longest: float = 3600.0
     never: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1"))
+    user_failures: int = 50
 
     def __post_init__(self) -> None:
         if not self.window > 0 or not self.seconds > 0:
@@ -79,8 +89,8 @@ class BanSettings:
 @dataclass(frozen=True, slots=True)
 class Ban:
     """``place`` is an address or a network, ``who`` one who comes from there, in words; "": everybody does.
-    ``ANYWHERE`` in the place of the first, it is whoever goes by that name.
-    ``until`` is when it ends.
+    ``ANYWHERE`` in the place of the first, it is whoever goes by that name; ``NEW_PLACES``, a user who comes
+    from where it is not known. ``until`` is when it ends.
     """
 
     place: str
@@ -142,8 +152,10 @@ class Bans:
         self._bans: OrderedDict[_Key, Ban] = OrderedDict()  # also those that have ended a moment ago
         self._pairs = _Counts(settings.window)
         self._places = _Counts(settings.window)
+        self._users = _Counts(settings.window)
         self._flaps = _Counts(settings.window)
         self._good: OrderedDict[_Key, float] = OrderedDict()  # when they have logged in last
+        self._known: OrderedDict[_Key, float] = OrderedDict()  # the same, by region
 
     def change(self, settings: BanSettings) -> None:
         """Go by other settings from now on: what was counted still counts, and a ban ends when it was to, but
@@ -168,8 +180,13 @@ class Bans:
             ban = self._bans.get((place, _short(name)))
             if ban is not None and now < ban.until:
                 return _words(ban, now)
+            ban = self._bans.get((NEW_PLACES, _alike(name))) if name.startswith(USER) else None
+            if ban is not None and now < ban.until and not self._is_known(address, name, now):
+                return _words(ban, now)
         ban = self._bans.get((place, ""))
-        if ban is None or now >= ban.until or any(self._is_good((place, _short(one)), now) for one in who):
+        if ban is None or now >= ban.until:
+            return ""
+        if any(_is_fresh(self._good.get((place, _short(one))), now) for one in who):
             return ""
         return _words(ban, now)
 
@@ -190,6 +207,13 @@ class Bans:
             if place.wrong > RIGHT_FOR_WRONG * place.right:
                 self._places.forget((key[0], ""))
                 yield self._ban((key[0], ""), f"{place.wrong} wrong logins, {place.right} right ones", now)
+        if settings.user_failures and who.startswith(USER) and not self._is_known(address, who, now):
+            anywhere = (NEW_PLACES, _alike(who))
+            user = self._users.get(anywhere, now)
+            user.wrong += 1
+            if user.wrong >= settings.user_failures:
+                self._users.forget(anywhere)
+                yield self._ban(anywhere, f"{user.wrong} wrong logins", now)
 
     def succeeded(self, address: str, who: str, now: float) -> None:
         """A login was right."""
@@ -200,10 +224,13 @@ class Bans:
         last = self._good.get(key)
         if last is None or now - last >= self.settings.window:
             self._places.get((key[0], ""), now).right += 1
-            self._good[key] = now
-            self._good.move_to_end(key)
-            if len(self._good) > MOST_GOOD:
-                self._good.popitem(last=False)
+            _note(self._good, key, now, MOST_GOOD)
+        self.seen(address, who, now)
+
+    def seen(self, address: str, who: str, now: float) -> None:
+        """One who has logged in is there."""
+        if self._may_ban(address):
+            _note(self._known, (region_of(address), _alike(who)), now, MOST_KNOWN)
 
     def flapped(self, address: str, who: str, now: float) -> Ban | None:
         """A client has lost its connection. Gives the ban that this is the last reason for."""
@@ -234,7 +261,7 @@ class Bans:
 
     def lift(self, place: str, who: str = "") -> bool:
         """End a ban, and forget that it was; returns whether it was there."""
-        return self._bans.pop((place, _short(who)), None) is not None
+        return self._bans.pop((place, _alike(who) if place == NEW_PLACES else _short(who)), None) is not None
 
     def lift_all_of_users(self) -> None:
         """End the bans of users at addresses: who they are, or with which password, has changed."""
@@ -249,9 +276,8 @@ class Bans:
             return False  # a Unix socket, or no network at all
         return not lies_in(address, self.settings.never)
 
-    def _is_good(self, key: _Key, now: float) -> bool:
-        last = self._good.get(key)
-        return last is not None and now - last < GOOD_SECONDS
+    def _is_known(self, address: str, who: str, now: float) -> bool:
+        return _is_fresh(self._known.get((region_of(address), _alike(who))), now)
 
     def _ban(self, key: _Key, why: str, now: float) -> Ban:
         settings = self.settings
@@ -272,6 +298,23 @@ class Bans:
 
 def _short(who: str) -> str:
     return who[:LONGEST_NAME]
+
+
+def _alike(who: str) -> str:
+    """The same for all names that may be one to a database: case, accents and blanks do not count."""
+    parts = unicodedata.normalize("NFKD", who[:LONGEST_NAME])
+    return "".join(one for one in parts if not unicodedata.combining(one)).casefold().strip()[:LONGEST_NAME]
+
+
+def _note(table: OrderedDict[_Key, float], key: _Key, now: float, most: int) -> None:
+    table[key] = now
+    table.move_to_end(key)
+    if len(table) > most:
+        table.popitem(last=False)
+
+
+def _is_fresh(last: float | None, now: float) -> bool:
+    return last is not None and now - last < GOOD_SECONDS
 
 
 def _words(ban: Ban, now: float) -> str:

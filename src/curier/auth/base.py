@@ -80,7 +80,8 @@ class Verdict:
     """An answer: ``reason_code`` 0 accepts, 0x18 asks for another AUTH step, 0x80 and above refuse.
 
     ``reason_string`` goes to the client, so it must not say more than a stranger may know. ``identity``
-    is who the client now is; ``None`` stands for its user name, checked or not. ``authentication_data`` goes
+    is who the client now is, in a refusal who it claims to be; ``None`` stands for its user name, checked or
+    not. ``authentication_data`` goes
     to the client with CONNACK or AUTH. ``state`` is handed back at the next step of the same exchange.
 
     ``why`` is for the log and never sent: it may say what a stranger must not know, but no secret.

@@ -113,7 +113,8 @@ class ScramFile(Authenticator):
             proof = state.end(said)
         except ScramException as error:
             known = "" if state.user in self._users.keys else ", and no such user is known"
-            return _no(f"{printable(state.user, 80)}: {printable(str(error.args[0]))}{known}")
+            why = f"{printable(state.user, 80)}: {printable(str(error.args[0]))}{known}"
+            return replace(_no(why), identity=state.user)
         if state.user not in self._users.keys:  # it was taken out meanwhile
             return _no(f"{printable(state.user, 80)} is no longer known")
         user, keys = state.user, self._users.of(state.user)

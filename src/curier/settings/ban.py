@@ -19,6 +19,7 @@ BAN: Final[dict[str, Setting]] = dict(
             "failures", COUNT, "10", "Wrong logins of one user at one address; 0: nobody is banned for them."
         ),
         _of("address_failures", COUNT, "100", "Wrong logins of all users at one address; 0: the same."),
+        _of("user_failures", COUNT, "50", "Wrong logins of one user wherever it is not known; 0: the same."),
         _of("flaps", COUNT, "60", "Lost connections of one client; 0: the same."),
         _of("window", SECONDS, '"5 min"', "Within which these are counted."),
         _of("seconds", SECONDS, '"5 min"', "How long a first ban lasts."),
