@@ -246,6 +246,48 @@ def test_what_a_client_is_sent_does_not_wait_for_the_answer(make: Make) -> None:
     assert [type(packet) for packet in client.take()] == [p.Auth, p.Pingresp]
 
 
+@statement("5.0/MQTT-4.12.1-2")
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_a_re_authentication_that_is_not_finished_ends_the_connection(make: Make, steps: int) -> None:
+    """Whether the client says nothing more, or whoever is asked (the last step) does not answer."""
+    net, client, _ = connected(make, *[Answer(0x18)] * max(1, steps), None)
+    client.send(auth(0x19))
+    for _ in range(steps):
+        net.advance(3)
+        client.send(auth(), p.Pingreq())
+    net.advance(10 - 3 * steps - 0.1)
+    assert not client.closed
+    client.take()
+    net.advance(0.2)
+    reason = properties(reason_string="the re-authentication was not finished in time")
+    assert client.goodbye() == p.Disconnect(0x89 if steps else 0x87, reason)
+    assert not net.core.connections
+
+
+def test_each_re_authentication_has_its_time(make: Make) -> None:
+    net, client, steps = connected(make)
+    for _ in range(4):
+        steps.answers += [Answer(0x18), Answer(0, identity="ana")]
+        client.send(auth(0x19))
+        net.advance(8)
+        client.send(auth())
+        assert [packet.reason_code for packet in client.take() if isinstance(packet, p.Auth)] == [0x18, 0]
+    assert len(net.core.deadlines) == 0
+    net.advance(1000)
+    assert not client.closed
+
+
+def test_an_identity_that_expires_first_ends_the_connection_first(make: Make) -> None:
+    began = 1_700_000_000.25
+    net = make(authenticate=Steps(_until(began + 5), Answer(0x18)), authentication_methods=METHODS)
+    client = scram(net)
+    client.expect(p.Connack)
+    client.send(auth(0x19))
+    client.expect(p.Auth)
+    net.advance(6)
+    assert client.goodbye() == p.Disconnect(0x87, properties(reason_string="its authentication has expired"))
+
+
 @statement("5.0/MQTT-4.12.1-2", "5.0/MQTT-4.13.2-1")
 @pytest.mark.parametrize(
     ("reason_code", "shown"), [(0x87, 0x87), (0x86, 0x87), (0x8A, 0x87), (0x80, 0x80), (0x8C, 0x8C)]

@@ -16,6 +16,7 @@ from curier.protocol.events import (
     AuthContinue,
     AuthDone,
     Connected,
+    Disconnected,
 )
 from tests.protocol.stage import Stage, properties, refusal
 
@@ -68,6 +69,28 @@ def test_re_authentication_while_connected() -> None:
     assert stage.event(AuthDone).data == b"well"
     stage.client.reauthenticate(None, stage.now)
     assert stage.sent() == [auth(0x19, None)]
+
+
+@pytest.mark.statement("5.0/MQTT-4.12.1-2")
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_a_re_authentication_that_is_not_finished_ends_the_connection(is_asked: bool) -> None:
+    """Whether the server does not answer, or the program has no answer to what it asks."""
+    stage = Stage()
+    stage.connect(True, 0, SCRAM)
+    stage.serve(Connack(False, 0, properties(authentication_method="SCRAM")))
+    for _ in range(3):
+        stage.client.reauthenticate(b"again", stage.now)
+        stage.wait(9.0)
+        stage.serve(auth(0, b"well"))
+    stage.client.reauthenticate(b"again", stage.now)
+    stage.events()
+    if is_asked:
+        stage.serve(auth(0x18, b"what"))
+        stage.event(AuthContinue)
+    stage.wait(9.9)
+    assert stage.events() == []
+    stage.wait(0.2)
+    assert stage.event(Disconnected).why == "the re-authentication was not finished within 10 seconds"
 
 
 @pytest.mark.statement("5.0/MQTT-4.12.0-7")

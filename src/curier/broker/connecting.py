@@ -156,6 +156,9 @@ def exchange(broker: BrokerState, connection: BrokerConnection, packet: Auth, no
     connect = connection.connect
     assert connect is not None
     connection.paused = True
+    if connection.is_reauthenticating and not connection.reauthenticate_until:
+        connection.reauthenticate_until = now + broker.options.connect_timeout
+        watches.identity(broker, connection, now)
     data = packet.properties.authentication_data if packet.properties is not None else None
     broker.effects.append(Authenticate(connection, connect, True, data, connection.authentication_state))
 
@@ -191,6 +194,7 @@ def decided(broker: BrokerState, connection: BrokerConnection, answer: Answer, n
         return
     if connection.is_reauthenticating:
         connection.is_reauthenticating = False
+        connection.reauthenticate_until = 0.0
         if answer.reason_code == 0:
             _identify(broker, connection, answer, now)
             permissions.forget(broker, connection)

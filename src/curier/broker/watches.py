@@ -22,6 +22,7 @@ from curier.codec.primitives import encode_two
 from curier.protocol.connection import AUTHENTICATING, CONNECTED
 
 EXPIRED: Final = "its authentication has expired"
+UNFINISHED: Final = "the re-authentication was not finished in time"
 
 
 def await_connect(broker: BrokerState, connection: BrokerConnection, now: float) -> None:
@@ -51,15 +52,22 @@ def stop(broker: BrokerState, connection: BrokerConnection) -> None:
 
 
 def identity(broker: BrokerState, connection: BrokerConnection, now: float) -> None:
-    """Look when the identity expires, which may be sooner or later than it was before."""
+    """Look when the identity expires, or a re-authentication has to be finished; that may be sooner or later
+    than it was before.
+    """
     present = connection.identity_watch
     if present is not None:
         broker.deadlines.cancel(present)
         connection.identity_watch = None
-    expires_at = connection.known.expires_at
-    if expires_at:
+    when = _first(connection.known.expires_at, connection.reauthenticate_until)
+    if when:
         connection.identity_watch = IdentityWatch(broker, connection)
-        broker.deadlines.add(connection.identity_watch, max(now, expires_at))
+        broker.deadlines.add(connection.identity_watch, max(now, when))
+
+
+def _first(one: float, other: float) -> float:
+    """The earlier of two points in time, of which 0 is none."""
+    return min(one, other) if one and other else one or other
 
 
 def expel(
@@ -76,7 +84,9 @@ def expel(
 
 @final
 class IdentityWatch(Deadline):
-    """The end of the time for which a client was known to be who it is; its will is published."""
+    """The end of the time for which a client was known to be who it is, or in which it had to show that anew
+    [MQTT-4.12.1-2]; its will is published.
+    """
 
     def __init__(self, broker: BrokerState, connection: BrokerConnection) -> None:
         super().__init__()
@@ -84,8 +94,15 @@ class IdentityWatch(Deadline):
         self.connection: BrokerConnection = connection
 
     def fire(self, now: float) -> float:
-        self.connection.identity_watch = None
-        expel(self.broker, self.connection, NOT_AUTHORIZED, EXPIRED, EXPIRED, now)
+        connection = self.connection
+        connection.identity_watch = None
+        why, reason_code = EXPIRED, NOT_AUTHORIZED
+        expires_at, until = connection.known.expires_at, connection.reauthenticate_until
+        if until and _first(expires_at, until) == until:
+            why = UNFINISHED
+            if connection.paused:  # it has said all that it was asked for
+                reason_code = SERVER_BUSY
+        expel(self.broker, connection, reason_code, why, why, now)
         return 0.0
 
     def failed(self, error: Exception, now: float) -> float:

@@ -114,7 +114,7 @@ class ClientConnection(ClientAlive):
     ``tells_sent``: a QoS 0 message that is sent at once has a ``Published`` as well.
     ``max_inflight``: unfinished QoS 1 and 2 PUBLISH packets sent, 1 to 65535, within the server's limit.
     ``topic_aliases``: how many are chosen for what is published, within the server's maximum.
-    ``connect_timeout``: seconds to wait for CONNACK.
+    ``connect_timeout``: seconds to wait for CONNACK, and for the end of a re-authentication.
     ``ping_timeout``: seconds of silence after a PINGREQ that mean the server is dead.
     ``retry_interval``: seconds after which what is unanswered is sent again, 0: never; only to 3.1 and 3.1.1
     servers, in 5.0 that is forbidden [MQTT-4.4.0-1].
@@ -157,7 +157,7 @@ class ClientConnection(ClientAlive):
         self.session_expiry: int = 0  # seconds; 0: the session ends with this connection
         self.authentication_method: str | None = None
         self.is_asked: bool = False  # the server waits for an AUTH
-        self.is_reauthenticating: bool = False
+        self.reauthenticate_until: float = NOT_SET  # NOT_SET: no re-authentication goes on
         self.wants_problem_information: bool = True  # Request Problem Information (3.1.2.11.7)
         self.wildcards_available: bool = True
         self.identifiers_available: bool = True
@@ -335,10 +335,10 @@ class ClientConnection(ClientAlive):
         self._need_connected()
         if self.authentication_method is None:  # [MQTT-4.12.0-7]
             raise LocalProtocolError(PROTOCOL_ERROR, "CONNECT had no Authentication Method", "MQTT-4.12.0-7")
-        if self.is_reauthenticating:
+        if self.reauthenticate_until != NOT_SET:
             raise LocalProtocolError(PROTOCOL_ERROR, "a re-authentication is going on already")
         self._send_auth(RE_AUTHENTICATE, data, now)
-        self.is_reauthenticating = True
+        self.reauthenticate_until = now + self.connect_timeout
 
     def _send_auth(self, reason_code: int, data: bytes | None, now: float) -> None:
         properties = Properties()
@@ -393,7 +393,7 @@ class ClientConnection(ClientAlive):
             return self.connect_at + self.connect_timeout
         if self.state != CONNECTED:
             return NOT_SET
-        return min(self.dead_at(), self.ping_due(), self.retry_at)
+        return min(self.dead_at(), self.ping_due(), self.retry_at, self.reauthenticate_until)
 
     def deadline_reached(self, now: float) -> None:
         """Do what is due: give up waiting for CONNACK, Keep Alive, notice a dead server, send again."""
@@ -406,6 +406,10 @@ class ClientConnection(ClientAlive):
         if now >= self.dead_at():
             why = f"no PINGRESP, nor anything else, for {self.ping_timeout:g} seconds"
             self._end(KEEP_ALIVE_TIMEOUT, why, False, None)
+            return
+        if now >= self.reauthenticate_until:  # [MQTT-4.12.1-2]
+            why = f"the re-authentication was not finished within {self.connect_timeout:g} seconds"
+            self._end(UNSPECIFIED_ERROR, why, False, None)
             return
         if now >= self.ping_due():
             self.ping(now)
@@ -568,13 +572,13 @@ class ClientConnection(ClientAlive):
             )
         self._check_method(properties.authentication_method if properties is not None else None)
         data = properties.authentication_data if properties is not None else None
-        if self.is_asked or (self.state == CONNECTED and not self.is_reauthenticating):
+        if self.is_asked or (self.state == CONNECTED and self.reauthenticate_until == NOT_SET):
             raise RemoteProtocolError(PROTOCOL_ERROR, "AUTH out of turn (section 4.12)")
         if packet.reason_code == CONTINUE_AUTHENTICATION:
             self.is_asked = True
             self.events.append(AuthContinue(data, properties))
         elif packet.reason_code == 0 and self.state == CONNECTED:
-            self.is_reauthenticating = False
+            self.reauthenticate_until = NOT_SET
             self.events.append(AuthDone(data, properties))
         else:
             raise RemoteProtocolError(

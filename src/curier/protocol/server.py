@@ -87,6 +87,7 @@ class ServerConnection(Connection):
         self.is_bridge: bool = False  # of 3.1 or 3.1.1, and has said so
         self.authentication_method: str | None = None
         self.is_reauthenticating: bool = False
+        self.reauthenticate_until: float = 0.0  # when that has to be finished; 0: nothing goes on
         self.maximum_qos: int = 2
         self.records_before: int = -1  # those before a PUBLISH that is being given to its receivers; -1: none
         self.retain_available: bool = True

@@ -12,7 +12,7 @@ LIMITS: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
         (
             "connect_timeout",
             SECONDS,
-            "Seconds from the connection to a complete, accepted CONNECT.",
+            "Seconds from the connection to a complete, accepted CONNECT; also for a re-authentication.",
         ),
         (
             "max_connections",
