@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from curier.broker.sys_topics import VERSION
+from curier.web.events import TOPICS
 from curier.web.problems import PROBLEM_JSON, ProblemDetails
 from curier.web.table import OPERATIONS, PREFIX, Operation
 
@@ -35,6 +36,7 @@ def document(operations: Sequence[Operation[Struct, Struct]] = OPERATIONS) -> di
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, by_type, components)
+    paths["/events"] = {"get": _events()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -53,6 +55,18 @@ def document(operations: Sequence[Operation[Struct, Struct]] = OPERATIONS) -> di
                 "session": {"type": "apiKey", "in": "cookie", "name": "curier"},
             },
         },
+    }
+
+
+def _events() -> dict[str, Any]:
+    schema = {"type": "array", "items": {"enum": [*TOPICS]}}
+    return {
+        "operationId": "get_events",
+        "summary": "What happens, as server-sent events.",
+        "parameters": [
+            {"name": "topics", "in": "query", "style": "form", "explode": False, "schema": schema}
+        ],
+        "responses": {"200": {"description": "A stream.", "content": {"text/event-stream": {}}}},
     }
 
 

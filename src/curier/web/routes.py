@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
 from curier.web import access, administration, bans, clients, openapi, topics
+from curier.web.administration import overview_of
+from curier.web.events import TOPICS
 from curier.web.handling import HANDLERS, endpoint
 from curier.web.identity import Identities
 from curier.web.problems import Problem
@@ -23,6 +27,9 @@ __all__ = [
     "topics",
 ]  # each fills the table of handlers
 
+NOT_BUFFERED: Final = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+"""What a proxy has to be told that would keep events for a while, or compress them."""
+
 
 def routes(scene: Scene, identities: Identities) -> list[Route | Mount]:
     """All of them."""
@@ -33,6 +40,18 @@ def routes(scene: Scene, identities: Identities) -> list[Route | Mount]:
 
     async def listed(request: Request) -> Response:
         return HTMLResponse(openapi.page())
+
+    async def events(request: Request) -> Response:
+        identities.of(request)
+        asked = [one for one in request.query_params.get("topics", "overview").split(",") if one]
+        if not asked or not {*asked} <= {*TOPICS}:
+            raise Problem(400, f"topics: expected some of {', '.join(TOPICS)}, with commas between them")
+        if not scene.broker.is_serving:
+            raise Problem(503, "the broker starts, or stops")
+        if scene.hub.is_full():
+            raise Problem(503, "too many pages read events: close some of them", {"retry-after": "10"})
+        stream = scene.hub.stream(frozenset(asked), lambda: overview_of(scene))
+        return StreamingResponse(stream, headers=NOT_BUFFERED, media_type="text/event-stream")
 
     async def log_in(request: Request) -> Response:
         who = identities.follow(request.query_params.get("once", ""))
@@ -63,6 +82,7 @@ def routes(scene: Scene, identities: Identities) -> list[Route | Mount]:
         Route("/login", log_in),
         Route(f"{PREFIX}/", listed),
         Route(f"{PREFIX}/openapi.json", described),
+        Route(f"{PREFIX}/events", events),
         Route(f"{PREFIX}/session", log_in_with_token, methods=["POST"]),
         Route(f"{PREFIX}/session/link", make_link, methods=["POST"]),
         Route(f"{PREFIX}/session/end", log_out, methods=["POST"]),

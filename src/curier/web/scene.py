@@ -8,6 +8,7 @@ from typing import Protocol
 from curier.loglines import logger, printable
 from curier.server import Broker
 from curier.web import forms
+from curier.web.events import Hub
 from curier.web.history import History
 from curier.web.tokens import Known
 from curier.web.walking import MOST_WALKS
@@ -41,6 +42,7 @@ class Scene:
         self.broker = broker
         self.keeper = keeper
         self.history = History(broker)
+        self.hub = Hub(lambda: broker.turn.clock.now())
         self.walks = asyncio.Semaphore(MOST_WALKS)
         """The turn of each walk over all clients or topics."""
 

@@ -16,8 +16,10 @@ from curier.rereading import stamp_of
 from curier.server import Broker
 from curier.settings.web import DEFAULT_URL, parse_web
 from curier.web import local
+from curier.web.administration import overview_of
 from curier.web.app import application
 from curier.web.binding import bound, is_loopback, url_of
+from curier.web.events import OVERVIEW
 from curier.web.guard import Guard
 from curier.web.http import HttpServer
 from curier.web.identity import Identities
@@ -94,9 +96,18 @@ class Web:
         self._sockets = await bound(self._url, self._may_be_next)
         self.urls = [url_of(self._scheme, sock) for sock in self._sockets]
         await self._server.start(self._sockets, self._context)
+        self.scene.history.on_sample = lambda _: self._tell()
         self.scene.history.start()
+        self.scene.broker.core.add_hook(self.scene.hub)
         if self._beside is not None:
             self._write_local(self._beside)
+
+    def _tell(self) -> None:
+        """A second has passed."""
+        hub = self.scene.hub
+        if hub.wants(OVERVIEW):
+            hub.tell(OVERVIEW, overview_of(self.scene))
+        hub.tick()
 
     def _write_local(self, where: Path) -> None:
         url = self.urls[0].replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
@@ -118,6 +129,7 @@ class Web:
             with suppress(OSError):
                 self._local.unlink()
         self.scene.history.stop()
+        self.scene.hub.close()
         await self._server.stop()
 
 
