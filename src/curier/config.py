@@ -79,6 +79,7 @@ class Config:
     acl_dialect: str = "mosquitto-2.1"
     hooks: tuple[str, ...] = ()
     hooks_authenticate: bool | None = None
+    no_trace: bool = False
     log_level: str = "info"
     log_levels: tuple[tuple[str, str], ...] = ()
     log_format: str = "plain"

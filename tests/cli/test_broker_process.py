@@ -115,6 +115,29 @@ def test_it_says_where_it_listens_serves_and_stops_cleanly(start: Start, number:
     assert "Warning" not in err
 
 
+@pytest.mark.parametrize("words", [(), ("--no-trace",)])
+def test_it_serves_traces_to_its_own_user(start: Start, tmp_path: Path, words: tuple[str, ...]) -> None:
+    broker = start(*ANYWHERE, "--data", tmp_path / "data", *words)
+    path = tmp_path / "data" / "trace.sock"
+    assert path.exists() == (not words)
+    if words:
+        return
+    assert path.stat().st_mode & 0o777 == 0o600
+    with socket.socket(socket.AF_UNIX) as reader:
+        reader.settimeout(30)
+        reader.connect(str(path))
+        reader.sendall(b'{"client_id": "c1"}\n')
+        with reader.makefile("rb") as lines:
+            assert lines.readline() == b"{}\n"
+            assert broker.ask(CONNECT) == ACCEPTED
+            assert b'"event":"opened"' in lines.readline()
+            assert b'"client_id":"c1"' in lines.readline()
+            code, _, err = broker.stop()
+            assert lines.read() is not None  # to its end
+    assert code == 0, err
+    assert not path.exists()
+
+
 def test_a_log_that_nobody_reads_does_not_stop_it(start: Start) -> None:
     broker = start(*ANYWHERE)
     for _ in range(600):  # two lines of the log each: twice what a pipe holds

@@ -24,6 +24,7 @@ from curier.cli.host import allow_files, give_back_memory, keep_freed_memory
 from curier.cli.log_setup import start_logging
 from curier.cli.reload import Reload
 from curier.cli.signals import signals
+from curier.cli.traces import Traces
 from curier.cli.window import CannotListen, open_window, way_to, window_of
 from curier.config import Config
 from curier.config_authenticators import HOOKS
@@ -75,12 +76,14 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
     told_to_stop = asyncio.Event()
     reload = Reload(broker, config, authenticator, hook_files, log_file, reread or (lambda: config))
     window = window_of(config, broker, reload)
+    traces = Traces(broker)
     with signals(told_to_stop.set, reload.soon):
         try:
             await broker.start()
         except OSError as error:
             raise CannotListen(explain_listen_error(error, [door.url for door in config.doors()])) from error
         try:
+            await traces.start(config)
             is_open = window is not None and await open_window(window, config)
             with looking_once() if reactor.IS_AVAILABLE else nullcontext():
                 _say(greeting(config, broker.listeners, own_command()))
@@ -92,6 +95,7 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
                 if window is not None:
                     await window.stop()
             finally:
+                await traces.stop()
                 await broker.stop()
     _log.info("stopped")
 

@@ -13,7 +13,7 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from types import ModuleType
 from typing import Final
 
@@ -36,15 +36,16 @@ except ImportError:  # Windows
 
 
 class SocketFile:
-    """The file of a socket that we listen on."""
+    """The file of a socket that we listen on. ``is_locked``: we hold the lock of its directory anyway."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, is_locked: bool = False) -> None:
         self.path = path
+        self._is_locked = is_locked
         self._inode = _inode(path)
 
     def remove(self) -> None:
         """Remove it, if it still is ours; call it while the socket still listens."""
-        lock = _lock(os.path.dirname(self.path))
+        lock = -1 if self._is_locked else _lock(os.path.dirname(self.path))
         if lock is None:
             return  # somebody is about to listen there, and sees to it
         try:
@@ -57,11 +58,13 @@ class SocketFile:
             self._inode = None
 
 
-async def bind_unix(path: str, mode: int, owner: str, group: str) -> tuple[socket.socket, SocketFile]:
+async def bind_unix(
+    path: str, mode: int, owner: str, group: str, is_locked: bool = False
+) -> tuple[socket.socket, SocketFile]:
     """Listen at ``path``, whose file gets this mode, owner and group (names or numbers; "": as it comes).
 
     Raises ``OSError``, whose text is for people, where that cannot be. What is not a socket, and a socket
-    that somebody listens at, is left alone.
+    that somebody listens at, is left alone. ``is_locked``: this process holds the lock of its directory.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise OSError(errno.EAFNOSUPPORT, "there are no Unix sockets on this system; use tcp://")
@@ -71,7 +74,7 @@ async def bind_unix(path: str, mode: int, owner: str, group: str) -> tuple[socke
             errno.ENAMETOOLONG, f"the path has {size} bytes, and that of a socket at most {MOST_PATH_BYTES}"
         )
     ids = _number(owner, "user"), _number(group, "group")
-    async with _alone(os.path.dirname(path)):
+    async with nullcontext() if is_locked else _alone(os.path.dirname(path)):
         _clear(path)
         sock = _bind(path)
         try:
@@ -81,7 +84,7 @@ async def bind_unix(path: str, mode: int, owner: str, group: str) -> tuple[socke
             os.unlink(path)
             sock.close()
             raise
-        return sock, SocketFile(path)
+        return sock, SocketFile(path, is_locked)
 
 
 def _bind(path: str) -> socket.socket:

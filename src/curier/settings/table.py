@@ -83,6 +83,13 @@ _TOP: Final = (
         one="hook",
     ),
     Setting(
+        "no_trace",
+        FLAG,
+        "Serve no traces, which `curier trace` reads by a Unix socket beside the data; see "
+        "[trace.md](trace.md#of-a-broker-that-runs).",
+        "`false`",
+    ),
+    Setting(
         "log_level",
         one_of(LOG_LEVELS),
         "How much to say in [the log](#the-log): `debug`, `info`, `warning`, `error`.",

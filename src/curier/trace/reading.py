@@ -82,6 +82,10 @@ class Trace:
         self._ready.clear()
         return events
 
+    def ready(self) -> int:
+        """How many events could be taken without waiting."""
+        return len(self._ready) + len(self._ring)
+
     def close(self) -> None:
         """See nothing more. What is there can still be taken."""
         if self._is_open:
