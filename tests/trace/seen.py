@@ -38,9 +38,9 @@ class Seen(Watcher):
         self.events[-1] = replace(last, lost=True)
         self.happened(events.FAULT, last.wire.client_id, why)
 
-    def happened(self, kind: str, client_id: str, why: str = "", topic: str = "") -> None:
+    def happened(self, kind: str, client_id: str, why: str = "", publication: int = 0) -> None:
         """Something that no packet says."""
-        self.events.append(events.Happening(self._network.now, kind, client_id, why, 0, topic))
+        self.events.append(events.Happening(self._network.now, kind, client_id, why, publication))
 
     def joined(self) -> Joiner:
         joiner = Joiner()

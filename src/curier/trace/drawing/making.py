@@ -75,11 +75,11 @@ def waits_words(flow: Flow, view: View) -> Iterator[str]:
         return
     for number, wait in enumerate(flow.waits()):
         if number == MOST_WAITS:
-            yield f"and waits for {sum(1 for _ in flow.waits()) - MOST_WAITS} more"
+            yield f"and waits on {sum(1 for _ in flow.waits()) - MOST_WAITS} more"
             return
         since = clock_words(wait.since, view.utc)
         long = f", {span_words(view.now - wait.since)}" if view.now > wait.since else ""
-        yield f"waits for {shown(wait.whom)}: {wait.what} (since {since}{long})"
+        yield f"waits on {shown(wait.whom)}: {wait.what} (since {since}{long})"
 
 
 class _Publication:
