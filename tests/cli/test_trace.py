@@ -109,7 +109,7 @@ def test_a_message_that_was_not_seen(recording: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("{}", "line 1: event is"), ('\n{"event":"missed","time":1,"count":1}\nx', "line 3: no JSON")],
+    [("{}\n", "line 1: event is"), ('{"event":"missed","time":1,"count":1}\nx\n', "line 2: no JSON")],
 )
 def test_what_is_no_recording_is_refused_with_the_line(tmp_path: Path, text: str, why: str) -> None:
     path = tmp_path / "wrong.curier"
@@ -129,3 +129,43 @@ def test_help_names_the_subcommands() -> None:
     output = run("--help").output
     assert "trace [OPTIONS] [SOURCE]" in output
     assert "Who got a message" in output
+
+
+def test_what_is_chosen_is_shown_and_saved(recording: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "dash.curier"
+    result = run(recording, "--client", "dash-1", "--topic", "site/#", "--save", saved)
+    assert [line.split()[3] for line in result.output.splitlines()] == ["PUBLISH", "PUBACK"]
+    assert (
+        run(saved, "--utc").output
+        == run(recording, "--client", "dash-1", "--topic", "site/#", "--utc").output
+    )
+    flows = run(recording, "--client", "dash-1", "--flows").output
+    assert "published by gateway-7" in flows  # all of a publication that the client has to do with
+    assert "slow subscribes" not in flows
+
+
+def test_where_nothing_fits_it_is_said_what_there_was(recording: Path) -> None:
+    output = run(recording, "--client", "dash-1 ").output
+    assert "0 of 11 events are of what was chosen" in output
+    assert "--client: did you mean 'dash-1'?" in output
+    assert run(recording, "--address", "nowhere").exit_code == 2
+
+
+def test_drawings_in_files(recording: Path, tmp_path: Path) -> None:
+    drawing, words = tmp_path / "flow.svg", tmp_path / "flow.mmd"
+    result = run(recording, "--packets", "--svg", drawing, "--mermaid", words)
+    assert result.exit_code == 0
+    assert "PUBCOMP #1" in drawing.read_text()
+    assert words.read_text().startswith("sequenceDiagram\n")
+    result = run(recording, "--svg", drawing, "--flow", "999")
+    assert result.exit_code == 1
+    assert "no flow has the number 999" in result.output
+    result = run(recording, "--svg", tmp_path / "no" / "where.svg")
+    assert "No such file or directory" in result.output
+
+
+def test_a_capture_is_a_source_as_well(recording: Path, tmp_path: Path) -> None:
+    capture = tmp_path / "day.pcapng"
+    assert run(recording, "--save", capture).exit_code == 0
+    assert "PUBLISH q2 #1  site/7/temp" in run(capture).output
+    assert "PUBLISH q2 #1  site/7/temp" in run("-", text=capture.read_bytes()).output

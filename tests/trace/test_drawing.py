@@ -161,7 +161,7 @@ site/7/temp  QoS 1, 4 B
   │◀───────────────────────────│ +1.0 ms  0x10 (No matching          ┆                ┆
   │                            │ subscribers)                        ┆                ┆
   │                            │                                     ┆                ┆
-waits on archive: away since 11:58, 17 wait (since 22:13:20.403)
+waits on archive: away since 11:58, 17 wait (since 22:13:20.002)
 """
 
 

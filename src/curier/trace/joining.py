@@ -14,7 +14,7 @@ from typing import Final
 
 from curier.codec.packets import Publish
 from curier.trace.decoding import Decoding, Seen
-from curier.trace.events import NOT_MQTT, Closed, Event, Happening, Missed, Opened, Packet
+from curier.trace.events import NOT_MQTT, NOTED, Closed, Event, Happening, Missed, Opened, Packet
 from curier.trace.flow_store import MOST_BYTES, MOST_FLOWS, FlowStore, kept, who
 from curier.trace.flows import DONE, LOST, QUEUED, SENT, Flow, Leg, Publication
 from curier.trace.handshakes import acknowledged
@@ -51,8 +51,8 @@ class Joiner(FlowStore):
         if isinstance(event, Packet):
             flow: Flow | None = self._packet(event)
         elif isinstance(event, Happening):
-            if event.kind == NOT_MQTT and event.wire is not None:
-                flow = self._lives.not_mqtt(event, event.wire)
+            if event.kind in (NOT_MQTT, NOTED) and event.wire is not None:
+                flow = self._lives.noted(event, event.wire)
             else:
                 flow = apply_happening(self, event)
         elif isinstance(event, Opened):

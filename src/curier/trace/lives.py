@@ -17,7 +17,7 @@ from curier.codec.packets import (
 )
 from curier.topics.filters import matches
 from curier.trace.decoding import Seen
-from curier.trace.events import Closed, Happening, Opened, Packet, Wire
+from curier.trace.events import NOT_MQTT, Closed, Happening, Opened, Packet, Wire
 from curier.trace.flow_store import FlowStore, who
 from curier.trace.flows import ConnectionLife, Flow, Step, SubscriptionFlow
 from curier.trace.handshakes import returned, session_ended, wait_for_return
@@ -67,11 +67,12 @@ class Lives:
                 wait_for_return(self._store, client_id, event.time)
         return life
 
-    def not_mqtt(self, event: Happening, wire: Wire) -> ConnectionLife:
-        """What comes on the connection from here on cannot be read."""
+    def noted(self, event: Happening, wire: Wire) -> ConnectionLife:
+        """Something is to be said of the connection itself: what comes from here on cannot be read, say."""
         life = self._life(wire, event.time)
         step = self._store.step(life, event, None)
-        step.label, step.note, step.trouble = "not MQTT from here on", event.why, True
+        step.label = "not MQTT from here on" if event.kind == NOT_MQTT else event.kind
+        step.note, step.trouble = event.why, event.kind == NOT_MQTT
         return life
 
     def packet(self, event: Packet, seen: Seen, flow: Flow | None) -> Flow:

@@ -10,8 +10,9 @@ from typing import Any, Final
 import click
 
 from curier.cli.options import option, write_sections
-from curier.cli.tracing.sources import from_file
+from curier.cli.tracing.sources import source_of
 from curier.topics.filters import matches
+from curier.trace.choice import Choice
 from curier.trace.drawing.as_json import flow_json
 from curier.trace.events import Event
 from curier.trace.fate import fate_words
@@ -42,7 +43,7 @@ class FateCommand(click.Command):
 
 
 @click.command(cls=FateCommand, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("source", metavar="SOURCE", required=False)
+@click.argument("source", required=False)
 @option("--topic", metavar="FILTER", section=_WHICH, help="Published to a topic that matches.")
 @option("--client", metavar="ID", section=_WHICH, help="Published by this client.")
 @option(
@@ -70,11 +71,9 @@ def fate(source: str | None, **options: Any) -> None:
 
     SOURCE is a recording, or - for one on standard input.
     """
-    if source is None:
-        raise click.UsageError("of what? Give a recording, or - for standard input")
     if not any(options[name] for name in ("topic", "client", "packet_id", "payload")):
         raise click.UsageError("of which message? Give --topic, --client, --id or --payload")
-    joiner = asyncio.run(_joined(from_file(source)))
+    joiner = asyncio.run(_joined(source_of(source, Choice()).events))
     found = [flow for flow in joiner.publications if is_wanted(flow, options)][-options["last"] :]
     for line in told(found, joiner.now, options):
         click.echo(line)

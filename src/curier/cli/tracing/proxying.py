@@ -25,6 +25,8 @@ _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+Told = Callable[[Any, Callable[[], None]], None]
+
 _OPTIONS: Final = (
     option(
         "--proxy",
@@ -93,13 +95,15 @@ def check_alone(options: dict[str, Any]) -> None:
         raise click.UsageError(f"--{name} needs --proxy LISTEN TARGET: nothing else has it")
 
 
-async def from_proxy(options: dict[str, Any]) -> AsyncIterator[Event]:
-    """What goes by at the proxy that these options ask for, until SIGINT or SIGTERM."""
+async def from_proxy(options: dict[str, Any], told: Told | None = None) -> AsyncIterator[Event]:
+    """What goes by at the proxy that these options ask for, until SIGINT or SIGTERM; ``told`` is called when
+    it listens, and by default says where, and has these signals end it.
+    """
     from curier.proxy.following import follow_proxy  # and all that sockets need
 
     try:
         settings, faults = _settings(options), _faults(options)
-        async for event in follow_proxy(settings, faults, on_listen=_told):
+        async for event in follow_proxy(settings, faults, on_listen=told if told is not None else _told):
             yield event
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
@@ -149,3 +153,7 @@ def _told(proxy: Any, stop: Callable[[], None]) -> None:
     for rule in proxy.faults.rules:
         print(f"curier trace: rule: {rule}", file=sys.stderr)
     sys.stderr.flush()
+
+
+def nothing_told(proxy: Any, stop: Callable[[], None]) -> None:
+    """Where a screen shows it, which has its own ways to say so, and to end."""

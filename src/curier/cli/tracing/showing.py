@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import click
@@ -15,11 +12,13 @@ import click
 from curier.cli.options import option, write_sections
 from curier.cli.output import Output
 from curier.cli.trace import SUBCOMMANDS
-from curier.cli.tracing.proxying import check_alone, from_proxy, proxy_options
-from curier.cli.tracing.sources import from_file
-from curier.frozen import dataclass
+from curier.cli.tracing.choosing import Chooser, choosing_options, chosen
+from curier.cli.tracing.files import Files, Saving
+from curier.cli.tracing.look import Look, is_dumb, look_of, looking_options
+from curier.cli.tracing.proxying import check_alone, from_proxy, nothing_told, proxy_options
+from curier.cli.tracing.sources import Source, source_of
 from curier.trace.drawing.as_json import diagram_json, flow_json
-from curier.trace.drawing.making import MOST_RECEIVERS, View, diagram
+from curier.trace.drawing.making import diagram
 from curier.trace.drawing.text import text
 from curier.trace.events import Event
 from curier.trace.flows import Flow
@@ -31,21 +30,23 @@ PACKETS: Final = "packets"
 FLOWS: Final = "flows"
 DIAGRAM: Final = "diagram"
 
-LANE_CELLS: Final = 22  # a wider terminal has lanes for more receivers
-PIPE_WIDTH: Final = 100
+IDLE_SECONDS: Final = 0.5
+"""Without an event for so long, what is gathered is printed, and flows that are over are told."""
 
 _WHAT: Final = "What is shown"
-_LOOK: Final = "How it looks"
+_FILES: Final = "Files"
 
 EPILOG: Final = """
 \b
 Examples:
-  curier trace day.curier
-  curier trace day.curier --flows
+  curier trace
+  curier trace --client gateway-7 --topic 'site/#' --flows
+  curier trace /var/lib/curier --save day.curier --packets
   curier trace day.curier --diagram --everyone | less -S
-  curier trace day.curier --json --flows | jq 'select(.finished | not)'
-  curier trace --proxy tcp://127.0.0.1:1884 tcp://127.0.0.1:1883 --flows
   curier trace --proxy tcp://127.0.0.1:1884 tcp://127.0.0.1:1883 --break 'lose 1st PUBACK'
+  curier trace day.curier --flows --json | jq 'select(.finished | not)'
+  tcpdump -i any -U -w - port 1883 | curier trace - --diagram
+Should the terminal ever be left in disorder (after kill -9), `reset` puts it right.
 At length: docs/trace.md.
 """
 
@@ -66,133 +67,142 @@ class ShowCommand(click.Command):
             formatter.write_dl([*SUBCOMMANDS.items()])
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How things are printed."""
-
-    what: str
-    as_json: bool
-    ascii_only: bool
-    coloured: bool
-    utc: bool
-    width: int
-    everyone: bool
-
-    def view(self, now: float) -> View:
-        """How much of a flow is drawn."""
-        receivers = 0 if self.everyone else max(MOST_RECEIVERS - 1, (self.width - 34) // LANE_CELLS)
-        return View(receivers, 0 if self.everyone else View().rows, self.utc, now)
-
-
 @click.command(cls=ShowCommand, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("source", metavar="SOURCE", required=False)
-@option("--packets", "what", flag_value=PACKETS, section=_WHAT, help="A line for each packet.  [default]")
+@click.argument("source", required=False)
+@option("--packets", "what", flag_value=PACKETS, section=_WHAT, help="A line for each packet.")
 @option("--flows", "what", flag_value=FLOWS, section=_WHAT, help="A few lines for each flow, when it ends.")
 @option("--diagram", "what", flag_value=DIAGRAM, section=_WHAT, help="A drawing of each flow, when it ends.")
 @option("--json", "as_json", is_flag=True, section=_WHAT, help="All of that as lines of JSON.")
-@option("--everyone", is_flag=True, section=_LOOK, help="A lane for each subscriber, and no row left out.")
-@option("--ascii", "ascii_only", is_flag=True, section=_LOOK, help="No character beyond ASCII.")
+@choosing_options
+@option("--save", metavar="FILE", section=_FILES, help="Write the events into FILE: .curier or .pcapng.")
+@option("--svg", metavar="FILE", section=_FILES, help="Draw the last publication into FILE, at the end.")
+@option("--mermaid", metavar="FILE", section=_FILES, help="The same, as text of Mermaid.")
 @option(
-    "--color",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    section=_LOOK,
-    help="Colours, which only add; auto: on a terminal.",
+    "--flow",
+    "number",
+    metavar="N",
+    type=click.IntRange(1),
+    section=_FILES,
+    help="Draw this flow instead: its number in --flows --json.",
 )
-@option("--width", type=click.IntRange(40, 1000), section=_LOOK, help="Cells a line may have.")
-@option("--utc", is_flag=True, section=_LOOK, help="Times in UTC.")
+@looking_options
 @proxy_options
 def show(source: str | None, **options: Any) -> None:
     """See what goes by on the wire: packets, the flows they make, drawings of them.
 
-    SOURCE is a recording, or - for one on standard input; --proxy is one, too.
+    SOURCE is the data directory of a broker that runs, or its socket; a recording; a capture (pcap, pcapng);
+    or - for one of these two on standard input. Without, it is a broker of this user that runs in memory.
+    --proxy is a source as well.
+
+    On a terminal, and where nothing else is asked for, it shows flows while they go on: space pauses, q ends.
+    Otherwise it is lines, one for each packet.
     """
-    if options["proxy"] is not None:
-        if source is not None:
-            raise click.UsageError(f"either {source} or --proxy")
-        asyncio.run(_Showing(look_of(options)).run(from_proxy(options), is_live=True))
-        return
-    check_alone(options)
-    if source is None:
-        raise click.UsageError("of what? Give a recording, or - for standard input")
-    look = look_of(options)
-    asyncio.run(_Showing(look).run(from_file(source)))
+    if options["proxy"] is None:
+        check_alone(options)
+        show_source(source_of(source, chosen(options)), options)
+    elif source is not None:
+        raise click.UsageError(f"either {source} or --proxy")
+    else:
+        listen, target = options["proxy"]
+        quiet = {"told": nothing_told} if _wants_screen(options) else {}
+        show_source(Source(f"{listen} to {target}", from_proxy(options, **quiet)), options)
 
 
-def look_of(options: dict[str, Any]) -> Look:
-    """How it is to look, out of the options."""
-    terminal = sys.stdout.isatty()
-    return Look(
-        options["what"] or PACKETS,
-        options["as_json"],
-        options["ascii_only"] or not _speaks_unicode(),
-        wants_colour(options["color"]),
-        options["utc"],
-        options["width"] or (shutil.get_terminal_size().columns if terminal else PIPE_WIDTH),
-        options["everyone"],
-    )
+def show_source(source: Source, options: dict[str, Any]) -> None:
+    """Show a source as the options of ``show`` say."""
+    look, chooser = look_of(options), Chooser(chosen(options))
+    files = Files(options["save"], options["svg"], options["mermaid"], options["number"])
+    if _wants_screen(options):
+        from curier.cli.tracing.screen import watch  # which needs a terminal
+
+        joiner = asyncio.run(watch(source, look, chooser, files))
+    else:
+        showing = _Showing(options["what"] or PACKETS, options["as_json"], look, chooser, files)
+        asyncio.run(showing.run(source.events))
+        joiner = showing.joiner
+        for line in chooser.complaint():
+            click.echo(line, err=True)
+    files.draw(joiner, look, chooser)
 
 
-def wants_colour(choice: str) -> bool:
-    """What is asked for, and otherwise colours on terminals that can and may."""
-    if choice != "auto":
-        return choice == "always"
-    is_dumb = os.environ.get("TERM", "dumb") == "dumb"
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not is_dumb
-
-
-def _speaks_unicode() -> bool:
-    return (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf16")
+def _wants_screen(options: dict[str, Any]) -> bool:
+    if options["what"] or options["as_json"] or is_dumb():
+        return False
+    try:
+        from curier.cli.tracing.terminal import can_be_used
+    except ImportError:  # a system without such terminals
+        return False
+    return can_be_used()
 
 
 class _Showing:
     """Prints events as they come, to their end."""
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, what: str, as_json: bool, look: Look, chooser: Chooser, files: Files) -> None:
+        self.what = what
+        self.as_json = as_json
         self.look = look
+        self.chooser = chooser
+        self.files = files
         self.joiner = Joiner()
         self.lines = PacketLines(look.utc, look.ascii_only)
         self.output = Output()
+        self._joins = what != PACKETS or files.wants_flows or bool(chooser.choice.topics)
 
-    async def run(self, events: AsyncIterator[Event], is_live: bool = False) -> None:
-        """All of them, to the end; where they are live, nothing waits to be printed for others to come."""
-        if is_live:
-            events = _lively(events, self.output.flush)
-        is_of_flows = self.look.what != PACKETS
+    async def run(self, events: AsyncIterator[Event]) -> None:
+        saving = Saving(self.files.save)
+        idle = asyncio.ensure_future(self._when_idle())
         try:
             async for event in events:
-                if is_of_flows:
-                    self.joiner.feed(event)
+                flow = self.joiner.feed(event) if self._joins else None
+                if self.chooser.fits(event, flow):
+                    saving.add(event)
+                    if self.what == PACKETS:
+                        self._print(to_line(event) if self.as_json else self.lines.line(event))
+                if self.what != PACKETS:
                     self._print_flows(self.joiner.settled())
-                else:
-                    self._print(to_line(event) if self.look.as_json else self.lines.line(event))
                 if self.output.is_full:
                     await self.output.flush()
-            if is_of_flows:
+            if self.what != PACKETS:
                 rest = [flow for flow in self.joiner.flows if not flow.is_finished]
                 self._print_flows([*self.joiner.finish(), *rest])
-                if self.joiner.dropped:
-                    click.echo(f"{self.joiner.dropped} flows were let go of: there were too many", err=True)
-            await self.output.flush()
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            self._print_flows([flow for flow in self.joiner.flows if not flow.is_finished][-20:])
+            raise
         except BrokenPipeError:
             self.output.abandon()
             raise
+        finally:
+            idle.cancel()
+            saving.close()
+            await self.output.flush()
+            if self.what != PACKETS and self.joiner.dropped:
+                click.echo(f"{self.joiner.dropped} flows were let go of: there were too many", err=True)
+
+    async def _when_idle(self) -> None:
+        """Nothing is kept back for long, also while no event comes."""
+        while True:
+            await asyncio.sleep(IDLE_SECONDS)
+            await self.output.flush()
 
     def _print_flows(self, flows: list[Flow]) -> None:
+        if self.what == PACKETS:
+            return
         for flow in flows:
-            for line in self._told(flow):
-                self._print(line)
+            if self.chooser.is_all or self.chooser.fits_flow(flow):
+                for line in self._told(flow):
+                    self._print(line)
 
     def _told(self, flow: Flow) -> Iterator[str]:
         look = self.look
-        if look.what == DIAGRAM:
+        if self.what == DIAGRAM:
             made = diagram(flow, look.view(self.joiner.now))
-            if look.as_json:
+            if self.as_json:
                 yield json.dumps(diagram_json(made))
                 return
             yield from text(made, look.width, ascii_only=look.ascii_only, coloured=look.coloured)
             yield ""
-        elif look.as_json:
+        elif self.as_json:
             yield json.dumps(flow_json(flow))
         else:
             yield from flow_lines(flow, look.utc, self.joiner.now)
@@ -200,16 +210,3 @@ class _Showing:
     def _print(self, line: str) -> None:
         encoded = line.encode("ascii", "backslashreplace") if self.look.ascii_only else line.encode()
         self.output.write(encoded + b"\n")
-
-
-async def _lively(events: AsyncIterator[Event], idle: Callable[[], Awaitable[None]]) -> AsyncIterator[Event]:
-    """The same events; ``idle`` is awaited whenever the next one is not there yet."""
-    while True:
-        coming = asyncio.ensure_future(anext(events))
-        await asyncio.sleep(0)
-        if not coming.done():
-            await idle()
-        try:
-            yield await coming
-        except StopAsyncIteration:
-            return

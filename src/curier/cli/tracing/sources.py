@@ -5,19 +5,28 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import BinaryIO, Final
 
 import click
 
+from curier.frozen import dataclass
+from curier.trace.choice import Choice
 from curier.trace.events import Event
-from curier.trace.lines import NotALine, from_line
+from curier.trace.recordings import NotARecording, read_events
 
 STDIN: Final = "-"
-LONGEST_LINE: Final = 64 << 20  # bytes; a stranger's file could be one line without end
 AHEAD: Final = 1000  # events that are read before they are asked for
 AT_ONCE: Final = 200  # events before others have their turn
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Events, and what they are called on a screen."""
+
+    name: str
+    events: AsyncIterator[Event]
 
 
 class CannotTrace(click.ClickException):
@@ -26,25 +35,18 @@ class CannotTrace(click.ClickException):
     exit_code = 2
 
 
-def recording(stream: BinaryIO, name: str) -> Iterator[Event]:
-    """The events of a recording. Raises ``CannotTrace`` for what is none, with the number of the line."""
-    number = 0
-    while line := stream.readline(LONGEST_LINE):
-        number += 1
-        if not line.strip():
-            continue
-        if len(line) == LONGEST_LINE:
-            raise CannotTrace(f"{name}, line {number}: longer than {LONGEST_LINE >> 20} MiB")
-        try:
-            yield from_line(line)
-        except NotALine as error:
-            raise CannotTrace(f"{name}, line {number}: {error}") from None
+def named(stream: BinaryIO, name: str) -> Iterator[Event]:
+    """The events of a recording or a capture. Raises ``CannotTrace``, which says the name."""
+    try:
+        yield from read_events(stream)
+    except NotARecording as error:
+        raise CannotTrace(f"{name}: {error}") from None
 
 
 async def from_file(name: str) -> AsyncIterator[Event]:
     """The events of a file, or of standard input where it is "-"."""
     if name == STDIN:
-        async for event in _read_aside(sys.stdin.buffer, "standard input"):
+        async for event in _read_aside(lambda: named(sys.stdin.buffer, "standard input")):
             yield event
         return
     try:
@@ -52,13 +54,13 @@ async def from_file(name: str) -> AsyncIterator[Event]:
     except OSError as error:
         raise CannotTrace(f"{name}: {error.strerror}") from None
     with stream:
-        for number, event in enumerate(recording(stream, name)):
+        for number, event in enumerate(named(stream, name)):
             yield event
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
 
 
-async def _read_aside(stream: BinaryIO, name: str) -> AsyncIterator[Event]:
+async def _read_aside(read_all: Callable[[], Iterator[Event]]) -> AsyncIterator[Event]:
     """In a thread, since a pipe may give nothing for hours; it is read no faster than it is asked for."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
@@ -70,7 +72,7 @@ async def _read_aside(stream: BinaryIO, name: str) -> AsyncIterator[Event]:
 
     def read() -> None:
         try:
-            for event in recording(stream, name):
+            for event in read_all():
                 room.acquire()
                 put(event)
             put(None)
@@ -83,3 +85,10 @@ async def _read_aside(stream: BinaryIO, name: str) -> AsyncIterator[Event]:
             raise item
         room.release()
         yield item
+
+
+def source_of(word: str | None, choice: Choice) -> Source:
+    """What a word on the command line means."""
+    if word is None:
+        raise CannotTrace("of what? Give a recording or a capture, or - for one on standard input")
+    return Source("standard input" if word == STDIN else word, from_file(word))
