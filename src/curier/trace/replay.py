@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from curier.codec import constants as c
@@ -20,6 +20,7 @@ from curier.codec.encode import encode
 from curier.codec.properties import BY_IDENTIFIER, Properties
 from curier.errors import ProtocolError
 from curier.frozen import dataclass
+from curier.topics.filters import matches
 from curier.trace.events import Closed, Event, Packet, Wire
 from curier.trace.fields import NAMES
 from curier.trace.framing import PACKET, Framer
@@ -66,12 +67,21 @@ class Difference:
 
 
 class Plan:
-    """The steps of a recording; ``notes`` say what of it cannot be played."""
+    """The steps of a recording; ``notes`` say what of it cannot be played.
 
-    def __init__(self, events: Iterable[Event]) -> None:
+    ``clients`` are the Client Identifiers of those who play, ``topics`` Topic Filters of what is published;
+    without any it is all.
+    """
+
+    def __init__(
+        self, events: Iterable[Event], clients: Collection[str] = (), topics: Collection[str] = ()
+    ) -> None:
+        self._clients = frozenset(clients)
+        self._topics = [topic.encode() for topic in topics]
+        self._other: set[tuple[int, bool, int]] = set()  # wire, direction and identifier of messages left out
         self.steps: list[Step] = []
         self.notes: list[str] = []
-        self._playing: dict[int, _Aliases] = {}
+        self._playing: dict[int, dict[bool, _Aliases]] = {}
         self._wires: dict[int, Wire] = {}
         self._passed: Counter[str] = Counter()
         self._left_out: set[int] = set()
@@ -92,10 +102,17 @@ class Plan:
             if not is_connect or number in self._left_out:
                 self._left_out.add(number)
                 return
-            self._playing[number] = _Aliases()
-            self._wires[number] = _named(event)
+            wire = _named(event)
+            if self._clients and wire.client_id not in self._clients:
+                return
+            self._playing[number] = {True: _Aliases(), False: _Aliases()}
+            self._wires[number] = wire
             self.steps.append(Step(OPEN, event.time, self._wires[number]))
         wire = self._wires[number]
+        decoded = _decoded(event.data + b" " * event.cut, wire.version)
+        topic = self._playing[number][event.to_server].topic(decoded)
+        if self._topics and self._is_other(number, event.to_server, decoded, topic):
+            return
         if event.cut and event.data[0] >> 4 != c.PUBLISH:
             self._passed["packets that were cut in the recording are left out"] += 1
             return
@@ -107,12 +124,26 @@ class Plan:
                 self._passed["payloads that were cut in the recording end in spaces now"] += 1
             self.steps.append(Step(SEND, event.time, wire, event))
         else:
-            topic = self._playing[number].topic(_decoded(event.data + b" " * event.cut, wire.version))
             self.steps.append(Step(EXPECT, event.time, wire, event, topic))
+
+    def _is_other(self, number: int, to_server: bool, packet: p.Packet | None, topic: str) -> bool:
+        """Does it belong to a message on another topic?"""
+        packet_id = getattr(packet, "packet_id", 0)
+        if isinstance(packet, p.Publish):
+            sets_alias = packet.topic and packet.properties is not None and packet.properties.topic_alias
+            if (to_server and sets_alias) or any(matches(one, topic.encode()) for one in self._topics):
+                self._other.discard((number, to_server, packet_id))
+                return False
+            if packet_id:
+                self._other.add((number, to_server, packet_id))
+            return True
+        if isinstance(packet, p.Puback | p.Pubrec | p.Pubcomp):
+            return (number, not to_server, packet_id) in self._other
+        return isinstance(packet, p.Pubrel) and (number, to_server, packet_id) in self._other
 
 
 class _Aliases:
-    """The Topic Aliases that a broker has set on one connection."""
+    """The Topic Aliases of one direction of a connection."""
 
     def __init__(self) -> None:
         self._topics: dict[int, str] = {}

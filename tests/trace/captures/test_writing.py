@@ -17,7 +17,7 @@ from curier.trace.captures.writing import CaptureWriter
 from curier.trace.dissection import Dissection, dissect
 from curier.trace.events import DROPPED, Closed, Event, Happening, Missed, Opened, Packet, Wire
 from curier.trace.fields import Field
-from curier.trace.secrets import without_password
+from curier.trace.secrets import without_secrets
 from tests.conftest import require_peer
 from tests.trace.captures.random_packets import connect, packet
 
@@ -44,7 +44,7 @@ def recording(seed: int, count: int, port: int = 1883) -> list[Event]:
         )
         wire = Wire(number, first.client_id, version, first.username or "", *addresses)
         events.append(Opened(time, wire))
-        events.append(Packet(time, wire, True, without_password(encode(first, version))))
+        events.append(Packet(time, wire, True, without_secrets(encode(first, version), version)))
         events.append(Packet(time, wire, False, encode(p.Connack(False), version)))
         for _ in range(count):
             time = round(time + 0.25, 6)
@@ -52,7 +52,7 @@ def recording(seed: int, count: int, port: int = 1883) -> list[Event]:
             to_server = isinstance(made, p.Subscribe | p.Unsubscribe | p.Pingreq) or (
                 not isinstance(made, p.Connack | p.Suback | p.Unsuback | p.Pingresp) and random.random() < 0.5
             )
-            events.append(Packet(time, wire, to_server, encode(made, version)))
+            events.append(Packet(time, wire, to_server, without_secrets(encode(made, version), version)))
         events.append(Closed(time, wire, random.choice(["client", "server", "network"]), ""))
     return events
 

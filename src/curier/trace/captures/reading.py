@@ -34,7 +34,7 @@ from curier.trace.captures.segments import (
 from curier.trace.events import NOT_MQTT, NOTED, Closed, Event, Happening, Opened, Packet, Wire
 from curier.trace.fields import VERSION_WORDS
 from curier.trace.framing import PACKET, Framer
-from curier.trace.secrets import without_password
+from curier.trace.secrets import without_secrets
 
 MOST_CONNECTIONS: Final = 10_000
 """That are followed at once; of more, the one that was silent longest is let go."""
@@ -307,7 +307,9 @@ class _Connection:
         else:
             self._named(data)
         yield from self._proved(time, data, cut)
-        yield Packet(time, self.wire, to_server, without_password(data), 0, cut)
+        yield Packet(
+            time, self.wire, to_server, without_secrets(data, self.wire.version or c.MQTT_50), 0, cut
+        )
 
     def _named(self, data: bytes) -> Wire:
         """The wire, with what this packet says of it: who the client is, in which version."""
