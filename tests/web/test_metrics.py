@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 import curier
 from curier.server import Broker
 from curier.web import metrics
+from tests.conftest import require_peer
 from tests.web.asking import window
 
 BASE_UNITS = ("_seconds", "_bytes", "_total", "_info")
@@ -70,11 +70,11 @@ async def test_what_clients_say_is_no_label() -> None:
     assert "topic/" not in page
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not installed here")
+@pytest.mark.interop
 async def test_promtool_finds_nothing_to_complain_of() -> None:
     async with Broker(listen=["tcp://127.0.0.1:0"]) as broker:
         page = metrics.text(broker)
-    command = ["promtool", "check", "metrics"]
+    command = [require_peer("promtool"), "check", "metrics"]
     done = await asyncio.to_thread(
         lambda: subprocess.run(command, input=page, capture_output=True, text=True)
     )

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "cert": "Make certificates to try TLS with.",
     "config": "Make a configuration file, or see what is wrong with one.",
     "limits": "Print every limit, and where it comes from.",
+    "metrics": "Write a dashboard, or rules for alerts.",
     "passwd": "Add a user to a password file, or change a password.",
     "pub": "Publish a message, or one for each line of a file.",
     "rr": "Publish a request and print the response to it.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from curier.broker.model import ServerSession, SharedGroup, Subscription
@@ -177,14 +177,18 @@ async def subscribers(scene: Scene, asked: forms.SubscribersQuery, who: Known) -
     if why:
         raise Problem(400, f"topic: {why}")
     router = scene.broker.core.router
-    rows: list[Found] = []
-    for target in router.table.match(topic):
-        if isinstance(target, SharedGroup):
-            rows += [(member.session, member, target.topic_filter) for member in target.members]
-        elif isinstance(target, Subscription):
-            session = router.sessions.get(target.key)
-            if session is not None:
-                rows.append((session, target, b""))
+    targets = router.table.match(topic)
+
+    def rows() -> Iterator[Found]:
+        for target in targets:
+            if isinstance(target, SharedGroup):
+                for member in target.members.copy():
+                    yield member.session, member, target.topic_filter
+            elif isinstance(target, Subscription):
+                session = router.sessions.get(target.key)
+                if session is not None:
+                    yield session, target, b""
+
     seen: set[tuple[str, bytes]] = set()
 
     def place(one: Found) -> Place | None:
@@ -195,7 +199,7 @@ async def subscribers(scene: Scene, asked: forms.SubscribersQuery, who: Known) -
         seen.add(name)
         return session.client_id, group.decode()
 
-    found = await page(scene.walks, rows, place, asked.cursor, asked.limit)
+    found = await page(scene.walks, rows(), place, asked.cursor, asked.limit)
     return forms.Subscribers([_subscriber(scene, one, topic) for one in found.rows], found.found, found.next)
 
 
