@@ -100,7 +100,15 @@ ALLOWED: dict[str, set[str]] = {
         "strict_toml",
     },
     "logs": {"loglines", "broker.hooks", "broker.model", "broker.mounting", "session.message"},
-    "banning": {"loglines", "auth", "broker.hooks", "broker.model"},
+    "auditing": {
+        "loglines",
+        "auth.bans",
+        "broker.buckets",
+        "broker.hooks",
+        "broker.model",
+        "protocol.connection",
+    },
+    "banning": {"auditing", "loglines", "auth", "broker.hooks", "broker.model"},
     "asking": {"banning", "loglines", "auth", "broker.effects", "broker.model", "net.tls", "net.turn"},
     "broker_arguments": {
         "auth.base",
@@ -133,6 +141,7 @@ ALLOWED: dict[str, set[str]] = {
     "hook_files": {"auth.base", "broker.hooks", "server"},
     "cli": {
         "",
+        "auditing",
         "frozen",
         "rereading",
         "server",

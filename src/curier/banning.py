@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from curier.auditing import Audit
 from curier.auth.bans import CLIENT, UNNAMED, USER, Ban, Bans, BanSettings
 from curier.auth.base import Credentials, Verdict
 from curier.broker.hooks import Hook
@@ -25,11 +26,12 @@ _LOST: Final = (
 
 
 class Banning(Hook):
-    """Keeps the bans of a broker. ``clock`` gives seconds, from wherever."""
+    """Keeps the bans of a broker. ``clock`` gives seconds, from wherever; ``audit`` is told of bans."""
 
-    def __init__(self, bans: Bans, clock: Callable[[], float]) -> None:
+    def __init__(self, bans: Bans, clock: Callable[[], float], audit: Audit | None = None) -> None:
         self.bans: Final = bans
         self._clock = clock
+        self._audit = audit
 
     def verdict(self, credentials: Credentials) -> Verdict | None:
         """That on somebody who is banned; None: nobody is."""
@@ -84,6 +86,8 @@ class Banning(Hook):
     def _tell(self, ban: Ban) -> None:
         seconds = round(ban.until - self._clock())
         log.warning("%s is banned for %d s: %s", printable(ban.whom), seconds, ban.why)
+        if self._audit is not None:
+            self._audit.banned(ban, seconds)
 
 
 def _names(credentials: Credentials) -> tuple[str, ...]:

@@ -58,6 +58,13 @@ def check_anonymous(listener: Listener, address: Listen, authenticator: Authenti
         )
 
 
+def check_all_anonymous(listeners: Iterable[Listener], authenticator: Authenticator | None) -> None:
+    """The same of all listeners, as far as it is known where they are."""
+    for listener in listeners:
+        if listener.address.carrier != "fd":  # that one is looked at when it is opened
+            check_anonymous(listener, listener.address, authenticator)
+
+
 def hooks_of(hooks: object) -> list[Hook]:
     """The hooks that a program has given. Raises ``TypeError``."""
     if isinstance(hooks, Hook) or not isinstance(hooks, Iterable):

@@ -84,6 +84,7 @@ class Config:
     log_levels: tuple[tuple[str, str], ...] = ()
     log_format: str = "plain"
     log_file: str | None = None
+    audit_log: str | None = None
     web: str | None = None
     web_hosts: tuple[str, ...] = ()
     web_certificate: str | None = None

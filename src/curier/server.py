@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
 from curier.asking import Asking
+from curier.auditing import Audit
 from curier.auth.at_doors import AtDoors, has_rules
 from curier.auth.bans import Bans, BanSettings
 from curier.auth.base import (
@@ -34,6 +35,7 @@ from curier.broker.options import Options
 from curier.broker.restoring import Restorer
 from curier.broker_arguments import (
     application_message,
+    check_all_anonymous,
     check_anonymous,
     check_options,
     expect,
@@ -99,7 +101,7 @@ class Broker:
     something that was acknowledged is missing from it.
 
     ``bans`` say what an address, or a user at one, is banned for, where there is an ``authenticator``; None:
-    nobody is.
+    nobody is. ``audit`` is told who comes, is refused or banned, and what is denied or changed.
 
     Raises ``TypeError`` for arguments of a wrong type, ``ConfigError`` for settings that cannot be. ``start``
     raises ``OSError`` for an address that cannot be listened on, ``StoreError`` for a directory that cannot
@@ -123,6 +125,7 @@ class Broker:
         accept_loss: bool = False,
         hooks: Sequence[Hook] = (),
         bans: BanSettings | None = DEFAULT_BANS,
+        audit: Audit | None = None,
         use_reactor: bool = reactor.IS_AVAILABLE,
     ) -> None:
         expect("options", options, Options, "None, or curier.Options() with attributes set")
@@ -144,9 +147,7 @@ class Broker:
         self._certificates = {
             listener: certificates_of(listener) for listener in self._listen if listener.address.is_secure
         }
-        for listener in self._listen:
-            if listener.address.carrier != "fd":  # where that is, is not known yet
-                check_anonymous(listener, listener.address, authenticator)
+        check_all_anonymous(self._listen, authenticator)
         self.authenticator = authenticator
         self._at_doors = AtDoors(authenticator) if any(map(has_rules, self._listen)) else None
         self.authorizer = authorizer
@@ -155,8 +156,9 @@ class Broker:
         """All of a broker that runs, by their real addresses."""
         self._hooks = hooks_of(hooks)
         self._use_reactor = use_reactor
-        self.bans = Banning(Bans(bans), time.monotonic) if bans is not None else None
+        self.bans = Banning(Bans(bans), time.monotonic, audit) if bans is not None else None
         """Who is banned, unless nobody ever is."""
+        self.audit = audit
         self._asking: Asking | None = None
         self._stopped: asyncio.Event | None = None
         self._core: BrokerCore | None = None
@@ -230,7 +232,7 @@ class Broker:
         )
         core.run_on(self._process, clock.now())
         self._recorder = Recorder(core, clock.now, loop.call_soon)
-        for hook in (self._log, *self._hooks):
+        for hook in (self._log, *self._hooks, *([self.audit] if self.audit is not None else [])):
             core.add_hook(hook)
         if asks and self.bans is not None:
             core.add_hook(self.bans)
@@ -273,6 +275,8 @@ class Broker:
     def _tell_log(self) -> None:
         """Have the log say what it has summed up, now and every few seconds."""
         self._log.tell()
+        if self.audit is not None:
+            self.audit.tell_left_out()
         self._log_timer = asyncio.get_running_loop().call_later(DROPS_SECONDS / 6, self._tell_log)
 
     def _judge_by(self, rules: Rules) -> None:
@@ -343,9 +347,7 @@ class Broker:
         wanted = listeners_of(listen)
         plan = change(self._doorways, wanted, asks_at_doors=self._at_doors is not None)
         entrances = dict(zip(map(id, wanted), entrances_of(wanted), strict=True))
-        for listener in wanted:
-            if listener.address.carrier != "fd":  # that one was looked at when it was opened
-                check_anonymous(listener, listener.address, self.authenticator)
+        check_all_anonymous(wanted, self.authenticator)
         certificates = {
             one: self._certificates.get(one) or certificates_of(one)
             for one in wanted
@@ -543,6 +545,11 @@ class Broker:
         stuck = self.core.change_options(options, self._turn.clock.now())
         self._turn.schedule()
         return stuck
+
+    def acted(self, who: str, action: str, **details: str | float | None) -> None:
+        """Have the audit log say what somebody did in another way than by MQTT; see ``Audit.acted``."""
+        if self.audit is not None:
+            self.audit.acted(who, action, **details)
 
     def publish(self, message: Message) -> None:
         """Publish as the broker itself. Raises ``ValueError`` for a Topic Name that cannot be."""

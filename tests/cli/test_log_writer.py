@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from curier.cli.log_formats import JournalFormatter, JsonFormatter, PlainFormatter
-from curier.cli.log_writer import FileWriter, LogWriter, write_if_it_can_be
+from curier.cli.log_writer import AuditFile, FileWriter, LogWriter, write_if_it_can_be
 from curier.loglines import logger
 from tests.waiting import wait_until
 
@@ -270,3 +270,30 @@ def test_a_file_that_cannot_be_written_is_told_once(
     writer.close()
     told = capfd.readouterr().err
     assert told == "the log cannot be written to /dev/full: No space left on device; lines are lost\n"
+
+
+def test_an_audit_log_is_for_its_owner_alone_and_is_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    file = AuditFile(str(path))
+    assert path.stat().st_mode & 0o777 == 0o600
+    file.write('{"event": "one"}')
+    wait_until(lambda: path.read_text() == '{"event": "one"}\n')
+    path.rename(tmp_path / "audit.log.1")
+    file.reopen()
+    file.write('{"event": "two"}')
+    file.close()
+    assert path.read_text() == '{"event": "two"}\n'
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "audit.log.1").read_text() == '{"event": "one"}\n'
+
+
+def test_an_audit_log_that_nobody_takes_stops_nobody_and_says_what_is_lost(tmp_path: Path) -> None:
+    file = AuditFile(str(tmp_path / "audit.log"))
+    file._most_lines = 0  # as if the disk stood still
+    file.write("{}")
+    file.write("{}")
+    file._most_lines = 10
+    file.write('{"event": "three"}')
+    file.close()
+    lines = (tmp_path / "audit.log").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"event": "lost", "count": 2}, {"event": "three"}]

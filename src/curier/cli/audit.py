@@ -136,6 +136,7 @@ def _of_files(config: Config, files: Sequence[Path]) -> Iterator[Finding]:
     secret = [
         config.key,
         config.log_file,
+        config.audit_log,
         *(one for door in config.doors() for one in (door.key, door.psk_file)),
     ]
     secret += [door.key_password_file for door in config.doors()]

@@ -7,7 +7,7 @@ import os
 import sys
 
 from curier.cli.log_formats import JournalFormatter, JsonFormatter, PlainFormatter
-from curier.cli.log_writer import FileWriter, LogWriter
+from curier.cli.log_writer import AuditFile, FileWriter, LogWriter
 from curier.config import Config
 from curier.errors import ConfigError
 from curier.settings.log_levels import TOPICS
@@ -42,6 +42,16 @@ def start_logging(config: Config) -> FileWriter | None:
     logging.getLogger().addHandler(handler)
     set_levels(config)
     return file
+
+
+def open_audit(config: Config) -> AuditFile | None:
+    """Where the audit log goes; None: there is none. Raises ``ConfigError`` where it cannot be written."""
+    if config.audit_log is None:
+        return None
+    try:
+        return AuditFile(config.audit_log)
+    except OSError as error:
+        raise ConfigError(f"audit_log: {config.audit_log} cannot be written: {error.strerror}") from error
 
 
 def set_levels(config: Config) -> None:

@@ -51,25 +51,34 @@ class LogWriter(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        lines = self._lines
-        if len(lines) >= self._most_lines:
-            self._lost += 1
+        if not self._has_room():
             return
         try:
             line = self.format(record)
+            if self._lost:
+                words = f"{self._lost} lines of this log are lost: nobody took them in time"
+                lost = logging.LogRecord(record.name, logging.WARNING, "", 0, words, None, None)
+                line = f"{self.format(lost)}\n{line}"
         except Exception:
             self.handleError(record)
             return
-        if self._lost:
-            words = f"{self._lost} lines of this log are lost: nobody took them in time"
-            lost = logging.LogRecord(record.name, logging.WARNING, "", 0, words, None, None)
-            line = f"{self.format(lost)}\n{line}"
-            self._lost = 0
-        lines.append(line)
-        if len(lines) == 1:
-            self._something.set()
+        self._put(line)
         if record.levelno >= logging.WARNING:
             self._at_once.set()
+
+    def _has_room(self) -> bool:
+        """May one more line wait? Else it is lost, and counts."""
+        if len(self._lines) < self._most_lines:
+            return True
+        self._lost += 1
+        return False
+
+    def _put(self, line: str) -> None:
+        """Have a line written, which has said how many were lost before it."""
+        self._lost = 0
+        self._lines.append(line)
+        if len(self._lines) == 1:
+            self._something.set()
 
     def close(self) -> None:
         """Write what waits, for a second at most."""
@@ -96,23 +105,25 @@ class LogWriter(logging.Handler):
 
 
 class FileWriter(LogWriter):
-    """Writes to the file at ``path``, behind what is in it. Raises ``OSError`` where it cannot be opened.
+    """Writes to the file at ``path``, behind what is in it; a new one has ``mode``. Raises ``OSError`` where
+    it cannot be opened.
 
     When the file is not there any more, as when it has been moved away, a new one is made. What cannot be
     written, as on a full disk, is lost; standard error is told, once until it can be again.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, mode: int = 0o640) -> None:
         self._path = path
+        self._mode = mode
         self._is_failing = False
         self._is_closed = False
         self._next_look = 0.0
-        super().__init__(_opened(path))
+        super().__init__(_opened(path, mode))
 
     def reopen(self) -> None:
         """Write to what is at the path now; where that cannot be opened, to the file of before."""
         try:
-            new = _opened(self._path)
+            new = _opened(self._path, self._mode)
         except OSError as error:
             self._failed(error)
             return
@@ -151,8 +162,23 @@ class FileWriter(LogWriter):
             os.close(self._target)
 
 
-def _opened(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+class AuditFile(FileWriter):
+    """A file of lines that only its owner may read. Raises ``OSError`` where it cannot be opened."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, 0o600)
+
+    def write(self, line: str) -> None:
+        """Have a line written; never waits. Where too many wait it is lost, which the next one says."""
+        if not self._has_room():
+            return
+        if self._lost:
+            line = f'{{"event": "lost", "count": {self._lost}}}\n{line}'
+        self._put(line)
+
+
+def _opened(path: str, mode: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
 
 
 def write_all(target: int, text: str) -> OSError | None:

@@ -50,12 +50,13 @@ class Reload:
         hook_files: HookFiles,
         log_file: FileWriter | None,
         reread: Callable[[], Config],
+        audit_file: FileWriter | None = None,
     ) -> None:
         self._broker = broker
         self._config = config
         self._authenticator = authenticator
         self._hook_files = hook_files
-        self._log_file = log_file
+        self._files = [one for one in (log_file, audit_file) if one is not None]
         self._reread = reread
         self._turns = asyncio.Lock()
         self._is_due = False
@@ -88,24 +89,28 @@ class Reload:
         try:
             await self.attempt("SIGHUP")
         except (ConfigError, OSError) as error:
-            why = error.strerror if isinstance(error, OSError) else error
-            _log.error("SIGHUP: %s; nothing has changed", why)
+            _log.error("SIGHUP: %s; nothing has changed", _why(error))
 
     async def attempt(self, asked_by: str) -> str:
         """Read everything again, and say in words what has changed; ``asked_by`` is for the log. Raises
         ``ConfigError`` or ``OSError`` where anything is wrong, and nothing has changed.
         """
-        if self._log_file is not None:  # which is what this signal is mostly sent for
-            self._log_file.reopen()
+        for file in self._files:  # which is what this signal is mostly sent for
+            file.reopen()
         async with self._turns:
             self._is_due = False
-            new = await asyncio.to_thread(self._read)
-            stuck, listeners, read = await self._take_listeners(new)
+            try:
+                new = await asyncio.to_thread(self._read)
+                stuck, listeners, read = await self._take_listeners(new)
+            except (ConfigError, OSError) as error:
+                self._broker.acted(asked_by, "reload", failed=_why(error))
+                raise
             said = [f"{_and(read)} were read again"] if read else []
             said += [*listeners, *self._take_limits(new), *self._take_bans(new), *self._log_levels(new)]
             if stuck := [*self._stuck(new), *stuck]:
                 said.append(f"{_and(stuck)} changed, which needs a restart of the broker")
             text = "; ".join(said) or "nothing has changed"
+            self._broker.acted(asked_by, "reload", changed=text)
             self._say(f"{asked_by}: {text}", new)
             return text
 
@@ -248,6 +253,10 @@ class Reload:
             for name in names
             if name not in _AT_ONCE and getattr(new, name) != getattr(self._config, name)
         ]
+
+
+def _why(error: ConfigError | OSError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
 
 def _changed(setting: Setting, before: object, value: object, new: Config, name: str = "") -> str:

@@ -15,13 +15,15 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 
+from curier.auditing import Audit
 from curier.auth import AllowAnonymous, Authenticator, Chain
 from curier.cli.collector import looking_once
 from curier.cli.host import allow_files, give_back_memory, keep_freed_memory
-from curier.cli.log_setup import start_logging
+from curier.cli.log_setup import open_audit, start_logging
+from curier.cli.log_writer import AuditFile, FileWriter
 from curier.cli.reload import Reload
 from curier.cli.signals import signals
 from curier.cli.traces import Traces
@@ -55,6 +57,16 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
     ``CannotListen`` for an address that cannot be had.
     """
     log_file = start_logging(config)
+    audit_file = open_audit(config)
+    with closing(audit_file) if audit_file is not None else nullcontext():
+        await _serve(config, reread or (lambda: config), log_file, audit_file)
+    _log.info("stopped")
+
+
+async def _serve(
+    config: Config, reread: Callable[[], Config], log_file: FileWriter | None, audit_file: AuditFile | None
+) -> None:
+    """The same, with the files that are written while it runs."""
     hook_files = HookFiles(config.hooks)
     if config.hooks:
         await hook_files.load()
@@ -72,9 +84,10 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
         durability=config.durability or "fsync",
         accept_loss=config.accept_loss,
         bans=config.bans,
+        audit=Audit(audit_file.write) if audit_file is not None else None,
     )
     told_to_stop = asyncio.Event()
-    reload = Reload(broker, config, authenticator, hook_files, log_file, reread or (lambda: config))
+    reload = Reload(broker, config, authenticator, hook_files, log_file, reread, audit_file)
     window = window_of(config, broker, reload)
     traces = Traces(broker)
     with signals(told_to_stop.set, reload.soon):
@@ -89,6 +102,7 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
                 _say(greeting(config, broker.listeners, own_command()))
                 _say(way_to(window) if window is not None and is_open else "")
                 _log.debug("ready")
+                broker.acted("curier broker", "start")
                 await _until(broker, told_to_stop)
         finally:
             try:
@@ -97,7 +111,7 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
             finally:
                 await traces.stop()
                 await broker.stop()
-    _log.info("stopped")
+                broker.acted("curier broker", "stop")
 
 
 def _say(text: str) -> None:

@@ -33,6 +33,8 @@ def _looks(config: Config) -> Iterator[Callable[[], object]]:
         yield partial(parsed, path)
     if config.log_file is not None:
         yield partial(_look_at_directory, "log_file", config.log_file)
+    if config.audit_log is not None:
+        yield partial(_look_at_directory, "audit_log", config.audit_log)
     if config.acl_file is not None:
         yield partial(RuleFile, config.acl_file, dialect=config.acl_dialect)
     for door in config.doors():

@@ -115,6 +115,13 @@ _TOP: Final = (
         "on SIGHUP.",
         "none",
     ),
+    Setting(
+        "audit_log",
+        FILE,
+        "Write there who came, was refused or banned, and what was denied or changed; see "
+        "[below](#the-audit-log).",
+        "none",
+    ),
 )
 
 

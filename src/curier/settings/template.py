@@ -36,6 +36,7 @@ _EXAMPLES: Final = {
     "acl_file": '"acl"',
     "hooks": '["hooks.py"]',
     "log_file": '"/var/log/curier/curier.log"',
+    "audit_log": '"/var/log/curier/audit.log"',
     "web_certificate": '"web.pem"',
     "web_key": '"web.key"',
     "web_tokens": '"web-tokens"',
