@@ -210,6 +210,8 @@ _WHO_SIGNS: Final = ("secret_file", "key_file", "jwks_url")
 def _check_jwt(values: Mapping[str, Any]) -> None:
     if len([name for name in _WHO_SIGNS if name in values]) != 1:
         raise ConfigError(f"kind jwt needs one of {', '.join(_WHO_SIGNS)}, which says who signs the tokens")
+    if "jwks_copy" in values and "jwks_url" not in values:
+        raise ConfigError("jwks_copy is for jwks_url")
 
 
 KINDS: Final[dict[str, Kind]] = {
@@ -224,6 +226,7 @@ KINDS: Final[dict[str, Kind]] = {
             "key_file": take_path,
             "jwks_url": take_string,
             "jwks_ca": take_path,
+            "jwks_copy": take_path,
             "timeout": parse_seconds,
             "issuer": take_string,
             "audience": _text_or_texts,
@@ -237,7 +240,7 @@ KINDS: Final[dict[str, Kind]] = {
             "method": take_string,
         },
         _jwt,
-        paths=("secret_file", "key_file", "jwks_ca"),
+        paths=("secret_file", "key_file", "jwks_ca", "jwks_copy"),
         check=_check_jwt,
     ),
     "scram": Kind({"file": take_path}, _scram, needed=("file",), paths=("file",)),

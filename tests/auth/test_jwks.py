@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from curier.auth.jwks import NoKeys, UrlKeys, calls_for_keys
+from curier.auth.key_copy import KeyCopy
 from curier.auth.token_keys import MOST_KEYS, of_jwk, of_public, of_set, read_keys
 from curier.errors import ConfigError
 from tests.auth.web_server import WebServer, web_server
@@ -157,6 +158,120 @@ async def test_an_answer_that_is_too_large(server: WebServer, keys: UrlKeys) -> 
     server.answer = (200, {}, b" " * (256 * 1024) + key_set("a"))
     with pytest.raises(NoKeys, match="the answer has more than 262144 bytes"):
         await names(keys, "a")
+
+
+# -- the copy on disk --
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Of a key "a", as it was written at 1 000 000."""
+    return tmp_path / "copy.json"
+
+
+def started(server: WebServer, time: Time, copy: Path, at: float = 1e6) -> UrlKeys:
+    """A broker that starts."""
+    url = f"http://127.0.0.1:{server.port}/jwks"
+    return UrlKeys(calls_for_keys(url, 30.0, None), time, KeyCopy(str(copy), url, lambda: at))
+
+
+async def made(server: WebServer, time: Time, copy: Path, *names_of: str, **more: object) -> UrlKeys:
+    """A broker that has got these keys, and kept them."""
+    server.answer = (200, {}, key_set(*names_of, **more))
+    keys = started(server, time, copy)
+    await names(keys, names_of[0])
+    assert keys.saving is not None
+    await keys.saving
+    return keys
+
+
+def kept(copy: Path) -> tuple[int, dict[str, Any]]:
+    """Mode and content."""
+    return copy.stat().st_mode & 0o777, json.loads(copy.read_text())
+
+
+def put(copy: Path, change: dict[str, object] | str | int) -> None:
+    """Other members, another content, or another mode."""
+    if isinstance(change, int):
+        copy.chmod(change)
+    elif isinstance(change, str):
+        copy.write_text(change)
+    else:
+        copy.write_text(json.dumps(kept(copy)[1] | change))
+
+
+async def test_a_broker_that_starts_while_nobody_answers_has_the_copy(
+    server: WebServer, time: Time, copy: Path
+) -> None:
+    await made(server, time, copy, "a", d="secret", x5c=["what"])
+    mode, table = kept(copy)
+    assert (mode, table["keys"]) == (0o600, [EC | {"kid": "a"}])
+    server.answer = (500, {}, b"")
+    keys = started(server, time, copy, 1e6 + 20 * 3600)
+    assert await names(keys, "a") == ["a"]
+    assert await names(keys, "b") == []
+    assert len(server.asked) == 2  # it was asked first
+    time.now += 4 * 3600 - 1
+    assert await names(keys, "a") == ["a"]
+    time.now += 2
+    with pytest.raises(NoKeys, match="it answers 500"):
+        await names(keys, "a")  # a day has passed since they were got
+
+
+async def test_a_key_that_is_gone_is_not_taken_from_the_copy(
+    server: WebServer, time: Time, copy: Path
+) -> None:
+    await made(server, time, copy, "a")
+    keys = await made(server, time, copy, "b")
+    assert await names(keys, "a") == []
+    assert [key["kid"] for key in kept(copy)[1]["keys"]] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"url": "http://127.0.0.1/other"}, "it is of another URL"),
+        ({"got_at": 1_000_000 - 24 * 3600 - 1}, "it is 24 hours old, and may be 24"),
+        ({"got_at": 1_000_061}, "0 hours old"),
+        ({"got_at": True}, "it does not say when"),
+        ({"got_at": 1e400}, "it does not say when"),
+        ({"keys": 7}, "expected a JSON Web Key Set"),
+        ("{", "Expecting"),
+        ("[" * 100_000, "recursion"),
+        (0o620, "others may write it: chmod 600"),
+    ],
+)
+async def test_a_copy_that_is_not_trusted(
+    server: WebServer,
+    time: Time,
+    copy: Path,
+    caplog: pytest.LogCaptureFixture,
+    change: dict[str, object] | str | int,
+    why: str,
+) -> None:
+    await made(server, time, copy, "a")
+    put(copy, change)
+    server.answer = (500, {}, b"")
+    with pytest.raises(NoKeys):
+        await names(started(server, time, copy), "a")
+    assert f"{copy}, a copy of keys for tokens, is not used: " in caplog.text
+    assert why in caplog.text
+    await made(server, time, copy, "c")  # and the next one is good again
+    assert kept(copy)[0] == 0o600
+
+
+async def test_a_copy_that_cannot_be_kept_keeps_nobody_out(
+    server: WebServer, time: Time, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = await made(server, time, tmp_path, "a")  # a directory
+    for _ in range(2):
+        keys.reload()
+        assert await names(keys, "a") == ["a"]
+        assert keys.saving is not None
+        await keys.saving
+    assert caplog.text.count("no copy of the keys for tokens is kept") == 1
+    with pytest.raises(ConfigError, match="nowhere is no directory"):
+        started(server, time, tmp_path / "nowhere" / "copy")
 
 
 def test_a_url_that_others_could_answer_for() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from curier.auth.calls import CallFailed, Calls, is_private_call, shown
+from curier.auth.key_copy import KeyCopy
 from curier.auth.token_keys import MOST_FILE_BYTES, TokenKey, of_set
 from curier.errors import ConfigError
 from curier.loglines import logger, printable
@@ -70,10 +71,11 @@ class UrlKeys(Keys):
     It is asked for with the first token, and then again when it is ten minutes old, or when a token names a
     key that is not in it: at most every half a minute, and once for all who wait for it. So tokens with
     made-up names cost nothing, and nothing has to be remembered of them. What is there stays in use while the
-    URL does not answer, for a day. Raises ``ConfigError`` for a URL that anybody on the way could answer for.
+    URL does not answer, for a day, over a start too where there is a ``copy``: with that the URL is asked
+    first. Raises ``ConfigError`` for a URL that anybody on the way could answer for.
     """
 
-    def __init__(self, calls: Calls, clock: Clock = time.monotonic) -> None:
+    def __init__(self, calls: Calls, clock: Clock = time.monotonic, copy: KeyCopy | None = None) -> None:
         if not is_private_call(calls.url):
             raise ConfigError(f"{shown(calls.url)}: who signs tokens can only be asked by https://")
         self._calls: Final = calls
@@ -83,12 +85,21 @@ class UrlKeys(Keys):
         self._tried_at: float | None = None
         self._why = "they have not been asked for yet"
         self._asking: asyncio.Task[None] | None = None
+        self._copy: Final = copy
+        self.saving: asyncio.Task[None] | None = None  # the copy, for which nobody waits
+        self._is_copied = False  # are these keys from the copy?
+        if copy is not None:
+            self._keys, age = copy.load(OLD_SECONDS)
+            self._is_copied = bool(self._keys)
+            self._got_at = clock() - age if self._keys else None
 
     async def of(self, name: str | None) -> Sequence[TokenKey]:
         """All that have this name, or none."""
         now = self._clock()
         if self._got_at is not None and now - self._got_at > OLD_SECONDS:
             self._keys, self._got_at = (), None
+        if self._is_copied:
+            await self.again()
         found = _named(self._keys, name)
         if not found:
             if await self.again():
@@ -143,7 +154,9 @@ class UrlKeys(Keys):
             _log.warning("a key from %s is left out: %s", url, printable(why))
         if {key.name for key in keys} != {key.name for key in self._keys}:
             _log.info("%d keys for tokens from %s", len(keys), url)
-        self._keys, self._got_at = tuple(keys), self._clock()
+        self._keys, self._got_at, self._is_copied = tuple(keys), self._clock(), False
+        if self._copy is not None:
+            self.saving = asyncio.get_running_loop().create_task(self._copy.save(answer.body))
 
 
 def calls_for_keys(url: str, timeout: float, ca_file: str | None) -> Calls:

@@ -18,6 +18,7 @@ from jwt.utils import base64url_decode
 from curier.auth.base import ACCEPT, NOT_MINE, Authenticator, Credentials, Verdict
 from curier.auth.facts import END_OF_TIME, take_claim, take_groups, take_name, take_time
 from curier.auth.jwks import FileKeys, Keys, NoKeys, UrlKeys, calls_for_keys
+from curier.auth.key_copy import KeyCopy
 from curier.auth.token_keys import TokenKey, read_keys, read_secret
 from curier.errors import ConfigError
 from curier.loglines import printable
@@ -33,7 +34,8 @@ class JwtSettings:
     """Which tokens are accepted, and what they say.
 
     One of ``secret_file`` (HS256, HS384, HS512), ``key_file`` and ``jwks_url`` (RS, PS, ES, EdDSA) says who
-    signs; the two kinds are never mixed. ``issuer`` and ``audience``, where given, have to be in the token.
+    signs; the two kinds are never mixed. In ``jwks_copy`` what the URL gave is kept, for a broker that is
+    started while it does not answer. ``issuer`` and ``audience``, where given, have to be in the token.
     ``leeway`` is how far clocks may be apart, in seconds. Names of claims may be paths, such as
     ``realm_access.roles``.
 
@@ -46,6 +48,7 @@ class JwtSettings:
     key_file: str | None = None
     jwks_url: str | None = None
     jwks_ca: str | None = None
+    jwks_copy: str | None = None
     timeout: float = 5.0
     issuer: str | None = None
     audience: tuple[str, ...] = ()
@@ -63,11 +66,14 @@ class JwtSettings:
         given = [file for file in (self.secret_file, self.key_file, self.jwks_url) if file is not None]
         if len(given) != 1:
             raise ConfigError("one of secret_file, key_file and jwks_url says who signs the tokens")
+        if self.jwks_copy is not None and self.jwks_url is None:
+            raise ConfigError("jwks_copy is for jwks_url")
         if self.secret_file is not None:
             return FileKeys(read_secret, self.secret_file)
         if self.key_file is not None:
             return FileKeys(read_keys, self.key_file)
-        return UrlKeys(calls_for_keys(given[0], self.timeout, self.jwks_ca))
+        copy = KeyCopy(self.jwks_copy, given[0]) if self.jwks_copy is not None else None
+        return UrlKeys(calls_for_keys(given[0], self.timeout, self.jwks_ca), copy=copy)
 
 
 class _Refused(ValueError):
