@@ -17,18 +17,21 @@ from curier.cli.tracing.files import Files, Saving
 from curier.cli.tracing.look import Look, is_dumb, look_of, looking_options
 from curier.cli.tracing.proxying import check_alone, from_proxy, nothing_told, proxy_options
 from curier.cli.tracing.sources import Source, source_of
+from curier.trace.details import field_lines, fields_json
 from curier.trace.drawing.as_json import diagram_json, flow_json
 from curier.trace.drawing.making import diagram
 from curier.trace.drawing.text import text
-from curier.trace.events import Event
+from curier.trace.events import Event, Packet
 from curier.trace.flows import Flow
 from curier.trace.in_words import PacketLines, flow_lines
 from curier.trace.joining import Joiner
 from curier.trace.lines import to_line
 
 PACKETS: Final = "packets"
+FIELDS: Final = "fields"
 FLOWS: Final = "flows"
 DIAGRAM: Final = "diagram"
+_OF_PACKETS: Final = (PACKETS, FIELDS)
 
 IDLE_SECONDS: Final = 0.5
 """Without an event for so long, what is gathered is printed, and flows that are over are told."""
@@ -70,6 +73,7 @@ class ShowCommand(click.Command):
 @click.command(cls=ShowCommand, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("source", required=False)
 @option("--packets", "what", flag_value=PACKETS, section=_WHAT, help="A line for each packet.")
+@option("--fields", "what", flag_value=FIELDS, section=_WHAT, help="Each packet with all its fields.")
 @option("--flows", "what", flag_value=FLOWS, section=_WHAT, help="A few lines for each flow, when it ends.")
 @option("--diagram", "what", flag_value=DIAGRAM, section=_WHAT, help="A drawing of each flow, when it ends.")
 @option("--json", "as_json", is_flag=True, section=_WHAT, help="All of that as lines of JSON.")
@@ -147,7 +151,7 @@ class _Showing:
         self.joiner = Joiner()
         self.lines = PacketLines(look.utc, look.ascii_only)
         self.output = Output()
-        self._joins = what != PACKETS or files.wants_flows or bool(chooser.choice.topics)
+        self._joins = what not in _OF_PACKETS or files.wants_flows or bool(chooser.choice.topics)
 
     async def run(self, events: AsyncIterator[Event]) -> None:
         saving = Saving(self.files.save)
@@ -157,13 +161,13 @@ class _Showing:
                 flow = self.joiner.feed(event) if self._joins else None
                 if self.chooser.fits(event, flow):
                     saving.add(event)
-                    if self.what == PACKETS:
-                        self._print(to_line(event) if self.as_json else self.lines.line(event))
-                if self.what != PACKETS:
+                    if self.what in _OF_PACKETS:
+                        self._print_event(event)
+                if self.what not in _OF_PACKETS:
                     self._print_flows(self.joiner.settled())
                 if self.output.is_full:
                     await self.output.flush()
-            if self.what != PACKETS:
+            if self.what not in _OF_PACKETS:
                 rest = [flow for flow in self.joiner.flows if not flow.is_finished]
                 self._print_flows([*self.joiner.finish(), *rest])
         except (KeyboardInterrupt, asyncio.CancelledError):
@@ -176,8 +180,17 @@ class _Showing:
             idle.cancel()
             saving.close()
             await self.output.flush()
-            if self.what != PACKETS and self.joiner.dropped:
+            if self.what not in _OF_PACKETS and self.joiner.dropped:
                 click.echo(f"{self.joiner.dropped} flows were let go of: there were too many", err=True)
+
+    def _print_event(self, event: Event) -> None:
+        if not self.as_json:
+            self._print(self.lines.line(event))
+        if self.what == FIELDS and isinstance(event, Packet):
+            for line in [json.dumps(fields_json(event))] if self.as_json else field_lines(event):
+                self._print(line)
+        elif self.as_json:
+            self._print(to_line(event))
 
     async def _when_idle(self) -> None:
         """Nothing is kept back for long, also while no event comes."""
@@ -186,7 +199,7 @@ class _Showing:
             await self.output.flush()
 
     def _print_flows(self, flows: list[Flow]) -> None:
-        if self.what == PACKETS:
+        if self.what in _OF_PACKETS:
             return
         for flow in flows:
             if self.chooser.is_all or self.chooser.fits_flow(flow):
