@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from pathlib import Path
 
 import pytest
 
 import curier
+from curier.auditing import Audit
 from curier.server import Broker
 from curier.web import forms, handling, table
 from curier.web.history import Sample
+from curier.web.routes import HANDLERS
 from curier.web.scene import Scene
-from curier.web.table import PREFIX
+from curier.web.table import OPERATIONS, PREFIX
 from curier.web.troubles import troubles
 from tests.web.asking import people
 from tests.web.test_clients import serving
@@ -63,6 +67,31 @@ async def test_a_day_of_samples_is_kept_and_no_more() -> None:
         assert 98 <= len(columns["time"]) <= 100
         assert max(columns["loop_lag"]) == 0.5
         assert columns["time"][-1] < began
+
+
+async def test_each_change_is_in_the_audit_log_and_nothing_else(tmp_path: Path) -> None:
+    lines: list[str] = []
+    broker = Broker(listen=["tcp://127.0.0.1:0"], audit=Audit(lines.append))
+    async with broker, people(broker, tmp_path) as by:
+        await by["viewer"].ask(table.TOPICS, forms.TopicsQuery())
+        await by["viewer"].refused(table.PUBLISH, forms.Publish("a"), 403)
+        secret = forms.Publish("a/b", text="a secret payload", retain=True)
+        await by["operator"].ask(table.PUBLISH, secret)
+        await by["operator"].ask(table.UNRETAIN, forms.TopicForm("a/b"))
+    acted = [line for line in map(json.loads, lines) if line["event"] == "action"]
+    who = "operator (operator) at 127.0.0.1"
+    assert [(one["who"], one["action"], one["topic"]) for one in acted] == [
+        (who, "publish", "a/b"),
+        (who, "retained.delete", "a/b"),
+    ]
+    assert "secret" not in "".join(lines)
+
+
+def test_each_operation_that_changes_something_says_so() -> None:
+    """In its source: whoever adds one has to think of it."""
+    for one in OPERATIONS:
+        source = inspect.getsource(HANDLERS[one.method, one.path])
+        assert ("scene.audit(" in source) == one.changes, one.name
 
 
 async def test_requests_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

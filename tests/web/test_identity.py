@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -173,6 +175,17 @@ async def test_a_directory_that_cannot_be_written_is_no_reason_not_to_open(
     async with broker, window(broker, beside=tmp_path / "curier") as (_, client):
         assert (await client.get("/healthz")).status_code == 200
     assert "so curier admin needs a token" in caplog.text
+
+
+def test_the_file_of_a_broker_that_was_killed_is_passed_over(tmp_path: Path) -> None:
+    environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    where = local.directory(environment)
+    local.write(local.Local("http://127.0.0.1:1", "t", process=os.getpid()), 1, where)
+    os.utime(where / "window-1.json", (1, 1))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    local.write(local.Local("http://127.0.0.1:2", "t", process=gone.pid), 2, where)
+    assert local.only(None, environment).url == "http://127.0.0.1:1"
 
 
 def test_systemd_has_a_place_for_it() -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from pathlib import Path
 
+import httpx
 import pytest
+import trustme
 
 from curier.errors import ConfigError
 from curier.server import Broker
@@ -68,6 +72,37 @@ async def test_metrics_are_open_on_loopback_or_where_that_is_set() -> None:
         async with window(broker, url="http://0.0.0.0:0", open_metrics=True) as (web, client):
             client.base_url = web.urls[0].replace("0.0.0.0", "127.0.0.1")
             assert (await client.get("/metrics")).status_code == 200
+
+
+async def test_https_with_a_certificate_that_is_renewed(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate, key = tmp_path / "web.pem", tmp_path / "web.key"
+
+    def issue() -> bytes:
+        issued = authority.issue_cert("localhost")
+        issued.private_key_pem.write_to_path(key)
+        issued.cert_chain_pems[0].write_to_path(certificate)
+        return issued.cert_chain_pems[0].bytes()
+
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    first = issue()
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker:
+        async with Web(broker, "https://127.0.0.1:0", certificate=str(certificate), key=str(key)) as web:
+            assert web.urls[0].startswith("https://127.0.0.1:")
+            url = web.urls[0].replace("127.0.0.1", "localhost")
+
+            async def shown() -> bytes:
+                async with httpx.AsyncClient(verify=context, trust_env=False) as client:
+                    async with client.stream("GET", f"{url}/healthz") as answer:
+                        stream = answer.extensions["network_stream"]
+                        return bytes(stream.get_extra_info("ssl_object").getpeercert(binary_form=True))
+
+            assert await shown() == ssl.PEM_cert_to_DER_cert(first.decode())
+            second = issue()
+            assert web._tls is not None
+            web._tls._certificates.look()
+            assert await shown() == ssl.PEM_cert_to_DER_cert(second.decode())
 
 
 async def connected(web: Web) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -115,7 +115,7 @@ async def check(scene: Scene, asked: forms.Nothing, who: Known) -> forms.Checked
 async def reload(scene: Scene, asked: forms.Nothing, who: Known) -> forms.Done:
     """Read the settings again."""
     keeper = keeper_of(scene)
-    scene.audit(who, "the settings are read again")
+    scene.audit(who, "config.reload")
     try:
         return forms.Done(await keeper.reload())
     except MqttError as error:
@@ -136,6 +136,6 @@ async def set_log_level(scene: Scene, asked: forms.SetLogLevel, who: Known) -> f
         raise Problem(400, f"level: expected one of {', '.join(LOG_LEVELS)}, got {asked.level[:100]!r}")
     if asked.topic and asked.topic not in TOPICS:
         raise Problem(400, f"topic: expected one of {', '.join(TOPICS)}, got {asked.topic[:100]!r}")
-    scene.audit(who, f"the log level of {asked.topic or 'everything'} is {asked.level}")
+    scene.audit(who, "log.level", topic=asked.topic, level=asked.level)
     keeper.set_log_level(asked.topic, asked.level)
     return forms.LogLevels(keeper.log_levels())

@@ -52,7 +52,7 @@ async def ban(scene: Scene, asked: forms.NewBan, who: Known) -> forms.Done:
         made = banning.ban(asked.address or ANYWHERE, name, asked.seconds, asked.why)
     except ValueError as error:
         raise Problem(400, f"address: {error}") from None
-    scene.audit(who, f"{made.whom} is banned for {asked.seconds:g} s: {asked.why}")
+    scene.audit(who, "ban", address=made.place, banned=made.who, seconds=asked.seconds, why=asked.why)
     count = await _disconnect(scene, asked, made)
     return forms.Done(f"{made.whom} is banned; {count} disconnected")
 
@@ -92,5 +92,5 @@ async def lift(scene: Scene, asked: forms.Lift, who: Known) -> forms.Lifted:
     banning = scene.broker.bans
     was_there = banning is not None and banning.lift(asked.place, asked.who)
     if was_there:
-        scene.audit(who, f"the ban of {asked.who or 'everybody'} at {asked.place or 'any address'} is lifted")
+        scene.audit(who, "ban.lift", address=asked.place, banned=asked.who)
     return forms.Lifted(was_there)

@@ -114,7 +114,7 @@ async def disconnect(scene: Scene, asked: forms.Disconnect, who: Known) -> forms
     connection = session.connection if session.connection is not None else session.arriving
     if connection is None:
         raise Problem(409, f"{asked.client_id[:200]!r} is not connected")
-    scene.audit(who, f"{asked.client_id!r} is disconnected: {asked.reason}")
+    scene.audit(who, "client.disconnect", client_id=asked.client_id, why=asked.reason)
     expel(scene.broker, connection, asked.reason, f"{asked.reason} ({who.name})")
     await kept(scene.broker)
     return forms.Done(f"{asked.client_id!r} is disconnected")
@@ -124,7 +124,7 @@ async def disconnect(scene: Scene, asked: forms.Disconnect, who: Known) -> forms
 async def end_session(scene: Scene, asked: forms.Forget, who: Known) -> forms.Done:
     """End a session."""
     session = session_of(scene, asked.client_id)
-    scene.audit(who, f"the session of {asked.client_id!r} is ended")
+    scene.audit(who, "client.forget", client_id=asked.client_id)
     forget(scene.broker, session, "an administrator has ended its session")
     await kept(scene.broker)
     return forms.Done(f"the session of {asked.client_id!r} has ended")

@@ -53,6 +53,7 @@ def endpoint(
 
     async def answer(request: Request) -> Response:
         who = identities.of(request)
+        who = who._replace(address=request.client.host if request.client is not None else "")
         if who.role < operation.role:
             wanted, has = operation.role.name.lower(), who.role.name.lower()
             raise Problem(403, f"this is for the role {wanted}, and {who.name} is {has}")

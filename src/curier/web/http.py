@@ -22,6 +22,8 @@ MOST_CONNECTIONS: Final = 500
 REQUEST_SECONDS: Final = 10.0
 """From the connection, or the end of the last answer, to a whole head of a request."""
 
+MOST_HEAD: Final = 64 * 1024  # bytes, which topics in a query take three times as many of as they have
+
 GOODBYE_SECONDS: Final = 1.0
 """How long answers may take to end when the server stops; then they are cut."""
 
@@ -82,6 +84,7 @@ class HttpServer:
             server_header=False,
             date_header=False,
             timeout_keep_alive=30,
+            h11_max_incomplete_event_size=MOST_HEAD,
         )
         self._state = ServerState()
         self._servers: list[asyncio.Server] = []

@@ -26,6 +26,7 @@ class Local(msgspec.Struct):
     url: str
     token: str
     certificate: str = ""
+    process: int = 0
 
 
 def directory(environment: Mapping[str, str] = os.environ) -> Path:
@@ -59,14 +60,27 @@ def write(local: Local, port: int, where: Path) -> Path:
 
 
 def found(environment: Mapping[str, str] = os.environ) -> Iterator[Local]:
-    """The windows of this machine that this user may ask, the newest first; some may be gone."""
+    """The windows of this machine that this user may ask, the newest first."""
     paths: list[tuple[float, Path]] = []
     for where in dict.fromkeys((directory(environment), _own(environment), _SYSTEM)):
         with suppress(OSError):
             paths += [(path.stat().st_mtime, path) for path in where.glob("window-*.json")]
     for _, path in sorted(paths, reverse=True):
         with suppress(OSError, msgspec.DecodeError):
-            yield msgspec.json.decode(path.read_bytes(), type=Local)
+            local = msgspec.json.decode(path.read_bytes(), type=Local)
+            if _lives(local.process):
+                yield local
+
+
+def _lives(process: int) -> bool:
+    """May that process be there? One that was killed has left its file."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def only(url: str | None, environment: Mapping[str, str] = os.environ) -> Local:

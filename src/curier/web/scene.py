@@ -46,6 +46,8 @@ class Scene:
         self.walks = asyncio.Semaphore(MOST_WALKS)
         """The turn of each walk over all clients or topics."""
 
-    def audit(self, who: Known, what: str) -> None:
-        """Note that somebody has changed something."""
-        log.info("%s, %s by the window: %s", who.name, who.role.name.lower(), printable(what))
+    def audit(self, who: Known, action: str, **details: str | float) -> None:
+        """Note in both logs that somebody changes something; none of the details may be a secret."""
+        self.broker.acted(f"{who.name} ({who.role.name.lower()}) at {who.address}", action, **details)
+        said = "".join(f", {name} {value!r}" for name, value in details.items() if value != "")
+        log.info("%s at %s by the window: %s%s", who.name, who.address, action, printable(said))

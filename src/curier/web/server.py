@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +26,7 @@ from curier.web.identity import Identities
 from curier.web.routes import routes
 from curier.web.scene import Keeper, Scene
 from curier.web.table import Role
+from curier.web.tls import WebTls
 from curier.web.tokens import Known, Tokens, hash_of, new_token, read_tokens
 
 log = logger("curier.web")
@@ -68,7 +69,7 @@ class Web:
         self._url = url
         self._may_be_next = may_be_next
         self._certificate = certificate
-        self._context = _context(certificate, key) if self._scheme == "https" else None
+        self._tls = WebTls(url, certificate, key) if self._scheme == "https" else None
         self._tokens = _TokenFile(tokens)
         self._beside = beside
         self._local: Path | None = None
@@ -95,7 +96,9 @@ class Web:
         """Listen."""
         self._sockets = await bound(self._url, self._may_be_next)
         self.urls = [url_of(self._scheme, sock) for sock in self._sockets]
-        await self._server.start(self._sockets, self._context)
+        await self._server.start(self._sockets, self._tls.context if self._tls is not None else None)
+        if self._tls is not None:
+            self._tls.start()
         self.scene.history.on_sample = lambda _: self._tell()
         self.scene.history.start()
         self.scene.broker.core.add_hook(self.scene.hub)
@@ -115,7 +118,9 @@ class Web:
         self._tokens.also[hash_of(token)] = OWNER
         port = self._sockets[0].getsockname()[1]
         try:
-            self._local = local.write(local.Local(url, token, self._certificate or ""), port, where)
+            self._local = local.write(
+                local.Local(url, token, self._certificate or "", os.getpid()), port, where
+            )
         except OSError as error:
             log.warning("%s: cannot be written, so curier admin needs a token: %s", where, error.strerror)
 
@@ -128,6 +133,8 @@ class Web:
         if self._local is not None:
             with suppress(OSError):
                 self._local.unlink()
+        if self._tls is not None:
+            self._tls.stop()
         self.scene.history.stop()
         self.scene.hub.close()
         await self._server.stop()
@@ -153,16 +160,3 @@ class _TokenFile:
             except ConfigError as error:
                 log.error("%s; the tokens before this change stay valid", error)
         return Tokens({**self._of_file, **self.also})
-
-
-def _context(certificate: str | None, key: str | None) -> ssl.SSLContext:
-    if certificate is None or key is None:
-        raise ConfigError("https needs a certificate and its key")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"the certificate {certificate} with the key {key} cannot be used: {error}"
-        ) from None
-    return context

@@ -26,10 +26,11 @@ ROLES: Final[Mapping[str, Role]] = {role.name.lower(): role for role in Role}
 
 
 class Known(NamedTuple):
-    """Who asks, and as what."""
+    """Who asks, as what, and from where."""
 
     name: str
     role: Role
+    address: str = ""
 
 
 def new_token() -> str:

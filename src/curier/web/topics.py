@@ -84,7 +84,7 @@ def _retained(scene: Scene, topic: str) -> ApplicationMessage:
 async def delete(scene: Scene, asked: forms.TopicForm, who: Known) -> forms.RetainedMessage:
     """Delete a retained message; it is the answer, so that somebody may publish it again."""
     message = _retained(scene, asked.topic)
-    scene.audit(who, f"the retained message of {asked.topic!r} is deleted")
+    scene.audit(who, "retained.delete", topic=asked.topic)
     now = scene.broker.turn.clock.now()
     retain(scene.broker.core, ApplicationMessage(message.topic, b"", 0, True), None, now)
     await kept(scene.broker)
@@ -115,8 +115,10 @@ async def publish(scene: Scene, asked: forms.Publish, who: Known) -> forms.Done:
         None if asked.correlation_data is None else _bytes("correlation_data", asked.correlation_data),
         tuple((one.name, one.value) for one in asked.user_properties),
     )
+    if asked.retain and not scene.broker.options.retain_available:
+        raise Problem(409, "this broker retains nothing (retain_available)")
     if asked.retain:
-        scene.audit(who, f"a message is retained on {asked.topic!r}")
+        scene.audit(who, "publish", topic=asked.topic, bytes=len(payload))
     try:
         scene.broker.publish(message)
     except ValueError as error:

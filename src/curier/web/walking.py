@@ -21,8 +21,14 @@ from curier.web.problems import Problem
 PIECE_SECONDS: Final = 0.002
 LOOK_EVERY: Final = 64  # rows, at the clock
 
-MOST_WALKS: Final = 2
-"""At a time; others wait for their turn, so that many pages do not take the loop from clients."""
+SHARE_OF_OTHERS: Final = 3
+"""Behind each piece, so many times as long as others took for theirs they go on undisturbed: where there is
+much to do, pages come later, and clients do not."""
+
+LONGEST_PAUSE: Final = 0.02  # seconds
+
+MOST_WALKS: Final = 1
+"""At a time; others wait for their turn."""
 
 Row = TypeVar("Row")
 Place = tuple[float | str, str]
@@ -66,11 +72,20 @@ async def page(
             if number % LOOK_EVERY == 0 and time.perf_counter() >= until:
                 best = heapq.nsmallest(limit + 1, [*best, *piece])
                 piece.clear()
-                await asyncio.sleep(0)
+                await _let_others()
                 until = time.perf_counter() + PIECE_SECONDS
         best = heapq.nsmallest(limit + 1, [*best, *piece])
     shown = best[:limit]
     return Page([row for _, _, row in shown], found, _cursor(shown[-1][0]) if len(best) > limit else "")
+
+
+async def _let_others() -> None:
+    """Let the loop do what else there is to do, and more of it where that is much."""
+    began = time.perf_counter()
+    await asyncio.sleep(0)
+    took = time.perf_counter() - began
+    if took > PIECE_SECONDS / 4:
+        await asyncio.sleep(min(SHARE_OF_OTHERS * took, LONGEST_PAUSE))
 
 
 def _cursor(place: Place) -> str:
