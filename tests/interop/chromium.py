@@ -83,7 +83,7 @@ class Tab:
     def run(self, script: str, *arguments: Any) -> Any:
         """The value of an expression, or with arguments of a call; promises are waited for."""
         if arguments:
-            script = f"{script}({', '.join(map(json.dumps, arguments))})"
+            script = f"({script})({', '.join(map(json.dumps, arguments))})"
         told = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in told, told
         return told["result"].get("value")

@@ -73,12 +73,10 @@ async def test_the_description_is_open_and_has_no_script() -> None:
     async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, window(broker) as (_, client):
         document = (await client.get(f"{PREFIX}/openapi.json")).json()
         page = await client.get(f"{PREFIX}/")
-        front = await client.get("/")
     assert document["servers"] == [{"url": "../v1"}]
     assert httpx.URL("http://h/below/api/v1/openapi.json").join("../v1").path == "/below/api/v1"
-    for text in (page.text, front.text):
-        assert "<script" not in text
-        assert "style=" not in text
-        assert 'href="/' not in text  # a proxy may have put a path in front
+    assert "<script" not in page.text
+    assert "style=" not in page.text
+    assert 'href="/' not in page.text  # a proxy may have put a path in front
     for one in OPERATIONS:
         assert one.summary.split(";")[0] in page.text

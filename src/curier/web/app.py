@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from curier.server import Broker
@@ -16,12 +16,6 @@ from curier.web.health import why_not_ready
 from curier.web.identity import Identities
 from curier.web.problems import Problem, problem
 
-FRONT = (
-    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>curier</title></head><body>'
-    '<h1>curier</h1><p>A broker for MQTT. <a href="api/v1/">Its API</a>, <a href="metrics">metrics</a>, '
-    '<a href="healthz">health</a>, <a href="readyz">readiness</a>.</p></body></html>\n'
-)
-
 
 def application(
     broker: Broker, more: Sequence[BaseRoute] = (), asked_for_metrics: Identities | None = None
@@ -29,9 +23,6 @@ def application(
     """The ASGI application for ``broker``, with further routes; ``asked_for_metrics`` knows who may see
     metrics, None: everybody may.
     """
-
-    async def front(request: Request) -> Response:
-        return HTMLResponse(FRONT)
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -47,7 +38,6 @@ def application(
 
     made = Starlette(
         routes=[
-            Route("/", front),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", exposition),

@@ -15,7 +15,7 @@ from curier.loglines import logger
 from curier.rereading import stamp_of
 from curier.server import Broker
 from curier.settings.web import DEFAULT_URL, parse_web
-from curier.web import local
+from curier.web import local, pages
 from curier.web.administration import overview_of
 from curier.web.app import application
 from curier.web.binding import bound, is_loopback, url_of
@@ -75,7 +75,7 @@ class Web:
         self._local: Path | None = None
         self._identities = Identities(self._tokens.now)
         self.scene = Scene(broker, keeper)
-        more = routes(self.scene, self._identities)
+        more = [*routes(self.scene, self._identities), *pages.routes()]
         is_open = open_metrics or is_loopback(host)
         app = application(broker, more, None if is_open else self._identities)
         self._server = HttpServer(Guard(app, hosts))

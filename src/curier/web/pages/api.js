@@ -1,0 +1,91 @@
+// What the API is asked. Addresses are relative: a proxy may have put a path in front.
+// @ts-check
+import { signal } from "./html.js";
+
+/** Who is logged in; null: nobody yet, or no more. */
+export const me = signal(/** @type {{name: string, role: string} | null} */ (null));
+
+/** Whether the broker has answered the last question; since when it has not. */
+export const away = signal(/** @type {{since: number, why: string} | null} */ (null));
+
+/** When the broker has last answered, by this machine's clock. */
+export const heard = signal(0);
+
+/** An answer that is no success. `status` is 0 where there was none at all. */
+export class Refusal extends Error {
+  /** @param {number} status @param {string} why */
+  constructor(status, why) {
+    super(why);
+    this.status = status;
+  }
+}
+
+/**
+ * Look at something.
+ * @param {string} path such as "/clients"
+ * @param {Record<string, string | number | boolean | null | undefined>} [query] what is null is left out
+ * @returns {Promise<any>}
+ */
+export function look(path, query = {}) {
+  const said = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined) said.set(name, String(value));
+  }
+  const text = said.toString();
+  return request(path + (text ? `?${text}` : ""), { method: "GET" });
+}
+
+/**
+ * Have something done.
+ * @param {string} path @param {object} [body] @returns {Promise<any>}
+ */
+export function act(path, body = {}) {
+  return request(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Curier": "1" },
+    body: JSON.stringify(body),
+  });
+}
+
+/** Log in with a token. @param {string} token */
+export async function logIn(token) {
+  await request("/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+  me.value = await look("/self");
+}
+
+/** Log out. */
+export async function logOut() {
+  await act("/session/end");
+  me.value = null;
+}
+
+/** @param {string} path @param {RequestInit} how @returns {Promise<any>} */
+async function request(path, how) {
+  let answer;
+  try {
+    answer = await fetch(`api/v1${path}`, { ...how, credentials: "same-origin", cache: "no-store" });
+  } catch {
+    return lost("the broker does not answer");
+  }
+  if ([502, 503, 504].includes(answer.status)) return lost(await reason(answer));
+  heard.value = Date.now();
+  if (away.value) away.value = null;
+  if (answer.status === 401) me.value = null;
+  if (!answer.ok) throw new Refusal(answer.status, await reason(answer));
+  return answer.status === 204 ? null : answer.json();
+}
+
+/** @param {string} why @returns {never} */
+function lost(why) {
+  away.value = { since: away.value?.since ?? Date.now(), why };
+  throw new Refusal(0, why);
+}
+
+/** @param {Response} answer */
+async function reason(answer) {
+  try {
+    return (await answer.json()).detail;
+  } catch {
+    return `${answer.status} ${answer.statusText}`;
+  }
+}

@@ -1,0 +1,53 @@
+// Questions that are asked again as long as somebody looks.
+// @ts-check
+import { look, Refusal } from "./api.js";
+import { useEffect, useState } from "./html.js";
+
+/**
+ * The answer to a question, asked every so many seconds while the page is seen. The last answer stays where a
+ * later question has none, and goes where there is nothing any more; `why` says why then.
+ * @param {string} path @param {Record<string, any>} query @param {number} seconds 0: once
+ * @param {boolean} [frozen] ask no more until this ends
+ * @returns {{data: any, why: string, again: () => void}}
+ */
+export function useAnswer(path, query, seconds, frozen = false) {
+  const [state, set] = useState({ data: /** @type {any} */ (null), why: "", of: "" });
+  const [turn, next] = useState(0);
+  const key = path + JSON.stringify(query);
+  useEffect(() => {
+    if (frozen && state.of === key) return undefined;
+    let over = false;
+    let timer = 0;
+    const ask = async () => {
+      window.clearTimeout(timer);
+      if (document.hidden) return;
+      try {
+        const data = await look(path, query);
+        if (!over) set({ data, why: "", of: key });
+      } catch (error) {
+        const gone = error instanceof Refusal && error.status === 404;
+        const { message } = /** @type {Error} */ (error);
+        if (!over) set((now) => (gone ? { data: null, why: message, of: key } : { ...now, why: message }));
+      }
+      if (!over && seconds) timer = window.setTimeout(ask, seconds * 1000);
+    };
+    void ask();
+    document.addEventListener("visibilitychange", ask);
+    return () => {
+      over = true;
+      window.clearTimeout(timer);
+      document.removeEventListener("visibilitychange", ask);
+    };
+  }, [key, seconds, frozen, turn]);
+  return { data: state.data, why: state.why, again: () => next(turn + 1) };
+}
+
+/** A value that has stayed the same for a moment, as while somebody types. @param {string} value */
+export function useSettled(value) {
+  const [settled, set] = useState(value);
+  useEffect(() => {
+    const timer = window.setTimeout(() => set(value), 200);
+    return () => window.clearTimeout(timer);
+  }, [value]);
+  return settled;
+}

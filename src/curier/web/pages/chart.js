@@ -1,0 +1,69 @@
+// Lines over time, drawn by uPlot. Beside the drawing stand the last values, as text for who does not see it.
+// @ts-check
+import { html, useEffect, useRef } from "./html.js";
+import uPlot from "./lib/uplot.js";
+import { language } from "./words.js";
+
+const HEIGHT = 130;
+const OF_BYTES = Array.from({ length: 50 }, (unused, power) => 2 ** power); // distances of marks, for sizes
+
+/** @param {string} name */
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/**
+ * @param {{title: string, columns: Record<string, number[]> | undefined, lines: [string, string][],
+ *          format: (value: number) => string, binary?: boolean}} about
+ */
+export const Chart = ({ title, columns, lines, format, binary = false }) => {
+  const place = useRef(/** @type {HTMLDivElement | null} */ (null));
+  const drawn = useRef(/** @type {any} */ (null));
+  const spoken = language.value;
+  useEffect(() => {
+    const box = place.current;
+    if (!box) return undefined;
+    const make = () => {
+      drawn.current?.destroy();
+      const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+      drawn.current = new uPlot({
+        width: box.clientWidth || 300,
+        height: HEIGHT,
+        legend: { show: false },
+        cursor: { y: false, points: { size: 5 } },
+        scales: { y: { range: (/** @type {any} */ u, /** @type {number} */ low, /** @type {number} */ high) => [0, high > 0 ? high * 1.08 : 1] } },
+        axes: [{ ...axis, size: 28, space: 70, values: (/** @type {any} */ u, /** @type {number[]} */ all) => marks(all) },
+          { ...axis, size: 70, ...(binary ? { incrs: OF_BYTES } : {}), values: (/** @type {any} */ u, /** @type {number[]} */ all) => all.map(format) }],
+        series: [{}, ...lines.map(([, label], at) => ({ label, stroke: colour(at ? "--second" : "--accent"), width: 1.5,
+          dash: at ? [5, 3] : undefined, points: { show: false } }))],
+      }, [[], ...lines.map(() => [])], box);
+    };
+    make();
+    const resized = new ResizeObserver(() => drawn.current?.setSize({ width: box.clientWidth, height: HEIGHT }));
+    resized.observe(box);
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    dark.addEventListener("change", make);
+    window.addEventListener("curier-theme", make);
+    return () => {
+      resized.disconnect();
+      dark.removeEventListener("change", make);
+      window.removeEventListener("curier-theme", make);
+      drawn.current?.destroy();
+      drawn.current = null;
+    };
+  }, [spoken]);
+  useEffect(() => {
+    if (columns) drawn.current?.setData([columns.time, ...lines.map(([name]) => columns[name])]);
+  });
+  return html`
+    <figure class="chart">
+      <figcaption>${title}<span class="grow"></span>${lines.map(([name, label], at) => html`
+        <span class="key"><i class=${at ? "dash" : "whole"} aria-hidden="true"></i>${lines.length > 1 ? `${label} ` : ""}<b>${format(columns?.[name]?.at(-1) ?? 0)}</b></span>`)}</figcaption>
+      <div ref=${place} class="plot" aria-hidden="true"></div>
+    </figure>`;
+};
+
+/** Times, with seconds where two would be alike without. @param {number[]} times */
+function marks(times) {
+  const second = times.length > 1 && times[1] - times[0] < 60 ? "2-digit" : undefined;
+  const form = new Intl.DateTimeFormat(language.value, { hour: "2-digit", minute: "2-digit", second, hourCycle: "h23" });
+  return times.map((time) => form.format(new Date(time * 1000)));
+}

@@ -1,0 +1,132 @@
+// Small parts that all views are made of.
+// @ts-check
+import { act, me } from "./api.js";
+import { bytesOf, count, hex, laidOut, size, visible } from "./format.js";
+import { html, signal, useEffect, useRef, useState } from "./html.js";
+import { address } from "./place.js";
+import { t } from "./words.js";
+
+/** What a stranger has chosen: as it is, but nothing in it unseen, and turning around nothing beside it. @param {{text: string, of?: string}} about */
+export const Name = ({ text, of = "" }) => html`<bdi class=${`name ${of}`} title=${visible(text)}>${visible(text) || html`<i>${t("empty")}</i>`}</bdi>`;
+
+/** A client, as a link to its page. @param {{id: string}} about */
+export const ClientLink = ({ id }) => html`<a href=${address("client", { client_id: id })}><${Name} text=${id} /></a>`;
+
+/** A sentence about why something is not to be seen. @param {{why: string}} about */
+export const Why = ({ why }) => (why ? html`<p class="why" role="alert">${why}</p>` : null);
+
+/** What stands in the place of a list without rows. @param {{children?: any}} about */
+export const Nothing = ({ children }) => html`<p class="nothing">${children}</p>`;
+
+/** @param {{label: string, value: any, title?: string}} about */
+export const Fact = ({ label, value, title }) => html`<div class="fact" title=${title}><dt>${label}</dt><dd>${value}</dd></div>`;
+
+/**
+ * A head of a column by which the list can be sorted.
+ * @param {{label: string, by: string, sort: string, to: (by: string) => void, of?: string}} about
+ */
+export const Sorted = ({ label, by, sort, to, of = "" }) => html`
+  <th scope="col" class=${of} aria-sort=${sort === by ? (by === "client_id" ? "ascending" : "descending") : undefined}>
+    <button class="plain" onClick=${() => to(by)}>${label}${sort === by ? (by === "client_id" ? " ↑" : " ↓") : ""}</button>
+  </th>`;
+
+/** Whether who is logged in may do what a role may. @param {"viewer" | "operator" | "admin"} role */
+export function may(role) {
+  const order = ["viewer", "operator", "admin"];
+  return order.indexOf(me.value?.role ?? "") >= order.indexOf(role);
+}
+
+/** What has just been done, or why not: said once, at the bottom. */
+export const notice = signal(/** @type {{text: string, bad: boolean, undo?: () => void} | null} */ (null));
+
+/** @param {string} text @param {() => void} [undo] */
+export function say(text, undo) {
+  notice.value = { text, bad: false, undo };
+}
+
+/** Do something, and say what came of it. @param {string} path @param {object} body @returns {Promise<any>} */
+export async function attempt(path, body) {
+  try {
+    const answer = await act(path, body);
+    if (answer?.done) say(answer.done);
+    return answer;
+  } catch (error) {
+    notice.value = { text: /** @type {Error} */ (error).message, bad: true };
+    return null;
+  }
+}
+
+export const Notice = () => {
+  const now = notice.value;
+  useEffect(() => {
+    if (!now) return undefined;
+    const timer = window.setTimeout(() => (notice.value = null), now.undo ? 20000 : 6000);
+    return () => window.clearTimeout(timer);
+  }, [now]);
+  return html`<div class="notices" role="status">${now && html`
+    <div class=${now.bad ? "notice bad" : "notice"}>
+      <span>${visible(now.text)}</span>
+      ${now.undo && html`<button onClick=${() => { now.undo?.(); notice.value = null; }}>${t("Undo")}</button>`}
+      <button class="plain" aria-label=${t("Close")} onClick=${() => (notice.value = null)}>×</button>
+    </div>`}</div>`;
+};
+
+/**
+ * A button that asks once more before something is lost.
+ * @param {{label: string, question: string, does: () => void, disabled?: boolean}} about
+ */
+export const Sure = ({ label, question, does, disabled }) => {
+  const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  return html`
+    <button class="danger" disabled=${disabled} onClick=${() => dialog.current?.showModal()}>${label}</button>
+    <dialog ref=${dialog} aria-label=${label}>
+      <p>${question}</p>
+      <form method="dialog" class="row">
+        <button>${t("Leave it")}</button>
+        <button class="danger" onClick=${does}>${label}</button>
+      </form>
+    </dialog>`;
+};
+
+/** A payload, in each form that it has. @param {{payload: import("./format.js").Payload, whole?: () => void}} about */
+export const PayloadView = ({ payload, whole }) => {
+  const [chosen, choose] = useState("");
+  const bytes = bytesOf(payload);
+  const is_whole = payload.shown === payload.size;
+  const json = is_whole && payload.text !== null && payload.text !== undefined ? laidOut(payload.text) : null;
+  /** @type {Record<string, string>} */
+  const forms = {};
+  if (json !== null) forms.JSON = json;
+  if (payload.text !== null && payload.text !== undefined) forms[t("Text")] = payload.text;
+  forms[t("Hex")] = hex(bytes.slice(0, 16384));
+  const form = chosen in forms ? chosen : Object.keys(forms)[0];
+  if (payload.size === 0) return html`<p class="nothing">${t("no payload: 0 bytes")}</p>`;
+  return html`
+    <div class="payload">
+      <div class="row">
+        ${Object.keys(forms).map((one) => html`<button class="tab" aria-pressed=${one === form} onClick=${() => choose(one)}>${one}</button>`)}
+        <span class="grow"></span>
+        <span class="dim">${is_whole ? size(payload.size) : t("the first {n} of {m}", { n: size(payload.shown), m: size(payload.size) })}</span>
+        ${!is_whole && whole && html`<button onClick=${whole}>${t("Show more")}</button>`}
+        ${is_whole && html`<button onClick=${() => save(bytes)}>${t("Save")}</button>`}
+      </div>
+      <pre tabindex="0" aria-label=${t("Payload")}>${form === t("Text") ? visibleLines(forms[form]) : forms[form]}</pre>
+    </div>`;
+};
+
+/** @param {string} text */
+const visibleLines = (text) => text.split(/\r?\n/).map((line) => line.split("\t").map(visible).join("\t")).join("\n");
+
+/** @param {Uint8Array} bytes */
+function save(bytes) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([/** @type {BlobPart} */ (bytes)]));
+  link.download = "payload";
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+/** How many rows there are, and a way to more. @param {{shown: number, found: number, next: unknown, more: () => void}} about */
+export const More = ({ shown, found, next, more }) => html`
+  <p class="more">${t("{n} of {m}", { n: count(shown), m: count(found) })}
+    ${next ? html` <button onClick=${more}>${t("Show more")}</button>` : null}</p>`;

@@ -1,0 +1,43 @@
+// The language of the pages: English is the key, so that a sentence without a translation still says something.
+// @ts-check
+import { signal } from "./html.js";
+import { ro } from "./words.ro.js";
+
+const KEPT = "curier.language";
+
+/** "en" or "ro". */
+export const language = signal(kept(KEPT) ?? (navigator.language.startsWith("ro") ? "ro" : "en"));
+
+/** @param {string} chosen */
+export function speak(chosen) {
+  language.value = chosen;
+  keep(KEPT, chosen);
+  document.documentElement.lang = chosen;
+}
+
+/**
+ * A sentence, with `{names}` filled in.
+ * @param {string} text @param {Record<string, string | number>} [fill]
+ */
+export function t(text, fill) {
+  const said = language.value === "ro" ? (ro[text] ?? text) : text;
+  return fill ? said.replace(/\{(\w+)\}/g, (whole, name) => String(fill[name] ?? whole)) : said;
+}
+
+/** What this browser remembers, if it does. @param {string} name */
+export function kept(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null; // a browser that keeps nothing
+  }
+}
+
+/** @param {string} name @param {string} value */
+export function keep(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // it is remembered until the page goes
+  }
+}

@@ -1,0 +1,209 @@
+"""The pages in a browser, with nasty names and payloads: each view shows what is there and breaks not."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from curier.server import Broker
+from curier.types import Message, QoS
+from curier.web.libraries import missing
+from curier.web.server import Web
+from tests.conftest import require_peer
+from tests.interop.chromium import Chromium, Tab
+from tests.net.doors import server_files
+from tests.waiting import wait_until
+from tests.web.nasty import PAYLOADS, TOPICS
+
+WATCHED = """
+(() => {
+  window.heard = [];
+  addEventListener("error", (event) => heard.push(event.message));
+  addEventListener("unhandledrejection", (event) => heard.push(String(event.reason)));
+  document.addEventListener("securitypolicyviolation", (event) => heard.push(event.violatedDirective));
+})()
+"""
+VIEWS = ["overview", "clients", "topics", "access", "listeners", "configuration"]
+TOPIC = "home/kitchen/temp"
+
+
+class Window:
+    """A broker with its window, on a loop of its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        self.broker: Broker
+        self.web: Web
+        self.do(self._start())
+
+    def do(self, coroutine: Any) -> Any:
+        made: Future[Any] = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        return made.result(30)
+
+    async def _start(self) -> None:
+        self.broker = await Broker(listen=["tcp://127.0.0.1:0"]).__aenter__()
+        self.web = Web(self.broker, "http://127.0.0.1:0")
+        await self.web.start()
+        for number, topic in enumerate(TOPICS[:-1]):  # the last has more levels than a broker takes
+            self.broker.publish(Message(topic, PAYLOADS[number % len(PAYLOADS)], QoS(1), True))
+        self.broker.publish(Message(TOPIC, b'{"value": 9007199254740993}', QoS(1), True))
+
+    async def _stop(self) -> None:
+        await self.web.stop()
+        await self.broker.__aexit__(None, None, None)
+
+    def link(self) -> str:
+        async def link() -> str:
+            return self.web.login_link()
+
+        return str(self.do(link()))
+
+    def stop(self) -> None:
+        self.do(self._stop())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(30)
+        self.loop.close()
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[Window]:
+    require_peer("chromium")
+    if missing():
+        require_peer("the libraries of the pages (make .venv/.pages)")
+    made = Window()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    made = Chromium(tmp_path_factory.mktemp("chromium"), server_files()[0])
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def tab(browser: Chromium, window: Window) -> Iterator[Tab]:
+    """Logged in, by the link. What a page has to complain of fails the test."""
+    made = Tab(browser, "about:blank")
+    made.call("Page.addScriptToEvaluateOnNewDocument", source=WATCHED)
+    made.call("Page.navigate", url=window.link())
+    shows(made, "Overview")
+    yield made
+    complaints = made.run("window.heard")
+    made.close()
+    assert complaints == []
+
+
+def shows(tab: Tab, text: str) -> None:
+    """Wait until it does."""
+    wait_until(lambda: bool(tab.run("(text) => document.body?.innerText.includes(text) ?? false", text)))
+
+
+def go(tab: Tab, place: str) -> None:
+    tab.run("(place) => { location.hash = place; }", f"/{place}")
+
+
+def click(tab: Tab, text: str) -> None:
+    """The button of this text, in a dialog if one is open."""
+    tab.run(
+        """(text) => [...(document.querySelector("dialog[open]") ?? document).querySelectorAll("button")]
+            .find((one) => one.innerText.trim() === text).click()""",
+        text,
+    )
+
+
+def write(tab: Tab, field: str, text: str) -> None:
+    """Type into a field."""
+    tab.run(
+        """(field, text) => {
+            const found = document.querySelector(field);
+            found.value = text;
+            found.dispatchEvent(new Event("input", { bubbles: true }));
+        }""",
+        field,
+        text,
+    )
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_each_view_opens_in_both_languages(tab: Tab, view: str) -> None:
+    go(tab, view)
+    for language in ("ro", "en"):
+        tab.run(
+            """(language) => {
+                const choice = [...document.querySelectorAll("header select")].at(-1);
+                choice.value = language;
+                choice.dispatchEvent(new Event("change"));
+            }""",
+            language,
+        )
+        wait_until(
+            lambda language=language: tab.run("document.documentElement.lang") == language  # type: ignore[misc]
+        )
+    wait_until(lambda: tab.run("document.querySelector('h1').innerText").lower() == view)
+    wait_until(lambda: tab.run("document.querySelector('main').innerText.length") > len(view) + 10)
+    alarm = tab.run("document.querySelector('[role=alert]')?.innerText ?? ''")
+    has_settings = view != "configuration"
+    assert alarm == ("" if has_settings else "this broker is part of a program, which has its settings")
+
+
+def test_the_tree_has_every_nasty_topic_as_text(tab: Tab) -> None:
+    go(tab, "topics")
+    shows(tab, "<img src=x onerror=alert(1)>")
+    shows(tab, "\\u{202e}txet")
+    shows(tab, "\\u{1b}[31m")
+    assert tab.run("document.querySelectorAll('main img').length") == 0
+
+
+def test_a_retained_message_is_shown_deleted_and_brought_back(tab: Tab, window: Window) -> None:
+    go(tab, f"topics?topic={TOPIC.replace('/', '%2F')}")
+    shows(tab, '"value": 9007199254740993')  # which no number of JavaScript is
+    click(tab, "Delete")
+    click(tab, "Delete")
+    shows(tab, "Deleted.")
+    assert window.broker.core.retained.get(TOPIC.encode()) is None
+    click(tab, "Undo")
+    shows(tab, "It is back.")
+    back = window.broker.core.retained.get(TOPIC.encode())
+    assert back is not None
+    assert back.payload == b'{"value": 9007199254740993}'
+
+
+def test_a_message_is_published(tab: Tab, window: Window) -> None:
+    go(tab, "topics?topic=said")
+    shows(tab, "Nobody: no subscription matches.")
+    write(tab, ".publish textarea", "ŝtupo")
+    tab.run("document.querySelector('.publish input[type=checkbox]').click()")
+    tab.run("document.querySelector('.publish button').click()")
+    shows(tab, "are published on")
+    message = window.broker.core.retained.get(b"said")
+    assert message is not None
+    assert message.payload == "ŝtupo".encode()
+
+
+def test_the_rules_are_asked(tab: Tab) -> None:
+    go(tab, "access")
+    shows(tab, "Ask the rules")
+    write(tab, "input[aria-label=Topic]", "a/b")
+    click(tab, "Ask")
+    shows(tab, "there are no rules")
+
+
+def test_who_logs_out_sees_nothing_more(tab: Tab) -> None:
+    go(tab, "topics")
+    shows(tab, "home")
+    click(tab, "Log out")
+    shows(tab, "curier admin login")
+    assert "home" not in tab.run("document.body.innerText")
