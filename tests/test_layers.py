@@ -80,6 +80,7 @@ ALLOWED: dict[str, set[str]] = {
         "net",
         "trace",
     },
+    "tour": {"faults", "frozen", "testing", "trace"},
     "strict_toml": set(),
     "acme_settings": set(),
     "listeners": {"acme_settings"},
@@ -169,6 +170,7 @@ ALLOWED: dict[str, set[str]] = {
         "faults",
         "proxy",
         "web",
+        "tour",
     },
     "": {"*"},
     "__main__": {"cli"},
@@ -237,7 +239,7 @@ def imports_of(tree: ast.Module) -> list[str]:
 def may_import(layer: str, target: str) -> bool:
     """Tell whether the layer may import `curier.<target>`."""
     if layer_of(target) == "testing":
-        return layer == "testing"
+        return layer in ("testing", "tour")
     allowed = ALLOWED[layer]
     if "*" in allowed or (layer_of(target) == layer and layer != ""):
         return True

@@ -14,6 +14,7 @@ from curier.cli import CommandsByName
 SUBCOMMANDS: Final = {
     "fate": "Who got a message, when, who did not, and why.",
     "replay": "Play a recording again, and compare what the broker answers.",
+    "tour": "The three flows of MQTT, and what each loses and doubles, explained.",
 }
 """Each is a command of this name in a module of this name in ``tracing``; what it does, in a line."""
 

@@ -1,4 +1,4 @@
-"""What tests import, curier's own and those of its users; nothing else in curier imports it.
+"""What tests import, curier's own and those of its users; but for the tour nothing else in curier imports it.
 
 ``Pair`` joins a broker and clients in memory, in virtual time; ``Network`` is the same for whoever wants to
 hold every part of it in hand. ``Faults`` are rules that break the wires of both on purpose, and ``replay``
