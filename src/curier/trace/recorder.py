@@ -390,10 +390,8 @@ class Recorder(Witness):
     ) -> bool:
         leg = (self._number(message), message.topic)
         is_new = self._join(connection, message.topic)
-        if not qos:
-            line = self._lines.get(connection.number)
-            if line is not None:
-                line.sending = leg
+        if not qos and (is_new or connection.tap is not None):
+            self._line(connection).sending = leg
         return is_new
 
     def happened(
