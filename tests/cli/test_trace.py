@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from curier.cli import main
 from curier.testing import Pair
 from curier.trace.lines import from_line, to_line
 from tests.trace.seen import Seen
+from tests.trace.test_serving import readers, served
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +171,32 @@ def test_a_capture_is_a_source_as_well(recording: Path, tmp_path: Path) -> None:
     assert run(recording, "--save", capture).exit_code == 0
     assert "PUBLISH q2 #1  site/7/temp" in run(capture).output
     assert "PUBLISH q2 #1  site/7/temp" in run("-", text=capture.read_bytes()).output
+
+
+def test_a_broker_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(tmp_path, "--packets")
+    assert result.exit_code == 1
+    assert f"{tmp_path}/trace.sock: no broker serves traces there" in result.output
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    result = run()
+    assert result.exit_code == 2
+    assert "XDG_RUNTIME_DIR is not set" in result.output
+
+
+async def test_a_broker_that_runs_is_followed_until_it_stops(tmp_path: Path) -> None:
+    pair = Pair(latency=0.0001)
+    async with served(tmp_path / "trace.sock", pair):
+        wanted = asyncio.create_task(
+            asyncio.to_thread(run, tmp_path, "--diagram", "--utc", "--topic", "site/#")
+        )
+        await readers(pair, 1)
+        gateway = pair.connect("gateway-7")
+        gateway.publish("site/7/temp", b"21.5", qos=1)
+        gateway.publish("other", b"21.5", qos=1)
+        pair.run(1)
+        await asyncio.sleep(0)
+    result = await wanted
+    assert result.exit_code == 0
+    assert "PUBLISH q1 #1  site/7/temp" in result.output
+    assert "nobody gets it: no subscription matches its topic" in result.output
+    assert "other" not in result.output

@@ -80,6 +80,17 @@ class FlowStore:
                 found.append(flow)
         return found
 
+    def waiting(self, now: float, quiet: float) -> list[Flow]:
+        """Publications and subscriptions that are not finished, and to which nothing has come for ``quiet``
+        seconds before ``now``: each once.
+        """
+        found = []
+        for flow in list(self._open.values()):
+            if not flow.told_open and flow.last < now - quiet:
+                flow.told_open = True
+                found.append(flow)
+        return found
+
     def finish(self) -> list[Flow]:
         """Nothing more will come: all that have finished and were not told by ``settled``."""
         return self.settled(float("inf"))
@@ -120,8 +131,11 @@ class FlowStore:
         self.touch(life)
 
     def number(self, flow: Publication, publication: int) -> None:
-        """The broker says which publication this is."""
-        flow.publication = publication
+        """The broker says which publication this is, or that it is one more."""
+        if flow.publication and flow.publication != publication:
+            flow.again.append(publication)
+        else:
+            flow.publication = publication
         self._by_publication[publication] = flow
 
     def numbered(self, publication: int) -> Publication | None:
@@ -163,6 +177,7 @@ class FlowStore:
         else:
             name = event.kind if isinstance(event, Happening) else type(event).__name__.lower()
             step, size = Step(event, name, name, leg), 0
+        flow.told_open = False
         before = flow.cost
         flow.add(step, size)
         if not isinstance(flow, ConnectionLife) or flow.number in self._finished:
@@ -220,8 +235,9 @@ class FlowStore:
         self.bytes -= flow.cost
         if not isinstance(flow, Publication):
             return
-        if self._by_publication.get(flow.publication) is flow:
-            del self._by_publication[flow.publication]
+        for publication in (flow.publication, *flow.again):
+            if self._by_publication.get(publication) is flow:
+                del self._by_publication[publication]
         key = (flow.topic, flow.payload_size)
         alike = self._alike.get(key)
         if alike is not None:

@@ -46,7 +46,7 @@ class Leg:
 
     __slots__ = (
         *("client_id", "to_server", "qos", "packet_id", "retain", "state", "why", "began", "changed"),
-        *("sends", "got_at", "away_since", "version", "wire"),
+        *("sends", "got_at", "away_since", "version", "wire", "publication"),
     )
 
     def __init__(self, client_id: str, to_server: bool, time: float) -> None:
@@ -64,6 +64,7 @@ class Leg:
         self.away_since = 0.0  # the connection has ended, the session has not
         self.version = 0
         self.wire = 0  # the number of its last connection
+        self.publication = 0  # the broker's number, which is another one where it was published twice
 
     @property
     def is_over(self) -> bool:
@@ -124,6 +125,7 @@ class Flow:
         self.cost = STEP_BYTES
         self.left_out = 0  # steps that are not kept
         self.settled = False  # was told as finished
+        self.told_open = False  # was told as one that waits
         self._first: list[Step] = []
         self._last: deque[Step] = deque()
 
@@ -169,7 +171,8 @@ class Publication(Flow):
     """One message, from who published it to every receiver.
 
     ``payload`` is its beginning (``HEAD_BYTES`` at most), ``payload_size`` all of it. ``publication`` is the
-    broker's number of it, 0 where only the wire was seen.
+    broker's number of it, 0 where only the wire was seen. ``again``: further numbers, since its PUBLISH was
+    sent again and the broker could not know that it had it already (QoS 1, 4.3.2).
     """
 
     kind = "publication"
@@ -177,9 +180,11 @@ class Publication(Flow):
     def __init__(self, number: int, time: float) -> None:
         super().__init__(number, time)
         self.publication = 0
+        self.again: list[int] = []
         self.topic = ""
         self.payload = b""
         self.payload_size = 0
+        self.is_seen = False  # a PUBLISH of it, so that its payload is known
         self.checksum = 0  # of the payload where all of it was seen
         self.qos = 0
         self.retain = False
@@ -214,10 +219,9 @@ class Publication(Flow):
     @property
     def title(self) -> str:
         """Topic, QoS, size."""
-        retained = ", retain" if self.retain else ""
-        return (
-            f"{self.topic or '(topic not seen)'}  QoS {self.qos}{retained}, {size_words(self.payload_size)}"
-        )
+        about = [f"QoS {self.qos}", "retain" if self.retain else "", size_words(self.payload_size)]
+        words = ", ".join(filter(None, about)) if self.is_seen else "payload not seen"
+        return f"{self.topic or '(topic not seen)'}  {words}"
 
 
 class ConnectionLife(Flow):

@@ -56,9 +56,9 @@ def _advance(leg: Leg, packet: Acknowledgement, time: float, failed: bool) -> No
         leg.become(RECEIVED, time)
     elif isinstance(packet, Pubrel):
         leg.become(RELEASED, time)
-    elif failed:
+    elif failed and not leg.got_at:
         leg.become(REFUSED, time, reason_name(packet.reason_code))
-    else:
+    else:  # 0x92 as well: who has answered PUBREC has it, and knows no more of it (3.7.2.1)
         leg.become(DONE, time)
 
 

@@ -75,7 +75,7 @@ def _flow_of(store: FlowStore, event: Happening) -> Publication | None:
             flow = store.new(Publication, event.time)
             flow.topic = event.topic
             flow.publisher = event.client_id
-            flow.origin = event.why
+            flow.origin = event.why or ("" if event.client_id else "by itself, or a will")
         store.number(flow, event.publication)
     elif flow is None and event.publication:
         # the recording begins behind it, or lacks it
@@ -105,9 +105,11 @@ def _leg_of(store: FlowStore, flow: Publication, event: Happening) -> Leg | None
     if event.kind == DENIED and flow.incoming is not None and event.client_id == flow.publisher:
         return flow.incoming
     for leg in flow.deliveries:
-        if leg.client_id == event.client_id:
+        if leg.client_id == event.client_id and leg.publication == event.publication:
             return leg
-    return store.add_leg(flow, Leg(event.client_id, False, event.time))
+    leg = Leg(event.client_id, False, event.time)
+    leg.publication = event.publication
+    return store.add_leg(flow, leg)
 
 
 def _advance(store: FlowStore, flow: Publication, leg: Leg, event: Happening) -> bool:
@@ -115,6 +117,8 @@ def _advance(store: FlowStore, flow: Publication, leg: Leg, event: Happening) ->
     if event.kind == QUEUED:
         leg.become(LEG_QUEUED, event.time, event.why)
         return True
+    if leg.state == DONE and leg is not flow.incoming and event.kind != DELIVERED:
+        return False  # its client has acknowledged it before
     if event.kind == DELIVERED:
         is_news = leg.state != DONE
         if is_news:

@@ -95,11 +95,16 @@ class Joiner(FlowStore):
                 flow.incoming, flow.publisher = leg, client_id
             else:
                 self.add_leg(flow, leg)
+            if not flow.is_seen:
+                self._see(flow, packet, seen, checksum)
         else:
             leg, flow = found
+            if event.publication and self.numbered(event.publication) is None:
+                self.number(flow, event.publication)
         is_again = leg.sends > 0
         leg.sends += 1
         leg.qos, leg.packet_id, leg.retain = packet.qos, packet.packet_id, packet.retain
+        leg.publication = event.publication
         leg.version, leg.wire, leg.away_since = seen.line.version, event.wire.number, 0.0
         if packet.qos:
             leg.become(SENT, event.time)
@@ -132,6 +137,7 @@ class Joiner(FlowStore):
         if flow_of_number is not None:
             for leg in flow_of_number.legs():
                 is_same = leg.client_id == client_id and leg.to_server == event.to_server
+                is_same = is_same and leg.publication == event.publication
                 if is_same and (leg.state == QUEUED or (packet.dup and not leg.is_over)):
                     return leg, flow_of_number
         return None
@@ -152,25 +158,31 @@ class Joiner(FlowStore):
             for flow in alike
             if flow.began > now - JOIN_SECONDS
             and _is_same(flow, packet.payload, checksum)
-            and not any(leg.client_id == client_id for leg in flow.deliveries)
+            and sum(leg.client_id == client_id for leg in flow.deliveries) < _times(flow)
         ]
         if since is not None:
-            candidates = [flow for flow in candidates if flow.began >= since][:1]
+            candidates = [flow for flow in candidates if _came(flow) >= since][:1]
         if not candidates:
             return None
         flow = candidates[-1]
-        self._had[client_id, seen.topic] = flow.began
+        self._had[client_id, seen.topic] = _came(flow)
         self._had.move_to_end((client_id, seen.topic))
         if len(self._had) > MOST_REMEMBERED:
             self._had.popitem(last=False)
         return flow
 
-    def _new_publication(self, event: Packet, seen: Seen, packet: Publish, checksum: int) -> Publication:
-        flow = self.new(Publication, event.time)
-        flow.topic, flow.qos, flow.retain = seen.topic, packet.qos, packet.retain
+    def _see(self, flow: Publication, packet: Publish, seen: Seen, checksum: int) -> None:
+        """The first PUBLISH of it: what it is about."""
+        flow.is_seen = True
+        flow.qos = packet.qos
         flow.payload, flow.payload_size = packet.payload[:HEAD_BYTES], seen.payload_size
         flow.checksum = checksum
         self.grow(flow, len(flow.payload))
+
+    def _new_publication(self, event: Packet, seen: Seen, packet: Publish, checksum: int) -> Publication:
+        flow = self.new(Publication, event.time)
+        flow.topic, flow.retain = seen.topic, packet.retain
+        self._see(flow, packet, seen, checksum)
         if not event.to_server and packet.retain:
             flow.origin = "retained"
         if event.publication:
@@ -178,6 +190,16 @@ class Joiner(FlowStore):
         if event.to_server:
             self.content(flow)
         return flow
+
+
+def _came(flow: Publication) -> float:
+    """When its PUBLISH, or the last of them and its acknowledgement, came."""
+    return flow.incoming.changed if flow.incoming is not None and flow.incoming.sends > 1 else flow.began
+
+
+def _times(flow: Publication) -> int:
+    """So often at most a client has it: a PUBLISH that was sent again may be published again (4.3.2)."""
+    return flow.incoming.sends if flow.incoming is not None and flow.qos == 1 else 1
 
 
 def _is_same(flow: Publication, payload: bytes, checksum: int) -> bool:

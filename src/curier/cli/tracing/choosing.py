@@ -61,7 +61,8 @@ class Chooser:
     def fits(self, event: Event, flow: Flow | None) -> bool:
         """Is this event to be shown, which belongs to ``flow``?"""
         self.seen += 1
-        fits = self.is_all or self._fits(event, flow)
+        is_noise = self.is_noise(flow) if flow is not None else self._is_noisy(event)
+        fits = not is_noise and (self.is_all or self._fits(event, flow))
         self.fitted += fits
         if not self.is_all and not self.fitted:
             self._remember(event, flow)
@@ -70,7 +71,7 @@ class Chooser:
     def fits_flow(self, flow: Flow) -> bool:
         """Is this flow to be shown? A publication is where any chosen client has to do with it."""
         choice = self.choice
-        if choice.topics and not self._has_topic(flow):
+        if self.is_noise(flow) or (choice.topics and not self._has_topic(flow)):
             return False
         if not choice.is_of_some:
             return True
@@ -79,6 +80,20 @@ class Chooser:
                 flow.publisher in choice.client_ids
             )
         return any(self._fits_wire(getattr(step.event, "wire", None), flow) for step in flow.steps)
+
+    def is_noise(self, flow: Flow | None) -> bool:
+        """Is it what the broker says of itself all the time, to nobody? ``--topic '$SYS/#'`` wants it."""
+        return (
+            isinstance(flow, Publication)
+            and not self.choice.topics
+            and flow.topic.startswith("$SYS/")
+            and flow.incoming is None
+            and not flow.deliveries
+        )
+
+    def _is_noisy(self, event: Event) -> bool:
+        is_of_none = isinstance(event, Happening) and not event.client_id and event.topic.startswith("$SYS/")
+        return is_of_none and not self.choice.topics
 
     def _fits(self, event: Event, flow: Flow | None) -> bool:
         choice = self.choice

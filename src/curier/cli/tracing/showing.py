@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import click
@@ -35,6 +38,9 @@ _OF_PACKETS: Final = (PACKETS, FIELDS)
 
 IDLE_SECONDS: Final = 0.5
 """Without an event for so long, what is gathered is printed, and flows that are over are told."""
+
+QUIET_SECONDS: Final = 5.0
+"""A flow that waits for so long without anything new is shown as it is, and again when it is over."""
 
 _WHAT: Final = "What is shown"
 _FILES: Final = "Files"
@@ -109,7 +115,7 @@ def show(source: str | None, **options: Any) -> None:
     else:
         listen, target = options["proxy"]
         quiet = {"told": nothing_told} if _wants_screen(options) else {}
-        show_source(Source(f"{listen} to {target}", from_proxy(options, **quiet)), options)
+        show_source(Source(f"{listen} to {target}", from_proxy(options, **quiet), is_live=True), options)
 
 
 def show_source(source: Source, options: dict[str, Any]) -> None:
@@ -122,6 +128,7 @@ def show_source(source: Source, options: dict[str, Any]) -> None:
         joiner = asyncio.run(watch(source, look, chooser, files))
     else:
         showing = _Showing(options["what"] or PACKETS, options["as_json"], look, chooser, files)
+        showing.is_live = source.is_live
         asyncio.run(showing.run(source.events))
         joiner = showing.joiner
         for line in chooser.complaint():
@@ -151,13 +158,15 @@ class _Showing:
         self.joiner = Joiner()
         self.lines = PacketLines(look.utc, look.ascii_only)
         self.output = Output()
+        self.is_live = False  # the times of its events are those of now
         self._joins = what not in _OF_PACKETS or files.wants_flows or bool(chooser.choice.topics)
+        self._stopping = False
 
     async def run(self, events: AsyncIterator[Event]) -> None:
         saving = Saving(self.files.save)
         idle = asyncio.ensure_future(self._when_idle())
         try:
-            async for event in events:
+            async for event in self._until_stopped(events):
                 flow = self.joiner.feed(event) if self._joins else None
                 if self.chooser.fits(event, flow):
                     saving.add(event)
@@ -168,11 +177,8 @@ class _Showing:
                 if self.output.is_full:
                     await self.output.flush()
             if self.what not in _OF_PACKETS:
-                rest = [flow for flow in self.joiner.flows if not flow.is_finished]
+                rest = [flow for flow in self.joiner.flows if not flow.is_finished and not flow.told_open]
                 self._print_flows([*self.joiner.finish(), *rest])
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            self._print_flows([flow for flow in self.joiner.flows if not flow.is_finished][-20:])
-            raise
         except BrokenPipeError:
             self.output.abandon()
             raise
@@ -192,24 +198,49 @@ class _Showing:
         elif self.as_json:
             self._print(to_line(event))
 
+    async def _until_stopped(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+        """The same, to their end, or to SIGINT or SIGTERM, which are an end like any other."""
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stop() -> None:
+            self._stopping = True
+            task.cancel()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or another thread
+                loop.add_signal_handler(number, stop)
+        try:
+            async for event in events:
+                yield event
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            task.uncancel()
+
     async def _when_idle(self) -> None:
         """Nothing is kept back for long, also while no event comes."""
         while True:
             await asyncio.sleep(IDLE_SECONDS)
+            if self.what not in _OF_PACKETS and self.is_live:
+                now = time.time()
+                self._print_flows([*self.joiner.settled(now), *self.joiner.waiting(now, QUIET_SECONDS)])
             await self.output.flush()
 
     def _print_flows(self, flows: list[Flow]) -> None:
         if self.what in _OF_PACKETS:
             return
         for flow in flows:
-            if self.chooser.is_all or self.chooser.fits_flow(flow):
+            if self.chooser.fits_flow(flow):
                 for line in self._told(flow):
                     self._print(line)
 
     def _told(self, flow: Flow) -> Iterator[str]:
         look = self.look
+        now = time.time() if self.is_live else self.joiner.now
         if self.what == DIAGRAM:
-            made = diagram(flow, look.view(self.joiner.now))
+            made = diagram(flow, look.view(now))
             if self.as_json:
                 yield json.dumps(diagram_json(made))
                 return
@@ -218,7 +249,7 @@ class _Showing:
         elif self.as_json:
             yield json.dumps(flow_json(flow))
         else:
-            yield from flow_lines(flow, look.utc, self.joiner.now)
+            yield from flow_lines(flow, look.utc, now)
 
     def _print(self, line: str) -> None:
         encoded = line.encode("ascii", "backslashreplace") if self.look.ascii_only else line.encode()

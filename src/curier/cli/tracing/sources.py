@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO, Final
 
 import click
@@ -14,6 +15,7 @@ import click
 from curier.frozen import dataclass
 from curier.trace.choice import Choice
 from curier.trace.events import Event
+from curier.trace.following import SOCKET, follow, without_data
 from curier.trace.recordings import NotARecording, read_events
 
 STDIN: Final = "-"
@@ -27,6 +29,7 @@ class Source:
 
     name: str
     events: AsyncIterator[Event]
+    is_live: bool = False  # they happen now
 
 
 class CannotTrace(click.ClickException):
@@ -88,7 +91,33 @@ async def _read_aside(read_all: Callable[[], Iterator[Event]]) -> AsyncIterator[
 
 
 def source_of(word: str | None, choice: Choice) -> Source:
-    """What a word on the command line means."""
-    if word is None:
-        raise CannotTrace("of what? Give a recording or a capture, or - for one on standard input")
-    return Source("standard input" if word == STDIN else word, from_file(word))
+    """What a word on the command line means: a file, or a broker by its socket or its data directory.
+
+    Of a broker, only what is chosen is asked for. Raises ``CannotTrace`` where there is none to be found.
+    """
+    if word == STDIN:
+        return Source("standard input", from_file(STDIN))
+    path = Path(word) if word is not None else without_data()
+    if path is None:
+        raise CannotTrace(
+            "of what? Give a broker's data directory, or a recording (XDG_RUNTIME_DIR is not set)"
+        )
+    if path.is_dir():
+        path /= SOCKET
+    elif word is not None and not path.is_socket():
+        return Source(word, from_file(word))
+    return Source(word or "the broker of this user", from_broker(path, choice), is_live=True)
+
+
+async def from_broker(path: Path, choice: Choice) -> AsyncIterator[Event]:
+    """The events of a broker that runs, from now on."""
+    events = follow(
+        path,
+        client_id=sorted(choice.client_ids),
+        user=sorted(choice.users),
+        address=[str(one) for one in choice.networks],
+        listener=sorted(choice.listeners),
+        topic=[one.decode() for one in choice.topics],
+    )
+    async for event in events:
+        yield event

@@ -8,7 +8,7 @@ from typing import Final
 
 from curier.frozen import dataclass
 from curier.trace.drawing.diagram import DOTTED, LOST, SOLID, Arrow, Diagram, Fold, Lane, Note, Row
-from curier.trace.events import FAULT, QUEUED, Happening
+from curier.trace.events import FAULT, NOT_FOR, QUEUED, Happening
 from curier.trace.flows import (
     DONE,
     PASSED_OVER,
@@ -134,6 +134,8 @@ class _Publication:
         for number, step in enumerate(flow.steps):
             if number == gap:
                 rows.append(Fold(step.time, flow.left_out))
+            if step.name == NOT_FOR:
+                continue  # said below the drawing
             if _hits(step, rows):
                 rows[-1] = _hit(rows[-1], step)
                 continue
@@ -218,9 +220,7 @@ class _Publication:
 
 
 def _title(flow: Publication) -> str:
-    retained = ", retain" if flow.retain else ""
-    topic = shown(flow.topic) or "(topic not seen)"
-    return f"{topic}  QoS {flow.qos}{retained}, {size_words(flow.payload_size)}"
+    return shown(flow.title, 400)
 
 
 def _is_plain(leg: Leg) -> bool:
