@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from curier.auth.http import HttpSettings
+from curier.auth.http import HttpAuthenticator, HttpSettings
 from curier.auth.jwt import JwtSettings
-from curier.auth.ldap import LdapSettings
-from curier.auth.sql import SqlSettings
+from curier.auth.ldap import LdapAuthenticator, LdapSettings
+from curier.auth.sql import SqlAuthenticator, SqlSettings
 from curier.config import load
 from curier.config_authenticators import KINDS, Asked
 from curier.errors import ConfigError
@@ -93,7 +93,7 @@ def test_tokens(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"s" * 32)
     made = asked.make()
     assert made.name == "jwt"
-    with pytest.raises(ConfigError, match="line 1: authenticator: kind jwt needs one of secret_file, k"):
+    with pytest.raises(ConfigError, match="line 1: authenticator: kind jwt needs one of secret, sec"):
         read(tmp_path, '[[authenticator]]\nkind = "jwt"\nkey_file = "a"\njwks_url = "https://b.example"')
     with pytest.raises(ConfigError, match=r"line 3: authenticator\.claims: expected a list of texts"):
         read(tmp_path, '[[authenticator]]\nkind = "jwt"\nclaims = "x"')
@@ -137,6 +137,43 @@ def test_texts_may_stand_somewhere_else(
     path = tmp_path / "broker.toml"
     path.write_text(SQL.format(url))
     assert load(path).authenticators[0].values["url"] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('kind = "jwt"\nsecret', "secret"),
+        ('kind = "http"\nurl = "https://a.example"\ntoken', "token"),
+        ('kind = "sql"\nurl = "mysql://a@localhost/c"\nquery = "{username}"\npassword', "password"),
+        ('kind = "ldap"\nurl = "ldaps://a"\nbase = "o=a"\nbind_dn = "cn=a"\npassword', "password"),
+    ],
+)
+def test_secrets_may_stand_somewhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, name: str
+) -> None:
+    secret = "in-the-environment-since-the-start"
+    monkeypatch.setenv("SECRET_OF_CURIER", secret)
+    path = tmp_path / "broker.toml"
+    path.write_text(f'[[authenticator]]\n{text} = "env:SECRET_OF_CURIER"\n')
+    (asked,) = load(path).authenticators
+    assert asked.values[name] == secret
+    made = asked.make()
+    assert secret not in repr(getattr(made, "settings", ""))
+    path.write_text(f'[[authenticator]]\n{text} = "x"\n{name}_file = "y"\n')
+    with pytest.raises(ConfigError, match=f"{name} and {name}_file cannot both be"):
+        load(path)
+
+
+def test_what_is_said_of_a_token_or_secret_that_cannot_be_has_none_of_it() -> None:
+    with pytest.raises(ConfigError, match="32 bytes or more") as short:
+        JwtSettings(secret="too-short").keys()
+    with pytest.raises(ConfigError, match="one line") as long:
+        HttpAuthenticator(HttpSettings("https://a.example", token="one\ntwo"))
+    with pytest.raises(ConfigError, match="go together"):
+        LdapAuthenticator(LdapSettings("ldaps://a", "o=a", password="alone"))
+    with pytest.raises(ConfigError, match="not for SQLite"):
+        SqlAuthenticator(SqlSettings("sqlite:///x", "{username}", password="alone"))
+    assert not any(word in f"{short.value}{long.value}" for word in ("too-short", "two"))
 
 
 @pytest.mark.parametrize(

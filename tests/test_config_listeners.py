@@ -236,3 +236,20 @@ def test_nobody_at_all_is_a_mistake_at_any_of_them() -> None:
 def test_what_is_for_tls_is_not_taken_in_silence_where_there_is_none(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"\({name} = \.\.\.\) is for listeners that speak TLS"):
         Config(**{name: "file.pem"}).check()  # type: ignore[arg-type]
+
+
+def test_the_password_of_a_key_may_stand_somewhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSWORD_OF_KEY", "open sesame")
+    path = tmp_path / "broker.toml"
+    text = '[[listener]]\nurl = "tls://127.0.0.1"\ncertificate = "c"\nkey_password = "{}"\n'
+    path.write_text(text.format("env:PASSWORD_OF_KEY"))
+    (listener,) = load(path).listeners
+    assert listener.key_password == "open sesame"
+    path.write_text(text.format("file:nowhere"))
+    with pytest.raises(ConfigError, match=r"line 4: listener\.key_password: .*nowhere cannot be read"):
+        load(path)
+    path.write_text(text.format("x") + 'key_password_file = "y"')
+    with pytest.raises(ConfigError, match="key_password and key_password_file cannot both be"):
+        load(path)

@@ -101,6 +101,11 @@ def _asked(file: TomlFile, here: Keys, table: dict[str, object]) -> Asked | None
     for key in kind.needed:
         if key not in table:
             file.errors.append(file.wrong(here, f"kind {name} needs {key} = ..."))
+    for key in table:
+        if f"{key}_file" in table and f"{key}_file" in kind.takers:
+            file.errors.append(
+                file.wrong((*here, key), f"{key} and {key}_file cannot both be: give one of them")
+            )
     if len(file.errors) > before:
         return None
     for key in kind.paths:
@@ -204,7 +209,7 @@ def _ldap(values: Mapping[str, Any]) -> Authenticator:
     return LdapAuthenticator(LdapSettings(**values))
 
 
-_WHO_SIGNS: Final = ("secret_file", "key_file", "jwks_url")
+_WHO_SIGNS: Final = ("secret", "secret_file", "key_file", "jwks_url")
 
 
 def _check_jwt(values: Mapping[str, Any]) -> None:
@@ -222,6 +227,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "jwt": Kind(
         {
+            "secret": take_string,
             "secret_file": take_path,
             "key_file": take_path,
             "jwks_url": take_string,
@@ -248,6 +254,7 @@ KINDS: Final[dict[str, Kind]] = {
         {
             "url": take_string,
             "query": take_string,
+            "password": take_string,
             "password_file": take_path,
             "timeout": parse_seconds,
             "at_once": take_count,
@@ -263,6 +270,7 @@ KINDS: Final[dict[str, Kind]] = {
             "filter": take_string,
             "identity_attribute": take_string,
             "bind_dn": take_string,
+            "password": take_string,
             "password_file": take_path,
             "starttls": take_flag,
             "ca_file": take_path,
@@ -286,6 +294,7 @@ KINDS: Final[dict[str, Kind]] = {
             "ca_file": take_path,
             "certificate": take_path,
             "key": take_path,
+            "token": take_string,
             "token_file": take_path,
             "allow_plain": take_flag,
         },

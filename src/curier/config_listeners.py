@@ -7,7 +7,7 @@ from typing import Any, Final
 from curier.errors import ConfigError
 from curier.listeners import Listener, levels_of
 from curier.settings.listener import LISTENER
-from curier.strict_toml import Keys, TomlFile, shown
+from curier.strict_toml import Keys, TomlFile, read_secret, shown
 
 FILES: Final = ("certificate", "key", "key_password_file", "client_ca", "crl", "psk_file", "acme_files")
 """Paths, which are relative to the configuration file."""
@@ -45,6 +45,11 @@ def _listener(file: TomlFile, here: Keys, table: dict[str, object], before: int)
     if len(file.errors) > before:
         return None  # or what they say together would be about what is not meant
     folder = file.folder(here)
+    if "key_password" in settings:
+        try:
+            settings["key_password"] = read_secret(settings["key_password"], folder)
+        except ValueError as error:
+            raise file.wrong((*here, "key_password"), str(error)) from None
     for name in FILES:
         if name in settings:
             settings[name] = str(folder / settings[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 from urllib.parse import quote, unquote_to_bytes, urlsplit
@@ -98,14 +98,14 @@ class Listen:
 class Listener:
     """A door: its URL, and what is different about those who come in there.
 
-    ``certificate`` and ``key`` are PEM files, the chain leaf first; ``key_password_file`` has the password of
-    the key; ``certificates`` are further pairs, of which a client's SNI chooses. ``client_ca`` is who signs
-    certificates of clients, ``client_certificates`` whether they are asked for (None: required where there is
-    a ``client_ca``), ``identity`` which name in one is the user (None: it is not), ``crl`` a file of those
-    taken back, ``partial_chain`` takes an intermediate in ``client_ca`` for a root. ``lowest_tls`` is ``1.2``
-    or ``1.3``, ``alpn`` what is agreed to besides ``mqtt``. ``psk_file`` has, in the place of certificates,
-    keys that clients know too, as lines ``identity:hexkey``: the identity is the user (from Python 3.13 on);
-    ``psk_hint`` is told to them before they choose one.
+    ``certificate`` and ``key`` are PEM files, the chain leaf first; ``key_password`` is the password of the
+    key, or ``key_password_file`` has it; ``certificates`` are further pairs, of which a client's SNI chooses.
+    ``client_ca`` is who signs certificates of clients, ``client_certificates`` whether they are asked for
+    (None: required where there is a ``client_ca``), ``identity`` which name in one is the user (None: it is
+    not), ``crl`` a file of those taken back, ``partial_chain`` takes an intermediate in ``client_ca`` for a
+    root. ``lowest_tls`` is ``1.2`` or ``1.3``, ``alpn`` what is agreed to besides ``mqtt``. ``psk_file`` has,
+    in the place of certificates, keys that clients know too, as lines ``identity:hexkey``: the identity is
+    the user (from Python 3.13 on); ``psk_hint`` is told to them before they choose one.
 
     ``acme``, a mail address, has the certificate come by ACME, from the authority with the directory URL
     ``acme_directory``, for ``acme_names`` (none: the URL's host). HTTP-01 is answered at ``acme_http``. What
@@ -129,6 +129,7 @@ class Listener:
     name: str = ""
     certificate: str | Path | None = None
     key: str | Path | None = None
+    key_password: str = field(default="", repr=False)
     key_password_file: str | Path | None = None
     certificates: tuple[tuple[str | Path, str | Path], ...] = ()
     client_ca: str | Path | None = None
@@ -208,6 +209,8 @@ class Listener:
             if getattr(self, name) != _DEFAULTS[name] and not getattr(address, kind):
                 raise ConfigError(f"{address}: {name} is for {means}; leave it out, or change the URL")
         self._check_acme(address)
+        if self.key_password and self.key_password_file is not None:
+            raise ConfigError(f"{address}: key_password and key_password_file cannot both be: give one")
         if self.psk_hint and self.psk_file is None:
             raise ConfigError(f"{address}: psk_hint needs a psk_file: the keys that it is a hint to")
         if self.proxy_certificates and not self.proxy_protocol:
@@ -233,8 +236,8 @@ class Listener:
                 if getattr(self, name) != _DEFAULTS[name]:
                     raise ConfigError(f'{address}: {name} is for acme; set acme = "mail@broker.example"')
             return
-        for name in ("certificate", "key", "key_password_file"):
-            if getattr(self, name) is not None:
+        for name in ("certificate", "key", "key_password", "key_password_file"):
+            if getattr(self, name) != _DEFAULTS[name]:
                 raise ConfigError(f"{address}: {name} and acme cannot both be: acme gets the certificate")
         try:
             check_mail(self.acme)
@@ -298,8 +301,9 @@ _ONLY: Final = (
     *(
         (name, *_TLS)
         for name in (
-            *("certificate", "key", "key_password_file", "certificates", "client_ca", "client_certificates"),
-            *("identity", "crl", "partial_chain", "lowest_tls", "ciphers", "alpn"),
+            *("certificate", "key", "key_password", "key_password_file"),
+            *("certificates", "client_ca", "client_certificates", "identity"),
+            *("crl", "partial_chain", "lowest_tls", "ciphers", "alpn"),
             *("acme", *_ACME),
             *("psk_file", "psk_hint"),
         )

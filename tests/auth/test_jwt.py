@@ -405,7 +405,7 @@ def test_one_thing_says_who_signs(tmp_path: Path) -> None:
         {"secret_file": "a", "key_file": "b"},
         {"key_file": "a", "jwks_url": "https://b.example"},
     ):
-        with pytest.raises(ConfigError, match="one of secret_file, key_file and jwks_url"):
+        with pytest.raises(ConfigError, match="one of secret, secret_file, key_file and jwks_url"):
             JwtAuthenticator(JwtSettings(**given))  # type: ignore[arg-type]
     (tmp_path / "secret").write_bytes(b"s" * 31 + b"\n")
     with pytest.raises(ConfigError, match="secret: a secret for tokens has 32 bytes or more, not 31"):

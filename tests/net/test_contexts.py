@@ -292,14 +292,26 @@ def test_a_key_with_a_password(tmp_path: Path) -> None:
     Ends(built.context, client_context(ROOT)).shake()
     put(secret, b"shut sesame\n")
     text = fails(listener(tmp_path, key=key, key_password_file=secret))
-    assert text.endswith("encrypted.key: it does not open with key_password_file")
+    assert text.endswith("encrypted.key: it does not open with key_password, or key_password_file")
+    assert "sesame" not in text
+
+
+def test_a_key_whose_password_is_among_the_settings(tmp_path: Path) -> None:
+    key = encrypted(tmp_path, b"open sesame")
+    made = listener(tmp_path, key=key, key_password="open sesame")
+    Ends(build(made).context, client_context(ROOT)).shake()
+    assert "sesame" not in repr(made)
+    text = fails(listener(tmp_path, key=key, key_password="shut sesame"))
+    assert "does not open" in text
     assert "sesame" not in text
 
 
 def test_a_key_with_a_password_that_nobody_gave(tmp_path: Path) -> None:
     """And nobody is asked for it."""
     key = encrypted(tmp_path, b"open sesame")
-    assert fails(listener(tmp_path, key=key)).endswith("it is encrypted: give key_password_file")
+    assert fails(listener(tmp_path, key=key)).endswith(
+        "it is encrypted: give key_password, or key_password_file"
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"\nopen sesame", b"x" * 1024])

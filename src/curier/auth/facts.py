@@ -59,10 +59,12 @@ def take_time(value: object, what: str) -> float:
     return float(max(-END_OF_TIME, min(value, END_OF_TIME)))
 
 
-def read_password(path: str | None) -> str | None:
-    """The broker's own password, in a file of one line; None: it has none. Raises ``ConfigError``."""
-    if path is None:
-        return None
+def read_password(path: str | None, text: str | None = None) -> str | None:
+    """The broker's own password, as it stands or in a file of one line; None: it has none. Raises
+    ``ConfigError``.
+    """
+    if path is None or text is not None:
+        return text
     try:
         lines = Path(path).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +31,8 @@ class HttpSettings:
 
     ``url`` is ``https://``, or on this machine; else others on the way can read passwords, and
     ``allow_plain`` has to say that this is meant. ``ca_file`` has who may sign its certificate, by default
-    the system knows; ``certificate`` and ``key`` are ours, ``token_file`` is what is sent as bearer token.
+    the system knows; ``certificate`` and ``key`` are ours, ``token`` is what is sent as bearer token,
+    or ``token_file`` has it.
     ``timeout`` is in seconds, for a login as a whole; ``at_once`` is how many are asked about at a time.
     """
 
@@ -41,6 +42,7 @@ class HttpSettings:
     ca_file: str | None = None
     certificate: str | None = None
     key: str | None = None
+    token: str | None = field(default=None, repr=False)
     token_file: str | None = None
     allow_plain: bool = False
 
@@ -120,16 +122,19 @@ class HttpAuthenticator(Authenticator):
             "Content-Type": "application/json",
             "Accept": "application/json",
         }
-        path = self.settings.token_file
-        if path is not None:
+        where, token = self.settings.token_file or "token", self.settings.token
+        if token is None and self.settings.token_file is not None:
             try:
-                token = Path(path).read_text("ascii").strip()
+                token = Path(where).read_text().strip()
             except OSError as error:
-                raise ConfigError(f"{path}: {error.strerror}") from error
+                raise ConfigError(f"{where}: {error.strerror}") from error
             except UnicodeDecodeError:
-                raise ConfigError(f"{path}: expected a token of ASCII characters") from None
+                raise ConfigError(f"{where}: expected a token of ASCII characters") from None
+        if token is not None:
+            if not token.isascii():
+                raise ConfigError(f"{where}: expected a token of ASCII characters")
             if not token or not token.isprintable():
-                raise ConfigError(f"{path}: expected a token in one line")
+                raise ConfigError(f"{where}: expected a token in one line")
             headers["Authorization"] = f"Bearer {token}"
         return headers
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import jwt
@@ -19,7 +19,7 @@ from curier.auth.base import ACCEPT, NOT_MINE, Authenticator, Credentials, Verdi
 from curier.auth.facts import END_OF_TIME, take_claim, take_groups, take_name, take_time
 from curier.auth.jwks import FileKeys, Keys, NoKeys, UrlKeys, calls_for_keys
 from curier.auth.key_copy import KeyCopy
-from curier.auth.token_keys import TokenKey, read_keys, read_secret
+from curier.auth.token_keys import TokenKey, read_keys, read_secret, take_secret
 from curier.errors import ConfigError
 from curier.loglines import printable
 from curier.types import ReasonCode
@@ -33,10 +33,10 @@ MOST_CANDIDATES: Final = 8
 class JwtSettings:
     """Which tokens are accepted, and what they say.
 
-    One of ``secret_file`` (HS256, HS384, HS512), ``key_file`` and ``jwks_url`` (RS, PS, ES, EdDSA) says who
-    signs; the two kinds are never mixed. In ``jwks_copy`` what the URL gave is kept, for a broker that is
-    started while it does not answer. ``issuer`` and ``audience``, where given, have to be in the token.
-    ``leeway`` is how far clocks may be apart, in seconds. Names of claims may be paths, such as
+    One of ``secret``, ``secret_file`` (HS256, HS384, HS512), ``key_file`` and ``jwks_url`` (RS, PS, ES,
+    EdDSA) says who signs; the two kinds are never mixed. In ``jwks_copy`` what the URL gave is kept, for a
+    broker that is started while it does not answer. ``issuer`` and ``audience``, where given, have to be in
+    the token. ``leeway`` is how far clocks may be apart, in seconds. Names of claims may be paths, such as
     ``realm_access.roles``.
 
     ``identity_claim`` is who the client is: a User Name that it sends has to be the same, unless
@@ -44,6 +44,7 @@ class JwtSettings:
     is a list of texts, or one text with blanks between; ``claims`` are passed on to permissions, as text.
     """
 
+    secret: str | None = field(default=None, repr=False)
     secret_file: str | None = None
     key_file: str | None = None
     jwks_url: str | None = None
@@ -63,11 +64,14 @@ class JwtSettings:
 
     def keys(self) -> Keys:
         """Where the keys are, read or ready to be asked for. Raises ``ConfigError``."""
-        given = [file for file in (self.secret_file, self.key_file, self.jwks_url) if file is not None]
+        ways = (self.secret, self.secret_file, self.key_file, self.jwks_url)
+        given = [way for way in ways if way is not None]
         if len(given) != 1:
-            raise ConfigError("one of secret_file, key_file and jwks_url says who signs the tokens")
+            raise ConfigError("one of secret, secret_file, key_file and jwks_url says who signs the tokens")
         if self.jwks_copy is not None and self.jwks_url is None:
             raise ConfigError("jwks_copy is for jwks_url")
+        if self.secret is not None:
+            return FileKeys(take_secret, self.secret)
         if self.secret_file is not None:
             return FileKeys(read_secret, self.secret_file)
         if self.key_file is not None:

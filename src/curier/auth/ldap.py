@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from typing import Final
 from urllib.parse import urlsplit
@@ -35,7 +35,7 @@ class LdapSettings:
 
     ``url`` is ``ldaps://host``, or ``ldap://host``: on this machine, with ``starttls``, or where
     ``allow_plain`` says that passwords may be read on their way. Below ``base``, ``filter`` finds one entry,
-    which is asked for as ``bind_dn`` with the password in ``password_file``, or as nobody.
+    which is asked for as ``bind_dn`` with the ``password``, or that in ``password_file``, or as nobody.
     ``identity_attribute`` of it is who the client is: what is typed may differ from that in case and blanks.
 
     Groups are the names of the entries that ``groups_attribute`` of it lists, such as memberOf, and those of
@@ -47,6 +47,7 @@ class LdapSettings:
     filter: str = "(uid={username})"
     identity_attribute: str = "uid"
     bind_dn: str | None = None
+    password: str | None = field(default=None, repr=False)
     password_file: str | None = None
     starttls: bool = False
     ca_file: str | None = None
@@ -113,7 +114,7 @@ class Ldap(Driver):
         if find_spec("bonsai") is None:
             raise missing_package(ImportError(name="bonsai"), 'kind = "ldap"')
         self._url: Final = settings.url
-        password = read_password(settings.password_file)
+        password = read_password(settings.password_file, settings.password)
         self._hello: Final = {"settings": asdict(settings), "password": password}
 
     def connect(self, seconds: float) -> Connection:
@@ -203,8 +204,8 @@ def _check(settings: LdapSettings) -> None:
         raise ConfigError(
             "group_filter: it is the same for all users; say {dn} where the entry's name belongs"
         )
-    if (settings.bind_dn is None) != (settings.password_file is None):
-        raise ConfigError("bind_dn and password_file go together: give both, or none")
+    if (settings.bind_dn is None) != (settings.password_file is None and settings.password is None):
+        raise ConfigError("bind_dn and password or password_file go together: give both, or none")
 
 
 def _verdict(row: Mapping[str, object]) -> Verdict:

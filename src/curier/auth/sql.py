@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -44,14 +44,15 @@ class SqlSettings:
     """Where the database is, and what it is asked.
 
     ``url`` is ``sqlite:///path``, ``postgresql://user@host/database``, or ``mysql://user@host/database``;
-    ``password_file`` has the password of the broker there. ``query`` gives one row for a user, whose column
-    ``password`` is a hash; {username} and the other ``PLACEHOLDERS`` in it are passed apart from it, or so
-    that they cannot become part of it. ``timeout`` is for a login's question as a whole, in seconds;
-    ``at_once`` is how many are asked at a time.
+    ``password`` is that of the broker there, or ``password_file`` has it. ``query`` gives one row for a user,
+    whose column ``password`` is a hash; {username} and the other ``PLACEHOLDERS`` in it are passed apart from
+    it, or so that they cannot become part of it. ``timeout`` is for a login's question as a whole, in
+    seconds; ``at_once`` is how many are asked at a time.
     """
 
     url: str
     query: str
+    password: str | None = field(default=None, repr=False)
     password_file: str | None = None
     timeout: float = 5.0
     at_once: int = 4
@@ -137,13 +138,15 @@ def prepared(query: str, driver: SqlDriver) -> str:
 def _driver(settings: SqlSettings) -> SqlDriver:
     scheme, _, rest = settings.url.partition("://")
     if scheme == "sqlite":
-        if settings.password_file is not None:
-            raise ConfigError("password_file is for databases that ask for one, not for SQLite")
+        if settings.password_file is not None or settings.password is not None:
+            raise ConfigError("password, password_file: for databases that ask for one, not for SQLite")
         return Sqlite(unquote(rest))
     if scheme in ("postgresql", "postgres"):
-        return Postgresql(settings.url, read_password(settings.password_file), settings.timeout)
+        return Postgresql(
+            settings.url, read_password(settings.password_file, settings.password), settings.timeout
+        )
     if scheme in ("mysql", "mariadb"):
-        return Mysql(settings.url, read_password(settings.password_file), settings.timeout)
+        return Mysql(settings.url, read_password(settings.password_file, settings.password), settings.timeout)
     raise ConfigError("url: expected sqlite:///path, or postgresql:// or mysql://user@host/database")
 
 

@@ -117,6 +117,14 @@ def of_set(text: bytes) -> tuple[list[TokenKey], list[str]]:
     return keys, left_out
 
 
+def take_secret(text: str) -> tuple[TokenKey, ...]:
+    """A secret that stands in the settings. Raises ``ConfigError``."""
+    try:
+        return (of_secret(text.encode()),)
+    except ValueError as error:
+        raise ConfigError(f"secret: {error}") from None
+
+
 def read_secret(path: str) -> tuple[TokenKey, ...]:
     """The secret in a file, without the end of its line. Raises ``ConfigError``."""
     secret = _content(path).removesuffix(b"\n").removesuffix(b"\r")

@@ -97,7 +97,7 @@ def build(listener: Listener) -> Built:
         keys, context = _keys(listener, listener.psk_file, warnings)
         _check_unchanged(listener, before)
         return Built(context, (), (), (), tuple(warnings), before, keys)
-    password = _password(listener.key_password_file)
+    password = _password(listener)
     pairs = [_pair(certificate, key, warnings) for certificate, key in _pairs(listener)]
     authorities = _authorities(listener, warnings)
     crls = _crls(listener, authorities, warnings)
@@ -164,7 +164,10 @@ def _pairs(listener: Listener) -> list[tuple[str | Path, str | Path]]:
     return [(listener.certificate, key), *listener.certificates]
 
 
-def _password(path: str | Path | None) -> bytes | None:
+def _password(listener: Listener) -> bytes | None:
+    if listener.key_password:
+        return listener.key_password.encode()
+    path = listener.key_password_file
     if path is None:
         return None
     lines = read("key_password_file", path).splitlines()
@@ -312,7 +315,7 @@ def _contexts(
         if places not in made:
             context = made[places] = _context(listener, authorities, crls)
             for place in places:
-                _load(context, pairs[place], password, listener.key_password_file is not None)
+                _load(context, pairs[place], password)
     first = made[default]
     warnings += _about_ciphers(first, listener.ciphers)
     names = {name: made[places] for name, places in by_name.items() if places != default}
@@ -418,7 +421,7 @@ def _context(
     return context
 
 
-def _load(context: ssl.SSLContext, pair: Pair, password: bytes | None, has_file: bool) -> None:
+def _load(context: ssl.SSLContext, pair: Pair, password: bytes | None) -> None:
     """Put a certificate and its key into a new context. Raises ``ConfigError``."""
     where = f"certificate {pair.certificate}, key {pair.key}"
     asked = False
@@ -434,10 +437,8 @@ def _load(context: ssl.SSLContext, pair: Pair, password: bytes | None, has_file:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise ConfigError(f"{where}: {_mismatch(pair, password)}") from None
         if asked:
-            what = (
-                "does not open with key_password_file" if has_file else "is encrypted: give key_password_file"
-            )
-            raise ConfigError(f"key {pair.key}: it {what}") from None
+            what = "does not open with key_password" if password else "is encrypted: give key_password"
+            raise ConfigError(f"key {pair.key}: it {what}, or key_password_file") from None
         raise ConfigError(f"{where}: OpenSSL does not take them: {_reason(error)}") from None
     except OSError as error:
         raise ConfigError(f"{where}: {error.strerror}") from error

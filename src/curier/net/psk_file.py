@@ -90,7 +90,10 @@ def about_keys(path: str | Path, keys: Mapping[str, bytes]) -> list[str]:
     ]
 
 
-_EXCLUDED: Final = ("certificate", "key", "key_password_file", "certificates", "client_ca", "identity", "crl")
+_EXCLUDED: Final = (
+    *("certificate", "key", "key_password", "key_password_file", "certificates", "client_ca", "identity"),
+    "crl",
+)
 
 
 def check_keys(listener: Listener) -> None:

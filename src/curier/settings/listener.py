@@ -78,6 +78,7 @@ LISTENER: Final[dict[str, Setting]] = dict(
         _of("name", TEXT, "What log, `$SYS`, hooks and authenticators call it.", "its URL"),
         _of("certificate", FILE, "A PEM file: the certificate, then those who signed it."),
         _of("key", FILE, "A PEM file: its key."),
+        _of("key_password", TEXT, 'The key\'s password, better as `"env:NAME"` or `"file:PATH"`.'),
         _of("key_password_file", FILE, "The first line of this file is the key's password."),
         _of(
             "certificates",
