@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from curier.testing import Pair
 from curier.trace.drawing.making import View, diagram
 from curier.trace.drawing.text import text
 from tests.trace.seen import Seen
+from tests.trace.test_drawing import WAITING
 
 QOS_0 = """\
 site/7/temp  QoS 0, 4 B
@@ -107,3 +110,10 @@ def test_a_message_that_is_sent_again() -> None:
     gateway.reconnect()
     pair.run(1)
     assert drawn(seen) == SENT_AGAIN
+
+
+def test_the_documentation_has_these_drawings() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "trace.md").read_text()
+    assert all(f"\n{golden}" in page for golden in (QOS_0, QOS_1, SENT_AGAIN, WAITING))
+    assert f"```text\n{QOS_2}```" in (root / "README.md").read_text()
