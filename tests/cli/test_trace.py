@@ -200,3 +200,19 @@ async def test_a_broker_that_runs_is_followed_until_it_stops(tmp_path: Path) -> 
     assert "PUBLISH q1 #1  site/7/temp" in result.output
     assert "nobody gets it: no subscription matches its topic" in result.output
     assert "other" not in result.output
+
+
+async def test_the_fate_of_what_is_published_while_one_looks_on(tmp_path: Path) -> None:
+    pair = Pair(latency=0.0001)
+    async with served(tmp_path / "trace.sock", pair):
+        wanted = asyncio.create_task(asyncio.to_thread(run, "fate", tmp_path, "--payload", "1.5", "--utc"))
+        await readers(pair, 1)
+        gateway = pair.connect("gateway-7")
+        gateway.publish("site/7/temp", b"21.5", qos=1)
+        gateway.publish("site/7/temp", b"22", qos=1)
+        pair.run(1)
+        await asyncio.sleep(0)
+    result = await wanted
+    assert result.exit_code == 0
+    assert result.output.count("published by gateway-7") == 1
+    assert "nobody got it: no subscription matches its topic" in result.output

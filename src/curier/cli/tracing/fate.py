@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import click
 
 from curier.cli.options import option, write_sections
-from curier.cli.tracing.sources import source_of
+from curier.cli.tracing.choosing import Chooser
+from curier.cli.tracing.files import Files
+from curier.cli.tracing.look import PIPE_WIDTH, Look
+from curier.cli.tracing.showing import FLOWS, Showing
+from curier.cli.tracing.sources import Source, source_of
 from curier.topics.filters import matches
-from curier.trace.choice import Choice
+from curier.trace.choice import Choice, choice
 from curier.trace.drawing.as_json import flow_json
 from curier.trace.events import Event
 from curier.trace.fate import fate_words
-from curier.trace.flows import Publication
+from curier.trace.flows import Flow, Publication
 from curier.trace.joining import Joiner
 from curier.trace.wording import clock_words, shown
 
@@ -69,11 +74,20 @@ class FateCommand(click.Command):
 def fate(source: str | None, **options: Any) -> None:
     """Where did my message go? Who got it and when, who did not and why, who is still waited for.
 
-    SOURCE is a recording, or - for one on standard input.
+    SOURCE is a recording or a capture, or - for one on standard input; or the data directory of a broker that
+    runs, which is followed until Ctrl-C: what is published from now on.
     """
     if not any(options[name] for name in ("topic", "client", "packet_id", "payload")):
         raise click.UsageError("of which message? Give --topic, --client, --id or --payload")
-    joiner = asyncio.run(_joined(source_of(source, Choice()).events))
+    try:
+        chosen = choice(topic=options["topic"])  # of its client alone, receivers would not be seen
+    except (ValueError, TypeError) as error:
+        raise click.UsageError(str(error)) from None
+    found_at = source_of(source, chosen)
+    if found_at.is_live:
+        _follow(found_at, chosen, options)
+        return
+    joiner = asyncio.run(_joined(found_at.events))
     found = [flow for flow in joiner.publications if is_wanted(flow, options)][-options["last"] :]
     for line in told(found, joiner.now, options):
         click.echo(line)
@@ -81,6 +95,27 @@ def fate(source: str | None, **options: Any) -> None:
         for line in why_not(joiner, options):
             click.echo(line, err=True)
         click.get_current_context().exit(NOT_FOUND)
+
+
+class Wanted(Chooser):
+    """Chooses publications as ``is_wanted`` does."""
+
+    def __init__(self, choice: Choice, options: dict[str, Any]) -> None:
+        super().__init__(choice)
+        self._options = options
+
+    def fits_flow(self, flow: Flow) -> bool:
+        """Is it one of those that are asked for?"""
+        return isinstance(flow, Publication) and is_wanted(flow, self._options)
+
+
+def _follow(source: Source, choice: Choice, options: dict[str, Any]) -> None:
+    """Tell fates as they are decided, or wait, until the broker stops or we are stopped."""
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    look = Look(ascii_only, False, options["utc"], PIPE_WIDTH, False)
+    showing = Showing(FLOWS, options["as_json"], look, Wanted(choice, options), Files())
+    showing.is_live = True
+    asyncio.run(showing.run(source.events))
 
 
 async def _joined(events: AsyncIterator[Event]) -> Joiner:

@@ -127,7 +127,7 @@ def show_source(source: Source, options: dict[str, Any]) -> None:
 
         joiner = asyncio.run(watch(source, look, chooser, files))
     else:
-        showing = _Showing(options["what"] or PACKETS, options["as_json"], look, chooser, files)
+        showing = Showing(options["what"] or PACKETS, options["as_json"], look, chooser, files)
         showing.is_live = source.is_live
         asyncio.run(showing.run(source.events))
         joiner = showing.joiner
@@ -146,7 +146,7 @@ def _wants_screen(options: dict[str, Any]) -> bool:
     return can_be_used()
 
 
-class _Showing:
+class Showing:
     """Prints events as they come, to their end."""
 
     def __init__(self, what: str, as_json: bool, look: Look, chooser: Chooser, files: Files) -> None:
