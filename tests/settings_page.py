@@ -49,6 +49,13 @@ def options() -> str:
             "Start, this once, though something that was acknowledged is missing from the directory; "
             "see [durability.md](durability.md#when-something-is-missing).",
         ),
+        (
+            "`--lab`",
+            "",
+            "off",
+            "Laboratory, for tests alone: break this broker's connections on purpose, by the rules of a TOML "
+            "file; see [trace.md](trace.md#the-laboratory-of-a-broker).",
+        ),
     )
 
 

@@ -53,13 +53,13 @@ class Config:
     default, where there are none of the second. ``certificate``, ``key`` and ``client_ca`` are for all of
     ``listen`` that speak TLS. ``allow_anonymous`` ``None`` means: on loopback only, and not at all beside a
     password file.
-    ``data`` ``None`` means ``default_directory()``, ``durability`` ``None`` means ``fsync``. ``accept_loss``
-    is for one start, and so no setting of a file. ``authenticators`` are asked in their order who may
-    connect, the ``password_file`` before them. ``hooks`` are files; ``hooks_authenticate``, no setting
-    either, is whether they decide who may connect, None as long as they have not been read. ``options`` are
-    the core's limits. ``origins`` say where a setting comes from, by its name: file and line, an option, a
-    variable; what is not there is a default. ``files`` are those that were read, in order, ``blank`` those of
-    them with nothing in them.
+    ``data`` ``None`` means ``default_directory()``, ``durability`` ``None`` means ``fsync``.
+    ``accept_loss`` and ``lab`` are for one start, and so no settings of a file. ``authenticators`` are
+    asked in their order who may connect, the ``password_file`` before them. ``hooks`` are files;
+    ``hooks_authenticate``, no setting either, is whether they decide who may connect, None as long as they
+    have not been read. ``options`` are the core's limits. ``origins`` say where a setting comes from, by
+    its name: file and line, an option, a variable; what is not there is a default. ``files`` are those that
+    were read, in order, ``blank`` those of them with nothing in them.
     """
 
     listen: tuple[str, ...] | None = None
@@ -71,6 +71,7 @@ class Config:
     memory: bool = False
     durability: Durability | None = None
     accept_loss: bool = False
+    lab: Path | None = None
     allow_anonymous: bool | None = None
     password_file: str | None = None
     authenticators: tuple[Asked, ...] = ()

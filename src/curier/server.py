@@ -22,11 +22,7 @@ from curier.asking import Asking
 from curier.auditing import Audit
 from curier.auth.at_doors import AtDoors, has_rules
 from curier.auth.bans import Bans, BanSettings
-from curier.auth.base import (
-    AllowAnonymous,
-    Authenticator,
-    Authorizer,
-)
+from curier.auth.base import AllowAnonymous, Authenticator, Authorizer
 from curier.banning import Banning
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Authenticate, Authorize, Close, Commit, Effect
@@ -68,7 +64,7 @@ from curier.trace.recorder import Recorder
 from curier.types import Message
 
 if TYPE_CHECKING:
-    pass
+    from curier.laboratory import Laboratory  # which hardly any broker has
 
 log = logger("curier.server")
 
@@ -110,6 +106,7 @@ class Broker:
     """
 
     _is_stopping = False
+    lab: Laboratory | None = None  # set before ``start``: breaks connections on purpose
     _recorder: Recorder | None = None
 
     def __init__(
@@ -243,6 +240,7 @@ class Broker:
         turn = self._turn = Turn(core, loop, clock, self._on_effect)
         self._asking = Asking(turn, authenticator, self.authorizer, self.bans)
         self._handshakes = Handshakes(turn)
+        self._top = self.lab.layers(turn, self._handshakes) if self.lab is not None else None
         self._stopped = asyncio.Event()
         try:
             if self._store is not None:
@@ -332,7 +330,7 @@ class Broker:
                 self._at_doors.add(url, listener)
             self.listeners[url] = listener
             certificates = self._certificates.get(listener)
-            self._listen_on(opened.sock, Door(url, listener, doorway.entrance, certificates))
+            self._listen_on(opened.sock, Door(url, listener, doorway.entrance, certificates, self._top))
 
     @asynccontextmanager
     async def changing_listeners(

@@ -44,7 +44,13 @@ A configuration file, every key optional:
     is_flag=True,
     help="Start though something that was acknowledged is missing from the directory.",
 )
-def broker(file: Path | None, accept_loss: bool, **options: object) -> None:
+@option(
+    "--lab",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Laboratory: break connections on purpose, by the rules of FILE; for tests alone.",
+)
+def broker(file: Path | None, accept_loss: bool, lab: Path | None, **options: object) -> None:
     """Run a broker until Ctrl-C.
 
     Every option is a key of the configuration file and an environment variable, too: --max-packet-size is
@@ -61,7 +67,7 @@ def broker(file: Path | None, accept_loss: bool, **options: object) -> None:
     """
 
     def reread() -> Config:
-        return replace(settings_from(file, options), accept_loss=accept_loss)
+        return replace(settings_from(file, options), accept_loss=accept_loss, lab=lab)
 
     config = reread()
     config.check()

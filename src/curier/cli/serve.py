@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from curier.auditing import Audit
 from curier.auth import AllowAnonymous, Authenticator, Chain
@@ -36,6 +37,9 @@ from curier.net import reactor
 from curier.net.loop import Loop
 from curier.permissions.rule_file import RuleFile
 from curier.server import Broker
+
+if TYPE_CHECKING:
+    from curier.laboratory import Laboratory
 
 _log = logging.getLogger("curier.cli")
 
@@ -86,6 +90,7 @@ async def _serve(
         bans=config.bans,
         audit=Audit(audit_file.write) if audit_file is not None else None,
     )
+    broker.lab = laboratory_of(config)
     told_to_stop = asyncio.Event()
     reload = Reload(broker, config, authenticator, hook_files, log_file, reread, audit_file)
     window = window_of(config, broker, reload)
@@ -162,6 +167,18 @@ def permissions_of(config: Config) -> RuleFile | None:
             config.acl_file,
         )
     return RuleFile(config.acl_file, dialect=config.acl_dialect)
+
+
+def laboratory_of(config: Config) -> Laboratory | None:
+    """What breaks connections on purpose, where that is asked for. Raises ``ConfigError``."""
+    if config.lab is None:
+        return None
+    from curier.faults.line import Faults
+    from curier.faults.tables import read_rules
+    from curier.laboratory import Laboratory
+
+    rules, seed = read_rules(config.lab)
+    return Laboratory(Faults(*rules, seed=seed))
 
 
 def own_command() -> str:

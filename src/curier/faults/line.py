@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Final
+from weakref import WeakKeyDictionary, WeakSet
 
 from curier.codec.constants import CONNACK, CONNECT
 from curier.faults.answers import answer
@@ -66,7 +67,9 @@ class Kept:
         self.added = added
         self.seen = 0
         self.fired = 0
-        self.lines: dict[Line, int] = {}  # ``seen`` of each connection, where the rule counts so
+        self.lines: WeakKeyDictionary[Line, int] = (
+            WeakKeyDictionary()
+        )  # ``seen``, where it is of each connection
 
 
 class Faults:
@@ -83,7 +86,7 @@ class Faults:
         self.fired: deque[Happening] = deque(maxlen=MOST_FIRED)
         self.clock: Callable[[], float] | None = None  # of whoever drives the lines: when a rule was added
         self.kept: list[Kept] = []
-        self.lines: set[Line] = set()
+        self.lines: WeakSet[Line] = WeakSet()
         self.add(*rules)
 
     @property
@@ -218,6 +221,14 @@ class Line:
     def is_stalled(self, to_server: bool, now: float) -> bool:
         """Whether nothing is to be read from whoever sends in this direction."""
         return self._ways[to_server].stalled_until > now
+
+    def rest(self, to_server: bool) -> bytes:
+        """What waits in this direction, taken out of it, where nobody can wait for its time."""
+        way = self._ways[to_server]
+        way.let_behind_go(0.0)
+        rest = b"".join(one.data for one in way.queue)
+        way.queue.clear()
+        return rest
 
     @property
     def is_idle(self) -> bool:

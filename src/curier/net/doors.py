@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from curier.broker.core import BrokerCore
@@ -63,16 +63,23 @@ def entrances_of(listeners: Sequence[Listener]) -> list[Entrance]:
 
 class Door:
     """One socket of a listener. ``url`` is its own, as bound; ``entrance`` is the listener as the core sees
-    it; ``certificates`` are those of TLS, where that is spoken.
+    it; ``certificates`` are those of TLS, where that is spoken. ``top`` makes what lies between MQTT and all
+    other layers, if anything does.
     """
 
     def __init__(
-        self, url: str, listener: Listener, entrance: Entrance, certificates: Certificates | None = None
+        self,
+        url: str,
+        listener: Listener,
+        entrance: Entrance,
+        certificates: Certificates | None = None,
+        top: Callable[[str], Layer] | None = None,
     ) -> None:
         self.url: Final = url
         self.entrance: Final = entrance
         self._listener: Final = listener
         self._certificates: Final = certificates
+        self._top: Final = top
         self._site: Final = _site_of(listener)
         if self._site is not None:
             from curier.net.upgrade import prepare
@@ -127,4 +134,6 @@ class Door:
             from curier.net.web import WebSocket  # and a package that others have no need of
 
             layers.append(WebSocket(self._site, address))
+        if self._top is not None:
+            layers.append(self._top(address))
         return Layers(layers) if layers else None
