@@ -240,6 +240,18 @@ def test_what_is_wrong_is_named(path: Path, text: str, expected: str) -> None:
     assert expected in str(caught.value)
 
 
+def test_all_that_is_wrong_is_named(path: Path) -> None:
+    path.write_text(
+        f"groups = {{}}\nx = 1\n[[rule]]\ntopic = 'a'\n{RULE}\n[[rule]]\nallow = 'all'\ntopics = 'a#'"
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_rules(path)
+    told = str(caught.value).split("; ")
+    assert [one.count(str(path)) for one in told if str(path) in one] == [1, 1, 1]
+    for part in ("line 2: x: there is no such key", "line 4: rule.topic: there is", "rule.topics: 'a#': "):
+        assert part in str(caught.value)
+
+
 def test_a_header_within_a_text_does_not_confuse_lines(path: Path) -> None:
     client = rights(path, "[[rule]]\nusers = '''\n[[rule]]\n'''\ndeny = 'all'\ntopics = 't'\n" + RULE, who())
     assert (

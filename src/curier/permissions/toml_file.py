@@ -53,6 +53,7 @@ _ACTIONS: Final = {
 _PLACEHOLDER: Final = re.compile(r"\{([^{}/]*)\}")
 _KNOWN: Final = ("username", "client_id", "cn", "group", "claims.NAME")
 _MOST_LEVELS: Final = 65_536  # more than fit into a Topic Filter
+_MOST_ERRORS: Final = 20  # of one file that are told at once
 _MOST_TEXT: Final = 200  # characters of a rule, as it is shown
 _HEADER: Final = re.compile(r"^[ \t]*\[\[[ \t]*rule[ \t]*\]\]", re.MULTILINE)
 
@@ -76,7 +77,7 @@ class TomlRules(Rules):
         file = TomlFile(path)
         for key in file.table:
             if key not in _TABLES:
-                raise file.unknown((key,), [*_TABLES])
+                file.errors.append(file.unknown((key,), [*_TABLES]))
         groups = file.table.get("groups", {})
         if not isinstance(groups, dict):
             raise file.wrong(("groups",), f"expected a table of groups, got {shown(groups)}")
@@ -84,11 +85,14 @@ class TomlRules(Rules):
         self._all: list[tuple[int, tuple[str, ...], Rule]] = []
         tables = file.value(("rule",), _tables) if "rule" in file.table else []
         assert isinstance(tables, list)
-        if not tables:
+        if not tables and not file.errors:
             raise ConfigError(f"{path}: there is no [[rule]], so nobody could do anything")
         lines = _lines(path, len(tables))
         for number, table in enumerate(tables):
-            self._add(file, number, table, lines[number] if lines else 0)
+            with file.noted():
+                self._add(file, number, table, lines[number] if lines else 0)
+        if file.errors:
+            raise ConfigError("; ".join(map(str, file.errors[:_MOST_ERRORS])))
 
     def _add(self, file: TomlFile, number: int, table: dict[str, object], line: int) -> None:
         given: dict[str, Any] = {}
