@@ -280,18 +280,20 @@ def test_the_schema_takes_sizes_and_times_as_the_broker_does(text: str) -> None:
 def test_every_limit_is_told_with_its_origin(path: Path) -> None:
     path.write_text(
         'sys_interval = "1 min"\n[limits]\nmax_sessions = 3\nmax_inflight = 5\n[[listener]]\n'
-        'url = "tcp://127.0.0.1:1"\nname = "devices"\nmax_connections = 7\nmax_packet_size = "1 MiB"'
+        'url = "tcp://127.0.0.1:1"\nname = "devices"\nmax_connections = 7\nmax_packet_size = "1 MiB"\n'
+        'max_byte_rate = "2 MiB"'
     )
     result = run("limits", "--config", path, "--max-inflight", "9", CURIER_MAX_SESSIONS="4")
     assert result.exit_code == 0
     told = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
-    assert [name for name, _ in told] == [*LIMIT, "max_connections", "max_packet_size"]
+    assert [name for name, _ in told] == [*LIMIT, "max_connections", "max_packet_size", "max_byte_rate"]
     rows = dict(reversed([(name, rest.split("  ")) for name, rest in told]))
     assert rows["max_sessions"] == ["4", "CURIER_MAX_SESSIONS"]
     assert rows["max_inflight"] == ["9", "--max-inflight"]
     assert rows["sys_interval"] == ["60", f"{path}, line 1"]
     assert rows["max_queued_bytes"] == ['"64 MiB"', "default"]
-    assert told[-2][1].split() == ["7", "listener", "devices"]
+    assert told[-3][1].split() == ["7", "listener", "devices"]
+    assert told[-1][1].split() == ['"2', 'MiB"', "listener", "devices"]
 
 
 def test_limits_as_json_and_wrong_ones(path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import curier
 from curier.broker.options import Options
+from curier.listeners import Listener
 from curier.net.gate import LONGEST_WAIT, Gate
 from tests.broker.harness import quiet
 from tests.net.harness import Peer, options, running
@@ -108,6 +109,20 @@ async def test_who_comes_too_fast_waits_and_is_let_in(use_reactor: bool) -> None
     async with running(use_reactor, options=options(max_connect_total_rate=10)) as broker:
         peers = await asyncio.gather(*(Peer.connect(broker.port, f"c{number}") for number in range(15)))
         assert broker.core.statistics.connected == len(peers)
+
+
+async def test_more_than_a_listener_takes_in_a_second_are_closed_on(
+    use_reactor: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    front = Listener("tcp://127.0.0.1:0", name="front", max_connect_rate=1)
+    async with curier.Broker([front, "tcp://127.0.0.1:0"], use_reactor=use_reactor) as broker:
+        ends = [await asyncio.open_connection("127.0.0.1", broker.port) for _ in range(20)]
+        words = "at front is closed at once: more than 1 connections a second come in here (max_conn"
+        await until(lambda: words in caplog.text)
+        other = int(broker.urls[1].rpartition(":")[2])
+        assert (await Peer.connect(other, "c")) is not None
+        for _, writer in ends:
+            writer.close()
 
 
 async def test_one_address_that_comes_too_fast_is_closed_on(

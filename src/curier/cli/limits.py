@@ -9,6 +9,7 @@ import click
 
 from curier.cli.options import option
 from curier.cli.settings import InSections, setting_options, settings_from
+from curier.settings.listener import LISTENER
 from curier.settings.table import LIMIT
 
 EXAMPLES = """\
@@ -36,9 +37,10 @@ def limits(file: Path | None, as_json: bool, **options: object) -> None:
         for name, setting in LIMIT.items()
     ]
     for door in config.listeners:
-        for name in ("max_connections", "max_packet_size"):
-            if value := getattr(door, name):
-                rows.append((name, LIMIT[name].kind.written(value), f"listener {door.name or door.url}"))
+        for name, setting in LISTENER.items():
+            value = getattr(door, name)
+            if name.startswith("max_") and value:
+                rows.append((name, setting.kind.written(value), f"listener {door.name or door.url}"))
     if as_json:
         keys = ("name", "value", "from")
         click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
