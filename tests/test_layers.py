@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
         "strict_toml",
     },
     "net": {"loglines", "listeners", "places", "rereading", "greetings", "broker", "codec"},
-    "client": {"frozen", "protocol", "session", "topics", "codec", "store", "net.websocket"},
+    "client": {"frozen", "protocol", "session", "topics", "codec", "store", "net.websocket", "trace"},
     "loadgen": {"codec", "net.frames", "net.websocket"},
     "trace": {
         "frozen",

@@ -15,7 +15,7 @@ from asyncio.events import _get_running_loop as running_loop
 from collections.abc import Sequence
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from curier.client.arguments import (
     Acknowledge,
@@ -39,6 +39,10 @@ from curier.codec.constants import MQTT_50, PROTOCOL_ERROR
 from curier.codec.properties import Properties
 from curier.errors import LocalProtocolError, MqttError
 from curier.types import VERSION_NAMES, Payload, RetainHandling, Subscription
+
+if TYPE_CHECKING:
+    from curier.trace.client_recorder import ClientRecorder
+    from curier.trace.reading import Trace
 
 NO_LOOP: Final = "connect needs a running event loop of asyncio; elsewhere, as in trio, use connect_sync"
 ENTERED: Final = "the client is connected already: close it first, or make one more"
@@ -64,6 +68,7 @@ class Client(Publisher):
         self.random: Random = RANDOM
         self._readers: weakref.WeakSet[EventReader] | None = None  # made for the first
         self._life: Life | None = None
+        self._recorder: ClientRecorder | None = None
         self._requester: Requester | None = None  # made for the first request of a life
 
     def __repr__(self) -> str:
@@ -113,6 +118,7 @@ class Client(Publisher):
                 "connect needs a running event loop of asyncio: elsewhere, as in trio, use connect_sync"
             )
         life = self._life = Life(self.settings, self.random, self._told)
+        life.recorder = self._recorder
         await life.open()
         self._loop = life.loop
         self._clock = life.clock
@@ -291,6 +297,30 @@ class Client(Publisher):
             self._readers = weakref.WeakSet()
         self._readers.add(reader)
         return reader
+
+    def trace(
+        self, *, payload: int | None = None, most_events: int = 10_000, most_bytes: int = 16 * 2**20
+    ) -> Trace:
+        """Record what this client sends and gets from now on, over all its connections: an async iterator of
+        ``curier.trace`` events, until it is closed.
+
+        ``payload`` is how many bytes of each payload to keep; None: all. Passwords and Authentication Data
+        are zeros. What is not taken in time waits, ``most_events`` of ``most_bytes``; then the oldest go, and
+        a ``Missed`` says how many. Raises ``ValueError`` for what cannot be.
+        """
+        from curier.trace.choice import choice  # most programs do without
+        from curier.trace.client_recorder import ClientRecorder
+        from curier.trace.reading import Ring
+
+        chosen = choice(payload=payload)
+        if self._recorder is None:
+            self._recorder = ClientRecorder()
+        trace = self._recorder.read(Ring(most_events, most_bytes), chosen.payload)
+        if self._life is not None:
+            self._life.recorder = self._recorder
+            if self._life.is_open:
+                self._recorder.begin(self._life.link)
+        return trace
 
     def _told(self, event: Event) -> None:
         for reader in self._readers or ():

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from itertools import islice, takewhile
 from random import Random
+from typing import TYPE_CHECKING
 
 from curier.client.buffers import Buffer, Intake
 from curier.client.connecting import Connector
@@ -40,6 +41,9 @@ from curier.protocol.client import ClientConnection
 from curier.protocol.connection import Traffic
 from curier.session.outgoing import Outgoing, OutgoingFlow
 
+if TYPE_CHECKING:
+    from curier.trace.client_recorder import ClientRecorder
+
 
 class Life(Owner):
     """Made and begun within the event loop it belongs to; ``told`` gets its events."""
@@ -65,6 +69,7 @@ class Life(Owner):
         self.error: MqttError | None = None  # what has ended it, where the program has not
         self.is_open = False  # is the rest of the attributes there?
         self.is_closing = False
+        self.recorder: ClientRecorder | None = None  # for whoever traces it
         self._random = random
         self._told = told
         self.has_ended = False  # is everything over, closed and released?
@@ -212,7 +217,7 @@ class Life(Owner):
     def make_link(self, connection: ClientConnection, name: str) -> Link:
         """A link for the keeper to dial."""
         connection.traffic = self.traffic
-        return Link(
+        link = Link(
             self,
             connection,
             self.clock,
@@ -223,6 +228,9 @@ class Life(Owner):
             name,
             self.settings.offline_bytes,
         )
+        if self.recorder is not None and name:
+            self.recorder.begin(link)
+        return link
 
     def tell(self, event: Event) -> None:
         """An event happened."""
@@ -262,6 +270,8 @@ class Life(Owner):
 
     def on_closed(self, link: Link) -> None:
         """The network is gone."""
+        if self.recorder is not None:
+            self.recorder.closed(link)
         self.keeper.closed(link)
 
     def on_tolerated(self, link: Link, event: core_events.Tolerated) -> None:

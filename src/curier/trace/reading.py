@@ -8,6 +8,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from curier.codec.constants import PUBLISH
+from curier.codec.publish import head_end
+from curier.errors import ProtocolError
 from curier.trace.choice import MOST_BYTES, MOST_EVENTS
 from curier.trace.events import Event, Missed, Packet
 
@@ -139,3 +142,21 @@ class Trace:
         if self._is_open:
             self._is_open = False
             self._close()
+
+
+def shortened(packet: Packet, most: int) -> Packet:
+    """The packet with ``most`` bytes of its payload, where it has more."""
+    data = packet.data
+    if data[0] >> 4 != PUBLISH:
+        return packet
+    try:
+        at = head_end(data, 0, len(data), packet.wire.version)
+    except ProtocolError:
+        at = 2  # nobody knows where its payload begins
+    keep = min(len(data), at + most)
+    if keep == len(data):
+        return packet
+    cut = len(data) - keep
+    return Packet(
+        packet.time, packet.wire, packet.to_server, data[:keep], packet.publication, cut, packet.lost
+    )

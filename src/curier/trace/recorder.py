@@ -25,13 +25,13 @@ from curier.codec.constants import (
 )
 from curier.codec.decode import decode
 from curier.codec.packets import Connect
-from curier.codec.publish import IncomingPublish, head_end, parse_publish
+from curier.codec.publish import IncomingPublish, parse_publish
 from curier.errors import ProtocolError
 from curier.protocol.connection import CLOSED, CONNECTED
 from curier.session.message import ApplicationMessage
 from curier.trace.choice import Choice
 from curier.trace.events import Closed, Event, Happening, Missed, Opened, Packet, Wire
-from curier.trace.reading import Ring, Trace
+from curier.trace.reading import Ring, Trace, shortened
 from curier.trace.secrets import without_secrets
 
 MOST_HELD: Final = 16
@@ -462,21 +462,3 @@ def incoming(connection: BrokerConnection, packet: bytes) -> IncomingPublish | N
     if connection.mount is not None:
         publish.topic = connection.mount.name(publish.topic)
     return publish
-
-
-def shortened(packet: Packet, most: int) -> Packet:
-    """The packet with ``most`` bytes of its payload, where it has more."""
-    data = packet.data
-    if data[0] >> 4 != PUBLISH:
-        return packet
-    try:
-        at = head_end(data, 0, len(data), packet.wire.version)
-    except ProtocolError:
-        at = 2  # nobody knows where its payload begins
-    keep = min(len(data), at + most)
-    if keep == len(data):
-        return packet
-    cut = len(data) - keep
-    return Packet(
-        packet.time, packet.wire, packet.to_server, data[:keep], packet.publication, cut, packet.lost
-    )
