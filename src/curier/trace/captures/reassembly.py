@@ -103,29 +103,25 @@ class Stream:
         ahead = (sequence - self._base - self._next + _HALF) % (2 * _HALF) - _HALF
         return self._next + ahead
 
-    def _insert(self, start: int, data: bytes) -> None:
-        """Keep what is new of ``data``; of bytes that were there before, the first ones stay."""
+    def _insert(self, base: int, data: bytes) -> None:
+        """Keep what is new of ``data``, which begins at ``base``; of bytes that are there, the first stay."""
+        start, end = base, base + len(data)
         if start < self._next:
             self._compare(start, data)
-            data = data[self._next - start :]
             start = self._next
         at = bisect_right(self._starts, start)
-        if at and (end := self._starts[at - 1] + _size(self._parts[at - 1])) > start:
-            self._conflict(self._parts[at - 1], start - self._starts[at - 1], data)
-            data = data[end - start :]
-            start = end
-        while data and at < len(self._starts) and self._starts[at] < start + len(data):
-            gap = self._starts[at] - start
-            part = self._parts[at]
-            self._conflict(part, 0, data[gap:])
-            if gap:
-                self._put(at, start, data[:gap])
+        if at and (stop := self._starts[at - 1] + _size(self._parts[at - 1])) > start:
+            self._conflict(at - 1, base, data)
+            start = stop
+        while start < end and at < len(self._starts) and self._starts[at] < end:
+            self._conflict(at, base, data)
+            if self._starts[at] > start:
+                self._put(at, start, data[start - base : self._starts[at] - base])
                 at += 1
-            data = data[gap + _size(part) :]
-            start = self._starts[at] + _size(part)
+            start = self._starts[at] + _size(self._parts[at])
             at += 1
-        if data:
-            self._put(at, start, data)
+        if start < end:
+            self._put(at, start, data[start - base :])
 
     def _insert_cut(self, start: int, size: int) -> None:
         """Bytes that the capture left out; they count only where nobody has them."""
@@ -156,10 +152,12 @@ class Stream:
         if ours[: len(theirs)] != theirs:
             self._say("bytes came again and were others; the first were taken")
 
-    def _conflict(self, part: bytes | int, at: int, data: bytes) -> None:
+    def _conflict(self, at: int, base: int, data: bytes) -> None:
+        """Compare ``data``, which begins at ``base``, with what waits at index ``at``."""
+        part, begin = self._parts[at], self._starts[at]
         if isinstance(part, bytes):
-            ours = part[at : at + len(data)]
-            if ours != data[: len(ours)]:
+            first, last = max(base, begin), min(base + len(data), begin + len(part))
+            if part[first - begin : last - begin] != data[first - base : last - base]:
                 self._say("bytes came again and were others; the first were taken")
 
     def _advance(self) -> None:
