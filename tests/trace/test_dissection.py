@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,8 @@ from curier.errors import ProtocolError
 from curier.trace.dissection import Dissection, dissect
 from curier.trace.events import Packet, Wire
 from curier.trace.fields import Field
+from curier.trace.lines import to_line
+from curier.trace.recordings import read_events
 from curier.trace.rules import section, sentence
 from curier.trace.summaries import summary
 from tests.codec.cases import BADS, WIRES, Bad, parameters
@@ -286,3 +289,53 @@ def test_a_broken_and_a_cut_packet_in_one_line() -> None:
         == 'PUBLISH QoS 0 a 500 bytes "xxxxxxxxxx"...'
     )
     assert summary(Packet(0.0, wire, True, b"")) == "nothing"
+
+
+NASTY_TOPICS = (
+    *(
+        "/",
+        "//",
+        "/a",
+        "a/",
+        "a//b",
+        " a ",
+        "..",
+        "a%2Fb",
+        "$SYS/x",
+        "$x",
+        "t" * 65535,
+        "/" * 1000,
+        "a;b:c,d",
+    ),
+    *("\u202etxt", "שלום/latin", "👨‍👩‍👧‍👦", "⚠️", "e\u0301", "\x1b[2J", "\u009b2J", "\ufffe"),
+    *("<img onerror>", "=1-1", "a\nb\tc\rd"),
+)
+NASTY_PAYLOADS = (
+    *(b"", b"\0", b"text\xff", b"x" * 5_000_000, b"9007199254740993", b"NaN", b'{"a":1,"a":2}'),
+    *(b"[" * 10_000 + b"]" * 10_000, b"\xff\xd8\xff\xe0" + bytes(100), b"\x1f\x8b\x08\0rest"),
+)
+
+
+@pytest.mark.parametrize("topic", NASTY_TOPICS, ids=range(len(NASTY_TOPICS)))
+def test_nasty_topics_are_safe_to_show_and_kept_as_they_are(topic: str) -> None:
+    raw = encode(p.Publish(topic, b"x", 1, packet_id=1), 5)
+    found = check(raw, 5)
+    assert not found.fault
+    assert named(found, "Topic Name")[0].raw == topic
+    packet = Packet(0.0, Wire(1, topic[:1000], 5), True, raw)
+    line = summary(packet)
+    assert len(line) < 700
+    assert not any(bad in line for bad in "\n\t\r\x1b\u009b\u202e")
+    (again,) = read_events(io.BytesIO(to_line(packet).encode() + b"\n"))
+    assert again == packet
+
+
+@pytest.mark.parametrize("payload", NASTY_PAYLOADS, ids=range(len(NASTY_PAYLOADS)))
+def test_nasty_payloads_are_shown_and_counted(payload: bytes) -> None:
+    raw = encode(p.Publish("a", payload), 4)
+    found = check(raw, 4)
+    field = named(found, "Payload")[0]
+    assert field.end - field.start == len(payload)
+    assert len(field.value) < 500
+    assert (str(len(payload)) in field.value) == bool(payload)
+    assert len(summary(Packet(0.0, Wire(1, "", 4), True, raw))) < 300
