@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 import curier
 from curier.broker.hooks import Hook
@@ -409,3 +413,84 @@ async def test_settings_that_cannot_be(listen: str, target: str, more: dict[str,
     with pytest.raises(ConfigError, match=why):
         async with Proxy(settings_for(listen, target, **more), tell=list[Event]().append):
             pass
+
+
+# ---- each side, apart ----
+
+
+async def test_towards_the_broker_goes_the_name_the_protocol_and_the_certificate_that_were_given(
+    tmp_path: Path,
+) -> None:
+    """Clouds of devices route by SNI, ask for ALPN, and refuse who has no certificate."""
+    certificate, key = doors.server_files()
+    mine, my_key = doors.authority().issue("device-7", common_name="device-7")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(doors.authority().file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["mqtt"])
+    names: list[str] = []
+    context.sni_callback = lambda _, name, __: names.append(name)
+    there = Server()
+    listening = await asyncio.start_server(there.serve, "127.0.0.1", 0, ssl=context)
+    target = f"tls://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    tls = TlsSettings(
+        ca_file=doors.authority().file,
+        certificate=mine,
+        key=my_key,
+        alpn=("mqtt",),
+        server_name="localhost",
+    )
+    async with between(target, dial=DialSettings(tls=tls)) as here:
+        _, writer = await here.open()
+        writer.write(CONNECT)
+        await until(lambda: there.received == CONNECT)
+        seen = there.writers[0].get_extra_info("ssl_object")
+        assert (names, seen.selected_alpn_protocol()) == (["localhost"], "mqtt")
+        assert ((("commonName", "device-7"),)) in seen.getpeercert()["subject"]
+        writer.close()
+    async with between(target, dial=DialSettings(tls=trusting())) as here:  # and without one
+        reader, writer = await here.open()
+        writer.write(CONNECT)
+        assert await reader.read(-1) == b""
+        writer.close()
+    listening.close()
+
+
+async def test_a_header_goes_before_tls_and_websocket() -> None:
+    certificate, key = doors.server_files()
+    proxies = (ip_network("127.0.0.0/8"),)
+    door = Listener("wss://127.0.0.1:0", certificate=certificate, key=key, proxy_protocol=proxies)
+    hook = Addresses()
+    async with (
+        curier.Broker(listen=[door], hooks=[hook]) as broker,
+        between(f"wss://127.0.0.1:{broker.port}", header=2, dial=DialSettings(tls=trusting())) as here,
+        curier.connect(f"mqtt://127.0.0.1:{here.proxy.port}", client_id="me"),
+    ):
+        first = here.events[0]
+        assert isinstance(first, Opened)
+        assert hook.seen == [first.wire.client_address]
+
+
+async def test_a_header_where_none_is_expected_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with curier.Broker("tcp://127.0.0.1:0") as broker, between(broker.port, header=1) as here:
+        reader, writer = await here.open()
+        writer.write(CONNECT)
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read(-1)
+        writer.close()
+        await until(lambda: "PROXY" in caplog.text)
+
+
+async def test_packets_and_frames_of_websocket_are_not_the_same() -> None:
+    """One PUBLISH over five frames, and three packets in one."""
+    async with server() as there, between(there.port, listen="ws://127.0.0.1:0/mqtt") as here:
+        publish = encode(Publish("a", bytes(1000)), 5)
+        async with connect(
+            f"ws://127.0.0.1:{here.proxy.port}/mqtt", subprotocols=[Subprotocol("mqtt")]
+        ) as web:
+            await web.send(CONNECT + PING + PING)
+            for at in range(0, len(publish), 250):
+                await web.send(publish[at : at + 250])
+            await until(lambda: bytes(there.received) == CONNECT + PING + PING + publish)
+            assert here.packets(True) == [CONNECT, PING, PING, publish]

@@ -133,11 +133,29 @@ class _Way:
         self.unread: deque[tuple[bytes, int]] = deque()  # what came while nobody read: bytes, and ``left``
         self.end_unread: bool = False
         self.is_lost: bool = False  # the long packet that comes in pieces
+        self.size: int = 0  # bytes in ``queue`` and ``unread``
+
+    def put(self, one: _Waiting) -> None:
+        """Behind all others."""
+        self.queue.append(one)
+        self.size += len(one.data)
+
+    def put_unread(self, data: bytes, left: int) -> None:
+        """It has come, and nobody has looked at it."""
+        self.unread.append((data, left))
+        self.size += len(data)
+
+    def clear(self) -> None:
+        """Forget all that waits."""
+        self.queue.clear()
+        self.unread.clear()
+        self.behind = None
+        self.size = 0
 
     def let_behind_go(self, now: float) -> None:
         """What was held back goes on behind all that is on its way."""
         if self.behind is not None:
-            self.queue.append(_Waiting(now, SEND, self.behind.data))
+            self.put(_Waiting(now, SEND, self.behind.data))
             self.behind = None
 
 
@@ -174,7 +192,7 @@ class Line:
         if self.is_cut:
             return
         if way.stalled_until > now:
-            way.unread.append((data, left))
+            way.put_unread(data, left)
         else:
             self._pass(way, to_server, data, left, now)
             self._release(now)
@@ -192,9 +210,9 @@ class Line:
         if self.is_cut:
             return
         if way.stalled_until > now:
-            way.unread.append((data, kind))
+            way.put_unread(data, kind)
         elif kind == _RAW or not way.is_lost:
-            way.queue.append(_Waiting(now, SEND, data))
+            way.put(_Waiting(now, SEND, data))
             self._release(now)
 
     def end(self, to_server: bool, now: float) -> None:
@@ -227,7 +245,7 @@ class Line:
         way = self._ways[to_server]
         way.let_behind_go(0.0)
         rest = b"".join(one.data for one in way.queue)
-        way.queue.clear()
+        way.clear()
         return rest
 
     @property
@@ -239,7 +257,7 @@ class Line:
         """Bytes that wait in this direction."""
         way = self._ways[to_server]
         behind = len(way.behind.data) if way.behind is not None else 0
-        return behind + sum(len(one.data) for one in way.queue) + sum(len(data) for data, _ in way.unread)
+        return behind + way.size
 
     # ---- time ----
 
@@ -322,10 +340,10 @@ class Line:
         recorded = without_secrets(data, self._knowledge.version)
         self._events.append(Packet(now, self.wire, to_server, recorded, cut=left, lost=is_lost))
         if first is None:
-            way.queue.append(_Waiting(now, SEND, data))
+            way.put(_Waiting(now, SEND, data))
         elif why_not:
             self._tell(first, f"could not act: {why_not}", facts, now)
-            way.queue.append(_Waiting(now, SEND, data))
+            way.put(_Waiting(now, SEND, data))
         else:
             self._act(first, way, to_server, data, facts, reply, now)
         way.is_lost = is_lost
@@ -334,7 +352,7 @@ class Line:
         for rule in besides:
             if rule.action == CUT_AFTER:
                 self._tell(rule, "cut after", facts, now)
-                way.queue.append(_Waiting(now, CUT))
+                way.put(_Waiting(now, CUT))
             else:
                 self._stall(rule, to_server, facts, now)
 
@@ -346,31 +364,31 @@ class Line:
             self._tell(rule, "lost", facts, now)
         elif action == DELAY:
             self._tell(rule, f"delayed by {rule.seconds:g} s", facts, now)
-            way.queue.append(_Waiting(now + rule.seconds, SEND, data))
+            way.put(_Waiting(now + rule.seconds, SEND, data))
         elif action == DOUBLE:
             self._tell(rule, "doubled", facts, now)
             self._events.append(
                 Packet(now, self.wire, to_server, without_secrets(data, self._knowledge.version))
             )
-            way.queue.append(_Waiting(now, SEND, data + data))
+            way.put(_Waiting(now, SEND, data + data))
         elif action == REORDER:
             way.let_behind_go(now)
             self._tell(rule, "held back behind the next", facts, now)
             way.behind = _Waiting(now + (rule.seconds or SECONDS_APART), SEND, data)
         elif action == FLIP:
-            way.queue.append(_Waiting(now, SEND, self._flipped(rule, data, facts, now)))
+            way.put(_Waiting(now, SEND, self._flipped(rule, data, facts, now)))
         elif action == CUT_BEFORE:
             self._tell(rule, "cut before", facts, now)
-            way.queue.append(_Waiting(now, CUT))
+            way.put(_Waiting(now, CUT))
         else:
             assert action == ANSWER
             self._tell(rule, f"answered with 0x{rule.reason_code:02X} in another's place", facts, now)
             self._events.append(Packet(now, self.wire, not to_server, reply))
             back = self._ways[not to_server]
-            back.queue.append(_Waiting(now, SEND, reply))
+            back.put(_Waiting(now, SEND, reply))
             if facts.packet == CONNECT and rule.reason_code:  # [MQTT-3.2.2-7]
-                back.queue.append(_Waiting(now, END))
-                way.queue.append(_Waiting(now, END))
+                back.put(_Waiting(now, END))
+                way.put(_Waiting(now, END))
 
     def _flipped(self, rule: Rule, data: bytes, facts: Facts, now: float) -> bytes:
         bits = len(data) * 8
@@ -457,6 +475,7 @@ class Line:
         for to_server, way in enumerate(self._ways):
             while way.queue and way.queue[0].due <= now and not self.is_cut:
                 one = way.queue.popleft()
+                way.size -= len(one.data)
                 if one.kind == CUT:
                     self._cut()
                 else:
@@ -466,22 +485,21 @@ class Line:
         self.is_cut = True
         self._orders.append(Order(CUT, False))
         for way in self._ways:
-            way.queue.clear()
-            way.unread.clear()
-            way.behind = None
+            way.clear()
 
     def _end(self, way: _Way, now: float) -> None:
         way.let_behind_go(now)
-        way.queue.append(_Waiting(now, END))
+        way.put(_Waiting(now, END))
 
     def _read_again(self, way: _Way, to_server: bool, now: float) -> None:
         way.stalled_until = 0.0
         while way.unread and not way.stalled_until:
             data, left = way.unread.popleft()
+            way.size -= len(data)
             if left >= 0:
                 self._pass(way, to_server, data, left, now)
             elif left == _RAW or not way.is_lost:
-                way.queue.append(_Waiting(now, SEND, data))
+                way.put(_Waiting(now, SEND, data))
         if way.end_unread and not way.stalled_until:
             way.end_unread = False
             self._end(way, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import groupby
 from typing import Final
 
 from curier.errors import MqttError
@@ -138,16 +139,16 @@ class Joint(Meeting):
             self._tell(event)
         if self.is_closed or not self._is_dialed:
             return
-        for order in line.take_orders():
-            if order.kind == CUT:
+        for (kind, to_server), orders in groupby(line.take_orders(), lambda one: (one.kind, one.to_server)):
+            if kind == CUT:
                 self._break("network", "cut by a rule")
                 return
-            end = self.server if order.to_server else self.client
-            if order.kind == SEND:
-                end.send(order.data)
-            elif order.kind == END:
+            end = self.server if to_server else self.client
+            if kind == SEND:
+                end.send(b"".join(order.data for order in orders))  # one write for all that goes at once
+            elif kind == END:
                 end.end()
-                self._has_ended[order.to_server] = True
+                self._has_ended[to_server] = True
         if all(self._has_ended):
             self.close(self._first_to_end, "")
             return
