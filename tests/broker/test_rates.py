@@ -11,13 +11,14 @@ from curier.broker.entrances import Entrance
 from curier.broker.hooks import Hook
 from curier.broker.model import BrokerConnection
 from curier.broker.pacing import LEAST_PAUSE, TOLD_SECONDS
-from curier.broker.repacing import AT_ONCE
+from curier.broker.repacing import AT_ONCE as CHANGED_AT_ONCE
 from curier.codec import packets as p
 from curier.session.message import ApplicationMessage
 from tests.broker.client import Client
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
 from tests.broker.test_changing_options import change
+from tests.broker.test_pacing import AT_ONCE
 
 TOO_MANY = 0x97
 
@@ -114,8 +115,23 @@ def test_what_was_promised_to_who_is_gone_is_free_again(make: Make) -> None:
     net.advance(6)
     assert came + acknowledged(clients[0]) == 50
     clients[0].drop()
-    assert net.core.holdings.allowances == {}
     assert net.core.holdings.clients == {}
+    net.advance(1.1)
+    assert net.core.holdings.allowances == {}
+
+
+def test_who_comes_again_at_once_does_not_begin_anew(make: Make) -> None:
+    net = make(quiet(max_user_message_rate=10), authenticate=users)
+    came = 0
+    for _ in range(50):
+        client = let_in(net, "c", "ana")
+        client.send(*messages(1, 50))
+        came += acknowledged(client)
+        client.drop()
+        net.advance(0.1)
+    assert came <= 10 * AT_ONCE + 50
+    net.advance(10)
+    assert net.core.holdings.allowances == {}
 
 
 @pytest.mark.parametrize("name", ["max_user_message_rate", "max_message_rate"])
@@ -129,6 +145,7 @@ def test_a_rate_may_come_and_go_while_clients_are_there(make: Make, name: str) -
     change(net, **{name: 0})
     assert came + acknowledged(client) == 300
     assert not client.connection.paused
+    net.advance(5)
     assert net.core.holdings.allowances == {}
 
 
@@ -358,16 +375,16 @@ def test_so_many_come_in_at_a_listener_in_a_second() -> None:
 
 def test_other_rates_hold_for_some_clients_at_a_time() -> None:
     net = Net()
-    many = AT_ONCE + 10
+    many = CHANGED_AT_ONCE + 10
     clients = [net.connect(f"c{number}") for number in range(many)]
 
     def count() -> int:
         return sum(client.connection.outflow is not None for client in clients)
 
     change(net, max_output_message_rate=5)
-    assert count() == AT_ONCE
+    assert count() == CHANGED_AT_ONCE
     change(net, max_output_message_rate=6)  # before all have that
-    assert count() == AT_ONCE
+    assert count() == CHANGED_AT_ONCE
     net.advance(LEAST_PAUSE)
     assert count() == many
     rates = {flow.messages.rate for client in clients if (flow := client.connection.outflow) is not None}

@@ -40,6 +40,11 @@ class Bucket:
         if self.rate:
             self.tokens -= count
 
+    def full_in(self, now: float) -> float:
+        """Seconds until it is full, if no more is taken."""
+        self.missing(now)
+        return (self.rate - self.tokens) / self.rate if self.rate else 0.0
+
     def promise(self, count: float) -> float:
         """So much is to pass, later than all that was promised before: in so many seconds."""
         self.tokens -= count

@@ -73,7 +73,7 @@ class ServedConnection(BrokerConnection):
         self.outflow = self.holding = pacing.outflow(self.broker, self, now)
         set_lanes(self.broker, self)
         if pace is not None:
-            pace.end()
+            pace.end(now)
         if holding is not None:
             holding.end(now)
 
@@ -262,7 +262,7 @@ class ServedConnection(BrokerConnection):
         was_connected = self.state == CONNECTED
         self.state = CLOSED
         if self.pace is not None:
-            self.pace.end()
+            self.pace.end(now)
         if self.holding is not None:
             self.holding.end(now)
         self.ending_code = reason_code

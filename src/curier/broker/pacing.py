@@ -131,7 +131,8 @@ class Pace(Deadline):
             allowance = allowances.get(session.source)
             if allowance is None:
                 settings = ("max_user_message_rate", "max_user_byte_rate")
-                allowance = allowances[session.source] = Allowance(session.source, settings, now)
+                allowance = Allowance(session.source, settings, now, allowances)
+                allowances[session.source] = allowance
             allowance.change(options.max_user_message_rate, options.max_user_byte_rate, now)
             stakes.append(Stake(allowance))
         entrance = self.connection.entrance
@@ -173,7 +174,7 @@ class Pace(Deadline):
             connection.is_resting = True  # it goes on as those do that others had their turn before
             self.broker.continue_later(connection)
 
-    def end(self) -> None:
+    def end(self, now: float) -> None:
         """The connection has ended, or is slowed by this no more."""
         if self.is_scheduled():
             self.broker.deadlines.cancel(self)
@@ -181,8 +182,9 @@ class Pace(Deadline):
             self._go_on()
         for stake in self.stakes or ():
             stake.leave()
-            if not stake.allowance.members:
-                self.broker.holdings.allowances.pop(stake.allowance.whose, None)
+            allowance = stake.allowance
+            if allowance.table is not None and not allowance.members and not allowance.is_scheduled():
+                self.broker.deadlines.add(allowance, now + allowance.full_in(now))
         self.stakes = None
 
     def failed(self, error: Exception, now: float) -> float:

@@ -14,15 +14,25 @@ from curier.broker.deadlines import Deadline
 
 PART_SECONDS: Final = 0.1  # what this time brings is divided among those who wait
 
+LEAST_WAIT: Final = 0.01  # seconds: a point in time plus less may be the same one
+
 NEVER: Final = -1e9
 
 
 @final
-class Allowance:
-    """What many may send together, in messages and in bytes; ``whose`` and the settings are for people."""
+class Allowance(Deadline):
+    """What many may send together, in messages and in bytes; ``whose`` and the settings are for people.
 
-    def __init__(self, whose: str, settings: tuple[str, str], now: float) -> None:
+    As a deadline, it leaves ``table`` when nobody has had a part in it for so long that it is full again, as
+    a new one would be: who comes again at once does not begin anew.
+    """
+
+    def __init__(
+        self, whose: str, settings: tuple[str, str], now: float, table: dict[str, Allowance] | None = None
+    ) -> None:
+        super().__init__()
         self.whose: str = whose
+        self.table: dict[str, Allowance] | None = table
         self.settings: tuple[str, str] = settings
         self.messages: Bucket = Bucket(0, now)
         self.bytes: Bucket = Bucket(0, now)
@@ -35,6 +45,19 @@ class Allowance:
             self.messages = Bucket(messages, now)
         if self.bytes.rate != size:
             self.bytes = Bucket(size, now)
+
+    def full_in(self, now: float) -> float:
+        """Seconds until nobody could tell it from a new one."""
+        return max(self.messages.full_in(now), self.bytes.full_in(now))
+
+    def fire(self, now: float) -> float:
+        if self.members or self.table is None:
+            return 0.0
+        left = self.full_in(now)
+        if left > 0:
+            return now + max(left, LEAST_WAIT)
+        self.table.pop(self.whose, None)
+        return 0.0
 
 
 @final
