@@ -76,6 +76,10 @@ def keys() -> str:
             "`web`",
             "the table of the [window](api.md): " + ", ".join(f"`{one.key_there}`" for one in WEB.values()),
         ),
+        (
+            "`webhook`",
+            "tables, each with who is told by HTTP of what happens; see [webhooks.md](webhooks.md)",
+        ),
         ("`limits`", "the table of the settings below"),
     )
 

@@ -100,6 +100,8 @@ ALLOWED: dict[str, set[str]] = {
         "listeners",
         "settings",
         "strict_toml",
+        "config_webhooks",
+        "webhooks",
     },
     "logs": {"loglines", "broker.hooks", "broker.model", "broker.mounting", "session.message"},
     "auditing": {
@@ -124,6 +126,15 @@ ALLOWED: dict[str, set[str]] = {
     "doorways": {"auth.at_doors", "broker.entrances", "listeners", "net"},
     "optional_parts": {"acme", "listeners", "net", "store"},
     "server": {"*"},
+    "webhooks": {
+        "auth.calls",
+        "broker.hooks",
+        "broker.model",
+        "session.message",
+        "topics.filters",
+        "loglines",
+    },
+    "config_webhooks": {"webhooks", "strict_toml"},
     "web": {
         "auth",
         "banning",
@@ -173,6 +184,7 @@ ALLOWED: dict[str, set[str]] = {
         "web",
         "tour",
         "laboratory",
+        "webhooks",
     },
     "": {"*"},
     "__main__": {"cli"},

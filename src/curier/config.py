@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from curier.auth.bans import BanSettings
 from curier.broker.options import Options
@@ -41,6 +41,9 @@ from curier.settings.setting import Setting
 from curier.settings.table import ALL, LIMIT, TOP
 from curier.settings.web import OFF, WEB
 from curier.strict_toml import Keys, TomlFile, shown
+
+if TYPE_CHECKING:
+    from curier.webhooks import WebhookSettings
 
 Durability = Literal["fsync", "os", "memory"]
 
@@ -92,6 +95,7 @@ class Config:
     web_key: str | None = None
     web_tokens: str | None = None
     web_open_metrics: bool = False
+    webhooks: tuple[WebhookSettings, ...] = ()
     options: Options = field(default_factory=Options)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
     files: tuple[Path, ...] = field(default=(), compare=False)
@@ -278,6 +282,11 @@ def read(path: Path) -> tuple[Config, list[ConfigError]]:
     if "ban" in file.table:
         with file.noted():
             settings["bans"] = read_bans(file, file.origins)
+    if "webhook" in file.table:
+        from curier.config_webhooks import read_webhooks  # few have any
+
+        with file.noted():
+            settings["webhooks"] = read_webhooks(file)
     if "web" in file.table:
         with file.noted():
             settings.update(file.web())
@@ -423,6 +432,7 @@ _KEYS: Final[dict[str, Callable[[object], object]]] = {
     "authenticator": _anything,
     "ban": _anything,
     "web": _anything,
+    "webhook": _anything,
     "limits": _table,
 }
 """What stands at the top of the file."""

@@ -247,7 +247,7 @@ class Reload:
 
     def _stuck(self, new: Config) -> list[str]:
         """What has changed in the settings, and stays as it was."""
-        names = [name for name in (*TOP, *WEB, "authenticators") if name not in _OF_LISTENERS]
+        names = [name for name in (*TOP, *WEB, "authenticators", "webhooks") if name not in _OF_LISTENERS]
         return [
             name
             for name in names

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from curier.auditing import Audit
 from curier.auth import AllowAnonymous, Authenticator, Chain
@@ -40,8 +40,12 @@ from curier.server import Broker
 
 if TYPE_CHECKING:
     from curier.laboratory import Laboratory
+    from curier.webhooks import Webhook
 
 _log = logging.getLogger("curier.cli")
+
+WEBHOOK_SECONDS: Final = 2.0
+"""How long they have at the end to tell what has happened."""
 
 
 def run(config: Config, reread: Callable[[], Config] | None = None) -> None:
@@ -77,13 +81,14 @@ async def _serve(
         config = replace(config, hooks_authenticate=hook_files.authenticator is not None)
         config.check()
     authenticator = authenticator_of(config, hook_files.authenticator)
+    webhooks = webhooks_of(config)
     broker = Broker(
         config.doors(),
         options=config.options,
         authenticator=authenticator,
         authorizer=hook_files.authorizer,
         permissions=permissions_of(config),
-        hooks=hook_files.defined.hooks,
+        hooks=[*hook_files.defined.hooks, *webhooks],
         data=config.directory,
         durability=config.durability or "fsync",
         accept_loss=config.accept_loss,
@@ -117,6 +122,7 @@ async def _serve(
                 await traces.stop()
                 await broker.stop()
                 broker.acted("curier broker", "stop")
+                await asyncio.gather(*(one.close(WEBHOOK_SECONDS) for one in webhooks))
 
 
 def _say(text: str) -> None:
@@ -155,6 +161,15 @@ def authenticator_of(config: Config, of_hooks: Authenticator | None = None) -> A
     if sources:
         return Chain(sources, allow_anonymous=bool(config.allow_anonymous))
     return AllowAnonymous() if config.allow_anonymous else of_hooks
+
+
+def webhooks_of(config: Config) -> list[Webhook]:
+    """Who is told by HTTP of what happens. Raises ``ConfigError``."""
+    if not config.webhooks:
+        return []
+    from curier.webhooks import webhook
+
+    return [webhook(one) for one in config.webhooks]
 
 
 def permissions_of(config: Config) -> RuleFile | None:

@@ -33,6 +33,7 @@ def schema(**more: object) -> dict[str, Any]:
             listener={"type": "array", "items": {**_table(LISTENER.values()), "required": ["url"]}},
             ban=_table(BAN.values()),
             web=_table(WEB.values()),
+            webhook={"type": "array", "items": {"type": "object", "required": ["url"]}},
             limits=_table(LIMIT.values()),
             **more,
         ),

@@ -72,6 +72,9 @@ def _lines() -> Iterator[str]:
     yield "# Who is banned for a while."
     yield "[ban]"
     yield from _settings(BAN.values())
+    yield "# Who is told by HTTP of what happens; docs/webhooks.md has all settings."
+    yield "#[[webhook]]"
+    yield '#url = "https://example.org/mqtt"\n'
     yield "# The window: pages, an API and metrics by HTTP."
     yield "[web]"
     yield from _settings(WEB.values())
