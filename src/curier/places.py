@@ -28,13 +28,13 @@ def place_of(address: str) -> str:
     return f"{IPv6Address(ip.packed[:8] + bytes(8))}/64"
 
 
-def region_of(address: str) -> str:
-    """Where that is by and large, such as a provider's network: ``192.0.0.0/16`` of ``192.0.2.1:1883``, of an
-    address of IPv6 the /32. What is no address is its own region.
+def region_of(place: str) -> str:
+    """Where a place is by and large, such as a provider's network: ``192.0.0.0/16`` of ``192.0.2.1``, of
+    ``2001:db8:1:2::/64`` the /32. What is no address is its own region.
     """
-    place = place_of(address)
     if place.endswith("/64"):
-        return f"{IPv6Address(IPv6Address(place[:-3]).packed[:4] + bytes(12))}/32"
+        found = IPv6Address(place[:-3]).packed.hex()
+        return f"{found[:4]}:{found[4:8]}::/32"
     parts = place.split(".")
     is_ipv4 = len(parts) == 4 and all(part.isdecimal() for part in parts)
     return f"{parts[0]}.{parts[1]}.0.0/16" if is_ipv4 else place

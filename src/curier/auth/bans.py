@@ -181,7 +181,7 @@ class Bans:
             if ban is not None and now < ban.until:
                 return _words(ban, now)
             ban = self._bans.get((NEW_PLACES, _alike(name))) if name.startswith(USER) else None
-            if ban is not None and now < ban.until and not self._is_known(address, name, now):
+            if ban is not None and now < ban.until and not self._is_known(place, name, now):
                 return _words(ban, now)
         ban = self._bans.get((place, ""))
         if ban is None or now >= ban.until:
@@ -207,7 +207,7 @@ class Bans:
             if place.wrong > RIGHT_FOR_WRONG * place.right:
                 self._places.forget((key[0], ""))
                 yield self._ban((key[0], ""), f"{place.wrong} wrong logins, {place.right} right ones", now)
-        if settings.user_failures and who.startswith(USER) and not self._is_known(address, who, now):
+        if settings.user_failures and who.startswith(USER) and not self._is_known(key[0], who, now):
             anywhere = (NEW_PLACES, _alike(who))
             user = self._users.get(anywhere, now)
             user.wrong += 1
@@ -230,7 +230,7 @@ class Bans:
     def seen(self, address: str, who: str, now: float) -> None:
         """One who has logged in is there."""
         if self._may_ban(address):
-            _note(self._known, (region_of(address), _alike(who)), now, MOST_KNOWN)
+            _note(self._known, (region_of(place_of(address)), _alike(who)), now, MOST_KNOWN)
 
     def flapped(self, address: str, who: str, now: float) -> Ban | None:
         """A client has lost its connection. Gives the ban that this is the last reason for."""
@@ -276,8 +276,8 @@ class Bans:
             return False  # a Unix socket, or no network at all
         return not lies_in(address, self.settings.never)
 
-    def _is_known(self, address: str, who: str, now: float) -> bool:
-        return _is_fresh(self._known.get((region_of(address), _alike(who))), now)
+    def _is_known(self, place: str, who: str, now: float) -> bool:
+        return _is_fresh(self._known.get((region_of(place), _alike(who))), now)
 
     def _ban(self, key: _Key, why: str, now: float) -> Ban:
         settings = self.settings
@@ -302,6 +302,8 @@ def _short(who: str) -> str:
 
 def _alike(who: str) -> str:
     """The same for all names that may be one to a database: case, accents and blanks do not count."""
+    if who.isascii():
+        return who[:LONGEST_NAME].lower().strip()
     parts = unicodedata.normalize("NFKD", who[:LONGEST_NAME])
     return "".join(one for one in parts if not unicodedata.combining(one)).casefold().strip()[:LONGEST_NAME]
 
