@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from curier.broker.model import NO_GROUPS, NO_RECEIVERS, NO_ROUTES, NO_SENDS
+from curier.broker.model import NO_GROUPS, NO_RECEIVERS, NO_ROUTES, NO_SENDS, NOTHING
 from curier.loglines import bounds
 from curier.protocol.connection import NO_HELD
 from curier.session import incoming, outgoing
@@ -165,7 +165,7 @@ def shared_empties_stay_empty() -> Iterator[None]:
     """Sessions that rest share their empty containers: what one of them put there, all would have."""
     yield
     shared: list[Sized] = [NO_ENTRIES, NO_BURSTS, outgoing.NO_IDS, incoming.NO_IDS, NO_HELD, NO_SENDS]
-    shared += [NO_RECEIVERS, NO_GROUPS, NO_ROUTES]
+    shared += [NO_RECEIVERS, NO_GROUPS, NO_ROUTES, NOTHING]
     filled = [len(one) for one in shared]
     if any(filled):
         pytest.exit(f"a container that all sessions share is not empty: {filled}", returncode=1)

@@ -203,12 +203,14 @@ FLOORS: dict[str, list[str]] = {
         # messages
         *(
             "queueing",
+            "answers",
             "delivery",
             "spreading",
             "stalling",
             "retaining",
             "publishing",
             "finding",
+            "special",
             "fetching",
             "fast_lane",
         ),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authorize, Close
-from curier.broker.model import BrokerConnection
+from curier.broker.model import BrokerConnection, Owner
 from curier.broker.options import Options
 from curier.codec import packets as p
 from curier.codec.constants import MQTT_50
@@ -18,6 +18,7 @@ from curier.codec.encode import encode
 from curier.codec.primitives import packet_end
 from curier.codec.properties import Properties
 from curier.protocol.connection import CLOSED
+from curier.session.message import ApplicationMessage
 from curier.session.outgoing import MAXIMUM_PACKET_ID, Outgoing
 
 CLIENTS = 4
@@ -123,7 +124,9 @@ class Lane:
             "closed": self.closed,
             "traffic": counters(core.traffic),
             "statistics": counters(core.statistics),
-            "retained": len(core.retained),
+            "retained": sorted(kept(message) for message in core.retained.walk(b"#").next(1000)),
+            "holdings": {name: counters(tally) for name, tally in core.holdings.retained.items()},
+            "aliases": [connection.aliases for connection in self.connections],
             "quotas": [connection.receive_quota for connection in self.connections],
             "sessions": {
                 name: (
@@ -157,7 +160,26 @@ def delivery(entry: Outgoing) -> tuple[object, ...]:
         entry.on_wire,
         message.topic,
         message.payload,
+        message.properties,
+        message.expires_at,
         entry.identifiers,
+        entry.group,
+    )
+
+
+def kept(message: ApplicationMessage) -> tuple[object, ...]:
+    """A retained message."""
+    owner = message.owner
+    assert isinstance(owner, Owner)
+    return (
+        message.topic,
+        message.payload,
+        message.qos,
+        message.retain,
+        message.properties,
+        message.expires_at,
+        owner.client,
+        owner.source,
     )
 
 
@@ -231,9 +253,12 @@ class Both:
 def message_properties(choices: Choices) -> Properties:
     """Properties of a PUBLISH."""
     properties = Properties()
-    properties.message_expiry_interval = choices.one(None, 1, 100)
-    properties.content_type = choices.one(None, "text")
-    properties.user_properties = choices.one([], [("a", "b")])
+    properties.topic_alias = choices.one(None, None, 1, 2, 9)
+    properties.message_expiry_interval = choices.one(None, None, 0, 1, 100)
+    properties.content_type = choices.one(None, None, "text")
+    properties.user_properties = choices.one([], [], [("a", "b")], [("a", "b"), ("a", "b"), ("c", "d")])
+    properties.correlation_data = choices.one(None, None, b"\0")
+    properties.response_topic = choices.one(None, None, "back")
     return properties
 
 
@@ -244,7 +269,9 @@ def packets(choices: Choices, both: Both, position: int) -> list[p.Packet]:
     if isinstance(first, p.Publish) and choices.below(3) == 2:
         for _ in range(choices.below(4)):
             packet_id = first.packet_id and both.next_id(position)
-            again = p.Publish(first.topic, first.payload, first.qos, False, first.retain, packet_id)
+            again = p.Publish(
+                first.topic, first.payload, first.qos, False, first.retain, packet_id, first.properties
+            )
             alike.append(again)
     return alike
 
@@ -276,14 +303,16 @@ def packet(choices: Choices, both: Both, position: int) -> p.Packet:
             False,
             qos and both.next_id(position),
         )
+    properties = message_properties(choices) if version == MQTT_50 else None
+    has_alias = properties is not None and properties.topic_alias is not None
     return p.Publish(
-        choices.one(*TOPICS),
+        "" if has_alias and choices.below(2) else choices.one(*TOPICS),
         choices.one(*PAYLOADS),
         qos,
         qos > 0 and choices.seldom(),
         choices.one(False, True),
         qos and both.next_id(position),
-        message_properties(choices) if version == MQTT_50 else None,
+        properties,
     )
 
 
@@ -332,6 +361,13 @@ def test_both_lanes_do_the_same(settings: int, clients: list[int], steps: list[l
     options.queue_qos0 = choices.seldom()
     options.route_cache_size = choices.one(0, 1, 500)
     options.max_topic_levels = choices.one(128, 128, 5)
+    options.max_retained_messages = choices.one(1000, 1000, 2)
+    options.max_retained_bytes = choices.one(1 << 20, 1 << 20, 100)
+    options.client_share = choices.one(1, 8)
+    options.max_retain_rate = choices.one(0, 0, 1)
+    options.retain_available = choices.below(8) < 7
+    options.max_user_properties = choices.one(1000, 2)
+    options.topic_alias_maximum = choices.one(8, 2, 0)
     both = Both(options, choices.seldom())
     drive(both, clients, steps)
     both.compare()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from curier.topics.filters import matches
-from curier.topics.retained import FEW_CHILDREN, RetainedTree, RetainedWalk, _Node
+from curier.topics.retained import FEW_CHILDREN, Node, RetainedTree, RetainedWalk
 from tests.topics.strategies import topic_filters, topic_names
 from tests.topics.test_filters import MATCHES
 
@@ -142,7 +142,7 @@ TestRetainedAgainstDefinition = RetainedAgainstDefinition.TestCase
 def nodes_of(tree: RetainedTree[Value]) -> set[bytes]:
     """The leading parts of topics that the tree has living nodes for; checks each node on the way."""
     found: set[bytes] = set()
-    pending: list[tuple[list[bytes], _Node]] = [([], tree._root)]
+    pending: list[tuple[list[bytes], Node]] = [([], tree._root)]
     while pending:
         path, node = pending.pop()
         if path:

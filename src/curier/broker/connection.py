@@ -21,7 +21,7 @@ from curier.broker.entrances import Entrance
 from curier.broker.fast_lane import fast_lane
 from curier.broker.fetching import send_retained
 from curier.broker.lanes import set_lanes
-from curier.broker.model import BrokerConnection, ServerSession
+from curier.broker.model import NOTHING, BrokerConnection, ServerSession
 from curier.broker.state import BrokerState
 from curier.codec.constants import PUBLISH, SUBSCRIBE, UNSUBSCRIBE
 from curier.codec.packets import Auth, Connect, Disconnect, Subscribe, Unsubscribe
@@ -60,7 +60,7 @@ class ServedConnection(BrokerConnection):
         if broker.hooks.packet is not None or broker.hooks.witness is not None:
             self.tap = broker.tap
         self.has_permissions = broker.asks_authorization or broker.router.judge is not None
-        self.routes = [{}, {}, {}] if self.has_permissions else broker.open_routes
+        self.routes = [NOTHING] * 6 if self.has_permissions else broker.open_routes
         self.generation = broker.router.cache.generation
         self.pace: pacing.Pace | None = pacing.pace(broker, self, now)
         self.holding: pacing.Holding | None = pacing.outflow(broker, self, now)

@@ -4,10 +4,10 @@ Hot file. It repeats flat, for plain packets only, what ``protocol.connection``,
 ``codec.publish``, ``publishing.accept`` and ``delivery`` do for all; ``tests/broker/test_lanes.py``
 feeds both lanes the same bytes and compares output and state. ``bench/broker.py`` shows what it saves.
 
-Plain is: a whole PUBLISH without DUP, RETAIN and Properties on a topic whose route is known and in no
-journal, or a four-byte acknowledgement. A receiver is plain when it gets the publisher's bytes but for the
-Packet Identifier: same version, no Subscription Identifier, no No Local, room in its quota. The fast lane
-touches nothing of a packet it will not finish; the packet then takes the general way.
+Plain is: a whole PUBLISH without DUP, RETAIN and Properties whose route leads to no journal, or a four-byte
+acknowledgement; a PUBLISH with RETAIN or Properties is ``special``. A receiver is plain when it gets the
+publisher's bytes but for the Packet Identifier: same version, no Subscription Identifier, no No Local, room
+in its quota. The fast lane touches nothing of a packet it will not finish; it then takes the general way.
 
 Packets in a row that begin with the same bytes (so have the same QoS, length and Topic Name) are one run: at
 QoS 0 one slice of the chunk for every receiver, at QoS 1 one ``Burst`` each. Numbers are native (``i64``).
@@ -17,24 +17,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from librt.strings import BytesWriter, read_i16_be, read_i32_be, read_i64_le, write_i32_be
-from mypy_extensions import i32, i64, u8
+from librt.strings import BytesWriter, read_i32_be, read_i64_le
+from mypy_extensions import i64, u8
 
 from curier.broker import permissions, telling
+from curier.broker.answers import PUBRECS, pubacks, refusal, some_refused, two_bytes
 from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared, nobody_takes
 from curier.broker.finding import find_route
 from curier.broker.model import BrokerConnection, Receiver, Route, ServerSession, Spread
-from curier.broker.queueing import NOBODY_HAS_ROOM
+from curier.broker.special import take_special
 from curier.broker.spreading import go_on, hold
 from curier.broker.state import WORK_OF_QOS_1, BrokerState
-from curier.codec.constants import MQTT_50, PUBACK, PUBREC, QUOTA_EXCEEDED
+from curier.codec.constants import MQTT_50, PUBREC
 from curier.codec.primitives import encode_two
 from curier.protocol.connection import STEPS_AT_ONCE
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Burst, Outgoing
 
-PUBACKS: Final = [b"\x40\x02" + encode_two(packet_id) for packet_id in range(0x10000)]
-PUBRECS: Final = [b"\x50\x02" + encode_two(packet_id) for packet_id in range(0x10000)]
 MOST_IN_RUN: Final = 2048
 FEW: Final = 8  # receivers
 MOST_TOGETHER: Final = FEW * MOST_IN_RUN  # messages of a run times receivers
@@ -81,16 +80,25 @@ def fast_lane(
 
         if first >> 4 == 3:
             qos = (first >> 1) & 3
-            if first & 9 or qos == 3 or length < 3:
+            if qos == 3 or length < 3:
                 break
+            special = first & 9  # DUP, RETAIN
             topic_end: i64 = body + 2 + two_bytes(data, body)
             payload_at = topic_end + 2 if qos else topic_end
             if payload_at > stop:
                 break
             if lane == MQTT_50:
-                if payload_at >= stop or data[payload_at]:
+                if payload_at >= stop:
                     break
+                special |= data[payload_at]  # Property Length
                 payload_at += 1
+            if special:
+                if not take_special(broker, connection, session, data, at, body, stop, now):
+                    break
+                at = stop
+                is_owed = True
+                connection.steps += 1
+                continue
             route = connection.routes[qos].get(data[body + 2 : topic_end])
             if route is None:
                 route = find_route(broker, connection, data[body + 2 : topic_end])
@@ -261,40 +269,6 @@ def is_same(data: bytes, one: i64, other: i64, size: i64) -> bool:
     return read_i64_le(data, one + last) == read_i64_le(data, other + last)
 
 
-def two_bytes(data: bytes, at: i64) -> i64:
-    """The Two Byte Integer at ``at`` (1.5.2)."""
-    return i64(read_i16_be(data, at)) & 0xFFFF
-
-
-def pubacks(data: bytes, id_at: i64, size: i64, count: i64) -> bytes:
-    """PUBACKs for ``count`` PUBLISH packets of ``size`` bytes, the first with its identifier at ``id_at``."""
-    if count == 1:
-        return PUBACKS[two_bytes(data, id_at)]
-    writer = BytesWriter()
-    end = id_at + count * size
-    while id_at < end:
-        write_i32_be(writer, i32(0x40020000 | two_bytes(data, id_at)))
-        id_at += size
-    return writer.getvalue()
-
-
-def some_refused(
-    connection: BrokerConnection, data: bytes, id_at: i64, size: i64, count: i64, lost: set[int]
-) -> bytes:
-    """The same, where nobody had room for some of them: those are refused."""
-    answers: list[bytes] = []
-    for index in range(count):
-        packet_id = two_bytes(data, id_at)
-        id_at += size
-        answers.append(refusal(connection, PUBACK, packet_id) if index in lost else PUBACKS[packet_id])
-    return b"".join(answers)
-
-
-def refusal(connection: BrokerConnection, kind: int, packet_id: int) -> bytes:
-    """The answer to a message that nobody had room for."""
-    return connection.acknowledgement(kind, packet_id, QUOTA_EXCEEDED, NOBODY_HAS_ROOM)
-
-
 def forward_qos_0(
     broker: BrokerState,
     session: ServerSession,
@@ -325,7 +299,7 @@ def forward_qos_0(
         else:
             others.append(receiver)
     if sent:
-        _count_sent(broker, sent * count, sent * count * (size - payload_at))
+        broker.traffic.count_sent(sent * count, sent * count * (size - payload_at))
     if others is None and not route.groups:
         return
     if _is_too_much(broker, count, 1, others, route):
@@ -347,7 +321,7 @@ def forward_qos_0(
                     if not other.is_dirty:
                         other.is_dirty = True
                         other.dirty.append(other)
-                    _count_sent(broker, 1, size - payload_at)
+                    broker.traffic.count_sent(1, size - payload_at)
                     continue
             if message is None:
                 message = ApplicationMessage(route.topic, frames[start + payload_at : start + size], 0, False)
@@ -407,7 +381,7 @@ def forward_qos_1(
                 if not other.is_dirty:
                     other.is_dirty = True
                     other.dirty.append(other)
-                _count_sent(broker, done, done * (size - payload_at))
+                broker.traffic.count_sent(done, done * (size - payload_at))
                 if done > most_done:
                     most_done = done
                 if done == count:
@@ -456,7 +430,7 @@ def forward_qos_1(
                     if not other.is_dirty:
                         other.is_dirty = True
                         other.dirty.append(other)
-                    _count_sent(broker, 1, size - payload_at)
+                    broker.traffic.count_sent(1, size - payload_at)
                     is_kept = True
                     continue
             if message is None:
@@ -527,7 +501,7 @@ def forward_qos_2(
             if not other.is_dirty:
                 other.is_dirty = True
                 other.dirty.append(other)
-            _count_sent(broker, 1, stop - payload_at)
+            broker.traffic.count_sent(1, stop - payload_at)
             is_kept = True
         elif deliver_receiver(broker, route, message, session, now, receiver):
             is_kept = True
@@ -591,10 +565,3 @@ def answer_run(connection: BrokerConnection, spread: Spread) -> None:
             answer = some_refused(connection, block, spread.id_at, spread.size, spread.count, lost)
         connection.traffic.packets_sent += spread.count - 1  # and one more where it is sent
         connection.send(answer)
-
-
-def _count_sent(broker: BrokerState, count: i64, payload_bytes: i64) -> None:
-    traffic = broker.traffic
-    traffic.packets_sent += count
-    traffic.publishes_sent += count
-    traffic.publish_bytes_sent += payload_bytes

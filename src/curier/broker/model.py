@@ -26,7 +26,7 @@ from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Outgoing
 from curier.session.session import Session
 from curier.topics.reserved import why_not_published
-from curier.topics.retained import RetainedWalk
+from curier.topics.retained import Node, RetainedWalk
 from curier.topics.routes import Remembered
 from curier.topics.tree import Subscriber
 
@@ -203,7 +203,8 @@ NO_RECEIVERS: Final[list[Receiver]] = []  # of all routes that have none; never 
 NO_GROUPS: Final[list[SharedGroup]] = []
 
 
-ROUTE_BYTES: Final = 208  # of a route with its place in the cache, but for what follows
+RETAINED: Final = 3  # routes of what is to be retained, behind those of other messages by QoS
+ROUTE_BYTES: Final = 216  # of a route with its place in the cache, but for what follows
 RECEIVER_BYTES: Final = 8  # for each, which all routes of a subscription share
 MERGED_BYTES: Final = 160  # for one of overlapping subscriptions, which is the route's own
 
@@ -212,7 +213,7 @@ MERGED_BYTES: Final = 160  # for one of overlapping subscriptions, which is the 
 class Route(Remembered):
     """All receivers of one Topic Name; lists are not changed, and may be shared."""
 
-    __slots__ = ("groups", "is_durable", "is_empty", "receivers", "takes_runs", "topic")
+    __slots__ = ("groups", "is_durable", "is_empty", "receivers", "retained", "takes_runs", "topic")
 
     def __init__(
         self,
@@ -231,6 +232,7 @@ class Route(Remembered):
         # With more than one way to a session, messages go one by one, so that it gets them in one order.
         self.takes_runs: bool = not groups or (not receivers and len(groups) == 1)
         self.is_durable = is_durable  # somebody's session is in the journal
+        self.retained: Node | None = None  # where its retained message is, once that was looked for
         self.set_fast()
 
     def set_fast(self) -> None:
@@ -398,6 +400,7 @@ class Known:
 
 NOTHING_KNOWN: Final = Known(frozenset(), {}, 0.0)
 NO_ROUTES: Final[list[dict[bytes, Route]]] = []  # before it is known which; never filled
+NOTHING: Final[dict[bytes, Route]] = {}  # of a kind that its client has not published; never filled
 
 
 class BrokerConnection(ServerConnection):
@@ -449,7 +452,8 @@ class BrokerConnection(ServerConnection):
         self.ending_why: str = ""
         # -- what it may do --
         self.has_permissions: bool = False  # of its own?
-        # Routes it may publish to, by QoS: shared by all where nobody decides permissions.
+        # Routes it may publish to, by QoS, and those by QoS of what is retained: shared by all where nobody
+        # decides permissions.
         self.routes: list[dict[bytes, Route]] = NO_ROUTES
         self.generation: int = 0  # of the route cache that these routes are from
         self.verdicts: dict[bytes, int] = {}

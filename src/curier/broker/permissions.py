@@ -8,7 +8,7 @@ from typing import Final
 
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Authorize
 from curier.broker.judging import Rights, Who
-from curier.broker.model import BrokerConnection, ServerSession
+from curier.broker.model import NOTHING, RETAINED, BrokerConnection, Route, ServerSession
 from curier.broker.state import BrokerState
 from curier.codec.constants import NOT_AUTHORIZED
 from curier.codec.primitives import encode_two
@@ -124,6 +124,14 @@ def forget_routes(broker: BrokerState, connection: BrokerConnection) -> None:
     for table in connection.routes:
         table.clear()
     connection.generation = broker.router.cache.generation
+
+
+def remember_route(connection: BrokerConnection, qos: int, retain: bool, route: Route) -> None:
+    """Let what its client publishes there, at this QoS and with this RETAIN flag, pass without a question."""
+    index = qos + RETAINED if retain else qos
+    if connection.routes[index] is NOTHING:
+        connection.routes[index] = {}
+    connection.routes[index][route.topic] = route
 
 
 def _question(action: str, topic: bytes, qos: int, retain: bool) -> bytes:

@@ -113,8 +113,7 @@ def _take(
     if connection.has_permissions:
         if connection.generation != broker.router.cache.generation:
             permissions.forget_routes(broker, connection)
-        if not publish.retain:
-            connection.routes[publish.qos][topic] = route
+        permissions.remember_route(connection, publish.qos, publish.retain, route)
     broker.spent += WORK_OF_MESSAGE
     spreading.count_routes(broker)
     if spreading.work_of(route, publish.qos) > broker.work_per_turn - broker.spent and spreading.may_split(

@@ -6,11 +6,12 @@ from typing import Final, final
 
 from curier.broker import shares
 from curier.broker.deadlines import Deadline
-from curier.broker.model import ServerSession
+from curier.broker.model import Owner, Route, ServerSession
 from curier.broker.state import BrokerState, Sweep
 from curier.session.message import NEVER, ApplicationMessage
 from curier.session.records import Retained
 from curier.topics.reserved import is_told_by_server
+from curier.topics.retained import Node
 
 LEVELS_PER_RETAINED: Final = 8  # that retained topics may have on average: each costs memory of its own
 SWEEP_PER_STEP: Final = 2000  # retained messages looked at before others have their turn
@@ -19,10 +20,15 @@ STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
 
 
 def retain(
-    broker: BrokerState, message: ApplicationMessage, session: ServerSession | None, now: float
+    broker: BrokerState,
+    message: ApplicationMessage,
+    session: ServerSession | None,
+    now: float,
+    route: Route | None = None,
 ) -> str:
     """Make ``message`` the retained message of its topic, or remove that (3.3.1.3); plain words if it is
-    full. It belongs to the client of ``session``; None: to the broker.
+    full. It belongs to the client of ``session``; None: to the broker. ``route``, where it is known,
+    remembers where the message is.
     """
     topic = message.topic
     statistics = broker.statistics
@@ -32,7 +38,14 @@ def retain(
             count(broker, removed, -1)
             _forget(broker, removed)
         return ""
-    previous = broker.retained.get(topic)
+    place = _place(broker, topic, route)
+    previous: ApplicationMessage | None = None
+    if place is not None and isinstance(place.value, ApplicationMessage):
+        previous = place.value
+        owner = session.owner if session is not None else None
+        if session is not None and owner is not None and owner is previous.owner:
+            if owner.source == session.source:
+                return _replace_own(broker, place, previous, message, owner)
     size = message.size() - (previous.size() if previous is not None else 0)
     most = broker.options.max_retained_messages
     if previous is None and len(broker.retained) >= most:
@@ -54,13 +67,52 @@ def retain(
     count(broker, message, 1)
     if previous is not None:
         count(broker, previous, -1)
-    if broker.journal is not None and not is_told_by_server(topic):
-        broker.journal.add(Retained(topic, broker.journal.add_message(message)))
+    _keep(broker, message, previous)
+    return ""
+
+
+def _place(broker: BrokerState, topic: bytes, route: Route | None) -> Node | None:
+    """Where the message retained on a topic is; None: nowhere."""
+    if route is None:
+        return broker.retained.find(topic)
+    place = route.retained
+    if place is None or place.is_dead:
+        place = route.retained = broker.retained.find(topic)
+    return place
+
+
+def _replace_own(
+    broker: BrokerState, place: Node, previous: ApplicationMessage, message: ApplicationMessage, owner: Owner
+) -> str:
+    """The same for a message of which the one before was the same client's, as most often."""
+    statistics = broker.statistics
+    change = message.size() - previous.size()
+    if change > 0:
+        most = broker.options.max_retained_bytes
+        if statistics.retained_bytes + change > most:
+            return f"retained messages fill their {most} bytes (max_retained_bytes)"
+        why = shares.why_not_retained(broker, owner, previous, message.size())
+        if why:
+            return why
+    message.owner = owner
+    place.value = message  # [MQTT-3.3.1-5]
+    if change:
+        statistics.retained_bytes += change
+        shares.grow(broker, owner, change)
+    statistics.stored_payload += len(message.payload) - len(previous.payload)
+    _keep(broker, message, previous)
+    return ""
+
+
+def _keep(broker: BrokerState, message: ApplicationMessage, previous: ApplicationMessage | None) -> None:
+    """What else there is to do about a message that is retained now."""
+    journal = broker.journal
+    if journal is not None and not is_told_by_server(message.topic):
+        journal.add(Retained(message.topic, journal.add_message(message)))
         if previous is not None:
-            broker.journal.drop_message(previous)
+            journal.drop_message(previous)
     if message.expires_at != NEVER:
         wake_sweep(broker, message.expires_at)
-    return ""
 
 
 def count(broker: BrokerState, message: ApplicationMessage, change: int) -> None:

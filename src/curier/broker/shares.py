@@ -223,6 +223,14 @@ def count(broker: BrokerState, message: ApplicationMessage, change: int) -> None
             _count(broker, owner.source, change, change * message.size())
 
 
+def grow(broker: BrokerState, owner: Owner, change: int) -> None:
+    """A message of ``owner`` is retained in place of another one of theirs that had ``change`` bytes less."""
+    retained = broker.holdings.retained
+    retained[owner.client].bytes += change
+    if owner.source:
+        retained[owner.source].bytes += change
+
+
 def _count(broker: BrokerState, name: str, change: int, size: int) -> None:
     tally = broker.holdings.retained.get(name)
     if tally is None:

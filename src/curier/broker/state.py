@@ -192,7 +192,7 @@ class BrokerState(TurnWork):
         self.session_list: list[ServerSession] = []  # for a walk in pieces, whatever comes and goes meanwhile
         self.groups: dict[bytes, SharedGroup] = {}
         self.router: Router = Router(options.route_cache_size, self.sessions_by_number)
-        self.open_routes: list[dict[bytes, Route]] = [self.router.cache.table] * 3  # where all may publish
+        self.open_routes: list[dict[bytes, Route]] = [self.router.cache.table] * 6  # where all may publish
         self.layouts: Layouts = Layouts()
         self.retained: RetainedTree[ApplicationMessage] = RetainedTree()
         self.sweep: Sweep = Sweep()

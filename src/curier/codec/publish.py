@@ -123,7 +123,7 @@ def parse_publish(
             raise MalformedPacket("PUBLISH has Packet Identifier 0", "MQTT-2.2.1-3")
 
     if version == MQTT_50:
-        pos = _parse_properties(data, pos, stop, publish, max_repeats)
+        pos = parse_properties(data, pos, stop, publish, max_repeats)
         if not length and not publish.topic_alias:
             raise RemoteProtocolError(
                 PROTOCOL_ERROR, "PUBLISH has neither Topic Name nor Topic Alias", "MQTT-4.7.3-1"
@@ -147,8 +147,10 @@ def _check_topic_name(topic: bytes) -> None:
         raise MalformedPacket(f"Topic Name {topic!r} contains a wildcard", "MQTT-3.3.2-2")
 
 
-def _parse_properties(data: bytes, pos: int, stop: int, publish: IncomingPublish, max_repeats: int) -> int:
-    """Parse the Properties at ``pos`` into ``publish``; returns where the payload begins."""
+def parse_properties(data: bytes, pos: int, stop: int, publish: IncomingPublish, max_repeats: int) -> int:
+    """Parse the Properties at ``pos`` into ``publish``; returns where the payload begins. Raises as
+    ``parse_publish``.
+    """
     if pos >= stop:
         raise MalformedPacket("PUBLISH ends before its Property Length", "MQTT-2.2.2-1")
     length = data[pos]

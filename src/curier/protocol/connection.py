@@ -63,6 +63,12 @@ class Traffic:
         self.bytes_sent: int = 0
         self.tolerated: int = 0  # packets of a peer that broke a rule, and were taken
 
+    def count_sent(self, count: int, payload_bytes: int) -> None:
+        """So many PUBLISH packets are sent, with payloads of so many bytes together."""
+        self.packets_sent += count
+        self.publishes_sent += count
+        self.publish_bytes_sent += payload_bytes
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Tap:

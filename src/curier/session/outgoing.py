@@ -73,8 +73,9 @@ class Outgoing:
 class Burst:
     """QoS 1 PUBLISH packets of one topic and one size, sent in a row, with Packet Identifiers in a row.
 
-    ``count`` of them are unacknowledged, the first of those at ``frames[start]`` with ``first_id``. Retained
-    messages are bursts of any topics and sizes: then ``messages`` holds them and ``frames`` nothing.
+    ``count`` of them are unacknowledged, the first of those at ``frames[start]`` with ``first_id``. Where
+    ``messages`` holds them ``frames`` is empty: one whose packet is not that of its publisher, or, where
+    ``size`` is 0, retained ones of any topics and sizes.
     """
 
     __slots__ = (
@@ -113,18 +114,18 @@ class Burst:
         self.group = group  # Topic Filter of the Shared Subscription, or b""
         self.sent_at = sent_at
         self.start: i64 = 0
-        self.messages = messages  # retained ones, those already acknowledged included
+        self.messages = messages  # those already acknowledged included
         self.identifiers = identifiers  # encoded Subscription Identifiers they were sent with
 
     def entries(self) -> list[Outgoing]:
         """Each of them as a delivery of its own."""
         found: list[Outgoing] = []
         start = self.start
-        retained = self.messages
+        messages = self.messages
         for index in range(self.count):
-            if retained is not None:
-                message = retained[len(retained) - self.count + index]
-                entry = Outgoing(message, 1, True, self.identifiers)
+            if messages is not None:
+                message = messages[len(messages) - self.count + index]
+                entry = Outgoing(message, 1, not self.size, self.identifiers)
             else:
                 payload = self.frames[start + self.payload_at : start + self.size]
                 message = ApplicationMessage(self.topic, payload, 1, False)

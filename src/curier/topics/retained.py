@@ -19,7 +19,7 @@ FEW_CHILDREN: Final = 8  # up to which a scan serves and a dict would only cost 
 
 
 @final
-class _Node:
+class Node:
     """One level of Topic Names; with a value, if a Topic Name ends here. It does not know its parent, so
     nothing here is a cycle. Not ``acyclic`` all the same: freeing a chain of those damages memory.
     """
@@ -31,9 +31,9 @@ class _Node:
         self.born: i64 = born  # 0: the root
         self.is_dead: bool = False
         self.value: object = None
-        self.only: _Node | None = None  # the child, where there is one
-        self.children: list[_Node] | None = None  # where there are more, ascending by birth
-        self.by_level: dict[bytes, _Node] | None = None  # the living children, if they are not few
+        self.only: Node | None = None  # the child, where there is one
+        self.children: list[Node] | None = None  # where there are more, ascending by birth
+        self.by_level: dict[bytes, Node] | None = None  # the living children, if they are not few
         self.dead: i64 = 0  # how many of the children are
 
     def count(self) -> i64:
@@ -42,14 +42,14 @@ class _Node:
             return len(self.children)
         return 1 if self.only is not None else 0
 
-    def at(self, position: i64) -> _Node:
+    def at(self, position: i64) -> Node:
         """One of the children."""
         if self.children is not None:
             return self.children[position]
         assert self.only is not None
         return self.only
 
-    def child(self, level: bytes) -> _Node | None:
+    def child(self, level: bytes) -> Node | None:
         if self.by_level is not None:
             return self.by_level.get(level)
         if self.children is not None:
@@ -60,8 +60,8 @@ class _Node:
             return self.only
         return None
 
-    def make_child(self, level: bytes, born: i64) -> _Node:
-        node: _Node = _Node(level, born)
+    def make_child(self, level: bytes, born: i64) -> Node:
+        node: Node = Node(level, born)
         if self.children is None:
             if self.only is None:
                 self.only = node
@@ -76,7 +76,7 @@ class _Node:
             self.by_level = {child.level: child for child in self.children if not child.is_dead}
         return node
 
-    def cut_child(self, node: _Node) -> None:
+    def cut_child(self, node: Node) -> None:
         node.is_dead = True
         if self.children is None:
             self.only = None
@@ -114,7 +114,7 @@ class _Frame:
 
     __slots__ = ("depth", "last_born", "node", "position")
 
-    def __init__(self, node: _Node, depth: i64) -> None:
+    def __init__(self, node: Node, depth: i64) -> None:
         self.node = node
         self.depth: i64 = depth  # index of the filter's level that the children have to match
         self.position: i64 = 0  # of the next child; valid only until the tree changes
@@ -132,7 +132,7 @@ class RetainedWalk(Generic[V]):
 
     __slots__ = ("_levels", "_newest", "_stack", "done")
 
-    def __init__(self, root: _Node, topic_filter: bytes, newest: i64) -> None:
+    def __init__(self, root: Node, topic_filter: bytes, newest: i64) -> None:
         self._levels = topic_filter.split(b"/")
         self._newest: i64 = newest  # the last node born before the walk
         self._stack: list[_Frame] = [_Frame(root, 0)]
@@ -164,7 +164,7 @@ class RetainedWalk(Generic[V]):
         self.done = not stack
         return found
 
-    def _visit(self, node: _Node, depth: i64, found: list[V]) -> bool:
+    def _visit(self, node: Node, depth: i64, found: list[V]) -> bool:
         """Look at a node whose level matches; is there, at ``depth`` of the filter, more to do below it?"""
         levels = self._levels
         count: i64 = len(levels)
@@ -228,7 +228,7 @@ class RetainedTree(Generic[V]):
 
     def __init__(self) -> None:
         self.nodes = 0
-        self._root: _Node = _Node(b"", 0)
+        self._root: Node = Node(b"", 0)
         self._births: i64 = 0
         self._size = 0
 
@@ -253,13 +253,13 @@ class RetainedTree(Generic[V]):
 
     def get(self, topic: bytes) -> V | None:
         """The value of exactly this topic, or None."""
-        node = self._find(topic)
+        node = self.find(topic)
         return None if node is None else cast("V | None", node.value)
 
     def remove(self, topic: bytes) -> V | None:
         """Forget the topic; the value it had, or None."""
         node = self._root
-        path: list[_Node] = []  # parents of the levels
+        path: list[Node] = []  # parents of the levels
         for level in topic.split(b"/"):
             child = node.child(level)
             if child is None:
@@ -303,7 +303,7 @@ class RetainedTree(Generic[V]):
         in the order of their birth, and what to say as ``after`` to get further ones; 0: there are no more.
         Looks at 8 times as many at most, so it may return few although there are more.
         """
-        node = self._root if prefix is None else self._find(prefix)
+        node = self._root if prefix is None else self.find(prefix)
         found: list[Branch] = []
         if node is None:
             return found, 0
@@ -329,7 +329,8 @@ class RetainedTree(Generic[V]):
         """Begin to walk over the values whose Topic Names match the well-formed, non-shared Topic Filter."""
         return RetainedWalk(self._root, topic_filter, self._births)
 
-    def _find(self, topic: bytes) -> _Node | None:
+    def find(self, topic: bytes) -> Node | None:
+        """Where the value of this topic is, or would be: until it is dead. None: nowhere yet."""
         node = self._root
         for level in topic.split(b"/"):
             child = node.child(level)

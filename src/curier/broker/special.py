@@ -1,0 +1,222 @@
+"""PUBLISH packets of the fast lane that receivers are not sent as they came: with RETAIN or with Properties.
+
+``fast_lane`` knows them by a flag or a length. Each is a message of its own, encoded once for all receivers
+of a version that are plain. QoS 0 and 1 only, and no answer that waits for the disk: those take the general
+way, which means the same (``tests/broker/test_lanes.py``). What is not finished here is not touched.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from curier.broker import retaining
+from curier.broker.answers import PUBACKS, refusal, two_bytes
+from curier.broker.delivery import deliver_receiver, deliver_shared
+from curier.broker.finding import find_route
+from curier.broker.model import RETAINED, BrokerConnection, Route, ServerSession
+from curier.broker.spreading import work_of
+from curier.broker.state import BrokerState
+from curier.codec.constants import MQTT_50, NO_MATCHING_SUBSCRIBERS, PUBACK, TOPIC_ALIAS
+from curier.codec.encode import encode_ack
+from curier.codec.primitives import LARGE_PIECE, encode_two
+from curier.codec.publish import IncomingPublish, Layout, encode_expiry, parse_properties, publish_layout
+from curier.errors import ProtocolError
+from curier.session.message import NEVER, ApplicationMessage
+from curier.session.outgoing import Burst
+
+ALIAS_ONLY: Final = 3  # bytes of Properties that are a Topic Alias and nothing else
+SPECIAL: Final = 1  # as ``Burst`` has it
+
+
+def take_special(
+    broker: BrokerState,
+    connection: BrokerConnection,
+    session: ServerSession,
+    data: bytes,
+    at: i64,
+    body: i64,
+    stop: i64,
+    now: float,
+) -> bool:
+    """Work on the PUBLISH in ``data[at:stop]``, which begins to be of interest at ``body``. False: it is for
+    the general way.
+    """
+    first: i64 = data[at]
+    qos = (first >> 1) & 3
+    topic_end: i64 = body + 2
+    if first & 0x0C or topic_end > stop or stop - at > LARGE_PIECE:  # DUP, or QoS 2
+        return False
+    topic_end += two_bytes(data, body)
+    payload_at = topic_end + 2 if qos else topic_end
+    if payload_at > stop:
+        return False
+    topic = data[body + 2 : topic_end]
+    alias: i64 = 0
+    properties = b""
+    expires_at = NEVER
+    if connection.version == MQTT_50:
+        if payload_at >= stop:
+            return False
+        length: i64 = data[payload_at]
+        payload_at += 1
+        if length == ALIAS_ONLY and payload_at + ALIAS_ONLY <= stop and data[payload_at] == TOPIC_ALIAS:
+            alias = two_bytes(data, payload_at + 1)
+            payload_at += ALIAS_ONLY
+            if not alias:
+                return False
+        elif length:
+            publish = IncomingPublish(first)
+            try:
+                payload_at = parse_properties(
+                    data, payload_at - 1, stop, publish, connection.max_user_properties
+                )
+            except ProtocolError:
+                return False  # which says so again
+            if publish.has_subscription_identifier:
+                return False
+            alias = publish.topic_alias
+            properties = publish.properties
+            if publish.expiry_interval >= 0:
+                expires_at = now + publish.expiry_interval
+        if alias:
+            if alias > connection.topic_alias_maximum:
+                return False
+            if not topic:
+                known = connection.aliases.get(alias)
+                if known is None:
+                    return False
+                topic = known
+    route = _route(broker, connection, topic, first)
+    if route is None:
+        return False
+    packet_id: i64 = 0
+    if qos:
+        packet_id = two_bytes(data, topic_end)
+        if not packet_id or connection.receive_quota <= 0 or connection.held:
+            return False
+    retain: bool = first & 1 != 0
+    message = ApplicationMessage(route.topic, data[payload_at:stop], qos, retain, properties, expires_at)
+    if retain and not _retain(broker, connection, session, message, route, now):
+        return False
+    if alias:
+        connection.aliases[alias] = topic
+    broker.spent += len(route.receivers)
+    is_kept = give(broker, session, route, message, now)
+    traffic = connection.traffic
+    traffic.packets_received += 1
+    traffic.publishes_received += 1
+    traffic.publish_bytes_received += stop - payload_at
+    if qos:
+        _acknowledge(connection, packet_id, route, is_kept or retain)
+    return True
+
+
+def _route(broker: BrokerState, connection: BrokerConnection, topic: bytes, first: i64) -> Route | None:
+    """The route of a message, if it may go there now; ``first`` is the first byte of its packet."""
+    qos = (first >> 1) & 3
+    route = connection.routes[qos + RETAINED if first & 1 else qos].get(topic)
+    if route is None:
+        route = find_route(broker, connection, topic)
+    elif route.is_fast:
+        route.is_used = True
+    else:
+        return None
+    if route is None or broker.spent >= broker.work_per_turn:
+        return None
+    return route if work_of(route, qos) <= broker.work_per_turn - broker.spent else None
+
+
+def _retain(
+    broker: BrokerState,
+    connection: BrokerConnection,
+    session: ServerSession,
+    message: ApplicationMessage,
+    route: Route,
+    now: float,
+) -> bool:
+    """Retain a message. False: it may not be, or its acknowledgement would wait until it is on disk."""
+    if not connection.retain_available:
+        return False
+    if broker.journal is not None:
+        if message.qos:
+            return False
+        if connection.disk_is_behind():
+            return True
+    return not retaining.retain(broker, message, session, now, route)
+
+
+def give(
+    broker: BrokerState, session: ServerSession, route: Route, message: ApplicationMessage, now: float
+) -> bool:
+    """Give a message to all receivers. False where there were some, and none of them had room."""
+    is_kept: bool = route.is_empty
+    qos = message.qos
+    size: i64 = message.size()
+    old: Layout | None = None  # for 3.1.1
+    new: Layout | None = None  # for 5.0
+    sent: i64 = 0
+    for receiver in route.receivers:
+        target = receiver.session
+        other = target.connection
+        outgoing = target.outgoing
+        if (
+            not target.lane
+            or other is None
+            or not receiver.is_plain
+            or (message.retain and receiver.retain_as_published)  # [MQTT-3.3.1-13]
+            or (qos and (not receiver.qos or not outgoing.burst_room(1, size)))
+        ):
+            if deliver_receiver(broker, route, message, session, now, receiver):
+                is_kept = True
+            continue
+        if target.lane == MQTT_50:
+            if new is None:
+                new = _layout(message, True, now)
+            layout = new
+        else:
+            if old is None:
+                old = _layout(message, False, now)
+            layout = old
+        output = other.output
+        output.append(layout.head)
+        if qos:
+            packet_id = outgoing.burst_id()
+            outgoing.add_burst(Burst(b"", b"", SPECIAL, 0, packet_id, 1, b"", now, [message]))
+            output.append(encode_two(packet_id))
+        output.append(layout.tail)
+        if not other.is_dirty:
+            other.is_dirty = True
+            other.dirty.append(other)
+        sent += 1
+        is_kept = True
+    broker.traffic.count_sent(sent, sent * len(message.payload))
+    if route.groups and deliver_shared(broker, route, message, now):
+        is_kept = True
+    return is_kept
+
+
+def _layout(message: ApplicationMessage, is_50: bool, now: float) -> Layout:
+    """A message as it goes to those who are subscribed already: without RETAIN [MQTT-3.3.1-12]."""
+    if not is_50:
+        return publish_layout(message.topic, message.payload, message.qos, False, False, None)
+    properties = message.properties
+    if message.expires_at != NEVER:
+        properties = encode_expiry(message.remaining_expiry(now)) + properties
+    return publish_layout(message.topic, message.payload, message.qos, False, False, properties)
+
+
+def _acknowledge(connection: BrokerConnection, packet_id: i64, route: Route, is_taken: bool) -> None:
+    """PUBACK of a message that somebody has taken, or is retained; or nobody had room for it."""
+    answer = PUBACKS[packet_id]
+    if connection.version == MQTT_50:
+        if route.is_empty:
+            answer = encode_ack(PUBACK, packet_id, NO_MATCHING_SUBSCRIBERS, None, MQTT_50)
+        elif not is_taken:
+            answer = refusal(connection, PUBACK, packet_id)
+    connection.output.append(answer)
+    if not connection.is_dirty:
+        connection.is_dirty = True
+        connection.dirty.append(connection)
+    connection.traffic.packets_sent += 1
