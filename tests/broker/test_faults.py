@@ -7,7 +7,7 @@ them raises, in both forms of curier.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,7 +19,7 @@ from curier.broker.model import BrokerConnection
 from curier.codec import packets as p
 from curier.protocol.connection import Connection, Tap
 from curier.session.message import ApplicationMessage
-from curier.session.outgoing import Outgoing
+from curier.session.outgoing import Burst, Outgoing
 from tests.broker.client import Client
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
@@ -342,7 +342,7 @@ def test_a_clock_of_a_connection_that_fails(make: Make) -> None:
     client.version = 4
     client.send(p.Connect(4, "c", True, 0))
     client.expect(p.Connack)
-    net.core.sessions["c"].outgoing.bursts = Poison()
+    net.core.sessions["c"].outgoing.bursts = cast(list[Burst], [None])
     net.core.sessions["c"].outgoing.expected = 1
     net.advance(20)
     assert client.closed

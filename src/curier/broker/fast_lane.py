@@ -24,7 +24,7 @@ from curier.broker import permissions, telling
 from curier.broker.answers import PUBRECS, pubacks, refusal, some_refused, two_bytes
 from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared, nobody_takes
 from curier.broker.finding import find_route
-from curier.broker.model import BrokerConnection, Receiver, Route, ServerSession, Spread
+from curier.broker.model import NO_SENDS, BrokerConnection, Receiver, Route, ServerSession, Spread
 from curier.broker.special import take_special
 from curier.broker.spreading import go_on, hold
 from curier.broker.state import WORK_OF_QOS_1, BrokerState
@@ -46,7 +46,7 @@ def fast_lane(
     session = connection.server_session
     if session is None or not connection.is_fast:
         return pos
-    lane = MQTT_50 if connection.version == MQTT_50 else 4
+    lane: i64 = MQTT_50 if connection.version == MQTT_50 else 4
     if connection.has_permissions and connection.generation != broker.router.cache.generation:
         permissions.forget_routes(broker, connection)
     limit: i64 = connection.max_packet_size
@@ -93,7 +93,9 @@ def fast_lane(
                 special |= data[payload_at]  # Property Length
                 payload_at += 1
             if special:
-                if not take_special(broker, connection, session, data, at, body, stop, now):
+                if not take_special(
+                    broker, connection, session, data, at, body + 2, topic_end, payload_at, stop, now
+                ):
                     break
                 at = stop
                 is_owed = True
@@ -180,13 +182,13 @@ def fast_lane(
                 break
             outgoing = session.outgoing
             if first == 0x40 and packet_id == outgoing.expected:
-                most = outgoing.bursts[0].count
+                most = outgoing.bursts[outgoing.done].count
                 puback: i64 = 0x40020000 | packet_id
                 while count < most and stop + 4 <= all_end and i64(read_i32_be(data, stop)) == puback + count:
                     count += 1
                     stop += 4
                 outgoing.confirm(count)
-                if outgoing.queue or session.retained_sends:
+                if outgoing.has_waiting() or session.retained_sends is not NO_SENDS:
                     connection.pump(now)
             elif first == 0x40:
                 if outgoing.acknowledged(packet_id) is None:
@@ -272,7 +274,7 @@ def is_same(data: bytes, one: i64, other: i64, size: i64) -> bool:
 def forward_qos_0(
     broker: BrokerState,
     session: ServerSession,
-    lane: int,
+    lane: i64,
     route: Route,
     data: bytes,
     at: i64,
@@ -288,7 +290,7 @@ def forward_qos_0(
     for receiver in route.receivers:
         target = receiver.session
         other = target.connection
-        if target.lane == lane and receiver.is_plain and other is not None:
+        if target.lane == lane and size <= target.largest and receiver.is_plain and other is not None:
             other.output.append(frames)
             if not other.is_dirty:
                 other.is_dirty = True
@@ -334,7 +336,7 @@ def forward_qos_0(
 def forward_qos_1(
     broker: BrokerState,
     session: ServerSession,
-    lane: int,
+    lane: i64,
     route: Route,
     data: bytes,
     at: i64,
@@ -363,7 +365,13 @@ def forward_qos_1(
         target = receiver.session
         other = target.connection
         done: i64 = 0
-        if target.lane == lane and receiver.is_plain and receiver.qos >= 1 and other is not None:
+        if (
+            target.lane == lane
+            and size <= target.largest
+            and receiver.is_plain
+            and receiver.qos >= 1
+            and other is not None
+        ):
             outgoing = target.outgoing
             room = outgoing.burst_room(count, message_size)
             while room:  # twice where the identifiers begin anew
@@ -465,7 +473,7 @@ def with_ids(block: bytes, skip: i64, count: i64, size: i64, id_at: i64, first_i
 def forward_qos_2(
     broker: BrokerState,
     session: ServerSession,
-    lane: int,
+    lane: i64,
     route: Route,
     data: bytes,
     at: i64,
@@ -487,6 +495,7 @@ def forward_qos_2(
         other = target.connection
         if (
             target.lane == lane
+            and stop - at <= target.largest
             and receiver.is_plain
             and receiver.qos == 2
             and other is not None

@@ -17,7 +17,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64, u8
 
 from curier.broker.delivery import deliver_to
-from curier.broker.model import BrokerConnection, ServerSession, Subscription
+from curier.broker.model import NO_SENDS, BrokerConnection, ServerSession, Subscription
 from curier.broker.output import send_block
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50
@@ -69,6 +69,8 @@ def send_retained(
         broker.fetch_budget -= cost
         if send.walk.done and not send.pending:
             session.retained_sends.popleft()
+            if not session.retained_sends:
+                session.retained_sends = NO_SENDS
 
 
 def _still_retained(broker: BrokerState, messages: list[ApplicationMessage]) -> list[ApplicationMessage]:
@@ -91,7 +93,8 @@ def _send(
 ) -> list[ApplicationMessage]:
     """Send messages, at most as many as there is quota; returns those that the output has no room for."""
     start = 0
-    if session.lane and broker.router.witness is None and _is_plain(messages, subscription.qos):
+    takes_blocks = session.lane and not connection.peer_max_packet_size and broker.router.witness is None
+    if takes_blocks and _is_plain(messages, subscription.qos):
         start = _send_blocks(broker, session, connection, subscription, messages, now)
     for index in range(start, len(messages)):
         if connection.is_congested or not session.outgoing.has_room():

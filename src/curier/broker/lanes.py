@@ -6,7 +6,7 @@ from typing import Final
 
 from curier.broker.model import BrokerConnection
 from curier.broker.options import REFUSE
-from curier.broker.state import BrokerState
+from curier.broker.state import NO_LIMIT, BrokerState
 from curier.codec.constants import MQTT_50
 from curier.protocol.connection import CONNECTED
 
@@ -45,8 +45,8 @@ def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
             and not connection.is_congested
             and connection.outflow is None
             and connection.topic_aliases is None
-            and not connection.peer_max_packet_size
             and session.journal is None
             and not broker.options.queue_qos0
         )
+        session.largest = connection.peer_max_packet_size or NO_LIMIT
         session.lane = 0 if not plain else MQTT_50 if connection.version == MQTT_50 else 4

@@ -79,7 +79,8 @@ def _take(broker: BrokerState, left: Leftovers) -> Outgoing | None:
         outgoing.inflight[entry.packet_id] = GONE
         return entry
     while outgoing.bursts and not left.shared:
-        burst = outgoing.bursts.popleft()
+        burst = outgoing.bursts[outgoing.done]
+        outgoing.drop_burst()
         broker.spent += 1
         if burst.group:  # or nobody else gets them
             left.shared = burst.entries()

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final, final
 
+from mypy_extensions import i64
+
 from curier.broker.deadlines import Deadline
 from curier.broker.entrances import Entrance
 from curier.broker.judging import Judge, Rights
@@ -262,7 +264,8 @@ class ServerSession(Session):
         self.connection: BrokerConnection | None = None
         self.arriving: BrokerConnection | None = None  # its CONNACK waits for the journal
         self.rights: Rights | None = None  # None: all, or its client has not come since the start
-        self.lane: int = 0  # MQTT_311 or MQTT_50: takes plain packets of that version unseen; 0: look first
+        self.lane: i64 = 0  # MQTT_311 or MQTT_50: takes plain packets of that version unseen; 0: look first
+        self.largest: i64 = 0  # bytes of a packet that it takes so
         self.version: int = 0
         self.subscriptions: dict[bytes, Subscription] = {}  # by Topic Filter, with $share/... where shared
         self.filter_bytes: int = 0  # of these Topic Filters
@@ -452,8 +455,7 @@ class BrokerConnection(ServerConnection):
         self.ending_why: str = ""
         # -- what it may do --
         self.has_permissions: bool = False  # of its own?
-        # Routes it may publish to, by QoS, and those by QoS of what is retained: shared by all where nobody
-        # decides permissions.
+        # Routes it may publish to, by QoS, then with RETAIN: shared by all where nobody decides permissions.
         self.routes: list[dict[bytes, Route]] = NO_ROUTES
         self.generation: int = 0  # of the route cache that these routes are from
         self.verdicts: dict[bytes, int] = {}

@@ -28,6 +28,7 @@ from curier.session.outgoing import Burst
 
 ALIAS_ONLY: Final = 3  # bytes of Properties that are a Topic Alias and nothing else
 SPECIAL: Final = 1  # as ``Burst`` has it
+MOST_AROUND: Final = 24  # bytes of a packet besides Topic Name, payload and Properties
 
 
 def take_special(
@@ -36,81 +37,73 @@ def take_special(
     session: ServerSession,
     data: bytes,
     at: i64,
-    body: i64,
+    topic_at: i64,
+    topic_end: i64,
+    payload_at: i64,
     stop: i64,
     now: float,
 ) -> bool:
-    """Work on the PUBLISH in ``data[at:stop]``, which begins to be of interest at ``body``. False: it is for
-    the general way.
+    """Work on the PUBLISH in ``data[at:stop]``, whose payload, but for Properties, is at ``payload_at``.
+    False: it is for the general way.
     """
     first: i64 = data[at]
     qos = (first >> 1) & 3
-    topic_end: i64 = body + 2
-    if first & 0x0C or topic_end > stop or stop - at > LARGE_PIECE:  # DUP, or QoS 2
+    if first & 0x0C or stop - at > LARGE_PIECE:  # DUP, or QoS 2
         return False
-    topic_end += two_bytes(data, body)
-    payload_at = topic_end + 2 if qos else topic_end
-    if payload_at > stop:
-        return False
-    topic = data[body + 2 : topic_end]
+    topic = data[topic_at:topic_end]
     alias: i64 = 0
     properties = b""
     expires_at = NEVER
     if connection.version == MQTT_50:
-        if payload_at >= stop:
-            return False
-        length: i64 = data[payload_at]
-        payload_at += 1
+        length: i64 = data[payload_at - 1]
         if length == ALIAS_ONLY and payload_at + ALIAS_ONLY <= stop and data[payload_at] == TOPIC_ALIAS:
             alias = two_bytes(data, payload_at + 1)
             payload_at += ALIAS_ONLY
-            if not alias:
-                return False
         elif length:
             publish = IncomingPublish(first)
-            try:
-                payload_at = parse_properties(
-                    data, payload_at - 1, stop, publish, connection.max_user_properties
-                )
-            except ProtocolError:
-                return False  # which says so again
-            if publish.has_subscription_identifier:
+            payload_at = _read_properties(connection, publish, data, payload_at - 1, stop)
+            if payload_at < 0:
                 return False
             alias = publish.topic_alias
             properties = publish.properties
             if publish.expiry_interval >= 0:
                 expires_at = now + publish.expiry_interval
-        if alias:
-            if alias > connection.topic_alias_maximum:
-                return False
-            if not topic:
-                known = connection.aliases.get(alias)
-                if known is None:
-                    return False
-                topic = known
+        if alias and not topic:
+            topic = connection.aliases.get(alias, b"")
+        if alias > connection.topic_alias_maximum or (length == ALIAS_ONLY and not alias):
+            return False
+    packet_id: i64 = two_bytes(data, topic_end) if qos else 0
+    if qos and (not packet_id or connection.receive_quota <= 0 or connection.held):
+        return False
     route = _route(broker, connection, topic, first)
     if route is None:
         return False
-    packet_id: i64 = 0
-    if qos:
-        packet_id = two_bytes(data, topic_end)
-        if not packet_id or connection.receive_quota <= 0 or connection.held:
-            return False
     retain: bool = first & 1 != 0
     message = ApplicationMessage(route.topic, data[payload_at:stop], qos, retain, properties, expires_at)
     if retain and not _retain(broker, connection, session, message, route, now):
         return False
     if alias:
         connection.aliases[alias] = topic
-    broker.spent += len(route.receivers)
     is_kept = give(broker, session, route, message, now)
-    traffic = connection.traffic
-    traffic.packets_received += 1
-    traffic.publishes_received += 1
-    traffic.publish_bytes_received += stop - payload_at
     if qos:
         _acknowledge(connection, packet_id, route, is_kept or retain)
+    connection.traffic.packets_received += 1
+    connection.traffic.publishes_received += 1
+    connection.traffic.publish_bytes_received += stop - payload_at
     return True
+
+
+def _read_properties(
+    connection: BrokerConnection, publish: IncomingPublish, data: bytes, at: i64, stop: i64
+) -> i64:
+    """Read the Properties at ``at``; returns where the payload begins, or -1 for what is wrong with them,
+    which the general way says.
+    """
+    try:
+        payload_at: i64 = parse_properties(data, at, stop, publish, connection.max_user_properties)
+    except ProtocolError:
+        return -1
+    return -1 if publish.has_subscription_identifier else payload_at
 
 
 def _route(broker: BrokerState, connection: BrokerConnection, topic: bytes, first: i64) -> Route | None:
@@ -151,6 +144,7 @@ def give(
     broker: BrokerState, session: ServerSession, route: Route, message: ApplicationMessage, now: float
 ) -> bool:
     """Give a message to all receivers. False where there were some, and none of them had room."""
+    broker.spent += len(route.receivers)
     is_kept: bool = route.is_empty
     qos = message.qos
     size: i64 = message.size()
@@ -163,6 +157,7 @@ def give(
         outgoing = target.outgoing
         if (
             not target.lane
+            or size + MOST_AROUND > target.largest  # perhaps
             or other is None
             or not receiver.is_plain
             or (message.retain and receiver.retain_as_published)  # [MQTT-3.3.1-13]

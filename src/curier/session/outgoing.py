@@ -24,11 +24,12 @@ from curier.session.message import NEVER, ApplicationMessage
 from curier.session.records import Delivered, Queued, Received, Sent
 
 MAXIMUM_PACKET_ID: Final = 65535
+MOST_DONE: Final = 64  # bursts that are acknowledged, before their places are freed together
 
 # A session that rests holds these; its own containers are made when something goes into them, so that a
 # hundred thousand idle clients cost little memory, and the garbage collector little time.
 NO_ENTRIES: Final[deque[Outgoing]] = deque()
-NO_BURSTS: Final[deque[Burst]] = deque()
+NO_BURSTS: Final[list[Burst]] = []
 NO_IDS: Final[set[int]] = set()
 
 
@@ -149,6 +150,9 @@ class Burst:
         return total
 
 
+NO_BURST: Final = Burst(b"", b"", 0, 0, 0, 0, b"", 0.0)  # in the place of one that is acknowledged
+
+
 @final
 class OutgoingFlow:
     """Queue, Packet Identifiers and send quota of one direction of one session."""
@@ -161,16 +165,17 @@ class OutgoingFlow:
         self.first_expiry: float = NEVER  # nothing in the queue expires before; it may be long gone itself
         self.inflight: dict[int, Outgoing] = {}
         self.releasing: dict[int, Outgoing] = {}
-        self.bursts: deque[Burst] = NO_BURSTS  # sent after all that is inflight
+        self.bursts: list[Burst] = NO_BURSTS  # sent after all that is inflight
+        self.done: i64 = 0  # how many of them, at the beginning, are acknowledged
         self.expected: i64 = 0  # the Packet Identifier whose PUBACK a burst waits for, or 0: no burst
         self.resend: deque[Outgoing] = NO_ENTRIES  # inflight, but not yet on the present connection
         self.reserved: set[int] = NO_IDS  # identifiers of a client's SUBSCRIBE and UNSUBSCRIBE (2.2.1)
-        self.quota: int = 0  # how many more PUBLISH packets may be sent (4.9); 0 while not connected
-        self.quota_maximum: int = 0
+        self.quota: i64 = 0  # how many more PUBLISH packets may be sent (4.9); 0 while not connected
+        self.quota_maximum: i64 = 0
         self.quota_qos_2: int = 0  # how many of those with QoS 2
-        self.sent_bytes: int = 0  # of the messages that took it
-        self.max_sent_bytes: int = 1 << 62
-        self.last_id: int = 0
+        self.sent_bytes: i64 = 0  # of the messages that took it
+        self.max_sent_bytes: i64 = 1 << 62
+        self.last_id: i64 = 0
 
     # ---- a Network Connection begins and ends ----
 
@@ -207,6 +212,12 @@ class OutgoingFlow:
     def has_room(self) -> bool:
         """May one more PUBLISH be sent before an acknowledgement comes?"""
         return self.quota > 0 and self.sent_bytes < self.max_sent_bytes
+
+    def has_waiting(self) -> bool:
+        """Is there anything to be sent, for the first time or again, before what comes new?"""
+        if self.queue is not NO_ENTRIES and self.queue:  # to ask a deque costs more
+            return True
+        return self.resend is not NO_ENTRIES and bool(self.resend)
 
     def may_send(self, qos: int) -> bool:
         """Is there send quota for a PUBLISH with this QoS?"""
@@ -334,7 +345,7 @@ class OutgoingFlow:
         identifiers in a row.
         """
         left: i64 = self.max_sent_bytes - self.sent_bytes
-        if left <= 0 or self.queue or self.resend:
+        if left <= 0 or self.has_waiting():
             return 0  # those go first [MQTT-4.6.0-5]
         if count * message_size > left:
             count = (left + message_size - 1) // message_size  # the last may go over it, as it may alone
@@ -370,7 +381,7 @@ class OutgoingFlow:
         if not self.expected:
             self.expected = burst.first_id
         if self.bursts is NO_BURSTS:
-            self.bursts = deque()
+            self.bursts = []
         self.bursts.append(burst)
         self.last_id = burst.first_id + burst.count - 1
         self.quota -= burst.count
@@ -378,7 +389,7 @@ class OutgoingFlow:
 
     def confirm(self, count: i64) -> None:
         """``count`` PUBACKs from ``expected`` on, as far as that burst goes."""
-        burst = self.bursts[0]
+        burst = self.bursts[self.done]
         self.sent_bytes -= burst.bytes_of(count)
         burst.count -= count
         if burst.count:
@@ -386,11 +397,23 @@ class OutgoingFlow:
             burst.start += count * burst.size
             self.expected = burst.first_id
         else:
-            self.bursts.popleft()
-            self.expected = self.bursts[0].first_id if self.bursts else 0
+            self.drop_burst()
+            self.expected = self.bursts[self.done].first_id if self.bursts else 0
         self.quota += count
         if self.quota > self.quota_maximum:
             self.quota = self.quota_maximum
+
+    def drop_burst(self) -> None:
+        """Forget the first burst."""
+        bursts = self.bursts
+        bursts[self.done] = NO_BURST
+        self.done += 1
+        if self.done == len(bursts):
+            bursts.clear()
+            self.done = 0
+        elif self.done >= MOST_DONE and 2 * self.done > len(bursts):
+            del bursts[: self.done]
+            self.done = 0
 
     def settle(self) -> None:
         """Make an ``Outgoing`` of every PUBLISH of the bursts."""
@@ -401,6 +424,7 @@ class OutgoingFlow:
             for entry in burst.entries():
                 self.inflight[entry.packet_id] = entry
         self.bursts.clear()
+        self.done = 0
 
     # ---- answers ----
 
