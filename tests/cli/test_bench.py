@@ -121,6 +121,16 @@ class TestScenarios:
         assert ran.json["checks"]["received"] == 4 * 3001
         assert ran.code == 0
 
+    @pytest.mark.parametrize("options", [("--mqtt", "5.0", "--qos", 1), ("--shared",), ("--qos", 2)])
+    def test_a_fleet(self, broker: curier.Broker, url: str, options: tuple[object, ...]) -> None:
+        ran = bench(
+            "pubsub", url, "--json", "--publishers", 3, "--topics", 7, "--spread", 300, "--retain",
+            "--messages", 500, *options,
+        )  # fmt: skip
+        assert ran.json["checks"]["received"] == ran.json["delivered"] == 500
+        assert ran.code == 0, ran.json
+        assert not broker.core.retained.may_match(b"curier-bench/#")
+
     def test_a_shared_subscription_gets_each_message_once(self, url: str) -> None:
         ran = bench(
             "pubsub", url, "--json", "--shared", "--publishers", 3, "--subscribers", 4, "--messages", 900

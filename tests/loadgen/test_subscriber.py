@@ -1,6 +1,7 @@
 """What a subscriber makes of any mixture of streams, faults and cuts, against a list of what was done."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -20,8 +21,11 @@ from curier.loadgen.subscriber import Subscriber, Track
 class Stage:
     """Publishers that are not connected, and a subscriber that is told of them."""
 
-    def __init__(self, loop: Loop, streams: int, qos: int, version: int, learns: bool = False) -> None:
+    def __init__(
+        self, loop: Loop, streams: int, qos: int, version: int, learns: bool = False, **values: int
+    ) -> None:
         plan = Plan("sub" if learns else "fanin", qos=qos, version=version, publishers=streams, run=1)
+        plan = replace(plan, **values)  # type: ignore[arg-type]
         self.version = version
         self.subscriber = Subscriber(plan, loop, 0, set())
         self.publishers = [Publisher(plan, loop, number, set()) for number in range(streams)]
@@ -65,6 +69,8 @@ FAULTS = ("lose", "double", "late", "damage")
     cuts=st.lists(st.integers(0, 100_000), max_size=8),
     qos=st.integers(0, 2),
     version=st.sampled_from([4, 5]),
+    topics=st.sampled_from([1, 3]),
+    spread=st.sampled_from([0, 100]),
     seed=st.integers(0, 2**32),
 )
 def test_every_fault_is_found(
@@ -73,11 +79,13 @@ def test_every_fault_is_found(
     cuts: list[int],
     qos: int,
     version: int,
+    topics: int,
+    spread: int,
     seed: int,
 ) -> None:
     chance = random.Random(seed)
     with Loop() as loop:
-        stage = Stage(loop, 4, qos, version)
+        stage = Stage(loop, 4, qos, version, topics=topics, spread=spread)
         sent: list[tuple[int, bytes]] = []
         for number, (stream, count) in enumerate(batches):
             sent += [(stream, packet) for packet in stage.packets(stream, count, number)]
@@ -127,7 +135,8 @@ def test_every_fault_is_found(
 
 def packet_at(packet: bytes) -> int:
     """Where the Packet Identifier is."""
-    return 4 + (packet[2] << 8 | packet[3])
+    at = 2 if packet[1] < 128 else 3
+    return at + 2 + (packet[at] << 8 | packet[at + 1])
 
 
 def test_most_of_a_long_run_is_taken_at_a_glance(monkeypatch: pytest.MonkeyPatch) -> None:

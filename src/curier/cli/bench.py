@@ -57,6 +57,9 @@ def positive(text: str) -> float:
 )
 @click.option("--shared", is_flag=True, help="All subscribers share one subscription.")
 @click.option("--topic", metavar="PREFIX", help="What topics begin with.  [default: curier-bench/RUN]")
+@click.option("--topics", type=int, default=1, show_default=True, help="Topics of each publisher, in turn.")
+@click.option("--spread", type=size, default="0", show_default=True, help="Bytes by which payloads differ.")
+@click.option("--retain", is_flag=True, help="With RETAIN; what is retained is removed at the end.")
 @click.option("--connections", type=int, default=1000, show_default=True, help="connect: how many.")
 @click.option("--concurrency", type=int, default=100, show_default=True, help="connect: at the same time.")
 @click.option("--hold", type=seconds, default="0", show_default=True, help="connect: stay so many seconds.")
@@ -108,6 +111,7 @@ def bench(scenario: str, url: str, as_json: bool, **options: Any) -> None:
       curier bench fanout mqtt://ana@broker.example --qos 1 --subscribers 500 --payload "1 KiB"
       curier bench pairs --publishers 10 --rate 5000 --seconds 30 --mqtt 5.0
       curier bench rr --qos 1 --json
+      curier bench fanin --topics 100 --spread 400
       curier bench pairs wss://broker.example/mqtt --cafile ca.crt
       curier bench connect --connections 10000 --pid $(pgrep -x mosquitto)
       curier bench sub --seconds 60          # in one terminal, and in another one

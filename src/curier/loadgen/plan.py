@@ -41,6 +41,10 @@ MOST_INFLIGHT: Final = 65000
 """Unacknowledged messages of one publisher: fewer than there are Packet Identifiers."""
 
 LARGEST_PAYLOAD: Final = 256_000_000
+MOST_SPREAD: Final = 100_000
+
+SIZES: Final = 16  # of payloads, where they are spread
+STRIDE: Final = 7  # from one size to the next
 
 
 @dataclass
@@ -53,6 +57,9 @@ class Plan:
     unacknowledged QoS 1 and 2 messages a publisher may have. ``topic`` is the prefix of the topics;
     ``patience`` is for how many seconds nothing may arrive before what is missing counts as lost. ``pid`` is
     the broker's process.
+
+    Each publisher goes through ``topics`` of its own in turn; payloads have from ``payload`` to ``payload`` +
+    ``spread`` bytes; ``retain`` sets RETAIN, and what is retained is removed at the end.
 
     ``socket_file`` is a Unix socket, in place of ``host`` and ``port``. With ``tls`` it speaks TLS, with
     ``web_path`` WebSocket, asking for this path; each packet is then a record, and a frame, of its own, or
@@ -78,6 +85,9 @@ class Plan:
     outstanding: int = 20_000
     shared: bool = False
     topic: str | None = None
+    topics: int = 1
+    spread: int = 0
+    retain: bool = False
     username: str | None = None
     password: bytes | None = field(default=None, repr=False)
     patience: float = 5.0
@@ -137,18 +147,30 @@ class Plan:
         """What the topics begin with; the publisher's number comes after a slash."""
         return f"curier-bench/{self.run:08x}" if self.topic is None else self.topic
 
-    def topic_of(self, stream: int) -> str:
-        """The topic that publisher ``stream`` publishes on."""
-        return f"{self.prefix}/{stream}"
+    @property
+    def is_varied(self) -> bool:
+        """Whether messages differ in more than their header."""
+        return self.topics > 1 or self.spread > 0 or self.retain
+
+    def topic_of(self, stream: int, number: int = 0) -> str:
+        """The topic on which publisher ``stream`` publishes its message ``number``."""
+        if self.topics == 1:
+            return f"{self.prefix}/{stream}"
+        return f"{self.prefix}/{stream}/{number % self.topics}"
+
+    def payload_of(self, number: int) -> int:
+        """Bytes of the payload of message ``number`` of a publisher."""
+        return self.payload + self.spread * (number * STRIDE % SIZES) // (SIZES - 1)
 
     def filter_of(self, subscriber: int) -> str:
         """The Topic Filter of a subscriber."""
+        below = "/+" if self.topics > 1 else ""
         if self.is_paired:
-            return self.topic_of(subscriber)
+            return f"{self.prefix}/{subscriber}{below}"
         if self.scenario == "sub":
             whole = "curier-bench/#" if self.topic is None else f"{self.topic}/#"
         else:
-            whole = f"{self.prefix}/+" if self.publisher_count != 1 else self.topic_of(0)
+            whole = f"{self.prefix}/{'+' if self.publisher_count != 1 else '0'}{below}"
         return f"$share/bench-{self.run:08x}/{whole}" if self.shared else whole
 
     def check(self) -> None:
@@ -161,6 +183,10 @@ class Plan:
                 f"a payload of {self.payload} bytes: it carries number, time and check of the message, "
                 f"so it takes from {HEADER_BYTES} to {LARGEST_PAYLOAD} bytes"
             )
+        if not 0 <= self.spread <= MOST_SPREAD:
+            raise ConfigError(f"payloads that differ by {self.spread} bytes: expected 0 to {MOST_SPREAD}")
+        if self.is_varied and self.scenario in ("pub", "sub", "connect"):
+            raise ConfigError("topics, spread and retain are for scenarios with publishers and subscribers")
         if not 1 <= self.inflight <= MOST_INFLIGHT:
             raise ConfigError(f"{self.inflight} messages in flight: expected 1 to {MOST_INFLIGHT}")
         if self.rate is not None and self.rate <= 0:
@@ -193,6 +219,7 @@ class Plan:
             "concurrency": self.concurrency,
             "outstanding": self.outstanding,
             "messages": self.messages,
+            "topics": self.topics,
         }
         for name, value in least.items():
             if value is not None and value < 1:

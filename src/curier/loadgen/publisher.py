@@ -13,6 +13,7 @@ from curier.errors import ConfigError, RemoteProtocolError
 from curier.loadgen.connection import Connection, acks, run_of_acks
 from curier.loadgen.histogram import Histogram
 from curier.loadgen.payload import MOST_IDS, SPAN, Template, id_columns
+from curier.loadgen.varied import Varied
 
 if TYPE_CHECKING:
     from curier.loadgen.loop import Loop
@@ -62,7 +63,9 @@ class Publisher(Connection):
         self.topic = plan.topic_of(stream)
         self.qos = plan.qos
         self.template = self._make_template()
-        self.most = min(BATCH_MESSAGES, max(1, BATCH_BYTES // self.template.size))
+        self.varied = Varied(plan, stream) if plan.is_varied else None
+        self.largest = self.template.size if self.varied is None else self.varied.largest
+        self.most = min(BATCH_MESSAGES, max(1, BATCH_BYTES // self.largest))
         self.inflight = 1 if plan.scenario == "rr" else plan.inflight
         self.fanout = plan.fanout
         self.ahead = 1  # messages that may be unfinished in a flood; set by whoever knows of the others
@@ -96,7 +99,7 @@ class Publisher(Connection):
             return
         if properties.maximum_qos is not None and properties.maximum_qos < self.qos:
             raise ConfigError(f"the broker takes QoS {properties.maximum_qos} at most")
-        if (largest := properties.maximum_packet_size) is not None and largest < self.template.size:
+        if (largest := properties.maximum_packet_size) is not None and largest < self.largest:
             raise ConfigError(f"the broker takes packets of {largest} bytes at most")
         if properties.receive_maximum is not None:
             self.inflight = min(self.inflight, properties.receive_maximum)  # [MQTT-3.3.4-7]
@@ -145,6 +148,9 @@ class Publisher(Connection):
     def publish(self, count: int, sent_at: int) -> None:
         """Put ``count`` messages into ``out``, stamped with ``sent_at``."""
         end = self.sent + count
+        if self.varied is not None:
+            self.out += [self.varied.packet(number, sent_at, end) for number in range(self.sent, end)]
+            self.sent = end
         while self.sent < end:
             part = min(end - self.sent, SPAN - self.sent % SPAN)
             self.out.append(self.template.numbered_batch(self.sent, part, sent_at, end))
@@ -153,6 +159,12 @@ class Publisher(Connection):
             self.batches.append((end, sent_at))
         elif not self.fanout and self.plan.rate is None:
             # Nothing else says how far the broker is: what it has not read may wait in the network's buffers.
+            self.ping()
+
+    def forget_retained(self) -> None:
+        """Leave nothing retained behind."""
+        if self.varied is not None and self.plan.retain and self.sock is not None:
+            self.out += self.varied.forgets(self.sent)
             self.ping()
 
     def publish_due(self, now: int) -> None:

@@ -48,6 +48,8 @@ class Track:
         self.qos = qos
         self.head = bytes(template.packet[: template.id_at or template.at])  # up to the Packet Identifier
         self.tail = bytes(template.packet[template.at + HEADER_BYTES :])
+        self.varied = publisher.varied if publisher is not None else None
+        self.has_runs = self.varied is None and not ledger.is_group
         self.last = -1  # number, for the order within a group
         self.reordered = 0
 
@@ -122,17 +124,20 @@ class Subscriber(Connection):
         if track is None:
             return self._look_closer(data, pos, stop, now)
         _, _, sent_at, end, number, check = HEADER.unpack_from(data, at)
+        head, tail = track.head, track.tail
+        if track.varied is not None:
+            head, tail = track.varied.head(number), track.varied.tail(number)
         if (
             check != check_of(data, at, number)
-            or data[at + HEADER_BYTES : stop] != track.tail
-            or not data.startswith(track.head, pos)
+            or data[at + HEADER_BYTES : stop] != tail
+            or not data.startswith(head, pos)
         ):
             return self._look_closer(data, pos, stop, now)
         count = 1
         if track is not self._recent:
             self._recent = track
             self._streak = 1
-        elif self._streak < SURE or number != track.ledger.next or track.ledger.is_group:
+        elif self._streak < SURE or number != track.ledger.next or not track.has_runs:
             self._streak += 1
         else:
             count = self._run(track, data, pos, sent_at, end, number)
@@ -147,9 +152,9 @@ class Subscriber(Connection):
                 self.touched.add(track.publisher)
         self.delivered += count
         self.latency.add(now - sent_at, count)
-        stop = pos + count * (stop - pos)
+        size = stop - pos
+        stop = pos + count * size
         if qos:
-            size = track.template.size
             first = PUBACK_FIRST_BYTE if qos == 1 else PUBREC_FIRST_BYTE
             self.out.append(acks(first, data[id_at:stop:size], data[id_at + 1 : stop : size]))
         return stop
@@ -206,7 +211,7 @@ class Subscriber(Connection):
         if (
             track is None
             or not is_whole
-            or topic != track.topic
+            or topic != (track.topic if track.varied is None else self.plan.topic_of(stream, number))
             or publish.qos != track.qos
             or publish.retain
         ):

@@ -83,6 +83,10 @@ class Traffic(Work):
                 self._measure()
                 self._finish()
             for client in self.clients:
+                if client not in self.publishers:
+                    client.disconnect()
+            self._forget_retained()
+            for client in self.publishers:
                 client.disconnect()
         self._judge()
         return self.result
@@ -244,6 +248,18 @@ class Traffic(Work):
         for client in self.loop.take_reports():
             if client.error and client.error not in self.result.errors:
                 self.result.errors.append(client.error)
+
+    def _forget_retained(self) -> None:
+        """See that nothing stays retained, as far as the broker listens."""
+        if not self.plan.retain:
+            return
+        for publisher in self.publishers:
+            publisher.forget_retained()
+        until = clock() + int(self.plan.patience * 1e9)
+        while clock() < until and any(
+            one.sock is not None and one.pongs < one.pings for one in self.publishers
+        ):
+            self.loop.turn(TURN_SECONDS)
 
     # ---- figures ----
 
