@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curier.broker.core import BrokerCore
-from curier.broker.effects import Answer, Authorize, Close
+from curier.broker.effects import Answer, Authorize, Close, Commit
 from curier.broker.model import BrokerConnection, Owner
 from curier.broker.options import Options
 from curier.codec import packets as p
@@ -18,6 +18,7 @@ from curier.codec.encode import encode
 from curier.codec.primitives import packet_end
 from curier.codec.properties import Properties
 from curier.protocol.connection import CLOSED
+from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import MAXIMUM_PACKET_ID, Outgoing
 
@@ -61,8 +62,8 @@ class Choices:
         return self.below(6) == 5
 
 
-def broker(options: Options, slow: bool, authorizes: bool) -> BrokerCore:
-    core = BrokerCore(options, 0.0, asks_authorization=authorizes)
+def broker(options: Options, slow: bool, authorizes: bool, stores: bool = False) -> BrokerCore:
+    core = BrokerCore(options, 0.0, asks_authorization=authorizes, journal=Journal() if stores else None)
     core.slow_lane_only = slow
     return core
 
@@ -75,6 +76,7 @@ class Lane:
         self.connections: list[BrokerConnection] = []
         self.output: list[bytes] = []
         self.closed: set[int] = set()
+        self.records: list[str] = []  # of the journal, by kind
 
     def attach(self) -> None:
         self.connections.append(self.core.attach("test", "memory", 0.0))
@@ -92,6 +94,9 @@ class Lane:
             for effect in effects:
                 if isinstance(effect, Authorize):
                     core.resume(effect, Answer(0x87 if self.is_secret(effect.topic) else 0), now)
+                elif isinstance(effect, Commit):
+                    self.records += [type(record).__name__ for record in effect.batch.records]
+                    core.committed(effect.batch.number, now)
                 else:
                     assert isinstance(effect, Close)
                     self.closed.add(effect.connection.number)
@@ -122,6 +127,7 @@ class Lane:
         return {
             "output": self.output,
             "closed": self.closed,
+            "records": self.records,
             "traffic": counters(core.traffic),
             "statistics": counters(core.statistics),
             "retained": sorted(kept(message) for message in core.retained.walk(b"#").next(1000)),
@@ -186,9 +192,9 @@ def kept(message: ApplicationMessage) -> tuple[object, ...]:
 class Both:
     """Two brokers that get the same, and what their clients know, as far as both agree."""
 
-    def __init__(self, options: Options, authorizes: bool) -> None:
-        self.fast = Lane(broker(options, False, authorizes))
-        self.slow = Lane(broker(options, True, authorizes))
+    def __init__(self, options: Options, authorizes: bool, stores: bool = False) -> None:
+        self.fast = Lane(broker(options, False, authorizes, stores))
+        self.slow = Lane(broker(options, True, authorizes, stores))
         self.now = 0.0
         self.versions: list[int] = []
         self.pending: list[bytes] = []  # of each client: the rest of a packet it has begun to send
@@ -368,7 +374,7 @@ def test_both_lanes_do_the_same(settings: int, clients: list[int], steps: list[l
     options.retain_available = choices.below(8) < 7
     options.max_user_properties = choices.one(1000, 2)
     options.topic_alias_maximum = choices.one(8, 2, 0)
-    both = Both(options, choices.seldom())
+    both = Both(options, choices.seldom(), choices.seldom())
     drive(both, clients, steps)
     both.compare()
 

@@ -100,6 +100,8 @@ def fast_lane(
                 at = stop
                 is_owed = True
                 connection.steps += 1
+                if connection.paused:  # it is ending
+                    break
                 continue
             route = connection.routes[qos].get(data[body + 2 : topic_end])
             if route is None:
