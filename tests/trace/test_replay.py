@@ -207,6 +207,14 @@ def test_a_message_that_never_comes_is_missed_and_not_acknowledged(recording: li
     assert "came now" not in text
 
 
+def test_a_recording_that_ends_within_an_exchange() -> None:
+    pair = Pair()
+    events = pair.record_wires()
+    pair.connect("me").publish("a", b"x", qos=2)
+    for count in range(1, len(events) + 1):
+        assert words(replay(list(events)[:count]).differences) == []
+
+
 def test_what_cannot_be_played_is_said(recording: list[Event]) -> None:
     first = recording[2:]
     cut = Packet(0.0, Wire(99, "x", 4), True, b"\xc0\x00")

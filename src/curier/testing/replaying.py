@@ -75,7 +75,6 @@ class _Playing:
         for step in steps:
             self._network.run(max(0.0, step.time + ahead - self._network.now))
             self._take(step)
-        self._network.settle()
         self._replayer.finish()
 
     def _take(self, step: Step) -> None:

@@ -265,7 +265,9 @@ class Replayer:
         self._differ(step, f"{summary(step.packet)} came then, and does not now: {why}")
 
     def finish(self) -> None:
-        """All steps are taken: what came besides is a difference."""
+        """All steps are taken: what came besides is a difference. What comes later might have come then, too,
+        after the recording had ended.
+        """
         wires = {step.wire.number: step.wire for step in self.plan.steps}
         for number, connection in self._connections.items():
             for data, _, _ in connection.inbox:

@@ -66,7 +66,6 @@ class Playing:
                     due = begun + (step.time - steps[0].time) / self._pace.speed
                     await asyncio.sleep(max(0.0, due - loop.time()))
                 await self._take(step)
-            await asyncio.sleep(min(self._pace.patience, 0.2))  # for what came besides
             self._replayer.finish()
         finally:
             for line in self._lines.values():
