@@ -15,6 +15,7 @@ from curier.codec.encode import encode
 from curier.codec.packets import Connect, Pingreq, Publish
 from curier.laboratory import Laboratory
 from curier.testing import Faults
+from curier.trace.events import FAULT, Happening
 from tests.net import doors
 from tests.waiting import PATIENCE, until
 
@@ -79,10 +80,15 @@ async def test_an_answer_in_the_brokers_place_and_a_refusal() -> None:
         "tcp", "answer PUBLISH from me with 0x97", "answer CONNECT from you with 0x88"
     ) as broker:
         url = f"mqtt://127.0.0.1:{broker.port}"
+        trace = broker.trace(client_id="me")
         async with curier.connect(url, client_id="me") as me:
             with pytest.raises(curier.PublishRefused) as refused:
                 await me.publish("a", b"x", qos=1)
             assert refused.value.reason_code == 0x97
+        faults = [one for one in trace.take() if isinstance(one, Happening) and one.kind == FAULT]
+        assert [(one.client_id, one.topic, one.wire and one.wire.version) for one in faults] == [
+            ("me", "a", 5)
+        ]
         reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
         writer.write(encode(Connect(5, "you"), 5))
         assert (await reader.read(-1))[:4] == b"\x20\x03\x00\x88"

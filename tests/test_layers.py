@@ -80,7 +80,7 @@ ALLOWED: dict[str, set[str]] = {
         "net",
         "trace",
     },
-    "laboratory": {"faults", "loglines", "net", "trace"},
+    "laboratory": {"broker.model", "faults", "loglines", "net", "trace"},
     "tour": {"faults", "frozen", "testing", "trace"},
     "strict_toml": set(),
     "acme_settings": set(),

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from curier.broker.model import BrokerConnection
 from curier.faults.line import CUT, END, SEND, Faults, Line
 from curier.faults.rules import FOREVER
 from curier.loglines import logger, printable
@@ -20,6 +21,7 @@ from curier.net.handshakes import Handshakes
 from curier.net.layer import Layer, LayerError
 from curier.net.passage import receive
 from curier.net.turn import Turn
+from curier.net.wire import Wire as NetWire
 from curier.trace.events import Happening, Wire
 from curier.trace.framing import MORE, PACKET, Framer
 
@@ -27,6 +29,8 @@ log = logger("curier.lab")
 
 MOST_HELD: Final = 64 * 2**20
 """Bytes that rules may hold back of one connection; it ends where it is more."""
+
+Tell = Callable[[BrokerConnection, Happening], None]
 
 LIMIT_WORDS: Final = 400  # characters of one fault in the log
 
@@ -38,8 +42,8 @@ class Laboratory:
         self.faults = faults
         self._number = 0
 
-    def layers(self, turn: Turn, handshakes: Handshakes) -> Callable[[str], Layer]:
-        """What makes the layer of each connection."""
+    def layers(self, turn: Turn, handshakes: Handshakes, tell: Tell) -> Callable[[str], Layer]:
+        """What makes the layer of each connection; ``tell`` is given each fault."""
         self.faults.clock = turn.clock.now
         log.warning(
             "LABORATORY: this broker breaks its own connections on purpose, by %d rules: %s. It keeps no "
@@ -51,7 +55,7 @@ class Laboratory:
         def make(address: str) -> Layer:
             self._number += 1
             wire = Wire(self._number, "", 0, "", address)
-            return LabLayer(Line(self.faults, wire, turn.clock.now()), turn, handshakes)
+            return LabLayer(Line(self.faults, wire, turn.clock.now()), turn, handshakes, tell)
 
         return make
 
@@ -59,12 +63,14 @@ class Laboratory:
 class LabLayer(Layer):
     """The top layer of one connection."""
 
-    def __init__(self, line: Line, turn: Turn, handshakes: Handshakes) -> None:
+    def __init__(self, line: Line, turn: Turn, handshakes: Handshakes, tell: Tell) -> None:
         super().__init__()
         self.is_open = True
         self._line = line
         self._turn = turn
         self._handshakes = handshakes
+        self._tell = tell
+        self._wire: NetWire | None = None
         self._framers = (Framer(False), Framer(True))
         self._given: list[bytes] = []  # for the broker
         self._said: list[bytes] = []  # for the client
@@ -120,6 +126,8 @@ class LabLayer(Layer):
             if isinstance(event, Happening):
                 who = event.client_id or line.wire.client_address
                 log.warning("LABORATORY: %s: %s", printable(who), printable(event.why, LIMIT_WORDS))
+                if (wire := self._found()) is not None:
+                    self._tell(wire.connection, event)
         for order in line.take_orders():
             if order.kind == CUT:
                 self._broken = "the laboratory has cut the connection"
@@ -149,10 +157,15 @@ class LabLayer(Layer):
     def _wake(self) -> None:
         """Have the connection see what is due, as if bytes had come."""
         self._timer = None
-        turn = self._turn
-        for wire in list(turn.wires.values()):
-            if wire.layers is not None and wire.layers.layers[-1] is self:
-                if not wire.connection.is_closed():
-                    receive(turn, self._handshakes, wire, wire.layers, b"", turn.clock.now())
-                    turn.schedule()
-                return
+        turn, wire = self._turn, self._found()
+        if wire is not None and wire.layers is not None and not wire.connection.is_closed():
+            receive(turn, self._handshakes, wire, wire.layers, b"", turn.clock.now())
+            turn.schedule()
+
+    def _found(self) -> NetWire | None:
+        """The wire that this is a layer of; there is none before it is known to the turn."""
+        if self._wire is None:
+            for wire in self._turn.wires.values():
+                if wire.layers is not None and wire.layers.layers[-1] is self:
+                    self._wire = wire
+        return self._wire

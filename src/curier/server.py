@@ -240,7 +240,8 @@ class Broker:
         turn = self._turn = Turn(core, loop, clock, self._on_effect)
         self._asking = Asking(turn, authenticator, self.authorizer, self.bans)
         self._handshakes = Handshakes(turn)
-        self._top = self.lab.layers(turn, self._handshakes) if self.lab is not None else None
+        tell = self._recorder.broken
+        self._top = self.lab.layers(turn, self._handshakes, tell) if self.lab is not None else None
         self._stopped = asyncio.Event()
         try:
             if self._store is not None:

@@ -6,7 +6,7 @@ import pytest
 
 from curier.errors import ConfigError, Refused
 from curier.testing import Faults, Pair
-from curier.trace.events import Closed, Opened, Packet
+from curier.trace.events import FAULT, Closed, Happening, Opened, Packet
 
 
 def test_a_lost_puback_has_the_message_sent_again_when_the_client_comes_back() -> None:
@@ -120,3 +120,15 @@ def test_what_goes_by_is_recorded_with_what_rules_did_to_it() -> None:
     connect = packets[0]
     assert isinstance(connect, Packet)
     assert b"secret" not in connect.data
+
+
+def test_a_trace_of_the_broker_is_told_of_faults_on_the_connections_it_shows() -> None:
+    pair = Pair(faults=Faults("lose every PUBACK"))
+    trace = pair.trace(client_id="me")
+    for name in ("me", "other"):
+        pair.connect(name).publish("a", b"x", qos=1)
+    pair.run(1)
+    events = trace.take()
+    (fault,) = (event for event in events if isinstance(event, Happening) and event.kind == FAULT)
+    assert fault.client_id == "me"
+    assert fault.wire in {event.wire for event in events if isinstance(event, Packet)}

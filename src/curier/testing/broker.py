@@ -15,6 +15,7 @@ from curier.session.journal import Journal
 from curier.session.records import Batch, decode, encode
 from curier.testing.medium import Actor, Delay, Medium
 from curier.testing.wire import End, Wire
+from curier.trace.events import Happening
 from curier.trace.recorder import Recorder
 
 Answers = Callable[[Authenticate | Authorize], Answer]
@@ -106,6 +107,12 @@ class SimulatedBroker(Actor, End):
             wire.close(False)
             self.core.detach(connection, self.medium.now)
             self.turn()
+
+    def broken(self, wire: Wire, event: Happening) -> None:
+        """A rule has done something to a packet."""
+        connection = self._connections.get(wire)
+        if connection is not None:
+            self.recorder.broken(connection, event)
 
     # ---- time ----
 

@@ -13,7 +13,7 @@ from curier.codec.primitives import packet_end
 from curier.faults.line import CUT, SEND, Faults, Line
 from curier.faults.rules import FOREVER
 from curier.testing.medium import Medium
-from curier.trace.events import Closed, Event, Opened
+from curier.trace.events import Closed, Event, Happening, Opened
 from curier.trace.events import Wire as TracedWire
 
 Tell = Callable[[Event], None]
@@ -73,6 +73,9 @@ class End:
     def lost(self, wire: Wire) -> None:
         """The network, or the other end, has closed a wire."""
 
+    def broken(self, wire: Wire, event: Happening) -> None:
+        """A rule has done something to a packet."""
+
 
 class Caller(End):
     """Who opens wires."""
@@ -97,6 +100,7 @@ class Wire:
     ) -> None:
         self.medium = medium
         self.client = client
+        self.broker = broker
         self.watchers = watchers
         self.version = client.version
         self.number = medium.next_number()
@@ -205,6 +209,8 @@ class FaultyWire:
         wire, line, medium = self.wire, self.line, self.wire.medium
         for event in line.take_events():
             self._tell(event)
+            if isinstance(event, Happening):
+                wire.broker.broken(wire, event)
         for (kind, to_server), orders in groupby(line.take_orders(), lambda one: (one.kind, one.to_server)):
             pipe = wire.to_broker if to_server else wire.to_client
             if kind == CUT:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Final, Protocol
 
@@ -406,6 +407,14 @@ class Recorder(Witness):
         self._happened(kind, client_id, connection, number, topic, why)
         if kind == SESSION_ENDED:
             self._left.pop(client_id, None)
+
+    def broken(self, connection: BrokerConnection, event: Happening) -> None:
+        """A rule has done something to a packet of this connection (``faults``)."""
+        line = self._lines.get(connection.number)
+        event = replace(event, wire=line.wire if line is not None else wire_of(connection))
+        for reading in self._readings:
+            if reading.wants(event.wire, event.client_id, 0, event.topic.encode()):
+                reading.add(event)
 
     def _happened(
         self,
