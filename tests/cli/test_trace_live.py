@@ -188,3 +188,35 @@ def test_nothing_is_written_while_nothing_changes(session: Session) -> None:
     os.write(session.terminal, b"q")
     session.until(b"\x1b[?1049l")
     session.status()
+
+
+def test_what_fails_at_once_is_an_error_and_no_screen(tmp_path: Path) -> None:
+    session = Session(tmp_path)  # where no broker keeps its data
+    session.until(b"no broker serves traces there")
+    assert session.seen.index(b"\x1b[?1049l") < session.seen.index(b"no broker serves traces there")
+    assert session.status() == 1
+    os.close(session.terminal)
+
+
+def test_a_shell_gets_its_terminal_while_it_sleeps(session: Session) -> None:
+    session.until(b"this was the end")
+    os.kill(session.process, signal.SIGTSTP)
+    os.waitpid(session.process, os.WUNTRACED)
+    session.until(b"\x1b[?1049l")
+    assert termios.tcgetattr(session.terminal)[3] == session.before[3]
+    session.seen = b""
+    os.kill(session.process, signal.SIGCONT)
+    session.until(b"\x1b[?1049h")
+    session.until(b"this was the end")
+    os.write(session.terminal, b"q")
+    session.until(b"\x1b[?1049l")
+    assert session.status() == 0
+
+
+def test_an_error_is_shown_beside_what_there_is() -> None:
+    live = showing()
+    for event in events(1):
+        live.feed(event)
+    live.fail(ValueError("broken"))
+    assert not live.wants_to_quit  # what there is can be looked at
+    assert "ended: broken" in screen(live)

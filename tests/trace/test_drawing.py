@@ -149,7 +149,7 @@ def test_what_waits_is_dotted_what_is_dropped_has_a_cross() -> None:
 WAITING = """\
 site/7/temp  QoS 1, 4 B
 
- gateway-7 (5.0)              broker                                archive (away)   full (away)
+ gateway-7 (5.0)              broker                                archive (away)   full
   │ PUBLISH q1 #1  site/7/temp │                                     ┆                ┆
   │───────────────────────────▶│ 22:13:20.002  "21.5"                ┆                ┆
   │                            │ waits: away since 11:58, 17 wait    ┆                ┆

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -112,9 +112,9 @@ class FlowStore:
         key = (flow.topic, flow.payload_size)
         self._alike.setdefault(key, deque(maxlen=MOST_ALIKE)).append(flow)
 
-    def alike(self, topic: str, payload_size: int) -> list[Publication]:
+    def alike(self, topic: str, payload_size: int) -> Sequence[Publication]:
         """Those with topic and size, oldest first."""
-        return list(self._alike.get((topic, payload_size), ()))
+        return self._alike.get((topic, payload_size), ())
 
     def live(self, life: ConnectionLife) -> None:
         """A connection is open."""

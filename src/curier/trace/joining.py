@@ -22,6 +22,7 @@ from curier.trace.happenings import apply_happening
 from curier.trace.lives import Lives
 
 HEAD_BYTES: Final = 1024  # of a payload
+MOST_PASSED: Final = 30  # publications of equal content in a row that do not fit, until no more are looked at
 JOIN_SECONDS: Final = 60.0  # a delivery later than that is not joined by its content
 MOST_REMEMBERED: Final = 20_000  # what clients had last, by topic
 
@@ -153,18 +154,25 @@ class Joiner(FlowStore):
         since = max(
             (one for one in (had, self._lives.subscribed_at(client_id)) if one is not None), default=None
         )
-        candidates = [
-            flow
-            for flow in alike
-            if flow.began > now - JOIN_SECONDS
-            and _is_same(flow, packet.payload, checksum)
-            and sum(leg.client_id == client_id for leg in flow.deliveries) < _times(flow)
-        ]
-        if since is not None:
-            candidates = [flow for flow in candidates if _came(flow) >= since][:1]
-        if not candidates:
+        flow, passed = None, 0
+        for one in reversed(
+            alike
+        ):  # the newest that fits; where it is known since when, the oldest since then
+            if (
+                one.began > now - JOIN_SECONDS
+                and (since is None or _came(one) >= since)
+                and _is_same(one, packet.payload, checksum)
+                and sum(leg.client_id == client_id for leg in one.deliveries) < _times(one)
+            ):
+                flow, passed = one, 0
+                if since is None:
+                    break
+            else:
+                passed += 1
+                if passed > MOST_PASSED:
+                    break
+        if flow is None:
             return None
-        flow = candidates[-1]
         self._had[client_id, seen.topic] = _came(flow)
         self._had.move_to_end((client_id, seen.topic))
         if len(self._had) > MOST_REMEMBERED:

@@ -53,14 +53,16 @@ def label(name: str, packet: ControlPacket | None) -> str:
 
 def detail(packet: ControlPacket | None, version: int) -> str:
     """What a packet says besides its label and, of a PUBLISH, its topic and payload; often nothing."""
+    if isinstance(packet, Publish) or packet is None:
+        return ""
+    if isinstance(packet, (Puback, Pubrec, Pubrel, Pubcomp, Auth)):
+        code = code_words(packet.reason_code, version) if packet.reason_code else ""
+        return ", ".join(filter(None, [code, _why(packet)])) if code or packet.properties is not None else ""
     if isinstance(packet, Connect):
         return _connect(packet)
     if isinstance(packet, Connack):
         there = "session present" if packet.session_present else ""
         return ", ".join(filter(None, [code_words(packet.reason_code, version, True), there, _why(packet)]))
-    if isinstance(packet, (Puback, Pubrec, Pubrel, Pubcomp, Auth)):
-        code = code_words(packet.reason_code, version) if packet.reason_code else ""
-        return ", ".join(filter(None, [code, _why(packet)]))
     if isinstance(packet, Disconnect):
         code = code_words(packet.reason_code, version) if packet.reason_code else ""
         return ", ".join(filter(None, [code, _why(packet)]))

@@ -38,6 +38,7 @@ class Live:
         self.packets = PacketLines(look.utc, look.ascii_only)
         self.is_paused = False
         self.has_ended = ""  # how, where the source has
+        self.failure: Exception | None = None
         self.wants_to_quit = False
         self.waiting: deque[Event] = deque()
         self._listed: deque[Flow] = deque(maxlen=MOST_LISTED)
@@ -47,6 +48,12 @@ class Live:
         self._shows_lines = False
         self._shows_all = False  # connections and subscriptions as well
         self._everyone = False
+
+    def fail(self, error: Exception) -> None:
+        """Something went wrong. It is shown beside what there is; where that is nothing, it is the end."""
+        self.failure = error
+        self.has_ended = f"ended: {getattr(error, 'message', error)}"
+        self.wants_to_quit = not self.chooser.seen
 
     # ---- events ----
 
@@ -167,13 +174,14 @@ class Live:
         if not isinstance(flow, Publication):
             return title
         fates = [fate_of(leg) for leg in flow.deliveries]
-        words = [f"from {shown(flow.publisher)}" if flow.publisher else "", f"to {len(fates)}"]
+        words = [f"to {len(fates)}"]
         for fate in (WAITS, DID_NOT):
             if fate in fates:
                 words.append(f"{fates.count(fate)} {fate.replace('waits', 'wait')}")
         if not flow.is_finished:
             words.append("open")
-        return f"{title}  {' '.join(filter(None, words))}"
+        publisher = f"  from {shown(flow.publisher)}" if flow.publisher else ""
+        return f"{title}  {', '.join(words)}{publisher}"
 
     def _drawing(self, width: int, height: int, now: float) -> list[str]:
         flows = self._flows()

@@ -13,7 +13,6 @@ from curier.cli.tracing.live import Live
 from curier.cli.tracing.look import Look
 from curier.cli.tracing.sources import Source
 from curier.cli.tracing.terminal import Terminal
-from curier.errors import MqttError
 from curier.trace.joining import Joiner
 
 FRAME_SECONDS: Final = 0.1
@@ -22,13 +21,19 @@ CLOCK_SECONDS: Final = 1.0  # so often it is drawn for the time alone, where som
 
 
 async def watch(source: Source, look: Look, chooser: Chooser, files: Files) -> Joiner:
-    """Show a source until it is asked to stop; what is known of its flows then."""
+    """Show a source until it is asked to stop; what is known of its flows then.
+
+    Raises what the source, or the showing itself, has failed with, when the terminal is as it was before.
+    """
     live = Live(source.name, look, chooser)
     changed = asyncio.Event()
     room = asyncio.Event()
 
     def on_key(key: str) -> None:
-        live.key(key)
+        try:
+            live.key(key)
+        except Exception as error:
+            live.fail(error)
         room.set()
 
     terminal = Terminal(on_key, changed.set)
@@ -49,6 +54,8 @@ async def watch(source: Source, look: Look, chooser: Chooser, files: Files) -> J
             with suppress(asyncio.CancelledError):
                 await reading
             saving.close()
+    if live.failure is not None:
+        raise live.failure
     return live.joiner
 
 
@@ -68,10 +75,8 @@ async def _read(
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
         live.has_ended = "this was the end"
-    except (MqttError, OSError) as error:
-        live.has_ended = f"ended: {error}"
-    except Exception as error:  # shown on the screen, which would hide a traceback
-        live.has_ended = f"ended: {getattr(error, 'message', error)}"
+    except Exception as error:  # raised again when the screen is no more
+        live.fail(error)
     finally:
         changed.set()
 

@@ -21,7 +21,7 @@ class Lane:
     members: tuple[str, ...] = ()  # of a group, at most ``MOST_NAMED`` of them
     count: int = 1
     is_broker: bool = False
-    is_away: bool = False  # no packet went to or from it
+    is_away: bool = False  # nothing went to or from it
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from curier.trace.flows import (
     Step,
     SubscriptionFlow,
 )
+from curier.trace.flows import QUEUED as QUEUED_LEG
 from curier.trace.wording import (
     VERSIONS,
     clock_words,
@@ -123,8 +124,9 @@ class _Publication:
     def _lane(self, name: str, legs: list[Leg]) -> None:
         self.places[name] = len(self.lanes)
         version = next((VERSIONS.get(leg.version, "") for leg in legs if leg.version), "")
-        is_away = bool(legs) and not any(leg.wire for leg in legs)
-        self.lanes.append(Lane(shown(name), "away" if is_away else version, is_away=is_away))
+        is_away = bool(legs) and not any(leg.wire or leg.state == DONE for leg in legs)
+        note = "away" if is_away and any(leg.state == QUEUED_LEG for leg in legs) else version
+        self.lanes.append(Lane(shown(name), note, is_away=is_away))
 
     def diagram(self) -> Diagram:
         flow = self.flow
