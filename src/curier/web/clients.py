@@ -189,14 +189,16 @@ async def subscribers(scene: Scene, asked: forms.SubscribersQuery, who: Known) -
                 if session is not None:
                     yield session, target, b""
 
-    seen: set[tuple[str, bytes]] = set()
+    seen: set[int] = set()  # sessions with several filters that match
 
     def place(one: Found) -> Place | None:
         session, _, group = one
-        name = session.client_id, group
-        if name in seen or (session.mount is not None and not session.mount.shows(topic)):
+        if session.mount is not None and not session.mount.shows(topic):
             return None
-        seen.add(name)
+        if not group:
+            if session.number in seen:
+                return None
+            seen.add(session.number)
         return session.client_id, group.decode()
 
     found = await page(scene.walks, rows(), place, asked.cursor, asked.limit)
