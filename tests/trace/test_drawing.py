@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import pytest
 
-from curier.testing import Pair
+from curier.testing import Faults, Pair
 from curier.trace.drawing.as_json import diagram_json, flow_json
 from curier.trace.drawing.cells import cut, width_of, wrap
-from curier.trace.drawing.diagram import Arrow, Diagram, Fold, Lane
+from curier.trace.drawing.diagram import Arrow, Diagram, Fold, Lane, Note
 from curier.trace.drawing.layout import lay_out, least_width
 from curier.trace.drawing.making import View, diagram
 from curier.trace.drawing.mermaid import mermaid
@@ -22,6 +22,7 @@ from curier.trace.drawing.svg import svg
 from curier.trace.drawing.text import text
 from curier.trace.events import DROPPED, QUEUED, STORED, Packet
 from curier.trace.flows import Publication
+from curier.trace.joining import Joiner
 from tests.trace.seen import Seen
 
 UTC = View(utc=True)
@@ -252,3 +253,23 @@ def test_an_empty_diagram_is_drawn_as_well() -> None:
 )
 def test_lines_are_broken_by_cells(words: str, width: int, lines: list[str]) -> None:
     assert wrap(words, width) == lines
+
+
+def test_what_rules_break_is_told_at_the_packet_or_at_whose_it_was() -> None:
+    pair = Pair(latency=0.001, faults=Faults("lose 1st PUBACK from dash-1", "delay PUBREC by 2s"))
+    trace = pair.trace()
+    gateway, dash = pair.connect("gateway"), pair.connect("dash-1")
+    dash.subscribe("t", qos=1)
+    gateway.publish("t", b"x", qos=2)
+    pair.run(5)
+    joiner = Joiner()
+    for event in trace.take():
+        joiner.feed(event)
+    made = diagram(joiner.publications[0], UTC)
+    (delayed,) = (row for row in made.rows if isinstance(row, Arrow) and "delay PUBREC" in row.note)
+    assert delayed.label == "PUBREC #1"
+    (lost,) = (row for row in made.rows if isinstance(row, Note))
+    assert made.lanes[lost.lane].name == "dash-1"
+    assert "PUBACK id 1: lost, by the rule" in lost.text
+    assert "waits on dash-1: PUBACK #1 (since 22:13:20.007)" in made.below
+    assert [row.note.count("exactly once") for row in made.rows if isinstance(row, Arrow)] == [0, 0, 0, 0, 1]

@@ -36,6 +36,7 @@ class FlowStore:
         self.dropped = 0
         self.now = 0.0  # of the last event
         self.legs: dict[str, dict[tuple[bool, int], tuple[Leg, Publication]]] = {}
+        self.last_on: dict[int, Flow] = {}  # by the number of an open connection: what its last packet was of
         self.lives: OrderedDict[int, ConnectionLife] = (
             OrderedDict()
         )  # open connections, by their wire's number
@@ -120,12 +121,14 @@ class FlowStore:
         """A connection is open."""
         self.lives[life.wire] = life
         if len(self.lives) > MOST_LIVES:
-            self.lives.popitem(last=False)
+            number, _ = self.lives.popitem(last=False)
+            self.last_on.pop(number, None)
             self.dropped += 1
 
     def end_life(self, life: ConnectionLife) -> None:
         """It is not any more."""
         self.lives.pop(life.wire, None)
+        self.last_on.pop(life.wire, None)
         self._finished[life.number] = life
         self.bytes += life.cost
         self.touch(life)

@@ -46,6 +46,8 @@ def apply_happening(store: FlowStore, event: Happening) -> Flow | None:
     if event.kind == SESSION_ENDED and not event.publication:
         session_ended(store, event.client_id, event.time, "its session ended")
         return None
+    if event.kind == FAULT:
+        return _fault(store, event)
     flow = _flow_of(store, event)
     if flow is None:
         return None
@@ -64,6 +66,19 @@ def apply_happening(store: FlowStore, event: Happening) -> Flow | None:
     step.label = _label(event)
     step.note = ""
     step.trouble = event.kind in (DROPPED, EXPIRED, DENIED, FAULT)
+    return flow
+
+
+def _fault(store: FlowStore, event: Happening) -> Flow | None:
+    """A rule has broken something: told behind the packet it was done to, or where that would have been."""
+    flow: Flow | None = store.numbered(event.publication) if event.publication else None
+    if flow is None and event.wire is not None:
+        flow = store.last_on.get(event.wire.number)
+    if flow is None and event.client_id:
+        flow = _last_of(store, event)
+    if flow is not None:
+        step = store.step(flow, event, None)
+        step.label, step.trouble = _label(event), True
     return flow
 
 

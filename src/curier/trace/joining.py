@@ -78,7 +78,9 @@ class Joiner(FlowStore):
         else:
             flow = None
         life = self._lives.packet(event, seen, flow)
-        return flow if flow is not None else life
+        found = flow if flow is not None else life
+        self.last_on[event.wire.number] = found
+        return found
 
     def _publish(self, event: Packet, seen: Seen, packet: Publish) -> Publication:
         client_id = who(event, seen)

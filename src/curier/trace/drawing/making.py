@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Final
 
 from curier.frozen import dataclass
+from curier.trace.decoding import NAMES
 from curier.trace.drawing.diagram import DOTTED, LOST, SOLID, Arrow, Diagram, Fold, Lane, Note, Row
-from curier.trace.events import FAULT, NOT_FOR, QUEUED, Happening
+from curier.trace.events import FAULT, NOT_FOR, QUEUED, Happening, Packet
 from curier.trace.flows import (
     DONE,
     PASSED_OVER,
@@ -168,6 +169,8 @@ class _Publication:
                 return Arrow(
                     step.time, self.broker, lane, step.label, when, style, step.trouble, event=step.event
                 )
+        if kind == FAULT and isinstance(step.event, Happening):
+            lane = self.places.get(step.event.client_id)
         text = f"{shown(step.label, 400)}  {when}"
         return Note(step.time, self.broker if lane is None else lane, text, step.trouble, step.event)
 
@@ -230,7 +233,7 @@ def _is_plain(leg: Leg) -> bool:
 
 
 def _done_words(leg: Leg, name: str) -> str:
-    if name == "PUBLISH":
+    if name not in ("PUBACK", "PUBCOMP"):
         return ""
     twice = leg.sends > 1
     if leg.to_server:
@@ -242,9 +245,13 @@ def _done_words(leg: Leg, name: str) -> str:
 
 def _hits(step: Step, rows: list[Row]) -> bool:
     """Is it a fault of the packet that is drawn last?"""
-    if not isinstance(step.event, Happening) or step.event.kind != FAULT or not rows:
+    event, last = step.event, rows[-1] if rows else None
+    if not isinstance(event, Happening) or event.kind != FAULT or not isinstance(last, Arrow):
         return False
-    return isinstance(rows[-1], Arrow) and rows[-1].style != DOTTED
+    if not isinstance(last.event, Packet) or last.event.wire.client_id != event.client_id:
+        return False
+    name = event.why.split(" ", 1)[0].rstrip(":")  # of the packet, if it begins with one
+    return last.label.startswith(name) or name not in NAMES
 
 
 def _hit(row: Row, step: Step) -> Row:
@@ -267,6 +274,9 @@ def _one_client(flow: Flow, view: View) -> Diagram:
         if number == gap:
             rows.append(Fold(step.time, flow.left_out))
         when = clock_words(step.time, view.utc) if not number else later_words(step.time - flow.began)
+        if _hits(step, rows):
+            rows[-1] = _hit(rows[-1], step)
+            continue
         if step.to_server is None:
             text = "  ".join(filter(None, (step.label, shown(step.note, 400), when)))
             rows.append(Note(step.time, 1, text, step.trouble, step.event))
