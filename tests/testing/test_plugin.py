@@ -117,7 +117,7 @@ def test_the_traffic_of_failed_tests_is_drawn_where_it_is_asked_for(tmp_path: Pa
     assert "3 failed, 1 passed" in told, told
     pair, served, faulty = (part.partition("\n____")[0] for part in told.split("- MQTT traffic -")[1:])
     assert "by the rule 'lose 1st" in pair
-    assert "waits for broker: PUBACK #1" in pair
+    assert "waits on broker: PUBACK #1" in pair
     assert "served/topic" not in pair
     assert "│ PUBLISH q1 #1  served/topic │" in served
     assert "nobody subscribes to it" in served

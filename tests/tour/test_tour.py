@@ -32,9 +32,7 @@ def test_a_scene_comes_to_what_is_said_of_it(scene: Scene) -> None:
     assert (outcome.sent, outcome.received, outcome.is_known) == OUTCOMES[scene.name]
     lost = [event for event in outcome.events if isinstance(event, Packet) and event.lost]
     assert len(lost) == bool(scene.rule)
-    assert len(outcome.flows) == (
-        2 if scene.name == "qos1-puback" else 1
-    )  # its text speaks of a second drawing
+    assert len(outcome.flows) == 1
 
 
 FLOWS = {

@@ -55,7 +55,7 @@ ENGLISH: Final = Language(
                 "cannot tell from a lost PUBLISH.",
                 "So it does the same: it comes back and sends the PUBLISH again, with DUP.",
                 "The broker has finished with #1 and remembers nothing of it. It takes this for "
-                "another message, and dash gets it again (the second drawing). QoS 1 doubles rather "
+                "another message, and dash gets it again (as #2). QoS 1 doubles rather "
                 "than lose.",
             ),
         ),

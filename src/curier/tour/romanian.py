@@ -55,7 +55,7 @@ ROMANIAN: Final = Language(
                 "poate deosebi de un PUBLISH pierdut.",
                 "Așa că face același lucru: revine și trimite PUBLISH din nou, cu DUP.",
                 "Brokerul a terminat cu #1 și nu mai ține minte nimic despre el. Îl ia drept alt "
-                "mesaj, iar dash îl primește încă o dată (al doilea desen). QoS 1 mai degrabă "
+                "mesaj, iar dash îl primește încă o dată (ca #2). QoS 1 mai degrabă "
                 "dublează decât să piardă.",
             ),
         ),

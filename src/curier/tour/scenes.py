@@ -54,8 +54,7 @@ SCENES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came out: ``flows`` are the publications, to be drawn: one, or two where the broker takes
-    it for another; ``sent`` is how often a PUBLISH left the
+    """What came out: ``flows`` are the publications, to be drawn; ``sent`` is how often a PUBLISH left the
     publisher, ``received`` how often the subscriber's program got the message, ``is_known`` whether the
     publisher's program was told that it is taken. ``events`` are the recording.
     """
