@@ -11,7 +11,6 @@ import asyncio
 import http.client
 import socket
 import ssl
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from curier.auth.under_way import Cuttable, UnderWay
 from curier.errors import ConfigError
 
 
@@ -82,11 +82,12 @@ class Calls:
         """The answer, whatever its status. Raises ``CallFailed``. Cancelling it ends the call."""
         if self._open >= self._most:
             raise TooManyCalls(f"{self._open} calls wait for an answer already")
-        job = _Job(method, headers, body, time.monotonic() + self._timeout)
+        asked = _Asked(method, headers, body)
+        job = UnderWay(time.monotonic, time.monotonic() + self._timeout)
         self._open += 1
         try:
             async with asyncio.timeout(self._timeout):
-                return await asyncio.get_running_loop().run_in_executor(self._pool, self._do, job)
+                return await asyncio.get_running_loop().run_in_executor(self._pool, self._do, job, asked)
         except TimeoutError:
             raise CallFailed(f"there is no whole answer after {self._timeout:g} s") from None
         finally:
@@ -95,27 +96,30 @@ class Calls:
 
     # ---- in a thread ----
 
-    def _do(self, job: _Job) -> Answered:
+    def _do(self, job: UnderWay, asked: _Asked) -> Answered:
         try:
             kept = self._idle.pop()
         except IndexError:
             pass
         else:
             try:
-                return self._ask(kept, job)
+                return self._ask(kept, job, asked)
             except (http.client.HTTPException, OSError):  # the server had closed it, as it may
                 kept.close()
         connection = _Connection(self._where, self._context)
         try:
-            return self._ask(connection, job)
+            return self._ask(connection, job, asked)
         except (http.client.HTTPException, OSError, ValueError) as error:
             raise CallFailed(_why(error)) from None
 
-    def _ask(self, connection: _Connection, job: _Job) -> Answered:
+    def _ask(self, connection: _Connection, job: UnderWay, asked: _Asked) -> Answered:
         is_whole = False
         try:
-            job.begin(connection)
-            connection.request(job.method, self._path, job.body, job.headers)
+            left = job.begin(connection)
+            if not left:
+                raise CallFailed("nobody waits for it any more")
+            connection.allow(left)
+            connection.request(asked.method, self._path, asked.body, asked.headers)
             response = connection.getresponse()
             body = response.read(self._most_bytes + 1)
             if len(body) > self._most_bytes:
@@ -139,13 +143,26 @@ class _Where:
     is_secure: bool
 
 
-class _Connection(http.client.HTTPConnection):
+@dataclass(frozen=True)
+class _Asked:
+    method: str
+    headers: dict[str, str]
+    body: bytes | None = field(repr=False)
+
+
+class _Connection(http.client.HTTPConnection, Cuttable):
     """One that can be cut from another thread, whatever it is at; TLS too, where there is a context."""
 
     def __init__(self, where: _Where, context: ssl.SSLContext | None) -> None:
         super().__init__(where.host, where.port)
         self._context = context
         self._handle: socket.socket | None = None
+
+    def allow(self, seconds: float) -> None:
+        """So long for each step; for all of them together there is ``cut``."""
+        self.timeout = seconds
+        if self.sock is not None:
+            self.sock.settimeout(seconds)
 
     def connect(self) -> None:
         self.sock = socket.create_connection((self.host, self.port), self.timeout)
@@ -168,40 +185,6 @@ class _Connection(http.client.HTTPConnection):
                 handle.shutdown(socket.SHUT_RDWR)
             except OSError:  # it is gone already
                 pass
-
-
-class _Job:
-    """One call, between the loop and a thread."""
-
-    def __init__(self, method: str, headers: dict[str, str], body: bytes | None, until: float) -> None:
-        self.method: Final = method
-        self.headers: Final = headers
-        self.body: Final = body
-        self._until: Final = until
-        self._lock: Final = threading.Lock()
-        self._connection: _Connection | None = None
-        self._is_over = False
-
-    def begin(self, connection: _Connection) -> None:
-        """Raise ``CallFailed`` where nobody waits any more."""
-        left = self._until - time.monotonic()
-        with self._lock:
-            if self._is_over or left <= 0:
-                raise CallFailed("nobody waits for it any more")
-            self._connection = connection
-        connection.timeout = left  # for each step; for all of them together, give_up
-        if connection.sock is not None:
-            connection.sock.settimeout(left)
-
-    def end(self) -> None:
-        with self._lock:
-            self._connection = None
-
-    def give_up(self) -> None:
-        with self._lock:
-            self._is_over = True
-            if self._connection is not None:
-                self._connection.cut()
 
 
 def _place(url: str) -> tuple[_Where, str]:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import sqlite3
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from curier.auth.under_way import Cuttable, UnderWay
 from curier.errors import ConfigError, missing_package
 from curier.loglines import printable
 
@@ -28,6 +28,9 @@ MOST_ROWS: Final = 2
 SHORTEST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
 """Between two attempts to connect to a database that is not there, in seconds."""
+
+
+_LATE: Final = "nobody waits for it any more"
 
 
 class DatabaseFailed(Exception):
@@ -45,16 +48,12 @@ class Row:
     values: Mapping[str, object]
 
 
-class Connection(ABC):
+class Connection(Cuttable):
     """One connection. All may raise what the driver raises."""
 
     @abstractmethod
     def ask(self, query: str, values: Mapping[str, object]) -> list[Row]:
         """The first rows."""
-
-    @abstractmethod
-    def cut(self) -> None:
-        """From another thread: have ``ask`` end soon, with an error."""
 
     @abstractmethod
     def close(self) -> None:
@@ -125,7 +124,7 @@ class Database:
         """The rows. Raises ``DatabaseFailed``. Cancelling it ends the question."""
         if self._open >= self._most:
             raise DatabaseBusy(f"{self._open} questions wait for the database already")
-        job = _Job(self._clock, self._clock() + self._timeout)
+        job = UnderWay(self._clock, self._clock() + self._timeout)
         self._open += 1
         try:
             async with asyncio.timeout(self._timeout):
@@ -140,7 +139,7 @@ class Database:
 
     # ---- in a thread ----
 
-    def _do(self, job: _Job, query: str, values: Mapping[str, object]) -> list[Row]:
+    def _do(self, job: UnderWay, query: str, values: Mapping[str, object]) -> list[Row]:
         try:
             kept = self._idle.pop()
         except IndexError:
@@ -156,11 +155,14 @@ class Database:
         except Exception as error:
             raise DatabaseFailed(printable(self._driver.why(error))) from None
 
-    def _connect(self, job: _Job) -> Connection:
+    def _connect(self, job: UnderWay) -> Connection:
         if self._clock() < self._next_try:
             raise DatabaseFailed(self._why)
+        left = job.left()
+        if not left:
+            raise DatabaseFailed(_LATE)
         try:
-            connection = self._driver.connect(job.left())
+            connection = self._driver.connect(left)
         except DatabaseFailed:
             raise
         except Exception as error:
@@ -171,10 +173,13 @@ class Database:
         self._pause = 0.0
         return connection
 
-    def _ask(self, connection: Connection, job: _Job, query: str, values: Mapping[str, object]) -> list[Row]:
+    def _ask(
+        self, connection: Connection, job: UnderWay, query: str, values: Mapping[str, object]
+    ) -> list[Row]:
         is_done = False
         try:
-            job.begin(connection)
+            if not job.begin(connection):
+                raise DatabaseFailed(_LATE)
             rows = connection.ask(query, values)
             is_done = True
         finally:
@@ -185,40 +190,6 @@ class Database:
                 with suppress(Exception):
                     connection.close()
         return rows
-
-
-class _Job:
-    """One question, between the loop and a thread."""
-
-    def __init__(self, clock: Callable[[], float], until: float) -> None:
-        self._clock: Final = clock
-        self._until: Final = until
-        self._lock: Final = threading.Lock()
-        self._connection: Connection | None = None
-        self._is_over = False
-
-    def left(self) -> float:
-        """Seconds. Raises ``DatabaseFailed`` where nobody waits any more."""
-        left = self._until - self._clock()
-        if self._is_over or left <= 0:
-            raise DatabaseFailed("nobody waits for it any more")
-        return left
-
-    def begin(self, connection: Connection) -> None:
-        with self._lock:
-            self.left()
-            self._connection = connection
-
-    def end(self) -> None:
-        with self._lock:
-            self._connection = None
-
-    def give_up(self) -> None:
-        with self._lock:
-            self._is_over = True
-            if self._connection is not None:
-                with suppress(Exception):
-                    self._connection.cut()
 
 
 # ---- SQLite ----
