@@ -151,6 +151,7 @@ ALLOWED: dict[str, set[str]] = {
         "session.message",
         "settings",
         "topics",
+        "trace",
         "codec",
     },
     "hook_files": {"auth.base", "broker.hooks", "server"},

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from curier import connect_sync
 from curier.server import Broker
 from curier.types import Message, QoS
 from curier.web.libraries import missing
@@ -28,7 +29,7 @@ WATCHED = """
   document.addEventListener("securitypolicyviolation", (event) => heard.push(event.violatedDirective));
 })()
 """
-VIEWS = ["overview", "clients", "topics", "access", "listeners", "configuration"]
+VIEWS = ["overview", "clients", "topics", "wire", "access", "listeners", "configuration"]
 TOPIC = "home/kitchen/temp"
 
 
@@ -191,6 +192,25 @@ def test_a_message_is_published(tab: Tab, window: Window) -> None:
     message = window.broker.core.retained.get(b"said")
     assert message is not None
     assert message.payload == "ŝtupo".encode()
+
+
+def test_a_publication_is_drawn_and_taken_apart(tab: Tab, window: Window) -> None:
+    go(tab, "wire")
+    shows(tab, "Nothing has gone by since you look.")
+    name = "c\u202e <b>"
+    url = f"mqtt://127.0.0.1:{window.broker.port}"
+    with connect_sync(url, client_id=name, username="ana", password="no one's") as client:
+        with client.subscribe("drawn/#", qos=2):
+            client.publish("drawn/<i>", "21.5", qos=2)
+    shows(tab, "drawn/<i> QoS 2, 4 B")
+    tab.run(
+        "[...document.querySelectorAll('.flow')].find((one) => one.innerText.includes('drawn/<i>')).click()"
+    )
+    wait_until(lambda: tab.run("document.querySelector('svg.diagram').textContent").count("PUBREL #") == 2)
+    assert "c\\u202e <b>" in tab.run("document.querySelector('svg.diagram').textContent")
+    tab.run("document.querySelector('svg .can').dispatchEvent(new MouseEvent('click', { bubbles: true }))")
+    shows(tab, "MQTT-3.3.1-2")  # the statement about DUP
+    assert "no one's" not in tab.run("document.documentElement.innerHTML")
 
 
 def test_the_rules_are_asked(tab: Tab) -> None:

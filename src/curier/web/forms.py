@@ -423,6 +423,45 @@ class AclAnswer(Struct):
     why: str
 
 
+# ---- the wire ----
+
+
+class Packet(Form):
+    """A Control Packet, as a flow shows it: its bytes as ``hex``, of which ``cut`` more were left out."""
+
+    hex: Annotated[str, Meta(max_length=65_536)]
+    version: Annotated[int, Meta(ge=0, le=5)] = 0
+    """3, 4 or 5; 0: not known."""
+    to_server: bool = True
+    cut: Annotated[int, Meta(ge=0)] = 0
+
+
+class FieldRow(Struct):
+    """A field: the bytes from ``start`` to ``end``, or the bits ``mask`` of that byte, and what they say.
+    ``rule`` is the statement that it fulfils; where there is a ``fault``, the one that it breaks.
+    """
+
+    name: str
+    value: str
+    start: int
+    end: int
+    mask: int = 0
+    rule: str = ""
+    fault: str = ""
+    children: list[FieldRow] = []
+
+
+class Fields(Struct):
+    """A packet taken apart. ``fault`` says what is wrong with it, ``rule`` which statement that breaks."""
+
+    name: str
+    version: int
+    size: int
+    fault: str
+    rule: str
+    fields: list[FieldRow]
+
+
 # ---- the broker itself ----
 
 

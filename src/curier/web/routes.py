@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ from curier.web.identity import Identities
 from curier.web.problems import Problem
 from curier.web.scene import Scene
 from curier.web.table import OPERATIONS, PREFIX
+from curier.web.wire import Wire
 
 __all__ = [
     "HANDLERS",
@@ -31,7 +33,7 @@ NOT_BUFFERED: Final = {"cache-control": "no-cache, no-transform", "x-accel-buffe
 """What a proxy has to be told that would keep events for a while, or compress them."""
 
 
-def routes(scene: Scene, identities: Identities) -> list[Route | Mount]:
+def routes(scene: Scene, identities: Identities, wire: Wire) -> list[Route | Mount]:
     """All of them."""
     document = msgspec.json.encode(openapi.document())
 
@@ -83,8 +85,26 @@ def routes(scene: Scene, identities: Identities) -> list[Route | Mount]:
         Route(f"{PREFIX}/", listed),
         Route(f"{PREFIX}/openapi.json", described),
         Route(f"{PREFIX}/events", events),
+        Route(f"{PREFIX}/flows", _flows(scene, identities, wire)),
         Route(f"{PREFIX}/session", log_in_with_token, methods=["POST"]),
         Route(f"{PREFIX}/session/link", make_link, methods=["POST"]),
         Route(f"{PREFIX}/session/end", log_out, methods=["POST"]),
         Mount(PREFIX, routes=inner),
     ]
+
+
+def _flows(scene: Scene, identities: Identities, wire: Wire) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        identities.of(request)
+        if not scene.broker.is_serving:
+            raise Problem(503, "the broker starts, or stops")
+        if wire.is_full():
+            raise Problem(503, "too many pages look at the wire: close some of them", {"retry-after": "10"})
+        said = request.query_params
+        try:
+            trace = wire.read(said.get("client_id", ""), said.get("topic", ""))
+        except ValueError as error:
+            raise Problem(400, str(error)) from None
+        return StreamingResponse(wire.stream(trace), headers=NOT_BUFFERED, media_type="text/event-stream")
+
+    return answer

@@ -28,6 +28,7 @@ from curier.web.scene import Keeper, Scene
 from curier.web.table import Role
 from curier.web.tls import WebTls
 from curier.web.tokens import Known, Tokens, hash_of, new_token, read_tokens
+from curier.web.wire import Wire
 
 log = logger("curier.web")
 
@@ -75,7 +76,8 @@ class Web:
         self._local: Path | None = None
         self._identities = Identities(self._tokens.now)
         self.scene = Scene(broker, keeper)
-        more = [*routes(self.scene, self._identities), *pages.routes()]
+        self._wire = Wire(self.scene)
+        more = [*routes(self.scene, self._identities, self._wire), *pages.routes()]
         is_open = open_metrics or is_loopback(host)
         app = application(broker, more, None if is_open else self._identities)
         self._server = HttpServer(Guard(app, hosts))
@@ -137,6 +139,7 @@ class Web:
             self._tls.stop()
         self.scene.history.stop()
         self.scene.hub.close()
+        self._wire.close()
         await self._server.stop()
 
 

@@ -172,6 +172,15 @@ ACL_TEST: Final = Operation(
     only_looks=True,
     called="acl-test",
 )
+PACKET: Final = Operation(
+    "POST",
+    "/packet",
+    Role.VIEWER,
+    "Take a Control Packet apart: its fields, and the rules they fulfil or break.",
+    forms.Packet,
+    forms.Fields,
+    only_looks=True,
+)
 SETTINGS: Final = Operation(
     "GET", "/config", Role.ADMIN, "All settings, and where each comes from.", forms.Nothing, forms.Settings
 )

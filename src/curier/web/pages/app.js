@@ -10,6 +10,7 @@ import { Overview } from "./overview.js";
 import { Notice, Why } from "./parts.js";
 import { address, place } from "./place.js";
 import { Topics } from "./topics.js";
+import { Wire } from "./wire.js";
 import { keep, kept, language, speak, t } from "./words.js";
 
 /** @type {Record<string, [string, any]>} */
@@ -17,6 +18,7 @@ const VIEWS = {
   overview: ["Overview", Overview],
   clients: ["Clients", Clients],
   topics: ["Topics", Topics],
+  wire: ["Wire", Wire],
   access: ["Access", Access],
   listeners: ["Listeners", Listeners],
   configuration: ["Configuration", Configuration],

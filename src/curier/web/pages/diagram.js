@@ -1,0 +1,94 @@
+// A sequence diagram: lanes from left to right, time from the top down, an arrow a button.
+// @ts-check
+import { visible } from "./format.js";
+import { html } from "./html.js";
+import { t } from "./words.js";
+
+/**
+ * @typedef {{row: "arrow" | "note" | "fold", time: number, after: number, from: number, to: number, lane: number, label: string,
+ *   note: string, text: string, style: string, trouble: boolean, count: number, bytes?: string, cut?: number, version?: number,
+ *   to_server?: boolean}} Row
+ * @typedef {{name: string, note: string, count: number, broker: boolean, away: boolean}} Lane
+ * @typedef {{number: number, kind: string, finished: boolean, last: number, title: string, began: number, lanes: Lane[],
+ *   rows: Row[], below: string[]}} Flow
+ */
+
+const EDGE = 100;
+const HEAD = 46;
+const STEP = 44;
+
+/** How far two lanes are apart. @param {Flow} flow */
+const between = (flow) => (flow.lanes.length > 3 ? 190 : 250);
+
+/** @param {string} text @param {number} most */
+const short = (text, most) => {
+  const seen = visible(text);
+  return seen.length > most ? `${seen.slice(0, most - 1)}…` : seen;
+};
+
+/** @param {{flow: Flow, chosen: Row | null, choose: (row: Row) => void}} about */
+export const Diagram = ({ flow, chosen, choose }) => {
+  const gap = between(flow);
+  const at = (/** @type {number} */ lane) => EDGE + lane * gap;
+  const width = EDGE * 2 + gap * Math.max(1, flow.lanes.length - 1);
+  const height = HEAD + STEP * (flow.rows.length + 1);
+  return html`
+    <h2>${visible(flow.title)}</h2>
+    <div class="scroll"><svg class="diagram" width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label=${visible(flow.title)}>
+      ${flow.lanes.map((lane, number) => html`
+        <g class=${lane.away ? "lane away" : "lane"} key=${number}>
+          <text x=${at(number)} y="16" text-anchor="middle" class="head">${short(lane.name, 26)}${lane.count > 1 ? ` ×${lane.count}` : ""}</text>
+          <text x=${at(number)} y="32" text-anchor="middle" class="under">${short(lane.note, 34)}</text>
+          <line x1=${at(number)} y1=${HEAD} x2=${at(number)} y2=${height - 6} />
+        </g>`)}
+      ${flow.rows.map((row, number) => html`<${Step} key=${number} row=${row} y=${HEAD + STEP * (number + 1)} chosen=${row === chosen} choose=${choose} width=${width} at=${at} />`)}
+    </svg></div>
+    ${flow.below.map((line) => html`<p class="dim">${visible(line)}</p>`)}
+    <p class="row"><button onClick=${() => save(flow)}>${t("Save the drawing")}</button></p>`;
+};
+
+/** @param {{row: Row, y: number, chosen: boolean, choose: (row: Row) => void, width: number, at: (lane: number) => number}} about */
+const Step = ({ row, y, chosen, choose, width, at }) => {
+  if (row.row === "fold") return html`<text x=${width / 2} y=${y} text-anchor="middle" class="under">${t("… {n} more rows …", { n: row.count })}</text>`;
+  if (row.row === "note") {
+    return html`<g class=${row.trouble ? "trouble" : ""}><circle cx=${at(row.lane)} cy=${y - 4} r="3.5" /><text x=${at(row.lane) + 9} y=${y}>${short(row.text, 60)}</text></g>`;
+  }
+  const [from, to] = [at(row.from), at(row.to)];
+  const way = to > from ? 1 : -1;
+  const lost = row.style === "lost";
+  const end = lost ? from + (to - from) * 0.55 : to - way * 2;
+  const say = () => row.bytes !== undefined && choose(row);
+  const classes = ["step", row.style, row.trouble ? "trouble" : "", chosen ? "chosen" : "", row.bytes !== undefined ? "can" : ""].join(" ");
+  const middle = (from + to) / 2;
+  const letters = Math.floor(Math.abs(to - from) / 6.6);
+  return html`
+    <g class=${classes} role=${row.bytes !== undefined ? "button" : undefined} tabindex=${row.bytes !== undefined ? 0 : undefined}
+      aria-label=${`${visible(row.label)} ${visible(row.note)}`} onClick=${say} onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
+        if (event.key === "Enter" || event.key === " ") {
+          event.preventDefault();
+          say();
+        }
+      }}>
+      <rect x=${Math.min(from, to)} y=${y - 30} width=${Math.abs(to - from)} height=${STEP - 2} class="hit" />
+      <text x=${middle} y=${y - 12} text-anchor="middle">${short(row.label, letters)}${row.count > 1 ? ` ×${row.count}` : ""}</text>
+      <line x1=${from} y1=${y - 6} x2=${end} y2=${y - 6} />
+      ${lost ? html`<text x=${end + way * 8} y=${y - 2} text-anchor="middle">✗</text>` : html`<path d=${`M${end} ${y - 6} l${-way * 8} -4 v8 z`} />`}
+      <text x=${middle} y=${y + 8} text-anchor="middle" class="under">${short(row.note, letters + 4)}</text>
+    </g>`;
+};
+
+/** The drawing as a file, with the colours that it has here. @param {Flow} flow */
+function save(flow) {
+  const shown = document.querySelector("svg.diagram");
+  if (!shown) return;
+  const copy = /** @type {SVGElement} */ (shown.cloneNode(true));
+  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  const style = document.createElementNS("http://www.w3.org/2000/svg", "style");
+  style.textContent = "svg{background:#fff;font:13px sans-serif}line,path{stroke:#0b7285;fill:#0b7285}.lane line{stroke:#bbb}.dotted line{stroke-dasharray:4 4}.hit{fill:none}.under{fill:#5c676d;font-size:11px}.head{font-weight:600}.trouble{fill:#b3261e}";
+  copy.prepend(style);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([new XMLSerializer().serializeToString(copy)], { type: "image/svg+xml" }));
+  link.download = `flow-${flow.number}.svg`;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}

@@ -1,0 +1,98 @@
+// What goes by on the wire, as it goes by: flows, each drawn as a sequence diagram, and its packets taken apart.
+// @ts-check
+import { act } from "./api.js";
+import { useSettled } from "./asking.js";
+import { count, hex, visible } from "./format.js";
+import { html, useEffect, useState } from "./html.js";
+import { Diagram } from "./diagram.js";
+import { Nothing, Why } from "./parts.js";
+import { place, settle } from "./place.js";
+import { t } from "./words.js";
+
+const MOST = 100; // flows that are kept here
+
+/** @typedef {import("./diagram.js").Flow} Flow */
+
+/**
+ * Flows as they come, the newest first; none as long as it is paused, but they are counted.
+ * @param {string} client @param {string} topic @param {boolean} paused
+ */
+function useFlows(client, topic, paused) {
+  const [state, set] = useState({ flows: /** @type {Flow[]} */ ([]), missed: 0, passed: 0, why: "" });
+  useEffect(() => {
+    const said = new URLSearchParams(Object.entries({ client_id: client, topic }).filter(([, value]) => value));
+    const source = new EventSource(`api/v1/flows?${said}`);
+    set({ flows: [], missed: 0, passed: 0, why: "" });
+    source.addEventListener("hello", () => set((now) => ({ ...now, why: "" })));
+    source.addEventListener("flow", (event) => {
+      const flow = JSON.parse(event.data);
+      set((now) => ({ ...now, flows: [flow, ...now.flows.filter((one) => one.number !== flow.number)].slice(0, MOST) }));
+    });
+    for (const name of /** @type {const} */ (["missed", "passed"])) {
+      source.addEventListener(name, (event) => set((now) => ({ ...now, [name]: now[name] + JSON.parse(event.data).count })));
+    }
+    source.addEventListener("error", () => set((now) => ({ ...now, why: t("The stream has ended. It is asked for again.") })));
+    return () => source.close();
+  }, [client, topic]);
+  const [shown, hold] = useState(state);
+  useEffect(() => {
+    if (!paused) hold(state);
+  }, [state, paused]);
+  return { ...(paused ? shown : state), behind: paused ? state.flows.filter((one) => !shown.flows.includes(one)).length : 0 };
+}
+
+export const Wire = () => {
+  const { client = "", topic = "", flow = "" } = place.value.query;
+  const [paused, pause] = useState(false);
+  const [packet, take] = useState(/** @type {import("./diagram.js").Row | null} */ (null));
+  const { flows, missed, passed, why, behind } = useFlows(useSettled(client), useSettled(topic), paused);
+  const [held, hold] = useState(/** @type {Flow | null} */ (null));
+  const found = flows.find((one) => String(one.number) === flow);
+  useEffect(() => {
+    if (found) hold(found);
+  }, [found]);
+  const chosen = flow ? (found ?? (String(held?.number) === flow ? held : null)) : flows[0];
+  return html`
+    <div class="row tools">
+      <label class="inline grow">${t("Client")} <input class="grow" value=${client} onInput=${(/** @type {any} */ event) => settle({ client: event.target.value, flow: "" })} /></label>
+      <label class="inline grow">${t("Topic Filter")} <input class="grow" placeholder="home/#" value=${topic} onInput=${(/** @type {any} */ event) => settle({ topic: event.target.value, flow: "" })} /></label>
+      <button aria-pressed=${paused} onClick=${() => pause(!paused)}>${paused ? t("Go on ({n} new)", { n: count(behind) }) : t("Pause")}</button>
+    </div>
+    <${Why} why=${why} />
+    ${missed + passed ? html`<p class="dim">${t("{n} packets and {m} drawings were left out: more goes by than one can look at. Choose a client or a topic.", { n: count(missed), m: count(passed) })}</p>` : null}
+    ${flows.length === 0 ? html`<${Nothing}>${t("Nothing has gone by since you look. Connect, subscribe or publish, and it is drawn here.")}</${Nothing}>` : html`
+      <div class="two flows">
+        <div class="tree" role="region" aria-label=${t("Flows")}><ul>${flows.map((one) => html`
+          <li key=${one.number}><button class="flow plain" aria-pressed=${one.number === chosen?.number} onClick=${() => { settle({ flow: String(one.number) }); take(null); }}>
+            <span class=${one.finished ? "on" : "dim"} aria-label=${one.finished ? t("finished") : t("goes on")}>${one.finished ? "✓" : "…"}</span> ${visible(one.title)}</button></li>`)}</ul></div>
+        <div class="detail">${chosen && html`<${Diagram} flow=${chosen} chosen=${packet} choose=${take} />`}
+          ${packet && html`<${Fields} key=${packet.bytes} row=${packet} />`}</div>
+      </div>`}`;
+};
+
+/** @typedef {{name: string, value: string, start: number, end: number, rule: string, fault: string, children: Field[]}} Field */
+
+/** A packet: its fields, and beside each its bytes. @param {{row: import("./diagram.js").Row}} about */
+const Fields = ({ row }) => {
+  const [told, tell] = useState(/** @type {any} */ (null));
+  const [why, because] = useState("");
+  useEffect(() => {
+    act("/packet", { hex: row.bytes, version: row.version, to_server: row.to_server, cut: row.cut })
+      .then(tell).catch((error) => because(error.message));
+  }, [row.bytes]);
+  if (!told) return html`<${Why} why=${why} />`;
+  const data = Uint8Array.from(row.bytes?.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+  /** @type {(fields: Field[], depth: number) => {one: Field, depth: number}[]} */
+  const rows = (fields, depth) => fields.flatMap((one) => [{ one, depth }, ...rows(one.children, depth + 1)]);
+  return html`
+    <h3>${told.name} · ${told.size} B</h3>
+    ${told.fault && html`<p class="why">${told.fault} ${told.rule && html`<code>[${told.rule}]</code>`}</p>`}
+    <div class="scroll"><table class="fields">
+      <thead><tr><th scope="col">${t("Bytes")}</th><th scope="col">${t("Field")}</th><th scope="col">${t("Value")}</th><th scope="col" class="wide">${t("Rule")}</th></tr></thead>
+      <tbody>${rows(told.fields, 0).map(({ one, depth }) => html`
+        <tr class=${one.fault ? "bad" : ""}>
+          <td><code>${one.start}–${one.end}</code> <code class="dim">${[...data.slice(one.start, Math.min(one.end, one.start + 8))].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")}${one.end - one.start > 8 ? " …" : ""}</code></td>
+          <td>${"  ".repeat(depth)}${one.name}</td><td class="value">${visible(one.value)}${one.fault && html`<br />${one.fault}`}</td><td class="wide dim">${one.rule}</td></tr>`)}</tbody>
+    </table></div>
+    <pre tabindex="0" aria-label=${t("Bytes")}>${hex(data)}${row.cut ? `\n… ${t("{n} bytes more", { n: count(row.cut) })}` : ""}</pre>`;
+};

@@ -1,0 +1,158 @@
+"""What goes by on the wire, as flows: one stream of server-sent events for each page that looks on.
+
+Each reader has a trace of its own (``Broker.trace``), which forgets the oldest events where there are too
+many, and joins what is left into flows. A flow that has changed is sent as the diagram it is then. So much of
+it is done in a second, and no more: the broker does not slow down for who looks on, who misses something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import msgspec
+
+from curier.trace.dissection import dissect
+from curier.trace.drawing.as_json import diagram_json
+from curier.trace.drawing.making import View, diagram
+from curier.trace.events import Missed, Packet
+from curier.trace.fields import Field
+from curier.trace.flows import Flow, Publication
+from curier.trace.joining import Joiner
+from curier.trace.reading import Trace
+from curier.web import forms, table
+from curier.web.handling import handles
+from curier.web.problems import Problem
+from curier.web.scene import Scene
+from curier.web.tokens import Known
+
+MOST_READERS: Final = 10
+PAUSE_SECONDS: Final = 0.5
+MOST_EVENTS: Final = 500
+"""Of a reader, between two pauses; what is more is missed."""
+
+AT_ONCE: Final = 50  # events that are joined, and diagrams that are drawn, before others have their turn
+MOST_DRAWN: Final = 20  # flows that are sent at a time: those that have changed last
+MOST_FLOWS: Final = 200
+MOST_BYTES: Final = 4 * 2**20
+PAYLOAD: Final = 1024  # bytes of each payload that are kept
+ROWS: Final = 60  # of one diagram
+HEARTBEATS: Final = 20  # pauses with nothing to say, until something is said all the same
+LONGEST_SECONDS: Final = 3600.0
+
+
+class Wire:
+    """Those who look on."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._readers = 0
+        self._is_closed = False
+
+    def is_full(self) -> bool:
+        """Are there so many that there cannot be one more?"""
+        return self._readers >= MOST_READERS
+
+    def close(self) -> None:
+        """End all streams, each at its next look."""
+        self._is_closed = True
+
+    def read(self, client_id: str, topic: str) -> Trace:
+        """What is chosen. Raises ``ValueError`` for a Topic Filter that cannot be."""
+        return self._scene.broker.trace(
+            client_id=client_id or None, topic=topic or None, payload=PAYLOAD, most_events=MOST_EVENTS
+        )
+
+    async def stream(self, trace: Trace) -> AsyncIterator[bytes]:
+        """What one reader is sent, until the broker stops or an hour has passed."""
+        until = asyncio.get_running_loop().time() + LONGEST_SECONDS
+        self._readers += 1
+        joiner = Joiner(MOST_FLOWS, MOST_BYTES)
+        silent = 0
+        try:
+            with trace:
+                yield b"retry: 2000\nevent: hello\ndata: {}\n\n"
+                while not self._is_closed and asyncio.get_running_loop().time() < until:
+                    told = [one async for one in self._news(trace, joiner)]
+                    silent = 0 if told else silent + 1
+                    if silent == HEARTBEATS:
+                        told, silent = [b":\n\n"], 0
+                    if told:
+                        yield b"".join(told)
+                    await asyncio.sleep(PAUSE_SECONDS)
+            yield b"event: bye\ndata: {}\n\n"
+        finally:
+            self._readers -= 1
+
+    async def _news(self, trace: Trace, joiner: Joiner) -> AsyncIterator[bytes]:
+        changed: dict[int, Flow] = {}
+        for number, event in enumerate(trace.take()):
+            if isinstance(event, Missed):
+                yield _event("missed", {"count": event.count})
+                continue
+            flow = joiner.feed(event)
+            if flow is not None and not _is_of_the_broker(flow):
+                changed.pop(flow.number, None)
+                changed[flow.number] = flow
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+        now = self._scene.broker.turn.clock.now()
+        kept = [*changed.values()][-MOST_DRAWN:]
+        if len(kept) < len(changed):
+            yield _event("passed", {"count": len(changed) - len(kept)})
+        for flow in kept:
+            yield _event("flow", flow_data(flow, now))
+            await asyncio.sleep(0)
+
+
+def _is_of_the_broker(flow: Flow) -> bool:
+    """What it says of itself every few seconds, to nobody: that would cover all else."""
+    return isinstance(flow, Publication) and flow.topic.startswith("$SYS/") and not any(flow.legs())
+
+
+def flow_data(flow: Flow, now: float) -> dict[str, Any]:
+    """A flow, as its diagram; with each packet its version and direction, so that it can be taken apart."""
+    drawn = diagram(flow, View(rows=ROWS, now=now))
+    told = diagram_json(drawn)
+    for row, said in zip(drawn.rows, told["rows"], strict=True):
+        event = getattr(row, "event", None)
+        if isinstance(event, Packet):
+            said["version"] = event.wire.version
+            said["to_server"] = event.to_server
+    return {
+        "number": flow.number,
+        "kind": flow.kind,
+        "finished": flow.is_finished,
+        "last": flow.last,
+        **told,
+    }
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(data))
+
+
+@handles(table.PACKET)
+async def taken_apart(scene: Scene, asked: forms.Packet, who: Known) -> forms.Fields:
+    """The fields of a packet."""
+    try:
+        data = bytes.fromhex(asked.hex)
+    except ValueError:
+        raise Problem(400, "hex: these are no bytes in figures from 0 to f, two each") from None
+    found = dissect(data, asked.version, asked.to_server, asked.cut)
+    fields = [_row(field) for field in found.fields]
+    return forms.Fields(found.name, found.version, found.size, found.fault, found.rule, fields)
+
+
+def _row(field: Field) -> forms.FieldRow:
+    return forms.FieldRow(
+        field.name,
+        field.value,
+        field.start,
+        field.end,
+        field.mask,
+        field.rule,
+        field.fault,
+        [_row(child) for child in field.children],
+    )
