@@ -49,9 +49,13 @@ def url(broker: BrokerThread) -> str:
     return f"mqtt://127.0.0.1:{broker.port}"
 
 
-@pytest.mark.parametrize("name", ["day.curier", "day.pcapng"])
-def test_the_same_answers_come_again(events: list[Event], url: str, tmp_path: Path, name: str) -> None:
-    result = run(save(events, tmp_path / name), "--to", url, "--prefix", "again-")
+@pytest.mark.parametrize(
+    ("name", "words"), [("day.curier", []), ("day.pcapng", []), ("day.curier", ["--speed", "100"])]
+)
+def test_the_same_answers_come_again(
+    events: list[Event], url: str, tmp_path: Path, name: str, words: list[str]
+) -> None:
+    result = run(save(events, tmp_path / name), "--to", url, "--prefix", "again-", *words)
     assert result.output.splitlines()[-1].endswith(" steps, as then")
     assert result.exit_code == 0
 
@@ -79,7 +83,7 @@ def test_what_is_otherwise_is_told_and_the_exit_code_says_so(
     result = run(path, "--to", url)
     assert result.exit_code == 1
     assert (
-        "reader: SUBACK: reason codes was 0x87 (Not authorized), and is 0x02 (Granted QoS 2)" in result.output
+        "reader: SUBACK: reason codes 0x87 (Not authorized) then, 0x02 (Granted QoS 2) now" in result.output
     )
     assert result.output.endswith(" steps, 1 difference\n")
     (line,) = run(path, "--to", url, "--json").output.splitlines()

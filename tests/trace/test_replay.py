@@ -175,7 +175,7 @@ def test_packet_identifiers_of_the_broker_may_be_others(recording: list[Event]) 
     other.disconnect()
     pair.run(1)
     found = replay(recording, pair)
-    assert words(found.differences) == ["old: CONNACK: session present was False, and is True"]
+    assert words(found.differences) == ["old: CONNACK: session present False then, True now"]
 
 
 def test_another_broker_is_found_out(recording: list[Event]) -> None:
@@ -183,8 +183,8 @@ def test_another_broker_is_found_out(recording: list[Event]) -> None:
     options.maximum_qos = 1
     found = replay(recording, Network(options))
     text = "\n".join(words(found.differences))
-    assert "meter: CONNACK: maximum qos was absent, and is 1" in text
-    assert "old: SUBACK: reason codes was 0x02 (Granted QoS 2), and is 0x01 (Granted QoS 1)" in text
+    assert "meter: CONNACK: maximum qos absent then, 1 now" in text
+    assert "old: SUBACK: reason codes 0x02 (Granted QoS 2) then, 0x01 (Granted QoS 1) now" in text
     assert "meter: the broker has closed the connection" in text
     assert len(found.differences) < len(recording)
 

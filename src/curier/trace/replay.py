@@ -303,7 +303,7 @@ class Replayer:
         if isinstance(then, p.Publish) and isinstance(now, p.Publish) and then.qos and now.qos:
             connection.ids[then.packet_id] = now.packet_id
         for name, before, after in _differences(then, now):
-            self._differ(step, f"{NAMES[then.packet_type]}: {name} was {before}, and is {after}")
+            self._differ(step, f"{NAMES[then.packet_type]}: {name} {before} then, {after} now")
 
     def _differ(self, step: Step, why: str) -> None:
         self.differences.append(Difference(step.time, step.wire, why))
