@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from librt.strings import BytesWriter, read_i32_be, read_i64_le
+from librt.strings import BytesWriter, read_i16_be, read_i32_be, read_i64_le
 from mypy_extensions import i64, u8
 
 from curier.broker import permissions, telling
@@ -83,7 +83,7 @@ def fast_lane(
             if qos == 3 or length < 3:
                 break
             special = first & 9  # DUP, RETAIN
-            topic_end: i64 = body + 2 + two_bytes(data, body)
+            topic_end: i64 = body + 2 + (i64(read_i16_be(data, body)) & 0xFFFF)
             payload_at = topic_end + 2 if qos else topic_end
             if payload_at > stop:
                 break
@@ -114,7 +114,7 @@ def fast_lane(
                 break
             receivers: i64 = len(route.receivers)
             if not qos:
-                if route.takes_runs and at + size < all_end:
+                if route.takes_runs and at + size + 1 < all_end and data[at + size + 1] == data[at + 1]:
                     count = count_same(data, at, size, payload_at - at, 0, all_end, False, most_of(receivers))
                 broker.spent += receivers >> 4
                 forward_qos_0(broker, session, lane, route, data, at, size, payload_at - at, count, now)
@@ -125,7 +125,7 @@ def fast_lane(
                 if route.is_empty and lane == MQTT_50:
                     break  # is told so
                 if qos == 1:
-                    if route.takes_runs and at + size < all_end:
+                    if route.takes_runs and at + size + 1 < all_end and data[at + size + 1] == data[at + 1]:
                         count = count_same(
                             data, at, size, topic_end - at, 2, all_end, lane == MQTT_50, most_of(receivers)
                         )

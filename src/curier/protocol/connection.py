@@ -53,17 +53,17 @@ class Traffic:
     """Counters of everything that passed, shared by all connections of a core."""
 
     def __init__(self) -> None:
-        self.packets_received: int = 0
-        self.packets_sent: int = 0
-        self.publishes_received: int = 0
-        self.publishes_sent: int = 0
-        self.publish_bytes_received: int = 0  # payloads
-        self.publish_bytes_sent: int = 0
-        self.bytes_received: int = 0
-        self.bytes_sent: int = 0
-        self.tolerated: int = 0  # packets of a peer that broke a rule, and were taken
+        self.packets_received: i64 = 0
+        self.packets_sent: i64 = 0
+        self.publishes_received: i64 = 0
+        self.publishes_sent: i64 = 0
+        self.publish_bytes_received: i64 = 0  # payloads
+        self.publish_bytes_sent: i64 = 0
+        self.bytes_received: i64 = 0
+        self.bytes_sent: i64 = 0
+        self.tolerated: i64 = 0  # packets of a peer that broke a rule, and were taken
 
-    def count_sent(self, count: int, payload_bytes: int) -> None:
+    def count_sent(self, count: i64, payload_bytes: i64) -> None:
         """So many PUBLISH packets are sent, with payloads of so many bytes together."""
         self.packets_sent += count
         self.publishes_sent += count
