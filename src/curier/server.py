@@ -58,9 +58,7 @@ from curier.permissions.base import Rules
 from curier.permissions.rule_file import RuleFile
 from curier.session.journal import Journal
 from curier.store.base import Durability, Store, described
-from curier.trace.choice import MOST_BYTES, MOST_EVENTS, Words, choice
-from curier.trace.reading import Ring, Trace
-from curier.trace.recorder import Recorder
+from curier.trace.traced import Traced
 from curier.types import Message
 
 if TYPE_CHECKING:
@@ -83,7 +81,7 @@ LAST_SECONDS = 2.0
 """How long of that the store has at least to end."""
 
 
-class Broker:
+class Broker(Traced):
     """An MQTT broker in the running event loop.
 
     ``listen`` is a URL such as ``tcp://127.0.0.1:1883``, or several of them; port 0 takes a free one, see
@@ -107,7 +105,6 @@ class Broker:
 
     _is_stopping = False
     lab: Laboratory | None = None  # set before ``start``: breaks connections on purpose
-    _recorder: Recorder | None = None
 
     def __init__(
         self,
@@ -228,11 +225,8 @@ class Broker:
             asks_authorization=self.authorizer is not None,
         )
         core.run_on(self._process, clock.now())
-        self._recorder = Recorder(core, clock.now, loop.call_soon)
-        for hook in (self._log, *self._hooks, *([self.audit] if self.audit is not None else [])):
-            core.add_hook(hook)
-        if asks and self.bans is not None:
-            core.add_hook(self.bans)
+        recorder = self._be_traced(core, clock.now, loop.call_soon)
+        self._add_hooks(core, asks)
         if self.permissions is not None:
             core.judge_by(self.permissions.rules, clock.now())
         if self.authorizer is not None:
@@ -240,7 +234,7 @@ class Broker:
         turn = self._turn = Turn(core, loop, clock, self._on_effect)
         self._asking = Asking(turn, authenticator, self.authorizer, self.bans)
         self._handshakes = Handshakes(turn)
-        tell = self._recorder.broken
+        tell = recorder.broken
         self._top = self.lab.layers(turn, self._handshakes, tell) if self.lab is not None else None
         self._stopped = asyncio.Event()
         try:
@@ -270,6 +264,16 @@ class Broker:
             self._acme.start()
         self._tell_log()
         turn.schedule()
+
+    def _add_hooks(self, core: BrokerCore, asks: bool) -> None:
+        """Have ours told of what happens, and those of the program."""
+        hooks: list[Hook] = [self._log, self._mishaps, *self._hooks]
+        if self.audit is not None:
+            hooks.append(self.audit)
+        if asks and self.bans is not None:
+            hooks.append(self.bans)
+        for hook in hooks:
+            core.add_hook(hook)
 
     def _tell_log(self) -> None:
         """Have the log say what it has summed up, now and every few seconds."""
@@ -559,32 +563,6 @@ class Broker:
         if why:
             raise ValueError(why)
         self._turn.schedule()
-
-    def trace(
-        self,
-        *,
-        client_id: Words = None,
-        user: Words = None,
-        address: Words = None,
-        listener: Words = None,
-        topic: Words = None,
-        payload: int | None = None,
-        most_events: int = MOST_EVENTS,
-        most_bytes: int = MOST_BYTES,
-    ) -> Trace:
-        """Record what goes by from now on, until the ``Trace`` is closed: an async iterator of
-        ``curier.trace`` events.
-
-        Of all connections, or those that are all of what is given: each is one text or several, ``address``
-        an IP address or network. With ``topic``, Topic Filters, what belongs to publications there, whoever
-        sends or gets it. ``payload`` is how many bytes of each payload to keep; None: all. Passwords and
-        Authentication Data are zeros. What is not taken in time waits, ``most_events`` of ``most_bytes``;
-        then the oldest go, and a ``Missed`` says how many. Raises ``ValueError`` for what cannot be.
-        """
-        if self._recorder is None:
-            raise RuntimeError("the broker has not been started")
-        chosen = choice(client_id, user, address, listener, topic, payload)
-        return self._recorder.read(chosen, Ring(most_events, most_bytes))
 
     # ---- effects ----
 

@@ -483,3 +483,29 @@ def quiet() -> Options:
     options = Options()
     options.sys_interval = 0.0
     return options
+
+
+async def test_what_went_wrong_before_anybody_looked_is_still_known() -> None:
+    options = quiet()
+    options.max_queued_messages = 1
+    async with Broker("tcp://127.0.0.1:0", options=options) as broker:
+        url = f"mqtt://127.0.0.1:{broker.port}"
+        async with curier.connect(url, client_id="b", session_expiry=100) as away:
+            await away.subscribe("t", "u", qos=1).open()
+        async with curier.connect(url, client_id="a") as client:
+            await client.publish("t", b"", qos=1)
+            for topic in ("t", "u"):
+                with pytest.raises(curier.PublishRefused, match="queues of all receivers are full"):
+                    await client.publish(topic, b"", qos=1)
+            with pytest.raises(curier.PublishRefused):
+                await client.publish("$SYS/mine", b"", qos=1)
+        assert all(connection.is_fast for connection in broker.core.connections.values())
+        with broker.trace(past=True, topic="t") as trace:
+            events = trace.take()
+        assert told(events) == ["dropped b 0"]
+        assert isinstance(events[0], e.Happening)
+        assert (events[0].topic, events[0].why) == ("t", "its queue is full")
+        with broker.trace(past=True, client_id="a") as trace:
+            assert told(trace.take()) == ["denied a 0"]
+        with broker.trace() as trace:
+            assert trace.take() == []

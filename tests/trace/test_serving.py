@@ -117,6 +117,7 @@ async def test_who_takes_nothing_misses_some_and_nobody_waits(tmp_path: Path) ->
         (b'{"client_id": [["a"]]}\n', "client_id is a text"),
         (b'{"topic": "a/#/b"}\n', "a/#/b"),
         (b'{"payload": true}\n', "payload is a whole number"),
+        (b'{"past": 1}\n', "past is true or false"),
         (b'{"payload": -1}\n', "not -1"),
         (b'{"most_events": 0}\n', "room for an event"),
         (b"x" * 70_000, "longer|limit|exceed"),

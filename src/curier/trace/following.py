@@ -38,6 +38,7 @@ async def follow(
     listener: str | Sequence[str] = (),
     topic: str | Sequence[str] = (),
     payload: int | None = None,
+    past: bool = False,
     most_events: int | None = None,
     most_bytes: int | None = None,
 ) -> AsyncIterator[Event]:
@@ -56,6 +57,8 @@ async def follow(
             ("topic", topic),
         )
     }
+    if past:
+        request["past"] = True
     for name, number in (("payload", payload), ("most_events", most_events), ("most_bytes", most_bytes)):
         if number is not None:
             request[name] = number

@@ -8,7 +8,7 @@ since the broker hands on one object.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Final, Protocol
@@ -125,9 +125,12 @@ class Recorder(Witness):
 
     # ---- readers ----
 
-    def read(self, choice: Choice, ring: Ring) -> Trace:
-        """Record for one more reader, until its ``Trace`` is closed."""
+    def read(self, choice: Choice, ring: Ring, past: Iterable[Happening] = ()) -> Trace:
+        """Record for one more reader, until its ``Trace`` is closed; of ``past`` first what it chose."""
         reading = Reading(choice, ring)
+        for event in past:
+            if reading.wants(event.wire, event.client_id, event.publication, event.topic.encode()):
+                reading.add(event)
         self._readings.append(reading)
         for line in self._lines.values():
             if line.is_known and choice.fits(line.wire):

@@ -29,6 +29,7 @@ BYTES_AT_ONCE: Final = 256 * 1024
 
 _TEXTS: Final = ("client_id", "user", "address", "listener", "topic")
 _NUMBERS: Final = ("payload", "most_events", "most_bytes")
+_ALL: Final = (*_TEXTS, *_NUMBERS, "past")
 _MOST: Final = {"payload": MOST_PAYLOAD, "most_events": 100_000, "most_bytes": 64 * 2**20}
 
 
@@ -123,11 +124,16 @@ def chosen(line: bytes) -> dict[str, Any]:
             words = value if isinstance(value, list) else [value]
             if not all(isinstance(word, str) for word in words):
                 raise ValueError(f"{name} is a text, or a list of them")
+        elif name == "past":
+            if not isinstance(value, bool):
+                raise ValueError("past is true or false")
         elif name in _NUMBERS:
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ValueError(f"{name} is a whole number")
         else:
-            raise ValueError(f"nothing can be chosen by {name[:80]!r}, but by {', '.join(_TEXTS + _NUMBERS)}")
+            raise ValueError(
+                f"nothing can be chosen by {name[:80]!r}, but by {', '.join(_TEXTS + _NUMBERS)}, past"
+            )
     for name in _NUMBERS:
         if name in request or name == "payload":
             request[name] = min(request.get(name, _MOST[name]), _MOST[name])
