@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Iterator
 
 from curier.broker.retaining import retain
+from curier.errors import MqttError
 from curier.session.message import ApplicationMessage
 from curier.topics.filters import check_topic_filter, check_topic_name
 from curier.topics.reserved import why_not_published
@@ -121,7 +122,7 @@ async def publish(scene: Scene, asked: forms.Publish, who: Known) -> forms.Done:
         scene.audit(who, "publish", topic=asked.topic, bytes=len(payload))
     try:
         scene.broker.publish(message)
-    except ValueError as error:
+    except (ValueError, MqttError) as error:  # also of a Property that cannot be
         raise Problem(400, str(error)) from None
     if asked.qos or asked.retain:
         await kept(scene.broker)
