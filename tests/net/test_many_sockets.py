@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import termios
 import time
+from fcntl import ioctl
 from itertools import pairwise
+from struct import unpack
 
 import pytest
 
@@ -38,6 +41,14 @@ class Slow(Hook):
         return 0
 
 
+def arrived(peers: list[Peer]) -> None:
+    """Wait, and let nobody else do anything, until what they wrote lies in the sockets of the broker."""
+    for peer in peers:
+        number = peer.writer.get_extra_info("socket").fileno()
+        while unpack("i", ioctl(number, termios.TIOCOUTQ, bytes(4)))[0]:
+            time.sleep(0.001)
+
+
 @only_reactor
 async def test_sockets_are_served_in_turn_while_there_is_time() -> None:
     slow = Slow()
@@ -62,6 +73,7 @@ async def test_those_that_have_more_wait_for_those_that_were_left() -> None:
         peers = [await Peer.connect(broker.port, f"c{number}", 5) for number in range(6)]
         for peer in peers:
             peer.writer.write(encode(Publish("t", bytes(440)), 5) * 20)
+        arrived(peers)
         everybody = {f"c{number}" for number in range(6)}
         await until(lambda: everybody <= set(slow.seen))
         first = [number for number, name in enumerate(slow.seen) if name not in slow.seen[:number]]
