@@ -227,7 +227,7 @@ FLOORS: dict[str, list[str]] = {
         # plain data, and the tools of dialling
         *("urls", "dialing", "arguments", "session", "settings", "events", "logged"),
         *("signatures", "scram"),
-        *("received", "overlaps", "naming"),
+        *("received", "overlaps", "naming", "misnamed"),
         # behaviour
         *("dial", "link", "connecting", "keeper", "outbox", "suspicion"),
         *("router", "buffers", "watch", "subscriptions", "streams"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import logging
 import pydoc
@@ -13,8 +14,18 @@ import pytest
 
 import curier
 from curier.client.dialing.environment import environment_proxy
+from curier.client.misnamed import ELSEWHERE
 from curier.client.urls import parse_server_url
-from curier.codec.packets import Connack, Connect, Disconnect, Publish, Unsuback, Unsubscribe
+from curier.codec.packets import (
+    Connack,
+    Connect,
+    Disconnect,
+    Publish,
+    Suback,
+    Subscribe,
+    Unsuback,
+    Unsubscribe,
+)
 from curier.types import reason_name
 from tests.client.stage import Stage, settle, virtual
 
@@ -227,3 +238,57 @@ def test_without_a_loop_of_asyncio() -> None:
     connecting = curier.connect().connect()
     with pytest.raises(curier.MqttError, match="use connect_sync"):
         connecting.send(None)
+
+
+@pytest.mark.parametrize("connect", [curier.connect, curier.connect_sync])
+@pytest.mark.parametrize(
+    ("args", "settings", "way_out"),
+    [
+        (("127.0.0.1", 1883), {}, 'the port is part of the URL: connect("mqtt://HOST:PORT", client_id="gw")'),
+        (("127.0.0.1",), {"port": 1883}, 'port is part of the URL: connect("mqtt://HOST:PORT")'),
+        ((), {"hostname": "127.0.0.1"}, 'hostname is part of the URL: connect("mqtt://HOST:PORT")'),
+        ((), {"session_expiry_interval": 60}, "session_expiry_interval is session_expiry here, in seconds"),
+        ((), {"usrname": "ana"}, "usrname is no setting; did you mean username?"),
+        ((), {"password_": "hunter2"}, "password_ is no setting; did you mean password?"),
+        ((), {"xyz": 1}, "xyz is no setting; there are url, client_id, "),
+        (("mqtt://a",), {"url": "mqtt://b"}, "several servers are a list of URLs"),
+    ],
+)
+def test_a_setting_that_is_none_says_what_it_is_called_here(
+    connect: Any, args: tuple[Any, ...], settings: dict[str, Any], way_out: str
+) -> None:
+    with pytest.raises(TypeError) as met:
+        connect(*args, **settings)
+    assert way_out in str(met.value)
+    assert "hunter2" not in str(met.value)
+
+
+def test_what_other_libraries_call_a_setting_is_none_of_ours() -> None:
+    assert not {one.name for one in dataclasses.fields(curier.ClientSettings)} & ELSEWHERE.keys()
+
+
+def test_a_client_is_not_made_of_a_url() -> None:
+    url: Any = "mqtt://server"
+    with pytest.raises(TypeError, match=re.escape("made by curier.connect(URL)")):
+        curier.Client(url)
+
+
+@virtual
+async def test_a_stream_can_be_awaited(stage: Stage) -> None:
+    client = stage.client("mqtt://server")
+    connecting = asyncio.ensure_future(client.connect())
+    wire = await stage.wire()
+    await wire.accept()
+    await connecting
+
+    async def subscribe() -> curier.Stream:
+        return await client.subscribe("a/#")
+
+    subscribing = asyncio.ensure_future(subscribe())
+    asked = await wire.receive(Subscribe)
+    wire.send(Suback(asked.packet_id, [0]))
+    stream = await subscribing
+    assert stream.is_open
+    wire.send(Publish("a/b", b"x"))
+    assert (await stream.get()).payload == b"x"
+    await client.close()

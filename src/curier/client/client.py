@@ -29,6 +29,7 @@ from curier.client.arguments import (
 )
 from curier.client.events import Event, EventReader, Statistics
 from curier.client.life import Life
+from curier.client.misnamed import settings_of
 from curier.client.publishing import FORKED, NOWHERE, Publisher
 from curier.client.received import ReceivedMessage
 from curier.client.requests import Requester, Service
@@ -62,6 +63,8 @@ class Client(Publisher):
     """
 
     def __init__(self, settings: ClientSettings) -> None:
+        if not isinstance(settings, ClientSettings):
+            raise TypeError("a Client is made by curier.connect(URL), or of a curier.ClientSettings")
         settings.check()
         super().__init__()
         self.settings = settings
@@ -400,7 +403,8 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 def connect(*args: Any, **settings: Any) -> Client:
     """A client, to be entered with ``async with``; the parameters are the fields of ``ClientSettings``.
 
-    Raises ``ConfigError`` for a setting that cannot be. Nothing is connected before the context is entered,
-    and no file looked at: entering raises ``ConfigError`` for those.
+    Raises ``ConfigError`` for a setting that cannot be, ``TypeError`` for one that there is not, saying what
+    it is called here. Nothing is connected before the context is entered, and no file looked at: entering
+    raises ``ConfigError`` for those.
     """
-    return Client(ClientSettings(*args, **settings))
+    return Client(settings_of(args, settings))

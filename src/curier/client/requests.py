@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -136,6 +136,10 @@ class Service:
     def __init__(self, client: Publisher, stream: Stream) -> None:
         self._client = client
         self.stream = stream
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """``await client.serve(...)`` subscribes; ``await service.stream.close()`` ends it."""
+        return self.__aenter__().__await__()
 
     async def __aenter__(self) -> Self:
         await self.stream.open()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from curier.client.arguments import Acknowledge, Overflow
 from curier.client.buffers import Buffer
@@ -54,6 +54,10 @@ class Stream(Buffer):
         Waits for UNSUBACK while connected, but no longer than ``linger``.
         """
         await self._subscriptions.close(self, False)
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """``await client.subscribe(...)`` is ``open``: whoever writes that closes the stream, too."""
+        return self.open().__await__()
 
     async def __aenter__(self) -> Self:
         return await self.open()

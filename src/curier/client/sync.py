@@ -20,6 +20,7 @@ from curier.client.client import ENTERED, Client
 from curier.client.events import Event, EventReader, Statistics
 from curier.client.handover import Inbox, Outlet
 from curier.client.loop_thread import LoopThread
+from curier.client.misnamed import settings_of
 from curier.client.outbox import SUCCESS, PublishResult, Receipt
 from curier.client.received import ReceivedMessage
 from curier.client.requests import Request, Service
@@ -380,4 +381,4 @@ class SyncClient:
 @takes(ClientSettings)
 def connect_sync(*args: Any, **settings: Any) -> SyncClient:
     """A blocking client, to be entered with ``with``; takes and raises what ``connect`` does."""
-    return SyncClient(ClientSettings(*args, **settings))
+    return SyncClient(settings_of(args, settings))
