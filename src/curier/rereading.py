@@ -62,8 +62,9 @@ class Reread(Generic[T]):
 
     ``read`` raises ``ConfigError`` where the file cannot be used; so does making one of these, and
     ``reload``, and what was read before stays then. ``look`` may be called as often as one likes: it reads a
-    file that has changed, in a thread, half a second late at most, and logs what is wrong with it, once.
-    ``changes`` counts how often it was read.
+    file that has changed, in a thread, and logs what is wrong with it, once. It does when two looks, half a
+    second apart, have seen the same of it: half of what somebody is writing may be a whole file of fewer
+    users. ``changes`` counts how often it was read.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Reread(Generic[T]):
         """Read it now."""
         stamp = stamp_of(self.path)
         self._take(self._read(self.path))
-        self._stamp = stamp
+        self._stamp = self._seen = stamp
 
     async def look(self) -> int:
         """Read it if it has changed; returns ``changes``. Cancelling it leaves that to the next look."""
@@ -95,8 +96,9 @@ class Reread(Generic[T]):
         if now < self._next_look:
             return self.changes
         self._next_look = now + LOOK_INTERVAL
-        stamp = stamp_of(self.path)
-        if stamp == self._stamp:
+        seen, stamp = self._seen, stamp_of(self.path)
+        self._seen = stamp
+        if stamp == self._stamp or stamp != seen:
             return self.changes
         before = self.changes
         try:

@@ -49,10 +49,10 @@ class PasswordFile(Authenticator):
     know what to do with such a password. A user name is always checked. Raises ``ConfigError`` when the
     file cannot be read or has a malformed line.
 
-    A change of the file is noticed at the next CONNECT or ``look``, which a broker calls, at most half a
-    second late; clients whose user is gone or has another password are disconnected then. If the changed file
-    cannot be used, the users before the change stay valid and an error is logged. While more logins wait than
-    can be checked in time, some are refused with 0x89 (Server busy).
+    A change of the file is noticed by ``look``, which a broker calls, within a second, when two looks have
+    seen the same; clients whose user is gone or has another password are disconnected then. If the changed
+    file cannot be used, the users before the change stay valid and an error is logged. While more logins wait
+    than can be checked in time, some are refused with 0x89 (Server busy).
     Cancelling ``authenticate`` is giving up the place in the line.
     """
 

@@ -61,9 +61,10 @@ class _Exchange:
 class ScramFile(Authenticator):
     """Accepts the users of a file by ``curier scram``, who prove that they know their password.
 
-    A change of the file is noticed at the next login, at most one second late; where it cannot be used, the
-    users before the change stay valid, and an error is logged. Users that are gone, or have another password,
-    are disconnected; others prove themselves anew when they like, as the same user. Raises ``ConfigError``.
+    A change of the file is noticed within a second, when two looks have seen the same; where it cannot be
+    used, the users before the change stay valid, and an error is logged. Users that are gone, or have another
+    password, are disconnected; others prove themselves anew when they like, as the same user. Raises
+    ``ConfigError``.
     Channel binding is not offered.
     """
 
