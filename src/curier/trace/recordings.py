@@ -68,10 +68,10 @@ def _read_lines(file: BinaryIO, first: bytes) -> Iterator[Event]:
         pending = b""
         if not line:
             return
-        number += 1
         if len(line) >= LONGEST_LINE:
-            raise NotARecording(f"line {number} is longer than {LONGEST_LINE} bytes")
-        for part in line.splitlines():  # the first four bytes may be more than one
+            raise NotARecording(f"line {number + 1} is longer than {LONGEST_LINE} bytes")
+        for part in line.removesuffix(b"\n").split(b"\n"):  # the first four bytes may be more than one
+            number += 1
             if part.startswith(_HEADER):
                 _check_header(part, number)
             elif part.strip():
