@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from curier.broker.witness import Witness
 from curier.codec import packets as p
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Outgoing, OutgoingFlow
@@ -106,6 +107,34 @@ def test_each_unfinished_message_has_a_packet_identifier_of_its_own(make: Make, 
     client.finish(got[5])
     sender.send(p.Publish("t", b"x", qos, False, False, 1))
     assert client.message().packet_id not in {message.packet_id for message in got if message is not got[5]}
+
+
+class Seen(Witness):
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, str]] = []
+
+    def happened(
+        self, kind: str, client_id: str, connection: object, message: ApplicationMessage | None, why: str
+    ) -> None:
+        if client_id == "c":
+            self.told.append((kind, why))
+
+
+def test_who_forgot_a_message_between_pubrec_and_pubcomp_has_got_it(net: Net, sender: Client) -> None:
+    seen = Seen()
+    net.core.shows_to(seen, False)
+    client = net.connect("c")
+    client.subscribe(("t", 2))
+    sender.publish("t", b"x", 2)
+    got = client.message()
+    client.send(p.Pubrec(got.packet_id))
+    assert client.pop(p.Pubrel) == p.Pubrel(got.packet_id)
+    client.send(p.Pubcomp(got.packet_id, 0x92))
+    assert seen.told == [("delivered", "")]
+    sender.publish("t", b"x", 2)
+    client.send(p.Pubrec(client.message().packet_id, 0x97))
+    assert seen.told[1:] == [("dropped", "its client refused it: 0x97 (Quota exceeded)")]
 
 
 @statement("5.0/MQTT-2.2.1-4")

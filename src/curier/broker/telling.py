@@ -23,7 +23,7 @@ from curier.broker.witness import (
     RETAINED,
     SESSION_ENDED,
 )
-from curier.codec.constants import NOT_AUTHORIZED
+from curier.codec.constants import NOT_AUTHORIZED, PACKET_IDENTIFIER_NOT_FOUND
 from curier.errors import ProtocolError
 from curier.session.message import ApplicationMessage
 from curier.types import reason_name
@@ -119,8 +119,10 @@ def delivered(
 ) -> None:
     """A client acknowledged, or refused, a QoS 1 or 2 message."""
     if broker.hooks.witness is not None:
-        kind = DROPPED if reason_code >= 0x80 else DELIVERED
-        why = f"its client refused it: {reason_name(reason_code)}" if reason_code >= 0x80 else ""
+        # 0x92 comes in PUBCOMP alone: the client took it by its PUBREC, and knows no more of it (3.7.2.1).
+        is_refused = reason_code >= 0x80 and reason_code != PACKET_IDENTIFIER_NOT_FOUND
+        kind = DROPPED if is_refused else DELIVERED
+        why = f"its client refused it: {reason_name(reason_code)}" if is_refused else ""
         broker.hooks.witnessed(kind, connection.client_id, connection, message, why)
     hooks = broker.hooks.delivered
     if hooks is not None:
