@@ -157,7 +157,7 @@ site/7/temp  QoS 1, 4 B
   │                            │┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄▶┆ +0.0 ms        ┆
   │                            │ dropped: its queue is full          ┆                ┆
   │                            │───────────────────────────────────✗ ┆                ┆ +0.0 ms
-  │                            │ • on disk  +0.5 ms                  ┆                ┆
+  │                            │ • waited for the disk  +0.5 ms      ┆                ┆
   │                  PUBACK #1 │                                     ┆                ┆
   │◀───────────────────────────│ +1.0 ms  0x10 (No matching          ┆                ┆
   │                            │ subscribers)                        ┆                ┆

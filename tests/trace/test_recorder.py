@@ -479,6 +479,33 @@ async def test_a_broker_is_read_as_it_goes() -> None:
             waiting.cancel()
 
 
+def test_an_acknowledgement_that_waits_for_the_disk_says_so() -> None:
+    pair = Pair(durable=True, disk_latency=0.5)
+    b = pair.connect("b", session_expiry_interval=100)
+    b.subscribe("kept", qos=1)
+    pair.run(2)
+    b.disconnect()
+    a = pair.connect("a")
+    pair.run(2)
+    trace = pair.trace()
+    a.publish("kept", b"x", qos=1)
+    pair.run(2)
+    events = taken(pair, trace)
+    assert told(events) == ["a>Publish 1", "published a 1", "queued b 1", "stored a 1", "a<Puback 1"]
+    assert events[3].time - events[0].time == pytest.approx(0.5)
+    a.publish("gone", b"x", qos=1)
+    pair.run(2)
+    assert told(taken(pair, trace))[2:] == ["nobody 2", "a<Puback 2"]
+    a.publish("kept", b"x", qos=2)
+    pair.run(2)
+    words = told(taken(pair, trace))
+    assert words.index("stored a 3") == words.index("a<Pubrec 3") - 1
+    other = pair.trace(topic="else")
+    a.publish("kept", b"x", qos=1)
+    pair.run(2)
+    assert told(taken(pair, other)) == []
+
+
 def quiet() -> Options:
     options = Options()
     options.sys_interval = 0.0

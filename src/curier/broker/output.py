@@ -146,6 +146,8 @@ def _grow(broker: BrokerState, connection: BrokerConnection, size: int) -> None:
 def release(broker: BrokerState, connection: BrokerConnection, batch: int, now: float) -> None:
     """Batch ``batch`` is durable: send what the connection has held for it."""
     connection.is_kept = False
+    if connection.tap is not None:
+        telling.stored(broker, connection, batch)
     connection.release(batch, now)
     if connection.held:
         connection.is_kept = True

@@ -236,6 +236,19 @@ def not_taken(
             broker.hooks.no_more(error)
 
 
+def stored(broker: BrokerState, connection: BrokerConnection, batch: int) -> None:
+    """Batch ``batch`` is durable: what this connection has held for it goes next."""
+    witness = broker.hooks.witness
+    if witness is not None:
+        try:
+            for item in connection.held:
+                if item.batch > batch:
+                    break
+                witness.stored(connection, item.data)
+        except Exception as error:
+            broker.hooks.no_more(error)
+
+
 def sending(
     broker: BrokerState, connection: BrokerConnection, message: ApplicationMessage, qos: int, packet_id: int
 ) -> bool:

@@ -22,6 +22,7 @@ DENIED: Final = "denied"
 REFUSED: Final = "refused"
 NOT_FOR: Final = "not for"
 NOBODY: Final = "nobody"
+STORED: Final = "stored"
 DELIVERED: Final = "delivered"
 RETAINED: Final = "retained"
 SESSION_ENDED: Final = "session ended"
@@ -58,6 +59,9 @@ class Witness:
         """A message was taken: from a client, whose PUBLISH had ``packet_id`` or 0, or (None) from the broker
         itself or as a will.
         """
+
+    def stored(self, connection: BrokerConnection, packet: bytes) -> None:
+        """What ``packet`` waited for is durable, or what was before it: the packet goes next."""
 
     def refused(
         self, connection: BrokerConnection, kind: str, topic: bytes, packet_id: int, why: str

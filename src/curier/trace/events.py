@@ -13,7 +13,7 @@ from curier.frozen import dataclass
 # What can happen to a message, or to what a client asked for, between two packets (``Happening.kind``)
 PUBLISHED: Final = "published"  # the broker took it from its publisher: ``client_id`` is who published
 QUEUED: Final = "queued"  # it waits in the session of ``client_id``; ``why`` says for what
-STORED: Final = "stored"  # what it needed is durable, so that its acknowledgement may leave
+STORED: Final = "stored"  # what it, or what came before it, needed is durable: its acknowledgement leaves
 DROPPED: Final = "dropped"  # ``client_id`` will not get it; ``why`` says the reason
 EXPIRED: Final = "expired"  # its Message Expiry Interval has passed
 REFUSED: Final = "refused"  # the broker did not take it from its publisher, which ``client_id`` is

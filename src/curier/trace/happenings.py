@@ -32,7 +32,7 @@ _WORDS: Final = {
     DENIED: "not allowed",
     NOT_FOR: "not for",
     NOBODY: "nobody subscribes to it",
-    STORED: "on disk",
+    STORED: "waited for the disk",
     RETAINED: "retained",
     QUEUED: "waits",
     DELIVERED: "delivered",

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final, Protocol
 
 from curier.broker.model import BrokerConnection
-from curier.broker.witness import DELIVERED, SESSION_ENDED, Witness
+from curier.broker.witness import DELIVERED, SESSION_ENDED, STORED, Witness
 from curier.codec.constants import (
     CONNACK,
     CONNECT,
@@ -381,6 +381,17 @@ class Recorder(Witness):
             if identifier == packet_id:
                 return leg[0]
         return 0
+
+    def stored(self, connection: BrokerConnection, packet: bytes) -> None:
+        line = self._lines.get(connection.number)
+        at = body(packet)
+        if line is None or packet[0] >> 4 not in (PUBACK, PUBREC):
+            return
+        if len(packet) > at + 2 and packet[at + 2] >= 0x80:
+            return  # nothing was taken; it waited for its turn
+        number, topic = line.incoming.get((packet[at] << 8) | packet[at + 1], (0, b""))
+        if number:
+            self._happened(STORED, line.wire.client_id, connection, number, topic, "")
 
     def refused(
         self, connection: BrokerConnection, kind: str, topic: bytes, packet_id: int, why: str
