@@ -84,6 +84,7 @@ class Config:
     hooks: tuple[str, ...] = ()
     hooks_authenticate: bool | None = None
     no_trace: bool = False
+    no_past: bool = False
     log_level: str = "info"
     log_levels: tuple[tuple[str, str], ...] = ()
     log_format: str = "plain"

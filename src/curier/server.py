@@ -267,7 +267,9 @@ class Broker(Traced):
 
     def _add_hooks(self, core: BrokerCore, asks: bool) -> None:
         """Have ours told of what happens, and those of the program."""
-        hooks: list[Hook] = [self._log, self._mishaps, *self._hooks]
+        hooks: list[Hook] = [self._log, *self._hooks]
+        if self.keeps_past:
+            hooks.append(self._mishaps)
         if self.audit is not None:
             hooks.append(self.audit)
         if asks and self.bans is not None:

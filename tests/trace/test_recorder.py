@@ -536,3 +536,14 @@ async def test_what_went_wrong_before_anybody_looked_is_still_known() -> None:
             assert told(trace.take()) == ["denied a 0"]
         with broker.trace() as trace:
             assert trace.take() == []
+
+
+async def test_a_broker_that_keeps_no_past_keeps_none() -> None:
+    broker = Broker("tcp://127.0.0.1:0", options=quiet())
+    broker.keeps_past = False
+    async with broker:
+        async with curier.connect(f"mqtt://127.0.0.1:{broker.port}", client_id="a") as client:
+            with pytest.raises(curier.PublishRefused):
+                await client.publish("$SYS/mine", b"", qos=1)
+        with broker.trace(past=True) as trace:
+            assert not [event for event in trace.take() if isinstance(event, e.Happening)]

@@ -96,6 +96,7 @@ async def _serve(
         audit=Audit(audit_file.write) if audit_file is not None else None,
     )
     broker.lab = laboratory_of(config)
+    broker.keeps_past = not config.no_past
     told_to_stop = asyncio.Event()
     reload = Reload(broker, config, authenticator, hook_files, log_file, reread, audit_file)
     window = window_of(config, broker, reload)

@@ -90,6 +90,13 @@ _TOP: Final = (
         "`false`",
     ),
     Setting(
+        "no_past",
+        FLAG,
+        "Do not keep which messages were dropped and which requests were refused last; see "
+        "[trace.md](trace.md#what-went-wrong-before-you-looked).",
+        "`false`",
+    ),
+    Setting(
         "log_level",
         one_of(LOG_LEVELS),
         "How much to say in [the log](#the-log): `debug`, `info`, `warning`, `error`.",

@@ -13,6 +13,7 @@ from curier.trace.recorder import Core, Recorder
 class Traced:
     """What there is to see of it, once it has been started."""
 
+    keeps_past = True  # set before ``start``: is it kept what was dropped and refused last?
     _recorder: Recorder | None = None
     _mishaps: Mishaps
 
@@ -43,7 +44,8 @@ class Traced:
         Of all connections, or those that are all of what is given: each is one text or several, ``address``
         an IP address or network. With ``topic``, Topic Filters, what belongs to publications there, whoever
         sends or gets it. ``payload`` is how many bytes of each payload to keep; None: all. ``past``: begin
-        with what is still known of the last 4096 messages that were dropped and requests that were refused.
+        with what is still known of the last 4096 messages that were dropped and requests that were refused
+        (nothing without ``keeps_past``).
         Passwords and Authentication Data are zeros. What is not taken in time waits, ``most_events`` of
         ``most_bytes``; then the oldest go, and a ``Missed`` says how many. Raises ``ValueError`` for what
         cannot be.
