@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from curier.server import Broker
+from curier.web import guard
 from curier.web.table import OPERATIONS, PREFIX
 from tests.web.asking import people
 
@@ -18,8 +19,9 @@ WRONG: tuple[Any, ...] = (None, -1, {"x": 1})
 
 
 async def test_no_value_is_more_than_an_operation_can_take(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(guard, "REQUESTS_PER_SECOND", 100_000)  # a 429 would hide what is behind it
     broker = Broker(listen=["tcp://127.0.0.1:0"])
     async with broker, people(broker, tmp_path) as by:
         client, headers = by["admin"]._client, by["admin"]._headers
@@ -36,7 +38,7 @@ async def test_no_value_is_more_than_an_operation_can_take(
                         answer = await client.get(PREFIX + one.path, params=query, headers=headers)
                     else:
                         answer = await client.post(PREFIX + one.path, json=given, headers=headers)
-                    assert answer.status_code in (200, 400, 403, 404, 409, 429), (
+                    assert answer.status_code in (200, 400, 403, 404, 409), (
                         one.path,
                         given,
                         answer.text,

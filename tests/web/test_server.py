@@ -30,6 +30,15 @@ async def test_health_and_readiness() -> None:
         assert (await client.get("/healthz")).status_code == 200
 
 
+async def test_no_answer_waits_for_an_acknowledgement_of_its_head() -> None:
+    """Head and body are two writes: without TCP_NODELAY the second stays behind for 40 ms."""
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, window(broker) as (web, client):
+        await client.get("/healthz")
+        [connection] = web._server._state.connections
+        sock = connection.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_what_is_not_there_says_where_to_look() -> None:
     async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, window(broker) as (_, client):
         missing = await client.get("/nothing")

@@ -38,7 +38,9 @@ def _bound(places: Sequence[tuple[int, object]], port: int) -> list[socket.socke
     sockets: list[socket.socket] = []
     try:
         for family, host in places:
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock = socket.socket(
+                family, socket.SOCK_STREAM, socket.IPPROTO_TCP
+            )  # by which asyncio sets TCP_NODELAY
             sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
