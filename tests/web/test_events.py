@@ -16,7 +16,7 @@ import pytest
 import curier
 from curier.server import Broker
 from curier.session.message import ApplicationMessage
-from curier.web import events
+from curier.web import events, routes
 from curier.web.events import Connect, Hub, Reader
 from curier.web.server import Web
 from curier.web.table import PREFIX
@@ -162,6 +162,21 @@ async def test_streams_end_when_the_window_closes() -> None:
                 assert await stream.next("bye") == {}
                 await stopping
         assert not web.scene.hub._readers
+
+
+@pytest.mark.parametrize("path", ["events?topics=overview", "flows"])
+async def test_a_stream_ends_with_the_login(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "KNOWN_SECONDS", 0.0)
+    broker = Broker(listen=["tcp://127.0.0.1:0"])
+    async with broker, window(broker) as (web, client):
+        await client.get(web.login_link())
+        async with client.stream("GET", f"{PREFIX}/{path}", timeout=60) as response:
+            stream = Stream(response)
+            await stream.next("hello")
+            await client.post(f"{PREFIX}/session/end", headers={"x-curier": "1"})
+            web.scene.history.tick(0.0)
+            async with curier.connect(f"mqtt://127.0.0.1:{broker.port}", client_id="c1"):
+                assert await stream.next("bye") == {}
 
 
 async def test_what_cannot_be_read_and_too_many_readers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,10 +93,36 @@ async def test_a_link_logs_in_once(broker: Broker) -> None:
 async def test_a_session_ends_with_a_logout(broker: Broker) -> None:
     async with broker, window(broker) as (web, client):
         await client.get(web.login_link())
-        cookie = client.cookies[identity.COOKIE]
+        [(name, cookie)] = client.cookies.items()
         await client.post(f"{PREFIX}/session/end", headers={"x-curier": "1"})
-        client.cookies.set(identity.COOKIE, cookie)
+        client.cookies.set(name, cookie)
         assert (await client.get(ME)).status_code == 401
+
+
+async def test_two_brokers_of_one_machine_do_not_log_each_others_people_out(broker: Broker) -> None:
+    async with broker, window(broker) as (web, client), window(broker) as (other, _):
+        await client.get(web.login_link())
+        await client.get(other.login_link())  # a browser sends cookies to all ports of a host
+        assert (await client.get(web.urls[0] + ME)).status_code == 200
+        assert (await client.get(other.urls[0] + ME)).status_code == 200
+
+
+async def test_a_login_ends_with_the_token_it_was_made_by(broker: Broker, tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    async with broker, window(broker, tokens=path) as (web, client):
+        headers = {"authorization": f"Bearer {add_token(path, 'ana', Role.VIEWER)}"}
+        await client.post(f"{PREFIX}/session", headers=headers)
+        link = (await client.post(f"{PREFIX}/session/link", headers=headers)).json()["link"]
+        assert (await client.get(ME)).json() == {"name": "ana", "role": "viewer"}
+        remove_token(path, "ana")
+        refused = await client.get(ME)
+        assert (refused.status_code, refused.json()["detail"]) == (
+            401,
+            "the token by which this login was made was taken back",
+        )
+        assert (await client.get(f"/{link}")).status_code == 401
+        await client.get(web.login_link())  # which no token of the file has made
+        assert (await client.get(ME)).json() == {"name": "owner", "role": "admin"}
 
 
 async def test_a_cookie_alone_changes_nothing(broker: Broker) -> None:

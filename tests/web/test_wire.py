@@ -66,7 +66,7 @@ async def test_what_is_too_much_is_left_out_and_counted() -> None:
         assert counts["missed"]
         assert counts["passed"]
         assert len([one for one in told if one["event"] == "flow"]) == wire.MOST_DRAWN
-        await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await stream.aclose()
         assert broker.core.hooks.witness is None
 
 

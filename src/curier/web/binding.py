@@ -40,7 +40,7 @@ def _bound(places: Sequence[tuple[int, object]], port: int) -> list[socket.socke
         for family, host in places:
             sock = socket.socket(
                 family, socket.SOCK_STREAM, socket.IPPROTO_TCP
-            )  # by which asyncio sets TCP_NODELAY
+            )  # or asyncio has no TCP_NODELAY
             sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 import msgspec
@@ -183,7 +183,7 @@ class Hub(Hook):
             if topic in reader.topics:
                 reader.put(event)
 
-    async def stream(self, topics: frozenset[str], hello: Callable[[], Struct]) -> AsyncIterator[bytes]:
+    async def stream(self, topics: frozenset[str], hello: Callable[[], Struct]) -> AsyncGenerator[bytes]:
         """What one reader is sent, until the broker stops or an hour has passed. It begins with ``hello``."""
         loop = asyncio.get_running_loop()
         until = loop.time() + LONGEST_SECONDS

@@ -18,7 +18,6 @@ from starlette.responses import Response
 from curier.web.problems import Problem
 from curier.web.tokens import Known, Tokens
 
-COOKIE: Final = "curier"
 HEADER: Final = "x-curier"
 SESSION_SECONDS: Final = 12 * 3600.0
 MOST_SESSIONS: Final = 1000
@@ -26,6 +25,14 @@ LINK_SECONDS: Final = 600.0
 MOST_LINKS: Final = 100
 
 SAFE: Final = ("GET", "HEAD")
+
+
+def cookie_of(request: Request) -> str:
+    """The name of the cookie. Browsers keep those of all ports of a host together, so the port is part of it:
+    two brokers on one machine would log each other's people out.
+    """
+    server = request.scope.get("server")
+    return f"curier-{server[1]}" if server and server[1] else "curier"
 
 
 class _Expiring:
@@ -67,22 +74,30 @@ class Identities:
         """A secret that logs ``who`` in, once, in the next ten minutes."""
         return self._links.add(who)
 
-    def log_in(self, response: Response, who: Known, is_secure: bool) -> None:
+    def log_in(self, request: Request, response: Response, who: Known) -> None:
         """Begin a session, in a cookie that no script and no other site gets at."""
         response.set_cookie(
-            COOKIE, self._sessions.add(who), httponly=True, samesite="strict", secure=is_secure
+            cookie_of(request),
+            self._sessions.add(who),
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
         )
 
     def follow(self, secret: str) -> Known | None:
         """Whom a link logs in; it does so only once."""
         who = self._links.get(secret)
         self._links.drop(secret)
-        return who
+        return None if who is None or self._is_taken_back(who) else who
+
+    def _is_taken_back(self, who: Known) -> bool:
+        return bool(who.token) and not self._tokens().has(who.token)
 
     def log_out(self, request: Request, response: Response) -> None:
         """End the session."""
-        self._sessions.drop(request.cookies.get(COOKIE, ""))
-        response.delete_cookie(COOKIE)
+        name = cookie_of(request)
+        self._sessions.drop(request.cookies.get(name, ""))
+        response.delete_cookie(name)
 
     def of_token(self, token: str) -> Known:
         """Whose token this is. Raises ``Problem``."""
@@ -98,7 +113,11 @@ class Identities:
         kind, _, token = authorization.partition(" ")
         if kind.lower() == "bearer":
             return self.of_token(token.strip())
-        who = self._sessions.get(request.cookies.get(COOKIE, ""))
+        secret = request.cookies.get(cookie_of(request), "")
+        who = self._sessions.get(secret)
+        if who is not None and self._is_taken_back(who):
+            self._sessions.drop(secret)
+            raise _unknown("the token by which this login was made was taken back")
         if who is None:
             raise _unknown(
                 "say who you are: a token in the header Authorization: Bearer (curier admin token makes "

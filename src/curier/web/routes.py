@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Final
 
 import msgspec
@@ -32,6 +34,9 @@ __all__ = [
 NOT_BUFFERED: Final = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
 """What a proxy has to be told that would keep events for a while, or compress them."""
 
+KNOWN_SECONDS: Final = 1.0
+BYE: Final = b"event: bye\ndata: {}\n\n"
+
 
 def routes(scene: Scene, identities: Identities, wire: Wire) -> list[Route | Mount]:
     """All of them."""
@@ -53,20 +58,20 @@ def routes(scene: Scene, identities: Identities, wire: Wire) -> list[Route | Mou
         if scene.hub.is_full():
             raise Problem(503, "too many pages read events: close some of them", {"retry-after": "10"})
         stream = scene.hub.stream(frozenset(asked), lambda: overview_of(scene))
-        return StreamingResponse(stream, headers=NOT_BUFFERED, media_type="text/event-stream")
+        return _streamed(stream, request, identities)
 
     async def log_in(request: Request) -> Response:
         who = identities.follow(request.query_params.get("once", ""))
         if who is None:
             raise Problem(401, "this link has been used, or is too old; curier admin login makes another one")
         response = RedirectResponse("./", 303)  # relative: a proxy may have put a path in front
-        identities.log_in(response, who, request.url.scheme == "https")
+        identities.log_in(request, response, who)
         return response
 
     async def log_in_with_token(request: Request) -> Response:
         who = identities.of(request)
         response = Response(status_code=204)
-        identities.log_in(response, who, request.url.scheme == "https")
+        identities.log_in(request, response, who)
         return response
 
     async def make_link(request: Request) -> Response:
@@ -105,6 +110,28 @@ def _flows(scene: Scene, identities: Identities, wire: Wire) -> Callable[[Reques
             trace = wire.read(said.get("client_id", ""), said.get("topic", ""))
         except ValueError as error:
             raise Problem(400, str(error)) from None
-        return StreamingResponse(wire.stream(trace), headers=NOT_BUFFERED, media_type="text/event-stream")
+        return _streamed(wire.stream(trace), request, identities)
 
     return answer
+
+
+def _streamed(stream: AsyncGenerator[bytes], request: Request, identities: Identities) -> Response:
+    """Events for whoever asks, as long as the login or the token counts."""
+    told = while_known(stream, lambda: identities.of(request))
+    return StreamingResponse(told, headers=NOT_BUFFERED, media_type="text/event-stream")
+
+
+async def while_known(stream: AsyncGenerator[bytes], known: Callable[[], object]) -> AsyncGenerator[bytes]:
+    """A stream, until ``known`` raises ``Problem``: it is called before a piece, once a second at most."""
+    loop = asyncio.get_running_loop()
+    asked_at = loop.time()
+    async with aclosing(stream):
+        async for piece in stream:
+            if loop.time() - asked_at >= KNOWN_SECONDS:
+                asked_at = loop.time()
+                try:
+                    known()
+                except Problem:
+                    yield BYE
+                    return
+            yield piece

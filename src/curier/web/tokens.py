@@ -31,6 +31,8 @@ class Known(NamedTuple):
     name: str
     role: Role
     address: str = ""
+    token: str = ""
+    """The hash of the token by which they are known, where there is one."""
 
 
 def new_token() -> str:
@@ -56,7 +58,11 @@ class Tokens:
         for known, who in self._by_hash.items():
             if hmac.compare_digest(known, wanted):
                 found = who
-        return found
+        return None if found is None else found._replace(token=wanted)
+
+    def has(self, digest: str) -> bool:
+        """Whether the token of this hash still counts."""
+        return digest in self._by_hash
 
 
 def read_tokens(path: Path) -> dict[str, Known]:

@@ -8,7 +8,7 @@ it is done in a second, and no more: the broker does not slow down for who looks
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
 import msgspec
@@ -64,7 +64,7 @@ class Wire:
             client_id=client_id or None, topic=topic or None, payload=PAYLOAD, most_events=MOST_EVENTS
         )
 
-    async def stream(self, trace: Trace) -> AsyncIterator[bytes]:
+    async def stream(self, trace: Trace) -> AsyncGenerator[bytes]:
         """What one reader is sent, until the broker stops or an hour has passed."""
         until = asyncio.get_running_loop().time() + LONGEST_SECONDS
         self._readers += 1
