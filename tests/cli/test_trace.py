@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from curier.cli import main
 from curier.testing import Pair
+from curier.trace.events import DENIED, DROPPED, EXPIRED, Happening, Opened, Packet
 from curier.trace.lines import from_line, to_line
 from tests.trace.seen import Seen
 from tests.trace.test_serving import readers, served
@@ -173,9 +175,82 @@ def test_a_capture_is_a_source_as_well(recording: Path, tmp_path: Path) -> None:
     assert "PUBLISH q2 #1  site/7/temp" in run("-", text=capture.read_bytes()).output
 
 
+def test_a_capture_may_have_the_port_that_wireshark_looks_at(recording: Path, tmp_path: Path) -> None:
+    saved, capture = tmp_path / "there.curier", tmp_path / "day.pcapng"
+    events = [from_line(line) for line in recording.read_text().splitlines()]
+    wires = [
+        replace(event.wire, server_address="127.0.0.1:18830") for event in events if isinstance(event, Opened)
+    ]
+    there = {wire.number: wire for wire in wires}
+    moved = [
+        replace(one, wire=there[one.wire.number])
+        for one in events
+        if isinstance(one, (Opened, Packet)) and one.wire.number in there
+    ]
+    saved.write_text("".join(f"{to_line(event)}\n" for event in moved))
+    for words, port in ((["--save-port", 1883], 1883), ([], 18830)):
+        assert run(saved, "--save", capture, *words).exit_code == 0
+        told = [from_line(line) for line in run(capture, "--json").output.splitlines()]
+        assert {one.wire.server_address for one in told if isinstance(one, Packet)} == {f"127.0.0.1:{port}"}
+    result = run(recording, "--save", saved, "--save-port", 1883)
+    assert result.exit_code == 2
+    assert "--save-port is for --save FILE.pcapng" in result.output
+
+
+MISHAPS = [
+    Happening(1_700_000_000.0, DROPPED, "away", "its queue is full", 0, "site/7"),
+    Happening(1_700_000_000.0, EXPIRED, "away", "", 0, "site/7"),
+    Happening(1_700_000_000.0, DROPPED, "away", "its queue is full", 0, "other"),
+    Happening(1_700_000_000.0, DENIED, "gateway-7", "rule 3", 0, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (
+            ["fate", "--topic", "site/#"],
+            [
+                "22:13:20.000  site/7  payload not seen",
+                "who published it was not seen",
+                "away: did not get it: its queue is full",
+                "22:13:20.000  site/7  payload not seen",
+                "who published it was not seen",
+                "away: did not get it: expired: its Message Expiry Interval has passed",
+            ],
+        ),
+        (["fate", "--client", "gateway-7"], ["22:13:20.000  gateway-7            *  denied: rule 3"]),
+        (["fate", "--client", "away"], []),
+        (
+            ["--past", "--topic", "other"],
+            ["22:13:20.000  away                 *  dropped: its queue is full  other"],
+        ),
+        (["--topic", "other"], ["0 of 0 events are of what was chosen"]),
+    ],
+)
+async def test_what_went_wrong_before_one_looked(words: list[str], lines: list[str], tmp_path: Path) -> None:
+    pair = Pair()
+    async with served(tmp_path / "trace.sock", pair, MISHAPS):
+        wanted = asyncio.create_task(asyncio.to_thread(run, *words, tmp_path, "--utc"))
+        await readers(pair, 1)
+    result = await wanted
+    assert [line.strip() for line in result.output.splitlines()] == lines
+
+
+def test_the_command_without_a_name_has_one(recording: Path) -> None:
+    assert run("show", recording).output == run(recording).output != ""
+
+
+def test_only_a_broker_that_runs_has_a_past(recording: Path) -> None:
+    for words in ([recording], ["--proxy", "tcp://127.0.0.1:0", "tcp://127.0.0.1:1"]):
+        result = run("--past", *words)
+        assert result.exit_code == 2
+        assert "--past is for a broker that runs" in result.output
+
+
 def test_a_broker_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(tmp_path, "--packets")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"{tmp_path}/trace.sock: no broker serves traces there" in result.output
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     result = run()

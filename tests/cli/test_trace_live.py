@@ -194,7 +194,7 @@ def test_what_fails_at_once_is_an_error_and_no_screen(tmp_path: Path) -> None:
     session = Session(tmp_path)  # where no broker keeps its data
     session.until(b"no broker serves traces there")
     assert session.seen.index(b"\x1b[?1049l") < session.seen.index(b"no broker serves traces there")
-    assert session.status() == 1
+    assert session.status() == 2
     os.close(session.terminal)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,12 @@ from tests.waiting import until
 
 
 @asynccontextmanager
-async def served(path: Path, pair: Pair) -> AsyncIterator[None]:
-    """The traces of a broker in memory, at ``path``."""
+async def served(path: Path, pair: Pair, mishaps: Sequence[e.Happening] = ()) -> AsyncIterator[None]:
+    """The traces of a broker in memory, at ``path``, which knows of these ``mishaps``."""
 
-    def trace(most_events: int = 1000, most_bytes: int = 10**7, **words: Any) -> Trace:
-        return pair.broker.recorder.read(choice(**words), Ring(most_events, most_bytes))
+    def trace(most_events: int = 1000, most_bytes: int = 10**7, past: bool = False, **words: Any) -> Trace:
+        known = mishaps if past else ()
+        return pair.broker.recorder.read(choice(**words), Ring(most_events, most_bytes), known)
 
     one = Serving(trace)
     sock = socket.socket(socket.AF_UNIX)

@@ -29,7 +29,7 @@ class TraceCommands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put ``show`` where no subcommand is named. A file called as one of them is ``./fate``."""
-        if not args or args[0] not in SUBCOMMANDS:
+        if not args or args[0] not in (*SUBCOMMANDS, _SHOW):
             args = [_SHOW, *args]
         return super().parse_args(ctx, args)
 

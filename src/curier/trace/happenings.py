@@ -99,6 +99,8 @@ def _flow_of(store: FlowStore, event: Happening) -> Publication | None:
         store.number(flow, event.publication)
     elif flow is None and event.client_id:
         flow = _last_of(store, event)
+        if flow is None and event.topic and event.kind in (DROPPED, EXPIRED):  # when nobody looked on
+            flow = store.new(Publication, event.time)
     if flow is not None and not flow.topic:
         flow.topic = event.topic
     return flow

@@ -28,6 +28,12 @@ _OPTIONS: Final = (
     option("--address", metavar="NETWORK", multiple=True, section=_WHICH, help="From there, as 10.0.0.0/8."),
     option("--listener", metavar="NAME", multiple=True, section=_WHICH, help="That came in there."),
     option("--topic", metavar="FILTER", multiple=True, section=_WHICH, help="Messages on such topics."),
+    option(
+        "--past",
+        is_flag=True,
+        section=_WHICH,
+        help="Of a broker: first what it still knows of what was dropped and refused.",
+    ),
 )
 
 

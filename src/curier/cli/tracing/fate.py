@@ -19,7 +19,7 @@ from curier.cli.tracing.sources import Source, source_of
 from curier.topics.filters import matches
 from curier.trace.choice import Choice, choice
 from curier.trace.drawing.as_json import flow_json
-from curier.trace.events import Event
+from curier.trace.events import DENIED, REFUSED, Event, Happening
 from curier.trace.fate import fate_words
 from curier.trace.flows import Flow, Publication
 from curier.trace.joining import Joiner
@@ -35,7 +35,7 @@ Examples:
   curier trace fate day.curier --topic site/7/temp
   curier trace fate day.curier --client gateway-7 --id 12
   curier trace fate day.curier --payload 21.5
-Exit code 1: no such message was seen.
+Exit code 1: no such message is in the recording. 2: there is nothing to be traced.
 """
 
 
@@ -67,7 +67,7 @@ class FateCommand(click.Command):
     default=20,
     show_default=True,
     section=_WHICH,
-    help="The last so many of them.",
+    help="The last so many of them in a recording.",
 )
 @option("--json", "as_json", is_flag=True, help="Say it as lines of JSON.")
 @option("--utc", is_flag=True, help="Times in UTC.")
@@ -75,7 +75,8 @@ def fate(source: str | None, **options: Any) -> None:
     """Where did my message go? Who got it and when, who did not and why, who is still waited for.
 
     SOURCE is a recording or a capture, or - for one on standard input; or the data directory of a broker that
-    runs, which is followed until Ctrl-C: what is published from now on.
+    runs, which is followed until Ctrl-C: what it still knows of what was dropped, and what is published from
+    now on.
     """
     if not any(options[name] for name in ("topic", "client", "packet_id", "payload")):
         raise click.UsageError("of which message? Give --topic, --client, --id or --payload")
@@ -83,7 +84,7 @@ def fate(source: str | None, **options: Any) -> None:
         chosen = choice(topic=options["topic"])  # of its client alone, receivers would not be seen
     except (ValueError, TypeError) as error:
         raise click.UsageError(str(error)) from None
-    found_at = source_of(source, chosen)
+    found_at = source_of(source, chosen, past=True)
     if found_at.is_live:
         _follow(found_at, chosen, options)
         return
@@ -115,7 +116,19 @@ def _follow(source: Source, choice: Choice, options: dict[str, Any]) -> None:
     look = Look(ascii_only, False, options["utc"], PIPE_WIDTH, False)
     showing = Showing(FLOWS, options["as_json"], look, Wanted(choice, options), Files())
     showing.is_live = True
-    asyncio.run(showing.run(source.events))
+    asyncio.run(showing.run(_without_refusals(source.events, options["client"], showing)))
+
+
+async def _without_refusals(
+    events: AsyncIterator[Event], client: str | None, showing: Showing
+) -> AsyncIterator[Event]:
+    """The same, but for what the broker had refused before: of that it only knows whose request it was."""
+    async for event in events:
+        if isinstance(event, Happening) and event.kind in (DENIED, REFUSED) and not event.topic:
+            if client and event.client_id == client:
+                showing.print_event(event)
+        else:
+            yield event
 
 
 async def _joined(events: AsyncIterator[Event]) -> Joiner:

@@ -24,6 +24,7 @@ class Files:
     """What is written besides what is shown."""
 
     save: str | None = None
+    save_port: int | None = None
     svg: str | None = None
     mermaid: str | None = None
     number: int | None = None
@@ -56,12 +57,17 @@ class Files:
 class Saving:
     """A file that events are written into, if one is asked for."""
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, files: Files) -> None:
+        path = files.save
+        if files.save_port and not (path or "").endswith(".pcapng"):
+            raise click.UsageError("--save-port is for --save FILE.pcapng: nothing else has ports")
         try:
             self._file = open(path, "wb") if path else None
         except OSError as error:
             raise click.ClickException(f"{path}: {error.strerror}") from None
-        self._writer = writer(self._file, path or "") if self._file is not None else None
+        self._writer = (
+            writer(self._file, path or "", files.save_port or 0) if self._file is not None else None
+        )
 
     def add(self, event: Event) -> None:
         """Write one."""

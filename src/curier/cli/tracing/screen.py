@@ -37,7 +37,7 @@ async def watch(source: Source, look: Look, chooser: Chooser, files: Files) -> J
         room.set()
 
     terminal = Terminal(on_key, changed.set)
-    saving = Saving(files.save)
+    saving = Saving(files)
     task = asyncio.current_task()
     assert task is not None
 

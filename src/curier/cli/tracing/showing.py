@@ -85,6 +85,13 @@ class ShowCommand(click.Command):
 @option("--json", "as_json", is_flag=True, section=_WHAT, help="All of that as lines of JSON.")
 @choosing_options
 @option("--save", metavar="FILE", section=_FILES, help="Write the events into FILE: .curier or .pcapng.")
+@option(
+    "--save-port",
+    metavar="N",
+    type=click.IntRange(1, 65535),
+    section=_FILES,
+    help="In a .pcapng, the port of each server; Wireshark takes 1883 for MQTT, and no other.",
+)
 @option("--svg", metavar="FILE", section=_FILES, help="Draw the last publication into FILE, at the end.")
 @option("--mermaid", metavar="FILE", section=_FILES, help="The same, as text of Mermaid.")
 @option(
@@ -109,9 +116,14 @@ def show(source: str | None, **options: Any) -> None:
     """
     if options["proxy"] is None:
         check_alone(options)
-        show_source(source_of(source, chosen(options)), options)
+        found = source_of(source, chosen(options), options["past"])
+        if options["past"] and not found.is_live:
+            raise click.UsageError("--past is for a broker that runs: a recording has no more than is in it")
+        show_source(found, options)
     elif source is not None:
         raise click.UsageError(f"either {source} or --proxy")
+    elif options["past"]:
+        raise click.UsageError("--past is for a broker that runs: a proxy knows of no past")
     else:
         listen, target = options["proxy"]
         quiet = {"told": nothing_told} if _wants_screen(options) else {}
@@ -121,7 +133,7 @@ def show(source: str | None, **options: Any) -> None:
 def show_source(source: Source, options: dict[str, Any]) -> None:
     """Show a source as the options of ``show`` say."""
     look, chooser = look_of(options), Chooser(chosen(options))
-    files = Files(options["save"], options["svg"], options["mermaid"], options["number"])
+    files = Files(**{name: options[name] for name in ("save", "save_port", "svg", "mermaid", "number")})
     if _wants_screen(options):
         from curier.cli.tracing.screen import watch  # which needs a terminal
 
@@ -163,7 +175,7 @@ class Showing:
         self._stopping = False
 
     async def run(self, events: AsyncIterator[Event]) -> None:
-        saving = Saving(self.files.save)
+        saving = Saving(self.files)
         idle = asyncio.ensure_future(self._when_idle())
         try:
             async for event in self._until_stopped(events):
@@ -171,7 +183,7 @@ class Showing:
                 if self.chooser.fits(event, flow):
                     saving.add(event)
                     if self.what in _OF_PACKETS:
-                        self._print_event(event)
+                        self.print_event(event)
                 if self.what not in _OF_PACKETS:
                     self._print_flows(self.joiner.settled())
                 if self.output.is_full:
@@ -189,7 +201,8 @@ class Showing:
             if self.what not in _OF_PACKETS and self.joiner.dropped:
                 click.echo(f"{self.joiner.dropped} flows were let go of: there were too many", err=True)
 
-    def _print_event(self, event: Event) -> None:
+    def print_event(self, event: Event) -> None:
+        """An event, as a line or as JSON."""
         if not self.as_json:
             self._print(self.lines.line(event))
         if self.what == FIELDS and isinstance(event, Packet):

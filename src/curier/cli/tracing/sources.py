@@ -15,7 +15,7 @@ import click
 from curier.frozen import dataclass
 from curier.trace.choice import Choice
 from curier.trace.events import Event
-from curier.trace.following import SOCKET, follow, without_data
+from curier.trace.following import SOCKET, CannotFollow, follow, without_data
 from curier.trace.recordings import NotARecording, read_events
 
 STDIN: Final = "-"
@@ -90,10 +90,11 @@ async def _read_aside(read_all: Callable[[], Iterator[Event]]) -> AsyncIterator[
         yield item
 
 
-def source_of(word: str | None, choice: Choice) -> Source:
+def source_of(word: str | None, choice: Choice, past: bool = False) -> Source:
     """What a word on the command line means: a file, or a broker by its socket or its data directory.
 
-    Of a broker, only what is chosen is asked for. Raises ``CannotTrace`` where there is none to be found.
+    Of a broker, only what is chosen is asked for. ``past``: it is to begin with what it still
+    knows of what went wrong. Raises ``CannotTrace`` where there is none to be found.
     """
     if word == STDIN:
         return Source("standard input", from_file(STDIN))
@@ -106,11 +107,11 @@ def source_of(word: str | None, choice: Choice) -> Source:
         path /= SOCKET
     elif word is not None and not path.is_socket():
         return Source(word, from_file(word))
-    return Source(word or "the broker of this user", from_broker(path, choice), is_live=True)
+    return Source(word or "the broker of this user", from_broker(path, choice, past), is_live=True)
 
 
-async def from_broker(path: Path, choice: Choice) -> AsyncIterator[Event]:
-    """The events of a broker that runs, from now on."""
+async def from_broker(path: Path, choice: Choice, past: bool) -> AsyncIterator[Event]:
+    """The events of a broker that runs, from now on; ``past``: first what it knows of what went wrong."""
     events = follow(
         path,
         client_id=sorted(choice.client_ids),
@@ -118,6 +119,10 @@ async def from_broker(path: Path, choice: Choice) -> AsyncIterator[Event]:
         address=[str(one) for one in choice.networks],
         listener=sorted(choice.listeners),
         topic=[one.decode() for one in choice.topics],
+        past=past,
     )
-    async for event in events:
-        yield event
+    try:
+        async for event in events:
+            yield event
+    except CannotFollow as error:
+        raise CannotTrace(str(error)) from None
