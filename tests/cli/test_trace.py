@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from curier.cli import main
 from curier.testing import Pair
-from curier.trace.events import DENIED, DROPPED, EXPIRED, Happening, Opened, Packet
+from curier.trace.events import DENIED, DROPPED, EXPIRED, Happening, Packet
 from curier.trace.lines import from_line, to_line
 from tests.trace.seen import Seen
 from tests.trace.test_serving import readers, served
@@ -178,14 +178,10 @@ def test_a_capture_is_a_source_as_well(recording: Path, tmp_path: Path) -> None:
 def test_a_capture_may_have_the_port_that_wireshark_looks_at(recording: Path, tmp_path: Path) -> None:
     saved, capture = tmp_path / "there.curier", tmp_path / "day.pcapng"
     events = [from_line(line) for line in recording.read_text().splitlines()]
-    wires = [
-        replace(event.wire, server_address="127.0.0.1:18830") for event in events if isinstance(event, Opened)
-    ]
-    there = {wire.number: wire for wire in wires}
     moved = [
-        replace(one, wire=there[one.wire.number])
+        replace(one, wire=replace(one.wire, server_address="127.0.0.1:18830"))
         for one in events
-        if isinstance(one, (Opened, Packet)) and one.wire.number in there
+        if isinstance(one, Packet)
     ]
     saved.write_text("".join(f"{to_line(event)}\n" for event in moved))
     for words, port in ((["--save-port", 1883], 1883), ([], 18830)):
