@@ -6,10 +6,22 @@ from typing import Any
 
 import pytest
 
+from curier.broker.connection import ServedConnection
+from curier.broker.hooks import Hook
 from curier.broker.options import MIB, Options
+from curier.broker.repacing import AT_ONCE
 from curier.codec import packets as p
-from curier.codec.constants import QUOTA_EXCEEDED, SERVER_BUSY
+from curier.codec.constants import PAYLOAD_FORMAT_INVALID, QUOTA_EXCEEDED, SERVER_BUSY
+from curier.codec.properties import Properties
 from tests.broker.harness import Net, quiet
+
+
+def change_of(**values: Any) -> Options:
+    """The default settings, but for these."""
+    options = Options()
+    for name, value in values.items():
+        setattr(options, name, value)
+    return options
 
 
 def change(net: Net, **values: Any) -> frozenset[str]:
@@ -92,3 +104,50 @@ def test_topics_that_are_known_are_looked_at_again(name: str, topic: str) -> Non
     client.take()
     change(net, **{name: 256 if name == "max_topic_length" else 2})
     assert client.publish(topic, b"x", 1) == 0x90
+
+
+class Seeing(Hook):
+    def __init__(self) -> None:
+        self.topics: list[bytes] = []
+
+    def on_publish(self, client: Any, message: Any) -> int:
+        self.topics.append(message.topic)
+        return 0
+
+
+def test_lanes_change_for_some_clients_at_a_time_and_at_once_for_all() -> None:
+    """A hundred thousand are not asked in one turn; what has changed holds for the last of them as well."""
+    net = Net()
+    clients = [net.connect(f"c{number}") for number in range(AT_ONCE + 10)]
+    first = clients[0]
+
+    def fast() -> int:
+        return sum(client.connection.is_fast for client in clients)
+
+    net.core.change_options(Options(), net.now)
+    assert fast() == len(clients)
+    net.core.change_options(change_of(check_payload_format=True), net.now)
+    assert fast() == 10
+    assert first.connection.is_fast
+    said = Properties()
+    said.payload_format_indicator = 1
+    first.send(p.Publish("t", b"\xff", 1, packet_id=1, properties=said))
+    assert first.pop(p.Puback).reason_code == PAYLOAD_FORMAT_INVALID
+    net.advance(0.01)
+    assert fast() == 0
+    net.core.change_options(Options(), net.now)
+    net.advance(0.01)
+    assert fast() == len(clients)
+    hook = Seeing()
+    net.core.add_hook(hook)
+    assert first.connection.is_fast
+    first.send(p.Publish("seen", b"", 0))
+    assert hook.topics == [b"seen"]
+    net.core.change_options(change_of(max_message_rate=50), net.now)  # in the middle of it
+    net.advance(0.01)
+    assert fast() == 0
+    assert all(isinstance(one.connection, ServedConnection) and one.connection.pace for one in clients)
+    net.core.remove_hook(hook)
+    net.advance(0.01)
+    assert fast() == len(clients)
+    assert not net.core.lanes_change

@@ -123,8 +123,7 @@ class BrokerCore(BrokerState):
             else:
                 self.sys_publisher.silence(now)
         if not changed.isdisjoint(DECIDE_LANES):
-            for connection in self.connections.values():
-                set_lanes(self, connection)
+            self.repacing.begin_lanes()
         if not changed.isdisjoint(DECIDE_TOPICS):
             self.router.forget_all()  # there may be routes of topics that are not allowed any more
         if not changed.isdisjoint(RATES):
@@ -457,8 +456,7 @@ class BrokerCore(BrokerState):
 
     def _set_hooks(self, hooks: list[Hook]) -> None:
         self.hooks.set(hooks)
-        for connection in self.connections.values():
-            set_lanes(self, connection)
+        self.repacing.begin_lanes()
 
     def shut_down(self, now: float) -> None:
         """Tell every 5.0 client that the server is shutting down (0x8B) and end all connections."""

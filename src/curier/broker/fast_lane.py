@@ -44,7 +44,7 @@ def fast_lane(
 ) -> int:
     """Work on plain packets from ``pos`` until one is not; returns where that one begins."""
     session = connection.server_session
-    if session is None or not connection.is_fast:
+    if session is None or not connection.is_fast or broker.lanes_change:
         return pos
     lane: i64 = MQTT_50 if connection.version == MQTT_50 else 4
     if connection.has_permissions and connection.generation != broker.router.cache.generation:

@@ -172,6 +172,7 @@ class BrokerState(TurnWork):
         self.authentication_methods: frozenset[str] = authentication_methods
         self.asks_authorization: bool = asks_authorization
         self.slow_lane_only: bool = False  # for comparing the lanes
+        self.lanes_change: bool = False  # until each client has its own anew (``repacing``), none is fast
         self.output_hard_limit: int = options.output_hard_limit  # or more: see ``memory.bound``
         self.started_at: float = now
         self.host: Host = Host()
