@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from click.testing import CliRunner, Result
 
 from curier.cli import main
-from curier.cli.tracing.tour import LANGUAGES
+from curier.cli.tracing.tour import LANGUAGES, translated
 from curier.faults.rules import PACKET_NAMES
 from curier.tour.scenes import DASH, GATEWAY, SCENES, Scene, play
+from curier.trace.drawing.diagram import Arrow
+from curier.trace.drawing.making import diagram
 from curier.trace.events import Packet
 
 OUTCOMES = {  # how often PUBLISH left the publisher, and the message arrived; whether the publisher knows
@@ -89,6 +93,22 @@ def test_the_language_is_that_of_the_locale_or_the_one_that_is_asked_for() -> No
     assert "QoS 1: at least once" in run("--qos", "1", LC_ALL="C.UTF-8", LANG="ro_RO.UTF-8").output
     assert "QoS 1: at least once" in run("--qos", "1", "--lang", "en", LANG="ro_RO.UTF-8").output
     assert "QoS 1: at least once" in run("--qos", "1", LANG="hu_HU.UTF-8").output
+
+
+def test_no_word_of_a_drawing_stays_english() -> None:
+    said = {
+        lang: [
+            re.findall(r"[^\W\d_]{4,}", re.sub(r"'lose [^']*'|0x92 \([^)]*\)", "", row.note))
+            for scene in SCENES
+            for flow in play(scene).flows
+            for row in translated(diagram(flow), LANGUAGES[lang]).rows
+            if isinstance(row, Arrow)
+        ]
+        for lang in LANGUAGES
+    }
+    english, romanian = ({word for words in said[lang] for word in words} for lang in ("en", "ro"))
+    assert "delivered" in english
+    assert english & romanian <= {*PACKET_NAMES.values()}
 
 
 def test_it_can_do_without_unicode() -> None:

@@ -16,7 +16,8 @@ class Text:
 @dataclass(frozen=True, slots=True)
 class Language:
     """All texts of one language. ``times`` says how often, of a number; ``outcome`` has ``{sent}``,
-    ``{received}`` and ``{knows}``, ``knows`` what that is for no and yes.
+    ``{received}`` and ``{knows}``, ``knows`` what that is for no and yes. ``drawn`` are words beside
+    arrows, in English and in this language, the longer ones first.
     """
 
     intro: str
@@ -29,6 +30,7 @@ class Language:
     go_on: str
     summary: str
     lesson: str
+    drawn: tuple[tuple[str, str], ...] = ()
 
     def often(self, number: int) -> str:
         """How often that is, in words."""

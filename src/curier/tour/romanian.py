@@ -131,4 +131,13 @@ ROMANIAN: Final = Language(
         "pachete. QoS 1 și 2 își țin promisiunea cât timp ambele părți păstrează sesiunea: cine se "
         "conectează cu Clean Start, sau revine prea târziu, o ia de la capăt."
     ),
+    drawn=(
+        ("lost, by the rule", "pierdut, după regula"),
+        ("delivered, perhaps twice", "livrat, poate de două ori"),
+        ("delivered once", "livrat o dată"),
+        ("delivered", "livrat"),
+        ("at least once", "cel puțin o dată"),
+        ("exactly once", "exact o dată"),
+        ("sent again", "trimis din nou"),
+    ),
 )

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import click
@@ -16,6 +17,7 @@ from curier.tour.english import ENGLISH
 from curier.tour.language import Language
 from curier.tour.romanian import ROMANIAN
 from curier.tour.scenes import SCENES, Outcome, Scene, play
+from curier.trace.drawing.diagram import Arrow, Diagram, Note
 from curier.trace.drawing.making import View, diagram
 from curier.trace.drawing.text import text
 
@@ -63,7 +65,8 @@ def scene_lines(
         yield f"--break '{scene.rule}'"
     for flow in outcome.flows:
         yield ""
-        drawn = text(diagram(flow, View(now=outcome.now, utc=True)), cells, ascii_only=ascii_only)
+        made = translated(diagram(flow, View(now=outcome.now, utc=True)), language)
+        drawn = text(made, cells, ascii_only=ascii_only)
         yield from (line.rstrip() for line in drawn)
     yield ""
     for at, step in enumerate(words.steps):
@@ -75,6 +78,21 @@ def scene_lines(
     )
     yield ""
     yield from _wrapped(told, cells, "-> ")
+
+
+def translated(made: Diagram, language: Language) -> Diagram:
+    """The same with the words beside its arrows in this language."""
+    rows = [
+        replace(row, note=_said(row.note, language)) if isinstance(row, Arrow) else row for row in made.rows
+    ]
+    rows = [replace(row, text=_said(row.text, language)) if isinstance(row, Note) else row for row in rows]
+    return replace(made, rows=tuple(rows))
+
+
+def _said(words: str, language: Language) -> str:
+    for english, own in language.drawn:
+        words = words.replace(english, own)
+    return words
 
 
 def _summary(played: list[tuple[Scene, Outcome]], language: Language, cells: int) -> Iterator[str]:
