@@ -237,6 +237,12 @@ def test_the_command_without_a_name_has_one(recording: Path) -> None:
     assert run("show", recording).output == run(recording).output != ""
 
 
+def test_a_flow_is_chosen_to_be_drawn(recording: Path) -> None:
+    result = run(recording, "--flow", 1)
+    assert result.exit_code == 2
+    assert "--flow says what --svg or --mermaid draws" in result.output
+
+
 def test_only_a_broker_that_runs_has_a_past(recording: Path) -> None:
     for words in ([recording], ["--proxy", "tcp://127.0.0.1:0", "tcp://127.0.0.1:1"]):
         result = run("--past", *words)

@@ -120,7 +120,7 @@ def test_the_traffic_of_failed_tests_is_drawn_where_it_is_asked_for(tmp_path: Pa
     assert "waits on broker: PUBACK #1" in pair
     assert "served/topic" not in pair
     assert "│ PUBLISH q1 #1  served/topic │" in served
-    assert "nobody subscribes to it" in served
+    assert "nobody gets it" in served
     assert "faulty/topic" in faulty
     assert "0x97" in faulty
     assert "nobody sees this" not in told

@@ -31,7 +31,7 @@ _WORDS: Final = {
     EXPIRED: "expired: its Message Expiry Interval has passed",
     DENIED: "not allowed",
     NOT_FOR: "not for",
-    NOBODY: "nobody subscribes to it",
+    NOBODY: "nobody gets it",
     STORED: "waited for the disk",
     RETAINED: "retained",
     QUEUED: "waits",

@@ -146,7 +146,8 @@ class Live:
             words.append(f"{joiner.dropped} flows dropped from view")
         if self.is_paused:
             full = "" if self.has_room else " or more"
-            words.insert(0, f"PAUSED, {len(self.waiting)}{full} events wait")
+            events = "event waits" if len(self.waiting) == 1 else "events wait"
+            words.insert(0, f"PAUSED, {len(self.waiting)}{full} {events}")
         if self.has_ended:
             words.append(self.has_ended)
         line = cut(f"{', '.join(words)}: {shown(self.name)}", width)
@@ -174,7 +175,7 @@ class Live:
         if not isinstance(flow, Publication):
             return title
         fates = [fate_of(leg) for leg in flow.deliveries]
-        words = [f"to {len(fates)}"]
+        words = [f"to {len(fates) or 'nobody'}"]
         for fate in (WAITS, DID_NOT):
             if fate in fates:
                 words.append(f"{fates.count(fate)} {fate.replace('waits', 'wait')}")

@@ -133,6 +133,8 @@ def show(source: str | None, **options: Any) -> None:
 def show_source(source: Source, options: dict[str, Any]) -> None:
     """Show a source as the options of ``show`` say."""
     look, chooser = look_of(options), Chooser(chosen(options))
+    if options["number"] and not (options["svg"] or options["mermaid"]):
+        raise click.UsageError("--flow says what --svg or --mermaid draws: give one of them, too")
     files = Files(**{name: options[name] for name in ("save", "save_port", "svg", "mermaid", "number")})
     if _wants_screen(options):
         from curier.cli.tracing.screen import watch  # which needs a terminal

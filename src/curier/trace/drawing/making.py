@@ -9,7 +9,7 @@ from typing import Final
 from curier.frozen import dataclass
 from curier.trace.decoding import NAMES
 from curier.trace.drawing.diagram import DOTTED, LOST, SOLID, Arrow, Diagram, Fold, Lane, Note, Row
-from curier.trace.events import FAULT, NOT_FOR, QUEUED, Happening, Packet
+from curier.trace.events import FAULT, NOBODY, NOT_FOR, QUEUED, Happening, Packet
 from curier.trace.flows import (
     DONE,
     PASSED_OVER,
@@ -213,7 +213,7 @@ class _Publication:
             yield f"published by the broker: {shown(flow.origin)}"
         elif flow.incoming is None:
             yield "who published it was not seen"
-        if flow.nobody and not flow.deliveries:
+        if flow.nobody and not flow.deliveries and not any(step.name == NOBODY for step in flow.steps):
             yield f"nobody gets it: {flow.nobody}"
         passed = [leg for leg in flow.deliveries if leg.state == PASSED_OVER]
         for leg in passed[:MOST_WAITS]:
@@ -304,7 +304,7 @@ def _about_connection(flow: ConnectionLife) -> Iterable[str]:
     went, came = flow.packets
     sent, received = flow.publishes
     yield (
-        f"{went} packets to the broker ({size_words(flow.bytes[0])}, {sent} PUBLISH), "
+        f"{went} packet{'s' * (went != 1)} to the broker ({size_words(flow.bytes[0])}, {sent} PUBLISH), "
         f"{came} from it ({size_words(flow.bytes[1])}, {received} PUBLISH)"
     )
     if flow.pings > 1:
