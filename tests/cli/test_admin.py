@@ -75,7 +75,17 @@ def test_clients_and_bans(run: Admin, broker: Process) -> None:
     assert "c1" not in run("admin", "clients").output
     assert "nobody can be kept out" in run("ban", "add", "--client-id", "c1", code=1).output
     assert "enforced: " in run("ban", "list").output
-    assert "no" in run("ban", "lift", "--who", "client c1").output
+    refused = run("ban", "lift", "--who", "client c1", code=1).output
+    assert "there is no such ban: give --place and --who as they stand in curier ban list" in refused
+
+
+def test_what_is_for_all_commands_may_stand_behind_them(run: Admin) -> None:
+    assert json.loads(run("ban", "list", "--json").output)["bans"] == []
+    assert json.loads(run("admin", "self", "--json").output) == {"name": "owner", "role": "admin"}
+    assert (
+        "there is no window at http://127.0.0.1:1"
+        in run("admin", "self", "--url", "http://127.0.0.1:1", code=2).output
+    )
 
 
 def test_settings_are_told_checked_and_read_again(run: Admin, home: Path) -> None:

@@ -62,6 +62,12 @@ class Asking:
             raise click.ClickException(f"{self._token_file}: {error.strerror}") from error
         return Local(self._url, token, str(self._cafile or ""))
 
+    def but(self, url: str | None, token_file: Path | None, cafile: Path | None, as_json: bool) -> Asking:
+        """The same, with what is said behind the command."""
+        return Asking(
+            url or self._url, token_file or self._token_file, cafile or self._cafile, as_json or self.as_json
+        )
+
     def ask(self, operation: Operation[Any, Any], asked: Struct) -> None:
         """Ask, and show the answer."""
         api = Api(self.local())
@@ -72,6 +78,10 @@ class Asking:
         finally:
             api.close()
         show(answer, self.as_json)
+        if isinstance(answer, forms.Lifted) and not answer.lifted:
+            raise click.ClickException(
+                "there is no such ban: give --place and --who as they stand in curier ban list"
+            )
 
 
 @click.group(epilog=EXAMPLES)
@@ -191,7 +201,7 @@ def remove(name: str, file: Path | None, config: Path | None) -> None:
 
 def command_for(operation: Operation[Any, Any]) -> click.Command:
     """A command that asks for an operation: what it needs are arguments, what it may have are options."""
-    params: list[click.Parameter] = []
+    params: list[click.Parameter] = [*_also_behind()]
     for field in msgspec.structs.fields(operation.asked):
         kind, is_many = _kind(field)
         if field.required:
@@ -208,16 +218,28 @@ def command_for(operation: Operation[Any, Any]) -> click.Command:
 
     @click.pass_obj
     def run(asking: Asking, /, **given: Any) -> None:
+        where = [given.pop(f"also_{name}") for name in ("url", "token_file", "cafile", "as_json")]
         values = {name: value for name, value in given.items() if value is not None and value != ()}
         try:
             asked = msgspec.convert(values, operation.asked)
         except msgspec.ValidationError as error:
             raise click.UsageError(str(error)) from None
-        asking.ask(operation, asked)
+        asking.but(*where).ask(operation, asked)
 
     role = operation.role.name.lower()
     text = f"{operation.summary}\n\nFor the role {role}: {operation.method} {table.PREFIX}{operation.path}"
     return click.Command(operation.command, callback=run, params=params, help=text)
+
+
+def _also_behind() -> list[click.Option]:
+    """The options of the group, which may stand behind the command as well."""
+    a_path = click.Path(path_type=Path)
+    return [
+        click.Option(["--url", "also_url"], hidden=True),
+        click.Option(["--token-file", "also_token_file"], type=a_path, hidden=True),
+        click.Option(["--cafile", "also_cafile"], type=a_path, hidden=True),
+        click.Option(["--json", "also_as_json"], is_flag=True, hidden=True),
+    ]
 
 
 class _Json(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on

@@ -15,6 +15,8 @@ Examples:
   curier ban list
   curier ban add --client-id sensor-7 --seconds 600
   curier ban lift --place 192.0.2.1
+  curier ban lift --place "new places" --who "user ana"
+  curier ban lift --who "client sensor-7"
 """
 
 
