@@ -132,6 +132,7 @@ def admin_commands() -> str:
         words = [
             f"`{param.name}`" if param.param_type_name == "argument" else f"`{param.opts[0]}`"
             for param in command_for(one).params
+            if not getattr(param, "hidden", False)
         ]
         rows.append((f"`{one.command}`", ", ".join(words), one.role.name.lower(), one.summary))
     return table(("command", "arguments and options", "role", "what"), *rows)
