@@ -86,6 +86,37 @@ def test_one_who_says_little_waits_for_its_turn_and_no_longer(make: Make) -> Non
     assert all(client.connection.paused for client in floods)
 
 
+def test_a_huge_message_is_a_debt_of_the_one_that_sent_it(make: Make) -> None:
+    """Twenty seconds' worth in one piece: the user's other clients need not wait for that."""
+    net = make(quiet(max_user_byte_rate=1000), authenticate=users)
+    huge, little = let_in(net, "h", "ana"), let_in(net, "l", "ana")
+    huge.send(*messages(1, 1, 20_000))
+    assert acknowledged(huge) == 1
+    for number in range(20):
+        little.send(*messages(number + 1, 1))
+        net.advance(0.5)
+        assert acknowledged(little) == 1
+        assert huge.connection.paused
+    net.advance(14)  # it has paid meanwhile, though it said nothing
+    assert not huge.connection.paused
+    huge.send(*messages(2, 1))
+    assert acknowledged(huge) == 1
+
+
+def test_who_leaves_with_a_debt_leaves_it_to_its_user(make: Make) -> None:
+    net = make(quiet(max_user_byte_rate=1000), authenticate=users)
+    come_and_gone = 0
+    for _ in range(20):
+        client = let_in(net, "h", "ana")
+        client.send(*messages(1, 1, 5000))
+        come_and_gone += acknowledged(client)
+        client.drop()
+    assert come_and_gone < 4
+    assert net.core.holdings.allowances["ana"].bytes.tokens < -3000
+    net.advance(30)
+    assert net.core.holdings.allowances == {}
+
+
 def test_all_who_come_in_at_a_listener_have_one_rate(make: Make) -> None:
     net = make()
     net.entrance = Entrance("front", max_message_rate=10)

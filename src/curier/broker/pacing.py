@@ -160,8 +160,12 @@ class Pace(Deadline):
             if now < self.until:
                 return self.until
             missing = self._missing(now)
+            for stake in self.stakes or ():
+                if stake.owes():  # it pays a part, though it may have nothing more to say
+                    missing = max(missing, stake.missing(now))
             if missing > 0:
-                return now + max(missing, LEAST_PAUSE)
+                self.until = now + max(missing, LEAST_PAUSE)
+                return self.until
             self._go_on()
         return 0.0
 

@@ -2,7 +2,9 @@
 
 Many are those of one user, or those who came in at one listener. Who of them has to wait is promised its
 next part, as large as that of each other one that waits, and goes on when there is enough for all that were
-promised one before it. So nobody waits without an end, however much the others have to send.
+promised one before it. So nobody waits without an end, however much the others have to send. What a message
+takes more than there is, is a debt of the one that sent it, who is promised it part by part before anything
+else: the others go on meanwhile.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class Allowance(Deadline):
 
 @final
 class Stake:
-    """One client's part in an allowance: what it was promised, and has not used yet."""
+    """One client's part in an allowance: what it was promised, and has not used yet; less than 0: it owes."""
 
     def __init__(self, allowance: Allowance) -> None:
         self.allowance: Allowance = allowance
@@ -79,6 +81,8 @@ class Stake:
         allowance = self.allowance
         wait = 0.0
         count = allowance.waiting + 1
+        self.messages = _paid(allowance.messages, self.messages, now)
+        self.bytes = _paid(allowance.bytes, self.bytes, now)
         if self.messages < ALMOST and allowance.messages.missing(now) > 0:
             rate = allowance.messages.rate
             part = max(1.0, rate * PART_SECONDS / count)
@@ -100,6 +104,10 @@ class Stake:
             allowance.waiting += 1
         return wait
 
+    def owes(self) -> bool:
+        """Is there a debt?"""
+        return self.messages < 0 or self.bytes < 0
+
     def go_on(self) -> None:
         """It waits no more."""
         if self.is_waiting:
@@ -108,12 +116,8 @@ class Stake:
 
     def take(self, messages: int, size: int) -> None:
         """So much has come: of what was promised first."""
-        promised = min(self.messages, float(messages))
-        self.messages -= promised
-        self.allowance.messages.take(messages - promised)
-        promised = min(self.bytes, float(size))
-        self.bytes -= promised
-        self.allowance.bytes.take(size - promised)
+        self.messages = _taken(self.allowance.messages, self.messages, float(messages))
+        self.bytes = _taken(self.allowance.bytes, self.bytes, float(size))
 
     def message_room(self) -> float:
         """How many messages may come about now."""
@@ -124,12 +128,31 @@ class Stake:
         return self.bytes if self.bytes >= ALMOST else self.allowance.bytes.tokens
 
     def leave(self) -> None:
-        """Give back what was promised."""
+        """Give back what was promised; what is owed falls to the others."""
         self.go_on()
         self.allowance.messages.take(-self.messages)
         self.allowance.bytes.take(-self.bytes)
         self.messages = self.bytes = 0.0
         self.allowance.members -= 1
+
+
+def _paid(bucket: Bucket, own: float, now: float) -> float:
+    """What one has that had ``own``, when it has paid of a debt what there is."""
+    if own >= 0 or not bucket.rate:
+        return max(own, 0.0)
+    bucket.missing(now)
+    there = min(max(bucket.tokens, 0.0), -own)
+    bucket.take(there)
+    return own + there
+
+
+def _taken(bucket: Bucket, own: float, count: float) -> float:
+    """What is left of ``own`` when ``count`` has come, for which the bucket gives what there is besides."""
+    if not bucket.rate:
+        return own
+    there = min(max(bucket.tokens, 0.0), max(count - max(own, 0.0), 0.0))
+    bucket.take(there)
+    return own - (count - there)
 
 
 class Outflow(Deadline):
