@@ -14,9 +14,12 @@ import pytest
 import curier
 from curier.auth.base import Authenticator, Credentials, Verdict
 from curier.broker.keeping import new_session
+from curier.broker.model import Subscription
 from curier.server import Broker
-from curier.web import forms, table, walking
+from curier.web import clients, forms, table, walking
 from curier.web.acting import kept
+from curier.web.scene import Scene
+from curier.web.tokens import Known
 from tests.web.asking import Person, people
 from tests.web.nasty import CLIENT_IDS
 
@@ -258,3 +261,28 @@ async def test_the_list_of_a_hundred_thousand_does_not_stop_the_loop(tmp_path: P
         assert len(page.clients) == 50
         assert page.found == 20_000
         assert time.perf_counter() > began
+
+
+async def test_subscribers_with_many_filters_let_others_have_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(walking, "PIECE_SECONDS", 0.0)
+    async with Broker(listen=ANYWHERE) as broker:
+        for number in range(20):
+            session = new_session(broker.core, f"c{number}", False)
+            session.subscriptions[b"a/#"] = Subscription(session.number, 1, False, False, b"")
+            broker.core.router.add(b"a/#", session.subscriptions[b"a/#"])
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        who = Known("ana", table.Role.VIEWER)
+        told = await clients.subscribers(Scene(broker), forms.SubscribersQuery("a/b"), who)
+        counting.cancel()
+        assert (told.found, len(told.subscribers)) == (20, 20)
+        assert turns >= 19  # one for each that has gone through its filters

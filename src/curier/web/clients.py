@@ -14,7 +14,7 @@ from curier.web.handling import handles
 from curier.web.problems import Problem
 from curier.web.scene import Scene
 from curier.web.tokens import Known
-from curier.web.walking import Place, page
+from curier.web.walking import Place, in_pieces, page
 
 MOST_LEVELS: Final = 65_536
 MOST_FILTERS: Final = 10_000
@@ -202,7 +202,8 @@ async def subscribers(scene: Scene, asked: forms.SubscribersQuery, who: Known) -
         return session.client_id, group.decode()
 
     found = await page(scene.walks, rows(), place, asked.cursor, asked.limit)
-    return forms.Subscribers([_subscriber(scene, one, topic) for one in found.rows], found.found, found.next)
+    told = [_subscriber(scene, one, topic) async for one in in_pieces(found.rows)]
+    return forms.Subscribers(told, found.found, found.next)
 
 
 def _subscriber(scene: Scene, one: Found, topic: bytes) -> forms.SubscriberRow:

@@ -11,7 +11,7 @@ import asyncio
 import base64
 import heapq
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -77,6 +77,16 @@ async def page(
         best = heapq.nsmallest(limit + 1, [*best, *piece])
     shown = best[:limit]
     return Page([row for _, _, row in shown], found, _cursor(shown[-1][0]) if len(best) > limit else "")
+
+
+async def in_pieces(rows: Iterable[Row]) -> AsyncIterator[Row]:
+    """Each of some rows whose making takes time: others have their turn in between."""
+    until = time.perf_counter() + PIECE_SECONDS
+    for row in rows:
+        yield row
+        if time.perf_counter() >= until:
+            await _let_others()
+            until = time.perf_counter() + PIECE_SECONDS
 
 
 async def _let_others() -> None:
