@@ -206,11 +206,51 @@ def test_a_publication_is_drawn_and_taken_apart(tab: Tab, window: Window) -> Non
     tab.run(
         "[...document.querySelectorAll('.flow')].find((one) => one.innerText.includes('drawn/<i>')).click()"
     )
-    wait_until(lambda: tab.run("document.querySelector('svg.diagram').textContent").count("PUBREL #") == 2)
-    assert "c\\u202e <b>" in tab.run("document.querySelector('svg.diagram').textContent")
+    drawn = "[...document.querySelectorAll('svg.diagram text')].map((one) => one.textContent).join()"
+    wait_until(lambda: tab.run(drawn).count("PUBREL #") == 2)
+    assert "c\\u202e <b>" in tab.run(drawn)
     tab.run("document.querySelector('svg .can').dispatchEvent(new MouseEvent('click', { bubbles: true }))")
     shows(tab, "MQTT-3.3.1-2")  # the statement about DUP
     assert "no one's" not in tab.run("document.documentElement.innerHTML")
+
+
+SEEN = """
+(hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}
+"""
+
+
+def test_a_tab_that_nobody_sees_leaves_its_stream_to_others(tab: Tab, window: Window) -> None:
+    """Over HTTP/1.1 a browser has six connections to a place, for all tabs."""
+    go(tab, "wire")
+    wait_until(lambda: window.web._wire._readers == 1)
+    tab.run(SEEN, True)
+    wait_until(lambda: window.web._wire._readers == 0)
+    tab.run(SEEN, False)
+    wait_until(lambda: window.web._wire._readers == 1)
+
+
+def test_a_telephone_needs_no_scrolling_to_the_side(tab: Tab, window: Window) -> None:
+    tab.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+    go(tab, "wire")
+    wait_until(lambda: window.web._wire._readers == 1)
+    with connect_sync(f"mqtt://127.0.0.1:{window.broker.port}", client_id="c" * 9000) as client:
+        with client.subscribe("drawn/#", qos=1):
+            client.publish("drawn/x", "21.5", qos=1)
+    shows(tab, "drawn/x QoS 1, 4 B")
+    for view in VIEWS:
+        go(tab, view)
+        wait_until(lambda view=view: tab.run("location.hash") == f"#/{view}")  # type: ignore[misc]
+        root = "document.documentElement"
+        assert tab.run(f"{root}.scrollWidth - {root}.clientWidth") == 0, view
+
+
+def test_a_login_that_has_ended_says_so(tab: Tab, window: Window) -> None:
+    go(tab, "clients")
+    tab.run("fetch('api/v1/session/end', { method: 'POST', headers: { 'X-Curier': '1' } })")
+    shows(tab, "Your login has ended")
 
 
 def test_the_rules_are_asked(tab: Tab) -> None:

@@ -79,6 +79,13 @@ def test_every_sentence_is_there_in_romanian() -> None:
         assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", romanian)), english
 
 
+def test_every_stream_ends_where_the_tab_is_hidden_and_what_scrolls_is_reached_by_keyboard() -> None:
+    assert [path.name for path in OURS if "new EventSource(" in path.read_text()] == ["stream.js"]
+    for path in OURS:
+        for tag in re.findall(r'<div class="scroll"[^>]*>', path.read_text()):
+            assert 'tabindex="0" role="region" aria-label=' in tag, path
+
+
 def test_nothing_comes_from_elsewhere_and_nothing_stands_inline() -> None:
     """What the Content-Security-Policy would refuse, and what would not work below a path of a proxy."""
     for path in [*OURS, pages.FOLDER / "index.html", pages.FOLDER / "style.css"]:

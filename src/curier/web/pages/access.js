@@ -4,7 +4,7 @@ import { act } from "./api.js";
 import { useAnswer } from "./asking.js";
 import { length } from "./format.js";
 import { html, useState } from "./html.js";
-import { attempt, may, Name, Nothing, Why } from "./parts.js";
+import { attempt, may, Name, Needs, Nothing, Why } from "./parts.js";
 import { t } from "./words.js";
 
 export const Access = () => html`<${Bans} /><${Question} />`;
@@ -26,7 +26,7 @@ const Bans = () => {
     <${Why} why=${why} />
     ${data && !data.enforced && html`<p class="why">${t("Nobody is asked who clients are, so nobody can be banned: there is no password file and no other authenticator.")}</p>`}
     ${data && (data.bans.length === 0 ? html`<${Nothing}>${t("Nobody is banned.")}</${Nothing}>` : html`
-      <div class="scroll"><table>
+      <div class="scroll" tabindex="0" role="region" aria-label=${t("Bans")}><table>
         <thead><tr><th scope="col">${t("Who")}</th><th scope="col">${t("From where")}</th><th scope="col">${t("For")}</th><th scope="col" class="wide">${t("Why")}</th><th></th></tr></thead>
         <tbody>${data.bans.map((/** @type {any} */ one) => html`
           <tr key=${one.place + one.who}><td><${Name} text=${one.who || t("everybody")} /></td><td><${Name} text=${one.place || t("anywhere")} /></td>
@@ -40,7 +40,8 @@ const Bans = () => {
         <input required class="grow" aria-label=${t("Who")} placeholder=${kind === "address" ? "192.0.2.7" : ""} value=${who} onInput=${(/** @type {any} */ event) => name(event.target.value)} />
         <label class="inline">${t("hours")} <input type="number" min="0.1" step="any" max="87600" value=${hours} onInput=${(/** @type {any} */ event) => last(event.target.value)} /></label>
         <button class="danger">${t("Ban")}</button>
-      </form>`}`;
+      </form>`}
+    <${Needs} role="operator" />`;
 };
 
 const Question = () => {

@@ -8,6 +8,9 @@ export const me = signal(/** @type {{name: string, role: string} | null} */ (nul
 /** Whether the broker has answered the last question; since when it has not. */
 export const away = signal(/** @type {{since: number, why: string} | null} */ (null));
 
+/** Whether a login has ended here that nobody ended here. */
+export const ended = signal(false);
+
 /** When the broker has last answered, by this machine's clock. */
 export const heard = signal(0);
 
@@ -47,16 +50,27 @@ export function act(path, body = {}) {
   });
 }
 
+/** Why a stream cannot be had; "" where it can. @param {string} path @returns {Promise<string>} */
+export async function refused(path) {
+  const over = new AbortController();
+  const answer = await fetch(`api/v1${path}`, { signal: over.signal, credentials: "same-origin", cache: "no-store" });
+  if (!answer.ok) return reason(answer);
+  over.abort();
+  return "";
+}
+
 /** Log in with a token. @param {string} token */
 export async function logIn(token) {
   await request("/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
   me.value = await look("/self");
+  ended.value = false;
 }
 
 /** Log out. */
 export async function logOut() {
   await act("/session/end");
   me.value = null;
+  ended.value = false;
 }
 
 /** @param {string} path @param {RequestInit} how @returns {Promise<any>} */
@@ -70,7 +84,10 @@ async function request(path, how) {
   if ([502, 503, 504].includes(answer.status)) return lost(await reason(answer));
   heard.value = Date.now();
   if (away.value) away.value = null;
-  if (answer.status === 401) me.value = null;
+  if (answer.status === 401) {
+    if (me.value) ended.value = true;
+    me.value = null;
+  }
   if (!answer.ok) throw new Refusal(answer.status, await reason(answer));
   return answer.status === 204 ? null : answer.json();
 }

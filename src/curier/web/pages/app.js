@@ -1,7 +1,7 @@
 // The frame around all views: who is logged in, where one is, and whether the broker still answers.
 // @ts-check
 import { Access } from "./access.js";
-import { away, heard, logIn, logOut, look, me, Refusal } from "./api.js";
+import { away, ended, heard, logIn, logOut, look, me, Refusal } from "./api.js";
 import { Client, Clients } from "./clients.js";
 import { Configuration, Listeners } from "./configuration.js";
 import { length } from "./format.js";
@@ -41,6 +41,7 @@ const Frame = () => {
   const [title, Shown] = within ? [VIEWS[section][0], within[1]] : VIEWS[section];
   useEffect(() => {
     document.title = `${t(title)} · curier`;
+    document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [title, language.value]);
   return html`
     <a class="skip" href="#content" onClick=${(/** @type {Event} */ event) => { event.preventDefault(); document.getElementById("content")?.focus(); }}>${t("To the content")}</a>
@@ -103,7 +104,7 @@ const LogIn = () => {
         <label>${t("Token")}<input type="password" autocomplete="current-password" required value=${token} onInput=${(/** @type {any} */ event) => type(event.target.value)} /></label>
         <button class="first">${t("Log in")}</button>
       </form>
-      <${Why} why=${why} />
+      <${Why} why=${why || (ended.value ? t("Your login has ended: its time is over, its token was taken back, or the broker was started again.") : "")} />
       <p class="dim">${t("On the broker's machine, this makes a link that logs you in:")} <code>curier admin login</code></p>
     </main>`;
 };

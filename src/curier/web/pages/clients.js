@@ -3,7 +3,7 @@
 import { useAnswer, useSettled } from "./asking.js";
 import { count, length, moment, size } from "./format.js";
 import { html, useState } from "./html.js";
-import { attempt, ClientLink, Fact, may, More, Name, Nothing, Sorted, Sure, Why } from "./parts.js";
+import { attempt, ClientLink, Fact, may, More, Name, Needs, Nothing, Sorted, Sure, Why } from "./parts.js";
 import { place, settle } from "./place.js";
 import { t } from "./words.js";
 
@@ -29,7 +29,7 @@ export const Clients = () => {
     </div>
     <${Why} why=${why} />
     ${data && (data.found === 0 ? html`<${Nothing}>${data.total ? t("No client is like that.") : t("No client has come yet. Try: curier sub -t 'test/#' -v")}</${Nothing}>` : html`
-      <div class="scroll"><table>
+      <div class="scroll" tabindex="0" role="region" aria-label=${t("Clients")}><table>
         <thead><tr>
           <${Sorted} label=${t("Client")} by="client_id" sort=${sort} to=${by} />
           <th scope="col">${t("State")}</th>
@@ -80,6 +80,7 @@ export const Client = () => {
         <${Sure} label=${t("Forget session")} question=${t("Its subscriptions and all that waits for it are lost. That cannot be undone.")}
           does=${() => attempt("/client/forget", { client_id: id }).then(again)} />`}
     </div>
+    <${Needs} role="operator" />
     <${Why} why=${why} />
     <dl class="facts">
       <${Fact} label=${t("State")} value=${row.connected ? html`<span class="on">● ${t("connected")}</span>` : html`<span class="dim">○ ${t("away")}</span>`} />
@@ -101,7 +102,7 @@ export const Client = () => {
     <h2>${t("Subscriptions")}</h2>
     <${Why} why=${subscriptions.why} />
     ${subscriptions.data && (subscriptions.data.found === 0 ? html`<${Nothing}>${t("It subscribes to nothing.")}</${Nothing}>` : html`
-      <div class="scroll"><table>
+      <div class="scroll" tabindex="0" role="region" aria-label=${t("Subscriptions")}><table>
         <thead><tr><th scope="col">${t("Topic Filter")}</th><th scope="col">QoS</th><th scope="col" class="wide">${t("Options")}</th></tr></thead>
         <tbody>${subscriptions.data.subscriptions.map((/** @type {any} */ one) => html`
           <tr key=${one.topic_filter}><td><${Name} text=${one.topic_filter} /></td><td>${one.qos}</td>

@@ -3,7 +3,7 @@
 import { useAnswer } from "./asking.js";
 import { count, moment, size } from "./format.js";
 import { html, useState } from "./html.js";
-import { attempt, may, Name, Nothing, Why } from "./parts.js";
+import { attempt, may, Name, Needs, Why } from "./parts.js";
 import { place, settle } from "./place.js";
 import { t } from "./words.js";
 
@@ -12,7 +12,7 @@ export const Listeners = () => {
   if (!data) return html`<${Why} why=${why} />`;
   return html`
     <${Why} why=${why} />
-    <div class="scroll"><table>
+    <div class="scroll" tabindex="0" role="region" aria-label=${t("Listeners")}><table>
       <thead><tr><th scope="col">${t("Address")}</th><th scope="col" class="wide">${t("Name")}</th><th scope="col" class="figure">${t("Connected")}</th>
         <th scope="col" class="figure wide">${t("Accepted")}</th><th scope="col" class="figure wide">${t("In")}</th><th scope="col" class="figure wide">${t("Out")}</th><th scope="col">${t("Certificate ends")}</th></tr></thead>
       <tbody>${data.listeners.map((/** @type {any} */ one) => html`
@@ -24,7 +24,7 @@ export const Listeners = () => {
 };
 
 export const Configuration = () => {
-  if (!may("admin")) return html`<${Nothing}>${t("This is for the role admin.")}</${Nothing}>`;
+  if (!may("admin")) return html`<${Needs} role="admin" />`;
   return html`<${Settings} /><${Levels} />`;
 };
 
@@ -45,7 +45,7 @@ const Settings = () => {
     </div>
     <${Why} why=${why} />
     ${wrong && (wrong.length ? html`<ul class="troubles">${wrong.map((one) => html`<li class="error">${one}</li>`)}</ul>` : html`<p class="good"><b>✓</b> ${t("Nothing is wrong with the files.")}</p>`)}
-    ${data && html`<div class="scroll"><table class="settings">
+    ${data && html`<div class="scroll" tabindex="0" role="region" aria-label=${t("Configuration")}><table class="settings">
       <thead><tr><th scope="col">${t("Setting")}</th><th scope="col">${t("Value")}</th><th scope="col">${t("From")}</th><th scope="col" class="wide">${t("About")}</th></tr></thead>
       <tbody>${wanted.map((/** @type {any} */ one) => html`
         <tr key=${one.key}><td><code>${one.key}</code></td><td><code>${one.value}</code></td><td class=${/default/.test(one.origin) ? "dim" : ""}>${one.origin}</td><td class="wide dim">${one.about}</td></tr>`)}</tbody>

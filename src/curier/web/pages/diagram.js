@@ -34,7 +34,7 @@ export const Diagram = ({ flow, chosen, choose }) => {
   const height = HEAD + STEP * (flow.rows.length + 1);
   return html`
     <h2>${visible(flow.title)}</h2>
-    <div class="scroll"><svg class="diagram" width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label=${visible(flow.title)}>
+    <div class="scroll" tabindex="0" role="region" aria-label=${visible(flow.title)}><svg class="diagram" width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label=${visible(flow.title)}>
       ${flow.lanes.map((lane, number) => html`
         <g class=${lane.away ? "lane away" : "lane"} key=${number}>
           <text x=${at(number)} y="16" text-anchor="middle" class="head">${short(lane.name, 26)}${lane.count > 1 ? ` ×${lane.count}` : ""}</text>
@@ -63,12 +63,13 @@ const Step = ({ row, y, chosen, choose, width, at }) => {
   const letters = Math.floor(Math.abs(to - from) / 6.6);
   return html`
     <g class=${classes} role=${row.bytes !== undefined ? "button" : undefined} tabindex=${row.bytes !== undefined ? 0 : undefined}
-      aria-label=${`${visible(row.label)} ${visible(row.note)}`} onClick=${say} onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
+      onClick=${say} onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
         if (event.key === "Enter" || event.key === " ") {
           event.preventDefault();
           say();
         }
       }}>
+      <title>${visible(row.label)} ${visible(row.note)}</title>
       <rect x=${Math.min(from, to)} y=${y - 30} width=${Math.abs(to - from)} height=${STEP - 2} class="hit" />
       <text x=${middle} y=${y - 12} text-anchor="middle">${short(row.label, letters)}${row.count > 1 ? ` ×${row.count}` : ""}</text>
       <line x1=${from} y1=${y - 6} x2=${end} y2=${y - 6} />

@@ -36,6 +36,10 @@ export function may(role) {
   return order.indexOf(me.value?.role ?? "") >= order.indexOf(role);
 }
 
+/** What somebody of another role could do here. @param {{role: "operator" | "admin"}} about */
+export const Needs = ({ role }) => (may(role) ? null : html`
+  <p class="dim">${role === "admin" ? t("This is for the role admin.") : t("Acting on this is for the role operator.")} ${t("You are {name}, {role}.", { name: visible(me.value?.name ?? ""), role: me.value?.role ?? "" })}</p>`);
+
 /** What has just been done, or why not: said once, at the bottom. */
 export const notice = signal(/** @type {{text: string, bad: boolean, undo?: () => void} | null} */ (null));
 

@@ -4,7 +4,7 @@ import { act, look } from "./api.js";
 import { useAnswer, useSettled } from "./asking.js";
 import { count, moment, visible } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
-import { attempt, ClientLink, Fact, may, More, Name, Nothing, notice, PayloadView, say, Sure, Why } from "./parts.js";
+import { attempt, ClientLink, Fact, may, More, Name, Needs, Nothing, notice, PayloadView, say, Sure, Why } from "./parts.js";
 import { address, place, settle } from "./place.js";
 import { t } from "./words.js";
 
@@ -119,6 +119,7 @@ async function bringBack(message) {
       ...(payload.base64 ? { base64: payload.base64 } : { text: payload.text ?? "" }),
       ...(content_type ? { content_type } : {}), ...(response_topic ? { response_topic } : {}),
       ...(correlation_data ? { correlation_data } : {}),
+      ...(message.expires_at ? { expiry: Math.max(1, Math.round(message.expires_at - (await look("/overview")).time)) } : {}),
     });
     say(t("It is back."));
   } catch (error) {
@@ -133,7 +134,7 @@ const Receivers = ({ topic }) => {
   return html`
     <h3>${t("Who would get a message here")}</h3>
     ${data.found === 0 ? html`<${Nothing}>${t("Nobody: no subscription matches.")}</${Nothing}>` : html`
-      <div class="scroll"><table>
+      <div class="scroll" tabindex="0" role="region" aria-label=${t("Who would get a message here")}><table>
         <thead><tr><th scope="col">${t("Client")}</th><th scope="col">QoS</th><th scope="col">${t("By")}</th><th scope="col">${t("State")}</th></tr></thead>
         <tbody>${data.subscribers.map((/** @type {any} */ one) => html`
           <tr key=${one.client_id + one.group}><td><${ClientLink} id=${one.client_id} /></td><td>${one.qos}</td>
@@ -148,7 +149,7 @@ const PublishBox = ({ topic, done = () => undefined }) => {
   const [text, write] = useState("");
   const [qos, choose] = useState(1);
   const [retain, keep] = useState(false);
-  if (!may("operator")) return null;
+  if (!may("operator")) return html`<${Needs} role="operator" />`;
   const send = async (/** @type {Event} */ event) => {
     event.preventDefault();
     if (await attempt("/publish", { topic: where, text, qos, retain })) done();

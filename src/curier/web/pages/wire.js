@@ -7,9 +7,11 @@ import { html, useEffect, useState } from "./html.js";
 import { Diagram } from "./diagram.js";
 import { Nothing, Why } from "./parts.js";
 import { place, settle } from "./place.js";
+import { useStream } from "./stream.js";
 import { t } from "./words.js";
 
 const MOST = 100; // flows that are kept here
+const STREAM = 1e9; // between the numbers of flows of one stream and the next
 
 /** @typedef {import("./diagram.js").Flow} Flow */
 
@@ -18,27 +20,21 @@ const MOST = 100; // flows that are kept here
  * @param {string} client @param {string} topic @param {boolean} paused
  */
 function useFlows(client, topic, paused) {
-  const [state, set] = useState({ flows: /** @type {Flow[]} */ ([]), missed: 0, passed: 0, why: "" });
-  useEffect(() => {
-    const said = new URLSearchParams(Object.entries({ client_id: client, topic }).filter(([, value]) => value));
-    const source = new EventSource(`api/v1/flows?${said}`);
-    set({ flows: [], missed: 0, passed: 0, why: "" });
-    source.addEventListener("hello", () => set((now) => ({ ...now, why: "" })));
-    source.addEventListener("flow", (event) => {
-      const flow = JSON.parse(event.data);
-      set((now) => ({ ...now, flows: [flow, ...now.flows.filter((one) => one.number !== flow.number)].slice(0, MOST) }));
-    });
-    for (const name of /** @type {const} */ (["missed", "passed"])) {
-      source.addEventListener(name, (event) => set((now) => ({ ...now, [name]: now[name] + JSON.parse(event.data).count })));
-    }
-    source.addEventListener("error", () => set((now) => ({ ...now, why: t("The stream has ended. It is asked for again.") })));
-    return () => source.close();
-  }, [client, topic]);
+  const none = { flows: /** @type {Flow[]} */ ([]), missed: 0, passed: 0, before: -STREAM };
+  const [state, set] = useState(none);
+  const said = new URLSearchParams(Object.entries({ client_id: client, topic }).filter(([, value]) => value));
+  useEffect(() => set(none), [client, topic]);
+  const why = useStream(`/flows?${said}`, ["flow", "missed", "passed"], (name, data) => set((now) => {
+    if (name === "hello") return { ...now, before: now.before + STREAM }; // its flows are numbered anew
+    if (name !== "flow") return { ...now, [name]: now[/** @type {"missed" | "passed"} */ (name)] + data.count };
+    const flow = { ...data, number: data.number + now.before };
+    return { ...now, flows: [flow, ...now.flows.filter((one) => one.number !== flow.number)].slice(0, MOST) };
+  }));
   const [shown, hold] = useState(state);
   useEffect(() => {
     if (!paused) hold(state);
   }, [state, paused]);
-  return { ...(paused ? shown : state), behind: paused ? state.flows.filter((one) => !shown.flows.includes(one)).length : 0 };
+  return { ...(paused ? shown : state), why, behind: paused ? state.flows.filter((one) => !shown.flows.includes(one)).length : 0 };
 }
 
 export const Wire = () => {
@@ -87,7 +83,7 @@ const Fields = ({ row }) => {
   return html`
     <h3>${told.name} · ${told.size} B</h3>
     ${told.fault && html`<p class="why">${told.fault} ${told.rule && html`<code>[${told.rule}]</code>`}</p>`}
-    <div class="scroll"><table class="fields">
+    <div class="scroll" tabindex="0" role="region" aria-label=${told.name}><table class="fields">
       <thead><tr><th scope="col">${t("Bytes")}</th><th scope="col">${t("Field")}</th><th scope="col">${t("Value")}</th><th scope="col" class="wide">${t("Rule")}</th></tr></thead>
       <tbody>${rows(told.fields, 0).map(({ one, depth }) => html`
         <tr class=${one.fault ? "bad" : ""}>
