@@ -144,7 +144,7 @@ def write_sections(
     sections: dict[str, list[tuple[str, str]]] = {}
     for param in command.get_params(ctx):
         record = param.get_help_record(ctx)
-        if record is not None:
+        if record is not None and record[1]:  # arguments are told of above the options
             sections.setdefault(getattr(param, "section", "Options"), []).append(record)
     for name in sorted(sections, key=lambda name: name == last):
         with formatter.section(name):

@@ -73,7 +73,11 @@ _OPTIONS: Final = (
     ),
     option("--faults", type=_FILE, metavar="FILE", section=_BREAK, help="Rules of a TOML file."),
     option(
-        "--seed", type=click.IntRange(0), section=_BREAK, help="What chances are drawn from; or the file's."
+        "--seed",
+        metavar="N",
+        type=click.IntRange(0),
+        section=_BREAK,
+        help="What chances are drawn from; or the file's.",
     ),
 )
 

@@ -26,11 +26,30 @@ PIPE_WIDTH: Final = 80
 WIDEST: Final = 100  # text that is wider is hard to read
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+EPILOG: Final = """
+\b
+Examples:
+  curier trace tour --qos 1
+  curier trace tour --lang ro --no-pause | less
+"""
+
+
+@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--lang", type=click.Choice([*LANGUAGES]), help="The language; by default that of the locale.")
-@click.option("--qos", type=click.IntRange(0, 2), multiple=True, help="These flows only.")
+@click.option(
+    "--qos",
+    metavar="N",
+    type=click.IntRange(0, 2),
+    multiple=True,
+    help="This flow only: 0, 1 or 2; again for more.",
+)
 @click.option("--ascii", "ascii_only", is_flag=True, help="No character beyond ASCII.")
-@click.option("--width", type=click.IntRange(40, 1000), help="Cells a line may have.")
+@click.option(
+    "--width",
+    metavar="N",
+    type=click.IntRange(40, 1000),
+    help="Cells a line may have; by default those of the terminal.",
+)
 @click.option("--no-pause", is_flag=True, help="Do not wait for Enter after each scene.")
 def tour(lang: str | None, qos: tuple[int, ...], ascii_only: bool, width: int | None, no_pause: bool) -> None:
     """Play the three flows of MQTT, and show what each loses and doubles when a packet is lost.
