@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from click.testing import CliRunner, Result
@@ -241,6 +245,39 @@ def test_a_flow_is_chosen_to_be_drawn(recording: Path) -> None:
     result = run(recording, "--flow", 1)
     assert result.exit_code == 2
     assert "--flow says what --svg or --mermaid draws" in result.output
+
+
+def test_a_recording_is_not_written_over_while_it_is_read(recording: Path, tmp_path: Path) -> None:
+    before = recording.read_bytes()
+    link = tmp_path / "link.curier"
+    link.symlink_to(recording)
+    result = run(recording, "--save", link)
+    assert result.exit_code == 2
+    assert "is the recording that is read" in result.output
+    assert recording.read_bytes() == before
+
+
+def test_a_pipe_from_which_nothing_more_comes_ends_with_ctrl_c(recording: Path) -> None:
+    """As where tcpdump is at its other end."""
+    command = [sys.executable, "-m", "curier", "trace", "-"]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(recording.read_bytes())
+        process.stdin.flush()
+        assert b"SUBSCRIBE" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(), process.stderr.read()) == (0, b"")
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    result = run(tmp_path / "none.curier")
+    assert (result.exit_code, "none.curier: No such file" in result.output) == (2, True)
+    with (tmp_path / "out").open("wb") as only_for_writing:
+        command = [sys.executable, "-m", "curier", "trace", "-"]
+        done = subprocess.run(command, stdin=only_for_writing, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (2, b"Error: standard input: Bad file descriptor\n")
 
 
 def test_only_a_broker_that_runs_has_a_past(recording: Path) -> None:

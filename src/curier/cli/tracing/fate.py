@@ -15,7 +15,7 @@ from curier.cli.tracing.choosing import Chooser
 from curier.cli.tracing.files import Files
 from curier.cli.tracing.look import PIPE_WIDTH, Look
 from curier.cli.tracing.showing import FLOWS, Showing
-from curier.cli.tracing.sources import Source, source_of
+from curier.cli.tracing.sources import Source, source_of, until_stopped
 from curier.topics.filters import matches
 from curier.trace.choice import Choice, choice
 from curier.trace.drawing.as_json import flow_json
@@ -133,7 +133,7 @@ async def _without_refusals(
 
 async def _joined(events: AsyncIterator[Event]) -> Joiner:
     joiner = Joiner()
-    async for event in events:
+    async for event in until_stopped(events):
         joiner.feed(event)
     return joiner
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from typing import Any, Final
 
 import click
@@ -19,7 +17,7 @@ from curier.cli.tracing.choosing import Chooser, choosing_options, chosen
 from curier.cli.tracing.files import Files, Saving
 from curier.cli.tracing.look import Look, is_dumb, look_of, looking_options
 from curier.cli.tracing.proxying import check_alone, from_proxy, nothing_told, proxy_options
-from curier.cli.tracing.sources import Source, source_of
+from curier.cli.tracing.sources import Source, same_file, source_of, until_stopped
 from curier.trace.details import field_lines, fields_json
 from curier.trace.drawing.as_json import diagram_json, flow_json
 from curier.trace.drawing.making import diagram
@@ -135,6 +133,10 @@ def show_source(source: Source, options: dict[str, Any]) -> None:
     look, chooser = look_of(options), Chooser(chosen(options))
     if options["number"] and not (options["svg"] or options["mermaid"]):
         raise click.UsageError("--flow says what --svg or --mermaid draws: give one of them, too")
+    if source.file and options["save"] and same_file(source.file, options["save"]):
+        raise click.UsageError(
+            f"--save {options['save']} is the recording that is read: give it another name"
+        )
     files = Files(**{name: options[name] for name in ("save", "save_port", "svg", "mermaid", "number")})
     if _wants_screen(options):
         from curier.cli.tracing.screen import watch  # which needs a terminal
@@ -174,13 +176,12 @@ class Showing:
         self.output = Output()
         self.is_live = False  # the times of its events are those of now
         self._joins = what not in _OF_PACKETS or files.wants_flows or bool(chooser.choice.topics)
-        self._stopping = False
 
     async def run(self, events: AsyncIterator[Event]) -> None:
         saving = Saving(self.files)
         idle = asyncio.ensure_future(self._when_idle())
         try:
-            async for event in self._until_stopped(events):
+            async for event in until_stopped(events):
                 flow = self.joiner.feed(event) if self._joins else None
                 if self.chooser.fits(event, flow):
                     saving.add(event)
@@ -212,27 +213,6 @@ class Showing:
                 self._print(line)
         elif self.as_json:
             self._print(to_line(event))
-
-    async def _until_stopped(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
-        """The same, to their end, or to SIGINT or SIGTERM, which are an end like any other."""
-        task = asyncio.current_task()
-        assert task is not None
-
-        def stop() -> None:
-            self._stopping = True
-            task.cancel()
-
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or another thread
-                loop.add_signal_handler(number, stop)
-        try:
-            async for event in events:
-                yield event
-        except asyncio.CancelledError:
-            if not self._stopping:
-                raise
-            task.uncancel()
 
     async def _when_idle(self) -> None:
         """Nothing is kept back for long, also while no event comes."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,6 +32,15 @@ class Source:
     name: str
     events: AsyncIterator[Event]
     is_live: bool = False  # they happen now
+    file: str = ""  # that is read
+
+
+def same_file(one: str, other: str) -> bool:
+    """Are these names of one file that is there?"""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 class CannotTrace(click.ClickException):
@@ -44,12 +55,14 @@ def named(stream: BinaryIO, name: str) -> Iterator[Event]:
         yield from read_events(stream)
     except NotARecording as error:
         raise CannotTrace(f"{name}: {error}") from None
+    except OSError as error:
+        raise CannotTrace(f"{name}: {error.strerror or error}") from None
 
 
 async def from_file(name: str) -> AsyncIterator[Event]:
     """The events of a file, or of standard input where it is "-"."""
     if name == STDIN:
-        async for event in _read_aside(lambda: named(sys.stdin.buffer, "standard input")):
+        async for event in _read_aside(lambda: named(_standard_input(), "standard input")):
             yield event
         return
     try:
@@ -90,6 +103,38 @@ async def _read_aside(read_all: Callable[[], Iterator[Event]]) -> AsyncIterator[
         yield item
 
 
+async def until_stopped(events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    """The same, to their end, or to SIGINT or SIGTERM, which are an end like any other."""
+    task = asyncio.current_task()
+    assert task is not None
+    is_stopping = False
+
+    def stop() -> None:
+        nonlocal is_stopping
+        is_stopping = True
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or another thread
+            loop.add_signal_handler(number, stop)
+    try:
+        async for event in events:
+            yield event
+    except asyncio.CancelledError:
+        if not is_stopping:
+            raise
+        task.uncancel()
+
+
+def _standard_input() -> BinaryIO:
+    """By a buffer of its own: Python ends in disorder while a thread waits in that of ``sys.stdin``."""
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (OSError, ValueError):  # it is no file
+        return sys.stdin.buffer
+
+
 def source_of(word: str | None, choice: Choice, past: bool = False) -> Source:
     """What a word on the command line means: a file, or a broker by its socket or its data directory.
 
@@ -106,7 +151,7 @@ def source_of(word: str | None, choice: Choice, past: bool = False) -> Source:
     if path.is_dir():
         path /= SOCKET
     elif word is not None and not path.is_socket():
-        return Source(word, from_file(word))
+        return Source(word, from_file(word), file=word)
     return Source(word or "the broker of this user", from_broker(path, choice, past), is_live=True)
 
 
