@@ -62,11 +62,13 @@ if TYPE_CHECKING:
         SyncRequest,
         SyncService,
         SyncStream,
+        SyncTrace,
         connect_sync,
     )
     from curier.codec.properties import Properties
     from curier.listeners import Listener
     from curier.server import Broker
+    from curier.trace.reading import Trace
 
     COMPILED: bool
 
@@ -114,11 +116,14 @@ _LAZY = {
             "SyncRequest",
             "SyncService",
             "SyncStream",
+            "SyncTrace",
+            "SyncTrace",
             "connect_sync",
         ),
         "curier.client.sync",
     ),
     "Properties": "curier.codec.properties",
+    "Trace": "curier.trace.reading",
 }
 
 
@@ -203,7 +208,9 @@ __all__ = [
     "SyncRequest",
     "SyncService",
     "SyncStream",
+    "SyncTrace",
     "TlsSettings",
+    "Trace",
     "Will",
     "__version__",
     "connect",

@@ -19,6 +19,8 @@ from curier.client.client import Client
 from curier.client.events import Event
 from curier.client.loop_thread import LoopThread
 from curier.client.sync import SyncClient
+from curier.trace.events import Packet
+from curier.trace.summaries import summary
 
 pytestmark = pytest.mark.slow
 
@@ -384,3 +386,15 @@ with curier.connect_sync({url!r}) as client, client.subscribe("a", qos=1) as str
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("b'x'\n[b'0', b'1', b'2']\n", "")
+
+
+def test_what_it_sends_and_gets_can_be_watched(url: str) -> None:
+    with curier.connect_sync(url) as client, client.trace() as trace:
+        client.publish("a", "x", qos=1)
+        names = [summary(event) for event in trace.take() if isinstance(event, Packet)]
+        assert [name.split()[0] for name in names] == ["PUBLISH", "PUBACK"]
+        client.publish("a", "y")
+        assert isinstance(next(trace), Packet)
+        trace.close()
+        client.publish("a", "z", qos=1)
+        assert list(trace) == []

@@ -84,7 +84,7 @@ async def test_hooks_are_replaced_or_stay(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"own.py, line 1: "):
             await files.reload(broker)
         assert [await publishes(client, "t", text) for text in ("one", "two")] == [0x99, 0]
-        assert len(broker.core.hooks.all) == 3  # and the log
+        assert len(broker.core.hooks.all) == 4  # and the log, and who keeps the last mishaps
 
 
 async def test_who_may_connect_and_do_what_is_asked_anew(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from curier.client.arguments import check_window
 from curier.client.client import ENTERED, Client
@@ -30,6 +30,10 @@ from curier.client.streams import Stream
 from curier.codec.properties import Properties
 from curier.errors import ConnectionLost, MqttError
 from curier.types import Message, Payload, QoS, Subscription
+
+if TYPE_CHECKING:
+    from curier.trace import events as traced
+    from curier.trace.reading import Trace
 
 
 class SyncReceipt:
@@ -206,6 +210,53 @@ class SyncEventReader:
         return self._thread.run(self._reader.get(timeout))
 
 
+class SyncTrace:
+    """What goes by from now on, of one ``SyncClient.trace()``: an iterator, which waits for each event."""
+
+    def __init__(self, thread: LoopThread, trace: Trace) -> None:
+        self._thread = thread
+        self._trace = trace
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> traced.Event:
+        event = self._thread.run(self._next())
+        if event is None:
+            raise StopIteration
+        return event
+
+    async def _next(self) -> traced.Event | None:
+        try:
+            return await self._trace.__anext__()
+        except StopAsyncIteration:
+            return None
+
+    def take(self) -> list[traced.Event]:
+        """All events that are there, oldest first, without waiting."""
+
+        async def take() -> list[traced.Event]:
+            return self._trace.take()
+
+        return self._thread.run(take())
+
+    def close(self) -> None:
+        """See nothing more. What is there can still be taken."""
+
+        async def close() -> None:
+            self._trace.close()
+
+        self._thread.run(close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class SyncClient:
     """One client, blocking; made by ``connect_sync``. Each method is that of ``Client`` by that name."""
 
@@ -342,6 +393,17 @@ class SyncClient:
             return self.client.events()
 
         return SyncEventReader(thread, thread.run(reader()))
+
+    def trace(
+        self, *, payload: int | None = None, most_events: int = 10_000, most_bytes: int = 16 * 2**20
+    ) -> SyncTrace:
+        """As ``Client.trace``, from the time it is connected."""
+        thread = self._running()
+
+        async def trace() -> Trace:
+            return self.client.trace(payload=payload, most_events=most_events, most_bytes=most_bytes)
+
+        return SyncTrace(thread, thread.run(trace()))
 
     def reauthenticate(self) -> None:
         """As ``Client.reauthenticate``."""
