@@ -95,6 +95,10 @@ def test_settings_are_told_checked_and_read_again(run: Admin, home: Path) -> Non
     assert by_key["limits.max_connections"]["origin"].endswith("broker.toml, line 6")
     assert by_key["web.url"]["value"] == '"http://127.0.0.1:0"'
     assert by_key["limits.max_sessions"]["origin"] == "default"
+    assert [key for key, row in by_key.items() if "see" in row["value"]] == []  # but what holds
+    assert by_key["allow_anonymous"]["value"] == "true"
+    assert by_key["web.tokens"]["value"].endswith('web-tokens"')
+    assert re.fullmatch(r'0 \("\d+ [MG]iB" here\)', by_key["limits.memory_limit"]["value"])
     file = home / "broker.toml"
     before = file.read_text()
     file.write_text(before.replace("= 77", '= "many"'))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from curier.config import Config
 from curier.errors import ConfigError, missing_package
 from curier.server import Broker
 from curier.settings.log_levels import TOPICS
-from curier.settings.setting import plain
+from curier.settings.setting import Setting, plain
 from curier.settings.table import ALL
 from curier.settings.web import DEFAULT_URL, OFF
 
@@ -36,12 +37,19 @@ class CannotListen(click.ClickException):
     exit_code = 2
 
 
+_FOLLOWED: Final[dict[str, Callable[[Broker], int]]] = {
+    "memory_limit": lambda broker: broker.core.memory_limit >> 20 << 20,
+}
+"""Settings that follow from the machine where they are 0, and what they are then."""
+
+
 class SettingsKeeper:
     """Lets the window see the settings, and have them read again."""
 
     def __init__(self, broker: Broker, reload: Reload) -> None:
         self._broker = broker
         self._reload = reload
+        self.url: Callable[[], str] = lambda: DEFAULT_URL  # where the window is
 
     def settings(self) -> list[SettingRow]:
         """All settings, as they hold now."""
@@ -51,10 +59,26 @@ class SettingsKeeper:
         rows: list[SettingRow] = []
         for setting in ALL.values():
             value = getattr(options if setting.table == "limits" else config, setting.name)
-            written = plain(setting.default) if value is None else setting.kind.written(value)
+            written = setting.kind.written(value) if value is not None else self._unset(setting)
+            if setting.name in _FOLLOWED and not value:
+                written += f" ({setting.kind.written(_FOLLOWED[setting.name](self._broker))} here)"
             origin = config.origins.get(setting.name, "default")
             rows.append(SettingRow(setting.key, written, origin, setting.help))
         return rows
+
+    def _unset(self, setting: Setting) -> str:
+        """What holds where nobody has said anything."""
+        config = self._reload.config
+        if setting.name == "allow_anonymous":
+            doors = config.doors()
+            open_ones = [door.url for door in doors if config.anonymous_may_connect(door)]
+            if len(open_ones) in (0, len(doors)):
+                return str(bool(open_ones)).lower()
+            return f"true at {', '.join(open_ones)}, else false"
+        if setting.name == "web":
+            return setting.kind.written(self.url())
+        place = {"data": config.directory, "web_tokens": tokens_of(config)}.get(setting.name)
+        return plain(setting.default) if place is None else setting.kind.written(str(place))
 
     def check(self) -> list[str]:
         """What would be wrong if they were read again now."""
@@ -98,7 +122,8 @@ def window_of(config: Config, broker: Broker, reload: Reload) -> Web | None:
             raise missing from error
         _log.info("%s", missing)
         return None
-    return Web(
+    keeper = SettingsKeeper(broker, reload)
+    web = Web(
         broker,
         config.web or DEFAULT_URL,
         may_be_next=config.web is None,
@@ -108,8 +133,10 @@ def window_of(config: Config, broker: Broker, reload: Reload) -> Web | None:
         open_metrics=config.web_open_metrics,
         tokens=tokens_of(config),
         beside=local.directory(),
-        keeper=SettingsKeeper(broker, reload),
+        keeper=keeper,
     )
+    keeper.url = lambda: web.urls[0]
+    return web
 
 
 async def open_window(window: Web, config: Config) -> bool:
