@@ -58,7 +58,10 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     why = error.detail
     if error.status_code == 404:
-        why = "there is nothing of this name; api/v1/ says what there is"
+        why = (
+            f"there is nothing at {request.url.path[:200]!r}; api/v1/ says what there is, and a proxy in "
+            "front has to take away the path that it adds"
+        )
     if error.status_code == 405:
         why = f"{request.method} is not what can be done there; api/v1/ says what can"
     return problem(error.status_code, why, dict(error.headers or {}))

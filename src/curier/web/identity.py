@@ -136,6 +136,11 @@ def _check_site(request: Request) -> None:
     """No page of another site may ask, whatever its browser sends along."""
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2] != request.headers.get("host", ""):
-        raise Problem(403, f"a page from {origin[:200]} may not ask this server")
+        asked = request.headers.get("host", "")[:200]
+        raise Problem(
+            403,
+            f"a page from {origin[:200]} may not ask this server, which was asked as {asked}; a proxy in "
+            "front has to pass on the name it is asked by (Host)",
+        )
     if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         raise Problem(403, "a page of another site may not ask this server")
