@@ -192,3 +192,25 @@ def test_a_text_that_is_not_there_is_told(tmp_path: Path, url: str, expected: st
         load(path)
     assert expected.format(folder=tmp_path) in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (
+            'kind = "jwt"\nsecret = "tooshort"',
+            "kind jwt: secret: a secret for tokens has 32 bytes or more, not 8",
+        ),
+        ('kind = "jwt"\nkey_file = "nope"', "kind jwt: {folder}/nope: cannot be read: No such file"),
+        ('kind = "password-file"\nfile = "nope"', "kind password-file: {folder}/nope: "),
+    ],
+)
+def test_one_that_cannot_be_made_says_where_it_stands(tmp_path: Path, table: str, expected: str) -> None:
+    path = tmp_path / "broker.toml"
+    path.write_text(f"\n[[authenticator]]\n{table}\n")
+    (asked,) = load(path).authenticators
+    with pytest.raises(ConfigError) as raised:
+        asked.make()
+    assert str(raised.value).startswith(f"{path}, line 2: authenticator, ")
+    assert expected.format(folder=tmp_path) in str(raised.value)
+    assert "tooshort" not in str(raised.value)

@@ -36,16 +36,22 @@ HOOKS: Final = "hooks"
 
 @dataclass(frozen=True)
 class Asked:
-    """One of those who are asked: its kind, and the settings of that."""
+    """One of those who are asked: its kind, and the settings of that; ``place`` is where they stand."""
 
     kind: str
     values: Mapping[str, Any] = field(default_factory=dict)
+    place: str = field(default="", compare=False)
 
     def make(self) -> Authenticator:
         """The authenticator itself. Raises ``ConfigError``, also where a package is missing."""
         make = KINDS[self.kind].make
         assert make is not None  # nobody makes that in the hook files
-        return make(self.values)
+        try:
+            return make(self.values)
+        except ConfigError as error:
+            if not self.place:
+                raise
+            raise ConfigError(f"{self.place}: authenticator, kind {self.kind}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ def _asked(file: TomlFile, here: Keys, table: dict[str, object]) -> Asked | None
         kind.check(values)
     except ConfigError as error:
         raise file.wrong(here, str(error)) from None
-    return Asked(name, values)
+    return Asked(name, values, file.place(here))
 
 
 def _tables(value: object) -> list[dict[str, object]]:

@@ -174,7 +174,7 @@ def _content(path: str) -> bytes:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) > MOST_FILE_BYTES:
         raise ConfigError(f"{path}: it has {len(content)} bytes; {MOST_FILE_BYTES} are the most")
     return content
