@@ -140,6 +140,14 @@ def test_tokens_are_for_those_who_ask_from_elsewhere(run: Admin, home: Path, tmp
     run("admin", "token", "remove", "--config", config, "ana", code=1)
 
 
+def test_tokens_go_to_the_broker_that_runs_here_wherever_its_data_is(run: Admin, home: Path) -> None:
+    run("admin", "token", "add", "bob")
+    assert "bob:viewer:" in (home / "data" / "web-tokens").read_text()
+    assert "bob  viewer" in run("admin", "token", "list").output
+    run("admin", "token", "remove", "bob")
+    assert "bob" not in (home / "data" / "web-tokens").read_text()
+
+
 def test_where_there_is_no_broker_it_says_what_to_do(run: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
     assert "start curier broker" in run("admin", "overview", code=2).output

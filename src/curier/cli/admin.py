@@ -18,6 +18,7 @@ from msgspec.structs import FieldInfo
 from curier.cli.running import printable
 from curier.cli.window import tokens_of
 from curier.config import Config, load
+from curier.errors import MqttError
 from curier.web import forms, table
 from curier.web.client import Api, ApiError
 from curier.web.local import Local, only
@@ -61,6 +62,24 @@ class Asking:
         except OSError as error:
             raise click.ClickException(f"{self._token_file}: {error.strerror}") from error
         return Local(self._url, token, str(self._cafile or ""))
+
+    def tokens(self) -> Path | None:
+        """The file of tokens of the broker that runs here; None where none does, or it has no such file."""
+        if self._token_file is not None:
+            return None
+        try:
+            api = Api(self.local())
+        except MqttError:
+            return None
+        try:
+            rows = api.ask(table.SETTINGS, forms.Nothing()).settings
+        except ApiError:
+            return None
+        finally:
+            api.close()
+        value = next((row.value for row in rows if row.key == "web.tokens"), "")
+        path = Path(json.loads(value)) if value.startswith('"') else Path()
+        return path if path.is_absolute() else None
 
     def but(self, url: str | None, token_file: Path | None, cafile: Path | None, as_json: bool) -> Asking:
         """The same, with what is said behind the command."""
@@ -148,8 +167,12 @@ def token() -> None:
     """
 
 
-def _file(file: Path | None, config: Path | None) -> Path:
-    """Where tokens are. Raises ``UsageError`` where there cannot be any."""
+def _file(asking: Asking, file: Path | None, config: Path | None) -> Path:
+    """Where tokens are: as is said, else where the broker that runs here has them. Raises ``UsageError``
+    where there cannot be any.
+    """
+    if file is None and config is None:
+        file = asking.tokens()
     found = file or tokens_of(load(config) if config is not None else Config())
     if found is None:
         raise click.UsageError("this broker has no data directory: give --file, and tokens below [web]")
@@ -157,7 +180,11 @@ def _file(file: Path | None, config: Path | None) -> Path:
 
 
 _AT = (
-    click.option("--file", type=click.Path(path_type=Path), help="The file of tokens."),
+    click.option(
+        "--file",
+        type=click.Path(path_type=Path),
+        help="The file of tokens; by default, that of the broker which runs here.",
+    ),
     click.option(
         "--config", type=click.Path(path_type=Path), help="Or the configuration file of the broker."
     ),
@@ -174,25 +201,28 @@ def _at(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--role", type=click.Choice([*ROLES]), default="viewer", help="What it may do.")
 @_at
 @click.argument("name")
-def add(name: str, role: str, file: Path | None, config: Path | None) -> None:
+@click.pass_obj
+def add(asking: Asking, name: str, role: str, file: Path | None, config: Path | None) -> None:
     """Make a token for NAME, in the place of one it has, and print it."""
-    click.echo(add_token(_file(file, config), name, ROLES[role]))
+    click.echo(add_token(_file(asking, file, config), name, ROLES[role]))
 
 
 @token.command("list")
 @_at
-def list_tokens(file: Path | None, config: Path | None) -> None:
+@click.pass_obj
+def list_tokens(asking: Asking, file: Path | None, config: Path | None) -> None:
     """List who has tokens."""
-    for known in read_tokens(_file(file, config)).values():
+    for known in read_tokens(_file(asking, file, config)).values():
         click.echo(f"{known.name}  {known.role.name.lower()}")
 
 
 @token.command()
 @_at
 @click.argument("name")
-def remove(name: str, file: Path | None, config: Path | None) -> None:
+@click.pass_obj
+def remove(asking: Asking, name: str, file: Path | None, config: Path | None) -> None:
     """Take back the token of NAME."""
-    if not remove_token(_file(file, config), name):
+    if not remove_token(_file(asking, file, config), name):
         raise click.ClickException(f"there is no token of {name!r}")
 
 
