@@ -245,7 +245,7 @@ def test_an_answer_comes_from_the_line_and_the_packet_goes_nowhere(
     assert isinstance(told, Happening)
     assert isinstance(second, Seen)
     assert first.lost
-    assert "in another's place" in told.why
+    assert "in the receiver's place" in told.why
     assert (second.to_server, second.data) == (False, reply)
 
 

@@ -382,7 +382,7 @@ class Line:
             way.put(_Waiting(now, CUT))
         else:
             assert action == ANSWER
-            self._tell(rule, f"answered with 0x{rule.reason_code:02X} in another's place", facts, now)
+            self._tell(rule, f"answered with 0x{rule.reason_code:02X} in the receiver's place", facts, now)
             self._events.append(Packet(now, self.wire, not to_server, reply))
             back = self._ways[not to_server]
             back.put(_Waiting(now, SEND, reply))
