@@ -127,7 +127,7 @@ def test_the_traffic_of_failed_tests_is_drawn_where_it_is_asked_for(tmp_path: Pa
 
 
 def test_or_as_lines_or_not_at_all(tmp_path: Path) -> None:
-    told = run(tmp_path, FAILING, "--curier-trace", "--curier-trace-as=lines", "-k", "pair")
+    told = run(tmp_path, FAILING, "--curier-trace", "--curier-trace-as=packets", "-k", "pair")
     assert "✗" in told
     assert "PUBLISH q1 #1  a/b" in told
     told = run(tmp_path, FAILING, "-k", "pair")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from curier.testing.served import FaultyBroker, ServedBroker
 
 DIAGRAM = "diagram"
-LINES = "lines"
+PACKETS = "packets"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--curier-trace-as",
-        choices=(DIAGRAM, LINES),
+        choices=(DIAGRAM, PACKETS),
         default=DIAGRAM,
         help="as diagrams, or a line for each packet (default: diagram)",
     )
