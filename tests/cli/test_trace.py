@@ -280,6 +280,10 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (2, b"Error: standard input: Bad file descriptor\n")
 
 
+def test_a_command_that_is_misspelt_is_no_file() -> None:
+    assert "fates: No such file or directory; did you mean `curier trace fate`?" in run("fates").output
+
+
 def test_only_a_broker_that_runs_has_a_past(recording: Path) -> None:
     for words in ([recording], ["--proxy", "tcp://127.0.0.1:0", "tcp://127.0.0.1:1"]):
         result = run("--past", *words)

@@ -24,7 +24,7 @@ MOST_PAUSED: Final = 10_000  # events that wait while it is paused; then the sou
 MOST_LISTED: Final = 200
 MOST_LINES: Final = 500
 
-KEYS: Final = "space pause  s step  ↑↓ choose  f newest  PgUp/Dn  l lines  a all  e each  q end"
+KEYS: Final = "q end  space pause  s step  ↑↓ choose  f newest  PgUp/Dn  l lines  a all  e each"
 
 
 class Live:

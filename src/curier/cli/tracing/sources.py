@@ -9,11 +9,13 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import click
 
+from curier.cli.trace import SUBCOMMANDS
 from curier.frozen import dataclass
 from curier.trace.choice import Choice
 from curier.trace.events import Event
@@ -68,7 +70,9 @@ async def from_file(name: str) -> AsyncIterator[Event]:
     try:
         stream = open(name, "rb")  # noqa: ASYNC230  # there is nothing else to do
     except OSError as error:
-        raise CannotTrace(f"{name}: {error.strerror}") from None
+        near = get_close_matches(name, SUBCOMMANDS, 1)
+        meant = f"; did you mean `curier trace {near[0]}`?" if near else ""
+        raise CannotTrace(f"{name}: {error.strerror}{meant}") from None
     with stream:
         for number, event in enumerate(named(stream, name)):
             yield event
