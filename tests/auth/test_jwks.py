@@ -378,7 +378,7 @@ def test_files_of_keys(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ConfigError, match=why):
             read_keys(str(path))
-    with pytest.raises(ConfigError, match="other: No such file"):
+    with pytest.raises(ConfigError, match="other: cannot be read: No such file"):
         read_keys(str(tmp_path / "other"))
 
 
