@@ -12,6 +12,7 @@ import pytest
 
 from curier import connect_sync
 from curier.server import Broker
+from curier.session.message import ApplicationMessage
 from curier.types import Message, QoS
 from curier.web.libraries import missing
 from curier.web.server import Web
@@ -29,7 +30,7 @@ WATCHED = """
   document.addEventListener("securitypolicyviolation", (event) => heard.push(event.violatedDirective));
 })()
 """
-VIEWS = ["overview", "clients", "topics", "wire", "access", "listeners", "configuration"]
+VIEWS = ["overview", "clients", "topics", "wire", "log", "access", "listeners", "configuration"]
 TOPIC = "home/kitchen/temp"
 
 
@@ -230,6 +231,27 @@ def test_a_tab_that_nobody_sees_leaves_its_stream_to_others(tab: Tab, window: Wi
     wait_until(lambda: window.web._wire._readers == 0)
     tab.run(SEEN, False)
     wait_until(lambda: window.web._wire._readers == 1)
+
+
+def test_what_happens_is_told_as_it_happens(tab: Tab, window: Window) -> None:
+    hub = window.web.scene.hub
+    go(tab, "log?kind=connects")
+    wait_until(lambda: hub.wants("connects"))
+    with connect_sync(f"mqtt://127.0.0.1:{window.broker.port}", client_id="c\u202e <b>"):
+        shows(tab, "c\\u{202e} <b>")
+    click(tab, "Drops")
+    shows(tab, "Nothing was dropped.")
+    message = ApplicationMessage(b"a/<i>", b"", 0, False)
+
+    async def drop() -> None:
+        for _ in range(2):
+            hub.on_drop("lamp", message, "its queue is full")
+            hub.tick()
+
+    window.do(drop())
+    shows(tab, "its queue is full")
+    wait_until(lambda: tab.run("document.querySelector('main td').innerText") == "2")
+    assert "a/<i>" in tab.run("document.querySelector('main tbody').innerText")
 
 
 def test_a_telephone_needs_no_scrolling_to_the_side(tab: Tab, window: Window) -> None:

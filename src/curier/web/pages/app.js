@@ -6,6 +6,7 @@ import { Client, Clients } from "./clients.js";
 import { Configuration, Listeners } from "./configuration.js";
 import { length } from "./format.js";
 import { html, render, useEffect, useState } from "./html.js";
+import { Log } from "./log.js";
 import { Overview } from "./overview.js";
 import { Notice, Why } from "./parts.js";
 import { address, place } from "./place.js";
@@ -19,6 +20,7 @@ const VIEWS = {
   clients: ["Clients", Clients],
   topics: ["Topics", Topics],
   wire: ["Wire", Wire],
+  log: ["Log", Log],
   access: ["Access", Access],
   listeners: ["Listeners", Listeners],
   configuration: ["Configuration", Configuration],
