@@ -408,3 +408,22 @@ def test_a_broker_that_fails_is_stopped_and_the_error_told(
     assert calls == ["serve", "stop"]
     assert gc.get_freeze_count() == 0  # a program that calls this has its collector back
     assert capsys.readouterr().out.startswith("listening on tcp://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("option", "way_out"),
+    [
+        ("-p", "there is no option -p: where to listen is a URL: --listen tcp://HOST:PORT"),
+        ("--port", "there is no option --port: where to listen is a URL: --listen tcp://HOST:PORT"),
+        (
+            "-c",
+            "a configuration file is --config FILE; Mosquitto's is translated by curier config from-",
+        ),
+        ("-v", "--log-level debug"),
+        ("--prot", "No such option '--prot'"),
+    ],
+)
+def test_what_other_brokers_call_an_option_is_told(option: str, way_out: str) -> None:
+    result = invoke(option, "1883")
+    assert result.exit_code == 2
+    assert way_out in result.output

@@ -208,3 +208,4 @@ def test_what_nohup_started_stays(tmp_path: Path) -> None:
         time.sleep(1.5)
         connect(daemon, "c").close()
         assert "stopping" not in daemon.said()
+        assert "SIGHUP is ignored, as nohup has it: curier admin reload" in daemon.said()

@@ -37,7 +37,37 @@ A configuration file, every key optional:
 """
 
 
-@click.command(cls=InSections, epilog=EXAMPLES)
+ADDRESS = "where to listen is a URL: --listen tcp://HOST:PORT"
+ELSEWHERE = {
+    "--port": ADDRESS,
+    "-p": ADDRESS,
+    "--host": ADDRESS,
+    "--bind": ADDRESS,
+    "-c": "a configuration file is --config FILE; Mosquitto's is translated by curier config from-mosquitto",
+    "--config-file": "a configuration file is --config FILE",
+    "-v": "all that happens is in the log with --log-level debug",
+    "--verbose": "all that happens is in the log with --log-level debug",
+    "-d": "it stays in the foreground: have systemd start it, or a shell in the background",
+    "--daemon": "it stays in the foreground: have systemd start it, or a shell in the background",
+}
+"""What the options of other brokers are here."""
+
+
+class BrokerCommand(InSections):
+    """The command, which knows what others call its options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options. What there is not is told with what there is in its place."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name not in ELSEWHERE:
+                raise
+            way_out = f"there is no option {error.option_name}: {ELSEWHERE[error.option_name]}"
+            raise click.UsageError(way_out, ctx) from None
+
+
+@click.command(cls=BrokerCommand, epilog=EXAMPLES)
 @setting_options
 @option(
     "--accept-loss",

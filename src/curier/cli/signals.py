@@ -62,8 +62,11 @@ def signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[No
             reload()
 
     handlers = dict.fromkeys(_STOPPING, on_signal)
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        handlers[signal.SIGHUP] = on_hangup
+    if hasattr(signal, "SIGHUP"):
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            handlers[signal.SIGHUP] = on_hangup
+        else:
+            _log.info("SIGHUP is ignored, as nohup has it: curier admin reload has the settings read again")
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:
