@@ -53,7 +53,7 @@ async def test_it_draws_what_goes_by_breaks_it_and_ends_in_order(tmp_path: Path)
         (["--proxy", "tcp://127.0.0.1:0", "http://x"], "expected mqtt://"),
         (["--proxy", "tcp://127.0.0.1:0", "tcp://x", "--break", "lose PUBAK"], "did you mean 'PUBACK'?"),
         (["--proxy", "tcp://127.0.0.1:0", "tcp://x", "--target-ca", "ca.pem"], "there are TLS settings"),
-        (["--proxy", "tls://127.0.0.1:0", "tcp://x"], "certificate"),
+        (["--proxy", "tls://127.0.0.1:0", "tcp://x"], "tls://127.0.0.1:0 needs --cert and --key"),
         (["--break", "lose PUBACK"], "--break needs --proxy LISTEN TARGET"),
         (["--target-ca", "ca.pem"], "--target-ca needs --proxy LISTEN TARGET"),
         (["x.curier", "--proxy", "tcp://127.0.0.1:0", "tcp://x"], "either x.curier or --proxy"),

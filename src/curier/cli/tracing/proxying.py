@@ -123,6 +123,8 @@ def _settings(options: dict[str, Any]) -> Any:
     from curier.proxy.proxy import settings_for
 
     listen, target = options["proxy"]
+    if listen.partition("://")[0] in ("tls", "wss") and not (options["cert"] and options["key"]):
+        raise ConfigError(f"{listen} needs --cert and --key; `curier cert lab` makes some to try it")
     tls = TlsSettings(
         ca_file=options["target_ca"],
         certificate=options["target_cert"],
