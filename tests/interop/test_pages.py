@@ -186,6 +186,8 @@ def test_a_retained_message_is_shown_deleted_and_brought_back(tab: Tab, window: 
 def test_a_message_is_published(tab: Tab, window: Window) -> None:
     go(tab, "topics?topic=said")
     shows(tab, "Nobody: no subscription matches.")
+    shows(tab, "Nothing is retained here.")
+    assert tab.run("document.querySelector('[role=alert]')") is None  # that is nothing wrong
     write(tab, ".publish textarea", "ŝtupo")
     tab.run("document.querySelector('.publish input[type=checkbox]').click()")
     tab.run("document.querySelector('.publish button').click()")

@@ -5,13 +5,13 @@ import { useEffect, useState } from "./html.js";
 
 /**
  * The answer to a question, asked every so many seconds while the page is seen. The last answer stays where a
- * later question has none, and goes where there is nothing any more; `why` says why then.
+ * later question has none, and goes where there is nothing any more (`gone`); `why` says why then.
  * @param {string} path @param {Record<string, any>} query @param {number} seconds 0: once
  * @param {boolean} [frozen] ask no more until this ends
- * @returns {{data: any, why: string, again: () => void}}
+ * @returns {{data: any, why: string, gone: boolean, again: () => void}}
  */
 export function useAnswer(path, query, seconds, frozen = false) {
-  const [state, set] = useState({ data: /** @type {any} */ (null), why: "", of: "" });
+  const [state, set] = useState({ data: /** @type {any} */ (null), why: "", gone: false, of: "" });
   const [turn, next] = useState(0);
   const key = path + JSON.stringify(query);
   useEffect(() => {
@@ -23,11 +23,11 @@ export function useAnswer(path, query, seconds, frozen = false) {
       if (document.hidden) return;
       try {
         const data = await look(path, query);
-        if (!over) set({ data, why: "", of: key });
+        if (!over) set({ data, why: "", gone: false, of: key });
       } catch (error) {
         const gone = error instanceof Refusal && error.status === 404;
         const { message } = /** @type {Error} */ (error);
-        if (!over) set((now) => (gone ? { data: null, why: message, of: key } : { ...now, why: message }));
+        if (!over) set((now) => (gone ? { data: null, why: message, gone, of: key } : { ...now, why: message }));
       }
       if (!over && seconds) timer = window.setTimeout(ask, seconds * 1000);
     };
@@ -39,7 +39,7 @@ export function useAnswer(path, query, seconds, frozen = false) {
       document.removeEventListener("visibilitychange", ask);
     };
   }, [key, seconds, frozen, turn]);
-  return { data: state.data, why: state.why, again: () => next(turn + 1) };
+  return { data: state.data, why: state.why, gone: state.gone, again: () => next(turn + 1) };
 }
 
 /** A value that has stayed the same for a moment, as while somebody types. @param {string} value */

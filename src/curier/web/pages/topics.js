@@ -84,7 +84,7 @@ const Level = ({ one, depth }) => {
 /** @param {{topic: string}} about */
 const Topic = ({ topic }) => {
   const [limit, allow] = useState(FIRST_BYTES);
-  const { data, why, again } = useAnswer("/retained", { topic, limit }, 2);
+  const { data, why, gone: none, again } = useAnswer("/retained", { topic, limit }, 2);
   const gone = async () => {
     const before = await attempt("/retained/delete", { topic });
     if (!before) return;
@@ -94,7 +94,7 @@ const Topic = ({ topic }) => {
   };
   return html`
     <h2><${Name} text=${topic} /></h2>
-    <${Why} why=${why} />
+    ${none ? html`<${Nothing}>${t("Nothing is retained here.")}</${Nothing}>` : html`<${Why} why=${why} />`}
     ${data && html`
       <dl class="facts">
         <${Fact} label="QoS" value=${data.qos} />
@@ -156,7 +156,7 @@ const PublishBox = ({ topic, done = () => undefined }) => {
   };
   return html`
     <form class="publish" onSubmit=${send}>
-      <h3>${t("Publish")}</h3>
+      <h2>${t("Publish")}</h2>
       <label>${t("Topic")}<input required value=${where} onInput=${(/** @type {any} */ event) => go(event.target.value)} /></label>
       <label>${t("Payload")}<textarea rows="4" value=${text} onInput=${(/** @type {any} */ event) => write(event.target.value)}></textarea></label>
       <div class="row">

@@ -119,6 +119,7 @@ export const ro = {
   "What": "Ce",
   "Part of a line": "Parte dintr-un rând",
   "Nothing has happened.": "Nu s-a întâmplat nimic.",
+  "Nothing is retained here.": "Nu este reținut nimic aici.",
   "Nothing was dropped.": "Nu s-a pierdut nimic.",
   "Since {time}, when you began to look.": "De la {time}, când ați început să priviți.",
   "{n} events were left out: more happens than one can look at.": "{n} evenimente au fost omise: se întâmplă mai multe decât se pot privi.",
