@@ -60,7 +60,8 @@ def test_the_broker_is_found_and_well(run: Admin) -> None:
 
 def test_messages_and_topics(run: Admin) -> None:
     run("admin", "publish", "home/hall", "--text", "on", "--retain")
-    assert "home/hall" in run("admin", "topics", "--search", "hall").output
+    assert re.search(r"\nhome/hall +on +0\n", run("admin", "topics", "--search", "hall").output)
+    assert re.search(r"\npayload.text: +on\n", run("admin", "retained", "home/hall").output)
     assert json.loads(run("admin", "--json", "retained", "home/hall").output)["payload"]["text"] == "on"
     run("admin", "unretain", "home/hall")
     refused = run("admin", "retained", "home/hall", code=1)
@@ -71,6 +72,8 @@ def test_clients_and_bans(run: Admin, broker: Process) -> None:
     broker.ask(bytes.fromhex("10 0e 0004 4d515454 04 00 003c 0002 6331"))  # "c1", whose session stays
     lines = run("admin", "clients").output.splitlines()
     assert any(re.match(r"c1 +no +3\.1\.1", line) for line in lines), lines
+    assert "{" not in run("admin", "client", "c1").output  # a table is for people, JSON behind --json
+    assert "{" not in run("admin", "history").output
     run("admin", "forget", "c1")
     assert "c1" not in run("admin", "clients").output
     assert "nobody can be kept out" in run("ban", "add", "--client-id", "c1", code=1).output

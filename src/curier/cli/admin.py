@@ -311,16 +311,32 @@ def show(answer: Struct, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(answer)))
         return
-    plain: dict[str, Any] = msgspec.to_builtins(answer)
+    plain = _flat(msgspec.to_builtins(answer))
     rows = next((value for value in plain.values() if _is_table(value)), None)
     cursor = plain.pop("next", "")
     for name, value in plain.items():
-        if value is not rows and value not in ("", None):
-            click.echo(f"{name + ':':<24} {_cell(name, value, None)}")
+        text = "" if value is rows or value in ("", None) else _cell(name, value, None)
+        if text:
+            click.echo(f"{name + ':':<24} {text}")
     if rows is not None:
         _table(rows)
     if cursor:
         click.echo(f"there are more: --cursor {cursor}")
+
+
+def _flat(plain: dict[str, Any]) -> dict[str, Any]:
+    """What is within fields, as fields; and columns as rows."""
+    found: dict[str, Any] = {}
+    for name, value in plain.items():
+        if name == "columns":
+            found[name] = [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
+        elif name == "row":
+            found |= value
+        elif isinstance(value, dict):
+            found |= {f"{name}.{key}": one for key, one in value.items()}
+        else:
+            found[name] = value
+    return found
 
 
 def _is_table(value: object) -> bool:
@@ -343,6 +359,10 @@ def _cell(name: str, value: Any, widest: int | None) -> str:
         return datetime.fromtimestamp(value, UTC).isoformat(" ", "seconds") if value else ""
     if isinstance(value, float):
         return f"{value:.6g}"
+    if value == []:
+        return "none"
+    if isinstance(value, dict) and "shown" in value:  # a payload
+        value = value["text"] if value["text"] is not None else f"{value['size']} bytes"
     if isinstance(value, dict | list):
         value = json.dumps(value, ensure_ascii=False)
     text = printable(str(value))
