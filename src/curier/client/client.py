@@ -29,7 +29,6 @@ from curier.client.arguments import (
 )
 from curier.client.events import Event, EventReader, Statistics
 from curier.client.life import Life
-from curier.client.misnamed import settings_of
 from curier.client.publishing import FORKED, NOWHERE, Publisher
 from curier.client.received import ReceivedMessage
 from curier.client.requests import Requester, Service
@@ -50,6 +49,17 @@ ENTERED: Final = "the client is connected already: close it first, or make one m
 
 RANDOM: Final = SystemRandom()
 """For all clients: one of its own would take a tenth of what an idle client does."""
+
+
+def settings_of(args: tuple[Any, ...], settings: dict[str, Any]) -> ClientSettings:
+    """The settings that a program names. Raises ``TypeError``, with the way out, for what is none."""
+    try:
+        return ClientSettings(*args, **settings)
+    except TypeError:
+        from curier.client.misnamed import explain  # most programs do without
+
+        explain(args, settings)
+        raise
 
 
 class Client(Publisher):

@@ -37,20 +37,19 @@ ELSEWHERE: Final = {
 """What paho-mqtt, aiomqtt and others call it, and what to write instead."""
 
 
-def settings_of(args: tuple[Any, ...], settings: dict[str, Any]) -> ClientSettings:
-    """The settings that a program names. Raises ``TypeError``, with the way out, for what is none."""
+def explain(args: tuple[Any, ...], settings: dict[str, Any]) -> None:
+    """Raise ``TypeError``, with the way out, for what is no setting; none where each is one."""
     known = [one.name for one in fields(ClientSettings)]
     for name in settings:
         if name not in known:
-            raise TypeError(f"connect: {name} {ELSEWHERE.get(name) or _near(name, known)}")
+            raise TypeError(f"connect: {name} {ELSEWHERE.get(name) or _near(name, known)}") from None
     if len(args) > 1:
         raise TypeError(
             "connect: all but the URL are keywords, and the port is part of the URL: "
             'connect("mqtt://HOST:PORT", client_id="gw")'
-        )
+        ) from None
     if args and "url" in settings:
-        raise TypeError("connect: the URL is there twice; several servers are a list of URLs")
-    return ClientSettings(*args, **settings)
+        raise TypeError("connect: the URL is there twice; several servers are a list of URLs") from None
 
 
 def _near(name: str, known: list[str]) -> str:

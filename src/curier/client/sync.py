@@ -16,11 +16,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from curier.client.arguments import check_window
-from curier.client.client import ENTERED, Client
+from curier.client.client import ENTERED, Client, settings_of
 from curier.client.events import Event, EventReader, Statistics
 from curier.client.handover import Inbox, Outlet
 from curier.client.loop_thread import LoopThread
-from curier.client.misnamed import settings_of
 from curier.client.outbox import SUCCESS, PublishResult, Receipt
 from curier.client.received import ReceivedMessage
 from curier.client.requests import Request, Service
