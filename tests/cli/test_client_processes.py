@@ -47,7 +47,7 @@ class Process:
         """Exit code, what else came on standard output, and on standard error."""
         if number is not None:
             self.popen.send_signal(number)
-        out, err = self.popen.communicate(timeout=30)
+        out, err = self.popen.communicate(timeout=100)
         return self.popen.returncode, out or "", err or ""
 
     def close(self) -> None:

@@ -72,13 +72,15 @@ async def test_those_that_have_more_wait_for_those_that_were_left() -> None:
     async with running(True, hooks=[slow]) as broker:
         peers = [await Peer.connect(broker.port, f"c{number}", 5) for number in range(6)]
         for peer in peers:
-            peer.writer.write(encode(Publish("t", bytes(440)), 5) * 20)
+            peer.writer.write(encode(Publish("t", bytes(440)), 5) * 100)
         arrived(peers)
         everybody = {f"c{number}" for number in range(6)}
         await until(lambda: everybody <= set(slow.seen))
         first = [number for number, name in enumerate(slow.seen) if name not in slow.seen[:number]]
         until_then = slow.seen[: first[-1]]  # who looks may come later
-        assert max([until_then.count(name) for name in everybody]) < 20
+        # Where milliseconds are long a turn serves one of each kind, and one may say twice as much each time:
+        # 31 messages in the five turns until the turn of the last one.
+        assert max([until_then.count(name) for name in everybody]) < 100
         slow.seconds = 0.0
 
 
