@@ -192,6 +192,8 @@ def kept(message: ApplicationMessage) -> tuple[object, ...]:
 class Both:
     """Two brokers that get the same, and what their clients know, as far as both agree."""
 
+    topics: tuple[str, ...] = TOPICS  # that clients publish to
+
     def __init__(self, options: Options, authorizes: bool, stores: bool = False) -> None:
         self.fast = Lane(broker(options, False, authorizes, stores))
         self.slow = Lane(broker(options, True, authorizes, stores))
@@ -302,7 +304,7 @@ def packet(choices: Choices, both: Both, position: int) -> p.Packet:
     qos = choices.below(3)
     if choices.below(4):  # a plain one
         return p.Publish(
-            choices.one(*TOPICS[:2]),
+            choices.one(*both.topics[:2]),
             choices.one(*PAYLOADS),
             qos,
             False,
@@ -312,7 +314,7 @@ def packet(choices: Choices, both: Both, position: int) -> p.Packet:
     properties = message_properties(choices) if version == MQTT_50 else None
     has_alias = properties is not None and properties.topic_alias is not None
     return p.Publish(
-        "" if has_alias and choices.below(2) else choices.one(*TOPICS),
+        "" if has_alias and choices.below(2) else choices.one(*both.topics),
         choices.one(*PAYLOADS),
         qos,
         qos > 0 and choices.seldom(),
