@@ -110,8 +110,15 @@ SLOW = (
     "cli/test_running.py",
     "cli/test_store.py",
     "cli/test_tls.py",
+    "cli/test_admin.py",
+    "cli/test_streams.py",
+    "cli/test_trace",
+    "cli/test_window.py",
     "client",
     "loadgen/test_process.py",
+    "proxy",
+    "testing/test_plugin.py",
+    "web",
 )
 """What opens sockets, starts processes or lives thousands of lives: for `make test`, not for `make check`."""
 
