@@ -103,14 +103,26 @@ class Asking:
             )
 
 
-@click.group(epilog=EXAMPLES)
-@click.option("--url", help="The window; by default, the newest of this user's on this machine.")
-@click.option(
-    "--token-file", type=click.Path(path_type=Path), help="A file with a token, for a window elsewhere."
+_OPTIONS: Final = (
+    click.option("--url", help="The window; by default, the newest of this user's on this machine."),
+    click.option(
+        "--token-file", type=click.Path(path_type=Path), help="A file with a token, for a window elsewhere."
+    ),
+    click.option("--cafile", type=click.Path(path_type=Path), help="Who signs its certificate, for https."),
+    click.option("--json", "as_json", is_flag=True, help="The answer as JSON."),
+    click.pass_context,
 )
-@click.option("--cafile", type=click.Path(path_type=Path), help="Who signs its certificate, for https.")
-@click.option("--json", "as_json", is_flag=True, help="The answer as JSON.")
-@click.pass_context
+
+
+def asking_options(group: Callable[..., None]) -> Callable[..., None]:
+    """The options of a group of commands that ask a window, in the order of its help."""
+    for one in reversed(_OPTIONS):
+        group = one(group)
+    return group
+
+
+@click.group(epilog=EXAMPLES)
+@asking_options
 def admin(
     ctx: click.Context, url: str | None, token_file: Path | None, cafile: Path | None, as_json: bool
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from curier.cli.admin import Asking, command_for
+from curier.cli.admin import Asking, asking_options, command_for
 from curier.web import table
 
 EXAMPLES = """\
@@ -21,13 +21,7 @@ Examples:
 
 
 @click.group(epilog=EXAMPLES)
-@click.option("--url", help="The window; by default, the newest of this user's on this machine.")
-@click.option(
-    "--token-file", type=click.Path(path_type=Path), help="A file with a token, for a window elsewhere."
-)
-@click.option("--cafile", type=click.Path(path_type=Path), help="Who signs its certificate, for https.")
-@click.option("--json", "as_json", is_flag=True, help="The answer as JSON.")
-@click.pass_context
+@asking_options
 def ban(
     ctx: click.Context, url: str | None, token_file: Path | None, cafile: Path | None, as_json: bool
 ) -> None:
