@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
 from curier.cli.options import option
+from curier.cli.tracing.sources import at_the_end
 from curier.errors import ConfigError
 from curier.faults.line import Faults
 from curier.faults.tables import read_rules
@@ -151,10 +149,7 @@ def _faults(options: dict[str, Any]) -> Faults:
 
 def _told(proxy: Any, stop: Callable[[], None]) -> None:
     """Say where it listens, and what it does to packets; SIGINT and SIGTERM end it in order."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError, RuntimeError):  # not the main thread, or Windows
-            loop.add_signal_handler(number, stop)
+    at_the_end(stop)
     print(f"curier trace: {', '.join(proxy.urls)} leads to {proxy.settings.target}", file=sys.stderr)
     for rule in proxy.faults.rules:
         print(f"curier trace: rule: {rule}", file=sys.stderr)

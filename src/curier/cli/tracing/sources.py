@@ -107,6 +107,14 @@ async def _read_aside(read_all: Callable[[], Iterator[Event]]) -> AsyncIterator[
         yield item
 
 
+def at_the_end(stop: Callable[[], None]) -> None:
+    """Have SIGINT and SIGTERM call ``stop``, where they can."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or another thread
+            loop.add_signal_handler(number, stop)
+
+
 async def until_stopped(events: AsyncIterator[Event]) -> AsyncIterator[Event]:
     """The same, to their end, or to SIGINT or SIGTERM, which are an end like any other."""
     task = asyncio.current_task()
@@ -118,10 +126,7 @@ async def until_stopped(events: AsyncIterator[Event]) -> AsyncIterator[Event]:
         is_stopping = True
         task.cancel()
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or another thread
-            loop.add_signal_handler(number, stop)
+    at_the_end(stop)
     try:
         async for event in events:
             yield event
