@@ -130,11 +130,13 @@ ONCE = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is slow as a whole; note what is cited, before those go that are not to run."""
+    """Mark whole folders and files; note what is cited, before those go that are not to run."""
     config.stash[CITED] = cited(items)
     here = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(here).as_posix()
+        if place.startswith("interop/"):
+            item.add_marker(pytest.mark.interop)
         if place.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
         if place.startswith(ONCE):

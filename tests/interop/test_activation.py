@@ -7,15 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from curier.codec.encode import encode
 from curier.codec.packets import Connect
 from tests.conftest import require_peer
 from tests.interop.mosquitto_process import TIMEOUT
 from tests.ports import free_port
-
-pytestmark = pytest.mark.interop
 
 
 def accepted(family: int, address: object) -> bytes:

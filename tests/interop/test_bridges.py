@@ -14,7 +14,7 @@ from tests.interop.mosquitto_process import MosquittoProcess
 from tests.interop.process import BrokerProcess
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.interop, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 TIMEOUT = 20.0
 NUMBERS = [b"%d" % number for number in range(20)]

@@ -20,8 +20,6 @@ from tests.net.doors import server_files
 from tests.ports import free_port
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.interop
-
 MIB = 1024 * 1024
 PAYLOADS = (b"in plain words", b"", "naïve café ☕".encode(), bytes(range(256)), bytes(100_000))
 CONNECT = bytes.fromhex("100d 0004 4d515454 05 02 0000 00 0000")

@@ -10,8 +10,6 @@ import pytest
 from curier import Message, QoS
 from tests.interop.commands import Commands
 
-pytestmark = pytest.mark.interop
-
 MESSAGES = (
     Message("a/one", b'{"a": [1, 2.5, null]}', QoS(1), payload_is_text=True, content_type="text/plain"),
     Message("a/two", b"\xff\x00\x01 q\r\n", QoS(2), correlation_data=b"cd", response_topic="re/x"),

@@ -5,8 +5,6 @@ import pytest
 from curier import Message, QoS, Subscription
 from tests.interop.conftest import KINDS, Peers, Side
 
-pytestmark = pytest.mark.interop
-
 PAYLOADS = (b"in plain words", b"", "naïve café ☕".encode(), bytes(range(256)), bytes(100_000))
 
 

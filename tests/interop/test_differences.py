@@ -19,8 +19,6 @@ from tests.client.certificates import make_certificates
 from tests.interop.commands import Commands, ScriptedServer
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.interop
-
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 
 ACCEPTED = {"5": b"\x20\x03\0\0\0", "311": b"\x20\x02\0\0"}

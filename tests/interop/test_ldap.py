@@ -23,8 +23,6 @@ from curier.auth.ldap import LdapAuthenticator, LdapSettings
 from curier.errors import ConfigError
 from tests.conftest import require_peer
 
-pytestmark = pytest.mark.interop
-
 ANA = Credentials("c1", "ana", b"right", "192.0.2.1:5000", "tcp://0.0.0.0:1883", 5)
 
 CONFIG = """

@@ -16,8 +16,6 @@ from tests.interop.conftest import Peers
 from tests.interop.peer import TIMEOUT, Connect
 from tests.interop.process import BrokerProcess
 
-pytestmark = pytest.mark.interop
-
 MIB = 1024 * 1024
 LARGE = 64 * MIB
 CONNECTIONS = 1000

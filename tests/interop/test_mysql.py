@@ -25,8 +25,6 @@ from curier.auth.sql import SqlAuthenticator, SqlSettings
 from tests.conftest import require_peer
 from tests.ports import free_port
 
-pytestmark = pytest.mark.interop
-
 TOKEN, HASH = new_token()
 QUERY = "SELECT name AS identity, users.* FROM users WHERE name = {username} AND name NOT LIKE '%-off'"
 ANA = Credentials("c1", "ana", TOKEN.encode(), "192.0.2.1:5000", "tcp://0.0.0.0:1883", 5)

@@ -29,8 +29,6 @@ from tests.broker.harness import Net
 from tests.conftest import peers_are_required
 from tests.interop.mosquitto_process import TIMEOUT, MosquittoProcess
 
-pytestmark = pytest.mark.interop
-
 SEEDS: Final = range(8)
 USERS: Final = 40  # with lines of their own, so that each file is as good as so many
 TOPICS: Final = 40

@@ -23,8 +23,6 @@ from curier.auth.hashes import new_token
 from curier.auth.sql import SqlAuthenticator, SqlSettings
 from tests.conftest import require_peer
 
-pytestmark = pytest.mark.interop
-
 TOKEN, HASH = new_token()
 QUERY = "SELECT * FROM users WHERE name = {username} AND name NOT LIKE '%-off'"
 ANA = Credentials("c1", "ana", TOKEN.encode(), "192.0.2.1:5000", "tcp://0.0.0.0:1883", 5)

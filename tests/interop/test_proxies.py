@@ -21,8 +21,6 @@ from tests.interop.proxy import CLIENT, Doorkeeper, Proxy
 from tests.ports import free_port
 from tests.waiting import until
 
-pytestmark = pytest.mark.interop
-
 HERE = (ip_network("127.0.0.0/8"),)
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 

@@ -2,14 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from curier import Message, QoS, Subscription, Will
 from tests.interop.conftest import Side
 from tests.interop.peer import Connect
 from tests.interop.process import BrokerProcess
-
-pytestmark = pytest.mark.interop
 
 
 def test_everything_is_still_there(side_5: Side, topic: str, tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from curier import Message, QoS, ReasonCode, Subscription, Will
 from tests.interop.conftest import KINDS, Peers, Side
 from tests.interop.peer import TIMEOUT, Connect
 
-pytestmark = pytest.mark.interop
-
 
 @pytest.mark.parametrize("qos", [QoS(1), QoS(2)])
 @pytest.mark.parametrize("leave", ["disconnect", "kill"])

@@ -6,8 +6,6 @@ from curier import Message, QoS, Subscription
 from tests.interop.conftest import Side
 from tests.interop.peer import PeerClient
 
-pytestmark = pytest.mark.interop
-
 
 @pytest.mark.parametrize("qos", QoS)
 def test_members_share_the_messages(side: Side, topic: str, qos: QoS) -> None:

@@ -12,7 +12,7 @@ import curier
 from tests.interop.mosquitto_process import TIMEOUT, MosquittoProcess
 from tests.interop.process import BrokerProcess
 
-pytestmark = [pytest.mark.interop, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 LAST = "$SYS/broker/load/bytes/sent/15min"
 SETTLED = 3  # reports after which a broker has told everything

@@ -20,8 +20,6 @@ from curier.trace.events import FAULT, Event, Happening, Packet
 from tests.conftest import require_peer
 from tests.interop.mosquitto_process import MosquittoProcess
 
-pytestmark = pytest.mark.interop
-
 NAMES = {number: name for name, number in PACKET_TYPES.items()}
 
 

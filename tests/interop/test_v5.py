@@ -12,8 +12,6 @@ from tests.conftest import require_peer
 from tests.interop.conftest import KINDS, Peers, Side
 from tests.interop.peer import TIMEOUT, Connect
 
-pytestmark = pytest.mark.interop
-
 WITH_OPTIONS = [kind for kind in KINDS if kind != "mosquitto"]  # mosquitto_sub sets no Subscription Options
 
 

@@ -13,8 +13,6 @@ from tests.interop.process import BrokerProcess
 from tests.net.doors import authority, server_files
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.interop
-
 SPOKEN = {
     "paho": ("mqtts", "ws", "wss"),
     "aiomqtt": ("mqtts", "ws", "wss"),

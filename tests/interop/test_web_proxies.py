@@ -27,8 +27,6 @@ from tests.net.doors import server_files, trusting
 from tests.ports import free_port
 from tests.waiting import until
 
-pytestmark = pytest.mark.interop
-
 ORIGIN = "https://www.example.org"
 MIB = 1024 * 1024
 
