@@ -169,7 +169,10 @@ def test_a_directory_beats_memory_in_the_file(run: Run, tmp_path: Path) -> None:
             ["--password-file", "no-users"],
             "Error: no-users: there is no such file; make it with: curier passwd",
         ),
-        (["surplus"], "Got unexpected extra argument"),
+        (
+            ["surplus"],
+            "Error: there is nothing to do with 'surplus' here: this command takes options alone\n",
+        ),
         (["--liste", "x"], "No such option"),
     ],
 )
@@ -178,6 +181,12 @@ def test_what_cannot_be_is_told_in_a_line_with_exit_code_2(arguments: list[str],
     assert result.exit_code == 2
     assert expected in result.stderr
     assert result.stdout == ""
+
+
+def test_a_file_of_settings_by_itself_is_told_its_option(file: Path) -> None:
+    result = invoke(file)
+    assert result.exit_code == 2
+    assert f"; a file of settings is given as --config {file}" in result.stderr
 
 
 def test_other_errors_of_curier_exit_with_1(monkeypatch: pytest.MonkeyPatch) -> None:

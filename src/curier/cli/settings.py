@@ -21,7 +21,17 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class InSections(click.Command):
-    """The command, with its help in sections."""
+    """The command, with its help in sections. It takes options alone."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options. What else there is may well be a file of settings: that is told its option."""
+        ctx.allow_extra_args = True
+        super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            extra = ctx.args[0]
+            way_out = f"; a file of settings is given as --config {extra}" if Path(extra).is_file() else ""
+            ctx.fail(f"there is nothing to do with {extra!r} here: this command takes options alone{way_out}")
+        return ctx.args
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, section by section."""
