@@ -336,6 +336,18 @@ def test_the_greeting_says_what_an_acknowledgement_waits_for(config: Config, exp
     )
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (Config(memory=True), "look on:   curier trace\n"),
+        (Config(data="my state"), "look on:   curier trace 'my state'\n"),
+    ],
+)
+def test_the_greeting_says_how_to_look_on_where_one_can(config: Config, expected: str) -> None:
+    assert expected in greeting(config, doors("tcp://127.0.0.1:1883"), is_traced=True)
+    assert "look on" not in greeting(config, doors("tcp://127.0.0.1:1883"))
+
+
 def test_who_may_connect_follows_the_settings(tmp_path: Path) -> None:
     users = tmp_path / "users"
     users.touch(0o600)

@@ -110,7 +110,7 @@ async def _serve(
             await traces.start(config)
             is_open = window is not None and await open_window(window, config)
             with looking_once() if reactor.IS_AVAILABLE else nullcontext():
-                _say(greeting(config, broker.listeners, own_command()))
+                _say(greeting(config, broker.listeners, own_command(), traces.is_serving))
                 _say(way_to(window) if window is not None and is_open else "")
                 _log.debug("ready")
                 broker.acted("curier broker", "start")
@@ -206,8 +206,12 @@ def own_command() -> str:
     return "curier" if found and os.path.abspath(found) == os.path.abspath(called) else shlex.quote(called)
 
 
-def greeting(config: Config, listeners: Mapping[str, Listener], command: str = "curier") -> str:
-    """What the terminal says when the broker is ready. ``listeners`` are all, by their real addresses."""
+def greeting(
+    config: Config, listeners: Mapping[str, Listener], command: str = "curier", is_traced: bool = False
+) -> str:
+    """What the terminal says when the broker is ready. ``listeners`` are all, by their real addresses;
+    ``is_traced``: its traces are served where ``curier trace`` looks for them.
+    """
     first = min(listeners, key=lambda url: _trouble(parse_listen(url), listeners[url]))
     door = listeners[first]
     to = _way_to(parse_listen(first), door)
@@ -227,8 +231,11 @@ def greeting(config: Config, listeners: Mapping[str, Listener], command: str = "
         f"subscribe: {command} sub {to} -t 'greetings/#' -v",
         f"publish:   {command} pub {to} -t greetings/world -m hello",
         "           (or mosquitto_sub and mosquitto_pub, with the same options)",
-        "stop:      Ctrl-C",
     ]
+    if is_traced:
+        of_it = f" {shlex.quote(config.directory)}" if config.directory is not None else ""
+        lines.append(f"look on:   {command} trace{of_it}")
+    lines.append("stop:      Ctrl-C")
     return "".join(f"{line}\n" for line in lines)
 
 

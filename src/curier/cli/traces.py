@@ -29,6 +29,11 @@ class Traces:
         self._serving = Serving(broker.trace)
         self._file: SocketFile | None = None
 
+    @property
+    def is_serving(self) -> bool:
+        """Can ``curier trace`` follow this broker?"""
+        return self._file is not None
+
     async def start(self, config: Config) -> None:
         """Serve where that is wanted and can be; why it cannot be is in the log."""
         path = socket_of(config.directory)
