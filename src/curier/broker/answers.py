@@ -12,8 +12,29 @@ from curier.broker.queueing import NOBODY_HAS_ROOM
 from curier.codec.constants import PUBACK, QUOTA_EXCEEDED
 from curier.codec.primitives import encode_two
 
-PUBACKS: Final = [b"\x40\x02" + encode_two(packet_id) for packet_id in range(0x10000)]
-PUBRECS: Final = [b"\x50\x02" + encode_two(packet_id) for packet_id in range(0x10000)]
+_PUBACKS: Final[list[list[bytes]]] = [[] for _ in range(256)]
+_PUBRECS: Final[list[list[bytes]]] = [[] for _ in range(256)]
+"""Whole packets, by the first and the second byte of their identifier. A row is made when one of it is asked
+for: all of them are 7 MiB, which a broker at rest has no use for.
+"""
+
+
+def puback(packet_id: i64) -> bytes:
+    """The PUBACK for a Packet Identifier, without a Reason Code (3.4.2.1)."""
+    row = _PUBACKS[packet_id >> 8]
+    return row[packet_id & 0xFF] if row else _make_row(row, b"\x40\x02", packet_id)
+
+
+def pubrec(packet_id: i64) -> bytes:
+    """The PUBREC for a Packet Identifier, without a Reason Code (3.5.2.1)."""
+    row = _PUBRECS[packet_id >> 8]
+    return row[packet_id & 0xFF] if row else _make_row(row, b"\x50\x02", packet_id)
+
+
+def _make_row(row: list[bytes], head: bytes, packet_id: i64) -> bytes:
+    first = packet_id & 0xFF00
+    row += [head + encode_two(first + second) for second in range(256)]
+    return row[packet_id & 0xFF]
 
 
 def two_bytes(data: bytes, at: i64) -> i64:
@@ -24,7 +45,7 @@ def two_bytes(data: bytes, at: i64) -> i64:
 def pubacks(data: bytes, id_at: i64, size: i64, count: i64) -> bytes:
     """PUBACKs for ``count`` PUBLISH packets of ``size`` bytes, the first with its identifier at ``id_at``."""
     if count == 1:
-        return PUBACKS[two_bytes(data, id_at)]
+        return puback(two_bytes(data, id_at))
     writer = BytesWriter()
     end = id_at + count * size
     while id_at < end:
@@ -41,7 +62,7 @@ def some_refused(
     for index in range(count):
         packet_id = two_bytes(data, id_at)
         id_at += size
-        answers.append(refusal(connection, PUBACK, packet_id) if index in lost else PUBACKS[packet_id])
+        answers.append(refusal(connection, PUBACK, packet_id) if index in lost else puback(packet_id))
     return b"".join(answers)
 
 

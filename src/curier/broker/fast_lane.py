@@ -21,7 +21,7 @@ from librt.strings import BytesWriter, read_i16_be, read_i32_be, read_i64_le
 from mypy_extensions import i64, u8
 
 from curier.broker import permissions, telling
-from curier.broker.answers import PUBRECS, pubacks, refusal, some_refused, two_bytes
+from curier.broker.answers import pubacks, pubrec, refusal, some_refused, two_bytes
 from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared, nobody_takes
 from curier.broker.finding import find_route
 from curier.broker.model import NO_SENDS, BrokerConnection, Receiver, Route, ServerSession, Spread
@@ -164,7 +164,7 @@ def fast_lane(
                     if is_kept or lane != MQTT_50:
                         session.incoming.take(packet_id)
                         connection.receive_quota -= 1
-                        answer = PUBRECS[packet_id]
+                        answer = pubrec(packet_id)
                     else:
                         answer = refusal(connection, PUBREC, packet_id)
                 if answer:

@@ -12,7 +12,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from curier.broker import retaining
-from curier.broker.answers import PUBACKS, refusal, two_bytes
+from curier.broker.answers import puback, refusal, two_bytes
 from curier.broker.delivery import deliver_receiver, deliver_shared
 from curier.broker.finding import find_route
 from curier.broker.model import RETAINED, BrokerConnection, Route, ServerSession
@@ -204,7 +204,7 @@ def _layout(message: ApplicationMessage, is_50: bool, now: float) -> Layout:
 
 def _acknowledge(connection: BrokerConnection, packet_id: i64, route: Route, is_taken: bool) -> None:
     """PUBACK of a message that somebody has taken, or is retained; or nobody had room for it."""
-    answer = PUBACKS[packet_id]
+    answer = puback(packet_id)
     if connection.version == MQTT_50:
         if route.is_empty:
             answer = encode_ack(PUBACK, packet_id, NO_MATCHING_SUBSCRIBERS, None, MQTT_50)
