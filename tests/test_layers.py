@@ -151,6 +151,7 @@ ALLOWED: dict[str, set[str]] = {
         "session.message",
         "settings",
         "topics",
+        "tour",
         "trace",
         "codec",
     },

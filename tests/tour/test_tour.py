@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from curier.cli import main
-from curier.cli.tracing.tour import LANGUAGES, translated
 from curier.faults.rules import PACKET_NAMES
 from curier.tour.scenes import DASH, GATEWAY, SCENES, Scene, play
+from curier.tour.telling import LANGUAGES, translated
 from curier.trace.drawing.diagram import Arrow
 from curier.trace.drawing.making import diagram
 from curier.trace.events import Packet

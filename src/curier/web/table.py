@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from curier.web import forms
+from curier.web import forms, tour_forms
 
 PREFIX: Final = "/api/v1"
 
@@ -180,6 +180,14 @@ PACKET: Final = Operation(
     forms.Packet,
     forms.Fields,
     only_looks=True,
+)
+TOUR: Final = Operation(
+    "GET",
+    "/tour",
+    Role.VIEWER,
+    "The flows of QoS 0, 1 and 2, played and explained.",
+    tour_forms.TourQuery,
+    tour_forms.Tour,
 )
 SETTINGS: Final = Operation(
     "GET", "/config", Role.ADMIN, "All settings, and where each comes from.", forms.Nothing, forms.Settings

@@ -14,14 +14,14 @@ from typing import Any, Final
 import msgspec
 
 from curier.trace.dissection import dissect
-from curier.trace.drawing.as_json import diagram_json
 from curier.trace.drawing.making import View, diagram
-from curier.trace.events import Missed, Packet
+from curier.trace.events import Missed
 from curier.trace.fields import Field
 from curier.trace.flows import Flow, Publication
 from curier.trace.joining import Joiner
 from curier.trace.reading import Trace
 from curier.web import forms, table
+from curier.web.drawn import drawn_data
 from curier.web.handling import handles
 from curier.web.problems import Problem
 from curier.web.scene import Scene
@@ -112,20 +112,14 @@ def _is_of_the_broker(flow: Flow) -> bool:
 
 
 def flow_data(flow: Flow, now: float) -> dict[str, Any]:
-    """A flow, as its diagram; with each packet its version and direction, so that it can be taken apart."""
-    drawn = diagram(flow, View(rows=ROWS, now=now))
-    told = diagram_json(drawn)
-    for row, said in zip(drawn.rows, told["rows"], strict=True):
-        event = getattr(row, "event", None)
-        if isinstance(event, Packet):
-            said["version"] = event.wire.version
-            said["to_server"] = event.to_server
+    """A flow, as its diagram."""
+    drawn = drawn_data(diagram(flow, View(rows=ROWS, now=now)))
     return {
         "number": flow.number,
         "kind": flow.kind,
         "finished": flow.is_finished,
         "last": flow.last,
-        **told,
+        **drawn,
     }
 
 

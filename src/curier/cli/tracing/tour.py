@@ -8,20 +8,16 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 import click
 
-from curier.tour.english import ENGLISH
 from curier.tour.language import Language
-from curier.tour.romanian import ROMANIAN
 from curier.tour.scenes import SCENES, Outcome, Scene, play
-from curier.trace.drawing.diagram import Arrow, Diagram, Note
+from curier.tour.telling import LANGUAGES, came_out, translated
 from curier.trace.drawing.making import View, diagram
 from curier.trace.drawing.text import text
 
-LANGUAGES: Final = {"en": ENGLISH, "ro": ROMANIAN}
 PIPE_WIDTH: Final = 80
 WIDEST: Final = 100  # text that is wider is hard to read
 
@@ -90,28 +86,8 @@ def scene_lines(
     yield ""
     for at, step in enumerate(words.steps):
         yield from _wrapped(step, cells, f"{'abcdefg'[at]}) ")
-    told = language.outcome.format(
-        sent=language.often(outcome.sent),
-        received=language.often(outcome.received),
-        knows=language.knows[outcome.is_known],
-    )
     yield ""
-    yield from _wrapped(told, cells, "-> ")
-
-
-def translated(made: Diagram, language: Language) -> Diagram:
-    """The same with the words beside its arrows in this language."""
-    rows = [
-        replace(row, note=_said(row.note, language)) if isinstance(row, Arrow) else row for row in made.rows
-    ]
-    rows = [replace(row, text=_said(row.text, language)) if isinstance(row, Note) else row for row in rows]
-    return replace(made, rows=tuple(rows))
-
-
-def _said(words: str, language: Language) -> str:
-    for english, own in language.drawn:
-        words = words.replace(english, own)
-    return words
+    yield from _wrapped(came_out(outcome, language), cells, "-> ")
 
 
 def _summary(played: list[tuple[Scene, Outcome]], language: Language, cells: int) -> Iterator[str]:

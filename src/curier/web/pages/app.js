@@ -11,6 +11,7 @@ import { Overview } from "./overview.js";
 import { Notice, Why } from "./parts.js";
 import { address, place } from "./place.js";
 import { Topics } from "./topics.js";
+import { Tour } from "./tour.js";
 import { Wire } from "./wire.js";
 import { keep, kept, language, speak, t } from "./words.js";
 
@@ -20,6 +21,7 @@ const VIEWS = {
   clients: ["Clients", Clients],
   topics: ["Topics", Topics],
   wire: ["Wire", Wire],
+  tour: ["Tour", Tour],
   log: ["Log", Log],
   access: ["Access", Access],
   listeners: ["Listeners", Listeners],

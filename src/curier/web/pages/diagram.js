@@ -26,14 +26,14 @@ const short = (text, most) => {
   return seen.length > most ? `${seen.slice(0, most - 1)}…` : seen;
 };
 
-/** @param {{flow: Flow, chosen: Row | null, choose: (row: Row) => void}} about */
-export const Diagram = ({ flow, chosen, choose }) => {
+/** @param {{flow: Flow, chosen: Row | null, choose: (row: Row) => void, plain?: boolean}} about `plain`: only the drawing */
+export const Diagram = ({ flow, chosen, choose, plain = false }) => {
   const gap = between(flow);
   const at = (/** @type {number} */ lane) => EDGE + lane * gap;
   const width = EDGE * 2 + gap * Math.max(1, flow.lanes.length - 1);
   const height = HEAD + STEP * (flow.rows.length + 1);
   return html`
-    <h2>${visible(flow.title)}</h2>
+    ${!plain && html`<h2>${visible(flow.title)}</h2>`}
     <div class="scroll" tabindex="0" role="region" aria-label=${visible(flow.title)}><svg class="diagram" width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label=${visible(flow.title)}>
       ${flow.lanes.map((lane, number) => html`
         <g class=${lane.away ? "lane away" : "lane"} key=${number}>
@@ -44,7 +44,7 @@ export const Diagram = ({ flow, chosen, choose }) => {
       ${flow.rows.map((row, number) => html`<${Step} key=${number} row=${row} y=${HEAD + STEP * (number + 1)} chosen=${row === chosen} choose=${choose} width=${width} at=${at} />`)}
     </svg></div>
     ${flow.below.map((line) => html`<p class="dim">${visible(line)}</p>`)}
-    <p class="row"><button onClick=${() => save(flow)}>${t("Save the drawing")}</button></p>`;
+    ${!plain && html`<p class="row"><button onClick=${() => save(flow)}>${t("Save the drawing")}</button></p>`}`;
 };
 
 /** @param {{row: Row, y: number, chosen: boolean, choose: (row: Row) => void, width: number, at: (lane: number) => number}} about */
@@ -56,7 +56,7 @@ const Step = ({ row, y, chosen, choose, width, at }) => {
   const [from, to] = [at(row.from), at(row.to)];
   const way = to > from ? 1 : -1;
   const lost = row.style === "lost";
-  const end = lost ? from + (to - from) * 0.55 : to - way * 2;
+  const end = lost ? from + (to - from) * 0.86 : to - way * 2;
   const say = () => row.bytes !== undefined && choose(row);
   const classes = ["step", row.style, row.trouble ? "trouble" : "", chosen ? "chosen" : "", row.bytes !== undefined ? "can" : ""].join(" ");
   const middle = (from + to) / 2;

@@ -1,7 +1,11 @@
 // The language of the pages: English is the key, so that a sentence without a translation still says something.
 // @ts-check
 import { signal } from "./html.js";
-import { ro } from "./words.ro.js";
+import { ro as views } from "./words.ro.js";
+import { ro as trying } from "./words.try.ro.js";
+
+/** @type {Record<string, string>} */
+const ro = { ...views, ...trying };
 
 const KEPT = "curier.language";
 
