@@ -60,9 +60,10 @@ def test_the_broker_is_found_and_well(run: Admin) -> None:
 
 def test_messages_and_topics(run: Admin) -> None:
     run("admin", "publish", "home/hall", "--text", "on", "--retain")
-    assert re.search(r"\nhome/hall +on +0\n", run("admin", "topics", "--search", "hall").output)
+    assert re.search(r"\nhome/hall +on +0 +\d{4}-", run("admin", "topics", "--search", "hall").output)
     assert re.search(r"\npayload.text: +on\n", run("admin", "retained", "home/hall").output)
     assert json.loads(run("admin", "--json", "retained", "home/hall").output)["payload"]["text"] == "on"
+    assert re.search(r"\nmessages: +1\n", run("admin", "prune", "0").output)
     run("admin", "unretain", "home/hall")
     refused = run("admin", "retained", "home/hall", code=1)
     assert refused.output == "Error: nothing is retained on 'home/hall'\n"

@@ -78,7 +78,7 @@ RECORDS: list[Record] = [
     Sent(1, 21, 6),
     Received(1, 20, 30),
     IdentifierTaken(2, 65535),
-    Retained("č".encode(), 12),
+    Retained("č".encode(), 12, 1_700_000_000.25, "ana"),
     WillSaved(1, ApplicationMessage(b"w", b"gone", 1, False), 30, -1, 0.0),
 ]
 

@@ -12,6 +12,7 @@ from curier.broker.effects import Close, Commit
 from curier.broker.model import BrokerConnection, ServerSession
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
+from curier.broker.retaining import writer_of
 from curier.codec import packets as p
 from curier.codec.decode import decode
 from curier.codec.encode import encode
@@ -205,7 +206,12 @@ def state(core: BrokerCore) -> dict[str, object]:
     retained = {}
     while not walk.done:
         for message in walk.next(100):
-            retained[message.topic] = (_message(message), message.references)
+            retained[message.topic] = (
+                _message(message),
+                message.references,
+                message.written_at,
+                writer_of(message),
+            )
     groups = {name: {one.session.client_id for one in group.members} for name, group in core.groups.items()}
     return {"sessions": sessions, "retained": retained, "groups": groups}
 

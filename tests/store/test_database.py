@@ -14,7 +14,7 @@ import pytest
 
 from curier.errors import StoreError
 from curier.session.message import ApplicationMessage
-from curier.session.records import MessageSaved, Queued, Record, SessionSaved
+from curier.session.records import MessageSaved, Queued, Record, Retained, SessionSaved
 from curier.store.database import FILE_NAME, Database
 from curier.store.directory import lock, prepare
 from tests.store.history import restored
@@ -176,6 +176,32 @@ def test_the_next_broker_waits_for_a_store_that_is_finishing(tmp_path: Path) -> 
         dying.stdout.readline()
         dying.wait(30)
         os.close(lock(tmp_path))
+
+
+def test_a_file_of_before_it_was_known_when_something_was_retained(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    other = sqlite3.connect(path)
+    for column in ("writer", "written_at"):
+        other.execute(f"ALTER TABLE retained DROP COLUMN {column}")
+    other.execute("INSERT INTO retained VALUES (x'61', 7)")
+    other.commit()
+    other.close()
+
+    def found(database: Database) -> list[tuple[bytes, int, float, str]]:
+        records = [one for piece in database.records() for one in piece]
+        return [
+            (one.topic, one.message, one.written_at, one.writer)
+            for one in records
+            if isinstance(one, Retained)
+        ]
+
+    reader = Database(tmp_path, read_only=True)
+    assert found(reader) == [(b"a", 7, 0.0, "")]
+    reader.close()
+    database = Database(tmp_path)
+    database.apply([Retained(b"b", 8, 5.5, "ana")])
+    assert found(database) == [(b"a", 7, 0.0, ""), (b"b", 8, 5.5, "ana")]
+    database.close()
 
 
 @pytest.mark.parametrize("missing", [["user"], ["user", "mount"]])

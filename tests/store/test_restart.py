@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from curier.broker.effects import Commit
 from curier.broker.restoring import SAVED_PER_STEP
+from curier.broker.retaining import writer_of
 from curier.codec import packets as p
 from curier.session.message import ApplicationMessage
 from curier.session.records import (
@@ -143,6 +144,16 @@ def test_retained_messages_expire_too() -> None:
     net.advance(100)
     assert net.core.retained.get(b"t") is None
     assert net.core.retained.get(b"u") is not None
+
+
+def test_who_retained_something_and_when_is_known_after_a_restart() -> None:
+    net = Net("journal")
+    net.now = NOW
+    net.connect("lamp").publish("a", b"x", qos=1, retain=True)
+    net = restart(*net.records)
+    kept = net.core.retained.get(b"a")
+    assert kept is not None
+    assert (kept.written_at, writer_of(kept)) == (NOW, "lamp")
 
 
 def test_a_delayed_will_is_published_when_it_was_due() -> None:

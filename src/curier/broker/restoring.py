@@ -115,6 +115,8 @@ class Restorer(FlowRestorer):
         if record.message:
             message = self._messages[record.message]
             message.references += 1
+            message.written_at = record.written_at
+            message.owner = record.writer or None  # in words: it counts in no share (``broker.shares``)
             broker.retained.set(record.topic, message)
             retaining.count(broker, message, 1)
             if message.expires_at:

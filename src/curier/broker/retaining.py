@@ -38,6 +38,8 @@ def retain(
             count(broker, removed, -1)
             _forget(broker, removed)
         return ""
+    if not message.written_at:  # else it has been retained before
+        message.written_at = now
     place = _place(broker, topic, route)
     previous: ApplicationMessage | None = None
     if place is not None and isinstance(place.value, ApplicationMessage):
@@ -108,11 +110,21 @@ def _keep(broker: BrokerState, message: ApplicationMessage, previous: Applicatio
     """What else there is to do about a message that is retained now."""
     journal = broker.journal
     if journal is not None and not is_told_by_server(message.topic):
-        journal.add(Retained(message.topic, journal.add_message(message)))
+        number = journal.add_message(message)
+        journal.add(Retained(message.topic, number, message.written_at, writer_of(message)))
         if previous is not None:
             journal.drop_message(previous)
     if message.expires_at != NEVER:
         wake_sweep(broker, message.expires_at)
+
+
+def writer_of(message: ApplicationMessage) -> str:
+    """The Client Identifier of who wrote a retained message, "": the broker, or nobody knows. What was there
+    when the broker was started has had a writer, but no share counts it (``broker.shares``).
+    """
+    owner = message.owner
+    client = owner.client if isinstance(owner, Owner) else owner
+    return client.removeprefix("client ") if isinstance(client, str) else ""
 
 
 def count(broker: BrokerState, message: ApplicationMessage, change: int) -> None:

@@ -1,7 +1,7 @@
 """The Application Message, as the core carries it: bytes and plain numbers (5.0 section 3.3).
 
 One object serves every receiver; nothing in it is changed once it is made, but for what the journal keeps in
-``number`` and ``references``, and who looks on in ``publication``.
+``number`` and ``references``, who looks on in ``publication``, and who has retained it, and when.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class ApplicationMessage:
         "references",
         "retain",
         "topic",
+        "written_at",
     )
 
     def __init__(
@@ -54,6 +55,7 @@ class ApplicationMessage:
         self.references: int = 0  # of records that name it
         self.publication: int = 0  # how who looks on calls it (``broker.witness``); 0: nobody has yet
         self.owner: object = None  # whose it is, where it is retained and the broker knows
+        self.written_at: float = 0.0  # where it is retained: since when; 0: that is not known
 
     def size(self) -> int:
         """Bytes the message counts for in a queue."""

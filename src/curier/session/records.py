@@ -202,13 +202,18 @@ class IdentifierFreed(Record):
 
 @final
 class Retained(Record):
-    """The retained message of a topic is now the message with this number; 0: there is none."""
+    """The retained message of a topic is now the message with this number; 0: there is none.
 
-    __slots__ = ("message", "topic")
+    It was written at ``written_at``, 0: nobody knows when, by the client called ``writer``, "": by none.
+    """
 
-    def __init__(self, topic: bytes, message: int) -> None:
+    __slots__ = ("message", "topic", "writer", "written_at")
+
+    def __init__(self, topic: bytes, message: int, written_at: float = 0.0, writer: str = "") -> None:
         self.topic = topic
         self.message = message
+        self.written_at = written_at
+        self.writer = writer
 
 
 @final
@@ -317,7 +322,7 @@ _SENT: Final = Struct("<BqqH")
 _RECEIVED: Final = Struct("<Bqqq")
 _DELIVERED: Final = Struct("<Bqq")
 _IDENTIFIER: Final = Struct("<BqH")
-_RETAINED: Final = Struct("<BqI")
+_RETAINED: Final = Struct("<BqdII")
 _WILL: Final = Struct("<BqIqd")
 _LENGTH: Final = Struct("<I")
 
@@ -380,8 +385,10 @@ def _encode(record: Record, out: list[bytes]) -> None:
     elif isinstance(record, IdentifierFreed):
         out.append(_IDENTIFIER.pack(11, record.session, record.packet_id))
     elif isinstance(record, Retained):
-        out.append(_RETAINED.pack(12, record.message, len(record.topic)))
+        writer = record.writer.encode()
+        out.append(_RETAINED.pack(12, record.message, record.written_at, len(record.topic), len(writer)))
         out.append(record.topic)
+        out.append(writer)
     elif isinstance(record, SessionSaved):
         _encode_session(record, out)
     elif isinstance(record, SessionEnded):
@@ -513,8 +520,8 @@ class _Reader:
             _, session, packet_id = self.numbers(_IDENTIFIER)
             return IdentifierTaken(session, packet_id) if kind == 10 else IdentifierFreed(session, packet_id)
         if kind == 12:
-            _, number, length = self.numbers(_RETAINED)
-            return Retained(self.cut(length), number)
+            _, number, written_at, length, writer = self.numbers(_RETAINED)
+            return Retained(self.cut(length), number, float(written_at), self.cut(writer).decode())
         return self.rare_record(kind)
 
     def rare_record(self, kind: int) -> Record:

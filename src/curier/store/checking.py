@@ -86,6 +86,8 @@ class Checker:
             self._messages[record.number] = record.message.topic, record.message.qos
         elif isinstance(record, Retained):
             topic = self._message(record.message)[0]
+            _check_time("written_at", record.written_at)
+            encode_utf8(record.writer)
             if record.topic != topic:
                 raise ValueError(f"message {record.message} has another topic")
             self._once("retained", record.topic.decode())

@@ -60,13 +60,17 @@ CREATE TABLE messages (number INTEGER PRIMARY KEY, topic BLOB, payload BLOB, qos
 CREATE TABLE deliveries (number INTEGER PRIMARY KEY, session INTEGER, message INTEGER, qos INTEGER,
     retain INTEGER, identifiers BLOB, share BLOB, packet_id INTEGER, received INTEGER);
 CREATE TABLE identifiers (key INTEGER PRIMARY KEY);
-CREATE TABLE retained (topic BLOB PRIMARY KEY, message INTEGER) WITHOUT ROWID;
+CREATE TABLE retained (topic BLOB PRIMARY KEY, message INTEGER, written_at REAL NOT NULL DEFAULT 0,
+    writer TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE TABLE wills (session INTEGER PRIMARY KEY, topic BLOB, payload BLOB, qos INTEGER, retain INTEGER,
     properties BLOB, delay INTEGER, expiry INTEGER, due_at REAL);
 """
 
-_ADDED: Final = ("mount BLOB NOT NULL DEFAULT x''", "user TEXT NOT NULL DEFAULT ''")
-"""Columns of sessions that there have not always been, in the order in which they came."""
+_ADDED: Final = (
+    ("sessions", ("mount BLOB NOT NULL DEFAULT x''", "user TEXT NOT NULL DEFAULT ''")),
+    ("retained", ("written_at REAL NOT NULL DEFAULT 0", "writer TEXT NOT NULL DEFAULT ''")),
+)
+"""Columns of tables that there have not always been, in the order in which they came."""
 
 _Value = int | float | bytes | str | None
 _Row = tuple[_Value, ...]
@@ -161,10 +165,11 @@ class Database:
                 "use that version, or its 'curier store export' and this one's import"
             )
         elif not read_only:
-            there = [row[1] for row in run("PRAGMA table_info(sessions)")]
-            for column in _ADDED:  # the file is of an earlier version
-                if column.split()[0] not in there:
-                    run(f"ALTER TABLE sessions ADD COLUMN {column}")
+            for table, columns in _ADDED:
+                there = [row[1] for row in run(f"PRAGMA table_info({table})")]
+                for column in columns:  # the file is of an earlier version
+                    if column.split()[0] not in there:
+                        run(f"ALTER TABLE {table} ADD COLUMN {column}")
 
     def close(self) -> None:
         self.connection.close()
@@ -310,7 +315,7 @@ class Database:
         rows = run("SELECT session, number, received FROM deliveries WHERE received > 0 ORDER BY received")
         yield [Received(*row) for row in rows]
         yield [IdentifierTaken(key >> 16, key & 0xFFFF) for (key,) in run("SELECT key FROM identifiers")]
-        yield [Retained(topic, message) for topic, message in run("SELECT topic, message FROM retained")]
+        yield [Retained(*row) for row in run("SELECT * FROM retained")]
         yield [
             WillSaved(
                 session,
@@ -370,7 +375,7 @@ class _Changes:
         self.delivered: list[_Row] = []
         self.removed: list[_Row] = []
         self.identifiers: dict[int, bool] = {}
-        self.retained: dict[bytes, int] = {}
+        self.retained: dict[bytes, Retained] = {}
         self.others: list[tuple[str, _Row]] = []
 
     def add(self, record: Record) -> None:
@@ -421,7 +426,7 @@ class _Changes:
         elif isinstance(record, IdentifierFreed):
             self.identifiers[(record.session << 16) | record.packet_id] = False
         elif isinstance(record, Retained):
-            self.retained[record.topic] = record.message
+            self.retained[record.topic] = record
         else:
             self._add_session(record)
 
@@ -501,9 +506,13 @@ class _Changes:
             yield "INSERT OR REPLACE INTO identifiers VALUES (?)", taken
         if freed:
             yield "DELETE FROM identifiers WHERE key=?", freed
-        kept: list[_Row] = [(topic, number) for topic, number in self.retained.items() if number]
-        gone: list[_Row] = [(topic,) for topic, number in self.retained.items() if not number]
+        kept: list[_Row] = [
+            (one.topic, one.message, one.written_at, one.writer)
+            for one in self.retained.values()
+            if one.message
+        ]
+        gone: list[_Row] = [(one.topic,) for one in self.retained.values() if not one.message]
         if kept:
-            yield "INSERT OR REPLACE INTO retained VALUES (?,?)", kept
+            yield "INSERT OR REPLACE INTO retained VALUES (?,?,?,?)", kept
         if gone:
             yield "DELETE FROM retained WHERE topic=?", gone

@@ -86,7 +86,11 @@ _KINDS: Final[tuple[tuple[str, type[Record], tuple[tuple[str, type], ...]], ...]
     ("sent", Sent, (("session", int), ("delivery", int), ("packet_id", int))),
     ("received", Received, (("session", int), ("delivery", int), ("order", int))),
     ("identifier", IdentifierTaken, (("session", int), ("packet_id", int))),
-    ("retained", Retained, (("topic", bytes), ("message", int))),
+    (
+        "retained",
+        Retained,
+        (("topic", bytes), ("message", int), ("written_at", float), ("writer", str)),
+    ),
     (
         "will",
         WillSaved,
@@ -99,7 +103,7 @@ _KINDS: Final[tuple[tuple[str, type[Record], tuple[tuple[str, type], ...]], ...]
         ),
     ),
 )
-_OPTIONAL: Final = {"mount": b"", "user": ""}
+_OPTIONAL: Final = {"mount": b"", "user": "", "written_at": 0.0, "writer": ""}
 """What a line need not have, and what it means then: lines are older than that."""
 
 _BY_RECORD: Final = {record: (name, fields) for name, record, fields in _KINDS}

@@ -297,7 +297,9 @@ class Property(Struct):
 
 
 class RetainedMessage(Struct):
-    """A retained message. ``client`` and ``source`` say who wrote it, where that is known."""
+    """A retained message. ``client`` and ``source`` say who wrote it, where that is known, ``written_at``
+    when; 0: before that was noted, so before the broker started. ``undo`` brings back one that is deleted.
+    """
 
     topic: str
     payload: Payload
@@ -312,6 +314,8 @@ class RetainedMessage(Struct):
     """As base64."""
     payload_is_text: bool = False
     user_properties: list[Property] = []
+    written_at: float = 0.0
+    undo: str = ""
 
 
 class RetainedQuery(Form):
@@ -326,6 +330,8 @@ class TopicsQuery(Form):
 
     topic_filter: Topic = "#"
     search: str = ""
+    sort: str = "topic"
+    """``topic``, ``newest``, ``oldest``, or with the largest payload first ``size``."""
     limit: Limit = 100
     cursor: str = ""
     preview: Annotated[int, Meta(ge=0, le=1024)] = 100
@@ -333,15 +339,19 @@ class TopicsQuery(Form):
 
 
 class TopicRow(Struct):
-    """A topic with a retained message."""
+    """A topic with a retained message, written by ``client`` ("": by the broker, or nobody knows) at
+    ``written_at``; 0: before that was noted, so before the broker started.
+    """
 
     topic: str
     payload: Payload
     qos: int
+    written_at: float
+    client: str
 
 
 class Topics(Struct):
-    """A page of topics, in their order."""
+    """A page of topics, in the order that was asked for."""
 
     topics: list[TopicRow]
     found: int

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from curier.web import access, administration, bans, clients, openapi, topics, touring
+from curier.web import access, administration, bans, clients, openapi, retained, topics, touring
 from curier.web.administration import overview_of
 from curier.web.events import TOPICS
 from curier.web.handling import HANDLERS, endpoint
@@ -28,6 +28,7 @@ __all__ = [
     "administration",
     "bans",
     "clients",
+    "retained",
     "topics",
     "touring",
 ]  # each fills the table of handlers

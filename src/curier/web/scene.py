@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Protocol
 
 from curier.loglines import logger, printable
@@ -11,6 +12,7 @@ from curier.web import forms
 from curier.web.events import Hub
 from curier.web.history import History
 from curier.web.tokens import Known
+from curier.web.undoing import Bin
 from curier.web.walking import MOST_WALKS
 
 log = logger("curier.web")
@@ -43,6 +45,7 @@ class Scene:
         self.keeper = keeper
         self.history = History(broker)
         self.hub = Hub(lambda: broker.turn.clock.now())
+        self.bin = Bin(time.monotonic)
         self.walks = asyncio.Semaphore(MOST_WALKS)
         """The turn of each walk over all clients or topics."""
 

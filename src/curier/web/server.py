@@ -113,6 +113,7 @@ class Web:
         if hub.wants(OVERVIEW):
             hub.tell(OVERVIEW, overview_of(self.scene))
         hub.tick()
+        self.scene.bin.tick()
 
     def _write_local(self, where: Path) -> None:
         url = self.urls[0].replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")

@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from curier.web import forms, tour_forms
+from curier.web import forms, retained_forms, tour_forms
 
 PREFIX: Final = "/api/v1"
 
@@ -158,6 +158,24 @@ UNRETAIN: Final = Operation(
     forms.TopicForm,
     forms.RetainedMessage,
     called="unretain",
+)
+RESTORE: Final = Operation(
+    "POST",
+    "/retained/restore",
+    Role.OPERATOR,
+    "Undo a deletion or a pruning of retained messages, as long as it is remembered.",
+    retained_forms.Restore,
+    retained_forms.Restored,
+    called="restore",
+)
+PRUNE: Final = Operation(
+    "POST",
+    "/retained/prune",
+    Role.OPERATOR,
+    "Delete old or large retained messages, or count them first; their subscribers are sent nothing.",
+    retained_forms.Prune,
+    retained_forms.Pruned,
+    called="prune",
 )
 PUBLISH: Final = Operation(
     "POST", "/publish", Role.OPERATOR, "Publish a message as the broker.", forms.Publish, forms.Done

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
-from curier.broker.retaining import retain
+from curier.broker.retaining import writer_of
 from curier.errors import MqttError
 from curier.session.message import ApplicationMessage
 from curier.topics.filters import check_topic_filter, check_topic_name
@@ -22,6 +23,13 @@ from curier.web.tokens import Known
 from curier.web.walking import Place, page
 
 MOST_LEVELS = 65_536
+
+_SORTS: Final[dict[str, Callable[[ApplicationMessage], float | str]]] = {
+    "topic": lambda message: "",
+    "newest": lambda message: -message.written_at,
+    "oldest": lambda message: message.written_at,
+    "size": lambda message: -len(message.payload),
+}
 
 
 @handles(table.LEVEL)
@@ -50,16 +58,26 @@ async def topics(scene: Scene, asked: forms.TopicsQuery, who: Known) -> forms.To
             yield from walk.next(50)
             yield None  # time may have passed without any
 
+    key = _SORTS.get(asked.sort)
+    if key is None:
+        raise Problem(400, f"sort: expected one of {', '.join(_SORTS)}, got {asked.sort[:100]!r}")
+
     def place(message: ApplicationMessage | None) -> Place | None:
         if message is None:
             return None
         topic = message.topic.decode()
-        return ("", topic) if not wanted or wanted in topic.lower() else None
+        return (key(message), topic) if not wanted or wanted in topic.lower() else None
 
     found = await page(scene.walks, rows(), place, asked.cursor, asked.limit)
     return forms.Topics(
         [
-            forms.TopicRow(one.topic.decode(), shown_payload(one.payload, asked.preview), one.qos)
+            forms.TopicRow(
+                one.topic.decode(),
+                shown_payload(one.payload, asked.preview),
+                one.qos,
+                one.written_at,
+                writer_of(one),
+            )
             for one in found.rows
             if one is not None
         ],
@@ -71,25 +89,15 @@ async def topics(scene: Scene, asked: forms.TopicsQuery, who: Known) -> forms.To
 @handles(table.RETAINED)
 async def retained(scene: Scene, asked: forms.RetainedQuery, who: Known) -> forms.RetainedMessage:
     """One retained message."""
-    return shown(_retained(scene, asked.topic), asked.limit)
+    return shown(retained_on(scene, asked.topic), asked.limit)
 
 
-def _retained(scene: Scene, topic: str) -> ApplicationMessage:
+def retained_on(scene: Scene, topic: str) -> ApplicationMessage:
+    """What is retained on a topic. Raises ``Problem`` where nothing is."""
     message = scene.broker.core.retained.get(topic.encode())
     if message is None or message.is_expired(scene.broker.turn.clock.now()):
         raise Problem(404, f"nothing is retained on {topic[:200]!r}")
     return message
-
-
-@handles(table.UNRETAIN)
-async def delete(scene: Scene, asked: forms.TopicForm, who: Known) -> forms.RetainedMessage:
-    """Delete a retained message; it is the answer, so that somebody may publish it again."""
-    message = _retained(scene, asked.topic)
-    scene.audit(who, "retained.delete", topic=asked.topic)
-    now = scene.broker.turn.clock.now()
-    retain(scene.broker.core, ApplicationMessage(message.topic, b"", 0, True), None, now)
-    await kept(scene.broker)
-    return shown(message, 1 << 20)
 
 
 @handles(table.PUBLISH)
@@ -144,8 +152,9 @@ def shown(message: ApplicationMessage, limit: int) -> forms.RetainedMessage:
         payload=shown_payload(message.payload, limit),
         qos=message.qos,
         expires_at=message.expires_at,
-        client=getattr(owner, "client", "").removeprefix("client "),
+        client=writer_of(message),
         source=getattr(owner, "source", ""),
+        written_at=message.written_at,
     )
     shown_properties(made, message.properties)
     return made
