@@ -20,8 +20,10 @@ COMMANDS: Final = {
     "bench": "Load a broker with messages, measure it, check what arrives.",
     "broker": "Run a broker until Ctrl-C.",
     "cert": "Make certificates to try TLS with.",
+    "completion": "Have a shell complete commands and options.",
     "config": "Make a configuration file, or see what is wrong with one.",
     "limits": "Print every limit, and where it comes from.",
+    "man": "Write the manual pages.",
     "metrics": "Write a dashboard, or rules for alerts.",
     "passwd": "Add a user to a password file, or change a password.",
     "pub": "Publish a message, or one for each line of a file.",
@@ -29,7 +31,7 @@ COMMANDS: Final = {
     "scram": "Add a user to a file for SCRAM-SHA-256, or change a password.",
     "store": "Look into a data directory, back it up, move it.",
     "sub": "Subscribe to topics and print the messages that come.",
-    "trace": "See what goes by on the wire, drawn: from a recording.",
+    "trace": "See what goes by on the wire, drawn as it happens.",
 }
 """Each is a command of this name in a module of this name; what it does, in a line."""
 
@@ -80,6 +82,14 @@ class Commands(click.Group):
         """Write what commands there are, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([*COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Tell a shell how the first word may go on, without importing the commands."""
+        from click.shell_completion import CompletionItem  # which only a shell needs
+
+        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items()]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(item for item in found if item.value.startswith(incomplete)), *options]
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command. What curier raises on purpose becomes a line: 2 for settings, 1 for the rest."""

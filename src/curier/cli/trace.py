@@ -18,8 +18,10 @@ SUBCOMMANDS: Final = {
 }
 """Each is a command of this name in a module of this name in ``tracing``; what it does, in a line."""
 
-_SHOW: Final = "show"
-_MODULES: Final = {_SHOW: "curier.cli.tracing.showing"} | {
+SHOW: Final = "show"
+"""What is meant where none of these is named."""
+
+_MODULES: Final = {SHOW: "curier.cli.tracing.showing"} | {
     name: f"curier.cli.tracing.{name}" for name in SUBCOMMANDS
 }
 
@@ -29,8 +31,8 @@ class TraceCommands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put ``show`` where no subcommand is named. A file called as one of them is ``./fate``."""
-        if not args or args[0] not in (*SUBCOMMANDS, _SHOW):
-            args = [_SHOW, *args]
+        if not args or args[0] not in (*SUBCOMMANDS, SHOW):
+            args = [SHOW, *args]
         return super().parse_args(ctx, args)
 
 

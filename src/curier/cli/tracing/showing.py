@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from curier.cli.options import option, write_sections
 from curier.cli.output import Output
@@ -74,8 +75,16 @@ class ShowCommand(click.Command):
             formatter.write_dl([*SUBCOMMANDS.items()])
 
 
+def sources_and_commands(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """How a shell may go on with the first word: a file, a directory, or a subcommand."""
+    commands = [
+        CompletionItem(name, help=text) for name, text in SUBCOMMANDS.items() if name.startswith(begun)
+    ]
+    return [*commands, CompletionItem(begun, type="file")]
+
+
 @click.command(cls=ShowCommand, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("source", required=False)
+@click.argument("source", required=False, shell_complete=sources_and_commands)
 @option("--packets", "what", flag_value=PACKETS, section=_WHAT, help="A line for each packet.")
 @option("--fields", "what", flag_value=FIELDS, section=_WHAT, help="Each packet with all its fields.")
 @option("--flows", "what", flag_value=FLOWS, section=_WHAT, help="A few lines for each flow, when it ends.")

@@ -1,0 +1,99 @@
+"""``curier man``: the manual pages of all commands, made of what their help is made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from curier.cli import main
+from curier.cli.trace import SHOW, TraceCommands
+from curier.errors import ConfigError
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+def man(directory: Path) -> None:
+    """Write the manual pages of all commands into DIR, which is made if need be.
+
+    They are of section 1: curier.1, curier-pub.1, curier-config-check.1 and so on. Packages of a system bring
+    them; `man -l DIR/curier-pub.1` shows one of them from any place.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in pages():
+            (directory / f"{name}.1").write_text(text, "utf-8")
+    except OSError as error:
+        raise ConfigError(f"{error.filename or directory}: cannot be written: {error.strerror}") from error
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """Name and text of each page, in the language of man (groff's man macros)."""
+    yield from _pages_of(main, None, "curier")
+
+
+def _pages_of(command: click.Command, parent: click.Context | None, name: str) -> Iterator[tuple[str, str]]:
+    ctx = click.Context(command, parent, name)
+    below = {}
+    if isinstance(command, click.Group):
+        below = {one: command.get_command(ctx, one) for one in command.list_commands(ctx)}
+    shown = {one: made for one, made in below.items() if made is not None and not made.hidden}
+    told = shown.pop(SHOW) if isinstance(command, TraceCommands) else command
+    yield ctx.command_path.replace(" ", "-"), "".join(f"{line}\n" for line in _page(told, ctx, shown))
+    for one, made in shown.items():
+        yield from _pages_of(made, ctx, one)
+
+
+def _page(command: click.Command, ctx: click.Context, below: dict[str, click.Command]) -> Iterator[str]:
+    page = ctx.command_path.replace(" ", "-")
+    yield f'.TH "{plain(page).upper()}" 1 "" curier "curier manual"'
+    yield from (".SH NAME", f"{plain(page)} \\- {plain(_first_sentence(command))}")
+    usage = " ".join(command.collect_usage_pieces(ctx))
+    yield from (".SH SYNOPSIS", f".B {plain(ctx.command_path)}", plain(usage))
+    yield ".SH DESCRIPTION"
+    yield from _prose(command.help or "")
+    for title, rows in _sections(command, ctx):
+        yield f".SH {plain(title).upper()}"
+        for term, text in rows:
+            yield from (".TP", rf"\fB{plain(term)}\fR", plain(text))
+    if below:
+        yield ".SH COMMANDS"
+        for one, made in below.items():
+            yield from (".TP", rf"\fB{plain(page)}\-{plain(one)}\fR(1)", plain(_first_sentence(made)))
+    if command.epilog:
+        yield ".SH EXAMPLES"
+        yield from _prose(re.sub(r"\AExamples:\n", "", command.epilog.replace("\b\nExamples:\n", "\b\n")))
+    if ctx.parent is not None:
+        yield from (".SH SEE ALSO", rf"\fB{plain(ctx.parent.command_path.replace(' ', '-'))}\fR(1)")
+
+
+def _first_sentence(command: click.Command) -> str:
+    return " ".join(re.split(r"(?<=\.)\s|\n\n", (command.help or "").strip(), maxsplit=1)[0].split())
+
+
+def _sections(command: click.Command, ctx: click.Context) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The options, by the sections that --help has them in."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for param in command.get_params(ctx):
+        record = param.get_help_record(ctx)
+        if record is not None and record[1]:
+            sections.setdefault(getattr(param, "section", "Options"), []).append(record)
+    yield from sections.items()
+
+
+def _prose(text: str) -> Iterator[str]:
+    """Paragraphs are filled; what click leaves as it stands (a line of ``\\b`` before it) stands."""
+    for block in re.split(r"\n\s*\n", text.strip("\n")):
+        lines = block.splitlines()
+        if lines[0].strip() == "\b":
+            yield from (".PP", ".nf", *map(plain, lines[1:]), ".fi")
+        else:
+            yield from (".PP", plain(" ".join(line.strip() for line in lines)))
+
+
+def plain(text: str) -> str:
+    """The text as it stands, whatever letters of it mean something to man."""
+    shown = text.replace("\\", r"\e").replace("-", r"\-").replace("`", r"\(ga").replace("'", r"\(aq")
+    return re.sub(r"(?m)^(?=\.)", r"\\&", shown)
