@@ -54,14 +54,6 @@ export function visible(text) {
   return text.replace(UNSEEN, (one) => `\\u{${(one.codePointAt(0) ?? 0).toString(16)}}`);
 }
 
-/** @typedef {{size: number, shown: number, text: string | null, base64: string | null}} Payload */
-
-/** The bytes of a payload, as far as they are here. @param {Payload} payload @returns {Uint8Array} */
-export function bytesOf(payload) {
-  if (payload.base64 === null || payload.base64 === undefined) return new TextEncoder().encode(payload.text ?? "");
-  return Uint8Array.from(atob(payload.base64), (one) => one.charCodeAt(0));
-}
-
 /** Bytes beside their places and what they are as letters. @param {Uint8Array} bytes */
 export function hex(bytes) {
   const lines = [];
@@ -72,32 +64,4 @@ export function hex(bytes) {
     lines.push(`${at.toString(16).padStart(6, "0")}  ${figures}  ${letters}`);
   }
   return lines.join("\n");
-}
-
-/**
- * JSON in lines; null where it is none, or not whole. Numbers stay as they were written: 9007199254740993 is no
- * number of JavaScript, so the text is laid out and never read into values and back.
- * @param {string} text
- */
-export function laidOut(text) {
-  try {
-    const value = JSON.parse(text);
-    if (value === null || typeof value !== "object") return null;
-  } catch {
-    return null;
-  }
-  let depth = 0;
-  let out = "";
-  for (const [piece] of text.matchAll(/"(?:[^"\\]|\\.)*"|[^\s{}[\],:"]+|[{}[\],:]/g)) {
-    const indent = () => `\n${"  ".repeat(Math.min(depth, 40))}`;
-    if (piece === "{" || piece === "[") {
-      depth += 1;
-      out += piece + indent();
-    } else if (piece === "}" || piece === "]") {
-      depth -= 1;
-      out = /[{[]\s*$/.test(out.slice(-90)) ? out.trimEnd() + piece : out + indent() + piece;
-    } else if (piece === ",") out += piece + indent();
-    else out += piece === ":" ? ": " : piece;
-  }
-  return out;
 }

@@ -1,8 +1,8 @@
 // Small parts that all views are made of.
 // @ts-check
 import { act, me } from "./api.js";
-import { bytesOf, count, hex, laidOut, size, visible } from "./format.js";
-import { html, signal, useEffect, useRef, useState } from "./html.js";
+import { count, visible } from "./format.js";
+import { html, signal, useEffect, useRef } from "./html.js";
 import { address } from "./place.js";
 import { t } from "./words.js";
 
@@ -91,44 +91,6 @@ export const Sure = ({ label, question, does, disabled }) => {
       </form>
     </dialog>`;
 };
-
-/** A payload, in each form that it has. @param {{payload: import("./format.js").Payload, whole?: () => void}} about */
-export const PayloadView = ({ payload, whole }) => {
-  const [chosen, choose] = useState("");
-  const bytes = bytesOf(payload);
-  const is_whole = payload.shown === payload.size;
-  const json = is_whole && payload.text !== null && payload.text !== undefined ? laidOut(payload.text) : null;
-  /** @type {Record<string, string>} */
-  const forms = {};
-  if (json !== null) forms.JSON = json;
-  if (payload.text !== null && payload.text !== undefined) forms[t("Text")] = payload.text;
-  forms[t("Hex")] = hex(bytes.slice(0, 16384));
-  const form = chosen in forms ? chosen : Object.keys(forms)[0];
-  if (payload.size === 0) return html`<p class="nothing">${t("no payload: 0 bytes")}</p>`;
-  return html`
-    <div class="payload">
-      <div class="row">
-        ${Object.keys(forms).map((one) => html`<button class="tab" aria-pressed=${one === form} onClick=${() => choose(one)}>${one}</button>`)}
-        <span class="grow"></span>
-        <span class="dim">${is_whole ? size(payload.size) : t("the first {n} of {m}", { n: size(payload.shown), m: size(payload.size) })}</span>
-        ${!is_whole && whole && html`<button onClick=${whole}>${t("Show more")}</button>`}
-        ${is_whole && html`<button onClick=${() => save(bytes)}>${t("Save")}</button>`}
-      </div>
-      <pre tabindex="0" aria-label=${t("Payload")}>${form === t("Text") ? visibleLines(forms[form]) : forms[form]}</pre>
-    </div>`;
-};
-
-/** @param {string} text */
-const visibleLines = (text) => text.split(/\r?\n/).map((line) => line.split("\t").map(visible).join("\t")).join("\n");
-
-/** @param {Uint8Array} bytes */
-function save(bytes) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([/** @type {BlobPart} */ (bytes)]));
-  link.download = "payload";
-  link.click();
-  URL.revokeObjectURL(link.href);
-}
 
 /** How many rows there are, and a way to more. @param {{shown: number, found: number, next: unknown, more: () => void}} about */
 export const More = ({ shown, found, next, more }) => html`

@@ -2,10 +2,12 @@
 // @ts-check
 import { act, look } from "./api.js";
 import { useAnswer, useSettled } from "./asking.js";
-import { count, moment, visible } from "./format.js";
+import { count, visible } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
-import { attempt, ClientLink, Fact, may, More, Name, Needs, Nothing, notice, PayloadView, say, Sure, Why } from "./parts.js";
+import { attempt, ClientLink, Fact, may, More, Name, Needs, Nothing, notice, say, Sure, Why } from "./parts.js";
+import { PayloadView, Properties } from "./payload.js";
 import { address, place, settle } from "./place.js";
+import { NAMES } from "./recognising.js";
 import { t } from "./words.js";
 
 const FIRST_BYTES = 65536;
@@ -40,7 +42,7 @@ const Found = ({ search }) => {
 
 /** @param {{topic: string, label: string}} about */
 const Leaf = ({ topic, label }) => html`
-  <a href=${address("topics", { ...place.value.query, topic })} aria-current=${topic === place.value.query.topic ? "true" : undefined}><${Name} text=${label} /></a>`;
+  <a href=${address("topics", { ...place.value.query, topic, form: "" })} aria-current=${topic === place.value.query.topic ? "true" : undefined}><${Name} text=${label} /></a>`;
 
 /** The levels below a topic, fetched when they are opened. @param {{prefix: string | null, depth: number}} about */
 const Branch = ({ prefix, depth }) => {
@@ -84,6 +86,8 @@ const Level = ({ one, depth }) => {
 /** @param {{topic: string}} about */
 const Topic = ({ topic }) => {
   const [limit, allow] = useState(FIRST_BYTES);
+  const { form = "" } = place.value.query;
+  const chosen = form in NAMES ? form : "";
   const { data, why, gone: none, again } = useAnswer("/retained", { topic, limit }, 2);
   const gone = async () => {
     const before = await attempt("/retained/delete", { topic });
@@ -99,12 +103,10 @@ const Topic = ({ topic }) => {
       <dl class="facts">
         <${Fact} label="QoS" value=${data.qos} />
         <${Fact} label=${t("Written by")} value=${data.client ? html`<${ClientLink} id=${data.client} />` : t("not known")} title=${data.source} />
-        ${data.expires_at ? html`<${Fact} label=${t("Expires")} value=${moment(data.expires_at)} />` : null}
-        ${data.content_type ? html`<${Fact} label="Content Type" value=${html`<${Name} text=${data.content_type} />`} />` : null}
-        ${data.response_topic ? html`<${Fact} label="Response Topic" value=${html`<${Name} text=${data.response_topic} />`} />` : null}
-        ${data.user_properties.map((/** @type {any} */ one) => html`<${Fact} label=${html`<${Name} text=${one.name} />`} value=${html`<${Name} text=${one.value} />`} />`)}
+        <${Properties} message=${data} />
       </dl>
-      <${PayloadView} payload=${data.payload} whole=${limit < MOST_BYTES ? () => allow(MOST_BYTES) : undefined} />
+      <${PayloadView} message=${data} chosen=${chosen} whole=${limit < MOST_BYTES ? () => allow(MOST_BYTES) : undefined}
+        choose=${(/** @type {string} */ form) => settle({ form })} />
       ${may("operator") && html`<p><${Sure} label=${t("Delete")} question=${t("Who subscribes later will not get it. Who subscribes now is sent nothing.")} does=${gone} /></p>`}`}
     <${Receivers} topic=${topic} />
     <${PublishBox} topic=${topic} done=${again} />`;
