@@ -46,7 +46,11 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":  # a WebSocket, of which there are none
+        if scope["type"] == "websocket":
+            if self._refusal(scope) is None:
+                await self._app(scope, receive, send)
+            else:
+                await send({"type": "websocket.close"})  # which is answered by 403
             return
         has_begun = False
 

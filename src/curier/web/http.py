@@ -13,15 +13,18 @@ from collections.abc import Sequence
 from socket import socket
 from typing import Any, Final
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 MOST_CONNECTIONS: Final = 500
 REQUEST_SECONDS: Final = 10.0
 """From the connection, or the end of the last answer, to a whole head of a request."""
 
+MOST_MESSAGE: Final = 1 << 20  # bytes, of a WebSocket
 MOST_HEAD: Final = 64 * 1024  # bytes, which topics in a query take three times as many of as they have
 
 GOODBYE_SECONDS: Final = 1.0
@@ -65,9 +68,25 @@ class Protocol(H11Protocol):
             self._late.cancel()
         super().connection_lost(exc)
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """It is a WebSocket from here, which may be silent."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        super().handle_websocket_upgrade(event)
+
     def _too_late(self) -> None:
         self._late = None
         self.transport.abort()
+
+
+class Socket(WebSocketsSansIOProtocol):
+    """One WebSocket, which has been asked for by HTTP."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, without a log of its own."""
+        self.logger = self.conn.logger = _silent
+        super().connection_made(transport)
 
 
 class HttpServer:
@@ -78,7 +97,9 @@ class HttpServer:
             app,
             log_config=None,
             http=Protocol,
-            ws="none",
+            ws=Socket,
+            ws_max_size=MOST_MESSAGE,
+            ws_per_message_deflate=False,
             lifespan="off",
             proxy_headers=False,
             server_header=False,

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from curier.web.problems import Problem
@@ -27,7 +27,7 @@ MOST_LINKS: Final = 100
 SAFE: Final = ("GET", "HEAD")
 
 
-def cookie_of(request: Request) -> str:
+def cookie_of(request: HTTPConnection) -> str:
     """The name of the cookie. Browsers keep those of all ports of a host together, so the port is part of it:
     two brokers on one machine would log each other's people out.
     """
@@ -106,8 +106,10 @@ class Identities:
             raise _unknown("this token is not known, or was taken back")
         return who
 
-    def of(self, request: Request) -> Known:
-        """Who asks. Raises ``Problem`` where that is nobody known, or a page of some other site."""
+    def of(self, request: HTTPConnection) -> Known:
+        """Who asks something, or for a WebSocket. Raises ``Problem`` where that is nobody known, or a page of
+        some other site.
+        """
         _check_site(request)
         authorization = request.headers.get("authorization", "")
         kind, _, token = authorization.partition(" ")
@@ -123,7 +125,7 @@ class Identities:
                 "say who you are: a token in the header Authorization: Bearer (curier admin token makes "
                 "one), or a login (curier admin login gives a link)"
             )
-        if request.method not in SAFE and HEADER not in request.headers:
+        if request.scope.get("method", "GET") not in SAFE and HEADER not in request.headers:
             raise Problem(403, "what changes something needs the header X-Curier: 1 beside the cookie")
         return who
 
@@ -132,7 +134,7 @@ def _unknown(why: str) -> Problem:
     return Problem(401, why, {"www-authenticate": "Bearer"})
 
 
-def _check_site(request: Request) -> None:
+def _check_site(request: HTTPConnection) -> None:
     """No page of another site may ask, whatever its browser sends along."""
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2] != request.headers.get("host", ""):

@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
-from curier.web import access, administration, bans, clients, openapi, retained, topics, touring
+from curier.web import access, administration, bans, clients, mqtt, openapi, retained, topics, touring
 from curier.web.administration import overview_of
 from curier.web.events import TOPICS
 from curier.web.handling import HANDLERS, endpoint
@@ -28,6 +28,7 @@ __all__ = [
     "administration",
     "bans",
     "clients",
+    "mqtt",
     "retained",
     "topics",
     "touring",
@@ -40,7 +41,7 @@ KNOWN_SECONDS: Final = 1.0
 BYE: Final = b"event: bye\ndata: {}\n\n"
 
 
-def routes(scene: Scene, identities: Identities, wire: Wire) -> list[Route | Mount]:
+def routes(scene: Scene, identities: Identities, wire: Wire) -> list[BaseRoute]:
     """All of them."""
     document = msgspec.json.encode(openapi.document())
 
@@ -89,6 +90,7 @@ def routes(scene: Scene, identities: Identities, wire: Wire) -> list[Route | Mou
     inner = [Route(one.path, endpoint(one, scene, identities), methods=[one.method]) for one in OPERATIONS]
     return [
         Route("/login", log_in),
+        WebSocketRoute(mqtt.PATH, mqtt.Mqtt(scene, identities.of).serve),
         Route(f"{PREFIX}/", listed),
         Route(f"{PREFIX}/openapi.json", described),
         Route(f"{PREFIX}/events", events),

@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from curier.web import forms, retained_forms, tour_forms
+from curier.web import door_forms, forms, retained_forms, tour_forms
 
 PREFIX: Final = "/api/v1"
 
@@ -198,6 +198,14 @@ PACKET: Final = Operation(
     forms.Packet,
     forms.Fields,
     only_looks=True,
+)
+DOORS: Final = Operation(
+    "GET",
+    "/doors",
+    Role.VIEWER,
+    "Listeners by which clients of the pages may come in.",
+    forms.Nothing,
+    door_forms.Doors,
 )
 TOUR: Final = Operation(
     "GET",
