@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
+from curier.topics.filters import matches
 from curier.trace.flows import DONE, OVER, PASSED_OVER, QUEUED, REFUSED, Leg, Publication
 from curier.trace.wording import clock_words, later_words, shown, span_words
 
@@ -13,6 +14,28 @@ GOT: Final = "got it"
 WAITS: Final = "waits"
 DID_NOT: Final = "did not get it"
 NOT_MEANT: Final = "not meant"
+
+
+class Which(NamedTuple):
+    """Which messages are asked for: all that is said is true of them. ``topic`` is a Topic Filter, ``client``
+    has published it, ``packet_id`` is that of its PUBLISH, ``payload`` a part of what is known of its own.
+    """
+
+    topic: str = ""
+    client: str = ""
+    packet_id: int = 0
+    payload: str = ""
+
+    def is_meant(self, flow: Publication) -> bool:
+        """Is it one of them?"""
+        leg = flow.incoming
+        if self.topic and not matches(self.topic.encode(), flow.topic.encode()):
+            return False
+        if self.client and flow.publisher != self.client:
+            return False
+        if self.packet_id and (leg is None or leg.packet_id != self.packet_id):
+            return False
+        return not self.payload or self.payload.encode() in flow.payload
 
 
 def fate_of(leg: Leg) -> str:

@@ -140,7 +140,7 @@ class Hub(Hook):
         self._drops: dict[tuple[str, bytes, str], int] = {}
         self._other_drops = 0
         self._log = _LogReader(self._log_line)
-        self._is_closed = False
+        self.is_closed = False
 
     def wants(self, topic: str) -> bool:
         """Is there somebody who reads it?"""
@@ -172,7 +172,7 @@ class Hub(Hook):
 
     def close(self) -> None:
         """End all streams."""
-        self._is_closed = True
+        self.is_closed = True
         for reader in self._readers:
             reader.is_due.set()
 
@@ -190,7 +190,7 @@ class Hub(Hook):
         reader = self.add(topics)
         try:
             yield b"retry: 2000\n" + Event("hello", hello()).encoded()
-            while not self._is_closed and loop.time() < until:
+            while not self.is_closed and loop.time() < until:
                 try:
                     async with asyncio.timeout(HEARTBEAT_SECONDS):
                         await reader.is_due.wait()
@@ -198,7 +198,7 @@ class Hub(Hook):
                     yield b":\n\n"
                     continue
                 yield reader.take()
-                if not self._is_closed:
+                if not self.is_closed:
                     await asyncio.sleep(PAUSE_SECONDS)
             yield b"event: bye\ndata: {}\n\n"
         finally:

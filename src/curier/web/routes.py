@@ -12,7 +12,18 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
-from curier.web import access, administration, bans, clients, mqtt, openapi, retained, topics, touring
+from curier.web import (
+    access,
+    administration,
+    bans,
+    clients,
+    fates,
+    mqtt,
+    openapi,
+    retained,
+    topics,
+    touring,
+)
 from curier.web.administration import overview_of
 from curier.web.events import TOPICS
 from curier.web.handling import HANDLERS, endpoint
@@ -28,6 +39,7 @@ __all__ = [
     "administration",
     "bans",
     "clients",
+    "fates",
     "mqtt",
     "retained",
     "topics",

@@ -45,6 +45,7 @@ class Scene:
         self.keeper = keeper
         self.history = History(broker)
         self.hub = Hub(lambda: broker.turn.clock.now())
+        self.looking = 0  # who ask for the fate of messages
         self.bin = Bin(time.monotonic)
         self.walks = asyncio.Semaphore(MOST_WALKS)
         """The turn of each walk over all clients or topics."""

@@ -12,7 +12,13 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from curier.web import door_forms, forms, retained_forms, tour_forms
+from curier.web import (
+    door_forms,
+    fate_forms,
+    forms,
+    retained_forms,
+    tour_forms,
+)
 
 PREFIX: Final = "/api/v1"
 
@@ -189,6 +195,14 @@ ACL_TEST: Final = Operation(
     forms.AclAnswer,
     only_looks=True,
     called="acl-test",
+)
+FATE: Final = Operation(
+    "GET",
+    "/fate",
+    Role.VIEWER,
+    "What became of messages: who got them and when, who did not and why, who is waited for.",
+    fate_forms.FateQuery,
+    fate_forms.Fates,
 )
 PACKET: Final = Operation(
     "POST",

@@ -16,11 +16,10 @@ from curier.cli.tracing.files import Files
 from curier.cli.tracing.look import PIPE_WIDTH, Look
 from curier.cli.tracing.showing import FLOWS, Showing
 from curier.cli.tracing.sources import Source, source_of, until_stopped
-from curier.topics.filters import matches
 from curier.trace.choice import Choice, choice
 from curier.trace.drawing.as_json import flow_json
 from curier.trace.events import DENIED, REFUSED, Event, Happening
-from curier.trace.fate import fate_words
+from curier.trace.fate import Which, fate_words
 from curier.trace.flows import Flow, Publication
 from curier.trace.joining import Joiner
 from curier.trace.wording import clock_words, shown
@@ -140,14 +139,10 @@ async def _joined(events: AsyncIterator[Event]) -> Joiner:
 
 def is_wanted(flow: Publication, options: dict[str, Any]) -> bool:
     """Is it one of those that are asked for?"""
-    leg = flow.incoming
-    if options["topic"] and not matches(options["topic"].encode(), flow.topic.encode()):
-        return False
-    if options["client"] and flow.publisher != options["client"]:
-        return False
-    if options["packet_id"] and (leg is None or leg.packet_id != options["packet_id"]):
-        return False
-    return not options["payload"] or options["payload"].encode() in flow.payload
+    which = Which(
+        options["topic"] or "", options["client"] or "", options["packet_id"] or 0, options["payload"] or ""
+    )
+    return which.is_meant(flow)
 
 
 def told(found: list[Publication], now: float, options: dict[str, Any]) -> Iterator[str]:
