@@ -37,7 +37,7 @@ settings.load_profile(
     os.environ.get("CURIER_HYPOTHESIS", "ci" if os.environ.get("CI") == "true" else "default")
 )
 
-# Brokers of tests have no window, unless a test asks for one: it takes a tenth of a second to import.
+# Brokers of tests have no window, unless a test asks for one.
 os.environ.setdefault("CURIER_WEB", "off")
 
 INTEROP_JS = Path(__file__).parent / "interop" / "js"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-import secrets
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -218,7 +218,7 @@ class Broker(Traced):
         core = self._core = BrokerCore(
             self.options,
             clock.now(),
-            id_prefix=f"auto-{secrets.token_hex(8)}-",
+            id_prefix=f"auto-{os.urandom(8).hex()}-",
             journal=Journal() if self._store is not None else None,
             asks_authentication=asks,
             authentication_methods=authenticator.methods if authenticator is not None else frozenset(),

@@ -9,6 +9,7 @@ from curier.session.message import ApplicationMessage
 from tests.interop.chromium import Tab
 from tests.interop.pages import TOPIC, Window, browser, click, go, shows, tab, window, write
 from tests.waiting import wait_until
+from tests.web.asking import serving
 
 __all__ = ["browser", "tab", "window"]  # fixtures
 
@@ -104,11 +105,11 @@ SEEN = """
 def test_a_tab_that_nobody_sees_leaves_its_stream_to_others(tab: Tab, window: Window) -> None:
     """Over HTTP/1.1 a browser has six connections to a place, for all tabs."""
     go(tab, "wire")
-    wait_until(lambda: window.web._wire._readers == 1)
+    wait_until(lambda: serving(window.web).wire._readers == 1)
     tab.run(SEEN, True)
-    wait_until(lambda: window.web._wire._readers == 0)
+    wait_until(lambda: serving(window.web).wire._readers == 0)
     tab.run(SEEN, False)
-    wait_until(lambda: window.web._wire._readers == 1)
+    wait_until(lambda: serving(window.web).wire._readers == 1)
 
 
 def test_what_happens_is_told_as_it_happens(tab: Tab, window: Window) -> None:
@@ -135,7 +136,7 @@ def test_what_happens_is_told_as_it_happens(tab: Tab, window: Window) -> None:
 def test_a_telephone_needs_no_scrolling_to_the_side(tab: Tab, window: Window) -> None:
     tab.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
     go(tab, "wire")
-    wait_until(lambda: window.web._wire._readers == 1)
+    wait_until(lambda: serving(window.web).wire._readers == 1)
     with connect_sync(f"mqtt://127.0.0.1:{window.broker.port}", client_id="c" * 9000) as client:
         with client.subscribe("drawn/#", qos=1):
             client.publish("drawn/x", "21.5", qos=1)

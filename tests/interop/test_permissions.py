@@ -21,8 +21,9 @@ from curier.codec.constants import MQTT_50
 from curier.codec.decode import decode
 from curier.codec.encode import encode
 from curier.permissions.base import Rules
+from curier.permissions.dialects import MOSQUITTO_20
 from curier.permissions.dynamic_security import DynamicSecurity
-from curier.permissions.mosquitto_acl import MOSQUITTO_20, MosquittoAcl
+from curier.permissions.mosquitto_acl import MosquittoAcl
 from curier.testing.seams import credentials
 from curier.topics.filters import check_topic_filter
 from tests.broker.harness import Net

@@ -10,8 +10,8 @@ import pytest
 
 from curier.broker.judging import Who
 from curier.errors import ConfigError
+from curier.permissions.dialects import MOSQUITTO_20, MOSQUITTO_21
 from curier.permissions.dynamic_security import DynamicSecurity
-from curier.permissions.mosquitto_acl import MOSQUITTO_20, MOSQUITTO_21
 from curier.permissions.reading import read_rules
 from curier.permissions.tree import PUBLISH, RECEIVE, SUBSCRIBE
 

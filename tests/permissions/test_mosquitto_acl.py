@@ -6,7 +6,8 @@ import pytest
 
 from curier.broker.judging import Who
 from curier.errors import ConfigError
-from curier.permissions.mosquitto_acl import MOSQUITTO_20, MOSQUITTO_21, MosquittoAcl
+from curier.permissions.dialects import MOSQUITTO_20, MOSQUITTO_21
+from curier.permissions.mosquitto_acl import MosquittoAcl
 from curier.permissions.tree import PUBLISH, RECEIVE, RETAIN
 
 ALICE = b"topic read pub/#\nuser alice\ntopic readwrite a/#\ntopic deny a/secret\n"

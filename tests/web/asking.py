@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from curier.server import Broker
 from curier.web.server import Web
+from curier.web.serving import Serving
 from curier.web.table import PREFIX, Answered, Asked, Operation
 from curier.web.tokens import ROLES, add_token
 
@@ -32,6 +33,12 @@ async def window(broker: Broker, **how: object) -> AsyncIterator[tuple[Web, http
     web = Web(broker, **{"url": ANYWHERE, **how})  # type: ignore[arg-type]  # as the tests give them
     async with web, httpx.AsyncClient(base_url=web.urls[0], trust_env=False) as client:
         yield web, client
+
+
+def serving(web: Web) -> Serving:
+    """What answers requests, once somebody has asked."""
+    assert web.serving is not None
+    return web.serving
 
 
 class Person:

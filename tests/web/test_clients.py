@@ -18,6 +18,7 @@ from curier.broker.model import Subscription
 from curier.server import Broker
 from curier.web import clients, forms, table, walking
 from curier.web.acting import kept
+from curier.web.roles import Role
 from curier.web.scene import Scene
 from curier.web.tokens import Known
 from tests.web.asking import Person, people
@@ -281,7 +282,7 @@ async def test_subscribers_with_many_filters_let_others_have_their_turn(
                 await asyncio.sleep(0)
 
         counting = asyncio.create_task(count())
-        who = Known("ana", table.Role.VIEWER)
+        who = Known("ana", Role.VIEWER)
         told = await clients.subscribers(Scene(broker), forms.SubscribersQuery("a/b"), who)
         counting.cancel()
         assert (told.found, len(told.subscribers)) == (20, 20)

@@ -14,7 +14,7 @@ from curier.types import Message
 from curier.web import table
 from curier.web.fate_forms import FateQuery
 from curier.web.fates import MOST_AT_ONCE, Look, told
-from curier.web.table import Role
+from curier.web.roles import Role
 from curier.web.tokens import add_token
 from tests.waiting import until
 from tests.web.asking import Person, window

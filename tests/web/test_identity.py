@@ -14,7 +14,8 @@ from curier.errors import ConfigError
 from curier.server import Broker
 from curier.web import forms, identity, local, table
 from curier.web.identity import Identities
-from curier.web.table import PREFIX, Role
+from curier.web.roles import Role
+from curier.web.table import PREFIX
 from curier.web.tokens import Known, Tokens, add_token, hash_of, read_tokens, remove_token
 from tests.web.asking import people, window
 

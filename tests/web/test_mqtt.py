@@ -19,8 +19,8 @@ from curier.server import Broker
 from curier.types import ReasonCode
 from curier.web import forms, table
 from curier.web.mqtt import may_enter
+from curier.web.roles import Role
 from curier.web.server import Web
-from curier.web.table import Role
 from curier.web.tokens import add_token, remove_token
 from tests.waiting import until
 from tests.web.asking import people, window

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 from pathlib import Path
 
 import httpx
 import pytest
 import trustme
 
+import curier
 from curier.errors import ConfigError
 from curier.server import Broker
 from curier.web import http
 from curier.web.server import Web
-from tests.web.asking import ANYWHERE, window
+from curier.web.serving import Serving
+from tests.web.asking import ANYWHERE, serving, window
 
 
 async def test_health_and_readiness() -> None:
@@ -34,7 +37,7 @@ async def test_no_answer_waits_for_an_acknowledgement_of_its_head() -> None:
     """Head and body are two writes: without TCP_NODELAY the second stays behind for 40 ms."""
     async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, window(broker) as (web, client):
         await client.get("/healthz")
-        [connection] = web._server._state.connections
+        [connection] = serving(web).server._state.connections
         sock = connection.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
@@ -163,3 +166,48 @@ async def test_junk_is_refused() -> None:
         writer.write(b"\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 400")
         writer.close()
+
+
+async def test_what_answers_is_made_when_the_first_comes() -> None:
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, window(broker) as (web, client):
+        assert web.serving is None
+        answers = await asyncio.gather(*(client.get("/healthz") for _ in range(5)))
+        assert [answer.status_code for answer in answers] == [200] * 5
+        assert serving(web).scene.broker is broker
+
+
+async def test_it_stops_while_that_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def made(web: Web) -> Serving:
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait(60)
+        raise AssertionError("nobody waits for this")
+
+    monkeypatch.setattr(Web, "_made", made)
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker:
+        web = Web(broker, ANYWHERE)
+        await web.start()
+        reader, writer = await connected(web)
+        await begun.wait()
+        await web.stop()
+        assert await is_cut(reader)
+        writer.close()
+    go_on.set()
+
+
+async def test_what_cannot_be_loaded_closes_the_window_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def made(web: Web) -> Serving:
+        raise ImportError("no such thing")
+
+    monkeypatch.setattr(Web, "_made", made)
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, Web(broker, ANYWHERE) as web:
+        reader, writer = await connected(web)
+        assert await is_cut(reader)
+        writer.close()
+        assert "the window cannot be opened" in caplog.text
+        async with curier.connect(f"mqtt://127.0.0.1:{broker.port}"):
+            pass

@@ -12,8 +12,9 @@ import pytest
 
 from curier.server import Broker
 from curier.web import openapi
+from curier.web.roles import Role
 from curier.web.routes import HANDLERS
-from curier.web.table import OPERATIONS, PREFIX, Operation, Role
+from curier.web.table import OPERATIONS, PREFIX, Operation
 from tests.web.asking import window
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,6 +47,8 @@ def read_lines(path: Path, tool: str = "passwd") -> list[str]:
 
 def replace_lines(path: Path, lines: list[str]) -> None:
     """Put a new file in the place of the old one in one step, with its content on disk first."""
+    import tempfile  # half a MiB, which a broker that only reads does without
+
     target = Path(os.path.realpath(path))  # behind a symbolic link, the file itself
     try:
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600

@@ -12,7 +12,8 @@ import click
 from curier.broker.judging import Who
 from curier.config import Config, load, with_settings
 from curier.permissions.base import Decision, RuleRights, Rules
-from curier.permissions.reading import DIALECTS, read_rules
+from curier.permissions.dialects import DIALECTS
+from curier.permissions.reading import read_rules
 from curier.permissions.tree import RECEIVE, SUBSCRIBE
 from curier.settings.environment import CONFIG, settings_of
 from curier.topics.filters import check_topic_filter, check_topic_name

@@ -11,7 +11,6 @@ import errno
 import logging
 import os
 import shlex
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -202,7 +201,8 @@ def own_command() -> str:
     called = sys.argv[0]
     if os.path.basename(called) == "__main__.py":
         return f"{os.path.basename(sys.executable)} -m curier"
-    found = shutil.which("curier")
+    by_name = (os.path.join(folder, "curier") for folder in os.get_exec_path())
+    found = next((path for path in by_name if os.access(path, os.X_OK)), None)
     return "curier" if found and os.path.abspath(found) == os.path.abspath(called) else shlex.quote(called)
 
 

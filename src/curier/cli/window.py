@@ -14,7 +14,7 @@ import click
 from curier.cli.log_setup import set_levels
 from curier.cli.reload import Reload
 from curier.config import Config
-from curier.errors import ConfigError, missing_package
+from curier.errors import ConfigError
 from curier.server import Broker
 from curier.settings.log_levels import TOPICS
 from curier.settings.setting import Setting, plain
@@ -113,13 +113,13 @@ def window_of(config: Config, broker: Broker, reload: Reload) -> Web | None:
     """
     if config.web == OFF:
         return None
-    try:
-        from curier.web import local
-        from curier.web.server import Web  # which takes a tenth of a second, and 9 MiB
-    except ImportError as error:
-        missing = missing_package(error, "the window (pages, API, metrics)")
+    from curier.web import local
+    from curier.web.server import Web, lacking
+
+    missing = lacking()
+    if missing is not None:
         if config.web is not None:
-            raise missing from error
+            raise missing
         _log.info("%s", missing)
         return None
     keeper = SettingsKeeper(broker, reload)

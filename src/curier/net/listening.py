@@ -86,6 +86,11 @@ def prepare(sock: socket.socket, keepalive: int = KEEPALIVE_SECONDS) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
+def plain(host: str) -> str | bytes:
+    """A host as ``getaddrinfo`` takes it without loading what names beyond ASCII need, where it is none."""
+    return host.encode() if host.isascii() else host
+
+
 async def bind(
     host: str, port: int, *, may_lack_ipv6: bool = False, keepalive: int = KEEPALIVE_SECONDS
 ) -> list[socket.socket]:
@@ -95,7 +100,7 @@ async def bind(
     ``keepalive`` is that of ``prepare``. Raises ``OSError``.
     """
     infos = await asyncio.get_running_loop().getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        plain(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     places: list[_Place] = []
     for family, kind, protocol, _, where in infos:

@@ -12,7 +12,8 @@ from typing import Any, Final, final
 from curier.broker.judging import Who
 from curier.dynamic_security import named, parse, table, tables
 from curier.permissions.base import Decision, RuleRights, Rules, log
-from curier.permissions.mosquitto_acl import MOSQUITTO_20, MOSQUITTO_21, why_not_written
+from curier.permissions.dialects import MOSQUITTO_20, MOSQUITTO_21
+from curier.permissions.mosquitto_acl import why_not_written
 from curier.permissions.tree import PUBLISH, RECEIVE, RETAIN, SUBSCRIBE, Rule, RuleTree, values_of
 from curier.topics.filters import check_topic_filter, has_wildcard
 

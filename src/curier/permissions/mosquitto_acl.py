@@ -13,11 +13,9 @@ from typing import Final, final
 from curier.broker.judging import Who
 from curier.errors import ConfigError
 from curier.permissions.base import Decision, RuleRights, Rules, log
+from curier.permissions.dialects import MOSQUITTO_20, MOSQUITTO_21
 from curier.permissions.tree import PUBLISH, RECEIVE, RETAIN, SUBSCRIBE, Rule, RuleTree, values_of
 from curier.topics.filters import check_topic_filter, matches
-
-MOSQUITTO_20: Final = "mosquitto-2.0"
-MOSQUITTO_21: Final = "mosquitto-2.1"
 
 _WRITE: Final = PUBLISH | RETAIN
 _ALL: Final = _WRITE | RECEIVE

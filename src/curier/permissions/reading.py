@@ -7,11 +7,10 @@ from pathlib import Path
 from curier.dynamic_security import looks_like_it
 from curier.errors import ConfigError
 from curier.permissions.base import Rules
+from curier.permissions.dialects import MOSQUITTO_21
 from curier.permissions.dynamic_security import DynamicSecurity
-from curier.permissions.mosquitto_acl import MOSQUITTO_20, MOSQUITTO_21, MosquittoAcl
+from curier.permissions.mosquitto_acl import MosquittoAcl
 from curier.permissions.toml_file import TomlRules, looks_like_ours
-
-DIALECTS = (MOSQUITTO_21, MOSQUITTO_20)
 
 
 def read_rules(path: Path, dialect: str = MOSQUITTO_21) -> Rules:

@@ -10,8 +10,7 @@ from typing import Final
 
 from curier.errors import ConfigError
 from curier.permissions.base import Rules, log
-from curier.permissions.mosquitto_acl import MOSQUITTO_21
-from curier.permissions.reading import DIALECTS, read_rules
+from curier.permissions.dialects import DIALECTS, MOSQUITTO_21
 from curier.rereading import in_thread, stamp_of
 
 LOOK_INTERVAL: Final = 0.5
@@ -40,6 +39,8 @@ class RuleFile:
         self.rules = self._read()
 
     def _read(self) -> Rules:
+        from curier.permissions.reading import read_rules  # which knows all kinds of files
+
         return read_rules(self.path, self._dialect)
 
     def start(self, told: Callable[[Rules], None]) -> None:

@@ -6,7 +6,6 @@ text, and not as if it were not there.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -60,7 +59,9 @@ def settings_of(environment: Mapping[str, str], wrong: list[ConfigError] | None 
 def _check_unknown(variable: str) -> None:
     """Raise ``ConfigError`` for a variable that was perhaps meant to be one of ours."""
     name = variable.removeprefix(ENVIRONMENT).lower()
-    near = difflib.get_close_matches(name, ALL, n=1, cutoff=0.75)
+    from difflib import get_close_matches  # only for what is wrong
+
+    near = get_close_matches(name, ALL, n=1, cutoff=0.75)
     if near:
         raise ConfigError(f"there is no such setting; did you mean {ALL[near[0]].variable}?")
     _log.warning("%s: there is no such setting, so it does nothing", printable(variable))

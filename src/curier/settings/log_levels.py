@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Final
 
 from curier.settings.kinds import Kind
@@ -37,7 +36,9 @@ def _take(value: object) -> tuple[tuple[str, str], ...]:
         raise ValueError(f'expected levels by topic, such as {{ connect = "debug" }}, got {shown(value)}')
     for topic, level in value.items():
         if topic not in TOPICS:
-            near = difflib.get_close_matches(topic, TOPICS, n=1)
+            from difflib import get_close_matches  # only for what is wrong
+
+            near = get_close_matches(topic, TOPICS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(TOPICS)}"
             raise ValueError(f"there is no topic {shown(topic)}; {hint}")
         if level not in LOG_LEVELS:

@@ -10,8 +10,9 @@ from curier.errors import MqttError
 from curier.settings.log_levels import LOG_LEVELS, TOPICS
 from curier.web import forms, table
 from curier.web.handling import handles
+from curier.web.keeper import Keeper
 from curier.web.problems import Problem
-from curier.web.scene import Keeper, Scene
+from curier.web.scene import Scene
 from curier.web.tokens import Known
 from curier.web.troubles import troubles
 

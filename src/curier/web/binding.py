@@ -22,7 +22,8 @@ async def bound(url: str, may_be_next: bool = False) -> list[socket.socket]:
     """
     _, host, port = parse_web(url)
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    name = host.encode() if host.isascii() else host  # as str it would load what other names need
+    found = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     places = [*dict.fromkeys((family, address[0]) for family, *_, address in found)]
     for more in range(MOST_PORTS):
         try:

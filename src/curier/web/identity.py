@@ -6,17 +6,17 @@ cookie, a header that no other site's page can send unasked, and the same Origin
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from starlette.requests import HTTPConnection, Request
-from starlette.responses import Response
+from curier.web.refusal import Problem
+from curier.web.tokens import Known, Tokens, new_secret
 
-from curier.web.problems import Problem
-from curier.web.tokens import Known, Tokens
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection, Request
+    from starlette.responses import Response
 
 HEADER: Final = "x-curier"
 SESSION_SECONDS: Final = 12 * 3600.0
@@ -45,7 +45,7 @@ class _Expiring:
         self._known: OrderedDict[str, tuple[float, Known]] = OrderedDict()
 
     def add(self, who: Known) -> str:
-        secret = secrets.token_urlsafe(32)
+        secret = new_secret()
         self._known[secret] = self._clock() + self._seconds, who
         if len(self._known) > self._most:
             self._known.popitem(last=False)

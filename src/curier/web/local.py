@@ -6,21 +6,19 @@ It has the address, and a token of the role admin that is good as long as the wi
 
 from __future__ import annotations
 
+import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
-
-import msgspec
+from typing import Final, NamedTuple
 
 from curier.errors import ConfigError
 
 _SYSTEM: Final = Path("/run/curier")
 
 
-class Local(msgspec.Struct):
+class Local(NamedTuple):
     """What such a file says. ``certificate`` is what the window speaks TLS with; "": it does not."""
 
     url: str
@@ -47,10 +45,11 @@ def write(local: Local, port: int, where: Path) -> Path:
     """Write the file of a window, whole, readable by nobody else. Raises ``OSError``."""
     where.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = where / f"window-{port}.json"
-    handle, temporary = tempfile.mkstemp(dir=where, prefix=".window-")  # mode 0600
+    temporary = where / f".window-{port}-{os.getpid()}"
+    temporary.unlink(missing_ok=True)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(local))
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(json.dumps(local._asdict()).encode())
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -66,8 +65,9 @@ def found(environment: Mapping[str, str] = os.environ) -> Iterator[Local]:
         with suppress(OSError):
             paths += [(path.stat().st_mtime, path) for path in where.glob("window-*.json")]
     for _, path in sorted(paths, reverse=True):
-        with suppress(OSError, msgspec.DecodeError):
-            local = msgspec.json.decode(path.read_bytes(), type=Local)
+        with suppress(OSError, ValueError, TypeError):  # it is no such file
+            given = json.loads(path.read_bytes())
+            local = Local(**{name: given[name] for name in Local._fields if name in given})
             if _lives(local.process):
                 yield local
 

@@ -28,8 +28,8 @@ from curier.web.binding import is_loopback
 from curier.web.forms import Nothing
 from curier.web.handling import handles
 from curier.web.problems import Problem
+from curier.web.roles import Role
 from curier.web.scene import Scene
-from curier.web.table import Role
 from curier.web.tokens import Known
 
 PATH: Final = "/mqtt"

@@ -8,6 +8,10 @@ from typing import Final
 import msgspec
 from starlette.responses import Response
 
+from curier.web.refusal import Problem
+
+__all__ = ["PROBLEM_JSON", "Problem", "ProblemDetails", "problem"]
+
 PROBLEM_JSON: Final = "application/problem+json"
 
 
@@ -18,16 +22,6 @@ class ProblemDetails(msgspec.Struct, omit_defaults=True):
     status: int
     detail: str
     type: str = "about:blank"
-
-
-class Problem(Exception):
-    """Ends a request with this status; ``detail`` says why, and the way out."""
-
-    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.status: Final = status
-        self.detail: Final = detail
-        self.headers: Final = headers
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:

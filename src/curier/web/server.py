@@ -1,39 +1,54 @@
-"""The window of a broker: opened and closed with it, in its event loop."""
+"""The window of a broker: opened and closed with it, in its event loop.
+
+Most brokers run for weeks and are looked at now and then. So what answers requests (``serving``, with
+Starlette, uvicorn and all that stands on them) is loaded when the first one comes. The window listens from
+the start; until all is there a connection waits in the kernel.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from socket import socket
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from curier.errors import ConfigError
+from curier.errors import ConfigError, missing_package
 from curier.loglines import logger
-from curier.rereading import stamp_of
+from curier.rereading import in_thread, stamp_of
 from curier.server import Broker
 from curier.settings.web import DEFAULT_URL, parse_web
-from curier.web import local, pages
-from curier.web.administration import overview_of
-from curier.web.app import application
+from curier.web import local
 from curier.web.binding import bound, is_loopback, url_of
-from curier.web.events import OVERVIEW
-from curier.web.guard import Guard
-from curier.web.http import HttpServer
+from curier.web.history import History
 from curier.web.identity import Identities
-from curier.web.routes import routes
-from curier.web.scene import Keeper, Scene
-from curier.web.table import Role
+from curier.web.keeper import Keeper
+from curier.web.roles import Role
 from curier.web.tls import WebTls
 from curier.web.tokens import Known, Tokens, hash_of, new_token, read_tokens
-from curier.web.wire import Wire
+
+if TYPE_CHECKING:
+    from curier.web.scene import Scene
+    from curier.web.serving import Serving
 
 log = logger("curier.web")
 
+PACKAGES: Final = ("starlette", "uvicorn", "h11", "msgspec")
+
 OWNER: Final = Known("owner", Role.ADMIN)
 """Whoever may read the file beside the window, or has seen the terminal."""
+
+
+def lacking() -> ConfigError | None:
+    """Which package of ``curier[web]`` is not there, and the way out; None: all are."""
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            return missing_package(ImportError(name=package), "the window (pages, API, metrics)")
+    return None
 
 
 class Web:
@@ -45,8 +60,8 @@ class Web:
     is the file of who may ask the API, where there is one; ``beside`` is where the file for commands of this
     user is written while it is open (None: nowhere). ``keeper`` knows the settings.
 
-    Raises ``ConfigError`` for a URL or files that cannot be; ``start`` raises ``OSError`` for an address that
-    cannot be had. Starts and stops once; ``stop`` takes a second at most, whoever still reads.
+    Raises ``ConfigError`` for a package, a URL or files that cannot be; ``start`` raises ``OSError`` for an
+    address that cannot be had. Starts and stops once; ``stop`` takes a second at most, whoever still reads.
     """
 
     def __init__(
@@ -63,6 +78,9 @@ class Web:
         beside: Path | None = None,
         keeper: Keeper | None = None,
     ) -> None:
+        missing = lacking()
+        if missing is not None:
+            raise missing
         try:
             self._scheme, host, _ = parse_web(url)
         except ValueError as error:
@@ -75,15 +93,24 @@ class Web:
         self._beside = beside
         self._local: Path | None = None
         self._identities = Identities(self._tokens.now)
-        self.scene = Scene(broker, keeper)
-        self._wire = Wire(self.scene)
-        more = [*routes(self.scene, self._identities, self._wire), *pages.routes()]
-        is_open = open_metrics or is_loopback(host)
-        app = application(broker, more, None if is_open else self._identities)
-        self._server = HttpServer(Guard(app, hosts))
+        self._broker = broker
+        self._hosts = hosts
+        self._keeper = keeper
+        self._has_open_metrics = open_metrics or is_loopback(host)
+        self._history = History(broker)
         self._sockets: list[socket] = []
+        self._looked_at: list[socket] = []
+        self._loading: asyncio.Task[None] | None = None
+        self.serving: Serving | None = None
+        """What answers requests, from the first one on."""
         self.urls: list[str] = []
         """The real addresses, once it has started."""
+
+    @property
+    def scene(self) -> Scene:
+        """What is asked about, once somebody has asked."""
+        assert self.serving is not None
+        return self.serving.scene
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -98,27 +125,56 @@ class Web:
         """Listen."""
         self._sockets = await bound(self._url, self._may_be_next)
         self.urls = [url_of(self._scheme, sock) for sock in self._sockets]
-        await self._server.start(self._sockets, self._tls.context if self._tls is not None else None)
         if self._tls is not None:
             self._tls.start()
-        self.scene.history.on_sample = lambda _: self._tell()
-        self.scene.history.start()
-        self.scene.broker.core.add_hook(self.scene.hub)
+        self._history.start()
         if self._beside is not None:
             self._write_local(self._beside)
+        loop = asyncio.get_running_loop()
+        try:
+            for sock in self._sockets:
+                loop.add_reader(sock, self._somebody_comes)
+                self._looked_at.append(sock)
+        except NotImplementedError:  # a loop that does not tell: that of Windows
+            self._somebody_comes()
 
-    def _tell(self) -> None:
-        """A second has passed."""
-        hub = self.scene.hub
-        if hub.wants(OVERVIEW):
-            hub.tell(OVERVIEW, overview_of(self.scene))
-        hub.tick()
-        self.scene.bin.tick()
+    def _somebody_comes(self) -> None:
+        """The first connection waits."""
+        self._look_no_more()
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load())
+
+    def _look_no_more(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._looked_at:
+            loop.remove_reader(self._looked_at.pop())
+
+    async def _load(self) -> None:
+        """Begin to answer. What takes long is done in a thread: the broker's loop is not stopped for it."""
+        try:
+            serving = await in_thread("window", self._made)
+            await serving.start(self._sockets, self._tls.context if self._tls is not None else None)
+            self.serving = serving
+        except Exception:  # a package that cannot be loaded
+            log.exception("the window cannot be opened")
+            self._close_sockets()
+
+    def _made(self) -> Serving:
+        from curier.web.serving import Serving  # a tenth of a second, and 9 MiB
+
+        return Serving(
+            self._broker,
+            self._history,
+            self._identities,
+            self._keeper,
+            hosts=self._hosts,
+            has_open_metrics=self._has_open_metrics,
+        )
 
     def _write_local(self, where: Path) -> None:
         url = self.urls[0].replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
         token = new_token()
-        self._tokens.also[hash_of(token)] = OWNER
+        self._tokens.of_owner = token
         port = self._sockets[0].getsockname()[1]
         try:
             self._local = local.write(
@@ -138,17 +194,25 @@ class Web:
                 self._local.unlink()
         if self._tls is not None:
             self._tls.stop()
-        self.scene.history.stop()
-        self.scene.hub.close()
-        self._wire.close()
-        await self._server.stop()
+        self._history.stop()
+        self._look_no_more()
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+        if self.serving is not None:
+            await self.serving.stop()
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        for sock in self._sockets:
+            sock.close()
 
 
 class _TokenFile:
-    """The tokens of a file, as it is now, and others beside them."""
+    """The tokens of a file, as it is now, and that of the owner beside them."""
 
     def __init__(self, path: Path | None) -> None:
-        self.also: dict[str, Known] = {}
+        self.of_owner = ""
         self._path = path
         self._stamp: object = None
         self._of_file: dict[str, Known] = {}
@@ -163,4 +227,5 @@ class _TokenFile:
                 self._of_file = read_tokens(self._path) if self._path is not None and stamp else {}
             except ConfigError as error:
                 log.error("%s; the tokens before this change stay valid", error)
-        return Tokens({**self._of_file, **self.also})
+        of_owner = {hash_of(self.of_owner): OWNER} if self.of_owner else {}
+        return Tokens({**self._of_file, **of_owner})

@@ -7,7 +7,6 @@ have any character, slashes and dots among them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
@@ -19,22 +18,12 @@ from curier.web import (
     retained_forms,
     tour_forms,
 )
+from curier.web.roles import Role
 
 PREFIX: Final = "/api/v1"
 
 Asked = TypeVar("Asked", bound=Struct)
 Answered = TypeVar("Answered", bound=Struct)
-
-
-class Role(IntEnum):
-    """What somebody may do; each may what those before may."""
-
-    VIEWER = 1
-    """Look, also at retained messages."""
-    OPERATOR = 2
-    """Act on clients and topics."""
-    ADMIN = 3
-    """Change the broker."""
 
 
 @dataclass(frozen=True)

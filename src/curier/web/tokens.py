@@ -6,17 +6,16 @@ cannot ask anything with it.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import base64
+import os
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from curier.auth.text_file import places, read_lines, replace_lines
 from curier.errors import ConfigError
-from curier.web.table import Role
+from curier.web.roles import Role
 
 MARK: Final = "curier_"
 """What tokens begin with, so that one is known for what it is wherever it turns up."""
@@ -35,13 +34,20 @@ class Known(NamedTuple):
     """The hash of the token by which they are known, where there is one."""
 
 
+def new_secret() -> str:
+    """32 random bytes, as text for URLs and headers."""
+    return base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
+
+
 def new_token() -> str:
     """A token that nobody has had."""
-    return MARK + secrets.token_urlsafe(32)
+    return MARK + new_secret()
 
 
 def hash_of(token: str) -> str:
     """What the file has of it."""
+    import hashlib  # 1 MiB, and not before somebody asks
+
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -53,6 +59,8 @@ class Tokens:
 
     def who(self, token: str) -> Known | None:
         """Whose it is; None: nobody's."""
+        import hmac
+
         wanted = hash_of(token)
         found = None
         for known, who in self._by_hash.items():
