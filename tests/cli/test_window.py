@@ -46,6 +46,20 @@ def test_it_is_there_and_does_not_keep_the_broker_from_stopping(start: Start) ->
     assert "Traceback" not in err
 
 
+def test_a_journal_has_no_link_that_logs_in(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    read_end, write_end = os.pipe()
+    file = os.fstat(write_end)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{file.st_dev}:{file.st_ino}")
+    broker = start("--listen", "tcp://127.0.0.1:0", stdout=write_end)
+    os.close(write_end)
+    with open(read_end) as said:
+        line = next(one for one in said if one.startswith("window:"))
+        assert re.fullmatch(r"window:    http://127\.0\.0\.1:\d+/?\n", line)
+        assert said.readline() == "           (a link that logs in: curier admin login)\n"
+        code, _, err = broker.stop(signal.SIGTERM)
+    assert code == 0, err
+
+
 def test_an_address_that_was_asked_for_has_to_be_had(start: Start) -> None:  # noqa: F811
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"

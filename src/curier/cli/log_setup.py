@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import TextIO
 
 from curier.cli.log_formats import JournalFormatter, JsonFormatter, PlainFormatter
 from curier.cli.log_writer import AuditFile, FileWriter, LogWriter
@@ -20,7 +21,7 @@ def start_logging(config: Config) -> FileWriter | None:
     """
     handler: logging.Handler
     file: FileWriter | None = None
-    is_journal = False
+    in_journal = False
     if config.log_file is not None:
         try:
             handler = file = FileWriter(config.log_file)
@@ -29,13 +30,13 @@ def start_logging(config: Config) -> FileWriter | None:
     else:
         try:
             handler = LogWriter(sys.stderr.fileno())
-            is_journal = _is_journal(sys.stderr.fileno())
+            in_journal = goes_to_journal(sys.stderr)
         except OSError:  # somebody has put something of their own in its place
             handler = logging.StreamHandler(sys.stderr)
     if config.log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(JournalFormatter() if is_journal else PlainFormatter())
+        handler.setFormatter(JournalFormatter() if in_journal else PlainFormatter())
     # Nobody asks which line of which thread it was; not to find out makes a line half as expensive.
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -64,7 +65,10 @@ def set_levels(config: Config) -> None:
         logging.getLogger(name).setLevel(own[topic].upper() if topic in own else logging.NOTSET)
 
 
-def _is_journal(target: int) -> bool:
+def goes_to_journal(stream: TextIO) -> bool:
     """Whether what is written there goes to journald: its variable names the file (systemd.exec(5))."""
-    there = os.fstat(target)
+    try:
+        there = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # it is closed, or no file
+        return False
     return os.environ.get("JOURNAL_STREAM") == f"{there.st_dev}:{there.st_ino}"

@@ -13,6 +13,7 @@ from curier.auth import Authenticator
 from curier.cli.host import allow_files
 from curier.cli.log_setup import set_levels
 from curier.cli.log_writer import FileWriter
+from curier.cli.manager import reading_again
 from curier.cli.trying import problems
 from curier.config import Config
 from curier.doorways import NeedsRestart
@@ -99,20 +100,24 @@ class Reload:
             file.reopen()
         async with self._turns:
             self._is_due = False
-            try:
-                new = await asyncio.to_thread(self._read)
-                stuck, listeners, read = await self._take_listeners(new)
-            except (ConfigError, OSError) as error:
-                self._broker.acted(asked_by, "reload", failed=_why(error))
-                raise
-            said = [f"{_and(read)} were read again"] if read else []
-            said += [*listeners, *self._take_limits(new), *self._take_bans(new), *self._log_levels(new)]
-            if stuck := [*self._stuck(new), *stuck]:
-                said.append(f"{_and(stuck)} changed, which needs a restart of the broker")
-            text = "; ".join(said) or "nothing has changed"
-            self._broker.acted(asked_by, "reload", changed=text)
-            self._say(f"{asked_by}: {text}", new)
-            return text
+            with reading_again():
+                return await self._attempt(asked_by)
+
+    async def _attempt(self, asked_by: str) -> str:
+        try:
+            new = await asyncio.to_thread(self._read)
+            stuck, listeners, read = await self._take_listeners(new)
+        except (ConfigError, OSError) as error:
+            self._broker.acted(asked_by, "reload", failed=_why(error))
+            raise
+        said = [f"{_and(read)} were read again"] if read else []
+        said += [*listeners, *self._take_limits(new), *self._take_bans(new), *self._log_levels(new)]
+        if stuck := [*self._stuck(new), *stuck]:
+            said.append(f"{_and(stuck)} changed, which needs a restart of the broker")
+        text = "; ".join(said) or "nothing has changed"
+        self._broker.acted(asked_by, "reload", changed=text)
+        self._say(f"{asked_by}: {text}", new)
+        return text
 
     def _read(self) -> Config:
         """The settings, tried out as far as that can be without a second broker."""

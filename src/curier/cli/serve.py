@@ -24,6 +24,7 @@ from curier.cli.collector import looking_once
 from curier.cli.host import allow_files, give_back_memory, keep_freed_memory
 from curier.cli.log_setup import open_audit, start_logging
 from curier.cli.log_writer import AuditFile, FileWriter
+from curier.cli.manager import served
 from curier.cli.reload import Reload
 from curier.cli.signals import signals
 from curier.cli.traces import Traces
@@ -113,7 +114,8 @@ async def _serve(
                 _say(way_to(window) if window is not None and is_open else "")
                 _log.debug("ready")
                 broker.acted("curier broker", "start")
-                await _until(broker, told_to_stop)
+                async with served(f"listening on {', '.join(broker.listeners)}"):
+                    await _until(broker, told_to_stop)
         finally:
             try:
                 if window is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from curier.cli.log_setup import set_levels
+from curier.cli.log_setup import goes_to_journal, set_levels
 from curier.cli.reload import Reload
 from curier.config import Config
 from curier.errors import ConfigError
@@ -155,7 +156,9 @@ async def open_window(window: Web, config: Config) -> bool:
 
 
 def way_to(window: Web) -> str:
-    """What the terminal says of it."""
+    """What the terminal says of it. A journal is kept, and read by others: a link has to be asked for."""
+    if goes_to_journal(sys.stdout):
+        return f"window:    {window.urls[0]}\n           (a link that logs in: curier admin login)\n"
     return f"window:    {window.login_link()}\n           (logs in once; later: curier admin login)\n"
 
 
