@@ -288,3 +288,93 @@ def test_what_can_be_drawn_is_found(node: Node) -> None:
     )
     (found,) = read(node, [said])
     assert found["drawn"] == ["/a.b/0-0:1.0.0", "/on", "/state", "/list/0", "/t"]
+
+
+COMPARE = """
+import { changes, lines, rows } from "./diff.js";
+import { readJson } from "./json.js";
+import { brief, pointer } from "./values.js";
+const bytes = (said) => Uint8Array.from(Buffer.from(said, "hex"));
+tell({
+  parts: given.parts.map(([one, other]) => changes(readJson(one), readJson(other))
+    .map(({ path, before, after }) => [pointer(path), brief(before), brief(after)])),
+  lines: given.lines.map((both) => lines(...both).map((line) => line.mark + (line.said ?? line.count))),
+  rows: given.rows.map(([one, other]) => rows(bytes(one), bytes(other)).map((row) => row.at)),
+  many: lines(given.many[0], given.many[1]).length,
+});
+"""
+
+
+def test_what_has_changed_is_found_and_nothing_else(node: Node) -> None:
+    ten = [str(number) for number in range(10)]
+    parts = {
+        ('{"a":1,"b":[1,2]}', '{"b":[1,3,4],"c":null}'): [
+            ["/a", "1", ""],
+            ["/b/1", "2", "3"],
+            ["/b/2", "", "4"],
+            ["/c", "", "null"],
+        ],
+        ('{"a":1,"b":2}', '{"b":2,"a":1}'): [],
+        ("[9007199254740993]", "[9007199254740992]"): [["/0", "9007199254740993", "9007199254740992"]],
+        ('{"a":1,"a":2}', '{"a":1,"a":3}'): [["/a", "2", "3"]],
+        ('{"a/~":"1"}', '{"a/~":1}'): [["/a~1~0", '"1"', "1"]],
+        ('{"__proto__":1}', '{"__proto__":2}'): [["/__proto__", "1", "2"]],
+        ("1", "[]"): [["", "1", "[]"]],
+    }
+    lines = {
+        ("\n".join(ten), "\n".join([*ten[:5], "new", *ten[6:]])): [
+            "…3",
+            " 3",
+            " 4",
+            "-5",
+            "+new",
+            " 6",
+            " 7",
+            "…2",
+        ],
+        ("a\nb\nc", "b\nc\nd"): ["-a", " b", " c", "+d"],
+        ("a", "a"): ["…1"],
+    }
+    rows = {("00" * 40, "00" * 17 + "01" + "00" * 22): [16], ("00", ""): [0], ("", ""): []}
+    many = ["\n".join(f"{side}{number}" for number in range(9000)) for side in "ab"]
+    given = {"parts": [*parts], "lines": [*lines], "rows": [*rows], "many": many}
+    found = node.run(COMPARE, given)
+    assert found["parts"] == [*parts.values()]
+    assert found["lines"] == [*lines.values()]
+    assert found["rows"] == [*rows.values()]
+    assert found["many"] < 500
+
+
+HEAR = """
+import { hear } from "./past.js";
+const payload = (size) => ({ size, shown: size, text: "x".repeat(size), base64: null });
+const message = (written_at, size) => ({ topic: "", written_at, payload: payload(size) });
+const said = (values) => values.map((one) => [one.time, one.message?.payload.size ?? null, one.is_later]);
+for (let second = 0; second < 1000; second += 1) hear("fast", message(second, 10), second);
+for (let second = 0; second < 100; second += 1) hear("large", message(second, 60_000), second);
+const told = { large: hear("large", message(99, 60_000), 100).length };
+hear("a", message(5, 1), 6);
+hear("a", message(5, 1), 7);
+hear("a", message(7, 1), 8);
+hear("a", message(90, 2), 100);
+hear("a", null, 101);
+hear("a", null, 102);
+told.a = said(hear("a", message(103, 3), 103));
+told.old = hear("fast", null, 2000).length;
+for (let second = 0; second < 1000; second += 1) told.fast = hear("fast", message(second, 10), second).length;
+tell(told);
+"""
+
+
+def test_values_that_came_are_kept_within_bounds_and_gaps_are_known(node: Node) -> None:
+    found = node.run(HEAR, None)
+    assert found["large"] <= 2**21 / 60_000 + 1
+    assert found["old"] == 0  # the large ones needed the room
+    assert found["fast"] == 300
+    assert found["a"] == [
+        [5, 1, False],
+        [7, 1, False],
+        [90, 2, True],
+        [101, None, False],
+        [103, 3, False],
+    ]

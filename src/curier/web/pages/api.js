@@ -14,6 +14,13 @@ export const ended = signal(false);
 /** When the broker has last answered, by this machine's clock. */
 export const heard = signal(0);
 
+let ahead = 0; // seconds, the broker's clock before this machine's
+
+/** The broker's time, in seconds since 1970: by what it said with its last answer, and not by this machine's clock. */
+export function now() {
+  return Date.now() / 1000 + ahead;
+}
+
 /** An answer that is no success. `status` is 0 where there was none at all. */
 export class Refusal extends Error {
   /** @param {number} status @param {string} why */
@@ -83,6 +90,8 @@ async function request(path, how) {
   }
   if ([502, 503, 504].includes(answer.status)) return lost(await reason(answer));
   heard.value = Date.now();
+  const said = Date.parse(answer.headers.get("date") ?? "");
+  if (Math.abs(said / 1000 - now()) > 2) ahead = (said - Date.now()) / 1000; // it is said in whole seconds
   if (away.value) away.value = null;
   if (answer.status === 401) {
     if (me.value) ended.value = true;

@@ -12,9 +12,10 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 
 /**
  * @param {{title: string, columns: Record<string, number[]> | undefined, lines: [string, string][],
- *          format: (value: number) => string, binary?: boolean}} about
+ *          format: (value: number) => string, binary?: boolean, kind?: "" | "values" | "states"}} about
+ * `values` need not begin at 0, and each is a point; `states` are 0 or 1, and each lasts until the next
  */
-export const Chart = ({ title, columns, lines, format, binary = false }) => {
+export const Chart = ({ title, columns, lines, format, binary = false, kind = "" }) => {
   const place = useRef(/** @type {HTMLDivElement | null} */ (null));
   const drawn = useRef(/** @type {any} */ (null));
   const spoken = language.value;
@@ -29,11 +30,12 @@ export const Chart = ({ title, columns, lines, format, binary = false }) => {
         height: HEIGHT,
         legend: { show: false },
         cursor: { y: false, points: { size: 5 } },
-        scales: { y: { range: (/** @type {any} */ u, /** @type {number} */ low, /** @type {number} */ high) => [0, high > 0 ? high * 1.08 : 1] } },
+        scales: { y: { range: (/** @type {any} */ u, /** @type {number} */ low, /** @type {number} */ high) => range(kind, low, high) } },
         axes: [{ ...axis, size: 28, space: 70, values: (/** @type {any} */ u, /** @type {number[]} */ all) => marks(all) },
           { ...axis, size: 70, ...(binary ? { incrs: OF_BYTES } : {}), values: (/** @type {any} */ u, /** @type {number[]} */ all) => all.map(format) }],
         series: [{}, ...lines.map(([, label], at) => ({ label, stroke: colour(at ? "--second" : "--accent"), width: 1.5,
-          dash: at ? [5, 3] : undefined, points: { show: false } }))],
+          dash: at ? [5, 3] : undefined, points: { show: kind === "values", size: 4 },
+          paths: kind === "states" ? uPlot.paths.stepped?.({ align: 1 }) : undefined }))],
       }, [[], ...lines.map(() => [])], box);
     };
     make();
@@ -49,7 +51,7 @@ export const Chart = ({ title, columns, lines, format, binary = false }) => {
       drawn.current?.destroy();
       drawn.current = null;
     };
-  }, [spoken]);
+  }, [spoken, kind]);
   useEffect(() => {
     if (columns) drawn.current?.setData([columns.time, ...lines.map(([name]) => columns[name])]);
   });
@@ -60,6 +62,14 @@ export const Chart = ({ title, columns, lines, format, binary = false }) => {
       <div ref=${place} class="plot" aria-hidden="true"></div>
     </figure>`;
 };
+
+/** From where to where the axis goes. @param {string} kind @param {number} low @param {number} high @returns {[number, number]} */
+function range(kind, low, high) {
+  if (kind === "states") return [-0.15, 1.15];
+  if (kind === "" || low === null || high === null) return [0, high > 0 ? high * 1.08 : 1];
+  const room = (high - low) * 0.08 || Math.abs(high) * 0.01 || 1;
+  return [low - room, high + room];
+}
 
 /** Times, with seconds where two would be alike without. @param {number[]} times */
 function marks(times) {

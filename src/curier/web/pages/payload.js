@@ -14,7 +14,8 @@ const MOST_TEXT = 300_000; // characters
 
 /** A message, as the API has it. @typedef {{topic: string, payload: import("./values.js").Payload, qos: number,
  * content_type?: string, response_topic?: string, correlation_data?: string, payload_is_text?: boolean,
- * user_properties?: {name: string, value: string}[], expires_at?: number | null, client?: string, source?: string}} Message */
+ * user_properties?: {name: string, value: string}[], expires_at?: number | null, client?: string, source?: string,
+ * written_at?: number, undo?: string}} Message */
 
 /** @param {Form} form */
 export const formName = (form) => (form === "text" ? t("Text") : form === "hex" ? t("Hex") : NAMES[form]);

@@ -2,10 +2,11 @@
 // @ts-check
 import { signal } from "./html.js";
 import { ro as views } from "./words.ro.js";
+import { ro as topics } from "./words.topics.ro.js";
 import { ro as trying } from "./words.try.ro.js";
 
 /** @type {Record<string, string>} */
-const ro = { ...views, ...trying };
+const ro = { ...views, ...topics, ...trying };
 
 const KEPT = "curier.language";
 

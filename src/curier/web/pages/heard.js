@@ -1,0 +1,47 @@
+// What is retained on a topic, and what can be drawn of it.
+// @ts-check
+import { now } from "./api.js";
+import { useAnswer } from "./asking.js";
+import { useEffect, useState } from "./html.js";
+import { hear, past } from "./past.js";
+import { readMessageOf } from "./recognising.js";
+import { brief, figure, pathOf, within } from "./values.js";
+
+/** @typedef {import("./payload.js").Message} Message @typedef {import("./past.js").Value} Value */
+
+const EVERY = 1; // seconds
+
+/**
+ * What is retained on a topic, and what was while somebody looked.
+ * @param {string} topic @param {number} limit bytes of a payload
+ */
+export function useHeard(topic, limit) {
+  const { data, why, gone, again } = useAnswer("/retained", { topic, limit }, EVERY);
+  const [values, set] = useState(/** @type {Value[]} */ (past(topic).values));
+  useEffect(() => {
+    if (data || gone) set(hear(topic, data, now()));
+  }, [data, gone]);
+  return { data: /** @type {Message | null} */ (data), values, why, gone, again };
+}
+
+/** @type {WeakMap<Message, Map<string, {value: number | null, is_state: boolean, said: string}>>} */
+const figures = new WeakMap();
+
+/**
+ * What can be drawn at a place of a value, and what is written there. It is read once; the tree that it stands in is
+ * not kept, which would be many times as large as the payload.
+ * @param {Message} message @param {string} place a JSON Pointer @param {import("./recognising.js").Form | ""} chosen
+ */
+export function figureAt(message, place, chosen) {
+  const known = figures.get(message) ?? new Map();
+  figures.set(message, known);
+  const key = `${chosen} ${place}`;
+  if (!known.has(key)) {
+    const found = readMessageOf(message, chosen);
+    const node = found.node ?? (found.text !== undefined ? { is: /** @type {const} */ ("text"), said: found.text } : undefined);
+    const part = within(node, pathOf(place));
+    const drawn = figure(part);
+    known.set(key, { value: drawn?.value ?? null, is_state: drawn?.is_state ?? false, said: brief(part, 40) });
+  }
+  return known.get(key);
+}

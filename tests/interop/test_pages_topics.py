@@ -1,0 +1,84 @@
+"""Topics in the pages, in a browser: values of every form, what they were before, what is drawn of them."""
+
+from __future__ import annotations
+
+from curier.types import Message, QoS
+from tests.interop.chromium import Tab
+from tests.interop.pages import Window, browser, click, go, shows, tab, window, write
+from tests.waiting import wait_until
+from tests.web.nasty import PAYLOADS, TOPICS
+
+__all__ = ["browser", "tab", "window"]  # fixtures
+
+FORMS = ["", "json", "text", "hex", "cbor", "msgpack", "sparkplug"]
+
+
+def test_a_value_is_compared_drawn_and_looked_back_at(tab: Tab, window: Window) -> None:
+    def put(said: str) -> None:
+        window.broker.publish(Message("live/<x>", said.encode(), QoS(1), True))
+
+    put('{"a.b": {"t": 1}, "on": "OFF"}')
+    go(tab, 'topics?topic=live%2F%3Cx%3E&draw=["/a.b/t","/on"]')
+    shows(tab, "Draw over time")
+    wait_until(lambda: tab.run("document.querySelectorAll('.chart canvas').length") == 2)
+    put('{"a.b": {"t": 2}, "on": "ON"}')
+    shows(tab, "Changed since the value before")
+    changed = "[...document.querySelectorAll('.changes tbody tr')].map((one) => one.innerText)"
+    assert tab.run(changed) == ["/a.b/t\t1\t2", '/on\t"OFF"\t"ON"']
+    click(tab, "Freeze")
+    put("[]")
+    shows(tab, "Go on (1 new)")
+    assert len(tab.run(changed)) == 2
+    tab.run("[...document.querySelectorAll('.heard button')].at(-1).click()")
+    shows(tab, "This is a value from before.")
+    assert '"t": 1' in tab.run("document.querySelector('.payload pre').innerText")
+    click(tab, "Go on (1 new)")
+    wait_until(lambda: tab.run("document.querySelector('.payload pre').innerText") == "[]")
+    shows(tab, "1 of 3 values have no number there: gaps.")
+
+
+def test_nasty_topics_and_payloads_are_shown_in_every_form(tab: Tab, window: Window) -> None:
+    for number, payload in enumerate(PAYLOADS):
+        topic = TOPICS[number]
+        window.broker.publish(Message(topic, payload, QoS(1), True))
+        for form in FORMS:
+            window.broker.publish(Message(topic, payload, QoS(1), True))
+            tab.run(
+                "(topic, form) => { location.hash = '/topics?' + new URLSearchParams({ topic, form }); }",
+                topic,
+                form,
+            )
+            wait_until(lambda form=form: tab.run("document.querySelector('.payload select')?.value") == form)  # type: ignore[misc]
+        shown = tab.run("document.querySelector('.payload pre').innerText")
+        assert shown.startswith("000000  "), topic  # none of them is Sparkplug B, which says so
+        assert tab.run("document.querySelector('.payload p')?.innerText ?? ''"), topic
+    assert tab.run("document.querySelectorAll('main img').length") == 0
+
+
+def test_a_message_is_published_with_its_properties(tab: Tab, window: Window) -> None:
+    go(tab, "topics?topic=made")
+    shows(tab, "Nothing is retained here.")
+    tab.run("document.querySelector('.publish details').open = true")
+    write(tab, ".publish textarea", "a1 6161 01")
+    write(tab, ".publish input[placeholder='application/json']", "application/cbor")
+    write(tab, ".publish input[placeholder='00 ff']", "00 f")
+    write(tab, ".publish details textarea", "a=1=2\n\nb=")
+    tab.run("document.querySelector('.publish input[type=checkbox]').click()")
+    tab.run(
+        """(() => {
+            const kind = document.querySelector(".publish select");
+            kind.value = "hex";
+            kind.dispatchEvent(new Event("change"));
+        })()"""
+    )
+    tab.run("document.querySelector('.publish button').click()")
+    shows(tab, "Bytes are written in figures from 0 to f, two each.")
+    write(tab, ".publish input[placeholder='00 ff']", "00 ff")
+    tab.run("document.querySelector('.publish button').click()")
+    shows(tab, "CBOR, as recognised")
+    assert tab.run("document.querySelector('.payload pre').innerText") == '{\n  "a": 1\n}'
+    message = window.broker.core.retained.get(b"made")
+    assert message is not None
+    assert message.payload == b"\xa1aa\x01"
+    for said in ("00 ff", "application/cbor", "1=2"):
+        shows(tab, said)
