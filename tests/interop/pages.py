@@ -115,12 +115,14 @@ def go(tab: Tab, place: str) -> None:
 
 
 def click(tab: Tab, text: str) -> None:
-    """The button of this text, in a dialog if one is open."""
-    tab.run(
-        """(text) => [...(document.querySelector("dialog[open]") ?? document).querySelectorAll("button")]
-            .find((one) => one.innerText.trim() === text).click()""",
-        text,
-    )
+    """The button of this text, in a dialog if one is open, as soon as it is there and can be clicked."""
+    clicked = """(text) => {
+        const found = [...(document.querySelector("dialog[open]") ?? document).querySelectorAll("button")]
+            .find((one) => one.innerText.trim() === text && !one.disabled);
+        found?.click();
+        return found !== undefined;
+    }"""
+    wait_until(lambda: bool(tab.run(clicked, text)))
 
 
 def write(tab: Tab, field: str, text: str) -> None:

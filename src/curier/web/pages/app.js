@@ -12,6 +12,7 @@ import { Notice, Why } from "./parts.js";
 import { address, place } from "./place.js";
 import { Topics } from "./topics.js";
 import { Tour } from "./tour.js";
+import { TryIt } from "./tryit.js";
 import { Wire } from "./wire.js";
 import { keep, kept, language, speak, t } from "./words.js";
 
@@ -22,6 +23,7 @@ const VIEWS = {
   topics: ["Topics", Topics],
   wire: ["Wire", Wire],
   tour: ["Tour", Tour],
+  tryit: ["Try it", TryIt],
   log: ["Log", Log],
   access: ["Access", Access],
   listeners: ["Listeners", Listeners],

@@ -5,7 +5,7 @@ import { Diagram } from "./diagram.js";
 import { Fields } from "./fields.js";
 import { html, signal, useEffect, useState } from "./html.js";
 import { Why } from "./parts.js";
-import { place, settle } from "./place.js";
+import { address, place, settle } from "./place.js";
 import { language, t } from "./words.js";
 
 /**
@@ -75,4 +75,4 @@ const End = ({ told }) => html`
       <tr key=${one.name}><td>${one.title}</td><td class=${one.received === 1 ? "good" : "bad"}>${one.received === 1 ? "✓" : "✗"} ${told.often[one.received]}</td></tr>`)}</tbody>
   </table></div>
   <p class="read">${told.lesson}</p>
-  <p><a href="#/try">${t("Now break it yourself")}</a></p>`;
+  <p><a href=${address("tryit")}>${t("Now break it yourself")}</a></p>`;
