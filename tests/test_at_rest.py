@@ -55,6 +55,15 @@ def modules() -> set[str]:
     return {*found}
 
 
+def test_the_process_of_the_store_has_no_more_than_it_needs() -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    program = "import sys, curier.store.process; print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
+    assert "curier.store.database" in done.stdout, done.stderr
+    assert {*done.stdout.split()} & ((NOT_YET - {"apsw"}) | {"ssl", "asyncio", "click"}) == set()
+
+
 def test_what_is_heavy_is_not_loaded(modules: set[str]) -> None:
     assert modules & NOT_YET == set()
 

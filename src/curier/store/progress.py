@@ -8,7 +8,7 @@ use writes nothing more.
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from typing import Final, NamedTuple
 
@@ -35,7 +35,7 @@ class Progress(NamedTuple):
 
 def new_life() -> str:
     """A name that no other life has."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def uptime() -> float:
