@@ -153,6 +153,7 @@ ALLOWED: dict[str, set[str]] = {
         "places",
         "server",
         "session.message",
+        "session.outgoing",
         "settings",
         "topics",
         "tour",

@@ -43,6 +43,7 @@ def enqueue(broker: BrokerState, session: ServerSession, entry: Outgoing, now: f
         outgoing.forget(oldest)
         _drop(broker, session, oldest.message, why + ", and the oldest goes first")
     outgoing.record(entry)
+    entry.sent_at = now  # since when it waits
     put(broker, outgoing, entry)
     if broker.hooks.witness is not None:
         telling.queued(broker, session, entry.message)
@@ -100,6 +101,20 @@ def take(broker: BrokerState, outgoing: OutgoingFlow) -> Outgoing:
     broker.statistics.queued_bytes -= entry.message.size()
     broker.statistics.stored_payload -= len(entry.message.payload)
     return entry
+
+
+def purge(broker: BrokerState, session: ServerSession, place: int, why: str) -> int:
+    """Drop the message at ``place`` of a queue, as somebody wants; returns the bytes it counted for."""
+    outgoing = session.outgoing
+    entry = outgoing.queue[place]
+    del outgoing.queue[place]
+    size = entry.message.size()
+    outgoing.queued_bytes -= size
+    broker.statistics.queued_bytes -= size
+    broker.statistics.stored_payload -= len(entry.message.payload)
+    outgoing.forget(entry)
+    telling.dropped(broker, session, entry.message, why)
+    return size
 
 
 def drop_expired(broker: BrokerState, session: ServerSession, now: float) -> None:

@@ -65,7 +65,7 @@ class Outgoing:
         self.group = group  # Topic Filter of the Shared Subscription it came by, or b""
         self.packet_id: int = 0  # 0 while it waits in the queue
         self.on_wire: bool = False  # was its PUBLISH sent on the present Network Connection?
-        self.sent_at: float = 0.0  # when its last PUBLISH or PUBREL was sent
+        self.sent_at: float = 0.0  # when its last PUBLISH or PUBREL was sent; a server's: or it came to wait
         self.delivery: int = 0  # its number in the journal, or 0
 
 

@@ -22,6 +22,8 @@ MOST_FILTERS: Final = 10_000
 
 _VERSIONS: Final = {3: "3.1", MQTT_311: "3.1.1", MQTT_50: "5.0"}
 
+_NEVER: Final = 1e100
+
 _SORTS: Final[dict[str, Callable[[ServerSession], float | str]]] = {
     "client_id": lambda session: session.client_id,
     "queued": lambda session: -len(session.outgoing.queue),
@@ -32,6 +34,7 @@ _SORTS: Final[dict[str, Callable[[ServerSession], float | str]]] = {
     "connected_at": lambda session: (
         -session.connection.attached_at if session.connection is not None else 0.0
     ),
+    "ends_at": lambda session: session.ends_at or _NEVER,
 }
 
 
@@ -84,6 +87,8 @@ def row_of(session: ServerSession) -> forms.ClientRow:
         dropped=session.dropped_full,
         subscriptions=len(session.subscriptions),
         unsent=connection.unsent if connection is not None else 0,
+        session_expiry=session.expiry_interval,
+        ends_at=session.ends_at,
     )
 
 

@@ -89,8 +89,8 @@ class ClientsQuery(Form):
     search: str = ""
     """Part of a Client Identifier, a user name or an address, in any case."""
     sort: str = "client_id"
-    """``client_id``, or with the largest first ``queued``, ``queued_bytes``, ``dropped``, ``subscriptions``,
-    ``unsent`` or ``connected_at``."""
+    """``client_id``; with the largest first ``queued``, ``queued_bytes``, ``dropped``, ``subscriptions``,
+    ``unsent`` or ``connected_at``; with the session first that ends first ``ends_at``."""
     connected: bool | None = None
     """Those that are connected, or those that are not; else all."""
     limit: Limit = 50
@@ -119,6 +119,10 @@ class ClientRow(Struct):
     subscriptions: int
     unsent: int
     """Bytes that the network has not taken."""
+    session_expiry: int
+    """Seconds that the session stays without a connection; 4294967295: for ever; 0: not at all."""
+    ends_at: float
+    """When the session ends; 0: not by itself, or its client is connected."""
 
 
 class Clients(Struct):

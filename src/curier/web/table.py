@@ -16,6 +16,7 @@ from curier.web import (
     fate_forms,
     forms,
     retained_forms,
+    session_forms,
     tour_forms,
 )
 from curier.web.roles import Role
@@ -89,6 +90,24 @@ FORGET: Final = Operation(
     forms.Forget,
     forms.Done,
     called="forget",
+)
+QUEUE: Final = Operation(
+    "GET",
+    "/session/queue",
+    Role.VIEWER,
+    "What waits in a session, in pages, and what was sent and is not acknowledged.",
+    session_forms.QueueQuery,
+    session_forms.Queue,
+    called="queue",
+)
+PURGE: Final = Operation(
+    "POST",
+    "/session/purge",
+    Role.OPERATOR,
+    "Drop what waits in a session, or one message of it.",
+    session_forms.Purge,
+    session_forms.Purged,
+    called="purge",
 )
 BANS: Final = Operation("GET", "/bans", Role.VIEWER, "Who is banned.", forms.Nothing, forms.Bans)
 BAN: Final = Operation(
