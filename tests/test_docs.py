@@ -25,7 +25,7 @@ from tests import settings_page
 from tests.test_layers import ALLOWED, FLOORS
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
 PERMISSIONS = ROOT / "docs" / "permissions.md"
