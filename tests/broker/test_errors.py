@@ -12,6 +12,7 @@ from curier.codec.constants import PUBLISH
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
 from tests.codec.cases import BADS, Bad, parameters
+from tests.each import each
 
 statement = pytest.mark.statement
 
@@ -24,7 +25,7 @@ BROKEN = [
 
 
 @statement("5.0/MQTT-4.13.1-1")
-@pytest.mark.parametrize(("case", "raw", "version"), BROKEN)
+@each(("case", "raw", "version"), BROKEN)
 def test_every_broken_packet_is_answered_and_closed(case: Bad, raw: bytes, version: int) -> None:
     for way in ("fast", "slow"):
         net = Net(way)

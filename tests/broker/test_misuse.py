@@ -19,6 +19,7 @@ from curier.session.message import ApplicationMessage
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
 from tests.broker.test_changing_options import change
+from tests.each import each
 
 ABOUT_A_CLIENT = {"on_connect", "on_subscribe", "on_unsubscribe", "on_packet"}  # which is there, and pays
 ABOUT_NOBODY = {
@@ -153,7 +154,7 @@ def texts(net: Net) -> set[str]:
     return {fault.text for fault in net.faults}
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@each("event", EVENTS)
 def test_a_hook_that_raises(make: Make, event: str) -> None:
     def fail(*arguments: object) -> None:
         raise ValueError("on purpose")
@@ -204,7 +205,7 @@ def test_before_5_0_a_message_that_a_hook_fails_at_does_not_come_for_ever(
     assert len(net.faults) == 1
 
 
-@pytest.mark.parametrize("event", sorted(set(EVENTS) - {"on_publish"}))
+@each("event", sorted(set(EVENTS) - {"on_publish"}))
 def test_what_nobody_asked_for_is_not_looked_at(make: Make, event: str) -> None:
     scene = Scene(make)
     hook = misused(event, lambda *arguments: "something")
@@ -215,7 +216,7 @@ def test_what_nobody_asked_for_is_not_looked_at(make: Make, event: str) -> None:
     scene.check_others()
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@each("event", EVENTS)
 def test_a_hook_that_returns_a_coroutine(make: Make, event: str) -> None:
     async def wait() -> int:
         return 0
@@ -252,7 +253,7 @@ def test_an_answer_that_is_one(make: Make, answer: int) -> None:
     scene.check_others()
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@each("event", EVENTS)
 def test_a_hook_that_removes_itself(make: Make, event: str) -> None:
     def remove(hook: Hook, *arguments: object) -> int:
         scene.net.core.remove_hook(hook)
@@ -268,7 +269,7 @@ def test_a_hook_that_removes_itself(make: Make, event: str) -> None:
     scene.check_others()
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@each("event", EVENTS)
 def test_a_hook_that_publishes(make: Make, event: str) -> None:
     scene = Scene(make)
     core = scene.net.core
@@ -312,8 +313,8 @@ def test_a_hook_that_publishes_for_ever_does_not(make: Make) -> None:
     assert net.core.statistics.dropped == 3 + 9 + 27
 
 
-@pytest.mark.parametrize("event", EVENTS)
-@pytest.mark.parametrize("says", [False, True])
+@each("event", EVENTS)
+@each("says", [False, True])
 def test_a_hook_that_ends_the_connection(make: Make, event: str, says: bool) -> None:
     scene = Scene(make)
     net = scene.net

@@ -13,6 +13,7 @@ from curier.codec.encode import encode
 from tests.broker.conftest import Make
 from tests.broker.harness import TOO_DEEP, Net, quiet
 from tests.codec.cases import properties
+from tests.each import each
 
 statement = pytest.mark.statement
 
@@ -163,8 +164,8 @@ def test_connack_leaves_its_reason_string_out(make: Make, maximum: int | None, t
 
 
 @statement("5.0/MQTT-3.2.2-19", "5.0/MQTT-3.1.2-24")
-@pytest.mark.parametrize(("maximum", "said"), [(None, 200), (200, 200), (40, 5), (5, 5), (4, 0)])
-@pytest.mark.parametrize("wrong", ["client id", "will topic", "size"])
+@each(("maximum", "said"), [(None, 200), (200, 200), (40, 5), (5, 5), (4, 0)])
+@each("wrong", ["client id", "will topic", "size"])
 def test_a_connect_that_is_wrong_is_answered_within_its_own_limit(
     make: Make, maximum: int | None, said: int, wrong: str
 ) -> None:

@@ -14,6 +14,7 @@ from curier.codec.reasons import reason_code_allowed
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
 from tests.codec.cases import properties
+from tests.each import each
 
 statement = pytest.mark.statement
 
@@ -204,9 +205,11 @@ def test_who_may_not_publish_is_told_so(make: Make, qos: int) -> None:
 
 
 @statement("5.0/MQTT-3.4.2-1", "5.0/MQTT-3.5.2-1")
-@pytest.mark.parametrize("reason_code", [0x80, 0x83, 0x87, 0x90, 0x97, 0x99, 0x86, 0x8E, 0x96])
-@pytest.mark.parametrize("qos", [0, 1, 2])
-def test_a_hook_may_refuse_a_message(net: Net, qos: int, reason_code: int) -> None:
+@each("reason_code", [0x80, 0x83, 0x87, 0x90, 0x97, 0x99, 0x86, 0x8E, 0x96])
+@each("qos", [0, 1, 2])
+def test_a_hook_may_refuse_a_message(make: Make, qos: int, reason_code: int) -> None:
+    net = make()
+
     class Refuse(Hook):
         def on_publish(self, connection: object, message: Any) -> int:
             return reason_code if message.topic == b"no" else 0
@@ -218,9 +221,10 @@ def test_a_hook_may_refuse_a_message(net: Net, qos: int, reason_code: int) -> No
 
 
 @statement("5.0/MQTT-4.7.2-1")
-@pytest.mark.parametrize("qos", [0, 1, 2])
-@pytest.mark.parametrize("topic", RESERVED)
-def test_topics_of_the_server_are_not_for_clients(net: Net, qos: int, topic: str) -> None:
+@each("qos", [0, 1, 2])
+@each("topic", RESERVED)
+def test_topics_of_the_server_are_not_for_clients(make: Make, qos: int, topic: str) -> None:
+    net = make()
     watch, client = net.connect("watch"), net.connect("c")
     watch.subscribe("$SYS/#", "#")
     for _ in range(2):
@@ -238,9 +242,10 @@ def test_nor_may_anybody_wait_for_what_cannot_come(net: Net, topic: str) -> None
 
 
 @statement("5.0/MQTT-4.7.2-1")
-@pytest.mark.parametrize("qos", [0, 1, 2])
-@pytest.mark.parametrize("topic", ["$aws/things/a/shadow", "$x", "$SYStem/a", "$", "$shared/a", "$queued"])
-def test_other_topics_that_begin_with_a_dollar_are_like_any_other(net: Net, qos: int, topic: str) -> None:
+@each("qos", [0, 1, 2])
+@each("topic", ["$aws/things/a/shadow", "$x", "$SYStem/a", "$", "$shared/a", "$queued"])
+def test_other_topics_that_begin_with_a_dollar_are_like_any_other(make: Make, qos: int, topic: str) -> None:
+    net = make()
     exact, all_of_it, client = net.connect("exact"), net.connect("all"), net.connect("c")
     exact.subscribe(topic, topic + "/#")
     all_of_it.subscribe("#", "+/#", "+")

@@ -10,6 +10,7 @@ from tests.broker.client import Client
 from tests.broker.conftest import Make
 from tests.broker.harness import TOO_DEEP, Net, quiet
 from tests.codec.cases import NO_FILTERS, properties
+from tests.each import each
 
 statement = pytest.mark.statement
 
@@ -416,11 +417,12 @@ def test_a_topic_filter_has_only_so_many_bytes(make: Make) -> None:
 @statement(
     "5.0/MQTT-4.13.1-1", "5.0/MQTT-4.7.1-1", "5.0/MQTT-4.7.1-2", "5.0/MQTT-4.8.2-1", "5.0/MQTT-4.8.2-2"
 )
-@pytest.mark.parametrize("text", [text for text, versions, _ in NO_FILTERS if 5 in versions])
-@pytest.mark.parametrize("kind", [p.Subscribe, p.Unsubscribe])
+@each("text", [text for text, versions, _ in NO_FILTERS if 5 in versions])
+@each("kind", [p.Subscribe, p.Unsubscribe])
 def test_what_is_no_topic_filter_closes_and_nothing_of_it_is_done(
-    net: Net, kind: type[p.Subscribe | p.Unsubscribe], text: str
+    make: Make, kind: type[p.Subscribe | p.Unsubscribe], text: str
 ) -> None:
+    net = make()
     client = net.connect("c", session_expiry_interval=100)
     client.subscribe("kept")
     if kind is p.Subscribe:

@@ -12,6 +12,7 @@ from curier.codec.encode import encode, encode_ack
 from curier.codec.properties import Properties
 from curier.errors import LocalProtocolError
 from tests.codec.cases import properties
+from tests.each import each
 
 DATA_WITHOUT_METHOD = properties(authentication_data=b"d")
 
@@ -93,7 +94,7 @@ REFUSED = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("packet", "version", "code", "statement"), REFUSED)
+@each(("packet", "version", "code", "statement"), REFUSED)
 def test_what_mqtt_forbids_is_not_written(packet: p.Packet, version: int, code: int, statement: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         encode(packet, version)

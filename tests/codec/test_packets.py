@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from curier.codec import constants as c
 from curier.codec import packets as p
 from curier.types import QoS, ReasonCode
 from tests.codec.cases import WIRES, properties
+from tests.each import each
 
 WITH_REASONS = [p.Puback, p.Pubrec, p.Pubrel, p.Pubcomp]
 
@@ -63,7 +62,7 @@ def test_the_repr_hides_the_password() -> None:
     assert "password=None" in repr(p.Connect(4, "id"))
 
 
-@pytest.mark.parametrize("code", ReasonCode)
+@each("code", ReasonCode)
 def test_the_reason_codes_are_those_of_the_public_enum(code: ReasonCode) -> None:
     assert getattr(c, code.name) == code.value
 

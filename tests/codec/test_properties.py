@@ -14,6 +14,7 @@ from curier.codec.properties import WILL, Properties, decode_properties, encode_
 from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolError
 from tests.codec.cases import properties
 from tests.codec.wire import packet_bytes
+from tests.each import each
 from tests.strategies import PROPERTIES, PROPERTY_PACKETS
 from tests.strategies import properties as any_properties
 
@@ -66,7 +67,7 @@ def test_the_two_tables_name_the_same_properties() -> None:
     assert all(vars_name in PROPERTIES for vars_name in Properties.__annotations__)
 
 
-@pytest.mark.parametrize(("name", "packet_type"), ALLOWED)
+@each(("name", "packet_type"), ALLOWED)
 def test_a_property_in_its_place(name: str, packet_type: int) -> None:
     value, notation = VALUES[name]
     raw = packet_bytes("{" + notation + "}", 5)
@@ -74,7 +75,7 @@ def test_a_property_in_its_place(name: str, packet_type: int) -> None:
     assert decode_all(raw, packet_type) == properties(**{name: value})
 
 
-@pytest.mark.parametrize(("name", "packet_type"), FORBIDDEN)
+@each(("name", "packet_type"), FORBIDDEN)
 def test_a_property_out_of_its_place(name: str, packet_type: int) -> None:
     value, notation = VALUES[name]
     with pytest.raises(LocalProtocolError, match="does not belong"):
@@ -84,7 +85,7 @@ def test_a_property_out_of_its_place(name: str, packet_type: int) -> None:
     assert caught.value.reason_code == 0x81
 
 
-@pytest.mark.parametrize(("name", "packet_type"), ALLOWED)
+@each(("name", "packet_type"), ALLOWED)
 def test_a_property_twice(name: str, packet_type: int) -> None:
     value, notation = VALUES[name]
     raw = packet_bytes("{" + notation + notation + "}", 5)

@@ -25,6 +25,7 @@ from curier.codec.publish import (
 from curier.errors import LocalProtocolError, ProtocolError
 from tests.codec.cases import BADS, WIRES, Bad, Wire
 from tests.codec.wire import packet_bytes
+from tests.each import each
 from tests.strategies import publishes
 
 VERSIONS = (3, 4, 5)
@@ -80,7 +81,7 @@ def compare(raw: bytes, version: int) -> None:
         assert kept.message_expiry_interval is None
 
 
-@pytest.mark.parametrize(("raw", "version"), CORPUS)
+@each(("raw", "version"), CORPUS)
 def test_the_parsers_agree_on_every_wire_case(raw: bytes, version: int) -> None:
     compare(raw, version)
 

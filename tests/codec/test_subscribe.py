@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from curier.codec.primitives import encode_varint, packet_end
 from curier.codec.subscribe import parse_subscribe, plain_suback
 from curier.errors import ProtocolError
 from tests.codec.cases import BADS, WIRES, Bad, Wire, parameters
+from tests.each import each
 
 versions = st.sampled_from([3, 4, 5])
 
@@ -70,7 +70,7 @@ def test_nothing_with_a_fault_is_plain(
     check(b"\x82" + encode_varint(len(body)) + body, version)
 
 
-@pytest.mark.parametrize(("case", "raw", "version"), parameters([*WIRES, *BADS]))
+@each(("case", "raw", "version"), parameters([*WIRES, *BADS]))
 def test_the_cases_of_the_wire(case: Wire | Bad, raw: bytes, version: int) -> None:
     if len(raw) > 1 and raw[0] >> 4 == SUBSCRIBE and packet_end(raw, 0, version) == len(raw):
         assert not (check(raw, version) and isinstance(case, Bad))

@@ -12,6 +12,7 @@ from curier.codec.primitives import packet_end
 from curier.errors import MalformedPacket, ProtocolError
 from tests.codec.cases import ALL, BADS, WIRES, Bad, Wire, parameters
 from tests.codec.wire import body_of, packet_bytes, resized
+from tests.each import each
 
 LISTS_OR_PAYLOAD = (c.PUBLISH, c.SUBSCRIBE, c.SUBACK, c.UNSUBSCRIBE, c.UNSUBACK)
 OPTIONAL_TAIL = (c.PUBACK, c.PUBREC, c.PUBREL, c.PUBCOMP, c.DISCONNECT, c.AUTH)
@@ -34,7 +35,7 @@ def test_the_notation_counts_for_itself() -> None:
     assert packet_bytes("30 ('a' {} " + "00" * 200 + ")", 4) == bytes.fromhex("30 cb01 0001 61") + bytes(200)
 
 
-@pytest.mark.parametrize(("case", "raw", "version"), parameters(WIRES))
+@each(("case", "raw", "version"), parameters(WIRES))
 def test_bytes_become_the_packet(case: Wire, raw: bytes, version: int) -> None:
     packet = decode_all(raw, version)
     assert packet == case.packet
@@ -42,7 +43,7 @@ def test_bytes_become_the_packet(case: Wire, raw: bytes, version: int) -> None:
     assert packet.packet_type == raw[0] >> 4
 
 
-@pytest.mark.parametrize(("case", "raw", "version"), parameters(WIRES))
+@each(("case", "raw", "version"), parameters(WIRES))
 def test_the_packet_becomes_bytes(case: Wire, raw: bytes, version: int) -> None:
     encoded = encode(case.packet, version)
     if case.shortest:
@@ -53,7 +54,7 @@ def test_the_packet_becomes_bytes(case: Wire, raw: bytes, version: int) -> None:
         assert decode_all(encoded, version) == case.packet
 
 
-@pytest.mark.parametrize(("case", "raw", "version"), parameters(WIRES))
+@each(("case", "raw", "version"), parameters(WIRES))
 def test_a_packet_is_found_among_other_bytes(case: Wire, raw: bytes, version: int) -> None:
     chunk = b"\xff\x00" + raw + b"\xff\xff\xff\xff\x01"
     end = packet_end(chunk, 2, version if raw[0] >> 4 != c.CONNECT else 4)
@@ -61,14 +62,14 @@ def test_a_packet_is_found_among_other_bytes(case: Wire, raw: bytes, version: in
     assert decode(chunk, 2, end, version) == case.packet
 
 
-@pytest.mark.parametrize(("case", "raw", "version"), parameters(WIRES))
+@each(("case", "raw", "version"), parameters(WIRES))
 def test_a_packet_cut_short_is_refused(case: Wire, raw: bytes, version: int) -> None:
     for end in cuts(len(raw)):
         with pytest.raises(MalformedPacket):
             decode(raw, 0, end, version)
 
 
-@pytest.mark.parametrize(("case", "raw", "version"), parameters(WIRES))
+@each(("case", "raw", "version"), parameters(WIRES))
 def test_a_body_cut_short_is_refused_or_another_packet(case: Wire, raw: bytes, version: int) -> None:
     """With a Remaining Length that fits the shorter body; what lies behind the packet changes nothing."""
     body = body_of(raw)
@@ -89,7 +90,7 @@ def test_a_body_cut_short_is_refused_or_another_packet(case: Wire, raw: bytes, v
                 decode(chunk, 0, len(shorter), version)
 
 
-@pytest.mark.parametrize(("case", "raw", "version"), parameters(WIRES))
+@each(("case", "raw", "version"), parameters(WIRES))
 def test_bytes_too_many_are_refused(case: Wire, raw: bytes, version: int) -> None:
     with pytest.raises(MalformedPacket):
         decode_all(raw + b"\x00", version)
@@ -101,7 +102,7 @@ def test_bytes_too_many_are_refused(case: Wire, raw: bytes, version: int) -> Non
             decode_all(longer, version)
 
 
-@pytest.mark.parametrize(("case", "raw", "version"), parameters(BADS))
+@each(("case", "raw", "version"), parameters(BADS))
 def test_bad_bytes_are_refused_by_the_rule(case: Bad, raw: bytes, version: int) -> None:
     with pytest.raises(ProtocolError) as caught:
         decode_all(raw, version)
@@ -110,7 +111,7 @@ def test_bad_bytes_are_refused_by_the_rule(case: Bad, raw: bytes, version: int) 
     assert caught.value.statement == case.statement
 
 
-@pytest.mark.parametrize(("case", "raw", "version"), parameters(BADS))
+@each(("case", "raw", "version"), parameters(BADS))
 def test_bad_bytes_stay_bad_among_other_bytes(case: Bad, raw: bytes, version: int) -> None:
     chunk = b"\x30\x02" + raw + b"\x00\x01\x61\x00\x00"
     with pytest.raises(ProtocolError) as caught:

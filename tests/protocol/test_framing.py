@@ -10,6 +10,7 @@ from curier.protocol.connection import CLOSED, CONNECTED, Traffic
 from curier.protocol.server import ServerConnection
 from curier.session.session import Session
 from tests.codec.wire import body_of
+from tests.each import each
 from tests.protocol.stage import Stage
 
 statement = pytest.mark.statement
@@ -89,7 +90,7 @@ def test_in_5_0_it_may_not(size: int) -> None:
 
 
 @statement("5.0/MQTT-3.2.0-1", "3.1.1/MQTT-3.2.0-1")
-@pytest.mark.parametrize("first", [first for first in range(256) if first >> 4 not in (2, 15)])
+@each("first", [first for first in range(256) if first >> 4 not in (2, 15)])
 def test_a_first_byte_that_cannot_be_connack_ends_a_connection_at_once(first: int) -> None:
     stage = Stage()
     stage.connect()

@@ -23,6 +23,7 @@ from curier.trace.rules import section, sentence
 from curier.trace.summaries import summary
 from tests.codec.cases import BADS, WIRES, Bad, parameters
 from tests.codec.cases import Wire as WireCase
+from tests.each import each
 from tests.strategies import packets
 
 VERSIONS = st.sampled_from([3, 4, 5])
@@ -110,7 +111,7 @@ def test_the_fields_of_a_sound_packet_tile_it_and_say_what_it_says(data: st.Data
             assert [field.raw for field in named(found, name)] == ([] if value is None else [value])
 
 
-@pytest.mark.parametrize(("case", "raw", "version"), parameters(BADS))
+@each(("case", "raw", "version"), parameters(BADS))
 def test_a_broken_packet_says_where_and_which_rule(case: Bad, raw: bytes, version: int) -> None:
     found = check(raw, version)
     assert found.fault
@@ -120,7 +121,7 @@ def test_a_broken_packet_says_where_and_which_rule(case: Bad, raw: bytes, versio
     assert not case.statement or section(case.statement)
 
 
-@pytest.mark.parametrize(("case", "raw", "version"), parameters(WIRES))
+@each(("case", "raw", "version"), parameters(WIRES))
 def test_no_sound_packet_is_called_broken(case: WireCase, raw: bytes, version: int) -> None:
     assert not check(raw, version).fault
 

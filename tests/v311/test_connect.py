@@ -6,6 +6,7 @@ import pytest
 
 from curier.broker.effects import Answer
 from curier.codec.packets import Connack, Connect, Pingreq, Pingresp, Publish, Subscribe, Will
+from tests.each import each
 from tests.v311.conftest import Make
 from tests.v311.harness import Network, quiet
 
@@ -46,7 +47,7 @@ def test_a_connect_is_answered_with_connack(net: Network, flags: int) -> None:
 
 
 @statement("3.1.1/MQTT-3.1.0-1")
-@pytest.mark.parametrize(
+@each(
     "packet",
     [
         "c0 00",
@@ -67,7 +68,8 @@ def test_a_connect_is_answered_with_connack(net: Network, flags: int) -> None:
         "00 00",
     ],
 )
-def test_anything_but_connect_first_is_closed_on(net: Network, packet: str) -> None:
+def test_anything_but_connect_first_is_closed_on(make: Make, packet: str) -> None:
+    net = make()
     assert answer_to(net, bytes.fromhex(packet) + connect()) == (b"", True)
 
 
@@ -107,7 +109,7 @@ def test_another_protocol_name_is_closed_on(net: Network, name: str) -> None:
     "3.1.1/MQTT-3.1.3-10",
     "3.1.1/MQTT-3.1.3-11",
 )
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         pytest.param(connect(0x03), id="the reserved flag"),
@@ -136,7 +138,8 @@ def test_another_protocol_name_is_closed_on(net: Network, name: str) -> None:
         pytest.param(b"\x10\x80\x80\x80\x80\x01", id="a Remaining Length of five bytes"),
     ],
 )
-def test_an_ill_formed_connect_is_closed_on_without_connack(net: Network, data: bytes) -> None:
+def test_an_ill_formed_connect_is_closed_on_without_connack(make: Make, data: bytes) -> None:
+    net = make()
     assert answer_to(net, data) == (b"", True)
     assert not net.core.sessions
 
@@ -286,9 +289,10 @@ def test_the_connect_timeout_is_over_with_connack(net: Network) -> None:
 
 
 @statement("3.1.1/MQTT-1.5.3-1", "3.1.1/MQTT-1.5.3-2")
-@pytest.mark.parametrize("field", [b"\xff", b"a\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\0b"])
-@pytest.mark.parametrize("kind", ["publish", "subscribe", "unsubscribe"])
-def test_ill_formed_text_closes_the_connection(net: Network, kind: str, field: bytes) -> None:
+@each("field", [b"\xff", b"a\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\0b"])
+@each("kind", ["publish", "subscribe", "unsubscribe"])
+def test_ill_formed_text_closes_the_connection(make: Make, kind: str, field: bytes) -> None:
+    net = make()
     client = net.connect()
     topic = text(field)
     body = {

@@ -16,6 +16,7 @@ from curier.codec.packets import (
     Unsuback,
     Unsubscribe,
 )
+from tests.each import each
 from tests.v311.conftest import Make
 from tests.v311.harness import TOO_DEEP, Network, quiet
 
@@ -150,12 +151,13 @@ def test_a_filter_that_is_empty_or_cut_short_closes(net: Network, data: str) -> 
 
 
 @statement("3.1.1/MQTT-4.8.0-1", "3.1.1/MQTT-4.7.1-2", "3.1.1/MQTT-4.7.1-3")
-@pytest.mark.parametrize("version", [3, 4])
-@pytest.mark.parametrize("topic_filter", ["a#", "#/a", "a/#/b", "##", "a+", "+a", "++", "$share/g/a#"])
-@pytest.mark.parametrize("kind", [Subscribe, Unsubscribe])
+@each("version", [3, 4])
+@each("topic_filter", ["a#", "#/a", "a/#/b", "##", "a+", "+a", "++", "$share/g/a#"])
+@each("kind", [Subscribe, Unsubscribe])
 def test_what_is_no_topic_filter_closes_and_nothing_of_it_is_done(
-    net: Network, kind: type[Subscribe | Unsubscribe], topic_filter: str, version: int
+    make: Make, kind: type[Subscribe | Unsubscribe], topic_filter: str, version: int
 ) -> None:
+    net = make()
     client = net.connect("c", version, clean=False)
     client.subscribe("kept")
     if kind is Subscribe:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from curier.session.message import ApplicationMessage
+from tests.each import each
+from tests.v311.conftest import Make
 from tests.v311.harness import Network
 
 statement = pytest.mark.statement
@@ -62,8 +64,9 @@ MATCHES = {
     "3.1.1/MQTT-4.7.3-4",
     "3.1.1/MQTT-3.8.3-2",
 )
-@pytest.mark.parametrize("topic_filter", MATCHES)
-def test_what_a_subscriber_is_sent_matches_its_filter(net: Network, topic_filter: str) -> None:
+@each("topic_filter", MATCHES)
+def test_what_a_subscriber_is_sent_matches_its_filter(make: Make, topic_filter: str) -> None:
+    net = make()
     sender = net.connect("sender")
     for name in NAMES:
         sender.publish(name, b"kept", 0, retain=True)
