@@ -82,3 +82,23 @@ def test_a_message_is_published_with_its_properties(tab: Tab, window: Window) ->
     assert message.payload == b"\xa1aa\x01"
     for said in ("00 ff", "application/cbor", "1=2"):
         shows(tab, said)
+
+
+def test_the_tree_is_walked_by_keyboard(tab: Tab, window: Window) -> None:
+    for topic in ("walk/one/x", "walk/two"):
+        window.broker.publish(Message(topic, b"1", QoS(1), True))
+    go(tab, "topics")
+    shows(tab, "walk")
+    tab.run("[...document.querySelectorAll('.above')].find((one) => one.innerText.includes('walk')).focus()")
+
+    def press(*keys: str) -> str:
+        for key in keys:
+            tab.call("Input.dispatchKeyEvent", type="keyDown", key=key)
+        return str(tab.run("document.activeElement.innerText")).strip()
+
+    press("ArrowRight")
+    shows(tab, "two")
+    assert {press("ArrowDown")[-3:], press("ArrowDown")} == {"one", "two"}
+    assert press("ArrowLeft").endswith("walk")
+    press("ArrowLeft")
+    wait_until(lambda: "two" not in tab.run("document.querySelector('.tree').innerText").split())

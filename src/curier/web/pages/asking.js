@@ -3,6 +3,8 @@
 import { look, Refusal } from "./api.js";
 import { useEffect, useState } from "./html.js";
 
+const SELDOM = 20; // times as long as an answer took until it is asked for again: who asks is no burden
+
 /**
  * The answer to a question, asked every so many seconds while the page is seen. The last answer stays where a
  * later question has none, and goes where there is nothing any more (`gone`); `why` says why then.
@@ -21,6 +23,7 @@ export function useAnswer(path, query, seconds, frozen = false) {
     const ask = async () => {
       window.clearTimeout(timer);
       if (document.hidden) return;
+      const began = performance.now();
       try {
         const data = await look(path, query);
         if (!over) set({ data, why: "", gone: false, of: key });
@@ -29,7 +32,7 @@ export function useAnswer(path, query, seconds, frozen = false) {
         const { message } = /** @type {Error} */ (error);
         if (!over) set((now) => (gone ? { data: null, why: message, gone, of: key } : { ...now, why: message }));
       }
-      if (!over && seconds) timer = window.setTimeout(ask, seconds * 1000);
+      if (!over && seconds) timer = window.setTimeout(ask, Math.max(seconds * 1000, SELDOM * (performance.now() - began)));
     };
     void ask();
     document.addEventListener("visibilitychange", ask);

@@ -40,7 +40,7 @@ export const Plots = ({ values, message, chosen }) => {
   const offered = node ? drawable(node, MOST_OFFERED).map(pointer) : [];
   const all = [...offered, ...drawn.filter((one) => !offered.includes(one))];
   const draw = (/** @type {string[]} */ places) => settle({ draw: places.length ? JSON.stringify(places) : "" });
-  if (all.length === 0) return html`<p class="dim">${t("There is no number in it, and no state such as on or off, that could be drawn.")}</p>`;
+  if (all.length === 0) return !node ? null : html`<p class="dim">${t("There is no number in it, and no state such as on or off, that could be drawn.")}</p>`;
   return html`
     <fieldset class="places"><legend>${t("Draw over time")}</legend>
       ${all.map((one) => html`<label key=${one} class="inline"><input type="checkbox" checked=${drawn.includes(one)} disabled=${!drawn.includes(one) && drawn.length >= MOST_DRAWN}

@@ -10,6 +10,8 @@ import { PublishBox } from "./publishing.js";
 import { Topic } from "./topic.js";
 import { t } from "./words.js";
 
+const AGAIN = 10_000; // milliseconds until levels that are open are asked for again
+
 export const Topics = () => {
   const { search = "", topic = "" } = place.value.query;
   return html`
@@ -18,12 +20,32 @@ export const Topics = () => {
         onInput=${(/** @type {any} */ event) => settle({ search: event.target.value })} />
     </div>
     <div class="two">
-      <div class="tree" role="region" aria-label=${t("Topics with a retained message")}>
+      <div class="tree" role="region" onKeyDown=${step} aria-label=${t("Topics with a retained message")}>
         ${search ? html`<${Found} search=${search} />` : html`<${Branch} prefix=${null} depth=${0} />`}
       </div>
       <div class="detail">${topic ? html`<${Topic} key=${topic} topic=${topic} />` : html`<${PublishBox} topic="" />`}</div>
     </div>`;
 };
+
+/** The keys of arrows: up and down, open and close. @param {KeyboardEvent} event */
+function step(event) {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  const tree = /** @type {HTMLElement} */ (event.currentTarget);
+  const rows = /** @type {HTMLElement[]} */ ([...tree.querySelectorAll(".level")]);
+  const at = rows.findIndex((row) => row.contains(document.activeElement));
+  if (at < 0) return;
+  const turn = rows[at].querySelector("button");
+  const is_open = turn?.getAttribute("aria-expanded") === "true";
+  const go = (/** @type {Element | null | undefined} */ row) => /** @type {HTMLElement | null} */ (row?.querySelector("a, button") ?? null)?.focus();
+  if (event.key === "ArrowDown") go(rows[at + 1]);
+  else if (event.key === "ArrowUp") go(rows[at - 1]);
+  else if (event.key === "ArrowRight" && turn && !is_open) turn.click();
+  else if (event.key === "ArrowRight" && is_open) go(rows[at + 1]);
+  else if (event.key === "ArrowLeft" && is_open) turn?.click();
+  else if (event.key === "ArrowLeft") go(rows[at].closest("ul")?.parentElement?.querySelector(":scope > .level"));
+  else return;
+  event.preventDefault();
+}
 
 /** @param {{search: string}} about */
 const Found = ({ search }) => {
@@ -43,6 +65,7 @@ const Leaf = ({ topic, label }) => html`
 
 /** The levels below a topic, fetched when they are opened. @param {{prefix: string | null, depth: number}} about */
 const Branch = ({ prefix, depth }) => {
+  const [paged, page] = useState(false);
   const [levels, put] = useState(/** @type {any[]} */ ([]));
   const [next, at] = useState(0);
   const [why, because] = useState("");
@@ -50,8 +73,9 @@ const Branch = ({ prefix, depth }) => {
   const fetchFrom = async (/** @type {number} */ cursor) => {
     try {
       const answer = await look("/topics/level", { prefix, cursor });
-      put((/** @type {any[]} */ before) => (cursor ? [...before, ...answer.levels] : answer.levels));
+      put((/** @type {any[]} */ before) => (cursor ? [...before, ...answer.levels] : isSame(before, answer.levels) ? before : answer.levels));
       at(answer.next);
+      if (cursor) page(true);
       because("");
     } catch (error) {
       because(/** @type {Error} */ (error).message);
@@ -59,6 +83,10 @@ const Branch = ({ prefix, depth }) => {
     end(true);
   };
   useEffect(() => void fetchFrom(0), [prefix]);
+  useEffect(() => {
+    const timer = window.setInterval(() => document.hidden || paged || void fetchFrom(0), AGAIN);
+    return () => window.clearInterval(timer);
+  }, [prefix, paged]);
   if (done && !levels.length && !why) {
     return depth ? html`<p class="dim">${t("nothing below")}</p>` : html`<${Nothing}>${t("Nothing is retained. Try: curier pub -r -t home/kitchen/temp -m 21.5")}</${Nothing}>`;
   }
@@ -68,14 +96,18 @@ const Branch = ({ prefix, depth }) => {
     ${next ? html`<button onClick=${() => fetchFrom(next)}>${t("Show more")}</button>` : null}`;
 };
 
+/** @param {any[]} before @param {any[]} after */
+const isSame = (before, after) => JSON.stringify(before) === JSON.stringify(after);
+
 /** @param {{one: any, depth: number}} about */
 const Level = ({ one, depth }) => {
   const [open, turn] = useState(false);
   const label = one.level === "" ? "∅" : one.level;
   return html`
     <div class="level">
-      ${one.has_more ? html`<button class="plain turn" aria-expanded=${open} aria-label=${`${t("Levels below")} ${visible(one.topic)}`} onClick=${() => turn(!open)}>${open ? "▾" : "▸"}</button>` : html`<span class="turn"></span>`}
-      ${one.has_message ? html`<${Leaf} topic=${one.topic} label=${label} />` : html`<span class="dim"><${Name} text=${label} /></span>`}
+      ${one.has_more ? html`<button class="plain above" aria-expanded=${open} aria-label=${`${t("Levels below")} ${visible(one.topic)}`} onClick=${() => turn(!open)}>
+        <span class="turn">${open ? "▾" : "▸"}</span>${one.has_message ? null : html`<span class="dim"><${Name} text=${label} /></span>`}</button>` : html`<span class="turn"></span>`}
+      ${one.has_message ? html`<${Leaf} topic=${one.topic} label=${label} />` : null}
     </div>
     ${open && html`<${Branch} prefix=${one.topic} depth=${depth + 1} />`}`;
 };
