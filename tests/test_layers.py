@@ -143,6 +143,7 @@ ALLOWED: dict[str, set[str]] = {
         "rereading",
         "listeners",
         "doorways",
+        "faults.line",
         "loglines",
         "net.certificates",
         "net.doors",

@@ -10,6 +10,7 @@ from curier.codec.packets import (
     Connect,
     Packet,
     Pingreq,
+    Pingresp,
     Puback,
     Publish,
     Pubrel,
@@ -207,6 +208,18 @@ def test_stop_reading_for_good_until_the_rules_are_cleared() -> None:
     assert driver.send(True, Pingreq()) == []
     faults.clear()
     assert driver.orders() == [Order(SEND, True, PING)]
+
+
+def test_one_rule_is_removed_and_reading_goes_on() -> None:
+    faults = Faults("stop reading from me", "lose 1st PINGRESP")
+    driver = Driver(faults)
+    driver.wait(0.0)
+    assert driver.send(True, Pingreq()) == []
+    faults.remove(faults.kept[0])
+    assert driver.orders() == [Order(SEND, True, PING)]
+    assert driver.send(False, Pingresp()) == []  # by the other rule, which is still there
+    faults.add("lose 2nd PINGRESP")
+    assert [kept.number for kept in faults.kept] == [2, 3]
 
 
 def test_a_bit_is_flipped_that_the_rule_or_the_seed_names() -> None:

@@ -60,10 +60,11 @@ class Order:
 
 
 class Kept:
-    """A rule, since when it is there, and how often it was asked and acted."""
+    """A rule, since when it is there, and how often it was asked and acted. ``number`` is its own, from 1."""
 
-    def __init__(self, rule: Rule, added: float) -> None:
+    def __init__(self, rule: Rule, added: float, number: int) -> None:
         self.rule = rule
+        self.number = number
         self.added = added
         self.seen = 0
         self.fired = 0
@@ -87,6 +88,7 @@ class Faults:
         self.clock: Callable[[], float] | None = None  # of whoever drives the lines: when a rule was added
         self.kept: list[Kept] = []
         self.lines: WeakSet[Line] = WeakSet()
+        self._number = 0
         self.add(*rules)
 
     @property
@@ -98,16 +100,28 @@ class Faults:
         """Have these as well, from now on; they count from here."""
         made = [parse_rule(rule) if isinstance(rule, str) else rule for rule in rules]
         now = self.clock() if self.clock is not None else 0.0
-        self.kept += [Kept(rule, now) for rule in made]
+        for rule in made:
+            self._number += 1
+            self.kept.append(Kept(rule, now, self._number))
+        self._changed()
+
+    def remove(self, *gone: Kept) -> None:
+        """Have these rules no more; what rules have stopped from being read is read again."""
+        self.kept = [kept for kept in self.kept if kept not in gone]
+        if any(kept.rule.action == STOP_READING for kept in gone):
+            self._go_on()
         self._changed()
 
     def clear(self) -> None:
         """Have no rules any more; what a rule has stopped from being read is read again."""
         self.kept.clear()
+        self._go_on()
+        self._changed()
+
+    def _go_on(self) -> None:
         now = self.clock() if self.clock is not None else 0.0
         for line in list(self.lines):
             line.go_on(now)
-        self._changed()
 
     def _changed(self) -> None:
         for line in list(self.lines):

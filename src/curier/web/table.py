@@ -14,6 +14,7 @@ from msgspec import Struct
 from curier.web import (
     door_forms,
     fate_forms,
+    fault_forms,
     forms,
     retained_forms,
     session_forms,
@@ -236,6 +237,32 @@ TOUR: Final = Operation(
     "The flows of QoS 0, 1 and 2, played and explained.",
     tour_forms.TourQuery,
     tour_forms.Tour,
+)
+FAULTS: Final = Operation(
+    "GET",
+    "/faults",
+    Role.VIEWER,
+    "The rules by which a laboratory breaks its connections (--lab), and what they did last.",
+    forms.Nothing,
+    fault_forms.FaultRules,
+)
+ADD_FAULT: Final = Operation(
+    "POST",
+    "/faults",
+    Role.ADMIN,
+    "Break connections by one more rule, in a laboratory.",
+    fault_forms.NewFault,
+    fault_forms.FaultRule,
+    called="add-fault",
+)
+REMOVE_FAULT: Final = Operation(
+    "POST",
+    "/faults/remove",
+    Role.ADMIN,
+    "Break connections by a rule, or by all, no more.",
+    fault_forms.NoFault,
+    forms.Done,
+    called="remove-fault",
 )
 SETTINGS: Final = Operation(
     "GET", "/config", Role.ADMIN, "All settings, and where each comes from.", forms.Nothing, forms.Settings
