@@ -52,10 +52,7 @@ async def test_rules_come_act_and_go_while_clients_are_there(tmp_path: Path) -> 
         assert (await admin.ask(table.FAULTS, forms.Nothing())).rules == []
 
 
-@pytest.mark.parametrize(
-    "rule", ["", "loose PUBACK", "lose PUBACK at 0%", "x" * 1001, '"', "delay PUBACK by 0s"]
-)
-async def test_rules_that_cannot_be_are_refused(tmp_path: Path, rule: str) -> None:
+async def test_rules_that_cannot_be_are_refused(tmp_path: Path) -> None:
     broker = Broker(listen=["tcp://127.0.0.1:0"])
     broker.lab = Laboratory(Faults())
     async with broker, people(broker, tmp_path) as by:
