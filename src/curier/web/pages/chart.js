@@ -19,6 +19,8 @@ export const Chart = ({ title, columns, lines, format, binary = false, kind = ""
   const place = useRef(/** @type {HTMLDivElement | null} */ (null));
   const drawn = useRef(/** @type {any} */ (null));
   const spoken = language.value;
+  const said = useRef(format);
+  said.current = format;
   useEffect(() => {
     const box = place.current;
     if (!box) return undefined;
@@ -32,7 +34,7 @@ export const Chart = ({ title, columns, lines, format, binary = false, kind = ""
         cursor: { y: false, points: { size: 5 } },
         scales: { y: { range: (/** @type {any} */ u, /** @type {number} */ low, /** @type {number} */ high) => range(kind, low, high) } },
         axes: [{ ...axis, size: 28, space: 70, values: (/** @type {any} */ u, /** @type {number[]} */ all) => marks(all) },
-          { ...axis, size: 70, ...(binary ? { incrs: OF_BYTES } : {}), values: (/** @type {any} */ u, /** @type {number[]} */ all) => all.map(format) }],
+          { ...axis, size: 70, ...(binary ? { incrs: OF_BYTES } : {}), values: (/** @type {any} */ u, /** @type {number[]} */ all) => all.map((value) => said.current(value)) }],
         series: [{}, ...lines.map(([, label], at) => ({ label, stroke: colour(at ? "--second" : "--accent"), width: 1.5,
           dash: at ? [5, 3] : undefined, points: { show: kind === "values", size: 4 },
           paths: kind === "states" ? uPlot.paths.stepped?.({ align: 1 }) : undefined }))],

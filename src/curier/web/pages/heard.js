@@ -2,7 +2,7 @@
 // @ts-check
 import { now } from "./api.js";
 import { useAnswer } from "./asking.js";
-import { useEffect, useState } from "./html.js";
+import { useRef } from "./html.js";
 import { hear, past } from "./past.js";
 import { readMessageOf } from "./recognising.js";
 import { brief, figure, pathOf, within } from "./values.js";
@@ -17,11 +17,10 @@ const EVERY = 1; // seconds
  */
 export function useHeard(topic, limit) {
   const { data, why, gone, again } = useAnswer("/retained", { topic, limit }, EVERY);
-  const [values, set] = useState(/** @type {Value[]} */ (past(topic).values));
-  useEffect(() => {
-    if (data || gone) set(hear(topic, data, now()));
-  }, [data, gone]);
-  return { data: /** @type {Message | null} */ (data), values, why, gone, again };
+  const last = useRef(data);
+  if (data ? data !== last.current : gone) hear(topic, data, now());
+  last.current = data;
+  return { data: /** @type {Message | null} */ (data), values: past(topic).values, why, gone, again };
 }
 
 /** @type {WeakMap<Message, Map<string, {value: number | null, is_state: boolean, said: string}>>} */

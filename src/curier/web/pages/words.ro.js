@@ -129,7 +129,7 @@ export const ro = {
   "Nothing is retained here.": "Nu este reținut nimic aici.",
   "Nothing was dropped.": "Nu s-a pierdut nimic.",
   "Since {time}, when you began to look.": "De la {time}, când ați început să priviți.",
-  "{form}, as recognised": "{form}, cum a fost recunoscut",
+  "{form}, as recognised": "{form}, recunoscut",
   "{n} events were left out: more happens than one can look at.": "{n} evenimente au fost omise: se întâmplă mai multe decât se pot privi.",
   "{n} more, of further kinds": "încă {n}, de alte feluri",
   "Token": "Token",
