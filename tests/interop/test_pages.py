@@ -17,8 +17,9 @@ VIEWS = [
     "overview",
     "clients",
     "topics",
+    "retained",
     "wire",
-    "tour",
+    "fate",
     "tryit",
     "log",
     "access",
@@ -152,7 +153,7 @@ def test_a_telephone_needs_no_scrolling_to_the_side(tab: Tab, window: Window) ->
         with client.subscribe("drawn/#", qos=1):
             client.publish("drawn/x", "21.5", qos=1)
     shows(tab, "drawn/x QoS 1, 4 B")
-    for view in VIEWS:
+    for view in (*VIEWS, "tour"):
         go(tab, view)
         wait_until(lambda view=view: tab.run("location.hash") == f"#/{view}")  # type: ignore[misc]
         root = "document.documentElement"

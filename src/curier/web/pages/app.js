@@ -4,12 +4,14 @@ import { Access } from "./access.js";
 import { away, ended, heard, logIn, logOut, look, me, Refusal } from "./api.js";
 import { Client, Clients } from "./clients.js";
 import { Configuration, Listeners } from "./configuration.js";
+import { Fate } from "./fate.js";
 import { length } from "./format.js";
 import { html, render, useEffect, useState } from "./html.js";
 import { Log } from "./log.js";
 import { Overview } from "./overview.js";
 import { Notice, Why } from "./parts.js";
 import { address, place } from "./place.js";
+import { Retained } from "./retained.js";
 import { Topics } from "./topics.js";
 import { Tour } from "./tour.js";
 import { TryIt } from "./tryit.js";
@@ -21,15 +23,16 @@ const VIEWS = {
   overview: ["Overview", Overview],
   clients: ["Clients", Clients],
   topics: ["Topics", Topics],
+  retained: ["Retained", Retained],
   wire: ["Wire", Wire],
-  tour: ["Tour", Tour],
+  fate: ["Fate", Fate],
   tryit: ["Try it", TryIt],
   log: ["Log", Log],
   access: ["Access", Access],
   listeners: ["Listeners", Listeners],
   configuration: ["Configuration", Configuration],
 };
-const WITHIN = { client: /** @type {[string, any]} */ (["clients", Client]) };
+const WITHIN = { client: /** @type {[string, any]} */ (["clients", Client]), tour: /** @type {[string, any]} */ (["tryit", Tour]) };
 
 const App = () => {
   const [asked, done] = useState(false);

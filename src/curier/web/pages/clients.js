@@ -4,7 +4,7 @@ import { useAnswer, useSettled } from "./asking.js";
 import { count, length, moment, size } from "./format.js";
 import { html, useState } from "./html.js";
 import { attempt, ClientLink, Fact, may, More, Name, Needs, Nothing, Sorted, Sure, Why } from "./parts.js";
-import { place, settle } from "./place.js";
+import { address, place, settle } from "./place.js";
 import { t } from "./words.js";
 
 const PAGE = 100;
@@ -99,6 +99,7 @@ export const Client = () => {
       <${Fact} label=${t("Will")} value=${data.has_will ? html`<${Name} text=${data.will_topic} />` : t("none")} />
       ${data.groups.length ? html`<${Fact} label=${t("Groups")} value=${data.groups.join(", ")} />` : null}
     </dl>
+    <p><a href=${address("fate", { client: id, asked: "1" })}>${t("What became of its messages?")}</a> · <a href=${address("wire", { client: id })}>${t("What goes by between it and the broker")}</a></p>
     <h2>${t("Subscriptions")}</h2>
     <${Why} why=${subscriptions.why} />
     ${subscriptions.data && (subscriptions.data.found === 0 ? html`<${Nothing}>${t("It subscribes to nothing.")}</${Nothing}>` : html`

@@ -4,7 +4,7 @@ import { useAnswer } from "./asking.js";
 import { count, moment, visible } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
 import { ClientLink, Name, Nothing, Why } from "./parts.js";
-import { place, settle } from "./place.js";
+import { address, place, settle } from "./place.js";
 import { useStream } from "./stream.js";
 import { t } from "./words.js";
 
@@ -82,7 +82,7 @@ const Drops = ({ drops, others }) => {
     <div class="scroll" tabindex="0" role="region" aria-label=${t("Drops")}><table>
       <thead><tr><th scope="col" class="figure">${t("Dropped")}</th><th scope="col">${t("Client")}</th><th scope="col">${t("Topic")}</th><th scope="col">${t("Why")}</th></tr></thead>
       <tbody>${drops.map((one) => html`
-        <tr key=${JSON.stringify(one)}><td class="figure bad">${count(one.count)}</td><td><${ClientLink} id=${one.client_id} /></td><td><${Name} text=${one.topic} /></td><td>${one.why}</td></tr>`)}</tbody>
+        <tr key=${JSON.stringify(one)}><td class="figure bad">${count(one.count)}</td><td><${ClientLink} id=${one.client_id} /></td><td><a href=${address("fate", { topic: one.topic, asked: "1" })}><${Name} text=${one.topic} /></a></td><td>${one.why}</td></tr>`)}</tbody>
     </table></div>
     ${others ? html`<p class="dim">${t("{n} more, of further kinds", { n: count(others) })}</p>` : null}`;
 };

@@ -8,7 +8,7 @@ import { figureAt, useHeard } from "./heard.js";
 import { html, useEffect, useState } from "./html.js";
 import { attempt, ClientLink, Fact, may, Name, Nothing, notice, say, Sure, Why } from "./parts.js";
 import { PayloadView, Properties } from "./payload.js";
-import { place, settle } from "./place.js";
+import { address, place, settle } from "./place.js";
 import { chosenPlaces, placeName, Plots } from "./plots.js";
 import { PublishBox } from "./publishing.js";
 import { NAMES, readMessageOf } from "./recognising.js";
@@ -46,6 +46,7 @@ export const Topic = ({ topic }) => {
     ${picked ? html`<p class="row"><span class="dim">${t("This is a value from before.")}</span><button onClick=${() => pick(null)}>${t("The newest")}</button></p>` : null}
     ${shown.length > 1 ? html`<${Heard} values=${shown} picked=${picked} pick=${(/** @type {Value} */ one) => { hold(shown); pick(one); }} />` : null}
     <${Receivers} topic=${topic} />
+    <p><a href=${address("fate", { topic, asked: "1" })}>${t("What became of messages here?")}</a></p>
     <${PublishBox} topic=${topic} done=${again} />`;
 };
 
@@ -79,7 +80,7 @@ export const Ago = ({ time }) => {
 };
 
 /** @param {string} topic @param {() => void} again */
-async function deleted(topic, again) {
+export async function deleted(topic, again) {
   const before = await attempt("/retained/delete", { topic });
   if (!before) return;
   again();
@@ -88,7 +89,7 @@ async function deleted(topic, again) {
 }
 
 /** @param {string} undo */
-async function broughtBack(undo) {
+export async function broughtBack(undo) {
   try {
     const { restored } = await act("/retained/restore", { undo });
     if (restored) say(t("It is back."));

@@ -6,6 +6,7 @@ import { Fields } from "./fields.js";
 import { html, signal, useEffect, useState } from "./html.js";
 import { Why } from "./parts.js";
 import { address, place, settle } from "./place.js";
+import { Ways } from "./ways.js";
 import { language, t } from "./words.js";
 
 /**
@@ -31,6 +32,7 @@ export const Tour = () => {
     document.getElementById("scene")?.scrollIntoView({ block: "nearest" });
   };
   return html`
+    <${Ways} />
     <div class="two tour">
       <nav class="tree" aria-label=${t("Scenes")}><ol>${told.scenes.map((one, number) => html`
         <li key=${one.name}><button class="flow plain" aria-current=${one.name === scene ? "step" : undefined} onClick=${() => go(number + 1)}>

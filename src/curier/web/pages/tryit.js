@@ -11,6 +11,7 @@ import { MqttClient } from "./mqttclient.js";
 import { may, Name, Needs, Nothing, Why } from "./parts.js";
 import { address } from "./place.js";
 import { labelled, noted } from "./tried.js";
+import { Ways } from "./ways.js";
 import { t } from "./words.js";
 
 /** @typedef {import("./mqttclient.js").Fault} Fault */
@@ -102,7 +103,8 @@ export const TryIt = () => {
   const [trial, begin] = useState(/** @type {Trial | null} */ (null));
   useEffect(() => () => trial?.end(), [trial]);
   return html`
-    <p class="dim">${t("A publisher and a subscriber are made in this page. They come in at the broker as clients do, and may what its rules allow.")} <a href=${address("tour")}>${t("A tour explains what there is to see.")}</a></p>
+    <${Ways} />
+    <p class="dim">${t("A publisher and a subscriber are made in this page. They come in at the broker as clients do, and may what its rules allow.")}</p>
     ${!may("operator") ? html`<${Needs} role="operator" />` : trial ? html`<${Bench} trial=${trial} end=${() => begin(null)} />` : html`<${Start} begin=${begin} />`}`;
 };
 

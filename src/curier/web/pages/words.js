@@ -2,11 +2,12 @@
 // @ts-check
 import { signal } from "./html.js";
 import { ro as views } from "./words.ro.js";
+import { ro as keeping } from "./words.keeping.ro.js";
 import { ro as topics } from "./words.topics.ro.js";
 import { ro as trying } from "./words.try.ro.js";
 
 /** @type {Record<string, string>} */
-const ro = { ...views, ...topics, ...trying };
+const ro = { ...views, ...keeping, ...topics, ...trying };
 
 const KEPT = "curier.language";
 
