@@ -156,6 +156,7 @@ ALLOWED: dict[str, set[str]] = {
         "session.message",
         "session.outgoing",
         "settings",
+        "store.backing_up",
         "topics",
         "tour",
         "trace",

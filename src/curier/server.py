@@ -132,12 +132,12 @@ class Broker(Traced):
         check_options(self.options)
         if durability not in ("fsync", "os", "memory"):
             raise ConfigError(f"durability is fsync, os or memory, not {durability!r}")
-        self._store: Store | None = None
-        if data is not None and durability != "memory":
-            self._store = stored(Path(data), cast(Durability, durability), accept_loss)
+        kept_at = self.directory = Path(data) if data is not None and durability != "memory" else None
+        how = cast(Durability, durability)
+        self._store = stored(kept_at, how, accept_loss) if kept_at is not None else None
         self._listen = listeners_of(listen)
         self._is_default = self._listen == listeners_of(DEFAULT_LISTEN)
-        self._listen, self._acme = with_acme(self._listen, data if durability != "memory" else None)
+        self._listen, self._acme = with_acme(self._listen, kept_at)
         self._certificates = {
             listener: certificates_of(listener) for listener in self._listen if listener.address.is_secure
         }

@@ -17,7 +17,6 @@ import click
 from curier.errors import StoreError
 from curier.store.database import FILE_NAME, Database
 
-MODE: Final = 0o600
 NEVER: Final = 0xFFFFFFFF
 
 IMPORT_NAME: Final = "curier-import.db"
@@ -237,15 +236,9 @@ def backup(directory: Path, file: Path, accept_loss: bool) -> None:
     Example:
       curier store backup /var/lib/curier /backup/curier-$(date +%F).db
     """
-    with _opened(directory) as (database, missing):
-        _decide(database, missing, accept_loss)
-        _claim(file)
-        try:
-            database.copy_to(file)
-        except BaseException:
-            file.unlink()
-            raise
-    click.echo(f"{file}: {_size(file.stat().st_size)}")
+    from curier.store.backing_up import back_up
+
+    click.echo(f"{file}: {_size(back_up(directory, file, accept_loss))}")
 
 
 # ---- files ----
@@ -269,18 +262,10 @@ def _decide(database: Database, missing: str, accept_loss: bool) -> None:
         raise StoreFailure(f"{database.path}: {missing}; --accept-loss takes what is there")
 
 
-def _claim(file: Path) -> None:
-    """Make a new file for its owner only."""
-    try:
-        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE))
-    except FileExistsError:
-        raise StoreFailure(f"{file}: is there already; choose another name, or move it away") from None
-    except OSError as error:
-        raise StoreFailure(f"{file}: cannot be written: {error.strerror}") from error
-
-
 def _write_new(file: Path, write: Callable[[BinaryIO], None]) -> None:
-    _claim(file)
+    from curier.store.backing_up import claim
+
+    claim(file)
     try:
         with file.open("wb") as out:
             write(out)

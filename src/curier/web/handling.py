@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from curier.web.identity import Identities
 from curier.web.problems import Problem
+from curier.web.roles import Role
 from curier.web.scene import Scene
 from curier.web.table import Answered, Asked, Operation
 from curier.web.tokens import Known
@@ -52,17 +53,22 @@ def endpoint(
     handler = HANDLERS[operation.method, operation.path]
 
     async def answer(request: Request) -> Response:
-        who = identities.of(request)
-        who = who._replace(address=request.client.host if request.client is not None else "")
-        if who.role < operation.role:
-            wanted, has = operation.role.name.lower(), who.role.name.lower()
-            raise Problem(403, f"this is for the role {wanted}, and {who.name} is {has}")
+        who = known_as(request, identities, operation.role)
         if not scene.broker.is_serving:
             raise Problem(503, "the broker starts, or stops")
         asked = await _asked(request, operation)
         return Response(msgspec.json.encode(await handler(scene, asked, who)), media_type=JSON)
 
     return answer
+
+
+def known_as(request: Request, identities: Identities, role: Role) -> Known:
+    """Who asks, and from where. Raises ``Problem`` where that is nobody of this role."""
+    who = identities.of(request)
+    if who.role < role:
+        has = who.role.name.lower()
+        raise Problem(403, f"this is for the role {role.name.lower()}, and {who.name} is {has}")
+    return who._replace(address=request.client.host if request.client is not None else "")
 
 
 async def _asked(request: Request, operation: Operation[Struct, Struct]) -> Struct:

@@ -20,6 +20,8 @@ _PROBLEMS: Final = {
     "400": "What was asked cannot be.",
     "401": "It is not known who asks.",
     "403": "Whoever asks may not.",
+    "404": "It is not there.",
+    "409": "It cannot be done now, or by this broker.",
     "429": "Too many requests.",
     "503": "The broker starts or stops, or its disk takes nothing.",
 }
@@ -37,6 +39,7 @@ def document(operations: Sequence[Operation[Struct, Struct]] = OPERATIONS) -> di
     for one in operations:
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, by_type, components)
     paths["/events"] = {"get": _events()}
+    paths["/backup"] = {"get": _backup(by_type)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -67,6 +70,20 @@ def _events() -> dict[str, Any]:
             {"name": "topics", "in": "query", "style": "form", "explode": False, "schema": schema}
         ],
         "responses": {"200": {"description": "A stream.", "content": {"text/event-stream": {}}}},
+    }
+
+
+def _backup(by_type: dict[type[Struct], Any]) -> dict[str, Any]:
+    problem = {PROBLEM_JSON: {"schema": by_type[ProblemDetails]}}
+    file = {"application/vnd.sqlite3": {"schema": {"type": "string", "format": "binary"}}}
+    return {
+        "operationId": "get_backup",
+        "summary": "A copy of the broker's state, as it is at one moment, as a download.",
+        "description": "For the role admin.",
+        "responses": {
+            "200": {"description": "A database of SQLite.", "content": file},
+            **{code: {"description": text, "content": problem} for code, text in _PROBLEMS.items()},
+        },
     }
 
 

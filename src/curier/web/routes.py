@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from curier.web import (
     access,
     administration,
+    backups,
     bans,
     clients,
     fates,
@@ -39,6 +40,7 @@ __all__ = [
     "HANDLERS",
     "access",
     "administration",
+    "backups",
     "bans",
     "clients",
     "fates",
@@ -110,6 +112,7 @@ def routes(scene: Scene, identities: Identities, wire: Wire) -> list[BaseRoute]:
         Route(f"{PREFIX}/", listed),
         Route(f"{PREFIX}/openapi.json", described),
         Route(f"{PREFIX}/events", events),
+        Route(f"{PREFIX}/backup", backups.download(scene, identities)),
         Route(f"{PREFIX}/flows", _flows(scene, identities, wire)),
         Route(f"{PREFIX}/session", log_in_with_token, methods=["POST"]),
         Route(f"{PREFIX}/session/link", make_link, methods=["POST"]),

@@ -7,6 +7,7 @@ import time
 
 from curier.loglines import logger, printable
 from curier.server import Broker
+from curier.web.backup_forms import BackupFile
 from curier.web.events import Hub
 from curier.web.history import History
 from curier.web.keeper import Keeper
@@ -25,6 +26,7 @@ class Scene:
         self.keeper = keeper
         self.history = history or History(broker)
         self.hub = Hub(lambda: broker.turn.clock.now())
+        self.copying: asyncio.Task[BackupFile] | None = None  # the broker's state, for a backup
         self.looking = 0  # who ask for the fate of messages
         self.bin = Bin(time.monotonic)
         self.walks = asyncio.Semaphore(MOST_WALKS)

@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 from msgspec import Struct
 
 from curier.web import (
+    backup_forms,
     door_forms,
     fate_forms,
     fault_forms,
@@ -285,6 +286,23 @@ RELOAD: Final = Operation(
     forms.Nothing,
     forms.Done,
     called="reload",
+)
+BACKUPS: Final = Operation(
+    "GET",
+    "/backups",
+    Role.ADMIN,
+    "The backups in the data directory.",
+    forms.Nothing,
+    backup_forms.Backups,
+)
+BACKUP: Final = Operation(
+    "POST",
+    "/backups",
+    Role.ADMIN,
+    "Copy the state of the broker, as it is at one moment, into its data directory.",
+    forms.Nothing,
+    backup_forms.BackupFile,
+    called="backup",
 )
 LISTENERS: Final = Operation(
     "GET", "/listeners", Role.VIEWER, "Listeners and their certificates.", forms.Nothing, forms.Listeners
