@@ -163,6 +163,7 @@ ALLOWED: dict[str, set[str]] = {
         "codec",
     },
     "hook_files": {"auth.base", "broker.hooks", "server"},
+    "top": {"loglines", "rereading", "web"},
     "cli": {
         "",
         "auditing",
@@ -190,6 +191,7 @@ ALLOWED: dict[str, set[str]] = {
         "trace",
         "faults",
         "proxy",
+        "top",
         "web",
         "tour",
         "laboratory",

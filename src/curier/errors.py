@@ -161,6 +161,7 @@ _EXTRAS = {
     "starlette": "web",
     "uvicorn": "web",
     "h11": "web",
+    "textual": "top",
     "msgspec": "web",
 }
 """The packages that something is not there without, and which extra has each."""

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "scram": "Add a user to a file for SCRAM-SHA-256, or change a password.",
     "store": "Look into a data directory, back it up, move it.",
     "sub": "Subscribe to topics and print the messages that come.",
+    "top": "Watch a broker that runs, in the terminal.",
     "trace": "See what goes by on the wire, drawn as it happens.",
 }
 """Each is a command of this name in a module of this name; what it does, in a line."""

@@ -28,9 +28,9 @@ class ApiError(MqttError):
 
 
 class Api:
-    """The API of one window. Raises ``ApiError``."""
+    """The API of one window, which has so many ``seconds`` for each answer. Raises ``ApiError``."""
 
-    def __init__(self, local: Local) -> None:
+    def __init__(self, local: Local, seconds: float = SECONDS) -> None:
         self._local = local
         parts = urlsplit(local.url)
         self._path = parts.path.rstrip("/")
@@ -39,9 +39,9 @@ class Api:
         if parts.scheme == "https":
             context = ssl.create_default_context(cafile=local.certificate or None)
             context.check_hostname = not local.certificate  # that very one is trusted, by whatever name
-            self._connection = HTTPSConnection(host, port, timeout=SECONDS, context=context)
+            self._connection = HTTPSConnection(host, port, timeout=seconds, context=context)
         else:
-            self._connection = HTTPConnection(host, port, timeout=SECONDS)
+            self._connection = HTTPConnection(host, port, timeout=seconds)
 
     def ask(self, operation: Operation[Asked, Answered], asked: Asked) -> Answered:
         """Ask for one thing."""

@@ -1,0 +1,69 @@
+"""``curier top``: a broker that runs, watched in the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curier.cli.admin import Asking
+from curier.errors import missing_package
+
+EPILOG = """\
+\b
+Keys:
+  1 2 3   overview, clients, topics with a retained message
+  /       look for a part of a name (Escape: for all again)
+  s       another order: by what waits, what was dropped, ...
+  f       freeze what is shown, or go on
+  q       quit
+
+\b
+Examples:
+  curier top
+  curier top --url https://mqtt.example:9883 --token-file token --cafile ca.pem
+"""
+
+ANSWER_SECONDS = 5.0
+
+
+@click.command(epilog=EPILOG)
+@click.option("--url", help="The window; by default, the newest of this user's on this machine.")
+@click.option(
+    "--token-file", type=click.Path(path_type=Path), help="A file with a token, for a window elsewhere."
+)
+@click.option("--cafile", type=click.Path(path_type=Path), help="Who signs its certificate, for https.")
+def top(url: str | None, token_file: Path | None, cafile: Path | None) -> None:
+    """Watch a broker that runs: how it is, its clients, its topics.
+
+    It asks the broker's window each second, as `curier admin` does, for the role viewer. A broker that goes
+    away is waited for. Should the terminal ever be left in disorder, `reset` puts it right.
+    """
+    try:
+        from curier.top.app import Top
+    except ImportError as error:
+        raise click.ClickException(str(missing_package(error, "curier top"))) from error
+    from curier.top.watching import Watch
+    from curier.web.client import Api
+
+    asking = Asking(url, token_file, cafile, as_json=False)
+    asking.local()  # or there is nothing to watch
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        raise click.UsageError("this is for terminals; curier admin overview says the same in lines")
+    watch = Watch(asking.local, lambda local: Api(local, ANSWER_SECONDS))
+    asyncio.run(_run(Top(watch)))
+    watch.close()
+
+
+async def _run(app: Any) -> None:
+    """Run it; whoever ends it by a signal finds the terminal as it was."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(number, app.exit, None, 128 + number)
+    await app.run_async(mouse=False)
