@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final, Protocol
 
 from curier.broker.model import BrokerConnection
-from curier.broker.witness import DELIVERED, SESSION_ENDED, STORED, Witness
+from curier.broker.witness import DELIVERED, PUBLISHED, SESSION_ENDED, STORED, Witness
 from curier.codec.constants import (
     CONNACK,
     CONNECT,
@@ -34,6 +34,7 @@ from curier.trace.choice import Choice
 from curier.trace.events import Closed, Event, Happening, Missed, Opened, Packet, Wire
 from curier.trace.reading import Ring, Trace, shortened
 from curier.trace.secrets import without_secrets
+from curier.trace.watching import Watch
 
 MOST_HELD: Final = 16
 """Events of a connection before it is known whose it is; of more, the first are missed."""
@@ -419,6 +420,10 @@ class Recorder(Witness):
     ) -> None:
         number, topic = (self._number(message), message.topic) if message is not None else (0, b"")
         self._happened(kind, client_id, connection, number, topic, why)
+        if kind == PUBLISHED and message is not None:
+            for reading in self._readings:
+                if isinstance(reading.ring, Watch) and reading.choice.has_topic(topic):
+                    reading.ring.on_message(self._clock(), client_id, message)
         if kind == SESSION_ENDED:
             self._left.pop(client_id, None)
 

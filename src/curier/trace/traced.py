@@ -8,6 +8,7 @@ from curier.trace.choice import MOST_BYTES, MOST_EVENTS, Words, choice
 from curier.trace.mishaps import Mishaps
 from curier.trace.reading import Ring, Trace
 from curier.trace.recorder import Core, Recorder
+from curier.trace.watching import OnMessage, Watch
 
 
 class Traced:
@@ -24,6 +25,17 @@ class Traced:
         self._mishaps = Mishaps(clock)
         self._recorder = Recorder(core, clock, later)
         return self._recorder
+
+    def watch(self, topic: Words, on_message: OnMessage) -> Trace:
+        """Call ``on_message`` with each message that is taken on these topics (Topic Filters) from now on,
+        from clients, wills and the broker itself, until the ``Trace`` is closed; it has no events.
+
+        It costs what a trace of these topics does, in the turn of each message. Raises ``ValueError`` for
+        what is no Topic Filter.
+        """
+        if self._recorder is None:
+            raise RuntimeError("the broker has not been started")
+        return self._recorder.read(choice(topic=topic), Watch(on_message))
 
     def trace(
         self,

@@ -58,4 +58,5 @@ class Serving:
         """End what is being answered."""
         self.scene.hub.close()
         self.wire.close()
+        self.scene.past.close()
         await self.server.stop()

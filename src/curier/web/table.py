@@ -17,6 +17,7 @@ from curier.web import (
     fate_forms,
     fault_forms,
     forms,
+    pin_forms,
     retained_forms,
     session_forms,
     tour_forms,
@@ -192,6 +193,41 @@ PRUNE: Final = Operation(
     retained_forms.Prune,
     retained_forms.Pruned,
     called="prune",
+)
+PINS: Final = Operation(
+    "GET",
+    "/pins",
+    Role.VIEWER,
+    "The topics of which the last values are kept.",
+    forms.Nothing,
+    pin_forms.Pins,
+)
+PIN: Final = Operation(
+    "POST",
+    "/pins",
+    Role.OPERATOR,
+    "Keep the last values of topics, in memory, from now on.",
+    pin_forms.Pin,
+    forms.Done,
+    called="pin",
+)
+UNPIN: Final = Operation(
+    "POST",
+    "/pins/remove",
+    Role.OPERATOR,
+    "Keep the last values of topics no more.",
+    pin_forms.Unpin,
+    forms.Done,
+    called="unpin",
+)
+PAST: Final = Operation(
+    "GET",
+    "/topic/past",
+    Role.VIEWER,
+    "The last values of a pinned topic.",
+    pin_forms.PastQuery,
+    pin_forms.Past,
+    called="past",
 )
 PUBLISH: Final = Operation(
     "POST", "/publish", Role.OPERATOR, "Publish a message as the broker.", forms.Publish, forms.Done
