@@ -60,7 +60,7 @@ export const Chart = ({ title, columns, lines, format, binary = false, kind = ""
   return html`
     <figure class="chart">
       <figcaption>${title}<span class="grow"></span>${lines.map(([name, label], at) => html`
-        <span class="key"><i class=${at ? "dash" : "whole"} aria-hidden="true"></i>${lines.length > 1 ? `${label} ` : ""}<b>${format(columns?.[name]?.at(-1) ?? 0)}</b></span>`)}</figcaption>
+        <span class="key"><i class=${at ? "dash" : "whole"} aria-hidden="true"></i>${lines.length > 1 ? `${label} ` : ""}<b>${kind && columns?.[name]?.at(-1) === null ? "–" : format(columns?.[name]?.at(-1) ?? 0)}</b></span>`)}</figcaption>
       <div ref=${place} class="plot" aria-hidden="true"></div>
     </figure>`;
 };

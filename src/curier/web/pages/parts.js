@@ -1,6 +1,6 @@
 // Small parts that all views are made of.
 // @ts-check
-import { act, me } from "./api.js";
+import { act, away, me } from "./api.js";
 import { count, visible } from "./format.js";
 import { html, signal, useEffect, useRef } from "./html.js";
 import { address } from "./place.js";
@@ -12,8 +12,9 @@ export const Name = ({ text, of = "" }) => html`<bdi class=${`name ${of}`} title
 /** A client, as a link to its page. @param {{id: string}} about */
 export const ClientLink = ({ id }) => html`<a href=${address("client", { client_id: id })}><${Name} text=${id} /></a>`;
 
-/** A sentence about why something is not to be seen. @param {{why: string}} about */
-export const Why = ({ why }) => (why ? html`<p class="why" role="alert">${why}</p>` : null);
+/** A sentence about why something is not to be seen; that the broker does not answer is said once, above all.
+ * @param {{why: string}} about */
+export const Why = ({ why }) => (why && !away.value ? html`<p class="why" role="alert">${why}</p>` : null);
 
 /** What stands in the place of a list without rows. @param {{children?: any}} about */
 export const Nothing = ({ children }) => html`<p class="nothing">${children}</p>`;

@@ -71,6 +71,7 @@ const Plot = ({ values, place: where, chosen }) => {
     if (one.is_later) put(columns, Math.max(before, one.time - 0.001), null); // nobody knows what was in between
     put(columns, Math.max(before, one.time), figures[at]?.value ?? null);
   });
+  if (figures.every((one) => !one || one.value === null)) return html`<p class="dim"><code><bdi>${placeName(where)}</bdi></code> ${t("Nothing that can be drawn is there.")}</p>`;
   const missing = figures.filter((one) => one && one.value === null).length;
   const words = [0, 1].map((value) => figures.findLast((one) => one?.value === value)?.said.replaceAll('"', "").slice(0, 12));
   const format = (/** @type {number} */ value) => (is_state ? visible(words[value] ?? "") : short(value));

@@ -40,10 +40,10 @@ export const Topic = ({ topic }) => {
   return html`
     <div class="row"><h2 class="grow"><${Name} text=${topic} /></h2>
       ${shown.length ? html`<button aria-pressed=${held !== null} onClick=${() => { hold(held ? null : values); pick(null); }}>${held ? t("Go on ({n} new)", { n: count(newer(values, held)) }) : t("Freeze")}</button>` : null}
-      ${data && may("operator") ? html`<${Sure} label=${t("Delete")} question=${t("Who subscribes later will not get it. Who subscribes now is sent nothing.")} does=${() => void deleted(topic, again)} />` : null}</div>
+      ${data && !held && may("operator") ? html`<${Sure} label=${t("Delete")} question=${t("Who subscribes later will not get it. Who subscribes now is sent nothing.")} does=${() => void deleted(topic, again)} />` : null}</div>
+    ${picked ? html`<p class="row"><span class="dim">${t("This is a value from before.")}</span><button onClick=${() => pick(null)}>${t("The newest")}</button></p>` : null}
     ${none && !message ? html`<${Nothing}>${t("Nothing is retained here.")}</${Nothing}>` : html`<${Why} why=${why} />`}
     ${message && html`<${One} message=${message} before=${before} values=${shown} whole=${limit < MOST_BYTES && !picked && !held ? () => allow(MOST_BYTES) : undefined} />`}
-    ${picked ? html`<p class="row"><span class="dim">${t("This is a value from before.")}</span><button onClick=${() => pick(null)}>${t("The newest")}</button></p>` : null}
     ${shown.length > 1 ? html`<${Heard} values=${shown} picked=${picked} pick=${(/** @type {Value} */ one) => { hold(shown); pick(one); }} />` : null}
     <${Receivers} topic=${topic} />
     <p><a href=${address("fate", { topic, asked: "1" })}>${t("What became of messages here?")}</a></p>
