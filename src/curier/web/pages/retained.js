@@ -1,16 +1,15 @@
 // Retained messages as a list: by age and size, with who wrote them; deleted one by one, or many that are old.
 // @ts-check
-import { act } from "./api.js";
 import { useAnswer, useSettled } from "./asking.js";
-import { count, size, visible } from "./format.js";
+import { size, visible } from "./format.js";
 import { html, useState } from "./html.js";
-import { ClientLink, may, More, Name, Needs, Nothing, notice, say, Sure, Why } from "./parts.js";
+import { ClientLink, may, More, Name, Needs, Nothing, Why } from "./parts.js";
 import { address, place, settle } from "./place.js";
-import { Ago, broughtBack, deleted } from "./topic.js";
+import { Prune } from "./pruning.js";
+import { Ago, deleted } from "./topic.js";
 import { t } from "./words.js";
 
 const PAGE = 100;
-const DAY = 86400;
 
 export const Retained = () => {
   const { search = "", sort = "topic" } = place.value.query;
@@ -39,40 +38,4 @@ export const Retained = () => {
       ${rows >= 500 && data.next ? html`<p class="dim">${t("The first 500: say what you look for.")}</p>` : null}`)}
     <${Needs} role="operator" />
     ${may("operator") && html`<${Prune} again=${again} />`}`;
-};
-
-/** Many at a time: counted first. @param {{again: () => void}} about */
-const Prune = ({ again }) => {
-  const [asked, change] = useState({ days: "30", topic_filter: "#", larger: "" });
-  const [counted, put] = useState(/** @type {{messages: number, bytes: number, topics: string[]} | null} */ (null));
-  const field = (/** @type {string} */ name) => (/** @type {any} */ event) => {
-    change({ ...asked, [name]: event.target.value });
-    put(null);
-  };
-  const prune = async (/** @type {boolean} */ dry_run) => {
-    const body = { older_than: Number(asked.days) * DAY, topic_filter: asked.topic_filter, dry_run, ...(asked.larger === "" ? {} : { larger_than: Math.round(Number(asked.larger) * 1024) }) };
-    try {
-      const answer = await act("/retained/prune", body);
-      put(dry_run ? answer : null);
-      if (dry_run) return;
-      again();
-      say(t("{n} are deleted.", { n: count(answer.messages) }), answer.undo ? () => void broughtBack(answer.undo).then(again) : undefined);
-    } catch (error) {
-      put(null);
-      notice.value = { text: /** @type {Error} */ (error).message, bad: true };
-    }
-  };
-  return html`
-    <h2>${t("Delete old ones")}</h2>
-    <form class="row tools" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); void prune(true); }}>
-      <label class="inline">${t("older than, in days")} <input type="number" required min="0" step="any" value=${asked.days} onInput=${field("days")} /></label>
-      <label class="inline">${t("larger than, in KiB")} <input type="number" min="0" step="any" value=${asked.larger} onInput=${field("larger")} /></label>
-      <label class="inline grow">${t("Topic Filter")} <input class="grow" required value=${asked.topic_filter} onInput=${field("topic_filter")} /></label>
-      <button>${t("Count them")}</button>
-    </form>
-    ${counted && html`<div role="status">
-      <p>${t("{n} messages, {size} in all, would be deleted.", { n: count(counted.messages), size: size(counted.bytes) })}</p>
-      ${counted.topics.length ? html`<ul class="names">${counted.topics.map((topic) => html`<li key=${topic}><${Name} text=${topic} /></li>`)}${counted.messages > counted.topics.length ? html`<li class="dim">${t("{n} more", { n: count(counted.messages - counted.topics.length) })}</li>` : null}</ul>
-        <${Sure} label=${t("Delete them")} question=${t("Who subscribes later will not get them. Who subscribes now is sent nothing.")} does=${() => prune(false)} />` : null}
-    </div>`}`;
 };

@@ -18,6 +18,7 @@ export const Topics = () => {
     <div class="row tools">
       <input type="search" id="search" class="grow" placeholder=${t("Part of a topic")} aria-label=${t("Search")} value=${search}
         onInput=${(/** @type {any} */ event) => settle({ search: event.target.value })} />
+      <a href=${address("retained", { search })}>${t("By age and size")}</a>
     </div>
     <div class="two">
       <div class="tree" role="region" onKeyDown=${step} aria-label=${t("Topics with a retained message")}>
