@@ -16,6 +16,7 @@ __all__ = ["browser", "tab", "window"]  # fixtures
 VIEWS = [
     "overview",
     "clients",
+    "sessions",
     "topics",
     "retained",
     "wire",
@@ -153,7 +154,7 @@ def test_a_telephone_needs_no_scrolling_to_the_side(tab: Tab, window: Window) ->
         with client.subscribe("drawn/#", qos=1):
             client.publish("drawn/x", "21.5", qos=1)
     shows(tab, "drawn/x QoS 1, 4 B")
-    for view in (*VIEWS, "tour"):
+    for view in (*VIEWS, "tour", "faults"):
         go(tab, view)
         wait_until(lambda view=view: tab.run("location.hash") == f"#/{view}")  # type: ignore[misc]
         root = "document.documentElement"

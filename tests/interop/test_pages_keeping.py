@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from curier import connect_sync
+from curier.laboratory import Laboratory
+from curier.testing import Faults
 from curier.types import Message, QoS
 from tests.interop.chromium import Tab
 from tests.interop.pages import Window, browser, click, go, shows, tab, window, write
@@ -70,3 +72,58 @@ def test_old_retained_messages_are_counted_deleted_and_brought_back(tab: Tab, wi
     tab.run(f"{one}.click()")
     shows(tab, "Deleted.")
     assert retained.get(b"old/<b>") is None
+
+
+def test_what_waits_in_a_session_is_looked_at_and_purged_and_the_session_forgotten(
+    tab: Tab, window: Window
+) -> None:
+    name = "away \u202e<b>"
+    with connect_sync(f"mqtt://127.0.0.1:{window.broker.port}", client_id=name, session_expiry=60) as client:
+        client.subscribe("queue/#", qos=1, keep=True).__enter__()
+    for topic in ("queue/<i>", "queue/b", "queue/c"):
+        window.do(published(window, Message(topic, b"21.5", QoS(1))))
+    outgoing = window.broker.core.sessions[name].outgoing
+    go(tab, "sessions")
+    shows(tab, "away \\u{202e}<b>")
+    tab.run(
+        "[...document.querySelectorAll('main td a')].find((one) => one.innerText.includes('<b>')).click()"
+    )
+    shows(tab, "3 messages wait")
+    shows(tab, "queue/<i>")
+    tab.run("""document.querySelector('button[aria-label="Purge queue/<i>"]').click()""")
+    click(tab, "Purge")
+    shows(tab, "2 messages wait")
+    assert [one.message.topic for one in outgoing.queue] == [b"queue/b", b"queue/c"]
+    tab.run("""document.querySelector('button[aria-label^="Purge away"]').click()""")
+    click(tab, "Purge")
+    shows(tab, "Nothing waits.")
+    assert len(outgoing.queue) == 0
+    tab.run("""document.querySelector('button[aria-label^="Forget away"]').click()""")
+    click(tab, "Forget")
+    shows(tab, "There is no such session.")
+    assert name not in window.broker.core.sessions
+
+
+def test_a_broker_that_is_no_laboratory_says_how_to_have_one(tab: Tab) -> None:
+    go(tab, "faults")
+    shows(tab, "start another one with --lab FILE")
+
+
+def test_a_laboratory_is_given_rules(tab: Tab, window: Window) -> None:
+    lab = Laboratory(Faults())
+    window.broker.lab = lab  # which connections of this broker do not know: only its rules are looked at
+    try:
+        go(tab, "faults")
+        shows(tab, "There is no rule, so nothing is broken.")
+        write(tab, "main form input", "lose everything")
+        click(tab, "Add")
+        shows(tab, "rule: ")
+        write(tab, "main form input", "lose 1st PUBACK to '<b>'")
+        click(tab, "Add")
+        shows(tab, "0 ×")
+        assert [str(kept.rule) for kept in lab.faults.kept] == ["lose 1st PUBACK to '<b>'"]
+        click(tab, "Remove")
+        shows(tab, "There is no rule, so nothing is broken.")
+        assert not lab.faults.kept
+    finally:
+        window.broker.lab = None

@@ -5,6 +5,7 @@ import { away, ended, heard, logIn, logOut, look, me, Refusal } from "./api.js";
 import { Client, Clients } from "./clients.js";
 import { Configuration, Listeners } from "./configuration.js";
 import { Fate } from "./fate.js";
+import { Faults } from "./faults.js";
 import { length } from "./format.js";
 import { html, render, useEffect, useState } from "./html.js";
 import { Log } from "./log.js";
@@ -12,6 +13,7 @@ import { Overview } from "./overview.js";
 import { Notice, Why } from "./parts.js";
 import { address, place } from "./place.js";
 import { Retained } from "./retained.js";
+import { Session, Sessions } from "./sessions.js";
 import { Topics } from "./topics.js";
 import { Tour } from "./tour.js";
 import { TryIt } from "./tryit.js";
@@ -22,6 +24,7 @@ import { keep, kept, language, speak, t } from "./words.js";
 const VIEWS = {
   overview: ["Overview", Overview],
   clients: ["Clients", Clients],
+  sessions: ["Sessions", Sessions],
   topics: ["Topics", Topics],
   retained: ["Retained", Retained],
   wire: ["Wire", Wire],
@@ -32,7 +35,8 @@ const VIEWS = {
   listeners: ["Listeners", Listeners],
   configuration: ["Configuration", Configuration],
 };
-const WITHIN = { client: /** @type {[string, any]} */ (["clients", Client]), tour: /** @type {[string, any]} */ (["tryit", Tour]) };
+const WITHIN = { client: /** @type {[string, any]} */ (["clients", Client]), faults: /** @type {[string, any]} */ (["tryit", Faults]),
+  session: /** @type {[string, any]} */ (["sessions", Session]), tour: /** @type {[string, any]} */ (["tryit", Tour]) };
 
 const App = () => {
   const [asked, done] = useState(false);

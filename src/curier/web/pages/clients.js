@@ -99,7 +99,7 @@ export const Client = () => {
       <${Fact} label=${t("Will")} value=${data.has_will ? html`<${Name} text=${data.will_topic} />` : t("none")} />
       ${data.groups.length ? html`<${Fact} label=${t("Groups")} value=${data.groups.join(", ")} />` : null}
     </dl>
-    <p><a href=${address("fate", { client: id, asked: "1" })}>${t("What became of its messages?")}</a> · <a href=${address("wire", { client: id })}>${t("What goes by between it and the broker")}</a></p>
+    <p><a href=${address("fate", { client: id, asked: "1" })}>${t("What became of its messages?")}</a> · <a href=${address("wire", { client: id })}>${t("What goes by between it and the broker")}</a> · <a href=${address("session", { client_id: id })}>${t("What waits for it")}</a></p>
     <h2>${t("Subscriptions")}</h2>
     <${Why} why=${subscriptions.why} />
     ${subscriptions.data && (subscriptions.data.found === 0 ? html`<${Nothing}>${t("It subscribes to nothing.")}</${Nothing}>` : html`

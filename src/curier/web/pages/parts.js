@@ -78,14 +78,14 @@ export const Notice = () => {
 
 /**
  * A button that asks once more before something is lost.
- * @param {{label: string, question: string, does: () => void, disabled?: boolean}} about
+ * @param {{label: string, question: string, does: () => void, disabled?: boolean, of?: string}} about `of`: what it is about, where there are several
  */
-export const Sure = ({ label, question, does, disabled }) => {
+export const Sure = ({ label, question, does, disabled, of }) => {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
   return html`
-    <button class="danger" disabled=${disabled} onClick=${() => dialog.current?.showModal()}>${label}</button>
+    <button class="danger" disabled=${disabled} aria-label=${of === undefined ? undefined : `${label} ${of}`} onClick=${() => dialog.current?.showModal()}>${label}</button>
     <dialog ref=${dialog} aria-label=${label}>
-      <p>${question}</p>
+      <p>${of !== undefined && html`<b><bdi>${of.length > 200 ? `${of.slice(0, 200)}…` : of}</bdi></b><br />`}${question}</p>
       <form method="dialog" class="row">
         <button>${t("Leave it")}</button>
         <button class="danger" onClick=${does}>${label}</button>
