@@ -31,7 +31,9 @@ def test_names_keep_to_the_conventions() -> None:
 
 
 def test_labels_are_escaped() -> None:
-    assert metrics.label(listener='a"b\\c\nd') == r'listener="a\"b\\c\nd"'
+    assert metrics.written_labels({"listener": 'a"b\\c\nd'}) == r'{listener="a\"b\\c\nd"}'
+    assert metrics.written_labels({}) == ""
+    assert metrics.written_labels({"a": "1", "b": "2"}) == '{a="1",b="2"}'
 
 
 def value(page: str, sample: str) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -19,8 +19,8 @@ from curier.server import Broker
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-Sample = tuple[str, float]
-"""What stands between the braces, and the value."""
+Sample = tuple[Mapping[str, str], float]
+"""Labels, and the value."""
 
 
 class Metric(NamedTuple):
@@ -32,6 +32,13 @@ class Metric(NamedTuple):
     read: Callable[[Broker], Iterable[Sample] | float | None]
     """Its one value, or samples with labels; None: it is not known here."""
 
+    def samples(self, broker: Broker) -> list[Sample] | None:
+        """What it is now, with labels; None: it is not known here."""
+        found = self.read(broker)
+        if found is None:
+            return None
+        return [({}, found)] if isinstance(found, int | float) else [*found]
+
 
 def _gauge(name: str, help: str, read: Callable[[Broker], Iterable[Sample] | float | None]) -> Metric:
     return Metric(name, "gauge", help, read)
@@ -41,9 +48,10 @@ def _counter(name: str, help: str, read: Callable[[Broker], Iterable[Sample] | f
     return Metric(name, "counter", help, read)
 
 
-def label(**labels: str) -> str:
-    """Labels, as they stand between braces."""
-    return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+def written_labels(labels: Mapping[str, str]) -> str:
+    """As they stand behind a name."""
+    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    return f"{{{pairs}}}" if pairs else ""
 
 
 def _escaped(text: str) -> str:
@@ -52,20 +60,20 @@ def _escaped(text: str) -> str:
 
 def _drops(broker: Broker) -> Iterable[Sample]:
     counted = broker.core.statistics
-    yield label(reason="queue_full"), counted.dropped_full
-    yield label(reason="other"), max(0, counted.dropped - counted.dropped_full)
+    yield {"reason": "queue_full"}, counted.dropped_full
+    yield {"reason": "other"}, max(0, counted.dropped - counted.dropped_full)
 
 
 def _subscriptions(broker: Broker) -> Iterable[Sample]:
     counted = broker.core.statistics
-    yield label(kind="plain"), counted.subscriptions
-    yield label(kind="shared"), counted.shared_subscriptions
+    yield {"kind": "plain"}, counted.subscriptions
+    yield {"kind": "shared"}, counted.shared_subscriptions
 
 
 def _of_entrances(name: str) -> Callable[[Broker], Iterable[Sample]]:
     def read(broker: Broker) -> Iterable[Sample]:
         for entrance in broker.core.statistics.entrances:
-            yield label(listener=entrance.name or entrance.level), getattr(entrance, name)
+            yield {"listener": entrance.name or entrance.level}, getattr(entrance, name)
 
     return read
 
@@ -82,7 +90,7 @@ def _bans(broker: Broker) -> float | None:
 def _certificates(broker: Broker) -> Iterable[Sample] | None:
     found = [(door.entrance, broker.certificates_end(door.listener)) for door in broker.doorways]
     return [
-        (label(listener=entrance.name or entrance.level), at) for entrance, at in found if math.isfinite(at)
+        ({"listener": entrance.name or entrance.level}, at) for entrance, at in found if math.isfinite(at)
     ] or None
 
 
@@ -96,7 +104,7 @@ def _cpu(broker: Broker) -> float:
 
 
 def _version(broker: Broker) -> Iterable[Sample]:
-    yield label(version=VERSION.split()[1]), 1
+    yield {"version": VERSION.split()[1]}, 1
 
 
 def _store_failing(broker: Broker) -> float:
@@ -232,15 +240,13 @@ def text(broker: Broker, metrics: Sequence[Metric] = METRICS) -> str:
     """The page."""
     lines: list[str] = []
     for metric in metrics:
-        found = metric.read(broker)
+        found = metric.samples(broker)
         if found is None:
             continue
         lines += (f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.kind}")
-        samples = [("", found)] if isinstance(found, int | float) else found
-        lines += [_line(metric.name, labels, value) for labels, value in samples]
+        lines += [f"{metric.name}{written_labels(labels)} {_written(value)}" for labels, value in found]
     return "\n".join(lines) + "\n"
 
 
-def _line(name: str, labels: str, value: float) -> str:
-    written = str(value) if isinstance(value, int) else f"{value:.6f}".rstrip("0").rstrip(".")
-    return f"{name}{{{labels}}} {written}" if labels else f"{name} {written}"
+def _written(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6f}".rstrip("0").rstrip(".")
