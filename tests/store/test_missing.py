@@ -1,5 +1,6 @@
 """Whatever happens to the files of a data directory: all that was acknowledged is there, or the next start
-says that it is not, touches nothing, and names the way out.
+says that it is not, touches nothing, and names the way out. What is in the journal file only has its tests in
+``test_ahead``; here it is in the database.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pytest
 
 from curier.errors import StoreError
 from curier.session.records import Batch, Subscribed
+from curier.store.ahead import FILE_NAME as JOURNAL_NAME
 from curier.store.base import Durability
 from curier.store.database import FILE_NAME, Database
 from curier.store.mark import FILE_NAME as MARK_NAME
@@ -48,11 +50,24 @@ class Running:
     async def __aexit__(self, *error: object) -> None:
         await self.store.close()
 
+    async def is_folded(self) -> None:
+        """Until the database has what was in the journal file."""
+        await until(lambda: batches_of(self.store.directory) == self.number)
+
     def commit(self) -> None:
         """One more batch."""
         self.number += 1
         record = SESSION if self.number == 1 else Subscribed(1, b"f/%d" % self.number, 0, 0)
         self.store.commit(Batch(self.number, [record]))
+
+
+def batches_of(directory: Path) -> int:
+    """How many the database has."""
+    database = Database(directory, read_only=True)
+    try:
+        return database.progress().batches
+    finally:
+        database.close()
 
 
 class Killed(BaseException):
@@ -73,7 +88,9 @@ class Lived:
                 while running.number < last:
                     running.commit()
                     await until(lambda: running.told[-1:] == [running.number])
+                await running.is_folded()
                 shutil.copytree(directory, name)
+                (name / JOURNAL_NAME).unlink()  # it could have put right what is damaged
 
 
 @pytest.fixture(scope="module", params=["fsync", "os"])
@@ -360,6 +377,7 @@ async def test_a_broker_whose_database_another_one_uses_writes_nothing_more(tmp_
     """Whoever takes a lock for a thing that can be got around, has this still."""
     (tmp_path / "other").mkdir()
     async with Running(tmp_path / "data") as running:
+        await running.is_folded()
         for name in (FILE_NAME, WAL_NAME, f"{FILE_NAME}-shm"):
             (tmp_path / "other" / name).hardlink_to(tmp_path / "data" / name)
         shutil.copy(tmp_path / "data" / MARK_NAME, tmp_path / "other")

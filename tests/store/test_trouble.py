@@ -19,6 +19,7 @@ from curier.codec.primitives import packet_end
 from curier.codec.properties import Properties
 from curier.errors import StoreError
 from curier.server import Broker
+from curier.store.ahead import FILE_NAME as JOURNAL_NAME
 from curier.store.database import FILE_NAME
 from curier.store.sqlite import SqliteStore
 from tests.waiting import until
@@ -133,7 +134,7 @@ async def test_what_must_be_durable_is_refused_with_a_reason(tmp_path: Path) -> 
         sender.publish(3, qos=2)
         sender.publish(4, qos=1, topic="nobody/listens", retain=True)
         said = broker.core.store_trouble
-        assert said.startswith(f"{tmp_path / FILE_NAME}: the disk reports an error")
+        assert said.startswith(f"{tmp_path / JOURNAL_NAME}: the disk reports an error")
         heal(broker)
         answers = [await sender.take() for _ in range(4)]
         assert [(type(one), one.packet_id, one.reason_code) for one in answers] == [  # type: ignore[union-attr]

@@ -173,9 +173,10 @@ def import_(directory: Path, file: Path | None) -> None:
 
 
 def _import_from(directory: Path, file: Path | None) -> int:
+    from curier.store.ahead import FILE_NAME as JOURNAL_NAME
     from curier.store.mark import FILE_NAME as MARK_NAME
 
-    for name in (FILE_NAME, f"{FILE_NAME}-wal", MARK_NAME):
+    for name in (FILE_NAME, f"{FILE_NAME}-wal", JOURNAL_NAME, MARK_NAME):
         if (directory / name).exists():
             raise StoreFailure(
                 f"{directory / name}: is there already; choose another directory, or move it away"
@@ -230,7 +231,8 @@ def backup(directory: Path, file: Path, accept_loss: bool) -> None:
     """Copy what is stored in DIR to FILE, as it is at one moment, while the broker goes on.
 
     FILE must not exist; it is made readable by its owner only. To go back to it: stop the broker, move
-    curier.db, curier.db-wal, curier.db-shm and curier.mark away, and put FILE in their place as curier.db.
+    curier.db, curier.db-wal, curier.db-shm, curier.journal and curier.mark away, and put FILE in their place
+    as curier.db.
 
     \b
     Example:

@@ -7,6 +7,7 @@ with what is there.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Final, cast
@@ -14,7 +15,10 @@ from typing import Final, cast
 import apsw
 
 from curier.errors import StoreError
+from curier.store.ahead import FILE_NAME as JOURNAL_NAME
+from curier.store.ahead import fold, left_by, with_frames
 from curier.store.database import FILE_NAME, WAY_OUT, Database
+from curier.store.directory import try_to_lock
 from curier.store.life import Life, begin_mark, tell_crash, tell_jump
 from curier.store.mark import FILE_NAME as MARK_NAME
 from curier.store.mark import Mark, boot_id, read_mark
@@ -23,7 +27,7 @@ from curier.store.progress import Progress, Words, clock_jump, new_life, uptime,
 log = logging.getLogger("curier.store")
 
 LOOKS: Final = 3  # a broker may begin a life between mark and database
-
+LOOK_SECONDS: Final = 5.0  # a broker that runs has batches in the journal file for about a second
 
 WORDS: Final = Words("database", "broker", "it, or its WAL,")
 
@@ -40,15 +44,21 @@ def begin(directory: Path, durability: str, accept_loss: bool) -> tuple[Database
         missing = what_is_missing(mark, None, boot, WORDS)
         if not missing and _size(path.with_name(FILE_NAME + "-wal")):
             missing = "the database is missing, and its WAL is there"
+        elif not missing and _size(directory / JOURNAL_NAME):
+            missing = f"the database is missing, and {JOURNAL_NAME} is there"
         _decide(path, missing, accept_loss)
     database = Database(directory, durability)
     try:
         progress = database.progress()
-        missing = what_is_missing(mark, progress, boot, WORDS)
+        frames = left_by(directory, progress)
+        missing = what_is_missing(mark, with_frames(progress, frames), boot, WORDS)
         _decide(path, missing, accept_loss)
         if missing:
             _check_whole(database)
-        elif mark is not None and progress.batches < mark.batches:
+        if frames:
+            fold(database, progress, frames)
+            progress = with_frames(progress, frames)
+        if not missing and mark is not None and progress.batches < mark.batches:
             tell_crash(str(path), mark.batches - progress.batches, "os")
         life = _begin(database, progress, boot)
     except apsw.Error as error:
@@ -65,14 +75,10 @@ def has_database(directory: Path) -> bool:
     return bool(_size(directory / FILE_NAME))
 
 
-def missing_from(directory: Path, database: Database, mark: Mark | None) -> str:
-    """Plain words where a database has not all that was acknowledged. ``mark`` was read before it."""
-    return what_is_missing(mark, database.progress(), boot_id(), WORDS)
-
-
 def look(directory: Path) -> tuple[Database, str]:
     """The database of a data directory, for reading only, while a broker may use it; and plain words of what
-    is missing from it. Raises ``StoreError``.
+    is missing from it. What is in the journal file only is waited for, where a broker runs that will have it
+    in the database soon, or put there, where it was killed. Raises ``StoreError``.
     """
     if not has_database(directory):
         path = directory / FILE_NAME
@@ -82,18 +88,54 @@ def look(directory: Path) -> tuple[Database, str]:
         )
     database = Database(directory, read_only=True)
     try:
-        for _ in range(LOOKS):
-            try:
-                missing = missing_from(directory, database, read_mark(directory))
-            except StoreError as error:  # the mark is damaged, or just being replaced
-                missing = str(error)
-            if not missing:
-                break
-            time.sleep(0.1)
+        missing = _wait_for(directory, database)
     except BaseException:
         database.close()
         raise
     return database, missing
+
+
+def _wait_for(directory: Path, database: Database) -> str:
+    """Until all that was acknowledged is in the database; plain words of what is missing after a while."""
+    first: Mark | None = None
+    until = time.monotonic() + LOOK_SECONDS
+    looks = 0  # that found nothing to wait for
+    while True:
+        try:
+            mark = read_mark(directory)
+            if first is not None and mark is not None and mark.life == first.life:
+                mark = first  # a broker that runs is ahead always, but by other batches
+            first = mark
+            missing = what_is_missing(mark, database.progress(), boot_id(), WORDS)
+        except StoreError as error:  # the mark is damaged, or just being replaced
+            missing = str(error)
+        if not missing or looks == LOOKS or time.monotonic() > until:
+            return missing
+        if left_by(directory, database.progress()):
+            _finish(directory)
+        else:
+            looks += 1
+        time.sleep(0.1)
+
+
+def _finish(directory: Path) -> None:
+    """Do what the store of a broker that was killed had left to do, unless there is somebody who does."""
+    lock = try_to_lock(directory)
+    if lock is None:
+        return
+    try:
+        database = Database(directory)
+        try:
+            progress = database.progress()
+            frames = left_by(directory, progress)
+            if frames:
+                fold(database, progress, frames)
+        except apsw.Error as error:
+            raise database.explain(error) from None
+        finally:
+            database.close_untouched()
+    finally:
+        os.close(lock)
 
 
 def _mark(directory: Path, accept_loss: bool) -> Mark | None:
@@ -131,7 +173,7 @@ def _begin(database: Database, progress: Progress, boot: str) -> Life:
     now = time.time()
     jump = clock_jump(progress, now, boot, uptime())
     tell_jump(jump, "broker")
-    life = Life(new_life(), progress.life, now - time.monotonic())
+    life = Life(new_life(), progress.life, now - time.monotonic(), progress.batches)
     mark = Mark(life.name, life.previous, progress.batches, progress.batches, boot)
     try:
         begin_mark(database.path.parent, mark)

@@ -210,11 +210,8 @@ class Database:
         the monotonic one. Raises ``StoreError`` where another life has begun since, or another database lies
         here.
         """
-        progress = self.progress()
-        if progress.life != life:
-            raise self._lost_life()
         self.life = life
-        self.batches = progress.batches
+        self.batches = self.check_life().batches
         self._clock_offset = clock_offset
 
     def _lost_life(self) -> StoreError:
@@ -229,9 +226,14 @@ class Database:
 
     # ---- writing ----
 
-    def apply(self, records: list[Record]) -> None:
-        """Apply one batch, all or nothing; durable on return. Raises ``apsw.Error``, and ``StoreError`` where
-        another life has begun.
+    def with_one_more(self) -> Progress:
+        """How far it has come with a batch that is written now."""
+        now = time.monotonic() + self._clock_offset
+        return Progress(self.life, True, self.batches + 1, now, "", uptime())
+
+    def apply(self, records: list[Record], come_so_far: Progress | None = None) -> None:
+        """Apply one batch, or several with which the database has ``come_so_far``, all or nothing; durable on
+        return. Raises ``apsw.Error``, and ``StoreError`` where another life has begun.
         """
         changes = _Changes()
         for record in records:
@@ -242,23 +244,30 @@ class Database:
             for sql, rows in changes.statements():
                 connection.executemany(sql, rows)
             if self.life:
-                self._count(connection)
+                come_so_far = come_so_far or self.with_one_more()
+                self._count(connection, come_so_far)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:  # a full disk has ended it already
                 connection.execute("ROLLBACK")
             raise
+        if come_so_far is not None:
+            self.batches = come_so_far.batches
 
-        if self.life:
-            self.batches += 1
-
-    def _count(self, connection: apsw.Connection) -> None:
+    def _count(self, connection: apsw.Connection, come_so_far: Progress) -> None:
         connection.execute(
             "UPDATE progress SET batches = ?, written_at = ?, uptime = ? WHERE life = ?",
-            (self.batches + 1, time.monotonic() + self._clock_offset, uptime(), self.life),
+            (come_so_far.batches, come_so_far.written_at, come_so_far.uptime, self.life),
         )
         if not connection.changes():
             raise self._lost_life()
+
+    def check_life(self) -> Progress:
+        """How far it has come. Raises ``StoreError`` where another life has begun."""
+        progress = self.progress()
+        if progress.life != self.life:
+            raise self._lost_life()
+        return progress
 
     # ---- reading ----
 

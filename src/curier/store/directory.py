@@ -16,6 +16,8 @@ from curier.store.locking import holder, open_lock, try_lock
 
 WAIT_SECONDS: Final = 5.0
 """How long a new broker waits for the store of one that was killed to finish."""
+LOOK_SECONDS: Final = 0.2
+"""And for somebody who has the lock to look at what that has left."""
 
 
 def prepare(path: Path) -> None:
@@ -40,11 +42,12 @@ def lock(path: Path) -> int:
             f"{path}: cannot be opened ({error.strerror}); make it a directory of this user, choose another "
             "with --data DIR, or keep nothing with --memory"
         ) from None
-    until = time.monotonic() + WAIT_SECONDS
+    began = time.monotonic()
     while not try_lock(fd):
         who = holder(fd)
-        # A living broker does not go away by waiting; only a store that is finishing does.
-        if time.monotonic() > until or (who.isdigit() and _is_alive(int(who))):
+        waited = time.monotonic() - began
+        # A living broker does not go away by waiting; a store that is finishing does, and whoever looks.
+        if waited > WAIT_SECONDS or (waited > LOOK_SECONDS and who.isdigit() and _is_alive(int(who))):
             os.close(fd)
             raise StoreError(
                 f"{path}: in use by {f'process {who}' if who else 'another process'}; stop that broker, "
@@ -52,6 +55,18 @@ def lock(path: Path) -> int:
             )
         time.sleep(0.05)
     return fd
+
+
+def try_to_lock(path: Path) -> int | None:
+    """The same, at once, or None where somebody has the lock or it cannot be had."""
+    try:
+        fd = open_lock(path)
+    except OSError:
+        return None
+    if try_lock(fd):
+        return fd
+    os.close(fd)
+    return None
 
 
 def _is_alive(pid: int) -> bool:

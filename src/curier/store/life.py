@@ -12,11 +12,14 @@ log = logging.getLogger("curier.store")
 
 
 class Life(NamedTuple):
-    """``clock_offset`` is what the program's clock is ahead of the system's monotonic one, in seconds."""
+    """``clock_offset`` is what the program's clock is ahead of the system's monotonic one, in seconds;
+    ``batches`` is how many a database had when it began.
+    """
 
     name: str
     previous: str
     clock_offset: float
+    batches: int = 0
 
 
 def begin_mark(directory: Path, mark: Mark) -> None:

@@ -1,20 +1,21 @@
 """The store's own process: takes batches from a socket, makes each durable, answers.
 
-    python -m curier.store.process SOCKET_FD LOCK_FD DIRECTORY DURABILITY MAX_BYTES LIFE PREVIOUS CLOCK_OFFSET
+    python -m curier.store.process SOCKET_FD LOCK_FD DIRECTORY DURABILITY MAX_BYTES
+        LIFE PREVIOUS CLOCK_OFFSET BATCHES
 
 Writing SQLite in a thread would take the interpreter's lock from the event loop at every row; in a process of
 its own it costs the loop one packed write. The process ends when its socket does, after what it had received
 whole; it ignores SIGINT, SIGTERM and SIGHUP, which are for the broker.
 
-To it: length of the records (8 bytes), batch number (8), records (``session.records``). From it: status (1),
-batch number (8), length of a message for people (4), message. Little-endian. While it is idle it looks at the
-files every second or two, and tells of trouble with them by itself, and of its end with an empty message.
+To it: length of the records (8 bytes), number of the batch in this life (8), records (``session.records``).
+From it: status (1), number of the batch (8), length of a message for people (4), message. Little-endian.
+While it is idle it looks at the files every second or two, and tells of trouble with them by itself, and of
+its end with an empty message.
 """
 
 from __future__ import annotations
 
 import contextlib
-import select
 import signal
 import socket
 import sys
@@ -25,7 +26,6 @@ from typing import Final
 import apsw
 
 from curier.errors import StoreError
-from curier.session.records import decode
 from curier.store.life import Life
 from curier.store.writer import Writer
 
@@ -38,6 +38,8 @@ FATAL: Final = 2  # it will not get better
 TROUBLE: Final = 3  # nobody has asked: nothing can be kept now; with no message: it can again
 
 LOOK_SECONDS: Final = 1.0
+FOLD_SECONDS: Final = 0.05  # with nothing to do for so long, the database gets what the journal file has
+TIMEOUT: Final = Struct("@ll")  # struct timeval
 
 
 def answer(status: int, batch: int, message: str = "") -> bytes:
@@ -55,14 +57,14 @@ def main(arguments: list[str]) -> int:
     # LOCK_FD only has to stay open: the lock on the directory lasts as long as we do.
     try:
         try:
-            directory, durability, max_bytes, name, previous, clock_offset = arguments[2:]
-            life = Life(name, previous, float(clock_offset))
+            directory, durability, max_bytes, name, previous, clock_offset, batches = arguments[2:]
+            life = Life(name, previous, float(clock_offset), int(batches))
             writer = Writer(Path(directory), durability, life, int(max_bytes))
         except StoreError as error:
             sock.sendall(answer(FATAL, 0, str(error)))
             return 1
         sock.sendall(answer(DONE, 0))
-        _serve(sock, writer)
+        _serve(Inbox(sock), writer)
         with contextlib.suppress(OSError):  # everything was written, and the mark says so
             writer.close()
     except (BrokenPipeError, ConnectionResetError):
@@ -70,18 +72,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _serve(sock: socket.socket, writer: Writer) -> None:
-    while True:
-        _wait(sock, writer)
-        header = _receive(sock, REQUEST.size)
-        if header is None:
-            return
-        size, batch = REQUEST.unpack(header)
-        data = _receive(sock, size)
-        if data is None:
+def _serve(inbox: Inbox, writer: Writer) -> None:
+    sock = inbox.sock
+    while _wait(inbox, writer):
+        size, batch = REQUEST.unpack(inbox.take(REQUEST.size))
+        if not inbox.fill(size):
             return
         try:
-            writer.write(decode(data))
+            writer.write(batch, inbox.take(size))
         except apsw.Error as error:
             sock.sendall(answer(FAILED, batch, str(writer.database.explain(error))))
         except (StoreError, OSError) as error:
@@ -90,33 +88,69 @@ def _serve(sock: socket.socket, writer: Writer) -> None:
             sock.sendall(answer(DONE, batch))
 
 
-def _wait(sock: socket.socket, writer: Writer) -> None:
-    """Until there is something to be received; look at the files meanwhile."""
+def _wait(inbox: Inbox, writer: Writer) -> bool:
+    """Until there is a request; look at the files meanwhile. False: at its end."""
     told = writer.trouble
     while True:
         with contextlib.suppress(OSError):  # the disk is full or fails: the next batch will tell
             writer.tidy()
-        if select.select([sock], [], [], LOOK_SECONDS)[0]:
-            return
+        inbox.set_patience(FOLD_SECONDS if writer.is_behind and not writer.trouble else LOOK_SECONDS)
+        try:
+            return inbox.fill(REQUEST.size)
+        except BlockingIOError:
+            pass
+        writer.rest()
         if writer.look() != told:
             told = writer.trouble
-            sock.sendall(answer(TROUBLE, 0, told))
+            inbox.sock.sendall(answer(TROUBLE, 0, told))
+
+
+class Inbox:
+    """What comes by the socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._data = b""
+        self._patience = 0.0
+
+    def set_patience(self, seconds: float) -> None:
+        """How long to wait for the next bytes: by the kernel, so that it takes no call of its own."""
+        if seconds != self._patience:
+            self._patience = seconds
+            whole = int(seconds)
+            timeout = TIMEOUT.pack(whole, int((seconds - whole) * 1_000_000))
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+
+    def fill(self, size: int) -> bool:
+        """Have so many bytes; False where the socket ended before. Raises ``BlockingIOError`` where for so
+        long no request has begun to come.
+        """
+        if len(self._data) >= size:
+            return True
+        parts = [self._data]
+        missing = size - len(self._data)
+        while missing > 0:
+            try:
+                part = self.sock.recv(min(max(missing, 1 << 16), 1 << 20))
+            except BlockingIOError:
+                if not any(parts) and size == REQUEST.size:
+                    raise
+                continue
+            if not part:
+                return False
+            parts.append(part)
+            missing -= len(part)
+        self._data = b"".join(parts)
+        return True
+
+    def take(self, size: int) -> bytes:
+        """The first of them."""
+        taken, self._data = self._data[:size], self._data[size:]
+        return taken
 
 
 def _placed(message: str, path: Path) -> str:
     return message if message.startswith(str(path.parent)) else f"{path}: {message}"
-
-
-def _receive(sock: socket.socket, size: int) -> bytes | None:
-    """Exactly ``size`` bytes; None where the socket ended before."""
-    parts: list[bytes] = []
-    while size:
-        part = sock.recv(min(size, 1 << 20))
-        if not part:
-            return None
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,8 @@ class SqliteStore(Store):
         self._link: _Link | None = None
         self._open_batch: list[bytes] = []  # as sent, until it is answered
         self._open_records: list[Record] = []
+        self._open_number = 0
+        self._count = 0  # of batches in this life, which is how the process knows one that it has already
         self._is_closing = False
         self._trouble = ""  # what was logged last of a batch that cannot be written
         self._retry: asyncio.TimerHandle | None = None
@@ -82,6 +84,7 @@ class SqliteStore(Store):
         """Take the lock and begin a life. Raises ``StoreError``."""
         self._take_lock()
         database, self._life = begin(self.directory, self.durability, self.accept_loss)
+        self._count = 0
         return database
 
     def _take_lock(self) -> None:
@@ -101,6 +104,8 @@ class SqliteStore(Store):
     def commit(self, batch: Batch) -> None:
         self._idle.clear()
         self._open_records = batch.records
+        self._open_number = batch.number
+        self._count += 1
         self._encode(batch, [], 0)
 
     def _encode(self, batch: Batch, parts: list[bytes], done: int) -> None:
@@ -120,7 +125,7 @@ class SqliteStore(Store):
         if done < len(batch.records):
             asyncio.get_running_loop().call_soon(self._encode, batch, parts, done)
             return
-        header = REQUEST.pack(sum(map(len, parts)), batch.number)
+        header = REQUEST.pack(sum(map(len, parts)), self._count)
         self._open_batch = [header, *parts]
         if self._link is not None:
             self._link.send(self._open_batch)
@@ -200,7 +205,7 @@ class SqliteStore(Store):
             self._recovered()
             self.on_trouble("")
 
-    def answered(self, status: int, number: int, message: str) -> None:
+    def answered(self, status: int, message: str) -> None:
         """The process has answered the open batch, or tells of trouble by itself."""
         if status == TROUBLE:
             if message:
@@ -216,7 +221,7 @@ class SqliteStore(Store):
             if self._trouble:
                 self._recovered()
             try:
-                self.on_committed(number)
+                self.on_committed(self._open_number)
             except Exception:
                 log.exception("%s: an error behind changes that are durable", self.directory)
             return
@@ -309,14 +314,14 @@ class _Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         while len(self._buffer) >= ANSWER.size:
-            status, number, size = ANSWER.unpack_from(self._buffer)
+            status, _, size = ANSWER.unpack_from(self._buffer)
             end = ANSWER.size + size
             if len(self._buffer) < end:
                 return
             message = self._buffer[ANSWER.size : end].decode(errors="replace")
             self._buffer = self._buffer[end:]
             if self.ready.done():
-                self.store.answered(status, number, message)
+                self.store.answered(status, message)
             elif status == FATAL:
                 self.ready.set_exception(StoreError(message))
             else:

@@ -1,5 +1,10 @@
-"""What the store's process does with a batch: into the database, then into the mark; and it looks whether the
-files are still the ones that have their names.
+"""What the store's process does with a batch: into the journal file or the database, then into the mark; and
+it looks whether the files are still the ones that have their names.
+
+Small batches go to the journal file (``ahead``), and from there to the database when there is nothing else to
+be done for a moment, when there is no more room, and each second in any case. Their records are decoded only
+then, and what is made and undone in them never gets to the database. A large batch goes to the database at
+once, behind those that wait.
 
 A file that is removed or replaced under a running broker goes on to exist for whoever has it open, and for
 nobody else: what is written to it goes with the process. So nothing more is acknowledged then, and what the
@@ -8,22 +13,30 @@ open files hold is saved beside them.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import time
 from pathlib import Path
 from typing import Final
 
+import apsw
+
 from curier.errors import StoreError
-from curier.session.records import Record
-from curier.store.beginning import missing_from
+from curier.store import ahead
+from curier.store.ahead import Ahead, Frame, fold, left_by, with_frames
+from curier.store.beginning import WORDS
 from curier.store.database import FILE_NAME, Database
 from curier.store.frames import sync_directory, sync_file
 from curier.store.life import Life
 from curier.store.mark import Mark, MarkFile, boot_id, identity, read_mark
+from curier.store.progress import what_is_missing
 
 RESCUED_NAME: Final = "curier-rescued.db"
 TIDY_SECONDS: Final = 1.0
-"""How old the mark may be after a loss of power."""
+"""How old the mark may be after a loss of power, and batches that are in the journal file only."""
+JUST_NOW: Final = 20_000_000
+"""Nanoseconds in which a file may be written twice and have one time for both."""
 
 
 class Writer:
@@ -33,6 +46,7 @@ class Writer:
         """Raises ``StoreError``."""
         self.trouble = ""
         """What is wrong with the files, in plain words, or ""."""
+        self._cannot_fold = ""
         self._directory = directory
         self._life = life
         self._is_durable = durability == "fsync"
@@ -40,15 +54,14 @@ class Writer:
         self.database = database = Database(directory, durability, max_bytes=max_bytes)
         try:
             database.go_on(life.name, life.clock_offset)
-            missing = missing_from(directory, database, mark)
-            if missing and mark is not None:
-                raise StoreError(f"{database.path}: {missing}")
+            self._take_what_is_left(mark)
             self._boot = boot_id()
             self._durable = mark.durable if mark is not None else 0
+            self._ahead = Ahead(directory, life.name, durability)
             self._mark = MarkFile(directory, self._state())
             # They stay open, so that no other file gets their numbers; they are closed behind the database,
             # for closing gives up the locks that SQLite has on them.
-            paths = [str(directory / f"{FILE_NAME}{end}") for end in ("", "-wal", "-shm")]
+            paths = [str(directory / f"{FILE_NAME}{end}") for end in ("-wal", "", "-shm")]
             self._files = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in paths]
             self._names = [
                 (path, identity(os.fstat(file))) for path, file in zip(paths, self._files, strict=True)
@@ -56,47 +69,137 @@ class Writer:
         except OSError as error:
             database.close_untouched()
             raise StoreError(f"{directory}: cannot be used ({error.strerror})") from None
+        except apsw.Error as error:
+            database.close_untouched()
+            raise database.explain(error) from None
         except BaseException:
             database.close_untouched()
             raise
+        self._wal_time = 0
         self._is_synced = True
         self._tidied_at = time.monotonic()
 
+    def _take_what_is_left(self, mark: Mark | None) -> None:
+        """Of a process before this one, in the same life."""
+        database = self.database
+        progress = database.progress()
+        frames = left_by(self._directory, progress)
+        missing = what_is_missing(mark, with_frames(progress, frames), boot_id(), WORDS)
+        if missing and mark is not None:
+            raise StoreError(f"{database.path}: {missing}")
+        if frames:
+            fold(database, progress, frames)
+
+    def _count(self) -> int:
+        """Batches that are kept, of all lives."""
+        return self.database.batches + len(self._ahead.frames)
+
     def _state(self) -> Mark:
-        batches = self.database.batches
+        batches = self._count()
         if self._is_durable:
             self._durable = batches
         return Mark(self._life.name, self._life.previous, batches, self._durable, self._boot)
 
-    def write(self, records: list[Record]) -> None:
-        """Keep one batch, all or nothing, so that it may be acknowledged.
+    @property
+    def is_behind(self) -> bool:
+        """Is there something that the database has not yet?"""
+        return bool(self._ahead.frames)
+
+    def write(self, batch: int, data: bytes) -> None:
+        """Keep one batch of records, all or nothing, so that it may be acknowledged.
+
+        ``batch`` is its number in this life, without gaps from 1. One that is kept already, whose answer was
+        lost, is not kept twice: what it has made may be undone in the next, and then nothing of both would
+        get to the database, where it is already.
 
         Raises ``apsw.Error``, ``StoreError``, ``OSError``; then it may be there all the same, and is to be
         written again before anything that comes later.
         """
+        if self._cannot_fold:
+            self._fold()
         if self.trouble and self.look():
             raise StoreError(self.trouble)
-        self.database.apply(records)
+        missing = self._life.batches + batch - self._count()
+        if missing > 1:
+            raise StoreError(f"batch {batch} came before {missing - 1} others; restart the broker")
+        if missing == 1:
+            self._keep(data)
         if self.look():
             raise StoreError(self.trouble)
+        if not self._ahead.has_its_name():
+            self._fold()
+            self._ahead.put_back()
         self._mark.write(self._state())
         self._is_synced = False
+
+    def _keep(self, data: bytes) -> None:
+        if len(data) > ahead.LARGEST:
+            self._fold(data)
+            return
+        if not self._ahead.has_room(len(data)):
+            self._fold()
+        self._append(self._frame(data))
+
+    def _append(self, frame: Frame) -> None:
+        try:
+            self._ahead.append(frame)
+        except OSError as error:
+            path = self._ahead.path
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                why = "the disk is full; make room and service resumes by itself"
+            else:
+                why = f"the disk reports an error ({error.strerror}); check it, and the system's log"
+            raise StoreError(f"{path}: {why}") from None
+
+    def _frame(self, data: bytes) -> Frame:
+        come_so_far = self.database.with_one_more()
+        return Frame(self._count() + 1, come_so_far.written_at, come_so_far.uptime, data)
+
+    def _fold(self, data: bytes = b"") -> None:
+        """Have the database take what it has not yet, and a batch of records behind that. Raises
+        ``apsw.Error`` and ``StoreError``; then it has nothing of them.
+        """
+        frames = self._ahead.frames
+        if data:
+            frames = [*frames, self._frame(data)]
+        if not frames:
+            return
+        fold(self.database, self.database.with_one_more(), frames)
+        self._ahead.begin_anew()
+        self._cannot_fold = ""
 
     def look(self) -> str:
         """Look at the files; ``trouble`` is as it is now."""
         wrong = ""
+        written = 0
         for path, ours in self._names:
             try:
-                if identity(os.stat(path)) == ours:
+                status = os.stat(path)
+                if (status.st_dev, status.st_ino) == ours:
+                    written = written or status.st_mtime_ns  # the WAL is the first
                     continue
             except OSError:
                 pass
             wrong = wrong or path
         if not wrong:
-            self.trouble = ""
+            self.trouble = self._other_life(written) or self._cannot_fold
         elif not self.trouble:
             self.trouble = f"{wrong}: was removed or replaced while the broker runs; {self._save()}"
         return self.trouble
+
+    def _other_life(self, written: int) -> str:
+        """Plain words where somebody has written to the database in the name of another life, or "". The WAL
+        was ``written`` last then.
+        """
+        if written == self._wal_time:
+            return ""
+        try:
+            self.database.check_life()
+        except StoreError as error:
+            return str(error)
+        if time.time_ns() - written > JUST_NOW:
+            self._wal_time = written
+        return ""
 
     def _save(self) -> str:
         """Save what a file without a name holds; says what is to be done."""
@@ -105,6 +208,8 @@ class Writer:
         file = self._directory / RESCUED_NAME
         try:
             os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            with contextlib.suppress(apsw.Error):
+                self._fold()
             self.database.copy_to(file, is_rescue=True)
             sync_directory(self._directory)
         except (OSError, StoreError) as error:
@@ -115,28 +220,43 @@ class Writer:
         )
 
     def tidy(self) -> None:
-        """Now and then: the mark is to have its name, and to outlive a loss of power. Raises ``OSError``."""
+        """Now and then: the database is to have what is in the journal file, the mark to have its name, and
+        to outlive a loss of power. Raises ``OSError``.
+        """
         now = time.monotonic()
         if now - self._tidied_at < TIDY_SECONDS:
             return
         self._tidied_at = now
+        self.rest()
         self._mark.put_back(self._state())
         if self._is_durable and not self._is_synced:
             self._mark.sync()
             self._is_synced = True
 
+    def rest(self) -> None:
+        """There is time to have the database take what it has not yet; ``trouble`` is what comes of it."""
+        try:
+            self._fold()
+        except apsw.Error as error:
+            self._cannot_fold = str(self.database.explain(error))
+        except StoreError as error:
+            self._cannot_fold = str(error)
+
     def close(self) -> None:
         """The end of the life; with files that are not in their places, they are left as they are."""
+        self.rest()
         if self.look():
             self.database.close_untouched()
         else:
             self.database.close()
             with open(self.database.path, "rb") as database:  # all is in it, if nobody else has it open
                 sync_file(database.fileno())
-            if not os.path.exists(self._names[1][0]):
+            if not os.path.exists(self._names[0][0]):
                 self._durable = self.database.batches
             self._mark.write(self._state())
             self._mark.sync()
+            self._ahead.remove()
+        self._ahead.close()
         self._mark.close()
         for file in self._files:
             os.close(file)
