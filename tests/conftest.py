@@ -99,6 +99,10 @@ SLOW = (
     "net",
     "simulation",
     "conformance",
+    "broker/test_long_queues.py",
+    "broker/test_many_at_once.py",
+    "broker/test_many_subscriptions.py",
+    "broker/test_spreading.py",
     "store/test_sqlite.py",
     "store/test_world.py",
     "store/test_trouble.py",
@@ -120,7 +124,7 @@ SLOW = (
     "testing/test_plugin.py",
     "web",
 )
-"""What opens sockets, starts processes or lives thousands of lives: for `make test`, not for `make check`."""
+"""What opens sockets, starts processes, or has thousands of clients or messages: for `make test` alone."""
 
 ONCE = (
     *("acme", "test_layers.py", "test_light_install.py", "test_waiting.py"),
