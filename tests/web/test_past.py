@@ -26,7 +26,7 @@ async def test_values_of_a_pinned_topic_are_kept_from_whoever_publishes(tmp_path
         await admin.ask(table.PIN, Pin("a/+", 3))
         before = broker.turn.clock.now()
         async with curier.connect(url, client_id="lamp") as lamp:
-            await lamp.publish("a/1", b"by a client", qos=1)
+            await lamp.publish("a/1", b"by a client", qos=1, content_type="x/y", user_properties=[("k", "v")])
             await lamp.publish("a/2", b"of another topic", qos=2)
             await lamp.publish("b", b"not pinned", qos=1)
         broker.publish(Message("a/1", b"by the broker"))
@@ -38,6 +38,8 @@ async def test_values_of_a_pinned_topic_are_kept_from_whoever_publishes(tmp_path
             ("by the broker", "", 0),
         ]
         assert all(before <= one.time <= broker.turn.clock.now() for one in found.values[1:])
+        assert [one.content_type for one in found.values] == ["", "x/y", ""]
+        assert found.values[1].user_properties == [forms.Property("k", "v")]
         newer = await admin.ask(table.PAST, PastQuery("a/1", after=found.values[1].number))
         assert newer.values == found.values[2:]
         assert (await admin.ask(table.PAST, PastQuery("a/1", limit=1))).values == found.values[2:]
@@ -122,6 +124,11 @@ def test_values_are_bounded_in_topics_number_and_bytes(monkeypatch: pytest.Monke
         kept.add(b"large", 0.0, "", message(past.MOST_PAYLOAD))
         assert kept.bytes <= past.MOST_BYTES
     assert kept.of(b"1", 0, 9) == []  # the oldest have gone
+    kept.add(b"large", 0.0, "", ApplicationMessage(b"a", b"", 0, False, b"p" * 8000))
+    kept.add(b"large", 0.0, "", ApplicationMessage(b"a", b"", 0, False, b"p" * 9000))
+    assert [len(one.properties) for one in kept.of(b"large", 0, 2)] == [8000, 0]
     assert kept.bytes == sum(
-        len(one.payload) + past.EACH for topic in kept._topics for one in kept.of(topic, 0, 5000)
+        len(one.payload) + len(one.properties) + past.EACH
+        for topic in kept._topics
+        for one in kept.of(topic, 0, 5000)
     )

@@ -22,7 +22,10 @@ MOST_BYTES: Final = 16 << 20
 MOST_PAYLOAD: Final = 65_536
 """Bytes of each that are kept."""
 
-EACH: Final = 400  # bytes that a value needs besides its payload
+MOST_PROPERTIES: Final = 8192
+"""Bytes of those of one message; where there are more, none are kept."""
+
+EACH: Final = 400  # bytes that a value needs besides its payload and Properties
 
 
 class Value(NamedTuple):
@@ -36,6 +39,12 @@ class Value(NamedTuple):
     qos: int
     retain: bool
     client: str
+    properties: bytes
+
+    @property
+    def cost(self) -> int:
+        """Bytes of memory."""
+        return len(self.payload) + len(self.properties) + EACH
 
 
 class Pinned(NamedTuple):
@@ -115,10 +124,11 @@ class Past:
         self._last += 1
         payload = message.payload[:MOST_PAYLOAD]
         size = len(message.payload)
-        value = Value(self._last, time, topic, payload, size, message.qos, message.retain, client)
+        properties = message.properties if len(message.properties) <= MOST_PROPERTIES else b""
+        value = Value(self._last, time, topic, payload, size, message.qos, message.retain, client, properties)
         self._values[value.number] = value
         numbers.append(value.number)
-        self.bytes += len(payload) + EACH
+        self.bytes += value.cost
         most = max((self.pins[one].values for one in self.pinned_by(topic)), default=0)
         while len(numbers) > most:
             self._drop(numbers[0])
@@ -128,7 +138,7 @@ class Past:
     def _drop(self, number: int) -> None:
         """Forget a value, which is the oldest of its topic."""
         value = self._values.pop(number)
-        self.bytes -= len(value.payload) + EACH
+        self.bytes -= value.cost
         numbers = self._topics[value.topic]
         numbers.popleft()
         if not numbers:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from curier.web.forms import Form, Payload, Topic
+from curier.web.forms import Form, Payload, Property, Topic
 
 
 class Pin(Form):
@@ -62,6 +62,12 @@ class PastValue(Struct):
     qos: int
     retain: bool
     client: str
+    content_type: str = ""
+    response_topic: str = ""
+    correlation_data: str = ""
+    """As base64."""
+    payload_is_text: bool = False
+    user_properties: list[Property] = []
 
 
 class Past(Struct):

@@ -9,6 +9,7 @@ from curier.web import forms, past, table
 from curier.web.handling import handles
 from curier.web.pin_forms import Past, PastQuery, PastValue, Pin, PinRow, Pins, Unpin
 from curier.web.problems import Problem
+from curier.web.properties import shown_properties
 from curier.web.scene import Scene
 from curier.web.tokens import Known
 from curier.web.topics import MOST_LEVELS, shown_payload
@@ -66,14 +67,13 @@ async def values(scene: Scene, asked: PastQuery, who: Known) -> Past:
     return Past(
         asked.topic,
         pinned,
-        [
-            PastValue(one.number, one.time, _payload(one, asked.preview), one.qos, one.retain, one.client)
-            for one in scene.past.of(topic, asked.after, asked.limit)
-        ],
+        [_shown(one, asked.preview) for one in scene.past.of(topic, asked.after, asked.limit)],
     )
 
 
-def _payload(value: past.Value, most: int) -> forms.Payload:
-    made = shown_payload(value.payload, most)
-    made.size = value.size
+def _shown(value: past.Value, most: int) -> PastValue:
+    payload = shown_payload(value.payload, most)
+    payload.size = value.size
+    made = PastValue(value.number, value.time, payload, value.qos, value.retain, value.client)
+    shown_properties(made, value.properties)
     return made

@@ -7,10 +7,10 @@ import base64
 from curier.codec.constants import PUBLISH
 from curier.codec.primitives import Reader, encode_varint
 from curier.codec.properties import decode_properties
-from curier.web import forms
+from curier.web import forms, pin_forms
 
 
-def shown_properties(made: forms.RetainedMessage, encoded: bytes) -> None:
+def shown_properties(made: forms.RetainedMessage | pin_forms.PastValue, encoded: bytes) -> None:
     """Put them into the answer; ``encoded`` is without its length."""
     if not encoded:
         return
