@@ -346,7 +346,7 @@ def test_what_has_changed_is_found_and_nothing_else(node: Node) -> None:
 
 
 HEAR = """
-import { hear } from "./past.js";
+import { hear, merge, past } from "./past.js";
 const payload = (size) => ({ size, shown: size, text: "x".repeat(size), base64: null });
 const message = (written_at, size) => ({ topic: "", written_at, payload: payload(size) });
 const said = (values) => values.map((one) => [one.time, one.message?.payload.size ?? null, one.is_later]);
@@ -360,6 +360,10 @@ hear("a", message(90, 2), 100);
 hear("a", null, 101);
 hear("a", null, 102);
 told.a = said(hear("a", message(103, 3), 103));
+const kept = (...times) => times.map((time) => ({ time, message: message(time, 9), is_later: false }));
+merge("a", kept(80, 95, 110), true);
+merge("a", kept(110, 120), false);
+told.merged = said(past("a").values);
 told.old = hear("fast", null, 2000).length;
 for (let second = 0; second < 1000; second += 1) told.fast = hear("fast", message(second, 10), second).length;
 tell(told);
@@ -371,6 +375,10 @@ def test_values_that_came_are_kept_within_bounds_and_gaps_are_known(node: Node) 
     assert found["large"] <= 2**21 / 60_000 + 1
     assert found["old"] == 0  # the large ones needed the room
     assert found["fast"] == 300
+    assert found["merged"] == [
+        *([5, 1, False], [7, 1, False]),
+        *([80, 9, True], [95, 9, False], [110, 9, False], [110, 9, False], [120, 9, False]),
+    ]
     assert found["a"] == [
         [5, 1, False],
         [7, 1, False],

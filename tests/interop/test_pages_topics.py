@@ -102,3 +102,31 @@ def test_the_tree_is_walked_by_keyboard(tab: Tab, window: Window) -> None:
     assert press("ArrowLeft").endswith("walk")
     press("ArrowLeft")
     wait_until(lambda: "two" not in tab.run("document.querySelector('.tree').innerText").split())
+
+
+def test_values_of_a_pinned_topic_are_there_for_who_looks_later(tab: Tab, window: Window) -> None:
+    topic = "pinned/<i>"
+
+    def put(*said: str) -> None:
+        for one in said:
+            window.broker.publish(
+                Message(topic, one.encode(), QoS(0), False, content_type="application/json")
+            )
+
+    go(tab, f"topics?topic={topic.replace('/', '%2F')}")
+    shows(tab, "Nothing is retained here.")
+    click(tab, "Pin")
+    shows(tab, "Pinned")
+    go(tab, "overview")
+    put(*(f'{{"t": {number}}}' for number in range(5)))
+    go(tab, f"topics?topic={topic.replace('/', '%2F')}&draw=[%22/t%22]")
+    shows(tab, '"t": 4')
+    wait_until(lambda: tab.run("document.querySelectorAll('.heard tbody tr').length") == 5)
+    put("5", '{"t": 6}')
+    shows(tab, '"t": 6')
+    assert tab.run("document.querySelectorAll('.heard tbody tr').length") == 7
+    shows(tab, "1 of 7 values have no number there: gaps.")
+    shows(tab, "application/json")  # which came with it
+    click(tab, "Pinned")
+    shows(tab, "Pin the topic, and the broker keeps them.")
+    assert window.web.scene.past.pins == {}

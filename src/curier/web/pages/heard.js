@@ -4,6 +4,7 @@ import { now } from "./api.js";
 import { useAnswer } from "./asking.js";
 import { useRef } from "./html.js";
 import { hear, past } from "./past.js";
+import { usePinned } from "./pinned.js";
 import { readMessageOf } from "./recognising.js";
 import { brief, figure, pathOf, within } from "./values.js";
 
@@ -12,16 +13,24 @@ import { brief, figure, pathOf, within } from "./values.js";
 const EVERY = 1; // seconds
 
 /**
- * What is retained on a topic, and what was while somebody looked.
+ * What is retained on a topic (`data`), the newest that is known there, and what came before: as pinned, or while somebody looked.
  * @param {string} topic @param {number} limit bytes of a payload
  */
 export function useHeard(topic, limit) {
   const { data, why, gone, again } = useAnswer("/retained", { topic, limit }, EVERY);
+  const { pinned, ask } = usePinned(topic);
   const last = useRef(data);
-  if (data ? data !== last.current : gone) hear(topic, data, now());
+  if (pinned.length === 0 && (data ? data !== last.current : gone)) hear(topic, data, now());
   last.current = data;
-  return { data: /** @type {Message | null} */ (data), values: past(topic).values, why, gone, again };
+  const { values } = past(topic);
+  const newest = pinned.length ? values.at(-1)?.message : null;
+  const is_retained = !newest || (data !== null && isThat(data, newest));
+  return { data: /** @type {Message | null} */ (data), newest: is_retained ? data : newest, values, pinned, why, gone,
+    again: () => { again(); ask(); } };
 }
+
+/** Whether what is retained is the newest that the broker has kept. @param {Message} data @param {Message} newest */
+const isThat = (data, newest) => data.payload.size === newest.payload.size && Math.abs((data.written_at ?? 0) - (newest.written_at ?? 0)) < 0.05;
 
 /** @type {WeakMap<Message, Map<string, {value: number | null, is_state: boolean, said: string}>>} */
 const figures = new WeakMap();

@@ -45,6 +45,18 @@ export function hear(topic, message, time) {
   return found.values;
 }
 
+/**
+ * Values that the broker has kept. The first ones stand in the place of what was seen here of the same time.
+ * @param {string} topic @param {Value[]} values the oldest first @param {boolean} is_first
+ */
+export function merge(topic, values, is_first) {
+  const found = past(topic);
+  const before = is_first ? found.values.filter((one) => one.time < values[0].time) : found.values;
+  const [first, ...rest] = values;
+  found.values = [...before, { ...first, is_later: first.is_later || (is_first && before.length > 0) }, ...rest].slice(-MOST_VALUES);
+  trim(found);
+}
+
 /** @param {Message} one @param {Message} other */
 const isSame = (one, other) => (one.written_at || other.written_at
   ? one.written_at === other.written_at && one.payload.size === other.payload.size

@@ -8,6 +8,7 @@ import { figureAt, useHeard } from "./heard.js";
 import { html, useEffect, useState } from "./html.js";
 import { attempt, ClientLink, Fact, may, Name, Nothing, notice, say, Sure, Why } from "./parts.js";
 import { PayloadView, Properties } from "./payload.js";
+import { AT_ONCE } from "./pinned.js";
 import { address, place, settle } from "./place.js";
 import { chosenPlaces, placeName, Plots } from "./plots.js";
 import { PublishBox } from "./publishing.js";
@@ -20,6 +21,7 @@ import { t } from "./words.js";
 const FIRST_BYTES = 65536;
 const MOST_BYTES = 1048576;
 const MOST_ROWS = 20;
+const KEPT = 200; // values of a topic that is pinned here
 
 /** The form that the address has. @returns {Form | ""} */
 function chosenForm() {
@@ -30,21 +32,23 @@ function chosenForm() {
 /** @param {{topic: string}} about */
 export const Topic = ({ topic }) => {
   const [limit, allow] = useState(FIRST_BYTES);
-  const { data, values, why, gone: none, again } = useHeard(topic, limit);
+  const { data, newest, values, pinned, why, gone: none, again } = useHeard(topic, limit);
   const [held, hold] = useState(/** @type {Value[] | null} */ (null));
   const [picked, pick] = useState(/** @type {Value | null} */ (null));
   const shown = held ?? values;
   const at = picked ? shown.indexOf(picked) : shown.length - 1;
-  const message = picked?.message ?? (held ? held.at(-1)?.message : data);
+  const message = picked?.message ?? (held ? held.at(-1)?.message : newest);
   const before = shown.slice(0, Math.max(0, at)).findLast((one) => one.message)?.message;
   return html`
     <div class="row"><h2 class="grow"><${Name} text=${topic} /></h2>
       ${shown.length ? html`<button aria-pressed=${held !== null} onClick=${() => { hold(held ? null : values); pick(null); }}>${held ? t("Go on ({n} new)", { n: count(newer(values, held)) }) : t("Freeze")}</button>` : null}
+      ${may("operator") ? html`<${Pin} topic=${topic} pinned=${pinned} done=${again} />` : null}
       ${data && !held && may("operator") ? html`<${Sure} label=${t("Delete")} question=${t("Who subscribes later will not get it. Who subscribes now is sent nothing.")} does=${() => void deleted(topic, again)} />` : null}</div>
     ${picked ? html`<p class="row"><span class="dim">${t("This is a value from before.")}</span><button onClick=${() => pick(null)}>${t("The newest")}</button></p>` : null}
     ${none && !message ? html`<${Nothing}>${t("Nothing is retained here.")}</${Nothing}>` : html`<${Why} why=${why} />`}
-    ${message && html`<${One} message=${message} before=${before} values=${shown} whole=${limit < MOST_BYTES && !picked && !held ? () => allow(MOST_BYTES) : undefined} />`}
-    ${shown.length > 1 ? html`<${Heard} values=${shown} picked=${picked} pick=${(/** @type {Value} */ one) => { hold(shown); pick(one); }} />` : null}
+    ${message && html`<${One} message=${message} before=${before} values=${shown} retained=${message === data ? t("yes") : data ? t("another one") : t("no")}
+      whole=${limit < MOST_BYTES && message === data ? () => allow(MOST_BYTES) : undefined} />`}
+    ${shown.length > 1 ? html`<${Heard} values=${shown} pinned=${pinned} picked=${picked} pick=${(/** @type {Value} */ one) => { hold(shown); pick(one); }} />` : null}
     <${Receivers} topic=${topic} />
     <p><a href=${address("fate", { topic, asked: "1" })}>${t("What became of messages here?")}</a></p>
     <${PublishBox} topic=${topic} done=${again} />`;
@@ -53,14 +57,15 @@ export const Topic = ({ topic }) => {
 /** How many values came since. @param {Value[]} values @param {Value[]} held */
 const newer = (values, held) => values.length - 1 - values.indexOf(held[held.length - 1]);
 
-/** A value: what is known of it, itself, and what is different from the one before. @param {{message: Message, before: Message | null | undefined, values: Value[], whole?: () => void}} about */
-const One = ({ message, before, values, whole }) => {
+/** A value: what is known of it, itself, and what is different from the one before. @param {{message: Message, before: Message | null | undefined, values: Value[], retained: string, whole?: () => void}} about */
+const One = ({ message, before, values, retained, whole }) => {
   const chosen = chosenForm();
   return html`
     <dl class="facts">
       <${Fact} label="QoS" value=${message.qos} />
       <${Fact} label=${t("Written by")} value=${message.client ? html`<${ClientLink} id=${message.client} />` : t("not known")} title=${message.source} />
       <${Fact} label=${t("Written")} value=${message.written_at ? html`<${Ago} time=${message.written_at} />` : t("before the broker started")} />
+      <${Fact} label=${t("Retained")} value=${retained} />
       <${Properties} message=${message} />
     </dl>
     <${PayloadView} message=${message} chosen=${chosen} whole=${whole} choose=${(/** @type {string} */ form) => settle({ form })} />
@@ -77,6 +82,15 @@ export const Ago = ({ time }) => {
   }, []);
   const seconds = Math.floor(now() - time);
   return html`<span title=${moment(time)}>${seconds < 1 ? t("just now") : t("{n} ago", { n: length(seconds) })}</span>`;
+};
+
+/** Have the broker keep the last values of a topic, or no more. @param {{topic: string, pinned: string[], done: () => void}} about */
+const Pin = ({ topic, pinned, done }) => {
+  const is_pinned = pinned.includes(topic);
+  const turn = async () => {
+    if (await attempt(is_pinned ? "/pins/remove" : "/pins", is_pinned ? { topic_filter: topic } : { topic_filter: topic, values: KEPT })) done();
+  };
+  return html`<button aria-pressed=${is_pinned} title=${t("The broker keeps its last {n} values, in memory.", { n: count(KEPT) })} onClick=${turn}>${is_pinned ? t("Pinned") : t("Pin")}</button>`;
 };
 
 /** @param {string} topic @param {() => void} again */
@@ -99,16 +113,17 @@ export async function broughtBack(undo) {
   }
 }
 
-/** The values that came while somebody looked, the newest first: what the charts draw, as a table. @param {{values: Value[], picked: Value | null, pick: (one: Value) => void}} about */
-const Heard = ({ values, picked, pick }) => {
+/** The values that are known, the newest first: what the charts draw, as a table. @param {{values: Value[], pinned: string[], picked: Value | null, pick: (one: Value) => void}} about */
+const Heard = ({ values, pinned, picked, pick }) => {
   const [rows, show] = useState(MOST_ROWS);
   const chosen = chosenForm();
   const drawn = chosenPlaces();
   const newest = values.slice(-rows).reverse();
   return html`
-    <h3>${t("Values while you looked")}</h3>
-    <p class="dim">${t("It is looked at once a second: of what comes faster, not every value is here.")}</p>
-    <div class="scroll" tabindex="0" role="region" aria-label=${t("Values while you looked")}><table class="heard">
+    <h3>${t("Last values")}</h3>
+    <p class="dim">${pinned.length ? html`${t("The broker keeps them, as pinned:")} ${pinned.map((one) => html`<${Name} text=${one} /> `)} ${t("Of more than {n} a second, the last are shown.", { n: AT_ONCE })}`
+    : t("Seen while you looked, once a second: of what comes faster, not every value is here. Pin the topic, and the broker keeps them.")}</p>
+    <div class="scroll" tabindex="0" role="region" aria-label=${t("Last values")}><table class="heard">
       <thead><tr><th scope="col">${t("Time")}</th>${drawn.map((one) => html`<th scope="col" class="figure"><bdi>${placeName(one)}</bdi></th>`)}<th scope="col">${t("Value")}</th><th scope="col" class="figure">${t("Size")}</th></tr></thead>
       <tbody>${newest.map((one) => html`<tr key=${one.time} aria-current=${one === picked ? "true" : undefined}>
         <td>${one.message ? html`<button class="plain link" onClick=${() => pick(one)}>${clock(one.time)}</button>` : clock(one.time)}</td>

@@ -1,0 +1,60 @@
+// The values of a pinned topic, which the broker keeps.
+// @ts-check
+import { look, Refusal } from "./api.js";
+import { useEffect, useState } from "./html.js";
+import { merge } from "./past.js";
+
+/** @typedef {import("./payload.js").Message} Message @typedef {import("./past.js").Value} Value */
+
+const EVERY = 1; // seconds
+const SELDOM = 10; // where it is not pinned
+export const AT_ONCE = 100; // values
+const PREVIEW = 16384; // bytes of each
+
+/** @param {string} topic @param {any} one @returns {Value} */
+const value = (topic, { time, number: unused, ...one }) => ({ time, message: { ...one, topic, written_at: time }, is_later: false });
+
+/**
+ * By which Topic Filters a topic is pinned, asked again as long as the page is seen; values that have come since are
+ * put to those that were seen. Where so many came that not all can be shown, there is a gap.
+ * @param {string} topic @returns {{pinned: string[], ask: () => void}}
+ */
+export function usePinned(topic) {
+  const [state, set] = useState({ pinned: /** @type {string[]} */ ([]) });
+  const [turn, next] = useState(0);
+  useEffect(() => {
+    let [over, timer, after] = [false, 0, 0];
+    const ask = async () => {
+      window.clearTimeout(timer);
+      if (document.hidden) return;
+      let wait = EVERY;
+      try {
+        const { pinned, values } = await look("/topic/past", { topic, after, limit: AT_ONCE, preview: PREVIEW });
+        if (over) return;
+        if (values.length) {
+          const kept = values.map((/** @type {any} */ one) => value(topic, one));
+          if (after) kept[0].is_later = values.length >= AT_ONCE;
+          merge(topic, kept, after === 0);
+          after = values.at(-1).number;
+        }
+        set((now) => (values.length || now.pinned.join() !== pinned.join() ? { pinned } : now));
+      } catch (error) {
+        if (over) return;
+        const is_none = error instanceof Refusal && error.status === 404;
+        if (is_none) {
+          [after, wait] = [0, SELDOM];
+          set((now) => (now.pinned.length ? { pinned: [] } : now));
+        }
+      }
+      timer = window.setTimeout(ask, wait * 1000);
+    };
+    void ask();
+    document.addEventListener("visibilitychange", ask);
+    return () => {
+      over = true;
+      window.clearTimeout(timer);
+      document.removeEventListener("visibilitychange", ask);
+    };
+  }, [topic, turn]);
+  return { pinned: state.pinned, ask: () => next(turn + 1) };
+}
