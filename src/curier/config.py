@@ -92,6 +92,7 @@ class Config:
     audit_log: str | None = None
     web: str | None = None
     web_hosts: tuple[str, ...] = ()
+    web_prefix: str = ""
     web_certificate: str | None = None
     web_key: str | None = None
     web_tokens: str | None = None

@@ -34,7 +34,8 @@ TOPIC = "home/kitchen/temp"
 class Window:
     """A broker with its window, on a loop of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
@@ -48,7 +49,7 @@ class Window:
 
     async def _start(self) -> None:
         self.broker = await Broker(listen=["tcp://127.0.0.1:0"]).__aenter__()
-        self.web = Web(self.broker, "http://127.0.0.1:0")
+        self.web = Web(self.broker, "http://127.0.0.1:0", prefix=self.prefix)
         await self.web.start()
         for number, topic in enumerate(TOPICS[:-1]):  # the last has more levels than a broker takes
             self.broker.publish(Message(topic, PAYLOADS[number % len(PAYLOADS)], QoS(1), True))

@@ -73,6 +73,11 @@ def nginx(folder: Path, setup: Setup, port: int, broker: int) -> Proxy:
     if setup.page:
         other = f"location / {{ proxy_pass http://127.0.0.1:{setup.page}; }}"
         site = changed(site, {"location /iot/ {": f"{other}\nlocation /iot/ {{"})
+    return nginx_with(folder, site, port)
+
+
+def nginx_with(folder: Path, site: str, port: int) -> Proxy:
+    """nginx with this ``server``, which listens on ``port``."""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
     path = folder / "nginx.conf"

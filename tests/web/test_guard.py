@@ -89,3 +89,19 @@ async def test_an_error_of_ours_is_logged_and_not_told(caplog: pytest.LogCapture
     assert answer.status_code == 500
     assert "secret" not in answer.text
     assert "a secret of the inside" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/", 200), ("/at/curier/", 200), ("/at/curier/at/curier/", 404), ("/at/curierx/", 404), ("/at/", 404)],
+)
+async def test_a_path_of_a_proxy_may_be_there(path: str, status: int) -> None:
+    async with asking(Guard(APP, prefix="/at/curier")) as client:
+        assert (await client.get(path)).status_code == status
+
+
+async def test_the_path_of_a_proxy_alone_leads_to_the_slash() -> None:
+    async with asking(Guard(APP, prefix="/at/curier")) as client:
+        answer = await client.get("/at/curier")
+    assert (answer.status_code, answer.headers["location"]) == (308, "curier/")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]

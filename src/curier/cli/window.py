@@ -129,6 +129,7 @@ def window_of(config: Config, broker: Broker, reload: Reload) -> Web | None:
         config.web or DEFAULT_URL,
         may_be_next=config.web is None,
         hosts=config.web_hosts,
+        prefix=config.web_prefix,
         certificate=config.web_certificate,
         key=config.web_key,
         open_metrics=config.web_open_metrics,

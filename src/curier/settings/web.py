@@ -55,6 +55,16 @@ def _words(text: str) -> object:
 
 
 _URL: Final = Kind(f'a URL, or `"{OFF}"`', _take_url, "URL", {"type": "string", "minLength": 1})
+_PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
+
+
+def _take_prefix(value: object) -> str:
+    if not isinstance(value, str) or (value and not _PREFIX.fullmatch(value)) or "/." in str(value):
+        raise ValueError(f'expected a path such as "/curier", got {shown(value)}')
+    return value.rstrip("/")
+
+
+_PATH: Final = Kind("a path", _take_prefix, "PATH", {"type": "string"})
 _HOSTS: Final = Kind(
     "a list of host names",
     _take_hosts,
@@ -86,6 +96,13 @@ WEB: Final[dict[str, Setting]] = dict(
             "`[]`",
             "Names that it may be called by, besides `localhost` and addresses; `*`: any. Others are "
             "refused, so that no page of a stranger can have a browser ask it.",
+        ),
+        _of(
+            "web_prefix",
+            "prefix",
+            _PATH,
+            '`""`',
+            "The path that a proxy in front adds, such as `/curier`, where it does not take it away again.",
         ),
         _of("web_certificate", "certificate", FILE, "none", "Its certificate, a PEM file, for `https://`."),
         _of("web_key", "key", FILE, "none", "The certificate's private key."),

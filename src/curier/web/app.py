@@ -60,7 +60,7 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         why = (
             f"there is nothing at {request.url.path[:200]!r}; api/v1/ says what there is, and a proxy in "
-            "front has to take away the path that it adds"
+            "front has to take away the path that it adds, or it is said (prefix below [web], --web-prefix)"
         )
     if error.status_code == 405:
         why = f"{request.method} is not what can be done there; api/v1/ says what can"

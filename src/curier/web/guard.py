@@ -13,6 +13,7 @@ from email.utils import formatdate
 from ipaddress import ip_address
 from typing import Final
 
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from curier.broker.buckets import Buckets
@@ -37,15 +38,20 @@ _NO_STORE: Final = (b"cache-control", b"no-store")
 
 
 class Guard:
-    """``app``, behind these checks. ``hosts`` are names it may be called by, besides loopback's."""
+    """``app``, behind these checks. ``hosts`` are names it may be called by, besides loopback's; ``prefix``
+    is a path that a proxy adds and leaves there, without a slash at its end.
+    """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] = (), prefix: str = "") -> None:
         self._app = app
+        self._prefix = prefix
         self._hosts = frozenset(("localhost", *hosts))
         self._rates = Buckets()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self._prefix and scope["path"].startswith(f"{self._prefix}/"):
+            scope = {**scope, "root_path": self._prefix}
         if scope["type"] == "websocket":
             if self._refusal(scope) is None:
                 await self._app(scope, receive, send)
@@ -64,6 +70,10 @@ class Guard:
         refusal = self._refusal(scope)
         if refusal is not None:
             await problem(*refusal)(scope, receive, answer)
+            return
+        if self._prefix and scope["path"] == self._prefix:  # addresses of pages are below a slash
+            last = self._prefix.rpartition("/")[2]
+            await RedirectResponse(f"{last}/", 308)(scope, receive, answer)
             return
         try:
             await self._app(scope, receive, answer)

@@ -35,6 +35,11 @@ def cookie_of(request: HTTPConnection) -> str:
     return f"curier-{server[1]}" if server and server[1] else "curier"
 
 
+def _path_of(request: Request) -> str:
+    """For which addresses the cookie is: behind a proxy that keeps the path it adds, for those below that."""
+    return f"{request.scope.get('root_path', '')}/"
+
+
 class _Expiring:
     """Secrets that lead to somebody for a while; the oldest goes where there are too many."""
 
@@ -79,6 +84,7 @@ class Identities:
         response.set_cookie(
             cookie_of(request),
             self._sessions.add(who),
+            path=_path_of(request),
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
@@ -97,7 +103,7 @@ class Identities:
         """End the session."""
         name = cookie_of(request)
         self._sessions.drop(request.cookies.get(name, ""))
-        response.delete_cookie(name)
+        response.delete_cookie(name, _path_of(request))
 
     def of_token(self, token: str) -> Known:
         """Whose token this is. Raises ``Problem``."""

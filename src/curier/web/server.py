@@ -55,7 +55,8 @@ class Web:
     """Pages, API and metrics of ``broker``, which has been started, at ``url``.
 
     ``may_be_next`` takes one of the next ports where that of ``url`` is in use. ``hosts`` are names that it
-    may be called by, besides ``localhost`` and addresses. ``certificate`` and ``key`` are files, for
+    may be called by, besides ``localhost`` and addresses; ``prefix`` is a path that a proxy adds and does not
+    take away. ``certificate`` and ``key`` are files, for
     ``https``. ``open_metrics`` lets everybody read ``/metrics`` who can reach it, as on loopback. ``tokens``
     is the file of who may ask the API, where there is one; ``beside`` is where the file for commands of this
     user is written while it is open (None: nowhere). ``keeper`` knows the settings.
@@ -71,6 +72,7 @@ class Web:
         *,
         may_be_next: bool = False,
         hosts: Sequence[str] = (),
+        prefix: str = "",
         certificate: str | None = None,
         key: str | None = None,
         open_metrics: bool = False,
@@ -95,6 +97,7 @@ class Web:
         self._identities = Identities(self._tokens.now)
         self._broker = broker
         self._hosts = hosts
+        self._prefix = prefix.rstrip("/")
         self._keeper = keeper
         self._has_open_metrics = open_metrics or is_loopback(host)
         self._history = History(broker)
@@ -168,6 +171,7 @@ class Web:
             self._identities,
             self._keeper,
             hosts=self._hosts,
+            prefix=self._prefix,
             has_open_metrics=self._has_open_metrics,
         )
 

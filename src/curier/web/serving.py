@@ -32,13 +32,14 @@ class Serving:
         keeper: Keeper | None,
         *,
         hosts: Sequence[str],
+        prefix: str,
         has_open_metrics: bool,
     ) -> None:
         self.scene = Scene(broker, keeper, history)
         self.wire = Wire(self.scene)
         more = [*routes(self.scene, identities, self.wire), *pages.routes()]
         app = application(broker, more, None if has_open_metrics else identities)
-        self.server = HttpServer(Guard(app, hosts))
+        self.server = HttpServer(Guard(app, hosts, prefix))
 
     async def start(self, sockets: Sequence[socket], context: ssl.SSLContext | None) -> None:
         """Answer who comes to these sockets, which listen already."""

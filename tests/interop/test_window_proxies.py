@@ -1,0 +1,145 @@
+"""The window behind nginx with the lines of docs/api.md, below a path which nginx takes away or leaves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
+
+from curier.web.libraries import missing
+from tests.conftest import require_peer
+from tests.interop.chromium import Chromium, Tab
+from tests.interop.pages import WATCHED, Window, browser, click, go, shows
+from tests.interop.web_proxies import changed, nginx_with
+from tests.ports import free_port
+from tests.waiting import wait_until
+from tests.web.asking import serving
+
+__all__ = ["browser"]  # a fixture
+
+[LINES] = re.findall(
+    r"^```nginx\n(.*?)^```$",
+    (Path(__file__).parents[2] / "docs" / "api.md").read_text(),
+    re.DOTALL | re.MULTILINE,
+)
+
+
+class Front:
+    """A window, and nginx in front of it."""
+
+    def __init__(self, folder: Path, is_kept: bool) -> None:
+        self.window = Window(prefix="/curier" if is_kept else "")
+        port = free_port()
+        inner = self.window.web.urls[0].removeprefix("http://")
+        lines = changed(LINES, {"http://127.0.0.1:9883/": f"http://{inner}{'' if is_kept else '/'}"})
+        plain = f"location /plain/ {{ proxy_pass http://{inner}/; proxy_set_header Host $http_host; }}"
+        site = f"server {{\nlisten 127.0.0.1:{port};\n{lines}{plain}\n}}"
+        self.proxy = nginx_with(folder, site, port)
+        self.url = f"http://127.0.0.1:{port}/curier/"
+
+    def link(self) -> str:
+        """By the proxy."""
+        return self.url + self.window.link().rpartition("/")[2]
+
+    def close(self) -> None:
+        self.proxy.close()
+        self.window.stop()
+
+
+@pytest.fixture(scope="module", params=["taken away", "kept"])
+def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    require_peer("nginx")
+    made = Front(tmp_path_factory.mktemp("nginx"), request.param == "kept")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def client(front: Front) -> Iterator[httpx.Client]:
+    """Logged in, by the link."""
+    with httpx.Client(base_url=front.url, trust_env=False, follow_redirects=True, timeout=20) as made:
+        answer = made.get(front.link())
+        assert (answer.status_code, str(answer.url)) in ((200, front.url), (503, front.url))  # 503: not built
+        yield made
+
+
+def test_it_is_reached_by_the_path_and_its_cookie_goes_no_further(front: Front, client: httpx.Client) -> None:
+    assert client.get("api/v1/self").json() == {"name": "owner", "role": "admin"}
+    assert client.get("api/v1/openapi.json").json()["servers"] == [{"url": "../v1"}]
+    assert client.get("metrics").status_code == client.get("readyz").status_code == 200
+    [cookie] = client.cookies.jar
+    assert cookie.path == ("/curier/" if front.window.prefix else "/")
+    direct = httpx.get(f"{front.window.web.urls[0]}/healthz", trust_env=False)
+    assert direct.status_code == 200  # as a check of health asks, beside the proxy
+
+
+def test_the_path_alone_leads_to_the_slash(front: Front) -> None:
+    answer = httpx.get(front.url.rstrip("/"), trust_env=False)
+    assert answer.status_code in (301, 308)
+    assert httpx.URL(front.url).join(answer.headers["location"]).path == "/curier/"
+
+
+@pytest.mark.parametrize("path", ["/curier/", "/plain/"])
+def test_events_come_at_once(front: Front, client: httpx.Client, path: str) -> None:
+    """Of the second, nginx asks by HTTP/1.0, as it does unless told otherwise: so it would keep them."""
+    front_of = front.url.removesuffix("/curier/")
+    headers = {
+        "accept-encoding": "gzip",
+        "cookie": "; ".join(f"{one.name}={one.value}" for one in client.cookies.jar),
+    }
+    with client.stream("GET", f"{front_of}{path}api/v1/flows?topic=by/proxy", headers=headers) as stream:
+        assert "content-encoding" not in stream.headers
+        pieces = stream.iter_bytes()
+        assert next(pieces).startswith(b"retry: 2000\nevent: hello\n")
+        publish = {"topic": "by/proxy", "text": "x"}
+        assert client.post("api/v1/publish", json=publish, headers={"x-curier": "1"}).status_code == 200
+        assert b"event: flow" in next(pieces)
+
+
+def test_something_is_changed_and_other_sites_may_not(front: Front, client: httpx.Client) -> None:
+    body = {"topic": "by/proxy", "text": "x", "retain": True}
+    origin = front.url.removesuffix("/curier/")
+    answer = client.post("api/v1/publish", json=body, headers={"x-curier": "1", "origin": origin})
+    assert answer.status_code == 200, answer.text
+    other = {"x-curier": "1", "origin": "http://elsewhere.example"}
+    assert client.post("api/v1/publish", json=body, headers=other).status_code == 403
+    assert client.get("api/v1/self", headers={"host": "elsewhere.example"}).status_code == 421
+
+
+def test_a_websocket_passes(front: Front, client: httpx.Client) -> None:
+    cookie = "; ".join(f"{one.name}={one.value}" for one in client.cookies.jar)
+    url = front.url.replace("http", "ws") + "mqtt"
+    how = {"subprotocols": [Subprotocol("mqtt")], "additional_headers": {"cookie": cookie}, "proxy": None}
+    origin = Origin(front.url.removesuffix("/curier/"))
+    with connect(url, origin=origin, **how) as socket:  # type: ignore[arg-type]
+        socket.send(bytes.fromhex("101000044d5154540402003c0004") + b"page")
+        assert socket.recv(20) == bytes.fromhex("20020000")
+    with connect(url, origin=Origin("http://elsewhere.example"), **how) as socket:  # type: ignore[arg-type]
+        with pytest.raises(ConnectionClosed):
+            socket.recv(20)
+
+
+def test_the_pages_work_there(front: Front, browser: Chromium) -> None:
+    if missing():
+        require_peer("the libraries of the pages (make .venv/.pages)")
+    tab = Tab(browser, "about:blank")
+    tab.call("Page.addScriptToEvaluateOnNewDocument", source=WATCHED)
+    tab.call("Page.navigate", url=front.link())
+    shows(tab, "Overview")
+    go(tab, "wire")
+    shows(tab, "Nothing has gone by since you look.")
+    wait_until(lambda: serving(front.window.web).wire._readers == 1)
+    go(tab, "tryit")
+    click(tab, "Connect")
+    wait_until(lambda: tab.run("document.querySelectorAll('.client .on').length") == 2)
+    assert tab.run("location.pathname") == "/curier/"
+    assert tab.run("window.heard") == []
+    tab.close()
