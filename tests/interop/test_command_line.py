@@ -90,24 +90,28 @@ def test_messages_are_chosen_alike(commands: Commands, topic: str, words: list[s
 
 
 @pytest.mark.parametrize(
-    ("words", "stdin"),
+    ("words", "stdin", "messages"),
     [
-        (["-m", "hello"], b""),
-        (["-n"], b""),
-        (["-s"], b"a\nb\xff\n"),
-        (["-l"], b"a\n\nb\r\nc"),
-        (["-m", "x", "--repeat", "3"], b""),
-        (["-m", "x", "--repeat", "2", "--repeat-delay", "0.01"], b""),
+        (["-m", "hello"], b"", 1),
+        (["-n"], b"", 1),
+        (["-s"], b"a\nb\xff\n", 1),
+        (["-l"], b"a\n\nb\r\nc", 4),
+        (["-m", "x", "--repeat", "3"], b"", 3),
+        (["-m", "x", "--repeat", "2", "--repeat-delay", "0.01"], b"", 2),
     ],
 )
-def test_messages_are_published_alike(commands: Commands, topic: str, words: list[str], stdin: bytes) -> None:
+def test_messages_are_published_alike(
+    commands: Commands, topic: str, words: list[str], stdin: bytes, messages: int
+) -> None:
     session = ["-c", "-i", topic[-20:], "-t", topic, "-q", "2"]
     printed = []
     for run in (commands.mosquitto, commands.curier):
         assert commands.mosquitto("sub", *session, "-E").returncode == 0
         assert run("pub", "-t", topic, "-q", "2", *words, stdin=stdin).returncode == 0
-        printed.append(commands.curier("sub", *session, "-W", "1", "-F", "%q %x").stdout)
-    assert printed[0] == printed[1] != b""
+        assert commands.mosquitto("pub", "-t", topic, "-q", "2", "-m", "the end").returncode == 0
+        printed.append(commands.curier("sub", *session, "-C", str(messages + 1), "-F", "%q %x").stdout)
+    assert printed[0] == printed[1]
+    assert printed[0].splitlines()[messages:] == [b"2 " + b"the end".hex().encode()]
 
 
 def test_a_file_is_published_alike(commands: Commands, topic: str, tmp_path: Path) -> None:

@@ -286,8 +286,8 @@ async def test_an_authenticator_that_fails_refuses(
 @pytest.mark.parametrize(("version", "code"), [(4, 3), (5, 0x89)])
 async def test_an_authenticator_that_takes_too_long(use_reactor: bool, version: int, code: int) -> None:
     gate = Gate()
-    async with running(use_reactor, authenticator=gate, options=options(connect_timeout=0.1)) as broker:
-        peer = await Peer.open(broker.port, version)
+    async with running(use_reactor, authenticator=gate, options=options(connect_timeout=0.5)) as broker:
+        peer = await Peer.open(broker.port, version)  # with its handshakes, in that time
         await peer.send(Connect(version, "slow"))
         assert (await peer.expect(Connack)).reason_code == code
         await peer.ended()
