@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 import curier
 from curier.server import Broker
+from curier.trace.events import Missed
 from curier.web import forms, table, wire
 from curier.web.scene import Scene
 from curier.web.wire import Wire
@@ -67,6 +71,40 @@ async def test_what_is_too_much_is_left_out_and_counted() -> None:
         assert counts["passed"]
         assert len([one for one in told if one["event"] == "flow"]) == wire.MOST_DRAWN
         await stream.aclose()
+        assert broker.core.hooks.witness is None
+
+
+async def test_where_all_there_is_is_too_much_a_moment_of_it_is_shown_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wire, "PAUSE_SECONDS", 0.0)
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker:
+        watched = Wire(Scene(broker))
+        slept: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if seconds == wire.REST_SECONDS:
+                assert broker.core.hooks.witness is None  # the broker has its fast lane meanwhile
+                broker.core.traffic.packets_received += 12_345
+
+        with watched.read_all() as looking:
+            await looking.rest()
+            async with curier.connect(f"mqtt://127.0.0.1:{broker.port}") as client:
+                for number in range(wire.MOST_EVENTS):
+                    await client.publish(f"a/{number}", "x")
+                await client.publish("a/last", "x", qos=1)
+            assert isinstance(looking.take()[0], Missed)
+            monkeypatch.setattr(asyncio, "sleep", sleep)
+            await looking.rest()
+            assert slept == [wire.REST_SECONDS, wire.MOMENT_SECONDS]
+            assert broker.core.hooks.witness is not None
+            (missed,) = looking.take()
+            assert isinstance(missed, Missed)
+            assert missed.count == 12_345
+            await looking.rest()
+            monkeypatch.undo()
+            assert looking.take() == []  # it is not too much any more
         assert broker.core.hooks.witness is None
 
 

@@ -132,7 +132,8 @@ def _flows(scene: Scene, identities: Identities, wire: Wire) -> Callable[[Reques
             raise Problem(503, "too many pages look at the wire: close some of them", {"retry-after": "10"})
         said = request.query_params
         try:
-            trace = wire.read(said.get("client_id", ""), said.get("topic", ""))
+            chosen = said.get("client_id", ""), said.get("topic", "")
+            trace = wire.read(*chosen) if any(chosen) else wire.read_all()
         except ValueError as error:
             raise Problem(400, str(error)) from None
         return _streamed(wire.stream(trace), request, identities)

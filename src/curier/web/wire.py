@@ -2,20 +2,22 @@
 
 Each reader has a trace of its own (``Broker.trace``), which forgets the oldest events where there are too
 many, and joins what is left into flows. A flow that has changed is sent as the diagram it is then. So much of
-it is done in a second, and no more: the broker does not slow down for who looks on, who misses something.
+it is done in a second, and no more: the broker does not slow down for who looks on, who misses something. A
+broker that shows all there is has no fast lane; so where that is much, it shows a moment of it now and then.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Final
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any, Final, Self
 
 import msgspec
 
+from curier.server import Broker
 from curier.trace.dissection import dissect
 from curier.trace.drawing.making import View, diagram
-from curier.trace.events import Missed
+from curier.trace.events import Event, Missed
 from curier.trace.fields import Field
 from curier.trace.flows import Flow, Publication
 from curier.trace.joining import Joiner
@@ -31,6 +33,13 @@ MOST_READERS: Final = 10
 PAUSE_SECONDS: Final = 0.5
 MOST_EVENTS: Final = 500
 """Of a reader, between two pauses; what is more is missed."""
+
+MOMENT_SECONDS: Final = 0.01
+REST_SECONDS: Final = 1.0
+"""Where nothing is chosen and too much goes by, so long is looked, and not looked. To begin and to end it,
+each connection is looked at, so it is rarer where there are many."""
+
+CONNECTIONS_A_SECOND: Final = 2_000  # that are looked at for it
 
 AT_ONCE: Final = 50  # events that are joined, and diagrams that are drawn, before others have their turn
 MOST_DRAWN: Final = 20  # flows that are sent at a time: those that have changed last
@@ -64,7 +73,11 @@ class Wire:
             client_id=client_id or None, topic=topic or None, payload=PAYLOAD, most_events=MOST_EVENTS
         )
 
-    async def stream(self, trace: Trace) -> AsyncGenerator[bytes]:
+    def read_all(self) -> Looking:
+        """All there is."""
+        return Looking(self._scene.broker, lambda: self.read("", ""))
+
+    async def stream(self, trace: Trace | Looking) -> AsyncGenerator[bytes]:
         """What one reader is sent, until the broker stops or an hour has passed."""
         until = asyncio.get_running_loop().time() + LONGEST_SECONDS
         self._readers += 1
@@ -80,12 +93,12 @@ class Wire:
                         told, silent = [b":\n\n"], 0
                     if told:
                         yield b"".join(told)
-                    await asyncio.sleep(PAUSE_SECONDS)
+                    await (trace.rest() if isinstance(trace, Looking) else asyncio.sleep(PAUSE_SECONDS))
             yield b"event: bye\ndata: {}\n\n"
         finally:
             self._readers -= 1
 
-    async def _news(self, trace: Trace, joiner: Joiner) -> AsyncIterator[bytes]:
+    async def _news(self, trace: Trace | Looking, joiner: Joiner) -> AsyncIterator[bytes]:
         changed: dict[int, Flow] = {}
         for number, event in enumerate(trace.take()):
             if isinstance(event, Missed):
@@ -104,6 +117,50 @@ class Wire:
         for flow in kept:
             yield _event("flow", flow_data(flow, now))
             await asyncio.sleep(0)
+
+
+class Looking:
+    """A trace of all there is, which ``trace`` makes. Where more goes by than it keeps, it is ended, and
+    another one after a while shows a moment more: all in between is missed, and counted.
+    """
+
+    def __init__(self, broker: Broker, trace: Callable[[], Trace]) -> None:
+        self._broker = broker
+        self._make = trace
+        self._trace = trace()
+        self._left_out = 0
+        self._is_too_much = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._trace.close()
+
+    def take(self) -> list[Event]:
+        """What was seen, and how much was not."""
+        events = self._trace.take()
+        self._is_too_much = any(isinstance(event, Missed) for event in events)
+        if self._left_out:
+            events.insert(0, Missed(self._broker.turn.clock.now(), self._left_out))
+            self._left_out = 0
+        return events
+
+    async def rest(self) -> None:
+        """Until there is something to take."""
+        if not self._is_too_much:
+            await asyncio.sleep(PAUSE_SECONDS)
+            return
+        self._trace.close()
+        before = self._packets()
+        await asyncio.sleep(max(REST_SECONDS, len(self._broker.core.connections) / CONNECTIONS_A_SECOND))
+        self._left_out += self._packets() - before
+        self._trace = self._make()
+        await asyncio.sleep(MOMENT_SECONDS)
+
+    def _packets(self) -> int:
+        traffic = self._broker.core.traffic
+        return traffic.packets_received + traffic.packets_sent
 
 
 def _is_of_the_broker(flow: Flow) -> bool:
