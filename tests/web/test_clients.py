@@ -111,10 +111,11 @@ async def test_a_walk_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatc
             await asyncio.sleep(0)
 
     task = asyncio.create_task(others())
-    rows = [f"{number:04}" for number in range(64 * 20)]
-    found = await walking.page(asyncio.Semaphore(1), rows, lambda row: ("", row), "", 3)
+    rows = [f"{number:05}" for number in range(walking.ROWS * 20)]
+    pieces = walking.pieces_of(rows)
+    found = await walking.page(asyncio.Semaphore(1), pieces, walking.Order(lambda some: some), "", 3)
     task.cancel()
-    assert found.rows == ["0000", "0001", "0002"]
+    assert found.rows == ["00000", "00001", "00002"]
     assert turns >= 20
 
 

@@ -13,7 +13,7 @@ from curier.web.handling import handles
 from curier.web.problems import Problem
 from curier.web.scene import Scene
 from curier.web.tokens import Known
-from curier.web.walking import page
+from curier.web.walking import Order, page, pieces_of
 
 MOST_AT_ONCE = 500
 """Clients that a ban disconnects before others have their turn."""
@@ -70,13 +70,10 @@ async def _disconnect(scene: Scene, asked: forms.NewBan, made: Ban) -> int:
 
     count = 0
     while True:
-        sessions = scene.broker.core.session_list.copy()
+        pieces = pieces_of(scene.broker.core.session_list.copy())
+        order: Order[ServerSession] = Order(lambda some: [one.client_id for one in some])
         found = await page(
-            scene.walks,
-            sessions,
-            lambda one: ("", one.client_id) if is_meant(one) else None,
-            "",
-            MOST_AT_ONCE,
+            scene.walks, pieces, order, "", MOST_AT_ONCE, lambda some: [*filter(is_meant, some)]
         )
         for session in found.rows:
             if session.connection is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 from curier.broker.model import ServerSession, SharedGroup, Subscription
 from curier.codec.constants import MQTT_50, MQTT_311
@@ -14,7 +14,7 @@ from curier.web.handling import handles
 from curier.web.problems import Problem
 from curier.web.scene import Scene
 from curier.web.tokens import Known
-from curier.web.walking import Place, in_pieces, page
+from curier.web.walking import Order, in_pieces, page, pieces_of
 
 MOST_LEVELS: Final = 65_536
 MOST_FILTERS: Final = 10_000
@@ -24,18 +24,24 @@ _VERSIONS: Final = {3: "3.1", MQTT_311: "3.1.1", MQTT_50: "5.0"}
 
 _NEVER: Final = 1e100
 
-_SORTS: Final[dict[str, Callable[[ServerSession], float | str]]] = {
-    "client_id": lambda session: session.client_id,
-    "queued": lambda session: -len(session.outgoing.queue),
-    "queued_bytes": lambda session: -session.outgoing.queued_bytes,
-    "dropped": lambda session: -session.dropped_full,
-    "subscriptions": lambda session: -len(session.subscriptions),
-    "unsent": lambda session: -session.connection.unsent if session.connection is not None else 0,
-    "connected_at": lambda session: (
-        -session.connection.attached_at if session.connection is not None else 0.0
-    ),
-    "ends_at": lambda session: session.ends_at or _NEVER,
+_Sessions = Sequence[ServerSession]
+
+_SORTS: Final[dict[str, Callable[[_Sessions], list[Any]] | None]] = {
+    "client_id": None,
+    "queued": lambda some: [-len(one.outgoing.queue) for one in some],
+    "queued_bytes": lambda some: [-one.outgoing.queued_bytes for one in some],
+    "dropped": lambda some: [-one.dropped_full for one in some],
+    "subscriptions": lambda some: [-len(one.subscriptions) for one in some],
+    "unsent": lambda some: [-one.connection.unsent if one.connection is not None else 0 for one in some],
+    "connected_at": lambda some: [
+        -one.connection.attached_at if one.connection is not None else 0.0 for one in some
+    ],
+    "ends_at": lambda some: [one.ends_at or _NEVER for one in some],
 }
+
+
+def _names(some: _Sessions) -> list[str]:
+    return [one.client_id for one in some]
 
 
 def session_of(scene: Scene, client_id: str) -> ServerSession:
@@ -49,23 +55,27 @@ def session_of(scene: Scene, client_id: str) -> ServerSession:
 @handles(table.CLIENTS)
 async def clients(scene: Scene, asked: forms.ClientsQuery, who: Known) -> forms.Clients:
     """A page of clients."""
-    key = _SORTS.get(asked.sort)
-    if key is None:
+    if asked.sort not in _SORTS:
         raise Problem(400, f"sort: expected one of {', '.join(_SORTS)}, got {asked.sort[:100]!r}")
     wanted = asked.search.lower()
     connected = asked.connected
 
-    def place(session: ServerSession) -> Place | None:
-        connection = session.connection
-        if connected is not None and connected != (connection is not None):
-            return None
-        if wanted and wanted not in session.client_id.lower() and wanted not in session.user.lower():
-            if connection is None or wanted not in connection.address.lower():
-                return None
-        return key(session), session.client_id
+    def fitting(piece: Sequence[ServerSession]) -> Sequence[ServerSession]:
+        if connected is not None:
+            piece = [one for one in piece if (one.connection is not None) == connected]
+        if wanted:
+            piece = [
+                one
+                for one in piece
+                if wanted in one.client_id.lower()
+                or wanted in one.user.lower()
+                or (one.connection is not None and wanted in one.connection.address.lower())
+            ]
+        return piece
 
     sessions = scene.broker.core.session_list
-    found = await page(scene.walks, sessions.copy(), place, asked.cursor, asked.limit)
+    order = Order(_names, _SORTS[asked.sort])
+    found = await page(scene.walks, pieces_of(sessions.copy()), order, asked.cursor, asked.limit, fitting)
     return forms.Clients([row_of(one) for one in found.rows], found.found, len(sessions), found.next)
 
 
@@ -141,11 +151,12 @@ async def subscriptions(scene: Scene, asked: forms.SubscriptionsQuery, who: Know
     session = session_of(scene, asked.client_id)
     wanted = asked.search.encode()
 
-    def place(one: tuple[bytes, Subscription]) -> Place | None:
-        return ("", one[0].decode()) if wanted in one[0] else None
+    def fitting(piece: Sequence[tuple[bytes, Subscription]]) -> Sequence[tuple[bytes, Subscription]]:
+        return [one for one in piece if wanted in one[0]]
 
-    rows = [*session.subscriptions.items()]
-    found = await page(scene.walks, rows, place, asked.cursor, asked.limit)
+    pieces = pieces_of([*session.subscriptions.items()])
+    order: Order[tuple[bytes, Subscription]] = Order(lambda some: [one[0].decode() for one in some])
+    found = await page(scene.walks, pieces, order, asked.cursor, asked.limit, fitting)
     return forms.Subscriptions(
         [
             forms.SubscriptionRow(
@@ -182,31 +193,35 @@ async def subscribers(scene: Scene, asked: forms.SubscribersQuery, who: Known) -
     if why:
         raise Problem(400, f"topic: {why}")
     router = scene.broker.core.router
-    targets = router.table.match(topic)
 
-    def rows() -> Iterator[Found]:
-        for target in targets:
-            if isinstance(target, SharedGroup):
-                for member in target.members.copy():
-                    yield member.session, member, target.topic_filter
-            elif isinstance(target, Subscription):
-                session = router.sessions.get(target.key)
-                if session is not None:
-                    yield session, target, b""
+    def pieces() -> Iterator[Sequence[Found]]:
+        for targets in pieces_of(router.table.match(topic)):
+            single = [one for one in targets if isinstance(one, Subscription)]
+            sessions = [(router.sessions.get(one.key), one) for one in single]
+            yield [(session, one, b"") for session, one in sessions if session is not None]
+            for group in targets:
+                if isinstance(group, SharedGroup):
+                    name = group.topic_filter
+                    yield from pieces_of([(one.session, one, name) for one in group.members])
 
     seen: set[int] = set()  # sessions with several filters that match
 
-    def place(one: Found) -> Place | None:
+    def is_one(one: Found) -> bool:
         session, _, group = one
         if session.mount is not None and not session.mount.shows(topic):
-            return None
+            return False
         if not group:
             if session.number in seen:
-                return None
+                return False
             seen.add(session.number)
-        return session.client_id, group.decode()
+        return True
 
-    found = await page(scene.walks, rows(), place, asked.cursor, asked.limit)
+    order: Order[Found] = Order(
+        lambda some: [one[2].decode() for one in some], lambda some: [one[0].client_id for one in some]
+    )
+    found = await page(
+        scene.walks, pieces(), order, asked.cursor, asked.limit, lambda some: [*filter(is_one, some)]
+    )
     told = [_subscriber(scene, one, topic) async for one in in_pieces(found.rows)]
     return forms.Subscribers(told, found.found, found.next)
 

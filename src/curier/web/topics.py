@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 from curier.broker.retaining import writer_of
 from curier.errors import MqttError
@@ -20,16 +20,22 @@ from curier.web.problems import Problem
 from curier.web.properties import shown_properties
 from curier.web.scene import Scene
 from curier.web.tokens import Known
-from curier.web.walking import Place, page
+from curier.web.walking import ROWS, Order, page
 
 MOST_LEVELS = 65_536
 
-_SORTS: Final[dict[str, Callable[[ApplicationMessage], float | str]]] = {
-    "topic": lambda message: "",
-    "newest": lambda message: -message.written_at,
-    "oldest": lambda message: message.written_at,
-    "size": lambda message: -len(message.payload),
+_Messages = Sequence[ApplicationMessage]
+
+_SORTS: Final[dict[str, Callable[[_Messages], list[Any]] | None]] = {
+    "topic": None,
+    "newest": lambda some: [-one.written_at for one in some],
+    "oldest": lambda some: [one.written_at for one in some],
+    "size": lambda some: [-len(one.payload) for one in some],
 }
+
+
+def _names(some: _Messages) -> list[str]:
+    return [one.topic.decode() for one in some]
 
 
 @handles(table.LEVEL)
@@ -53,22 +59,18 @@ async def topics(scene: Scene, asked: forms.TopicsQuery, who: Known) -> forms.To
     walk = scene.broker.core.retained.walk(asked.topic_filter.encode())
     wanted = asked.search.lower()
 
-    def rows() -> Iterator[ApplicationMessage | None]:
+    def pieces() -> Iterator[Sequence[ApplicationMessage]]:
         while not walk.done:
-            yield from walk.next(50)
-            yield None  # time may have passed without any
+            yield walk.next(ROWS)
 
-    key = _SORTS.get(asked.sort)
-    if key is None:
+    if asked.sort not in _SORTS:
         raise Problem(400, f"sort: expected one of {', '.join(_SORTS)}, got {asked.sort[:100]!r}")
 
-    def place(message: ApplicationMessage | None) -> Place | None:
-        if message is None:
-            return None
-        topic = message.topic.decode()
-        return (key(message), topic) if not wanted or wanted in topic.lower() else None
+    def fitting(piece: Sequence[ApplicationMessage]) -> Sequence[ApplicationMessage]:
+        return [one for one in piece if wanted in one.topic.decode().lower()] if wanted else piece
 
-    found = await page(scene.walks, rows(), place, asked.cursor, asked.limit)
+    order = Order(_names, _SORTS[asked.sort])
+    found = await page(scene.walks, pieces(), order, asked.cursor, asked.limit, fitting)
     return forms.Topics(
         [
             forms.TopicRow(
@@ -79,7 +81,6 @@ async def topics(scene: Scene, asked: forms.TopicsQuery, who: Known) -> forms.To
                 writer_of(one),
             )
             for one in found.rows
-            if one is not None
         ],
         found.found,
         found.next,
