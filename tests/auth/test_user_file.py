@@ -214,6 +214,7 @@ for number in range(20):
 """
 
 
+@pytest.mark.slow
 def test_programs_that_change_it_at_once_lose_nobody(path: Path, tmp_path: Path) -> None:
     path.unlink()  # the first of them makes it
     names = ["a", "b", "c", "d"]

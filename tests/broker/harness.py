@@ -48,6 +48,7 @@ class Net:
         **settings: Any,
     ) -> None:
         kind, _, door = way.partition("-")
+        self.door = door  # or "", where bytes go straight into the core
         self.now = 1_700_000_000.25
         self.authenticate = authenticate
         self.authorize = authorize

@@ -69,7 +69,8 @@ def test_a_first_packet_other_than_connect_closes_without_a_word(net: Net, packe
 )  # one PROXY header may not be followed by another, which begins with "\r"
 @pytest.mark.parametrize("more", [b"", b"\xff\xff", b"\xff\xff\xff\x7f"])
 def test_a_first_byte_that_cannot_be_connect_closes_at_once(net: Net, more: bytes) -> None:
-    for first in range(256):
+    # Through a door, which takes all bytes alike and its time for a handshake, some of each packet type.
+    for first in range(0, 256, 7 if net.door else 1):
         client = net.open()
         client.send(bytes([first]) + more)
         assert client.closed == (first >> 4 != 1 or more == b"\xff\xff\xff\x7f"), hex(first)
