@@ -130,3 +130,15 @@ def test_values_of_a_pinned_topic_are_there_for_who_looks_later(tab: Tab, window
     click(tab, "Pinned")
     shows(tab, "Pin the topic, and the broker keeps them.")
     assert window.web.scene.past.pins == {}
+
+
+def test_pins_are_listed_made_and_removed(tab: Tab, window: Window) -> None:
+    go(tab, "topics")
+    shows(tab, "Pinned topics")
+    write(tab, ".pins input", "a/\u202e<b>/#")
+    click(tab, "Pin")
+    shows(tab, "a/\\u{202e}<b>/#")
+    assert [*window.web.scene.past.pins] == ["a/\u202e<b>/#"]
+    click(tab, "Remove")
+    wait_until(lambda: window.web.scene.past.pins == {})
+    shows(tab, "None. Of a pinned topic")

@@ -6,6 +6,7 @@ import { visible } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
 import { More, Name, Nothing, Why } from "./parts.js";
 import { address, place, settle } from "./place.js";
+import { Pins } from "./pins.js";
 import { PublishBox } from "./publishing.js";
 import { Topic } from "./topic.js";
 import { t } from "./words.js";
@@ -24,7 +25,7 @@ export const Topics = () => {
       <div class="tree" role="region" onKeyDown=${step} aria-label=${t("Topics with a retained message")}>
         ${search ? html`<${Found} search=${search} />` : html`<${Branch} prefix=${null} depth=${0} />`}
       </div>
-      <div class="detail">${topic ? html`<${Topic} key=${topic} topic=${topic} />` : html`<${PublishBox} topic="" />`}</div>
+      <div class="detail">${topic ? html`<${Topic} key=${topic} topic=${topic} />` : html`<${PublishBox} topic="" /><${Pins} />`}</div>
     </div>`;
 };
 
