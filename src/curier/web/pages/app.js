@@ -76,12 +76,12 @@ function paint(chosen) {
   window.dispatchEvent(new Event("curier-theme"));
 }
 
-const Tools = () => html`
+const Tools = () => html`<div class="who">
   <select aria-label=${t("Light or dark")} value=${kept("curier.theme") ?? ""} onChange=${(/** @type {any} */ event) => { keep("curier.theme", event.target.value); paint(event.target.value); }}>
     ${THEMES.map(([value, label]) => html`<option value=${value}>${t(label)}</option>`)}</select>
   <select aria-label=${t("Language")} value=${language.value} onChange=${(/** @type {any} */ event) => speak(event.target.value)}>
     <option value="en" lang="en">English</option><option value="ro" lang="ro">Română</option></select>
-  <button title=${`${me.value?.name}, ${me.value?.role}`} onClick=${() => logOut().catch(() => undefined)}>${t("Log out")}</button>`;
+  <button title=${`${me.value?.name}, ${me.value?.role}`} onClick=${() => logOut().catch(() => undefined)}>${t("Log out")}</button></div>`;
 
 /** Since when the broker does not answer, and how old what is shown is therefore. */
 const Away = () => {

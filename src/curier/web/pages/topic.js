@@ -65,7 +65,7 @@ const One = ({ message, before, values, retained, whole }) => {
       <${Fact} label="QoS" value=${message.qos} />
       <${Fact} label=${t("Written by")} value=${message.client ? html`<${ClientLink} id=${message.client} />` : t("not known")} title=${message.source} />
       <${Fact} label=${t("Written")} value=${message.written_at ? html`<${Ago} time=${message.written_at} />` : t("before the broker started")} />
-      <${Fact} label=${t("Retained")} value=${retained} />
+      <${Fact} label=${t("Is retained")} value=${retained} />
       <${Properties} message=${message} />
     </dl>
     <${PayloadView} message=${message} chosen=${chosen} whole=${whole} choose=${(/** @type {string} */ form) => settle({ form })} />
@@ -121,14 +121,14 @@ const Heard = ({ values, pinned, picked, pick }) => {
   const newest = values.slice(-rows).reverse();
   return html`
     <h3>${t("Last values")}</h3>
-    <p class="dim">${pinned.length ? html`${t("The broker keeps them, as pinned:")} ${pinned.map((one) => html`<${Name} text=${one} /> `)} ${t("Of more than {n} a second, the last are shown.", { n: AT_ONCE })}`
+    <p class="dim">${pinned.length ? html`${t("The broker keeps them, as pinned:")} ${pinned.map((one, at) => html`${at ? ", " : ""}<${Name} text=${one} />`)}. ${t("Of more than {n} a second, the last are shown.", { n: AT_ONCE })}`
     : t("Seen while you looked, once a second: of what comes faster, not every value is here. Pin the topic, and the broker keeps them.")}</p>
     <div class="scroll" tabindex="0" role="region" aria-label=${t("Last values")}><table class="heard">
-      <thead><tr><th scope="col">${t("Time")}</th>${drawn.map((one) => html`<th scope="col" class="figure"><bdi>${placeName(one)}</bdi></th>`)}<th scope="col">${t("Value")}</th><th scope="col" class="figure">${t("Size")}</th></tr></thead>
+      <thead><tr><th scope="col">${t("Time")}</th>${drawn.map((one) => html`<th scope="col" class="figure"><bdi>${placeName(one)}</bdi></th>`)}<th scope="col">${t("Value")}</th><th scope="col" class="figure wide">${t("Size")}</th></tr></thead>
       <tbody>${newest.map((one) => html`<tr key=${one.time} aria-current=${one === picked ? "true" : undefined}>
         <td>${one.message ? html`<button class="plain link" onClick=${() => pick(one)}>${clock(one.time)}</button>` : clock(one.time)}</td>
         ${one.message ? html`${drawn.map((where) => html`<td class="figure"><code>${visible(figureAt(/** @type {Message} */ (one.message), where, chosen)?.said ?? "")}</code></td>`)}
-          <td class="glance"><code><bdi>${glance(one.message, chosen)}</bdi></code></td><td class="figure">${size(one.message.payload.size)}</td>`
+          <td class="glance"><code><bdi>${glance(one.message, chosen)}</bdi></code></td><td class="figure wide">${size(one.message.payload.size)}</td>`
     : html`<td class="dim" colspan=${drawn.length + 2}>${t("nothing was retained any more")}</td>`}</tr>`)}</tbody>
     </table></div>
     <p class="more">${t("{n} of {m}", { n: count(newest.length), m: count(values.length) })}

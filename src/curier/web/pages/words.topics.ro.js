@@ -13,6 +13,7 @@ export const ro = {
   "Expires in seconds": "Expiră în secunde",
   "It is not brought back: there is a newer one, or it has expired.": "Nu este adus înapoi: există unul mai nou sau a expirat.",
   "It says the same as the value before.": "Spune același lucru ca valoarea dinainte.",
+  "Is retained": "Este reținut",
   "Last values": "Ultimele valori",
   "None. Of a pinned topic the broker keeps the last values, to compare and to draw.": "Niciunul. Dintr-un topic fixat brokerul păstrează ultimele valori, de comparat și de desenat.",
   "Nothing that can be drawn is there.": "Acolo nu este nimic ce poate fi desenat.",
