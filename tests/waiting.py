@@ -17,6 +17,10 @@ from typing import Any, Final, NoReturn
 import pytest
 
 PATIENCE: Final = 40.0  # seconds; under the time limit of a test, so that the message says what it waited for
+LONGER: Final = (0.25, 1.0, 5.0, 25.0)
+"""Seconds for a time limit that is to be met at a late step: where a busy machine comes to it at an early one
+already, that is tried again with the next.
+"""
 AGAIN: Final = 5.0  # seconds a test that is over time has for cleaning up, before that is ended as well
 
 

@@ -23,7 +23,8 @@ import uvloop
 
 from curier.client.dial import DialSettings, dial
 from curier.client.urls import parse_server_url
-from tests.waiting import PATIENCE
+from curier.errors import ConnectionLost
+from tests.waiting import LONGER, PATIENCE
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -323,6 +324,16 @@ async def call(url: str, **settings: Any) -> User:
     assert user.transport is transport
     assert user.calls == ["made"]
     return user
+
+
+async def runs_into_its_limit(where: str, url: str, **settings: Any) -> None:
+    """Dialing takes too long at this step, not before."""
+    for seconds in LONGER:
+        with pytest.raises(ConnectionLost) as caught:
+            await call(url, timeout=seconds, **settings)
+        if f"within {seconds:g} seconds: {where}" in str(caught.value):
+            return
+    raise AssertionError(caught.value)
 
 
 async def cancel_everywhere(url: str, **settings: Any) -> None:

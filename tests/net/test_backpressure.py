@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import pytest
+
 import curier
 from curier.codec.packets import Connect, Disconnect, Pingreq, Pingresp, Puback, Publish
 from curier.net.reactor import SocketWire
@@ -160,24 +162,39 @@ async def test_a_publisher_that_does_not_read_its_answers_is_not_read_from(use_r
         assert wire.is_reading
 
 
-async def test_a_slow_reader_that_takes_bytes_is_not_taken_for_dead(use_reactor: bool) -> None:
-    limits = options(output_soft_limit=64 * KIB)
-    async with running(use_reactor, options=limits) as broker:
+async def read_slowly(broker: curier.Broker) -> float:
+    """Longer than 1.5 Keep Alives; the longest time for which nothing was read."""
+    loop = asyncio.get_running_loop()
+    began = last = loop.time()
+    longest = 0.0
+    try:
         slow = await Peer.open(broker.port, 5, receive_buffer=4 * KIB)
         await slow.send(Connect(5, "deaf", True, 1))  # Keep Alive of a second
         await slow.receive()
         await slow.subscribe("t")
+        connection = connection_of(broker, "deaf")
         shrink_send_buffer(broker, "deaf")
         broker.publish(curier.Message("t", bytes(4_000_000)))
-        connection = connection_of(broker, "deaf")
         await until(lambda: connection.is_congested)
-        loop = asyncio.get_running_loop()
-        until_then = loop.time() + 2.5  # longer than 1.5 Keep Alives
-        while loop.time() < until_then:
+        while last < began + 2.5:
             await slow.reader.readexactly(4 * KIB)
+            longest, last = max(longest, loop.time() - last), loop.time()
             await asyncio.sleep(0.01)
         assert connection.is_congested
         assert connection_of(broker, "deaf") is connection
+    except (AssertionError, EOFError, KeyError, OSError):
+        if max(longest, loop.time() - last) < 1.0:
+            raise
+    return longest
+
+
+async def test_a_slow_reader_that_takes_bytes_is_not_taken_for_dead(use_reactor: bool) -> None:
+    for _ in range(10):
+        async with running(use_reactor, options=options(output_soft_limit=64 * KIB)) as broker:
+            if await read_slowly(broker) < 1.0:
+                return
+        # A busy machine has made a deaf client of it.
+    pytest.fail("the machine is too busy")
 
 
 async def test_a_large_burst_that_drains_leaves_no_trace(use_reactor: bool) -> None:

@@ -41,6 +41,7 @@ pytestmark = pytest.mark.slow
 
 MIB = 1024 * 1024
 LIMITS: dict[str, Any] = {
+    "connect_timeout": 120.0,  # hundreds connect at once, on a machine that may have other work
     "output_soft_limit": MIB,
     "max_queued_messages": 1000,
     "max_queued_bytes": 4 * MIB,
