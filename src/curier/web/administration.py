@@ -47,7 +47,7 @@ def overview_of(scene: Scene) -> forms.Overview:
         output_bytes=counted.output_bytes,
         input_bytes=counted.input_bytes,
         memory=core.host.memory(),
-        memory_limit=core.host.most_memory(),
+        memory_limit=scene.memory_limit,
         loop_lag=last.loop_lag if last is not None else 0.0,
         total_connects=counted.connects,
         total_refused=counted.refused,

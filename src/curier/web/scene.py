@@ -25,6 +25,8 @@ class Scene:
     def __init__(self, broker: Broker, keeper: Keeper | None = None, history: History | None = None) -> None:
         self.broker = broker
         self.keeper = keeper
+        self.memory_limit = broker.core.host.most_memory()
+        """Bytes; 0: not known. To ask for it takes longer than for all the rest of an overview."""
         self.history = history or History(broker)
         self.hub = Hub(lambda: broker.turn.clock.now())
         self.copying: asyncio.Task[BackupFile] | None = None  # the broker's state, for a backup
