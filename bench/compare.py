@@ -54,7 +54,18 @@ class Scenario:
 
 
 FLEET = "fanin --publishers 10 --payload 32"
+READERS = "fanout --publishers 2 --subscribers 20 --payload 32"
 SCENARIOS = (
+    # as fleets publish: another topic and another size from one message to the next
+    Scenario("qos0 mixed", f"{FLEET} --topics 100 --spread 400"),
+    Scenario("qos1 mixed", f"{FLEET} --topics 100 --spread 400 --qos 1 --inflight 20"),
+    Scenario("v5 qos1 mixed", f"{FLEET} --topics 100 --spread 400 --qos 1 --inflight 20 --mqtt 5.0"),
+    Scenario("qos1 mixed fan-out", f"{READERS} --topics 100 --spread 400 --qos 1 --inflight 20"),
+    Scenario("qos0 cold topics", f"{FLEET} --topics 20000 --spread 100"),
+    Scenario("qos1 cold topics", f"{FLEET} --topics 20000 --spread 100 --qos 1 --inflight 20"),
+    Scenario("qos0 retained state", f"{FLEET} --topics 100 --spread 100 --retain"),
+    Scenario("qos1 retained state", f"{FLEET} --topics 100 --spread 100 --retain --qos 1 --inflight 20"),
+    # what brokers are fastest with: each publisher has one topic and one size
     Scenario("qos0 1:1", "pubsub"),
     Scenario("qos1 1:1", "pubsub --qos 1"),
     Scenario("qos2 1:1", "pubsub --qos 2"),
@@ -69,12 +80,6 @@ SCENARIOS = (
     Scenario("qos0 1:0", "pub"),
     Scenario("qos0 1:1 1 KiB", "pubsub --payload 1024"),
     Scenario("qos0 4 pairs 64 KiB", "pairs --publishers 4 --payload 65536 --outstanding 100"),
-    Scenario("qos0 mixed", f"{FLEET} --topics 100 --spread 400"),
-    Scenario("qos1 mixed", f"{FLEET} --topics 100 --spread 400 --qos 1 --inflight 20"),
-    Scenario("v5 qos1 mixed", f"{FLEET} --topics 100 --spread 400 --qos 1 --inflight 20 --mqtt 5.0"),
-    Scenario("qos0 cold topics", f"{FLEET} --topics 20000 --spread 100"),
-    Scenario("qos0 retained state", f"{FLEET} --topics 100 --spread 100 --retain"),
-    Scenario("qos1 retained state", f"{FLEET} --topics 100 --spread 100 --retain --qos 1 --inflight 20"),
     Scenario("rr qos0", "rr", True),
     Scenario("rr qos1", "rr --qos 1", True),
     Scenario("qos0 10 pairs at 5k/s", "pairs --publishers 10 --rate 5000", True),

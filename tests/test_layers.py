@@ -222,6 +222,7 @@ FLOORS: dict[str, list[str]] = {
             "publishing",
             "finding",
             "special",
+            "trains",
             "fetching",
             "fast_lane",
         ),

@@ -36,7 +36,7 @@ TOPICS = (
 )
 FILTERS = ("a", "a/#", "+/b", "long/#", "#", "secret/#", "$share/g/a/#", "$share/g/+", "$share/h/#")
 
-PAYLOADS = (b"x", b"", b"y" * 40, b"z" * 200)
+PAYLOADS = (b"x", b"", b"y" * 40, b"z" * 200, b"w" * 17_000)
 
 T = TypeVar("T")
 numbers = st.integers(0, 2**32)
@@ -274,7 +274,10 @@ def packets(choices: Choices, both: Both, position: int) -> list[p.Packet]:
     """What this client may send now: one packet, or several that are alike and go as a burst."""
     first = packet(choices, both, position)
     alike = [first]
-    if isinstance(first, p.Publish) and choices.below(3) == 2:
+    form = choices.below(4)
+    if isinstance(first, p.Publish) and form == 3:
+        return train(choices, both, position, first)
+    if isinstance(first, p.Publish) and form == 2:
         for _ in range(choices.below(4)):
             packet_id = first.packet_id and both.next_id(position)
             again = p.Publish(
@@ -282,6 +285,17 @@ def packets(choices: Choices, both: Both, position: int) -> list[p.Packet]:
             )
             alike.append(again)
     return alike
+
+
+def train(choices: Choices, both: Both, position: int, first: p.Publish) -> list[p.Packet]:
+    """Packets behind `first` with its QoS, of other topics and sizes, most often nothing else."""
+    found: list[p.Packet] = [first]
+    topics = both.topics if choices.seldom() else both.topics[:2]
+    for _ in range(choices.below(8)):
+        packet_id = first.qos and both.next_id(position)
+        topic = choices.one(*topics)
+        found.append(p.Publish(topic, choices.one(*PAYLOADS), first.qos, False, False, packet_id))
+    return found
 
 
 def packet(choices: Choices, both: Both, position: int) -> p.Packet:

@@ -10,14 +10,15 @@ publisher's bytes but for the Packet Identifier: same version, no Subscription I
 in its quota. The fast lane touches nothing of a packet it will not finish; it then takes the general way.
 
 Packets in a row that begin with the same bytes (so have the same QoS, length and Topic Name) are one run: at
-QoS 0 one slice of the chunk for every receiver, at QoS 1 one ``Burst`` each. Numbers are native (``i64``).
+QoS 0 one slice of the chunk for every receiver, at QoS 1 one ``Burst`` each. Others for the same receivers
+are a train (``trains``). Numbers are native (``i64``).
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from librt.strings import BytesWriter, read_i16_be, read_i32_be, read_i64_le
+from librt.strings import BytesWriter, read_i16_be, read_i32_be
 from mypy_extensions import i64, u8
 
 from curier.broker import permissions, telling
@@ -28,6 +29,7 @@ from curier.broker.model import NO_SENDS, BrokerConnection, Receiver, Route, Ser
 from curier.broker.special import take_special
 from curier.broker.spreading import go_on, hold
 from curier.broker.state import WORK_OF_QOS_1, BrokerState
+from curier.broker.trains import is_same, take_train
 from curier.codec.constants import MQTT_50, PUBREC
 from curier.codec.primitives import encode_two
 from curier.protocol.connection import STEPS_AT_ONCE
@@ -36,6 +38,7 @@ from curier.session.outgoing import Burst, Outgoing
 
 MOST_IN_RUN: Final = 2048
 FEW: Final = 8  # receivers
+MOST_OF_TRAIN: Final = 3  # RETAIN, a Property Length with no more than a Topic Alias
 MOST_TOGETHER: Final = FEW * MOST_IN_RUN  # messages of a run times receivers
 
 
@@ -93,6 +96,14 @@ def fast_lane(
                 special |= data[payload_at]  # Property Length
                 payload_at += 1
             if special:
+                if special <= MOST_OF_TRAIN and qos < 2 and stop < all_end:
+                    train_end = take_train(broker, connection, session, lane, None, data, at, all_end, now)
+                    if train_end > at:
+                        at = train_end
+                        is_owed = True
+                        if at < all_end and is_spent(broker, connection):
+                            break
+                        continue
                 if not take_special(
                     broker, connection, session, data, at, body + 2, topic_end, payload_at, stop, now
                 ):
@@ -110,12 +121,25 @@ def fast_lane(
                 route.is_used = True
             else:
                 break
-            if route is None or broker.spent >= broker.work_per_turn:
+            if route is None or (not route.is_empty and is_spent(broker, connection)):
                 break
             receivers: i64 = len(route.receivers)
             if not qos:
-                if route.takes_runs and at + size + 1 < all_end and data[at + size + 1] == data[at + 1]:
+                if (
+                    route.takes_runs
+                    and at + size + 1 < all_end
+                    and data[at + size + 1] == data[at + 1]
+                    and is_run(route, lane, 0)
+                ):
                     count = count_same(data, at, size, payload_at - at, 0, all_end, False, most_of(receivers))
+                if count == 1 and stop < all_end and not route.groups:
+                    train_end = take_train(broker, connection, session, lane, route, data, at, all_end, now)
+                    if train_end > at:
+                        at = train_end
+                        is_owed = True
+                        if at < all_end and is_spent(broker, connection):
+                            break
+                        continue
                 broker.spent += receivers >> 4
                 forward_qos_0(broker, session, lane, route, data, at, size, payload_at - at, count, now)
             else:
@@ -125,12 +149,27 @@ def fast_lane(
                 if route.is_empty and lane == MQTT_50:
                     break  # is told so
                 if qos == 1:
-                    if route.takes_runs and at + size + 1 < all_end and data[at + size + 1] == data[at + 1]:
+                    if (
+                        route.takes_runs
+                        and at + size + 1 < all_end
+                        and data[at + size + 1] == data[at + 1]
+                        and is_run(route, lane, 1)
+                    ):
                         count = count_same(
                             data, at, size, topic_end - at, 2, all_end, lane == MQTT_50, most_of(receivers)
                         )
                         if count > 1 and session.subscriptions and route.has(session):
                             count = 1  # its acknowledgements go between its messages
+                    if count == 1 and stop < all_end and not route.groups:
+                        train_end = take_train(
+                            broker, connection, session, lane, route, data, at, all_end, now
+                        )
+                        if train_end > at:
+                            at = train_end
+                            is_owed = True
+                            if at < all_end and is_spent(broker, connection):
+                                break
+                            continue
                     broker.spent += receivers
                     lost = forward_qos_1(
                         broker,
@@ -232,6 +271,25 @@ def fast_lane(
     return at
 
 
+def is_spent(broker: BrokerState, connection: BrokerConnection) -> bool:
+    """Is there no time left in this turn? Then the connection rests."""
+    return broker.spent >= broker.work_per_turn and connection.rests()
+
+
+def is_run(route: Route, lane: i64, qos: i64) -> bool:
+    """Are the receivers of one version, and of that QoS? A train serves others better, if they are few."""
+    if len(route.receivers) <= FEW:
+        is_like = True
+        for receiver in route.receivers:
+            other = receiver.session.lane
+            if (not other and not receiver.session.is_aliased) or not receiver.is_plain:
+                return True
+            if other != lane or receiver.qos < qos:
+                is_like = False
+        return is_like
+    return True
+
+
 def most_of(receivers: i64) -> i64:
     """How many packets may be one run."""
     return MOST_IN_RUN if receivers <= FEW else MOST_TOGETHER // receivers + 1
@@ -258,19 +316,6 @@ def count_same(
         count += 1
         at += size
     return count
-
-
-def is_same(data: bytes, one: i64, other: i64, size: i64) -> bool:
-    """Are there the same ``size`` bytes at both places?"""
-    last = size - 8
-    if last < 0:
-        return data[one : one + size] == data[other : other + size]
-    at: i64 = 0
-    while at < last:
-        if read_i64_le(data, one + at) != read_i64_le(data, other + at):
-            return False
-        at += 8
-    return read_i64_le(data, one + last) == read_i64_le(data, other + last)
 
 
 def forward_qos_0(

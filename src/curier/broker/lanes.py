@@ -44,9 +44,10 @@ def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
             and connection.mount is None
             and not connection.is_congested
             and connection.outflow is None
-            and connection.topic_aliases is None
             and session.journal is None
             and not broker.options.queue_qos0
         )
         session.largest = connection.peer_max_packet_size or NO_LIMIT
-        session.lane = 0 if not plain else MQTT_50 if connection.version == MQTT_50 else 4
+        is_aliased = connection.topic_aliases is not None
+        session.is_aliased = plain and is_aliased
+        session.lane = 0 if not plain or is_aliased else MQTT_50 if connection.version == MQTT_50 else 4

@@ -265,6 +265,9 @@ class ServerSession(Session):
         self.arriving: BrokerConnection | None = None  # its CONNACK waits for the journal
         self.rights: Rights | None = None  # None: all, or its client has not come since the start
         self.lane: i64 = 0  # MQTT_311 or MQTT_50: takes plain packets of that version unseen; 0: look first
+        self.is_aliased: bool = (
+            False  # takes them unseen but for Topic Aliases, in trains; ``lane`` is 0 then
+        )
         self.largest: i64 = 0  # bytes of a packet that it takes so
         self.version: int = 0
         self.subscriptions: dict[bytes, Subscription] = {}  # by Topic Filter, with $share/... where shared

@@ -80,7 +80,7 @@ def take_special(
         return False
     retain: bool = first & 1 != 0
     message = ApplicationMessage(route.topic, data[payload_at:stop], qos, retain, properties, expires_at)
-    if retain and not _retain(broker, connection, session, message, route, now):
+    if retain and not retain_special(broker, connection, session, message, route, now):
         return False
     if alias:
         connection.aliases[alias] = topic
@@ -121,7 +121,7 @@ def _route(broker: BrokerState, connection: BrokerConnection, topic: bytes, firs
     return route if work_of(route, qos) <= broker.work_per_turn - broker.spent else None
 
 
-def _retain(
+def retain_special(
     broker: BrokerState,
     connection: BrokerConnection,
     session: ServerSession,

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from mypy_extensions import mypyc_attr
+from librt.strings import read_i16_be
+from mypy_extensions import i64, mypyc_attr
 
 from curier.codec.constants import (
     CONTENT_TYPE,
@@ -38,6 +39,7 @@ from curier.codec.properties import Properties, encode_properties
 from curier.errors import LocalProtocolError, MalformedPacket, RemoteProtocolError
 
 NO_EXPIRY: Final = -1
+NOT_SHORT: Final = 1 << 30
 
 # Bytes to look for as ints: `0 in data` is one scan, `b"\x00" in data` first raises and catches a TypeError.
 _HASH: Final = 0x23
@@ -383,6 +385,25 @@ def publish_size(content: int, qos: int, properties: int) -> int:
 
 def _varint_size(value: int) -> int:
     return 1 if value < 1 << 7 else 2 if value < 1 << 14 else 3 if value < 1 << 21 else 4
+
+
+def short_size(data: bytes, at: i64) -> i64:
+    """Bytes of the packet at ``at``, of which four are there, where its Remaining Length takes one or two
+    bytes and no more than it has to; ``NOT_SHORT`` otherwise.
+    """
+    size: i64 = data[at + 1]
+    if size < 128:
+        return size + 2
+    more: i64 = data[at + 2]
+    if more > 127 or not more:
+        return NOT_SHORT
+    return (size & 127 | more << 7) + 3
+
+
+def id_place(data: bytes, at: i64) -> i64:
+    """Where the Packet Identifier of the PUBLISH at ``at`` is, which is a short one of QoS 1 or 2."""
+    topic_at: i64 = at + 4 if data[at + 1] < 128 else at + 5
+    return topic_at + (i64(read_i16_be(data, topic_at - 2)) & 0xFFFF)
 
 
 def encode_publish(

@@ -18,6 +18,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
+from curier.codec.publish import id_place, short_size
 from curier.errors import LocalProtocolError
 from curier.session.journal import Journal
 from curier.session.message import NEVER, ApplicationMessage
@@ -76,10 +77,13 @@ class Burst:
 
     ``count`` of them are unacknowledged, the first of those at ``frames[start]`` with ``first_id``. Where
     ``messages`` holds them ``frames`` is empty: one whose packet is not that of its publisher, or, where
-    ``size`` is 0, retained ones of any topics and sizes.
+    ``size`` is 0, retained ones of any topics and sizes. Where ``size`` is 0 and there are ``frames``, those
+    are packets of up to 16 KiB, of any topics and sizes, with ``payload_at`` bytes, a Property Length of 0,
+    between Packet Identifier and payload; ``content`` is the bytes of their Topic Names and payloads.
     """
 
     __slots__ = (
+        "content",
         "count",
         "first_id",
         "frames",
@@ -117,6 +121,7 @@ class Burst:
         self.start: i64 = 0
         self.messages = messages  # those already acknowledged included
         self.identifiers = identifiers  # encoded Subscription Identifiers they were sent with
+        self.content: i64 = 0
 
     def entries(self) -> list[Outgoing]:
         """Each of them as a delivery of its own."""
@@ -127,6 +132,9 @@ class Burst:
             if messages is not None:
                 message = messages[len(messages) - self.count + index]
                 entry = Outgoing(message, 1, not self.size, self.identifiers)
+            elif not self.size:
+                entry = Outgoing(self._message(start), 1, False)
+                start += short_size(self.frames, start)
             else:
                 payload = self.frames[start + self.payload_at : start + self.size]
                 message = ApplicationMessage(self.topic, payload, 1, False)
@@ -141,13 +149,47 @@ class Burst:
     def bytes_of(self, count: i64) -> i64:
         """Bytes that the next ``count`` of them count for, as ``ApplicationMessage.size`` has it."""
         messages = self.messages
-        if messages is None:
+        if messages is None and self.size:
             return count * (len(self.topic) + self.size - self.payload_at)
+        if messages is None:
+            return self.content if count == self.count else self._look(count, False)
         total: i64 = 0
         first: i64 = len(messages) - self.count
         for index in range(first, first + count):
             total += messages[index].size()
         return total
+
+    def drop(self, count: i64) -> None:
+        """Forget the next ``count`` of them, which are not all."""
+        if self.size or self.messages is not None:
+            self.start += count * self.size
+        else:
+            self.content -= self._look(count, True)
+        self.count -= count
+        self.first_id += count
+
+    def _look(self, count: i64, is_dropped: bool) -> i64:
+        """The same as ``bytes_of``, of packets of any sizes."""
+        total: i64 = 0
+        at: i64 = self.start
+        frames = self.frames
+        while count:
+            place = id_place(frames, at)
+            topic_at: i64 = at + 4 if frames[at + 1] < 128 else at + 5
+            at += short_size(frames, at)
+            total += (place - topic_at) + (at - place - 2 - self.payload_at)
+            count -= 1
+        if is_dropped:
+            self.start = at
+        return total
+
+    def _message(self, at: i64) -> ApplicationMessage:
+        """That of the packet at ``frames[at]``, of any size."""
+        frames = self.frames
+        place = id_place(frames, at)
+        topic = frames[at + 4 if frames[at + 1] < 128 else at + 5 : place]
+        stop = at + short_size(frames, at)
+        return ApplicationMessage(topic, frames[place + 2 + self.payload_at : stop], 1, False)
 
 
 NO_BURST: Final = Burst(b"", b"", 0, 0, 0, 0, b"", 0.0)  # in the place of one that is acknowledged
@@ -391,10 +433,8 @@ class OutgoingFlow:
         """``count`` PUBACKs from ``expected`` on, as far as that burst goes."""
         burst = self.bursts[self.done]
         self.sent_bytes -= burst.bytes_of(count)
-        burst.count -= count
-        if burst.count:
-            burst.first_id += count
-            burst.start += count * burst.size
+        if count < burst.count:
+            burst.drop(count)
             self.expected = burst.first_id
         else:
             self.drop_burst()

@@ -1,0 +1,469 @@
+"""PUBLISH packets in a row for the same receivers, whatever their topics and sizes: a train.
+
+Hot file, a part of ``fast_lane``, which says what is plain and goes by runs where packets are alike. What
+publishers send is seldom alike, but often goes to the same receivers: one block of bytes serves all those of
+one version and QoS, at QoS 1 with one ``Burst`` each, and its acknowledgements are one block, too. All of a
+train have one QoS, and RETAIN or not; a Topic Alias is resolved. It begins only where each receiver is served
+unseen and has room, and ends before the first packet that does not fit; nothing else happens meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from librt.strings import BytesWriter, read_i64_le, write_i32_be
+from mypy_extensions import i32, i64, mypyc_attr, u8
+
+from curier.broker.answers import two_bytes
+from curier.broker.finding import find_route
+from curier.broker.model import RETAINED, BrokerConnection, Receiver, Route, ServerSession
+from curier.broker.special import ALIAS_ONLY, retain_special
+from curier.broker.state import BrokerState
+from curier.codec.constants import MQTT_50, TOPIC_ALIAS
+from curier.codec.publish import id_place, short_size
+from curier.protocol.connection import STEPS_AT_ONCE
+from curier.session.message import ApplicationMessage
+from curier.session.outgoing import Burst
+
+GROWTH: Final = 6  # bytes that a packet may be larger in another version, with a Topic Alias
+LONGEST: Final = 16_000  # bytes of a packet, so that it is short in any version
+FREE_AT_ONCE: Final = 16  # Packet Identifiers that are looked for among those in use
+FORMS: Final = 4  # of a block: QoS 0 and 1, without Properties and with
+
+
+def take_train(
+    broker: BrokerState,
+    connection: BrokerConnection,
+    session: ServerSession,
+    lane: i64,
+    route: Route | None,
+    data: bytes,
+    at: i64,
+    end: i64,
+    now: float,
+) -> i64:
+    """Work on PUBLISH packets from ``at``, of QoS 0 or 1 and without DUP; returns where the first begins that
+    is left, which is ``at`` where there is no train. ``route`` is that of the first, where it is known.
+    """
+    train = Train(connection, session, lane, route, data, at, end)
+    if not train.takes(broker, now):
+        return at
+    while train.takes(broker, now):
+        pass
+    train.leave(broker, now)
+    broker.spent += len(train.receivers)
+    return train.at
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Train:
+    """Packets of ``data`` from ``begin`` to ``at``."""
+
+    __slots__ = (
+        "answers",
+        "at",
+        "begin",
+        "connection",
+        "content",
+        "count",
+        "data",
+        "end",
+        "first",
+        "lane",
+        "largest",
+        "made",
+        "most",
+        "most_bytes",
+        "name_at",
+        "name_size",
+        "payloads",
+        "receivers",
+        "route",
+        "routes",
+        "session",
+    )
+
+    def __init__(
+        self,
+        connection: BrokerConnection,
+        session: ServerSession,
+        lane: i64,
+        route: Route | None,
+        data: bytes,
+        at: i64,
+        end: i64,
+    ) -> None:
+        self.connection = connection
+        self.session = session
+        self.lane: i64 = lane
+        self.data = data
+        self.begin: i64 = at
+        self.at: i64 = at
+        self.end: i64 = end
+        self.first: i64 = data[at]
+        qos = (self.first >> 1) & 3
+        self.routes: dict[bytes, Route] = connection.routes[qos + RETAINED if self.first & 1 else qos]
+        self.route: Route | None = route  # of the packet that came last, or of the first
+        self.receivers: list[Receiver] = []
+        self.name_at: i64 = 0  # of its Topic Name
+        self.name_size: i64 = -1  # -1: it came by an alias
+        self.most: i64 = STEPS_AT_ONCE - connection.steps
+        self.most_bytes: i64 = 1 << 62
+        self.largest: i64 = min(i64(connection.max_packet_size), LONGEST)
+        self.count: i64 = 0
+        self.content: i64 = 0  # bytes of Topic Names and payloads
+        self.payloads: i64 = 0
+        self.answers = BytesWriter()
+        self.made: BytesWriter | None = None  # the packets, where they are not those of ``data``
+
+    def takes(self, broker: BrokerState, now: float) -> bool:
+        """Take the next packet, if it fits."""
+        at = self.at
+        data = self.data
+        if self.count >= self.most or self.content >= self.most_bytes or at + 4 > self.end:
+            return False
+        first: i64 = data[at]
+        stop = at + short_size(data, at)
+        topic_at: i64 = at + 4 if data[at + 1] < 128 else at + 5
+        if first != self.first or stop > self.end or topic_at > stop or broker.spent >= broker.work_per_turn:
+            return False
+        topic_size: i64 = two_bytes(data, topic_at - 2)
+        payload_at = topic_at + topic_size
+        packet_id: i64 = 0
+        if first & 2:
+            payload_at += 2
+            if payload_at > stop:
+                return False
+            packet_id = two_bytes(data, payload_at - 2)
+            if not packet_id:
+                return False
+        alias: i64 = 0
+        if self.lane == MQTT_50:
+            if payload_at >= stop:
+                return False
+            payload_at += 1
+            if data[payload_at - 1]:
+                alias = self._alias(payload_at, stop)
+                if not alias:
+                    return False
+                payload_at += ALIAS_ONLY
+        if payload_at > stop:
+            return False
+        route = self._route(broker, topic_at, topic_size, alias)
+        if route is None:
+            return False
+        size = stop - at + GROWTH
+        if alias:
+            size += len(route.topic)
+        if size > self.largest:
+            return False
+        if first & 1 or alias or self.made is not None:
+            if not self._makes(broker, route, alias, payload_at, stop, now):
+                return False
+        if packet_id:
+            write_i32_be(self.answers, i32(0x40020000 | packet_id))
+            broker.spent += len(self.receivers) >> 2
+        else:
+            broker.spent += len(self.receivers) >> 4
+        self.name_at = topic_at
+        self.name_size = topic_size if not alias else -1
+        self.count += 1
+        self.content += len(route.topic) + stop - payload_at
+        self.payloads += stop - payload_at
+        self.at = stop
+        return True
+
+    def _alias(self, at: i64, stop: i64) -> i64:
+        """The Topic Alias that is all there is of Properties, behind their length at ``at``, or 0."""
+        data = self.data
+        if data[at - 1] != ALIAS_ONLY or at + ALIAS_ONLY > stop or data[at] != TOPIC_ALIAS:
+            return 0
+        alias: i64 = two_bytes(data, at + 1)
+        return alias if alias <= self.connection.topic_alias_maximum else 0
+
+    def _route(self, broker: BrokerState, topic_at: i64, topic_size: i64, alias: i64) -> Route | None:
+        """The route of a packet, if it goes to the receivers of this train."""
+        known = self.route
+        if not self.count and known is not None:
+            return known if self._opens(known) else None
+        if topic_size == self.name_size and is_same_name(self.data, self.name_at, topic_at, topic_size):
+            return known
+        if alias and not topic_size:
+            topic = self.connection.aliases.get(alias, b"")
+        else:
+            topic = self.data[topic_at : topic_at + topic_size]
+        route = self.routes.get(topic)
+        if route is None:
+            route = find_route(broker, self.connection, topic)
+            if route is None:
+                return None
+        elif route.is_fast:
+            route.is_used = True
+        else:
+            return None
+        if not self.count:
+            if not self._opens(route):
+                return None
+        elif route.groups or not _are_same(route.receivers, self.receivers):
+            return None
+        self.route = route
+        return route
+
+    def _opens(self, route: Route) -> bool:
+        """Are all receivers of ``route`` served unseen, and how much have they room for?"""
+        first = self.first
+        connection = self.connection
+        if route.groups or (first & 2 and (connection.receive_quota <= 0 or connection.held)):
+            return False
+        if route.is_empty and first & 2 and self.lane == MQTT_50:  # is told so
+            return False
+        for receiver in route.receivers:
+            target = receiver.session
+            if (not target.lane and not target.is_aliased) or not receiver.is_plain:
+                return False
+            if target.connection is None:
+                return False
+            if first & 1 and receiver.retain_as_published:  # [MQTT-3.3.1-13]
+                return False
+            if target.largest < self.largest:
+                self.largest = target.largest
+            if not first & 2:
+                continue
+            if target is self.session:  # its acknowledgements go between its messages
+                return False
+            if not receiver.qos:
+                continue
+            outgoing = target.outgoing
+            most = self.most
+            if most > FREE_AT_ONCE and (outgoing.inflight or outgoing.releasing or outgoing.reserved):
+                most = FREE_AT_ONCE
+            self.most = outgoing.burst_room(most, 0)
+            if not self.most:
+                return False
+            if outgoing.max_sent_bytes - outgoing.sent_bytes < self.most_bytes:
+                self.most_bytes = outgoing.max_sent_bytes - outgoing.sent_bytes
+        self.receivers = route.receivers
+        return True
+
+    def _makes(
+        self, broker: BrokerState, route: Route, alias: i64, payload_at: i64, stop: i64, now: float
+    ) -> bool:
+        """Do what there is to do about a packet that is not sent on as it came."""
+        data = self.data
+        if self.first & 1:
+            payload = data[payload_at:stop]
+            message = ApplicationMessage(route.topic, payload, (self.first >> 1) & 3, True)
+            if not retain_special(broker, self.connection, self.session, message, route, now):
+                return False
+        if alias:
+            self.connection.aliases[alias] = route.topic
+            self._write(route.topic, payload_at, stop)
+        elif self.made is not None:
+            self.made.write(data[self.at : stop])
+        return True
+
+    def _write(self, topic: bytes, payload_at: i64, stop: i64) -> None:
+        """Have the packet at ``at`` with its Topic Name in place of an alias [MQTT-3.3.2-7]."""
+        made = self.made
+        if made is None:
+            made = self.made = BytesWriter()
+            made.write(self.data[self.begin : self.at])
+        _begin(made, self.first, 3 + (self.first & 2) + len(topic) + stop - payload_at)
+        _two(made, len(topic))
+        made.write(topic)
+        if self.first & 2:
+            _two(made, 0)
+        made.append(0)
+        made.write(self.data[payload_at:stop])
+
+    def leave(self, broker: BrokerState, now: float) -> None:
+        """Send all that was taken to all receivers, and acknowledge it."""
+        made = self.made
+        block = made.getvalue() if made is not None else self.data[self.begin : self.at]
+        forms = [b""] * FORMS  # as receivers get it, with the identifiers of the one before
+        ids = [0] * FORMS  # the first of those
+        count = self.count
+        for receiver in self.receivers:
+            target = receiver.session
+            other = target.connection
+            assert other is not None
+            qos: i64 = 1 if self.first & 2 and receiver.qos else 0
+            lane: i64 = target.lane if target.lane else MQTT_50
+            form: i64 = qos + 2 if lane == MQTT_50 else qos
+            frames = forms[form]
+            if not frames:
+                frames = forms[form] = self._form(block, qos, lane)
+            packet_id: i64 = 0
+            if qos:
+                packet_id = target.outgoing.burst_id()
+                if packet_id != ids[form] and target.lane:
+                    frames = forms[form] = numbered(frames, 0x32, packet_id)
+                    ids[form] = packet_id
+                burst = Burst(b"", frames, 0, form >> 1, packet_id, count, b"", now)
+                burst.content = self.content
+                target.outgoing.add_burst(burst)
+            if not target.lane:
+                frames = aliased(other, frames, packet_id)
+            other.output.append(frames)
+            if not other.is_dirty:
+                other.is_dirty = True
+                other.dirty.append(other)
+        connection = self.connection
+        traffic = connection.traffic
+        if self.first & 2:
+            connection.output.append(self.answers.getvalue())
+            if not connection.is_dirty:
+                connection.is_dirty = True
+                connection.dirty.append(connection)
+            traffic.packets_sent += count
+        connection.steps += count
+        traffic.packets_received += count
+        traffic.publishes_received += count
+        traffic.publish_bytes_received += self.payloads
+        receivers: i64 = len(self.receivers)
+        traffic.count_sent(count * receivers, self.payloads * receivers)
+
+    def _form(self, block: bytes, qos: i64, lane: i64) -> bytes:
+        """``block`` as it goes to receivers with that QoS and version."""
+        if lane != self.lane or qos != (self.first >> 1) & 1:
+            return translated(block, self.lane == MQTT_50, qos, lane == MQTT_50)
+        return numbered(block, 0x30, 0) if self.first == 0x31 else block
+
+
+def _are_same(receivers: list[Receiver], others: list[Receiver]) -> bool:
+    if receivers is others:
+        return True
+    if len(receivers) != len(others):
+        return False
+    at: i64 = 0
+    for receiver in receivers:
+        if receiver is not others[at]:
+            return False
+        at += 1
+    return True
+
+
+def _begin(made: BytesWriter, first: i64, remaining: i64) -> None:
+    """The Fixed Header of a short packet."""
+    made.append(u8(first))
+    if remaining > 127:
+        made.append(u8(remaining & 127 | 128))
+        remaining >>= 7
+    made.append(u8(remaining))
+
+
+def _two(made: BytesWriter, number: i64) -> None:
+    """A Two Byte Integer (1.5.2)."""
+    made.append(u8(number >> 8))
+    made.append(u8(number & 255))
+
+
+def numbered(block: bytes, first: i64, packet_id: i64) -> bytes:
+    """``block``, short PUBLISH packets, with another first byte of each, and Packet Identifiers from that one
+    on where it is not 0.
+    """
+    writer = BytesWriter()
+    writer.write(block)
+    at: i64 = 0
+    end: i64 = len(block)
+    while at < end:
+        writer[at] = u8(first)
+        if packet_id:
+            place = id_place(block, at)
+            writer[place] = u8(packet_id >> 8)
+            writer[place + 1] = u8(packet_id & 255)
+            packet_id += 1
+        at += short_size(block, at)
+    return writer.getvalue()
+
+
+def translated(block: bytes, was_50: bool, qos: i64, is_50: bool) -> bytes:
+    """``block``, short PUBLISH packets without Properties, as they are in a version and with QoS 0 or 1. For
+    QoS 1 they come with that.
+    """
+    writer = BytesWriter()
+    at: i64 = 0
+    end: i64 = len(block)
+    while at < end:
+        stop = at + short_size(block, at)
+        name_at: i64 = at + 2 if block[at + 1] < 128 else at + 3
+        name_end = name_at + 2 + two_bytes(block, name_at)
+        payload_at = name_end
+        if block[at] & 2:
+            payload_at += 2
+        if was_50:
+            payload_at += 1
+        remaining = name_end - name_at + stop - payload_at
+        if is_50:
+            remaining += 1
+        _begin(writer, 0x32 if qos else 0x30, remaining + 2 if qos else remaining)
+        writer.write(block[name_at : name_end + 2 if qos else name_end])
+        if is_50:
+            writer.append(0)
+        writer.write(block[payload_at:stop])
+        at = stop
+    return writer.getvalue()
+
+
+def aliased(connection: BrokerConnection, block: bytes, packet_id: i64) -> bytes:
+    """``block``, short PUBLISH packets of 5.0 without Properties, as a client gets them that takes Topic
+    Aliases: with Packet Identifiers from that one on, where it is not 0.
+    """
+    aliases = connection.topic_aliases
+    assert aliases is not None
+    most = connection.outgoing_alias_maximum
+    writer = BytesWriter()
+    at: i64 = 0
+    end: i64 = len(block)
+    while at < end:
+        stop = at + short_size(block, at)
+        name_at: i64 = at + 4 if block[at + 1] < 128 else at + 5
+        name_end = name_at + two_bytes(block, name_at - 2)
+        payload_at = name_end + 3 if packet_id else name_end + 1
+        topic = block[name_at:name_end]
+        alias: i64 = aliases.get(topic, 0)
+        name = b"" if alias else topic
+        if not alias and len(aliases) < most and len(topic) > ALIAS_ONLY:
+            alias = len(aliases) + 1  # [MQTT-3.1.2-26]
+            aliases[topic] = alias
+        remaining = 3 + len(name) + stop - payload_at
+        if packet_id:
+            remaining += 2
+        if alias:
+            remaining += ALIAS_ONLY
+        _begin(writer, 0x32 if packet_id else 0x30, remaining)
+        _two(writer, len(name))
+        writer.write(name)
+        if packet_id:
+            _two(writer, packet_id)
+            packet_id += 1
+        if alias:
+            writer.append(ALIAS_ONLY)
+            writer.append(TOPIC_ALIAS)
+            _two(writer, alias)
+        else:
+            writer.append(0)
+        writer.write(block[payload_at:stop])
+        at = stop
+    return writer.getvalue()
+
+
+def is_same_name(data: bytes, one: i64, other: i64, size: i64) -> bool:
+    """The same as ``is_same``, for Topic Names, which mostly differ at their end."""
+    if size >= 8 and read_i64_le(data, one + size - 8) != read_i64_le(data, other + size - 8):
+        return False
+    return is_same(data, one, other, size)
+
+
+def is_same(data: bytes, one: i64, other: i64, size: i64) -> bool:
+    """Are there the same ``size`` bytes at both places?"""
+    last = size - 8
+    if last < 0:
+        return data[one : one + size] == data[other : other + size]
+    at: i64 = 0
+    while at < last:
+        if read_i64_le(data, one + at) != read_i64_le(data, other + at):
+            return False
+        at += 8
+    return read_i64_le(data, one + last) == read_i64_le(data, other + last)

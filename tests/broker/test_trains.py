@@ -1,0 +1,154 @@
+"""PUBLISH packets of many topics and sizes in a row, which the fast lane takes together, mean what they mean
+one by one.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curier.broker.options import Options
+from curier.codec import packets as p
+from curier.codec.encode import encode
+from curier.codec.properties import Properties
+from curier.protocol.connection import CLOSED
+from tests.broker.test_lanes import Both, Choices, numbers
+
+PAYLOADS = (b"x", b"", b"y" * 40, b"z" * 90, b"w" * 200, b"v" * 17_000)
+TOPICS = ("a", "b/c", "b/d", "b/long/enough/for/eight", "b/long/enough/for/night", "ä/b" * 50)
+
+
+def messages(choices: Choices, both: Both, position: int, known: set[int]) -> list[p.Packet]:
+    """Packets of one QoS and flag, most of them plain; ``known`` are the Topic Aliases that are set."""
+    qos = choices.one(1, 1, 1, 0, 2)
+    retain = choices.one(False, False, True)
+    aliases = both.versions[position] == 5 and choices.one(True, False)
+    found: list[p.Packet] = []
+    for _ in range(12 - choices.below(12)):
+        topic = choices.one(*TOPICS)
+        payload = choices.one(*PAYLOADS[: choices.one(3, 5, 5, 5, 6)])
+        properties = None
+        if aliases and choices.below(4):
+            properties = Properties()
+            alias = properties.topic_alias = TOPICS.index(topic) + 1
+            if alias in known or choices.seldom():
+                topic = ""
+            known.add(alias)
+        packet_id = qos and both.next_id(position)
+        found.append(p.Publish(topic, payload, qos, False, retain, packet_id, properties))
+    return found
+
+
+def start(settings: Choices) -> Both:
+    """A publisher, who may hear itself, and two subscribers."""
+    options = Options()
+    options.sys_interval = 0.0
+    options.max_inflight = settings.one(1000, 1000, 1000, 6)
+    options.max_inflight_bytes = settings.one(1 << 20, 1 << 20, 1 << 20, 300)
+    options.route_cache_size = settings.one(1 << 20, 0)
+    options.topic_alias_maximum = settings.one(8, 8, 8, 3)
+    options.max_retained_messages = settings.one(1000, 1000, 2)
+    both = Both(options, settings.seldom(), False)
+    most = settings.one(4, 5)
+    for index in range(3):
+        version = settings.one(most, most, most, most, 9 - most)
+        properties = Properties() if version == 5 else None
+        if properties is not None:
+            properties.topic_alias_maximum = settings.one(None, None, 3)
+            properties.maximum_packet_size = settings.one(None, None, None, 100)
+        both.connect(index, version, settings.one(False, True), properties)
+        both.near_the_last_identifier(index, settings.one(5, 0, 20))
+        if index or settings.seldom():
+            topic_filter = settings.one("#", "#", "#", "b/#", "b/+")
+            both.receive(
+                index,
+                encode(
+                    p.Subscribe(
+                        90,
+                        [
+                            (
+                                topic_filter,
+                                settings.one(1, 1, 1, 2, 0)
+                                | (settings.one(0, 0, 8, 4) if version == 5 else 0),
+                            )
+                        ],
+                    ),
+                    version,
+                ),
+            )
+    return both
+
+
+@given(numbers, st.lists(numbers, min_size=1, max_size=12))
+def test_trains_mean_what_their_packets_mean(settings: int, steps: list[int]) -> None:
+    both = start(Choices(settings))
+    known: set[int] = set()
+    for number in steps:
+        choices = Choices(number)
+        parts = [encode(one, both.versions[0]) for one in messages(choices, both, 0, known)]
+        if both.fast.connections[0].state == CLOSED:
+            break
+        both.receive(0, b"".join(parts))
+        for index in (1, 2):
+            owed = both.owed[index]
+            count = choices.one(len(owed), len(owed) // 2, 1, 0)
+            if choices.seldom():
+                owed.reverse()
+            both.receive(index, b"".join(encode(one, both.versions[index]) for one in owed[:count]))
+            del owed[:count]
+        if choices.below(9) == 8:
+            both.connect(1, both.versions[1], True, None)
+            break
+    both.compare()
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_train_is_one_piece_of_output(version: int, qos: int) -> None:
+    """And its acknowledgements are another, whatever the topics and sizes."""
+    both = Both(Options(), False)
+    both.connect(0, version, False, None)
+    both.connect(1, version, False, None)
+    both.receive(1, encode(p.Subscribe(1, [("#", 1)]), version))
+    core = both.fast.core
+    publisher, subscriber = both.fast.connections
+    packets = [p.Publish(topic, b"x" * 9 * len(topic), qos, False, False, qos) for topic in TOPICS]
+    core.receive(publisher, b"".join(encode(packet, version) for packet in packets), 0.0)
+    assert len(subscriber.output) == 1
+    assert len(publisher.output) == qos
+    session = core.sessions["c1"]
+    assert [burst.count for burst in session.outgoing.bursts] == [len(TOPICS)] * qos
+
+
+WRONG = {
+    "unknown alias": b"\x32\x08\0\0\0\x03\x03\x23\0\x07",
+    "large alias": b"\x32\x09\0\1a\0\x03\x03\x23\0\x09",
+    "alias 0": b"\x32\x09\0\1a\0\x03\x03\x23\0\0",
+    "wildcard": b"\x32\x06\0\1#\0\x03\0",
+    "identifier 0": b"\x32\x06\0\1a\0\0\0",
+    "cut short": b"\x32\x04\0\1a\0",
+    "topic too long": b"\x32\x06\0\x09a\0\x03\0",
+    "Property Length too large": b"\x32\x06\0\1a\0\x03\x03",
+}
+
+
+@pytest.mark.parametrize("retain", [False, True])
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_ends_a_train(name: str, retain: bool) -> None:
+    options = Options()
+    options.topic_alias_maximum = 8
+    both = Both(options, False)
+    both.connect(0, 5, False, None)
+    both.connect(1, 5, False, None)
+    both.receive(1, encode(p.Subscribe(1, [("#", 1)]), 5))
+    properties = Properties()
+    properties.topic_alias = 2
+    good = [p.Publish("a", b"1", 1, False, retain, 1, properties), p.Publish("b", b"2", 1, False, retain, 2)]
+    parts = [encode(packet, 5) for packet in good]
+    bad = bytearray(WRONG[name])
+    bad[0] |= retain
+    both.receive(0, b"".join([*parts, bad, *parts]))
+    assert both.fast.connections[0].state == CLOSED
+    assert len(both.owed[1]) == 2
+    both.compare()
