@@ -65,11 +65,11 @@ def key_hash(certificate: Path) -> str:
 
 
 class Tab:
-    """A page that is open."""
+    """A page that is open; ``apart``: in a window of its own, so that those before it are still seen."""
 
-    def __init__(self, browser: Chromium, url: str) -> None:
+    def __init__(self, browser: Chromium, url: str, *, apart: bool = False) -> None:
         self.browser = browser
-        self.target = browser.call("Target.createTarget", url="about:blank")["targetId"]
+        self.target = browser.call("Target.createTarget", url="about:blank", newWindow=apart)["targetId"]
         self.session = browser.call("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
         self.call("Page.enable")
         self.call("Page.navigate", url=url)

@@ -6,7 +6,7 @@ import pytest
 
 from curier import connect_sync
 from curier.session.message import ApplicationMessage
-from tests.interop.chromium import Tab
+from tests.interop.chromium import Chromium, Tab
 from tests.interop.pages import TOPIC, Window, browser, click, go, shows, tab, window, write
 from tests.waiting import wait_until
 from tests.web.asking import serving
@@ -90,6 +90,7 @@ def test_a_message_is_published(tab: Tab, window: Window) -> None:
 def test_a_publication_is_drawn_and_taken_apart(tab: Tab, window: Window) -> None:
     go(tab, "wire")
     shows(tab, "Nothing has gone by since you look.")
+    wait_until(lambda: serving(window.web).wire._readers == 1)
     name = "c\u202e <b>"
     url = f"mqtt://127.0.0.1:{window.broker.port}"
     with connect_sync(url, client_id=name, username="ana", password="no one's") as client:
@@ -105,6 +106,41 @@ def test_a_publication_is_drawn_and_taken_apart(tab: Tab, window: Window) -> Non
     tab.run("document.querySelector('svg .can').dispatchEvent(new MouseEvent('click', { bubbles: true }))")
     shows(tab, "MQTT-3.3.1-2")  # the statement about DUP
     assert "no one's" not in tab.run("document.documentElement.innerHTML")
+
+
+SAVES = """
+(() => {
+    window.saved = [];
+    const before = URL.createObjectURL;
+    URL.createObjectURL = (blob) => {
+        void blob.text().then((text) => saved.push(text));
+        return before(blob);
+    };
+})()
+"""
+
+
+def test_flows_are_stepped_through_and_saved(tab: Tab, window: Window) -> None:
+    go(tab, "wire?topic=step%2F%23")
+    wait_until(lambda: serving(window.web).wire._readers == 1)
+    click(tab, "Pause")
+    with connect_sync(f"mqtt://127.0.0.1:{window.broker.port}", client_id="lamp") as client:
+        for name in ("<a>", "b"):
+            client.publish(f"step/{name}", "21.5", qos=1)
+    shows(tab, "Go on (2 new)")
+    click(tab, "Step")
+    shows(tab, "Go on (1 new)")
+    shows(tab, "step/<a> QoS 1")
+    assert "step/b" not in tab.run("document.querySelector('main').innerText")
+    tab.run(SAVES)
+    for number, (format, begin) in enumerate(
+        (("SVG", "<svg"), ("Mermaid", "sequenceDiagram"), ("pcapng", "\n\r\r\n"), ("JSON", "{")), 1
+    ):
+        click(tab, format)
+        wait_until(lambda number=number: tab.run("saved.length") == number)  # type: ignore[misc]
+        assert tab.run("saved.at(-1)").startswith(begin), format
+    click(tab, "Step")
+    shows(tab, "step/b QoS 1")
 
 
 SEEN = """
@@ -123,6 +159,43 @@ def test_a_tab_that_nobody_sees_leaves_its_stream_to_others(tab: Tab, window: Wi
     wait_until(lambda: serving(window.web).wire._readers == 0)
     tab.run(SEEN, False)
     wait_until(lambda: serving(window.web).wire._readers == 1)
+
+
+def test_ten_windows_of_one_browser_share_a_stream(browser: Chromium, tab: Tab, window: Window) -> None:
+    """It has six connections to a place: with one for each, the seventh would hang."""
+    go(tab, "wire?topic=shared%2F%23")
+    wait_until(lambda: serving(window.web).wire._readers == 1)
+    front = window.web.urls[0]
+    others = [Tab(browser, f"{front}/#/wire?topic=shared%2F%23", apart=True) for _ in range(9)]
+    for one in others:
+        shows(one, "Nothing has gone by since you look.")
+    assert serving(window.web).wire._readers == 1
+    with connect_sync(f"mqtt://127.0.0.1:{window.broker.port}", client_id="lamp") as client:
+        client.publish("shared/a", "21.5")
+    for one in (tab, *others):
+        shows(one, "shared/a QoS 0")
+        if one is not tab:
+            one.close()
+    wait_until(lambda: serving(window.web).wire._readers == 1)
+
+
+def test_windows_that_look_at_too_many_different_things_say_so(
+    browser: Chromium, tab: Tab, window: Window
+) -> None:
+    wire = serving(window.web).wire
+    go(tab, "wire?topic=a")
+    wait_until(lambda: wire._readers == 1)
+    front = window.web.urls[0]
+    others = [Tab(browser, f"{front}/#/wire?topic={topic}", apart=True) for topic in ("b", "c", "d")]
+    wait_until(lambda: wire._readers == 4)
+    others.append(Tab(browser, f"{front}/#/wire?topic=e", apart=True))
+    shows(others[-1], "Four other windows of this browser")
+    assert wire._readers == 4
+    others.pop(0).close()
+    wait_until(lambda: "Four other" not in others[-1].run("document.querySelector('main').innerText"))
+    wait_until(lambda: wire._readers == 4)
+    for one in others:
+        one.close()
 
 
 def test_what_happens_is_told_as_it_happens(tab: Tab, window: Window) -> None:

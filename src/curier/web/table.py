@@ -14,6 +14,7 @@ from msgspec import Struct
 from curier.web import (
     backup_forms,
     door_forms,
+    drawing_forms,
     fate_forms,
     fault_forms,
     forms,
@@ -257,6 +258,15 @@ PACKET: Final = Operation(
     "Take a Control Packet apart: its fields, and the rules they fulfil or break.",
     forms.Packet,
     forms.Fields,
+    only_looks=True,
+)
+DRAWING: Final = Operation(
+    "POST",
+    "/drawing",
+    Role.VIEWER,
+    "Have a flow as a file: SVG, Mermaid, or a capture of its packets (pcapng).",
+    drawing_forms.DrawingForm,
+    drawing_forms.Drawing,
     only_looks=True,
 )
 DOORS: Final = Operation(

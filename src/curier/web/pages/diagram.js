@@ -1,7 +1,8 @@
 // A sequence diagram: lanes from left to right, time from the top down, an arrow a button.
 // @ts-check
 import { visible } from "./format.js";
-import { html } from "./html.js";
+import { html, useState } from "./html.js";
+import { SaveAs } from "./saving.js";
 import { t } from "./words.js";
 
 /**
@@ -17,6 +18,17 @@ const EDGE = 100;
 const HEAD = 46;
 const STEP = 44;
 
+const MOST_ROWS = 24; // of a flow that is not opened
+
+/** With the rows in the middle left out, if there are many. @param {Row[]} rows @returns {Row[]} */
+function folded(rows) {
+  if (rows.length <= MOST_ROWS) return rows;
+  const half = MOST_ROWS / 2;
+  const gone = rows.slice(half, rows.length - half + 1);
+  const count = gone.reduce((sum, row) => sum + (row.row === "fold" ? row.count : 1), 0);
+  return [...rows.slice(0, half), { ...gone[0], row: "fold", count, bytes: undefined }, ...rows.slice(rows.length - half + 1)];
+}
+
 /** How far two lanes are apart. @param {Flow} flow */
 const between = (flow) => (flow.lanes.length > 3 ? 190 : 250);
 
@@ -28,10 +40,12 @@ const short = (text, most) => {
 
 /** @param {{flow: Flow, chosen: Row | null, choose: (row: Row) => void, plain?: boolean}} about `plain`: only the drawing */
 export const Diagram = ({ flow, chosen, choose, plain = false }) => {
+  const [opened, open] = useState(-1); // the flow whose rows are all to be seen
+  const rows = opened === flow.number ? flow.rows : folded(flow.rows);
   const gap = between(flow);
   const at = (/** @type {number} */ lane) => EDGE + lane * gap;
   const width = EDGE * 2 + gap * Math.max(1, flow.lanes.length - 1);
-  const height = HEAD + STEP * (flow.rows.length + 1);
+  const height = HEAD + STEP * (rows.length + 1);
   return html`
     ${!plain && html`<h2>${visible(flow.title)}</h2>`}
     <div class="scroll" tabindex="0" role="region" aria-label=${visible(flow.title)}><svg class="diagram" width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label=${visible(flow.title)}>
@@ -41,10 +55,11 @@ export const Diagram = ({ flow, chosen, choose, plain = false }) => {
           <text x=${at(number)} y="32" text-anchor="middle" class="under">${short(lane.note, 34)}</text>
           <line x1=${at(number)} y1=${HEAD} x2=${at(number)} y2=${height - 6} />
         </g>`)}
-      ${flow.rows.map((row, number) => html`<${Step} key=${number} row=${row} y=${HEAD + STEP * (number + 1)} chosen=${row === chosen} choose=${choose} width=${width} at=${at} />`)}
+      ${rows.map((row, number) => html`<${Step} key=${number} row=${row} y=${HEAD + STEP * (number + 1)} chosen=${row === chosen} choose=${choose} width=${width} at=${at} />`)}
     </svg></div>
+    ${flow.rows.length > MOST_ROWS && html`<p><button aria-expanded=${opened === flow.number} onClick=${() => open(opened === flow.number ? -1 : flow.number)}>${opened === flow.number ? t("Fold the middle") : t("Show all {n} rows", { n: flow.rows.length })}</button></p>`}
     ${flow.below.map((line) => html`<p class="dim">${visible(line)}</p>`)}
-    ${!plain && html`<p class="row"><button onClick=${() => save(flow)}>${t("Save the drawing")}</button></p>`}`;
+    ${!plain && html`<${SaveAs} flow=${flow} />`}`;
 };
 
 /** @param {{row: Row, y: number, chosen: boolean, choose: (row: Row) => void, width: number, at: (lane: number) => number}} about */
@@ -77,19 +92,3 @@ const Step = ({ row, y, chosen, choose, width, at }) => {
       <text x=${middle} y=${y + 8} text-anchor="middle" class="under">${short(row.note, letters + 4)}</text>
     </g>`;
 };
-
-/** The drawing as a file, with the colours that it has here. @param {Flow} flow */
-function save(flow) {
-  const shown = document.querySelector("svg.diagram");
-  if (!shown) return;
-  const copy = /** @type {SVGElement} */ (shown.cloneNode(true));
-  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  const style = document.createElementNS("http://www.w3.org/2000/svg", "style");
-  style.textContent = "svg{background:#fff;font:13px sans-serif}line,path{stroke:#0b7285;fill:#0b7285}.lane line{stroke:#bbb}.dotted line{stroke-dasharray:4 4}.hit{fill:none}.under{fill:#5c676d;font-size:11px}.head{font-weight:600}.trouble{fill:#b3261e}";
-  copy.prepend(style);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([new XMLSerializer().serializeToString(copy)], { type: "image/svg+xml" }));
-  link.download = `flow-${flow.number}.svg`;
-  link.click();
-  URL.revokeObjectURL(link.href);
-}

@@ -10,6 +10,7 @@ import { html, signal, useEffect, useState } from "./html.js";
 import { MqttClient } from "./mqttclient.js";
 import { may, Name, Needs, Nothing, Why } from "./parts.js";
 import { address } from "./place.js";
+import { SaveAs } from "./saving.js";
 import { labelled, noted } from "./tried.js";
 import { Ways } from "./ways.js";
 import { t } from "./words.js";
@@ -148,7 +149,7 @@ const Bench = ({ trial, end }) => {
       <h2>${t("What goes by")}</h2>
       <div class="beside drawn"><div><${Diagram} flow=${trial.flow()} chosen=${packet} choose=${take} plain=${true} />
         <p class="row"><button onClick=${() => { trial.clear(); take(null); }}>${t("Clear")}</button>
-          <a href=${address("wire", { topic })}>${t("As the broker sees it")}</a></p></div>
+          <a href=${address("wire", { topic })}>${t("As the broker sees it")}</a></p><${SaveAs} flow=${trial.flow()} /></div>
         <div>${packet ? html`<${Fields} key=${packet.bytes} row=${packet} />` : html`<p class="dim">${t("A packet that you choose is taken apart.")}</p>`}</div></div>`}`;
 };
 

@@ -31,17 +31,22 @@ function useFlows(client, topic, paused) {
     return { ...now, flows: [flow, ...now.flows.filter((one) => one.number !== flow.number)].slice(0, MOST) };
   }));
   const [shown, hold] = useState(state);
+  const behind = paused ? state.flows.filter((one) => !shown.flows.includes(one)) : [];
+  const step = () => { // the one that changed first of those that are not shown yet
+    const one = behind.at(-1);
+    if (one) hold({ ...shown, flows: [one, ...shown.flows.filter(({ number }) => number !== one.number)].slice(0, MOST) });
+  };
   useEffect(() => {
     if (!paused) hold(state);
   }, [state, paused]);
-  return { ...(paused ? shown : state), why, behind: paused ? state.flows.filter((one) => !shown.flows.includes(one)).length : 0 };
+  return { ...(paused ? shown : state), why, behind: behind.length, step };
 }
 
 export const Wire = () => {
   const { client = "", topic = "", flow = "" } = place.value.query;
   const [paused, pause] = useState(false);
   const [packet, take] = useState(/** @type {import("./diagram.js").Row | null} */ (null));
-  const { flows, missed, passed, why, behind } = useFlows(useSettled(client), useSettled(topic), paused);
+  const { flows, missed, passed, why, behind, step } = useFlows(useSettled(client), useSettled(topic), paused);
   const [held, hold] = useState(/** @type {Flow | null} */ (null));
   const found = flows.find((one) => String(one.number) === flow);
   useEffect(() => {
@@ -53,6 +58,7 @@ export const Wire = () => {
       <label class="inline grow">${t("Client")} <input class="grow" value=${client} onInput=${(/** @type {any} */ event) => settle({ client: event.target.value, flow: "" })} /></label>
       <label class="inline grow">${t("Topic Filter")} <input class="grow" placeholder="home/#" value=${topic} onInput=${(/** @type {any} */ event) => settle({ topic: event.target.value, flow: "" })} /></label>
       <button aria-pressed=${paused} onClick=${() => pause(!paused)}>${paused ? t("Go on ({n} new)", { n: count(behind) }) : t("Pause")}</button>
+      ${paused && html`<button disabled=${behind === 0} onClick=${step}>${t("Step")}</button>`}
     </div>
     <${Why} why=${why} />
     ${missed + passed ? html`<p class="dim">${t("{n} packets and {m} drawings were left out: more goes by than one can look at. Choose a client or a topic.", { n: count(missed), m: count(passed) })}</p>` : null}

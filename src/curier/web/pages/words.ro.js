@@ -95,7 +95,6 @@ export const ro = {
   "Running for": "Pornit de",
   "Save": "Salvează",
   "Save it to see all of it.": "Salvează-l ca să-l vezi întreg.",
-  "Save the drawing": "Salvează desenul",
   "Search": "Caută",
   "Session stays": "Sesiunea rămâne",
   "Sessions": "Sesiuni",

@@ -1,4 +1,4 @@
-// Romanian, by the English sentence: of the tour, and of trying it oneself.
+// Romanian, by the English sentence: of the tour, of trying it oneself, and of flows.
 // @ts-check
 /** @type {Record<string, string>} */
 export const ro = {
@@ -14,10 +14,11 @@ export const ro = {
   "Connect again": "Reconectează",
   "Cut": "Taie",
   "End": "Încheie",
+  "Fold the middle": "Pliază mijlocul",
+  "Four other windows of this browser look at other things already, and a browser keeps six connections to a place. It goes on here as soon as one of them is closed.": "Alte patru ferestre ale acestui browser privesc deja altceva, iar un browser ține șase conexiuni cu un loc. Aici continuă de îndată ce una dintre ele se închide.",
   "Guided tour": "Tur ghidat",
   "How often will dash get the message?": "De câte ori va primi dash mesajul?",
   "It is: {often}.": "Este: {often}.",
-  "Set up": "Pregătește",
   "Next": "Mai departe",
   "No listener of this broker is open to a page: all know their clients by a certificate, a key or a socket, or are for its own machine only.": "Niciun punct de ascultare al acestui broker nu este deschis unei pagini: toate își cunosc clienții după un certificat, o cheie sau un socket, ori sunt numai pentru mașina lui.",
   "Nothing has gone by.": "Nu a trecut nimic.",
@@ -25,8 +26,12 @@ export const ro = {
   "On which way": "Pe ce drum",
   "Packet": "Pachet",
   "Password": "Parolă",
+  "Save as": "Salvează ca",
   "Scene": "Scenă",
   "Scenes": "Scene",
+  "Set up": "Pregătește",
+  "Show all {n} rows": "Arată toate cele {n} rânduri",
+  "Step": "Pas",
   "Subscribe": "Abonează",
   "Take away": "Ia înapoi",
   "That is right.": "Corect.",
