@@ -91,6 +91,11 @@ async def test_a_link_logs_in_once(broker: Broker) -> None:
         assert (await client.get(ME)).status_code == 401
 
 
+async def test_a_link_to_a_window_on_all_addresses_can_be_followed_here(broker: Broker) -> None:
+    async with broker, window(broker, url="http://0.0.0.0:0") as (web, _):
+        assert web.login_link().startswith("http://127.0.0.1:")
+
+
 async def test_a_session_ends_with_a_logout(broker: Broker) -> None:
     async with broker, window(broker) as (web, client):
         await client.get(web.login_link())

@@ -176,20 +176,23 @@ class Web:
         )
 
     def _write_local(self, where: Path) -> None:
-        url = self.urls[0].replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
         token = new_token()
         self._tokens.of_owner = token
         port = self._sockets[0].getsockname()[1]
         try:
             self._local = local.write(
-                local.Local(url, token, self._certificate or "", os.getpid()), port, where
+                local.Local(self._here(), token, self._certificate or "", os.getpid()), port, where
             )
         except OSError as error:
             log.warning("%s: cannot be written, so curier admin needs a token: %s", where, error.strerror)
 
     def login_link(self) -> str:
         """A URL that logs whoever follows it in as admin: once, in the next ten minutes."""
-        return f"{self.urls[0]}/login?once={self._identities.link(OWNER)}"
+        return f"{self._here()}/login?once={self._identities.link(OWNER)}"
+
+    def _here(self) -> str:
+        """Where this machine finds it, when it listens on all addresses."""
+        return self.urls[0].replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
     async def stop(self) -> None:
         """Let nobody in any more, and end what is being answered."""
