@@ -32,24 +32,28 @@ export function useHeard(topic, limit) {
 /** Whether what is retained is the newest that the broker has kept. @param {Message} data @param {Message} newest */
 const isThat = (data, newest) => data.payload.size === newest.payload.size && Math.abs((data.written_at ?? 0) - (newest.written_at ?? 0)) < 0.05;
 
-/** @type {WeakMap<Message, Map<string, {value: number | null, is_state: boolean, said: string}>>} */
+/** @typedef {{value: number | null, is_state: boolean, said: string}} Figure */
+
+/** @type {WeakMap<Message, Map<string, Figure>>} */
 const figures = new WeakMap();
 
 /**
- * What can be drawn at a place of a value, and what is written there. It is read once; the tree that it stands in is
- * not kept, which would be many times as large as the payload.
- * @param {Message} message @param {string} place a JSON Pointer @param {import("./recognising.js").Form | ""} chosen
+ * What can be drawn at each of some places of a value, and what is written there. It is read once for all of them; the
+ * tree that they stand in is not kept, which would be many times as large as the payload.
+ * @param {Message} message @param {string[]} places JSON Pointers @param {import("./recognising.js").Form | ""} chosen
  */
-export function figureAt(message, place, chosen) {
+export function figuresAt(message, places, chosen) {
   const known = figures.get(message) ?? new Map();
   figures.set(message, known);
-  const key = `${chosen} ${place}`;
-  if (!known.has(key)) {
+  const keys = places.map((one) => `${chosen} ${one}`);
+  if (keys.some((key) => !known.has(key))) {
     const found = readMessageOf(message, chosen);
     const node = found.node ?? (found.text !== undefined ? { is: /** @type {const} */ ("text"), said: found.text } : undefined);
-    const part = within(node, pathOf(place));
-    const drawn = figure(part);
-    known.set(key, { value: drawn?.value ?? null, is_state: drawn?.is_state ?? false, said: brief(part, 40) });
+    places.forEach((one, at) => {
+      const part = within(node, pathOf(one));
+      const drawn = figure(part);
+      known.set(keys[at], { value: drawn?.value ?? null, is_state: drawn?.is_state ?? false, said: brief(part, 40) });
+    });
   }
-  return known.get(key);
+  return keys.map((key) => /** @type {Figure} */ (known.get(key)));
 }

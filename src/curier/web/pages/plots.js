@@ -2,7 +2,7 @@
 // @ts-check
 import { Chart } from "./chart.js";
 import { count, visible } from "./format.js";
-import { figureAt } from "./heard.js";
+import { figuresAt } from "./heard.js";
 import { html, useState } from "./html.js";
 import { place, settle } from "./place.js";
 import { readMessageOf } from "./recognising.js";
@@ -39,6 +39,7 @@ export const Plots = ({ values, message, chosen }) => {
   const node = nodeOf(message, chosen);
   const offered = node ? drawable(node, MOST_OFFERED).map(pointer) : [];
   const all = [...offered, ...drawn.filter((one) => !offered.includes(one))];
+  const all_figures = drawn.length ? values.map((one) => (one.message ? figuresAt(one.message, drawn, chosen) : undefined)) : [];
   const draw = (/** @type {string[]} */ places) => settle({ draw: places.length ? JSON.stringify(places) : "" });
   if (all.length === 0) return !node ? null : html`<p class="dim">${t("There is no number in it, and no state such as on or off, that could be drawn.")}</p>`;
   return html`
@@ -47,7 +48,7 @@ export const Plots = ({ values, message, chosen }) => {
         onChange=${() => draw(drawn.includes(one) ? drawn.filter((other) => other !== one) : [...drawn, one])} /> <code><bdi>${placeName(one)}</bdi></code></label>`)}
       ${offered.length >= MOST_OFFERED ? html`<${Other} node=${node} add=${(/** @type {string} */ one) => draw([...new Set([...drawn, one])].slice(0, MOST_DRAWN))} />` : null}
     </fieldset>
-    <div class="charts">${drawn.map((one) => html`<${Plot} key=${one} values=${values} place=${one} chosen=${chosen} />`)}</div>`;
+    <div class="charts">${drawn.map((one, at) => html`<${Plot} key=${one} values=${values} place=${one} figures=${all_figures.map((of) => of?.[at])} />`)}</div>`;
 };
 
 /** A place that is not among the first ones. @param {{node: import("./values.js").Node | undefined, add: (place: string) => void}} about */
@@ -60,9 +61,8 @@ const Other = ({ node, add }) => {
     ${said && !can ? html`<span class="dim">${t("Nothing that can be drawn is there.")}</span>` : null}</form>`;
 };
 
-/** @param {{values: Value[], place: string, chosen: Form | ""}} about */
-const Plot = ({ values, place: where, chosen }) => {
-  const figures = values.map((one) => (one.message ? figureAt(one.message, where, chosen) : undefined));
+/** @param {{values: Value[], place: string, figures: (import("./heard.js").Figure | undefined)[]}} about */
+const Plot = ({ values, place: where, figures }) => {
   const is_state = figures.some((one) => one?.is_state) && figures.every((one) => !one || one.value === null || one.is_state || one.value === 0 || one.value === 1);
   /** @type {{time: number[], value: any[]}} */
   const columns = { time: [], value: [] };

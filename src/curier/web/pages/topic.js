@@ -4,7 +4,7 @@ import { act, now } from "./api.js";
 import { useAnswer } from "./asking.js";
 import { Difference } from "./difference.js";
 import { count, length, moment, size, visible } from "./format.js";
-import { figureAt, useHeard } from "./heard.js";
+import { figuresAt, useHeard } from "./heard.js";
 import { html, useEffect, useState } from "./html.js";
 import { attempt, ClientLink, Fact, may, Name, Nothing, notice, say, Sure, Why } from "./parts.js";
 import { PayloadView, Properties } from "./payload.js";
@@ -127,7 +127,7 @@ const Heard = ({ values, pinned, picked, pick }) => {
       <thead><tr><th scope="col">${t("Time")}</th>${drawn.map((one) => html`<th scope="col" class="figure"><bdi>${placeName(one)}</bdi></th>`)}<th scope="col">${t("Value")}</th><th scope="col" class="figure wide">${t("Size")}</th></tr></thead>
       <tbody>${newest.map((one) => html`<tr key=${one.time} aria-current=${one === picked ? "true" : undefined}>
         <td>${one.message ? html`<button class="plain link" onClick=${() => pick(one)}>${clock(one.time)}</button>` : clock(one.time)}</td>
-        ${one.message ? html`${drawn.map((where) => html`<td class="figure"><code>${visible(figureAt(/** @type {Message} */ (one.message), where, chosen)?.said ?? "")}</code></td>`)}
+        ${one.message ? html`${figuresAt(one.message, drawn, chosen).map(({ said }) => html`<td class="figure"><code>${visible(said)}</code></td>`)}
           <td class="glance"><code><bdi>${glance(one.message, chosen)}</bdi></code></td><td class="figure wide">${size(one.message.payload.size)}</td>`
     : html`<td class="dim" colspan=${drawn.length + 2}>${t("nothing was retained any more")}</td>`}</tr>`)}</tbody>
     </table></div>

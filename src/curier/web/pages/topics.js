@@ -9,7 +9,7 @@ import { address, place, settle } from "./place.js";
 import { Pins } from "./pins.js";
 import { PublishBox } from "./publishing.js";
 import { Topic } from "./topic.js";
-import { t } from "./words.js";
+import { language, t } from "./words.js";
 
 const AGAIN = 10_000; // milliseconds until levels that are open are asked for again
 
@@ -94,9 +94,17 @@ const Branch = ({ prefix, depth }) => {
   }
   return html`
     <${Why} why=${why} />
-    <ul>${levels.map((/** @type {any} */ one) => html`<li key=${one.level}><${Level} one=${one} depth=${depth} /></li>`)}</ul>
+    <ul>${sorted(levels).map((/** @type {any} */ one) => html`<li key=${one.level}><${Level} one=${one} depth=${depth} /></li>`)}</ul>
     ${next ? html`<button onClick=${() => fetchFrom(next)}>${t("Show more")}</button>` : null}`;
 };
+
+/** As people put them in order, those of the broker last. @param {any[]} levels */
+function sorted(levels) {
+  const { compare } = new Intl.Collator(language.value, { numeric: true });
+  const is_own = (/** @type {any} */ one) => Number(one.level.startsWith("$"));
+  const once = [...new Map(levels.map((one) => [one.level, one])).values()];
+  return once.sort((one, other) => is_own(one) - is_own(other) || compare(one.level, other.level));
+}
 
 /** @param {any[]} before @param {any[]} after */
 const isSame = (before, after) => JSON.stringify(before) === JSON.stringify(after);
