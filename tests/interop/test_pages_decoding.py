@@ -336,7 +336,7 @@ def test_what_has_changed_is_found_and_nothing_else(node: Node) -> None:
         ("a", "a"): ["…1"],
     }
     rows = {("00" * 40, "00" * 17 + "01" + "00" * 22): [16], ("00", ""): [0], ("", ""): []}
-    many = ["\n".join(f"{side}{number}" for number in range(9000)) for side in "ab"]
+    many = ["\n".join(f"{side}{number}" for number in range(200_000)) for side in "ab"]
     given = {"parts": [*parts], "lines": [*lines], "rows": [*rows], "many": many}
     found = node.run(COMPARE, given)
     assert found["parts"] == [*parts.values()]

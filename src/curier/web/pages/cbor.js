@@ -5,7 +5,7 @@ import { brief, fraction, Reader, text, Unreadable, utf8, whole, word } from "./
 /** @typedef {import("./values.js").Node} Node */
 
 const SELF_DESCRIBED = 55799; // section 3.4.6
-const LARGEST_INTEGER = 512; // bytes of one that is shown in figures
+const LARGEST_INTEGER = 64; // bytes of one that is shown in figures
 const ENDLESS = -1;
 const WORDS = ["false", "true", "null", "undefined"];
 /** @type {Node} */

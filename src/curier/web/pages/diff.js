@@ -26,6 +26,14 @@ function compare(before, after, path, found) {
     if (!same(before, after)) found.push({ path, before, after });
     return;
   }
+  if (before.is === "list" && after.is === "list") {
+    for (let at = 0; at < Math.max(before.of.length, after.of.length) && found.length < MOST_CHANGES; at += 1) {
+      const [one, other] = [before.of[at], after.of[at]];
+      if (one && other) compare(one, other, [...path, String(at)], found);
+      else found.push({ path: [...path, String(at)], before: one, after: other });
+    }
+    return;
+  }
   const one = numbered(before);
   const other = numbered(after);
   for (const [key, node] of one) {
@@ -60,33 +68,37 @@ function same(one, other) {
   return brief(one, 10_000) === brief(other, 10_000);
 }
 
-/** A line that has come, has gone, or stays; or so many lines that stay, which are left out.
- * @typedef {{mark: "+" | "-" | " ", said: string} | {mark: "…", count: number}} Line */
+/** A line that has come, has gone, or stays; or so many lines that are left out, which stay or are more of the others.
+ * @typedef {{mark: "+" | "-" | " ", said: string} | {mark: "…", count: number, stays: boolean}} Line */
 
 /** @param {string} before @param {string} after @returns {Line[]} */
 export function lines(before, after) {
   const [one, other] = [before.split("\n"), after.split("\n")];
+  if (before === after) return [left(one.length)];
   let head = 0;
   while (head < one.length && head < other.length && one[head] === other[head]) head += 1;
   let tail = 0;
   while (tail < one.length - head && tail < other.length - head && one.at(-1 - tail) === other.at(-1 - tail)) tail += 1;
-  /** @type {Line[]} */
-  const kept = one.slice(0, head).map((said) => ({ mark: " ", said }));
-  kept.push(...middle(one.slice(head, one.length - tail), other.slice(head, other.length - tail)));
-  kept.push(.../** @type {Line[]} */ (one.slice(one.length - tail).map((said) => ({ mark: " ", said }))));
-  return folded(kept);
+  const [from, to] = [Math.max(0, head - AROUND), Math.min(one.length, one.length - tail + AROUND)];
+  const stay = (/** @type {string[]} */ all) => all.map((said) => /** @type {Line} */ ({ mark: " ", said }));
+  const changed = folded(middle(one.slice(head, one.length - tail), other.slice(head, other.length - tail)));
+  return [...(from ? [left(from)] : []), ...stay(one.slice(from, head)), ...changed,
+    ...stay(one.slice(one.length - tail, to)), ...(to < one.length ? [left(one.length - to)] : [])];
 }
+
+/** @param {number} count @param {boolean} [stays] @returns {Line} */
+const left = (count, stays = true) => ({ mark: "…", count, stays });
+
+/** The first of many lines. @param {string[]} all @param {"+" | "-"} mark @returns {Line[]} */
+const first = (all, mark) => [...all.slice(0, MOST_CHANGES).map((said) => /** @type {Line} */ ({ mark, said })),
+  ...(all.length > MOST_CHANGES ? [left(all.length - MOST_CHANGES, false)] : [])];
 
 /** Lines of which the first and the last are others: by the longest that they have in common. @param {string[]} one @param {string[]} other @returns {Line[]} */
 function middle(one, other) {
   /** @type {Line[]} */
   const found = [];
   const [gone, come] = [(/** @type {string} */ said) => found.push({ mark: "-", said }), (/** @type {string} */ said) => found.push({ mark: "+", said })];
-  if (one.length * other.length > MOST_COMPARED) {
-    one.forEach(gone);
-    other.forEach(come);
-    return found;
-  }
+  if (one.length * other.length > MOST_COMPARED || !one.length || !other.length) return [...first(one, "-"), ...first(other, "+")];
   const width = other.length + 1;
   const common = new Uint32Array((one.length + 1) * width);
   for (let a = one.length - 1; a >= 0; a -= 1) {
@@ -115,18 +127,15 @@ function folded(all) {
   const found = [];
   for (const [at, line] of all.entries()) {
     const last = found.at(-1);
-    if (near.has(at)) found.push(line);
+    if (near.has(at) || line.mark === "…") found.push(line);
     else if (last?.mark === "…") last.count += 1;
-    else found.push({ mark: "…", count: 1 });
-    if (found.length > 2 * MOST_CHANGES) {
-      found.push({ mark: "…", count: all.length - at - 1 });
-      break;
-    }
+    else found.push(left(1));
+    if (found.length > 2 * MOST_CHANGES && at < all.length - 1) return [...found, left(all.length - at - 1, false)];
   }
   return found;
 }
 
-/** A row of bytes, from the place `at` on, in which something has changed; `changed` says of each whether it has.
+/** A row of bytes, from the place `at` on, in which something has changed.
  * @typedef {{at: number, before: Uint8Array, after: Uint8Array}} Row */
 
 /** @param {Uint8Array} before @param {Uint8Array} after @returns {Row[]} */

@@ -38,7 +38,7 @@ const Parts = ({ found }) => (found.length === 0 ? html`<${Same} />` : html`
 /** @param {{found: import("./diff.js").Line[]}} about */
 const Lines = ({ found }) => (found.every((line) => line.mark !== "+" && line.mark !== "-") ? html`<${Same} />` : html`
   <pre tabindex="0" aria-label=${t("Changed since the value before")}>${found.map((line) => (line.mark === "…"
-    ? html`<span class="dim">… ${t("{n} lines as before", { n: count(line.count) })}${"\n"}</span>`
+    ? html`<span class="dim">… ${(line.stays ? t("{n} lines as before", { n: count(line.count) }) : t("{n} more", { n: count(line.count) }))}${"\n"}</span>`
     : html`<span class=${CLASSES[line.mark]}><b>${line.mark}</b> <span>${visible(line.said.slice(0, 1000))}</span>${"\n"}</span>`))}</pre>`);
 
 /** @param {{found: import("./diff.js").Row[]}} about */

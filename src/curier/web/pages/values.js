@@ -10,7 +10,7 @@
  */
 
 export const DEEPEST = 100; // levels
-export const MOST_NODES = 100_000;
+export const MOST_NODES = 50_000;
 const MOST_BYTES = 1024; // of one string of bytes that are written
 const MOST_CHARACTERS = 300_000; // of a value that is written
 
