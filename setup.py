@@ -29,6 +29,7 @@ TURN_FILES = (
     "net/passage.py",
     "net/reactor.py",
     "net/selector.py",
+    "net/tape.py",
     "net/tls.py",
     "net/turn.py",
     "net/web.py",

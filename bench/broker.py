@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import re
 import time
+from typing import Protocol
 
 import curier
 from curier.broker.core import BrokerCore
@@ -108,6 +109,12 @@ SCENARIOS = (
 )
 
 
+class Counted(Protocol):
+    """What counts messages."""
+
+    count: int
+
+
 class Run:
     """One scenario on one lane."""
 
@@ -184,7 +191,7 @@ class Run:
         return took
 
 
-def acknowledge(data: bytes, run: Run) -> bytes:
+def acknowledge(data: bytes, run: Counted) -> bytes:
     """What a client answers to ``data``; counts the messages in it."""
     out: list[bytes] = []
     pos = 0

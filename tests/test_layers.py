@@ -64,6 +64,7 @@ ALLOWED: dict[str, set[str]] = {
         "greetings",
         "loglines",
         "net.frames",
+        "net.tape",
         "payloads",
         "places",
     },

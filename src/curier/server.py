@@ -27,6 +27,7 @@ from curier.banning import Banning
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Authenticate, Authorize, Close, Commit, Effect
 from curier.broker.hooks import Hook
+from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.broker.restoring import Restorer
 from curier.broker_arguments import (
@@ -232,6 +233,7 @@ class Broker(Traced):
         if self.authorizer is not None:
             self.authorizer.watch(core.permissions_changed)
         turn = self._turn = Turn(core, loop, clock, self._on_effect)
+        turn.tape = self._tape
         self._asking = Asking(turn, authenticator, self.authorizer, self.bans)
         self._handshakes = Handshakes(turn)
         tell = recorder.broken
@@ -264,6 +266,9 @@ class Broker(Traced):
             self._acme.start()
         self._tell_log()
         turn.schedule()
+
+    def _unwritten(self) -> list[BrokerConnection]:
+        return self._turn.waiting() if self._turn is not None else []
 
     def _add_hooks(self, core: BrokerCore, asks: bool) -> None:
         """Have ours told of what happens, and those of the program."""

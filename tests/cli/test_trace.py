@@ -197,6 +197,8 @@ def test_a_capture_may_have_the_port_that_wireshark_looks_at(recording: Path, tm
     assert "--save-port is for --save FILE.pcapng" in result.output
 
 
+AT = "22:13:20.000"
+KNOWN = "known is what went by since the broker was started; waiting for what follows"
 MISHAPS = [
     Happening(1_700_000_000.0, DROPPED, "away", "its queue is full", 0, "site/7"),
     Happening(1_700_000_000.0, EXPIRED, "away", "", 0, "site/7"),
@@ -217,13 +219,25 @@ MISHAPS = [
                 "22:13:20.000  site/7  payload not seen",
                 "who published it was not seen",
                 "away: did not get it: expired: its Message Expiry Interval has passed",
+                KNOWN,
             ],
         ),
-        (["fate", "--client", "gateway-7"], ["22:13:20.000  gateway-7            *  denied: rule 3"]),
-        (["fate", "--client", "away"], []),
+        (
+            ["fate", "--client", "gateway-7"],
+            [
+                f"{AT}  gateway-7            *  denied: rule 3",
+                "none of 3 publications is such a message",
+                KNOWN,
+            ],
+        ),
+        (["fate", "--client", "away"], ["none of 3 publications is such a message", KNOWN]),
         (
             ["--past", "--topic", "other"],
-            ["22:13:20.000  away                 *  dropped: its queue is full  other"],
+            [
+                "22:13:21.000                       *  kept: what went by since the broker was started",
+                f"{AT}  away                 *  dropped: its queue is full  other [3]",
+                "22:13:21.000                       *  kept: up to here; what follows happens from now on",
+            ],
         ),
         (["--topic", "other"], ["0 of 0 events are of what was chosen"]),
     ],
@@ -234,7 +248,8 @@ async def test_what_went_wrong_before_one_looked(words: list[str], lines: list[s
         wanted = asyncio.create_task(asyncio.to_thread(run, *words, tmp_path, "--utc"))
         await readers(pair, 1)
     result = await wanted
-    assert [line.strip() for line in result.output.splitlines()] == lines
+    told = (result.stdout + result.stderr).splitlines()
+    assert [line.strip() for line in told] == lines
 
 
 def test_the_command_without_a_name_has_one(recording: Path) -> None:

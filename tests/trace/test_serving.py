@@ -12,15 +12,21 @@ from typing import Any
 
 import pytest
 
+from curier.net.tape import Tape
 from curier.testing import Pair
 from curier.trace import events as e
 from curier.trace import serving
 from curier.trace.choice import choice
 from curier.trace.following import CannotFollow, follow
 from curier.trace.lines import from_line
+from curier.trace.mishaps import Mishap
+from curier.trace.past import Past
 from curier.trace.reading import Ring, Trace
+from curier.trace.rewinding import Rewinding
 from curier.trace.serving import Serving, chosen
 from tests.waiting import until
+
+NOW = 1_700_000_001.0
 
 
 @asynccontextmanager
@@ -28,8 +34,10 @@ async def served(path: Path, pair: Pair, mishaps: Sequence[e.Happening] = ()) ->
     """The traces of a broker in memory, at ``path``, which knows of these ``mishaps``."""
 
     def trace(most_events: int = 1000, most_bytes: int = 10**7, past: bool = False, **words: Any) -> Trace:
-        known = mishaps if past else ()
-        return pair.broker.recorder.read(choice(**words), Ring(most_events, most_bytes), known)
+        recorder, wanted = pair.broker.recorder, choice(**words)
+        known = [Mishap(one, one.topic.encode()) for one in mishaps]
+        before = Past(Rewinding(Tape(), {}, NOW), known, recorder.next_number, NOW).events(wanted)
+        return recorder.read(wanted, Ring(most_events, most_bytes), before if past else None)
 
     one = Serving(trace)
     sock = socket.socket(socket.AF_UNIX)
@@ -43,9 +51,11 @@ async def served(path: Path, pair: Pair, mishaps: Sequence[e.Happening] = ()) ->
 
 
 async def readers(pair: Pair, count: int) -> None:
-    """Wait until so many read."""
+    """Wait until so many read, and have been told all there was."""
     witness: Any = pair.broker.recorder
-    await until(lambda: len(witness._readings) == count)
+    await until(
+        lambda: len(witness._readings) == count and all(one.ring.on_event for one in witness._readings)
+    )
 
 
 async def test_who_follows_sees_what_it_chose_until_the_broker_stops(tmp_path: Path) -> None:

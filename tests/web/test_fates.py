@@ -47,8 +47,9 @@ async def test_it_is_told_who_got_a_message_and_who_did_not(tmp_path: Path) -> N
         assert found.words[0].startswith("published by lamp #")
         assert any(line.startswith("there QoS 1") and "got it at" in line for line in found.words)
 
-        past = await admin.ask(table.FATE, FateQuery("a/#"))  # nobody looked on, but it was dropped
-        assert [one.client_id for each in past.fates for one in each.receivers] == ["away"]
+        past = await admin.ask(table.FATE, FateQuery("a/#"))  # what went by before it was asked
+        told_of = [[(one.client_id, one.fate) for one in each.receivers] for each in past.fates]
+        assert told_of == [[("there", "got it")], [("away", "did not get it"), ("there", "got it")]]
         assert (await admin.ask(table.FATE, FateQuery("b/#"))).fates == []
 
 

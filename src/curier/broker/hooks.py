@@ -34,6 +34,13 @@ class Hook:
     def on_refuse(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
         """A client was refused, or disconnected for breaking a rule. ``why`` names the rule."""
 
+    def on_refuse_publish(
+        self, connection: BrokerConnection, topic: bytes, packet_id: int, reason_code: int, why: str
+    ) -> None:
+        """A client's PUBLISH was refused, on this topic, with this Packet Identifier (QoS 0: 0);
+        ``on_refuse`` was told of it before.
+        """
+
     def on_disconnect(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
         """A client that was connected is no more."""
 
@@ -74,6 +81,7 @@ class Hook:
 EVENTS: Final = {  # with what they are called with
     "on_connect": ("connection", "session_present"),
     "on_refuse": ("connection", "reason_code", "why"),
+    "on_refuse_publish": ("connection", "topic", "packet_id", "reason_code", "why"),
     "on_disconnect": ("connection", "reason_code", "why"),
     "on_slow": ("connection", "why"),
     "on_session_end": ("client_id", "why"),
@@ -139,6 +147,7 @@ class Hooks:
         self.all: list[Hook] = []
         self.connect: Listeners | None = None
         self.refuse: Listeners | None = None
+        self.refuse_publish: Listeners | None = None
         self.disconnect: Listeners | None = None
         self.slow: Listeners | None = None
         self.session_end: Listeners | None = None
@@ -158,6 +167,7 @@ class Hooks:
         self.all = list(hooks)
         self.connect = self._having("on_connect")
         self.refuse = self._having("on_refuse")
+        self.refuse_publish = self._having("on_refuse_publish")
         self.disconnect = self._having("on_disconnect")
         self.slow = self._having("on_slow")
         self.session_end = self._having("on_session_end")

@@ -58,9 +58,7 @@ def accept(broker: BrokerState, connection: BrokerConnection, publish: IncomingP
         if verdict >= 0x80:
             connection.why = "not authorized to publish to this topic"
             why = permissions.why_not(broker, connection, PUBLISH_ACTION, topic, publish.qos, publish.retain)
-            telling.refused(broker, connection, verdict, why)
-            if broker.hooks.witness is not None:
-                telling.not_taken(broker, connection, topic, publish.packet_id, verdict, why)
+            telling.not_taken(broker, connection, topic, publish.packet_id, verdict, why)
             return verdict
     # A message that takes less than half of a turn's work has time in the first half; a larger one is split.
     if broker.spent * 2 > broker.work_per_turn or broker.router.held or not broker.may_split:
@@ -141,9 +139,7 @@ def _refuse(
     broker: BrokerState, connection: BrokerConnection, publish: IncomingPublish, reason_code: int, why: str
 ) -> int:
     connection.why = why
-    telling.refused(broker, connection, reason_code, why)
-    if broker.hooks.witness is not None:
-        telling.not_taken(broker, connection, publish.topic, publish.packet_id, reason_code, why)
+    telling.not_taken(broker, connection, publish.topic, publish.packet_id, reason_code, why)
     return reason_code
 
 

@@ -48,6 +48,23 @@ def refused(broker: BrokerState, connection: BrokerConnection, reason_code: int,
     _tell_refusal(broker, connection, reason_code, why)
 
 
+def not_taken(
+    broker: BrokerState, connection: BrokerConnection, topic: bytes, packet_id: int, code: int, why: str
+) -> None:
+    """A client's PUBLISH was refused."""
+    refused(broker, connection, code, why)
+    hooks = broker.hooks.refuse_publish
+    if hooks is not None:
+        broker.hooks.tell(hooks, None, (connection, topic, packet_id, code, why))
+    witness = broker.hooks.witness
+    if witness is not None:
+        kind = DENIED if code == NOT_AUTHORIZED else REFUSED
+        try:
+            witness.refused(connection, kind, topic, packet_id, why)
+        except Exception as error:
+            broker.hooks.no_more(error)
+
+
 def broke_rule(broker: BrokerState, connection: BrokerConnection, error: ProtocolError) -> None:
     """A client is disconnected for breaking a rule."""
     broker.statistics.protocol_errors += 1
@@ -221,19 +238,6 @@ def meets(broker: BrokerState, connection: BrokerConnection, packet: bytes) -> b
         except Exception as error:
             broker.hooks.no_more(error)
     return False
-
-
-def not_taken(
-    broker: BrokerState, connection: BrokerConnection, topic: bytes, packet_id: int, code: int, why: str
-) -> None:
-    """A client's PUBLISH was refused."""
-    witness = broker.hooks.witness
-    if witness is not None:
-        kind = DENIED if code == NOT_AUTHORIZED else REFUSED
-        try:
-            witness.refused(connection, kind, topic, packet_id, why)
-        except Exception as error:
-            broker.hooks.no_more(error)
 
 
 def stored(broker: BrokerState, connection: BrokerConnection, batch: int) -> None:

@@ -23,6 +23,7 @@ from curier.broker.model import BrokerConnection
 from curier.codec.primitives import LARGE_PIECE
 from curier.loglines import logger, printable
 from curier.net.clock import Clock
+from curier.net.tape import UNKNOWN, Tape
 from curier.net.wire import TURN_BYTES, Wire
 
 log = logger("curier.net")
@@ -62,6 +63,7 @@ class Turn:
         self.clock: Clock = clock
         self.on_effect: Callable[[Effect], None] = on_effect
         self.wires: dict[int, Wire] = {}  # by number of the connection
+        self.tape: Tape | None = None  # has what was read and written last, where that is kept
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float = NO_DEADLINE
         self._is_scheduled: bool = False
@@ -83,6 +85,9 @@ class Turn:
     def receive(self, wire: Wire, chunk: bytes, now: float) -> None:
         """Bytes came. The caller sees to it that ``finish`` or ``schedule`` follows."""
         connection = wire.connection
+        tape = self.tape
+        if tape is not None:
+            tape.came(connection, chunk, now)
         connection.receive(chunk, now)
         if wire.is_reading and (connection.paused or self._waits_for_disk(connection)):
             self.update_reading(wire)
@@ -196,7 +201,7 @@ class Turn:
                 except Exception as error:
                     core.give_up(connection, "writing", error, now)
         if closing is not None:
-            self._close(closing)
+            self._close(closing, now)
         if core.faults.noted:
             self._tell_faults()
         if writes > MOST_WRITES:
@@ -205,9 +210,12 @@ class Turn:
             self._is_continuing = True
             self.loop.call_soon(self._continue)
         self._set_timer()
-        took = self.clock.now() - now
-        if took > core.statistics.longest_turn:
-            core.statistics.longest_turn = took
+        ended = self.clock.now()
+        tape = self.tape
+        if tape is not None:
+            tape.stamp(ended)
+        if ended - now > core.statistics.longest_turn:
+            core.statistics.longest_turn = ended - now
 
     def _carry_out(self, effect: Effect) -> None:
         try:
@@ -221,8 +229,11 @@ class Turn:
             else:
                 self.core.faults.note("an effect", error)
 
-    def _close(self, closing: list[BrokerConnection]) -> None:
+    def _close(self, closing: list[BrokerConnection], now: float) -> None:
+        tape = self.tape
         for connection in closing:
+            if tape is not None:
+                tape.ended(connection, now)
             wire = self.wires.pop(connection.number, None)
             if wire is None:
                 continue
@@ -230,6 +241,14 @@ class Turn:
                 wire.close()
             except Exception as error:
                 self.core.faults.note("closing a connection", error)
+
+    def waiting(self) -> list[BrokerConnection]:
+        """Who has output that was not written yet."""
+        waiting: list[BrokerConnection] = [*self._postponed]
+        for connection in self.core.dirty:
+            if isinstance(connection, BrokerConnection):
+                waiting.append(connection)
+        return waiting
 
     def is_postponing(self) -> bool:
         """Is there output that was not written when the turn ended?"""
@@ -243,6 +262,9 @@ class Turn:
         wire = self.wires.get(connection.number)
         if wire is None or not data:
             return
+        tape = self.tape
+        if tape is not None:
+            tape.goes(connection, data, 0, now)
         before = connection.written_unsent + len(data)
         if self._written > TURN_BYTES and len(data) > LARGE_PIECE:
             unsent = wire.write_later(data)
@@ -257,6 +279,10 @@ class Turn:
         wire = self.wires.get(connection.number)
         if wire is None:
             return
+        tape = self.tape
+        if tape is not None:
+            for data in pieces:
+                tape.goes(connection, data, UNKNOWN if len(data) > LARGE_PIECE else 0, now)
         before = connection.written_unsent
         unsent = 0
         if wire.layers is not None and len(pieces) > 1:

@@ -177,6 +177,14 @@ class Connection:
         """Bytes received and not yet worked on."""
         return self._tail_size + (self._arriving.size if self._arriving is not None else 0)
 
+    def begun(self) -> i64:
+        """How many of the bytes that come next belong to a packet that has begun; -1: nobody knows yet."""
+        if self._arriving is not None:
+            return self._arriving.missing or -1
+        if not self._tail_size:
+            return 0
+        return self._wanted - self._tail_size if self._wanted and not self.paused else -1
+
     def drop_waiting(self, now: float) -> None:
         """Forget what was received and not yet worked on."""
         self.waits(-self.waiting_bytes(), now)

@@ -92,8 +92,8 @@ _TOP: Final = (
     Setting(
         "no_past",
         FLAG,
-        "Do not keep which messages were dropped and which requests were refused last; see "
-        "[trace.md](trace.md#what-went-wrong-before-you-looked).",
+        "Do not keep in memory what went by last, and what did not arrive; see "
+        "[trace.md](trace.md#what-went-by-before-you-looked).",
         "`false`",
     ),
     Setting(

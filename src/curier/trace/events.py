@@ -23,6 +23,7 @@ NOBODY: Final = "nobody"  # no subscription wanted it
 DELIVERED: Final = "delivered"  # ``client_id`` has acknowledged it for good (QoS 0: it was written)
 RETAINED: Final = "retained"  # it is the retained message of its topic now
 SESSION_ENDED: Final = "session ended"
+KEPT: Final = "kept"  # what a broker still knew when it was asked begins, or ends, here; ``why`` says which
 FAULT: Final = "fault"  # something was broken on purpose; ``why`` names the rule
 NOTED: Final = "noted"  # of a capture: it begins in the middle, bytes of it are missing; ``why`` says what
 NOT_MQTT: Final = "not MQTT"  # what comes on ``wire`` from here on cannot be read; ``why`` says which way

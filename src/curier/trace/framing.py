@@ -78,7 +78,7 @@ class Framer:
             pieces.append(Piece(RAW, bytes(waiting[at:])))
             waiting.clear()
             return -1
-        size = _size(waiting, at)
+        size = size_of(waiting, at)
         have = len(waiting) - at
         if 0 < size <= have:
             self._first = None
@@ -108,8 +108,8 @@ class Framer:
         return ""
 
 
-def _size(data: bytearray, at: int) -> int:
-    """Bytes of the packet at ``at``, 0 while its Fixed Header is not whole (2.1.4).
+def size_of(data: bytearray, at: int) -> int:
+    """How many bytes the packet at ``at`` has, 0 while its Fixed Header is not whole (2.1.4).
 
     A Remaining Length that is longer than it needs to be breaks a rule of 5.0, but says where a packet ends.
     """

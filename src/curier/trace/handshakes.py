@@ -45,9 +45,15 @@ def acknowledged(store: FlowStore, event: Packet, seen: Seen, packet: ControlPac
 
 
 def _advance(leg: Leg, packet: Acknowledgement, time: float, failed: bool) -> None:
-    if failed and not isinstance(packet, (Pubrel, Pubcomp)):  # [MQTT-4.3.2-2] [MQTT-4.3.3-4]
-        leg.become(REFUSED, time, reason_name(packet.reason_code))
-        return
+    if not isinstance(packet, (Pubrel, Pubcomp)):
+        why = leg.why if leg.to_server else ""  # that the broker has not taken it, which 3.1.1 cannot say
+        if failed:  # [MQTT-4.3.2-2] [MQTT-4.3.3-4]
+            name = reason_name(packet.reason_code)
+            leg.become(REFUSED, time, f"{name}: {why}" if why else name)
+            return
+        if why:
+            leg.become(REFUSED, time, why)
+            return
     if isinstance(packet, Puback):
         _got(leg, time)
         leg.become(DONE, time)

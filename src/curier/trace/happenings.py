@@ -19,6 +19,7 @@ from curier.trace.events import (
     STORED,
     Happening,
 )
+from curier.trace.events import REFUSED as NOT_TAKEN
 from curier.trace.flow_store import FlowStore
 from curier.trace.flows import DONE, LOST, PASSED_OVER, REFUSED, Flow, Leg, Publication
 from curier.trace.flows import QUEUED as LEG_QUEUED
@@ -30,6 +31,7 @@ _WORDS: Final = {
     DROPPED: "dropped",
     EXPIRED: "expired: its Message Expiry Interval has passed",
     DENIED: "not allowed",
+    NOT_TAKEN: "not taken",
     NOT_FOR: "not for",
     NOBODY: "nobody gets it",
     STORED: "waited for the disk",
@@ -65,7 +67,7 @@ def apply_happening(store: FlowStore, event: Happening) -> Flow | None:
     step = store.step(flow, event, None, leg)
     step.label = _label(event)
     step.note = ""
-    step.trouble = event.kind in (DROPPED, EXPIRED, DENIED, FAULT)
+    step.trouble = event.kind in (DROPPED, EXPIRED, DENIED, NOT_TAKEN, FAULT)
     return flow
 
 
@@ -117,10 +119,10 @@ def _last_of(store: FlowStore, event: Happening) -> Publication | None:
 
 def _leg_of(store: FlowStore, flow: Publication, event: Happening) -> Leg | None:
     """The delivery that it is about; one that begins with it where there is none."""
+    if event.kind in (DENIED, NOT_TAKEN) and flow.incoming is not None and event.client_id == flow.publisher:
+        return flow.incoming
     if event.kind not in (QUEUED, DROPPED, EXPIRED, DENIED, NOT_FOR, DELIVERED) or not event.client_id:
         return None
-    if event.kind == DENIED and flow.incoming is not None and event.client_id == flow.publisher:
-        return flow.incoming
     for leg in flow.deliveries:
         if leg.client_id == event.client_id and leg.publication == event.publication:
             return leg

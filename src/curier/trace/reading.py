@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -71,7 +71,10 @@ class Trace:
     nothing. One task at a time may wait.
     """
 
-    def __init__(self, ring: Ring, close: Callable[[], None]) -> None:
+    def __init__(
+        self, ring: Ring, close: Callable[[], None], past: Iterator[list[Event]] | None = None
+    ) -> None:
+        self._past = past  # comes before what is in the ring, a few milliseconds' worth at a time
         self._ring = ring
         self._close = close
         self._ready: deque[Event] = deque()
@@ -80,10 +83,15 @@ class Trace:
         ring.on_event = None
 
     def take(self) -> list[Event]:
-        """All events that are there, oldest first."""
-        events = [*self._ready, *self._ring.take()]
+        """All events that are there, oldest first. Where the past was asked for, it is made now, which takes
+        a second for the most there is.
+        """
+        events = [*self._ready]
         self._ready.clear()
-        return events
+        for some in self._past or ():
+            events += some
+        self._past = None
+        return events + self._ring.take()
 
     def ready(self) -> int:
         """How many events could be taken without waiting."""
@@ -106,6 +114,9 @@ class Trace:
 
     async def __anext__(self) -> Event:
         while not self._ready:
+            if self._past is not None:
+                await self._remember(self._past)
+                continue
             self._ready.extend(self._ring.take())
             if self._ready:
                 break
@@ -121,6 +132,23 @@ class Trace:
                 self._waiter = None
                 self._ring.on_event = None
         return self._ready.popleft()
+
+    async def take_past(self) -> list[Event]:
+        """What was asked for of the past, while others have their turn between."""
+        while self._past is not None:
+            await self._remember(self._past)
+        events = [*self._ready]
+        self._ready.clear()
+        return events
+
+    async def _remember(self, past: Iterator[list[Event]]) -> None:
+        """Have some of the past ready, then let others have their turn."""
+        some = next(past, None)
+        if some is None:
+            self._past = None
+        else:
+            self._ready.extend(some)
+            await asyncio.sleep(0)
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,7 +8,7 @@ since the broker hands on one object.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Final, Protocol
@@ -28,6 +28,7 @@ from curier.codec.decode import decode
 from curier.codec.packets import Connect
 from curier.codec.publish import IncomingPublish, parse_publish
 from curier.errors import ProtocolError
+from curier.net.tape import Gone
 from curier.protocol.connection import CLOSED, CONNECTED
 from curier.session.message import ApplicationMessage
 from curier.trace.choice import Choice
@@ -126,18 +127,15 @@ class Recorder(Witness):
 
     # ---- readers ----
 
-    def read(self, choice: Choice, ring: Ring, past: Iterable[Happening] = ()) -> Trace:
-        """Record for one more reader, until its ``Trace`` is closed; of ``past`` first what it chose."""
+    def read(self, choice: Choice, ring: Ring, past: Iterator[list[Event]] | None = None) -> Trace:
+        """Record for one more reader, until its ``Trace`` is closed; ``past`` comes first."""
         reading = Reading(choice, ring)
-        for event in past:
-            if reading.wants(event.wire, event.client_id, event.publication, event.topic.encode()):
-                reading.add(event)
         self._readings.append(reading)
         for line in self._lines.values():
             if line.is_known and choice.fits(line.wire):
                 line.readers.append(reading)
         self._changed(bool(choice.topics))
-        return Trace(ring, lambda: self._end(reading))
+        return Trace(ring, lambda: self._end(reading), past)
 
     def _end(self, reading: Reading) -> None:
         if reading not in self._readings:
@@ -307,10 +305,14 @@ class Recorder(Witness):
 
     # ---- which publication a packet belongs to ----
 
+    def next_number(self) -> int:
+        """For one more publication."""
+        self._last += 1
+        return self._last
+
     def _number(self, message: ApplicationMessage) -> int:
         if not message.publication:
-            self._last += 1
-            message.publication = self._last
+            message.publication = self.next_number()
         return message.publication
 
     def _leg(
@@ -339,8 +341,7 @@ class Recorder(Witness):
                 return again  # it is not taken a second time [MQTT-4.3.3-10]
         if connection.state == CONNECTED:
             self._join(connection, publish.topic)
-        self._last += 1
-        leg = (self._last, publish.topic)
+        leg = (self.next_number(), publish.topic)
         if publish.qos:
             line.incoming[publish.packet_id] = leg
         line.unanswered.append((publish.packet_id, leg))
@@ -457,8 +458,8 @@ class Recorder(Witness):
                 reading.add(event)
 
 
-def wire_of(connection: BrokerConnection, connect: Connect | None = None) -> Wire:
-    """A connection, as far as it is known, or as this CONNECT claims."""
+def wire_of(connection: BrokerConnection | Gone, connect: Connect | None = None) -> Wire:
+    """A connection, as far as it is or was known, or as this CONNECT claims."""
     if connect is not None:
         client_id, version, user = connect.client_id, connect.version, connect.username
     else:

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from curier.trace.choice import MOST_BYTES, MOST_EVENTS, Words, choice
+from curier.broker.model import BrokerConnection
+from curier.net.tape import Tape
+from curier.trace.choice import MOST_BYTES, MOST_EVENTS, Choice, Words, choice
+from curier.trace.events import KEPT, Event, Happening
 from curier.trace.mishaps import Mishaps
+from curier.trace.past import UP_TO_HERE, Past
 from curier.trace.reading import Ring, Trace
 from curier.trace.recorder import Core, Recorder
+from curier.trace.rewinding import Rewinding
 from curier.trace.watching import OnMessage, Watch
 
 
 class Traced:
     """What there is to see of it, once it has been started."""
 
-    keeps_past = True  # set before ``start``: is it kept what was dropped and refused last?
+    keeps_past = True  # set before ``start``: is it kept what went by last, and what did not arrive?
     _recorder: Recorder | None = None
+    _tape: Tape | None = None
     _mishaps: Mishaps
+
+    def _unwritten(self) -> list[BrokerConnection]:
+        """Connections with output that was not written yet."""
+        return []
 
     def _be_traced(
         self, core: Core, clock: Callable[[], float], later: Callable[[Callable[[], None]], object]
     ) -> Recorder:
-        """It is started: ``core`` is its core, and ``_mishaps`` is to be one of its hooks."""
+        """It is started: ``core`` is its core. Where it keeps the past, ``_mishaps`` is to be one of its
+        hooks, and ``_tape`` that of its turn.
+        """
         self._mishaps = Mishaps(clock)
+        self._tape = Tape() if self.keeps_past else None
+        self._seen_by = (core, clock)
         self._recorder = Recorder(core, clock, later)
         return self._recorder
 
@@ -56,8 +70,9 @@ class Traced:
         Of all connections, or those that are all of what is given: each is one text or several, ``address``
         an IP address or network. With ``topic``, Topic Filters, what belongs to publications there, whoever
         sends or gets it. ``payload`` is how many bytes of each payload to keep; None: all. ``past``: begin
-        with what is still known of the last 4096 messages that were dropped and requests that were refused
-        (nothing without ``keeps_past``).
+        with what is still known of what went by before: the last packets, and the last 4096 messages that
+        were dropped and requests that were refused, between two ``Happening`` of the kind "kept", whose times
+        say from when to when that is (nothing without ``keeps_past``).
         Passwords and Authentication Data are zeros. What is not taken in time waits, ``most_events`` of
         ``most_bytes``; then the oldest go, and a ``Missed`` says how many. Raises ``ValueError`` for what
         cannot be.
@@ -65,4 +80,15 @@ class Traced:
         if self._recorder is None:
             raise RuntimeError("the broker has not been started")
         chosen = choice(client_id, user, address, listener, topic, payload)
-        return self._recorder.read(chosen, Ring(most_events, most_bytes), self._mishaps.all if past else ())
+        return self._recorder.read(
+            chosen, Ring(most_events, most_bytes), self._past(self._recorder, chosen) if past else None
+        )
+
+    def _past(self, recorder: Recorder, choice: Choice) -> Iterator[list[Event]]:
+        core, clock = self._seen_by
+        now = clock()
+        if self._tape is None:
+            nothing = Happening(now, KEPT, "", "nothing of what went by before (no_past)")
+            return iter([[nothing, Happening(now, KEPT, "", UP_TO_HERE)]])
+        rewinding = Rewinding(self._tape, core.connections, now, self._unwritten())
+        return Past(rewinding, self._mishaps.all, recorder.next_number, now).events(choice)

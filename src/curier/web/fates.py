@@ -83,6 +83,7 @@ async def _look(scene: Scene, trace: Trace, asked: FateQuery, which: Which) -> L
     loop = asyncio.get_running_loop()
     until = loop.time() + asked.wait
     began = scene.broker.turn.clock.now()
+    await look.at(await trace.take_past())
     await look.at(trace.take())
     while loop.time() < until and not scene.hub.is_closed:
         await asyncio.sleep(min(LOOK_SECONDS, until - loop.time()))

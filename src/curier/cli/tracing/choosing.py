@@ -11,7 +11,7 @@ import click
 
 from curier.cli.options import option
 from curier.trace.choice import Choice, choice
-from curier.trace.events import Closed, Event, Happening, Missed, Opened, Packet, Wire
+from curier.trace.events import KEPT, Closed, Event, Happening, Missed, Opened, Packet, Wire
 from curier.trace.flows import ConnectionLife, Flow, Publication
 from curier.trace.wording import shown
 
@@ -32,7 +32,7 @@ _OPTIONS: Final = (
         "--past",
         is_flag=True,
         section=_WHICH,
-        help="Of a broker: first what it still knows of what was dropped and refused.",
+        help="Of a broker: first what it still knows of what went by before.",
     ),
 )
 
@@ -66,6 +66,8 @@ class Chooser:
 
     def fits(self, event: Event, flow: Flow | None) -> bool:
         """Is this event to be shown, which belongs to ``flow``?"""
+        if isinstance(event, Happening) and event.kind == KEPT:
+            return True
         self.seen += 1
         is_noise = self.is_noise(flow) if flow is not None else self._is_noisy(event)
         fits = not is_noise and (self.is_all or self._fits(event, flow))

@@ -18,11 +18,11 @@ from curier.cli.tracing.showing import FLOWS, Showing
 from curier.cli.tracing.sources import Source, source_of, until_stopped
 from curier.trace.choice import Choice, choice
 from curier.trace.drawing.as_json import flow_json
-from curier.trace.events import DENIED, REFUSED, Event, Happening
+from curier.trace.events import DENIED, KEPT, REFUSED, Event, Happening
 from curier.trace.fate import Which, fate_words
 from curier.trace.flows import Flow, Publication
 from curier.trace.joining import Joiner
-from curier.trace.wording import clock_words, shown
+from curier.trace.wording import clock_words, shown, span_words
 
 NOT_FOUND: Final = 1  # exit code
 
@@ -74,8 +74,8 @@ def fate(source: str | None, **options: Any) -> None:
     """Where did my message go? Who got it and when, who did not and why, who is still waited for.
 
     SOURCE is a recording or a capture, or - for one on standard input; or the data directory of a broker that
-    runs, which is followed until Ctrl-C: what it still knows of what was dropped, and what is published from
-    now on.
+    runs, which is followed until Ctrl-C: first what it still knows of what went by, then what is published
+    from now on.
     """
     if not any(options[name] for name in ("topic", "client", "packet_id", "payload")):
         raise click.UsageError("of which message? Give --topic, --client, --id or --payload")
@@ -115,19 +115,38 @@ def _follow(source: Source, choice: Choice, options: dict[str, Any]) -> None:
     look = Look(ascii_only, False, options["utc"], PIPE_WIDTH, False)
     showing = Showing(FLOWS, options["as_json"], look, Wanted(choice, options), Files())
     showing.is_live = True
-    asyncio.run(showing.run(_without_refusals(source.events, options["client"], showing)))
+    asyncio.run(showing.run(_with_words(source.events, options, showing)))
 
 
-async def _without_refusals(
-    events: AsyncIterator[Event], client: str | None, showing: Showing
+async def _with_words(
+    events: AsyncIterator[Event], options: dict[str, Any], showing: Showing
 ) -> AsyncIterator[Event]:
-    """The same, but for what the broker had refused before: of that it only knows whose request it was."""
+    """The same, but for refusals of which only is known whose request it was, and for what says from when to
+    when the past is known: that is told.
+    """
+    client = options["client"]
+    first: Happening | None = None
     async for event in events:
-        if isinstance(event, Happening) and event.kind in (DENIED, REFUSED) and not event.topic:
+        if isinstance(event, Happening) and event.kind == KEPT:
+            if first is not None:
+                showing.print_all()
+                _tell_past(first, event, showing.joiner, options)
+            first = event
+        elif isinstance(event, Happening) and event.kind in (DENIED, REFUSED) and not event.topic:
             if client and event.client_id == client:
                 showing.print_event(event)
         else:
             yield event
+
+
+def _tell_past(first: Happening, last: Happening, joiner: Joiner, options: dict[str, Any]) -> None:
+    """From when to when the past is known, and what there was where no such message was in it."""
+    if not any(is_wanted(flow, options) for flow in joiner.publications):
+        for line in why_not(joiner, options):
+            click.echo(line, err=True)
+    since, until = (clock_words(one.time, options["utc"]) for one in (first, last))
+    span = f" ({since} to {until}, {span_words(last.time - first.time)})" if last.time > first.time else ""
+    click.echo(f"known is {first.why}{span}; waiting for what follows", err=True)
 
 
 async def _joined(events: AsyncIterator[Event]) -> Joiner:

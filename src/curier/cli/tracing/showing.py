@@ -232,6 +232,10 @@ class Showing:
                 self._print_flows([*self.joiner.settled(now), *self.joiner.waiting(now, QUIET_SECONDS)])
             await self.output.flush()
 
+    def print_all(self) -> None:
+        """All flows that are there and were not printed, whether they are over or wait."""
+        self._print_flows([*self.joiner.finish(), *self.joiner.waiting(time.time(), -1.0)])
+
     def _print_flows(self, flows: list[Flow]) -> None:
         if self.what in _OF_PACKETS:
             return

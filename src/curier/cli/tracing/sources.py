@@ -148,7 +148,7 @@ def source_of(word: str | None, choice: Choice, past: bool = False) -> Source:
     """What a word on the command line means: a file, or a broker by its socket or its data directory.
 
     Of a broker, only what is chosen is asked for. ``past``: it is to begin with what it still
-    knows of what went wrong. Raises ``CannotTrace`` where there is none to be found.
+    knows of what went by before. Raises ``CannotTrace`` where there is none to be found.
     """
     if word == STDIN:
         return Source("standard input", from_file(STDIN))
@@ -165,7 +165,7 @@ def source_of(word: str | None, choice: Choice, past: bool = False) -> Source:
 
 
 async def from_broker(path: Path, choice: Choice, past: bool) -> AsyncIterator[Event]:
-    """The events of a broker that runs, from now on; ``past``: first what it knows of what went wrong."""
+    """The events of a broker that runs, from now on; ``past``: first what it knows of before."""
     events = follow(
         path,
         client_id=sorted(choice.client_ids),

@@ -1,0 +1,194 @@
+"""What it costs to keep what went by last: instructions of the turn for each message, with it and without.
+
+    python -m bench.past [--messages N] [--scenarios REGEX]
+
+Each scenario is played twice under callgrind (valgrind has to be installed), through the sockets of one
+reactor; what that does is counted, and nothing of the system, of clients and of other programs. A message is
+counted once when it comes and once for each receiver. "at once" is how many a publisher sends with one write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from bench.broker import SCENARIOS, Scenario, acknowledge
+from curier.broker.core import BrokerCore
+from curier.broker.entrances import Entrance
+from curier.broker.options import Options
+from curier.codec.encode import encode
+from curier.codec.packets import Connect, Subscribe
+from curier.codec.properties import Properties
+from curier.listeners import Listener
+from curier.net.clock import Clock
+from curier.net.doors import Door
+from curier.net.handshakes import Handshakes
+from curier.net.reactor import Reactor
+from curier.net.tape import Tape
+from curier.net.turn import Turn
+
+COUNTED: Final = "CPyPy_reactor___Reactor___serve"
+AT_ONCE: Final = (100, 1)
+
+
+class Client:
+    """The client's end of a connection."""
+
+    def __init__(self, reactor: Reactor, door: Door, number: int) -> None:
+        self.socket, theirs = socket.socketpair()
+        self.socket.setblocking(False)
+        reactor._take((theirs.detach(), f"127.0.0.1:{number}", None), "", door)
+
+    def take(self) -> bytes:
+        """All that the broker has written."""
+        pieces = []
+        with suppress(BlockingIOError):
+            while True:
+                pieces.append(self.socket.recv(1 << 20))
+        return b"".join(pieces)
+
+
+class Run:
+    """One scenario, by the sockets of a reactor. ``count`` has the messages."""
+
+    def __init__(self, scenario: Scenario, at_once: int, keeps: bool) -> None:
+        options = Options()
+        options.sys_interval = 0.0
+        clock = Clock()
+        turn = Turn(BrokerCore(options, clock.now()), asyncio.new_event_loop(), clock, print)
+        if keeps:
+            turn.tape = Tape()
+        self.reactor = Reactor(turn, Handshakes(turn))
+        self.door = Door("tcp://127.0.0.1:1", Listener("tcp://127.0.0.1:1"), Entrance())
+        self.scenario = scenario
+        self.count = 0
+        self.receivers = [self._connect(f"s{number}") for number in range(scenario.subscribers)]
+        for client in self.receivers:
+            self._say(client, encode(Subscribe(1, [("bench/#", 2)]), scenario.version))
+            client.take()
+        self.senders = [self._connect(f"p{number}") for number in range(scenario.publishers)]
+        self.chunks = [[*_cut(scenario.chunks(number), at_once)] for number in range(scenario.publishers)]
+        self.at_once = at_once
+        self.step = 0
+
+    def _connect(self, client_id: str) -> Client:
+        client = Client(self.reactor, self.door, len(self.reactor.wires))
+        version = self.scenario.version
+        properties = Properties() if version == 5 else None
+        self._say(client, encode(Connect(version, client_id, True, 0, properties=properties), version))
+        client.take()
+        return client
+
+    def _say(self, client: Client, data: bytes) -> None:
+        client.socket.send(data)
+        self._serve()
+
+    def _serve(self) -> None:
+        reactor = self.reactor
+        while events := reactor.epoll.poll(0, 100):
+            reactor.serve(events, monotonic())
+
+    def play(self, messages: int) -> None:
+        """Until so many have gone by."""
+        while self.count < messages:
+            self.step += 1
+            for sender, chunks in zip(self.senders, self.chunks, strict=True):
+                self._say(sender, chunks[self.step % len(chunks)])
+                self.count += self.at_once
+                sender.take()
+                self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        is_quiet = False
+        while not is_quiet:
+            is_quiet = True
+            for client in self.receivers:
+                answer = acknowledge(client.take(), self)
+                if answer:
+                    client.socket.send(answer)
+                    is_quiet = False
+            self._serve()
+
+
+def _cut(chunks: list[bytes], at_once: int) -> list[bytes]:
+    """The same packets, so many in a chunk."""
+    packets = []
+    for chunk in chunks:
+        pos = 0
+        while pos < len(chunk):
+            stop = pos + 2 + chunk[pos + 1]
+            if chunk[pos + 1] > 127:
+                stop = pos + 3 + (chunk[pos + 1] & 127 | chunk[pos + 2] << 7)
+            packets.append(chunk[pos:stop])
+            pos = stop
+    return [b"".join(packets[at : at + at_once]) for at in range(0, len(packets), at_once)]
+
+
+def play(name: str, at_once: int, keeps: bool, messages: int) -> None:
+    """Within callgrind."""
+    (scenario,) = [one for one in SCENARIOS if one.name == name]
+    run = Run(scenario, at_once, keeps)
+    run.play(messages)
+    print(run.count)
+
+
+def instructions(name: str, at_once: int, keeps: bool, messages: int) -> float:
+    """Of the turn, for each message in or out."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "callgrind")
+        command = [
+            "valgrind",
+            "--tool=callgrind",
+            f"--callgrind-out-file={out}",
+            f"--toggle-collect={COUNTED}",
+        ]
+        command += [
+            sys.executable,
+            "-m",
+            "bench.past",
+            "--play",
+            name,
+            str(at_once),
+            str(int(keeps)),
+            str(messages),
+        ]
+        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        total = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
+        assert total is not None
+        return int(total[1]) / int(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--messages", type=int, default=20_000, help="in and out, of each run (20000)")
+    parser.add_argument("--scenarios", default="", metavar="REGEX", help="which of them (all)")
+    parser.add_argument("--play", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.play:
+        name, at_once, keeps, messages = arguments.play
+        play(name, int(at_once), bool(int(keeps)), int(messages))
+        return
+    print("| scenario | at once | without | with | |\n|---|---:|---:|---:|---:|")
+    for scenario in SCENARIOS:
+        if scenario.share or not re.search(arguments.scenarios, scenario.name):
+            continue
+        for at_once in AT_ONCE:
+            off, on = (instructions(scenario.name, at_once, one, arguments.messages) for one in (False, True))
+            print(
+                f"| {scenario.name} | {at_once} | {off:,.0f} | {on:,.0f} | {on / off - 1:+.2%} |", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,342 @@
+"""What went by before anybody looked on, as events: made of a broker's tape when somebody asks.
+
+The tape has bytes. Which delivery belongs to which publication is found by topic and payload: the oldest one
+of this content that the client has not had, and that is not older than its last SUBSCRIBE. So of equal
+messages in a row, of which not all are known any more, one may be taken for another.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from curier.codec.constants import MQTT_50, PUBACK, PUBCOMP, PUBLISH, PUBREL, SUBSCRIBE
+from curier.codec.decode import decode
+from curier.codec.packets import Publish
+from curier.codec.publish import head_end
+from curier.errors import MqttError
+from curier.trace.choice import Choice
+from curier.trace.events import (
+    DENIED,
+    DROPPED,
+    KEPT,
+    PUBLISHED,
+    REFUSED,
+    Closed,
+    Event,
+    Happening,
+    Packet,
+    Wire,
+)
+from curier.trace.mishaps import HEAD_BYTES, Mishap
+from curier.trace.reading import shortened
+from curier.trace.recorder import body, wire_of
+from curier.trace.rewinding import Cut, Owner, Rewinding
+from curier.trace.secrets import without_secrets
+
+AT_ONCE: Final = 100  # packets, before others have their turn
+
+UP_TO_HERE: Final = "up to here; what follows happens from now on"
+
+Content = tuple[bytes, int, bytes]
+"""Topic Name, size of the payload, its first bytes."""
+
+
+class Message:
+    """One publication, by whom it was published where that was seen."""
+
+    __slots__ = ("is_refused", "number", "order", "time", "topic", "wire")
+
+    def __init__(self, number: int, topic: bytes, order: int, time: float, wire: Wire | None) -> None:
+        self.number = number
+        self.topic = topic
+        self.order = order  # when it came, among all packets
+        self.time = time
+        self.wire = wire
+        self.is_refused = False
+
+
+class Parsed:
+    """A packet with what is known of it; ``topic`` is whole: no alias, and with what a mount puts before."""
+
+    __slots__ = ("alias", "cut", "kind", "packet_id", "payload_at", "topic")
+
+    def __init__(self, cut: Cut) -> None:
+        self.cut = cut
+        self.kind = cut.data[0] >> 4 if cut.data else 0
+        self.packet_id = 0
+        self.topic = b""
+        self.alias = 0
+        self.payload_at = 0
+        try:
+            if self.kind == PUBLISH:
+                self._publish(cut.data, cut.owner.version)
+            elif PUBACK <= self.kind <= PUBCOMP:
+                at = body(cut.data)
+                self.packet_id = (cut.data[at] << 8) | cut.data[at + 1]
+        except (IndexError, MqttError, ValueError):
+            self.kind = -1  # cut, or wrong
+
+    def _publish(self, data: bytes, version: int) -> None:
+        at = body(data)
+        end = at + 2 + ((data[at] << 8) | data[at + 1])
+        topic = data[at + 2 : end]
+        if data[0] & 6:
+            self.packet_id = (data[end] << 8) | data[end + 1]
+            end += 2
+        self.payload_at = head_end(data, 0, len(data), version)
+        if version == MQTT_50 and self.payload_at > end + 1:
+            packet = decode(data, 0, len(data), version)
+            if isinstance(packet, Publish) and packet.properties is not None:
+                self.alias = packet.properties.topic_alias or 0
+        mount = self.cut.owner.mount
+        self.topic = mount.name(topic) if mount is not None and topic else topic
+
+
+class Past:
+    """``number`` gives each publication one that no other has; ``mishaps`` did not arrive, in their order."""
+
+    def __init__(
+        self, rewinding: Rewinding, mishaps: Iterable[Mishap], number: Callable[[], int], now: float
+    ) -> None:
+        self._rewinding = rewinding
+        self._mishaps = deque(mishaps)
+        self._number = number
+        self._now = now
+        self._wires: dict[int, Wire] = {}
+        self._by_content: dict[Content, list[Message]] = {}
+        self._next: dict[tuple[str, Content], int] = {}  # of these, the one that a client has next
+        self._by_topic: dict[tuple[str, bytes], list[Message]] = {}  # with QoS 0, by publisher
+        self._incoming: dict[tuple[str, int], Message] = {}
+        self._open: set[tuple[str, int]] = set()  # QoS 2, between PUBLISH and PUBREL
+        self._outgoing: dict[tuple[str, int], Message] = {}
+        self._lost: set[tuple[str, int]] = set()  # for a client, the publication of this number
+        self._subscribed: dict[str, int] = {}
+        self._order = 0
+
+    def events(self, choice: Choice) -> Iterator[list[Event]]:
+        """What is chosen, oldest first, in lists (that may be empty) which each take few milliseconds."""
+        parsed: list[Parsed] = []
+        done = 0
+        for cuts in self._rewinding.cut():
+            for cut in cuts:
+                parsed.append(Parsed(cut))
+                if len(parsed) - done >= AT_ONCE:
+                    done = len(parsed)
+                    yield []
+        _name_aliases(parsed)
+        yield [Happening(self._rewinding.since, KEPT, "", self._words())]
+        made: list[Event] = []
+        work = 0
+        for event in self._in_order(parsed, choice):
+            if event is not None:
+                made.append(event)
+            work += 1
+            if work % AT_ONCE == 0:
+                yield made
+                made = []
+        self._go_on()
+        yield [*made, Happening(self._now, KEPT, "", UP_TO_HERE)]
+
+    def _in_order(self, parsed: list[Parsed], choice: Choice) -> Iterator[Event | None]:
+        """Packets and mishaps, each with None beside it where nobody may want it."""
+        for one in parsed:
+            yield from self._until(one.cut.time, choice)
+            yield None
+            yield from self._packet(one, choice)
+        yield from self._until(self._now, choice)
+
+    def _words(self) -> str:
+        rewinding = self._rewinding
+        words = "what went by from here on; nothing older is known"
+        if rewinding.is_whole:
+            words = "what went by since the broker was started"
+        return f"{words}, without {rewinding.unread} bytes" if rewinding.unread else words
+
+    def _go_on(self) -> None:
+        """What is told of unfinished deliveries from now on has the numbers that were given here."""
+        owners = [owner for owner in self._rewinding.owners.values() if owner.connection is not None]
+        connections = {owner.connection.client_id: owner.connection for owner in owners if owner.connection}
+        for (client, packet_id), message in self._outgoing.items():
+            connection = connections.get(client)
+            session = connection.session if connection is not None else None
+            entry = session.outgoing.inflight.get(packet_id) if session is not None else None
+            if entry is not None and not entry.message.publication and entry.message.topic == message.topic:
+                entry.message.publication = message.number
+
+    # ---- packets ----
+
+    def _packet(self, one: Parsed, choice: Choice) -> Iterator[Event]:
+        self._order += 1
+        cut = one.cut
+        wire = self._wire(cut.owner)
+        if not cut.data:
+            if not choice.topics and choice.fits(wire):
+                yield Closed(cut.time, wire, "client" if cut.owner.has_left else "", "")
+            return
+        client = wire.client_id or f"connection {wire.number}"
+        message: Message | None
+        if one.kind == PUBLISH:
+            message = self._came(one, wire, client) if cut.to_server else self._went(one, client)
+        else:
+            message = self._acknowledged(one, client)
+        if one.kind == SUBSCRIBE and cut.to_server:
+            self._subscribed[client] = self._order
+        if not choice.fits(wire) or (choice.topics and not (message and choice.has_topic(message.topic))):
+            return
+        number = message.number if message is not None else 0
+        data = without_secrets(cut.data, wire.version)
+        packet = Packet(cut.time, wire, cut.to_server, data, number, cut.missing)
+        yield packet if choice.payload is None else shortened(packet, choice.payload)
+        if message is not None and one.kind == PUBLISH and cut.to_server and one.alias:
+            topic = message.topic.decode(errors="replace")
+            yield Happening(cut.time, PUBLISHED, client, "", number, topic, wire)
+
+    def _came(self, one: Parsed, wire: Wire, client: str) -> Message:
+        qos = one.cut.data[0] >> 1 & 3
+        key = (client, one.packet_id)
+        if qos == 2 and key in self._open:
+            return self._incoming[key]  # it is not taken a second time [MQTT-4.3.3-10]
+        message = Message(self._number(), one.topic, self._order, one.cut.time, wire)
+        self._by_content.setdefault(_content(one), []).append(message)
+        if not qos:
+            self._by_topic.setdefault((client, one.topic), []).append(message)
+            return message
+        self._incoming[key] = message
+        if qos == 2:
+            self._open.add(key)
+        return message
+
+    def _went(self, one: Parsed, client: str) -> Message:
+        qos = one.cut.data[0] >> 1 & 3
+        key = (client, one.packet_id)
+        message = self._outgoing.get(key) if qos and one.cut.data[0] & 8 else None
+        if message is None:
+            message = self._for(client, _content(one))
+        if message is None:
+            message = Message(self._number(), one.topic, self._order, one.cut.time, None)
+        if qos:
+            self._outgoing[key] = message
+        return message
+
+    def _for(self, client: str, content: Content) -> Message | None:
+        """The publication of this content that a client is given, or will not be given, next."""
+        messages = self._by_content.get(content, ())
+        since = self._subscribed.get(client, 0)
+        at = self._next.get((client, content), 0)
+        while at < len(messages) and (
+            messages[at].order < since or (client, messages[at].number) in self._lost
+        ):
+            at += 1
+        self._next[client, content] = at + 1
+        return messages[at] if at < len(messages) else None
+
+    def _dropped(self, client: str, content: Content, time: float) -> Message | None:
+        """The publication of this content that a client will not get: of those that came last before ``time``
+        the first; or, where it has had them, whichever is next.
+        """
+        messages = self._by_content.get(content, [])
+        found = None
+        for at in range(len(messages) - 1, self._next.get((client, content), 0) - 1, -1):
+            message = messages[at]
+            if (client, message.number) in self._lost or (found and message.time != found.time):
+                break
+            if message.time <= time:
+                found = message
+        if found is None:
+            return self._for(client, content)
+        self._lost.add((client, found.number))
+        return found
+
+    def _acknowledged(self, one: Parsed, client: str) -> Message | None:
+        if not PUBACK <= one.kind <= PUBCOMP:
+            return None
+        key = (client, one.packet_id)
+        if one.cut.to_server != (one.kind == PUBREL):  # of what this client was sent
+            return self._outgoing.get(key)
+        if one.kind == PUBREL:
+            self._open.discard(key)
+        return self._incoming.get(key)
+
+    def _wire(self, owner: Owner) -> Wire:
+        wire = self._wires.get(owner.number)
+        if wire is None:
+            wire = self._wires[owner.number] = wire_of(owner.of) if owner.of else Wire(owner.number, "", 0)
+        return wire
+
+    # ---- what did not arrive ----
+
+    def _until(self, time: float, choice: Choice) -> Iterator[Event | None]:
+        """What went wrong up to then, with the number of the publication that it was about; None for what
+        nobody wants.
+        """
+        while self._mishaps and self._mishaps[0].event.time <= time:
+            mishap = self._mishaps.popleft()
+            event = mishap.event
+            if event.kind in (DENIED, REFUSED):
+                message = self._refused(mishap)
+            else:
+                content = (mishap.topic, mishap.size, mishap.head)
+                if event.kind == DROPPED:
+                    message = self._dropped(event.client_id, content, event.time)
+                else:
+                    message = self._for(event.client_id, content)
+                if message is None:
+                    number = event.publication or self._number()
+                    message = Message(number, mishap.topic, self._order, event.time, None)
+            if message is not None:
+                event = replace(event, publication=message.number)
+            yield event if _wants(choice, event, mishap.topic, message) else None
+
+    def _refused(self, mishap: Mishap) -> Message | None:
+        """The publication that was not taken: the first of those with QoS 0 that came at once."""
+        client = mishap.event.client_id
+        if mishap.packet_id:
+            message = self._incoming.get((client, mishap.packet_id))
+            return message if message is not None and message.topic == mishap.topic else None
+        found = None
+        for message in reversed(self._by_topic.get((client, mishap.topic), ())):
+            if message.is_refused or (found is not None and message.time != found.time):
+                break
+            found = message
+        if found is not None:
+            found.is_refused = True
+        return found
+
+
+def _content(one: Parsed) -> Content:
+    data = one.cut.data
+    size = len(data) + one.cut.missing - one.payload_at
+    return one.topic, size, data[one.payload_at : one.payload_at + HEAD_BYTES]
+
+
+def _wants(choice: Choice, event: Happening, topic: bytes, message: Message | None) -> bool:
+    """Is it to be told of what did not arrive? As ``recorder.Reading.wants``."""
+    if choice.topics and not (topic and choice.has_topic(topic)):
+        return False
+    if not choice.is_of_some or (message is not None and message.wire and choice.fits(message.wire)):
+        return True
+    if event.wire is not None:
+        return choice.fits(event.wire)
+    return event.client_id in choice.client_ids and choice.fits(Wire(0, event.client_id, 0))
+
+
+def _name_aliases(parsed: list[Parsed]) -> None:
+    """Give topics to those that have an alias: what the tape says, or, where it never sets this one, what the
+    alias stands for now.
+    """
+    known: dict[tuple[int, bool, int], bytes] = {}
+    are_set = {(one.cut.owner.number, one.cut.to_server, one.alias) for one in parsed if one.topic}
+    for one in parsed:
+        if not one.alias:
+            continue
+        owner = one.cut.owner
+        key = (owner.number, one.cut.to_server, one.alias)
+        if one.topic:
+            known[key] = one.topic
+        elif key in known:
+            one.topic = known[key]
+        elif key not in are_set:
+            one.topic = owner.topic_of(one.alias, one.cut.to_server)
