@@ -77,35 +77,46 @@ async def test_what_is_too_much_is_left_out_and_counted() -> None:
 async def test_where_all_there_is_is_too_much_a_moment_of_it_is_shown_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wire, "PAUSE_SECONDS", 0.0)
     async with Broker(listen=["tcp://127.0.0.1:0"]) as broker:
         watched = Wire(Scene(broker))
-        slept: list[float] = []
+        sleep, dark_for = asyncio.sleep, list[float]()
+        monkeypatch.setattr(wire, "REST_SECONDS", 1000.0)
 
-        async def sleep(seconds: float) -> None:
-            slept.append(seconds)
-            if seconds == wire.REST_SECONDS:
-                assert broker.core.hooks.witness is None  # the broker has its fast lane meanwhile
+        def is_seen() -> bool:
+            return broker.core.hooks.witness is not None
+
+        async def dark(seconds: float) -> None:
+            if seconds == 1000:
+                assert not is_seen()  # the broker has its fast lane meanwhile
                 broker.core.traffic.packets_received += 12_345
+                dark_for.append(seconds)
+            await sleep(0)
 
-        with watched.read_all() as looking:
-            await looking.rest()
-            async with curier.connect(f"mqtt://127.0.0.1:{broker.port}") as client:
-                for number in range(wire.MOST_EVENTS):
-                    await client.publish(f"a/{number}", "x")
-                await client.publish("a/last", "x", qos=1)
-            assert isinstance(looking.take()[0], Missed)
-            monkeypatch.setattr(asyncio, "sleep", sleep)
-            await looking.rest()
-            assert slept == [wire.REST_SECONDS, wire.MOMENT_SECONDS]
-            assert broker.core.hooks.witness is not None
-            (missed,) = looking.take()
-            assert isinstance(missed, Missed)
-            assert missed.count == 12_345
-            await looking.rest()
+        async with curier.connect(f"mqtt://127.0.0.1:{broker.port}") as client:
+
+            async def goes_by(messages: int) -> None:
+                for number in range(messages):
+                    await client.publish(f"a/{number}", "x", qos=1)
+
+            with watched.read_all() as looking:
+                monkeypatch.setattr(asyncio, "sleep", dark)
+                await goes_by(wire.MOST_EVENTS)
+                await looking.rest()
+                assert not is_seen()  # nor is anything looked at while that is drawn
+                assert isinstance(looking.take()[0], Missed)
+                assert dark_for == []
+                await looking.rest()
+                assert dark_for == [1000.0]
+                (missed,) = looking.take()
+                assert isinstance(missed, Missed)
+                assert missed.count == 12_345
+                assert is_seen()  # it was not too much in that moment
+                await goes_by(1)
+                await looking.rest()
+                assert looking.take()
+                assert dark_for == [1000.0]
             monkeypatch.undo()
-            assert looking.take() == []  # it is not too much any more
-        assert broker.core.hooks.witness is None
+        assert not is_seen()
 
 
 async def test_it_refuses_what_cannot_be_and_too_many(tmp_path: Path) -> None:

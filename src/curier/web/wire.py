@@ -39,6 +39,7 @@ REST_SECONDS: Final = 1.0
 """Where nothing is chosen and too much goes by, so long is looked, and not looked. To begin and to end it,
 each connection is looked at, so it is rarer where there are many."""
 
+LOOKS: Final = 10  # within such a time, at whether it is enough
 CONNECTIONS_A_SECOND: Final = 2_000  # that are looked at for it
 
 AT_ONCE: Final = 50  # events that are joined, and diagrams that are drawn, before others have their turn
@@ -128,6 +129,7 @@ class Looking:
         self._broker = broker
         self._make = trace
         self._trace = trace()
+        self._seen = 0  # packets, when it was ended
         self._left_out = 0
         self._is_too_much = False
 
@@ -140,23 +142,32 @@ class Looking:
     def take(self) -> list[Event]:
         """What was seen, and how much was not."""
         events = self._trace.take()
-        self._is_too_much = any(isinstance(event, Missed) for event in events)
         if self._left_out:
             events.insert(0, Missed(self._broker.turn.clock.now(), self._left_out))
             self._left_out = 0
         return events
 
     async def rest(self) -> None:
-        """Until there is something to take."""
-        if not self._is_too_much:
-            await asyncio.sleep(PAUSE_SECONDS)
-            return
-        self._trace.close()
-        before = self._packets()
-        await asyncio.sleep(max(REST_SECONDS, len(self._broker.core.connections) / CONNECTIONS_A_SECOND))
-        self._left_out += self._packets() - before
-        self._trace = self._make()
-        await asyncio.sleep(MOMENT_SECONDS)
+        """Until there is something to take. Where it is too much, nobody looks while that is drawn."""
+        if self._is_too_much:
+            await asyncio.sleep(max(REST_SECONDS, len(self._broker.core.connections) / CONNECTIONS_A_SECOND))
+            self._left_out += self._packets() - self._seen
+            self._trace = self._make()
+            await self._look(MOMENT_SECONDS)
+            most = MOST_EVENTS * MOMENT_SECONDS / PAUSE_SECONDS
+        else:
+            await self._look(PAUSE_SECONDS)
+            most = MOST_EVENTS
+        self._is_too_much = self._trace.ready() >= most
+        if self._is_too_much:
+            self._trace.close()
+            self._seen = self._packets()
+
+    async def _look(self, seconds: float) -> None:
+        for _ in range(LOOKS):
+            await asyncio.sleep(seconds / LOOKS)
+            if self._trace.ready() >= MOST_EVENTS:
+                return
 
     def _packets(self) -> int:
         traffic = self._broker.core.traffic
