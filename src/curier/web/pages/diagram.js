@@ -55,18 +55,20 @@ export const Diagram = ({ flow, chosen, choose, plain = false }) => {
           <text x=${at(number)} y="32" text-anchor="middle" class="under">${short(lane.note, 34)}</text>
           <line x1=${at(number)} y1=${HEAD} x2=${at(number)} y2=${height - 6} />
         </g>`)}
-      ${rows.map((row, number) => html`<${Step} key=${number} row=${row} y=${HEAD + STEP * (number + 1)} chosen=${row === chosen} choose=${choose} width=${width} at=${at} />`)}
+      ${rows.map((row, number) => html`<${Step} key=${number} row=${row} y=${HEAD + STEP * (number + 1)} chosen=${row === chosen} choose=${choose} width=${width} at=${at} last=${flow.lanes.length - 1} />`)}
     </svg></div>
     ${flow.rows.length > MOST_ROWS && html`<p><button aria-expanded=${opened === flow.number} onClick=${() => open(opened === flow.number ? -1 : flow.number)}>${opened === flow.number ? t("Fold the middle") : t("Show all {n} rows", { n: flow.rows.length })}</button></p>`}
     ${flow.below.map((line) => html`<p class="dim">${visible(line)}</p>`)}
     ${!plain && html`<${SaveAs} flow=${flow} />`}`;
 };
 
-/** @param {{row: Row, y: number, chosen: boolean, choose: (row: Row) => void, width: number, at: (lane: number) => number}} about */
-const Step = ({ row, y, chosen, choose, width, at }) => {
+/** @param {{row: Row, y: number, chosen: boolean, choose: (row: Row) => void, width: number, at: (lane: number) => number, last: number}} about */
+const Step = ({ row, y, chosen, choose, width, at, last }) => {
   if (row.row === "fold") return html`<text x=${width / 2} y=${y} text-anchor="middle" class="under">${t("… {n} more rows …", { n: row.count })}</text>`;
   if (row.row === "note") {
-    return html`<g class=${row.trouble ? "trouble" : ""}><circle cx=${at(row.lane)} cy=${y - 4} r="3.5" /><text x=${at(row.lane) + 9} y=${y}>${short(row.text, 60)}</text></g>`;
+    const room = row.lane === last ? at(last) : width - at(row.lane); // beside the last lane there is none on its right
+    const [x, anchor] = row.lane === last ? [at(last) - 9, "end"] : [at(row.lane) + 9, "start"];
+    return html`<g class=${row.trouble ? "trouble" : ""}><title>${visible(row.text)}</title><circle cx=${at(row.lane)} cy=${y - 4} r="3.5" /><text x=${x} y=${y} text-anchor=${anchor}>${short(row.text, Math.floor(room / 7))}</text></g>`;
   }
   const [from, to] = [at(row.from), at(row.to)];
   const way = to > from ? 1 : -1;

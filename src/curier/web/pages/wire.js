@@ -42,6 +42,9 @@ function useFlows(client, topic, paused) {
   return { ...(paused ? shown : state), why, behind: behind.length, step };
 }
 
+/** A title as far as a list has room: its end says what kind of flow it is. @param {string} title */
+const middle = (title) => (title.length > 100 ? `${title.slice(0, 70)}…${title.slice(-25)}` : title);
+
 export const Wire = () => {
   const { client = "", topic = "", flow = "" } = place.value.query;
   const [paused, pause] = useState(false);
@@ -66,7 +69,7 @@ export const Wire = () => {
       <div class="two flows">
         <div class="tree" role="region" aria-label=${t("Flows")}><ul>${flows.map((one) => html`
           <li key=${one.number}><button class="flow plain" aria-pressed=${one.number === chosen?.number} onClick=${() => { settle({ flow: String(one.number) }); take(null); }}>
-            <span class=${one.finished ? "on" : "dim"} aria-label=${one.finished ? t("finished") : t("goes on")}>${one.finished ? "✓" : "…"}</span> ${visible(one.title)}</button></li>`)}</ul></div>
+            <span class=${one.finished ? "on" : "dim"} aria-label=${one.finished ? t("finished") : t("goes on")}>${one.finished ? "✓" : "…"}</span> <span title=${visible(one.title)}>${middle(visible(one.title))}</span></button></li>`)}</ul></div>
         <div class="detail">${chosen && html`<${Diagram} flow=${chosen} chosen=${packet} choose=${take} />`}
           ${packet && html`<${Fields} key=${packet.bytes} row=${packet} />`}</div>
       </div>`}`;
