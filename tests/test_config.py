@@ -17,6 +17,7 @@ from curier.settings.kinds import COUNT, FLAG, SECONDS, SIZE, TEXT, WHOLE_SECOND
 from curier.settings.setting import Setting
 from curier.settings.table import ALL, LIMIT, TOP
 from curier.strict_toml import parse_seconds, parse_size
+from tests.each import each
 
 MIB = 2**20
 
@@ -311,7 +312,7 @@ def test_nobody_at_all_is_a_mistake() -> None:
 # -- sizes and times --
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         (0, 0),
@@ -333,7 +334,7 @@ def test_sizes(text: object, expected: int) -> None:
     assert (size, type(size)) == (expected, int)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         (0, 0.0),
@@ -352,7 +353,7 @@ def test_times(text: object, expected: float) -> None:
     assert (seconds, type(seconds)) == (expected, float)
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     ["", "MiB", "-1", "1 1", "1e3", "1.", ".5", "1 XB", "٣", True, -1, 10**400, None, [], float("nan"), 0.5],
 )
@@ -361,9 +362,7 @@ def test_what_is_no_size(value: object) -> None:
         parse_size(value)
 
 
-@pytest.mark.parametrize(
-    "value", ["", "s", "-1 s", "5 m", "1 s 2", True, -0.1, 10**400, None, {}, float("inf")]
-)
+@each("value", ["", "s", "-1 s", "5 m", "1 s 2", True, -0.1, 10**400, None, {}, float("inf")])
 def test_what_is_no_time(value: object) -> None:
     with pytest.raises(ValueError, match="expected a number of seconds"):
         parse_seconds(value)
@@ -394,7 +393,7 @@ max_sesions = 1
 # -- the environment --
 
 
-@pytest.mark.parametrize(
+@each(
     ("variable", "text", "value"),
     [
         ("PASSWORD_FILE", "a#b $HOME 'c'", "a#b $HOME 'c'"),  # as it is

@@ -11,6 +11,7 @@ from curier.listeners import Listener
 from curier.net.doors import entrances_of
 from curier.settings.listener import LISTENER
 from curier.settings.table import LIMIT
+from tests.each import each
 
 TESTS = Path(__file__).parent
 ABOUT_NAMES = {"test_options.py", "test_limits.py", "test_mosquitto_conf.py", "settings_page.py"}
@@ -76,7 +77,7 @@ def test_what_strangers_can_make_grow_has_a_limit_that_is_tested(what: str, sour
     assert re.search(rf"\b{setting.name}\b", sources)
 
 
-@pytest.mark.parametrize("name", [one for one in LIMIT if one.startswith("max_")])
+@each("name", [one for one in LIMIT if one.startswith("max_")])
 def test_each_limit_is_one_of_those(name: str) -> None:
     assert name in FROM_WITHOUT.values()
 

@@ -6,9 +6,10 @@ import pytest
 
 from curier.errors import ConfigError
 from curier.listeners import Listen, parse_listen
+from tests.each import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "expected", "shown", "is_loopback"),
     [
         ("tcp://127.0.0.1:1883", Listen("tcp", "127.0.0.1", 1883), "tcp://127.0.0.1:1883", True),
@@ -63,7 +64,7 @@ def test_listeners_are_urls(url: str, expected: Listen, shown: str, is_loopback:
     assert listen.is_loopback is is_loopback
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "expected"),
     [
         ("http://127.0.0.1", "not http://"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from curier.broker.options import Options
+from tests.each import each
 
 
 def test_the_defaults_are_in_order() -> None:
     Options().check()
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "value"),
     [
         ("receive_maximum", 0),

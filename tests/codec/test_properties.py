@@ -103,7 +103,7 @@ def test_two_subscription_identifiers_cannot_be_written_in_a_subscribe() -> None
         encode_properties(properties(subscription_identifiers=[1, 2]), c.SUBSCRIBE)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "value", "notation"),
     [
         ("payload_format_indicator", 2, "01 02"),
@@ -153,7 +153,7 @@ def test_both_strings_of_a_pair_obey_the_rules(pair: tuple[str, str]) -> None:
 
 
 @pytest.mark.statement("5.0/MQTT-2.2.2-1")
-@pytest.mark.parametrize("packet_type", PROPERTY_PACKETS)
+@each("packet_type", PROPERTY_PACKETS)
 def test_no_properties_are_a_zero(packet_type: int) -> None:
     assert encode_properties(None, packet_type) == b"\x00"
     assert encode_properties(Properties(), packet_type) == b"\x00"

@@ -12,6 +12,7 @@ from curier.codec.properties import Properties
 from curier.codec.reasons import reason_code_allowed, reason_code_statement
 from curier.errors import LocalProtocolError, RemoteProtocolError
 from tests.codec.wire import packet_bytes
+from tests.each import each
 from tests.strategies import REASON_CODES, RETURN_CODES
 
 METHOD = Properties()
@@ -47,7 +48,7 @@ def packet(packet_type: int, code: int) -> p.Packet:
     return made[packet_type]
 
 
-@pytest.mark.parametrize(
+@each(
     ("packet_type", "notation", "statement"),
     [pytest.param(*place, marks=pytest.mark.statement(f"5.0/{place[2]}")) for place in PLACES],
 )

@@ -1,6 +1,5 @@
 """A batch is what its messages are one by one; the check finds every damaged byte."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from curier.loadgen.loop import Loop
 from curier.loadgen.payload import HEADER, HEADER_BYTES, MOST_IDS, SPAN, Template, check_of, fill, id_columns
 from curier.loadgen.plan import Plan
 from curier.loadgen.publisher import Publisher
+from tests.each import each
 
 
 def template(qos: int = 1, version: int = 4, payload: int = 64) -> Template:
@@ -52,7 +52,7 @@ def test_a_batch_is_its_messages_one_by_one(
     assert pos == len(data)
 
 
-@pytest.mark.parametrize("at", range(HEADER_BYTES))
+@each("at", range(HEADER_BYTES))
 def test_the_check_finds_every_damaged_byte(at: int) -> None:
     one = template()
     packet = one.batch(70_000, 1, 5, 70_001)

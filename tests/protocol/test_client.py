@@ -37,6 +37,7 @@ from curier.protocol.events import (
 )
 from curier.session.session import Session
 from tests import strategies
+from tests.each import each
 from tests.protocol.stage import Stage, properties, reason, refusal
 
 VERSIONS = [3, 4, 5]
@@ -151,8 +152,8 @@ def test_a_refusal_leaves_the_session_alone() -> None:
 
 
 @pytest.mark.statement("5.0/MQTT-3.2.0-1", "3.1.1/MQTT-3.2.0-1")
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("packet", [Publish("a", b""), Pingresp(), Puback(1), Suback(1, [0]), Disconnect()])
+@each("version", VERSIONS)
+@each("packet", [Publish("a", b""), Pingresp(), Puback(1), Suback(1, [0]), Disconnect()])
 def test_the_server_sends_connack_first(version: int, packet: Packet) -> None:
     stage = Stage(version)
     stage.connect()
@@ -507,8 +508,8 @@ def test_before_50_a_server_sends_no_disconnect(version: int) -> None:
     "5.0/MQTT-3.3.1-4", "3.1.1/MQTT-3.3.1-4", "5.0/MQTT-3.6.1-1", "3.1.1/MQTT-3.6.1-1", "5.0/MQTT-3.14.1-1",
     "3.1.1/MQTT-3.14.1-1", "5.0/MQTT-3.15.1-1", "3.1.1/MQTT-1.5.3-1", "5.0/MQTT-1.5.4-1",
 )  # fmt: skip
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize(
+@each("version", VERSIONS)
+@each(
     "data",
     [
         b"\x36\x00",  # PUBLISH with QoS 3

@@ -26,6 +26,7 @@ from curier.protocol.events import (
     SubscribeDone,
     UnsubscribeDone,
 )
+from tests.each import each
 from tests.protocol.stage import Stage, properties, reason, refusal
 
 VERSIONS = [3, 4, 5]
@@ -188,8 +189,8 @@ def test_a_packet_larger_than_this_client_takes_is_refused() -> None:
 
 
 @pytest.mark.statement("5.0/MQTT-3.1.2-29")
-@pytest.mark.parametrize("what", [{"reason_string": "why"}, {"user_properties": [("a", "b")]}])
-@pytest.mark.parametrize("kind", [Puback, Pubrec, Pubrel, Pubcomp, Suback, Unsuback, Auth])
+@each("what", [{"reason_string": "why"}, {"user_properties": [("a", "b")]}])
+@each("kind", [Puback, Pubrec, Pubrel, Pubcomp, Suback, Unsuback, Auth])
 def test_problem_information_comes_only_where_it_is_wanted(kind: Any, what: dict[str, Any]) -> None:
     codes: dict[Any, tuple[Any, ...]] = {Suback: (1, [0]), Unsuback: (1, [0]), Auth: (0x18,)}
     method = {"authentication_method": "m"} if kind is Auth else {}
@@ -212,9 +213,9 @@ def test_problem_information_comes_only_where_it_is_wanted(kind: Any, what: dict
 
 
 @pytest.mark.statement("5.0/MQTT-2.2.1-5", "5.0/MQTT-2.2.1-6", "5.0/MQTT-4.13.1-1")
-@pytest.mark.parametrize("version", [3, 4, 5])
-@pytest.mark.parametrize("asks", ["subscribe", "unsubscribe", "publish"])
-@pytest.mark.parametrize("kind", [Puback, Pubrec, Pubcomp, Suback, Unsuback])
+@each("version", [3, 4, 5])
+@each("asks", ["subscribe", "unsubscribe", "publish"])
+@each("kind", [Puback, Pubrec, Pubcomp, Suback, Unsuback])
 def test_an_answer_of_the_wrong_kind_ends_the_connection(version: int, asks: str, kind: Any) -> None:
     stage = Stage.connected(version)
     if asks == "publish":

@@ -42,9 +42,9 @@ def by(data: bytes, size: int) -> list[bytes]:
 # ---- Remaining Length ----
 
 
-@pytest.mark.parametrize("version", [3, 4])
-@pytest.mark.parametrize("size", [2, 3, 4])
-@pytest.mark.parametrize("piece", [1, 1000])
+@each("version", [3, 4])
+@each("size", [2, 3, 4])
+@each("piece", [1, 1000])
 def test_before_5_0_a_remaining_length_may_be_longer_than_it_needs_to_be(
     version: int, size: int, piece: int
 ) -> None:

@@ -16,6 +16,7 @@ from curier.session.outgoing import Burst, Outgoing
 from curier.session.records import SessionEnded
 from curier.session.session import Session
 from tests.codec.cases import properties
+from tests.each import each
 
 statement = pytest.mark.statement
 
@@ -79,7 +80,7 @@ def test_a_broken_connect_is_answered_in_the_version_it_claims(
 
 
 @statement("5.0/MQTT-3.2.2-8", "3.1.1/MQTT-3.2.2-6")
-@pytest.mark.parametrize(
+@each(
     ("reason_code", "told"),
     [(0x84, 1), (0x85, 2), (0x88, 3), (0x89, 3), (0x86, 4), (0x87, 5), (0x8A, 5), (0x97, None), (0x80, None)],
 )
@@ -92,7 +93,7 @@ def test_older_clients_are_refused_with_a_return_code_of_their_own(
 
 
 @statement("5.0/MQTT-3.2.2-8", "5.0/MQTT-3.14.2-1")
-@pytest.mark.parametrize("reason_code", range(0x80, 0xA3))
+@each("reason_code", range(0x80, 0xA3))
 def test_only_reason_codes_of_the_packet_are_sent(reason_code: int) -> None:
     connection = made()
     connection.version = 5
@@ -206,9 +207,9 @@ def test_credit_never_exceeds_the_maximum() -> None:
 @statement(
     "5.0/MQTT-2.2.1-5", "5.0/MQTT-4.3.2-3", "5.0/MQTT-4.3.3-3", "5.0/MQTT-4.13.1-1", "3.1.1/MQTT-4.8.0-1"
 )
-@pytest.mark.parametrize("version", [3, 4, 5])
-@pytest.mark.parametrize("is_burst", [False, True])
-@pytest.mark.parametrize(
+@each("version", [3, 4, 5])
+@each("is_burst", [False, True])
+@each(
     ("qos", "answer"),
     [
         (1, p.Pubrec(1)),

@@ -79,8 +79,9 @@ def test_a_second_connect_closes(net: Network) -> None:
 
 
 @statement("3.1.1/MQTT-3.1.2-2", "3.1.1/MQTT-3.2.2-5", "3.1.1/MQTT-3.2.2-4")
-@pytest.mark.parametrize("level", [0, 1, 2, 3, 6, 127, 0x83, 0x85, 0x86, 255])
-def test_an_unknown_level_is_answered_with_code_1(net: Network, level: int) -> None:
+@each("level", [0, 1, 2, 3, 6, 127, 0x83, 0x85, 0x86, 255])
+def test_an_unknown_level_is_answered_with_code_1(make: Make, level: int) -> None:
+    net = make()
     assert answer_to(net, connect(level=level)) == (b"\x20\x02\x00\x01", True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from curier.codec.packets import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel
+from tests.each import each
 from tests.v311.conftest import Make
 from tests.v311.harness import Client, Network, quiet
 
@@ -247,8 +248,8 @@ def test_no_more_than_fits_is_unfinished_at_a_time(make: Make) -> None:
 
 
 @statement("3.1.1/MQTT-4.6.0-6", "3.1.1/MQTT-4.6.0-5")
-@pytest.mark.parametrize("qos", [0, 1, 2])
-@pytest.mark.parametrize("max_inflight", [1, 7, 1024])
+@each("qos", [0, 1, 2])
+@each("max_inflight", [1, 7, 1024])
 def test_messages_of_a_publisher_arrive_in_order(make: Make, qos: int, max_inflight: int) -> None:
     options = quiet()
     options.max_inflight = max_inflight

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from curier.codec.packets import Puback, Publish, Suback, Subscribe
+from tests.each import each
 from tests.v311.conftest import Make
 from tests.v311.harness import Network, quiet
 
@@ -12,9 +13,10 @@ statement = pytest.mark.statement
 
 
 @statement("3.1.1/MQTT-3.3.1-5", "3.1.1/MQTT-3.3.1-6", "3.1.1/MQTT-3.3.1-8")
-@pytest.mark.parametrize("published", [0, 1, 2])
-@pytest.mark.parametrize("granted", [0, 1, 2])
-def test_a_new_subscription_is_sent_the_retained_message(net: Network, published: int, granted: int) -> None:
+@each("published", [0, 1, 2])
+@each("granted", [0, 1, 2])
+def test_a_new_subscription_is_sent_the_retained_message(make: Make, published: int, granted: int) -> None:
+    net = make()
     net.connect("sender").publish("t", b"kept", published, retain=True)
     client = net.connect()
     client.subscribe(("t", granted))

@@ -24,9 +24,10 @@ statement = pytest.mark.statement
 
 
 @statement("3.1.1/MQTT-3.8.4-1", "3.1.1/MQTT-3.8.4-2", "3.1.1/MQTT-2.3.1-7", "3.1.1/MQTT-3.8.4-5")
-@pytest.mark.parametrize("packet_id", [1, 258, 65_535])
-@pytest.mark.parametrize("qos", [0, 1, 2])
-def test_subscribe_is_answered_with_suback(net: Network, packet_id: int, qos: int) -> None:
+@each("packet_id", [1, 258, 65_535])
+@each("qos", [0, 1, 2])
+def test_subscribe_is_answered_with_suback(make: Make, packet_id: int, qos: int) -> None:
+    net = make()
     client = net.connect()
     client.send(Subscribe(packet_id, [("t", qos)]))
     assert client.take() == [Suback(packet_id, [qos])]
@@ -83,11 +84,10 @@ def test_the_same_filter_replaces_the_subscription(net: Network) -> None:
 
 
 @statement("3.1.1/MQTT-3.3.5-1")
-@pytest.mark.parametrize("highest", ["a/b", "a/+", "a/#", "+/b", "#"])
-@pytest.mark.parametrize("order", [1, -1])
-def test_overlapping_subscriptions_deliver_at_their_highest_qos(
-    net: Network, highest: str, order: int
-) -> None:
+@each("highest", ["a/b", "a/+", "a/#", "+/b", "#"])
+@each("order", [1, -1])
+def test_overlapping_subscriptions_deliver_at_their_highest_qos(make: Make, highest: str, order: int) -> None:
+    net = make()
     client = net.connect()
     for topic_filter in ["a/b", "a/+", "a/#", "+/b", "#"][::order]:
         client.subscribe((topic_filter, 2 if topic_filter == highest else 1))

@@ -18,6 +18,7 @@ from curier.codec.packets import (
     Will,
 )
 from curier.codec.properties import Properties
+from tests.each import each
 from tests.v311.conftest import Make
 from tests.v311.harness import Network
 
@@ -35,12 +36,13 @@ def full_properties() -> Properties:
     return properties
 
 
-@pytest.mark.parametrize("version", OLD)
-@pytest.mark.parametrize("qos", [0, 1, 2])
-@pytest.mark.parametrize("retain", [False, True])
+@each("version", OLD)
+@each("qos", [0, 1, 2])
+@each("retain", [False, True])
 def test_properties_do_not_reach_an_older_subscriber(
-    net: Network, version: int, qos: int, retain: bool
+    make: Make, version: int, qos: int, retain: bool
 ) -> None:
+    net = make()
     sender = net.connect("sender", 5)
     client = net.connect("c", version)
     if not retain:

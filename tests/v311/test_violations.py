@@ -7,6 +7,8 @@ import pytest
 from curier.broker.hooks import Hook
 from curier.broker.model import BrokerConnection
 from curier.codec.packets import Connect, Publish, Will
+from tests.each import each
+from tests.v311.conftest import Make
 from tests.v311.harness import Network
 
 statement = pytest.mark.statement
@@ -76,7 +78,7 @@ def test_wrong_flags_close(net: Network, name: str) -> None:
 
 
 @statement("3.1.1/MQTT-4.8.0-1")
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         pytest.param("40 00", id="PUBACK without Packet Identifier"),
@@ -94,7 +96,8 @@ def test_wrong_flags_close(net: Network, name: str) -> None:
         pytest.param("82 07 0001 0001 74 00 00", id="half a filter behind a whole one"),
     ],
 )
-def test_a_malformed_packet_closes(net: Network, data: str) -> None:
+def test_a_malformed_packet_closes(make: Make, data: str) -> None:
+    net = make()
     client = net.connect()
     client.send(bytes.fromhex(data))
     assert client.closed
