@@ -2,8 +2,8 @@
 
 To collect, set up and report a test takes milliseconds; five hundred cases of a pure function take less than
 one. Nothing is lost: all cases are tried, whatever came of those before; each that fails is named, with its
-own traceback; what statements the cases cite, the test cites. Cases share the fixtures of the test, so those
-have to be makers, as ``make`` is, or values.
+own traceback; what statements the cases cite, the test cites. A case that skips fails: nobody would see it
+among the others. Cases share the fixtures of the test, so those have to be makers, as ``make`` is, or values.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def each(names: str | Sequence[str], cases: Iterable[Any]) -> Callable[[Test], T
             for values, name in taken:
                 try:
                     test(**dict(zip(called, values, strict=True)), **fixtures)
-                except (Exception, pytest.fail.Exception) as error:
+                except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
                     error.add_note(f"case: {name}")
                     failed.append(error)
             if failed:

@@ -36,15 +36,17 @@ def test_of_very_many_that_fail_the_others_are_named() -> None:
     assert len(caught.value.exceptions) == 10
 
 
-def test_one_that_skips_is_skipped_as_a_whole() -> None:
-    """So a missing peer is never taken for a success."""
+def test_a_case_that_skips_fails() -> None:
+    tried = []
 
     @each("number", [1, 2])
     def skipping(number: int) -> None:
+        tried.append(number)
         pytest.skip("not here")
 
-    with pytest.raises(pytest.skip.Exception):
+    with pytest.raises(BaseExceptionGroup, match="2 of 2 cases fail"):
         skipping()
+    assert tried == [1, 2]
 
 
 def test_what_is_no_case_stays_a_fixture_and_statements_are_cited() -> None:
