@@ -41,11 +41,16 @@ async def test_values_of_a_pinned_topic_are_kept_from_whoever_publishes(tmp_path
         assert [one.content_type for one in found.values] == ["", "x/y", ""]
         assert found.values[1].user_properties == [forms.Property("k", "v")]
         newer = await admin.ask(table.PAST, PastQuery("a/1", after=found.values[1].number))
+        assert not newer.missed
         assert newer.values == found.values[2:]
         assert (await admin.ask(table.PAST, PastQuery("a/1", limit=1))).values == found.values[2:]
         broker.publish(Message("a/1", b"4"))
         rest = (await admin.ask(table.PAST, PastQuery("a/1"))).values
         assert [one.payload.text for one in rest] == ["by a client", "by the broker", "4"]
+        first, second = found.values[0].number, found.values[1].number
+        assert (await admin.ask(table.PAST, PastQuery("a/1", after=first))).missed
+        assert not (await admin.ask(table.PAST, PastQuery("a/1", after=second, limit=2))).missed
+        assert (await admin.ask(table.PAST, PastQuery("a/1", after=second, limit=1))).missed
         told = await admin.ask(table.PINS, forms.Nothing())
         assert [(one.topic_filter, one.values, one.who) for one in told.pins] == [("a/+", 3, "admin")]
         assert (told.topics, told.values, told.left_out) == (2, 4, 0)

@@ -111,6 +111,13 @@ class Past:
         newest = [self._values[number] for number in islice(numbers, limit) if number > after]
         return newest[::-1]
 
+    def may_miss(self, topic: bytes, after: int, limit: int) -> bool:
+        """Whether values may have come behind ``after`` that ``of`` does not have."""
+        numbers = self._topics.get(topic, ())
+        if not after or not numbers:
+            return False
+        return numbers[0] > after or (len(numbers) > limit and numbers[-limit - 1] > after)
+
     def add(self, topic: bytes, time: float, client: str, message: ApplicationMessage) -> None:
         """Keep one more, for which the oldest ones may have to go."""
         numbers = self._topics.get(topic)

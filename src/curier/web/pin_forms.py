@@ -71,8 +71,11 @@ class PastValue(Struct):
 
 
 class Past(Struct):
-    """Values of a topic, oldest first. ``pinned`` says by which Topic Filters."""
+    """Values of a topic, oldest first. ``pinned`` says by which Topic Filters. Where ``missed``, others
+    may have come behind ``after`` that are gone, or that did not fit.
+    """
 
     topic: str
     pinned: list[str]
     values: list[PastValue]
+    missed: bool

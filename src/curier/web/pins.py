@@ -68,6 +68,7 @@ async def values(scene: Scene, asked: PastQuery, who: Known) -> Past:
         asked.topic,
         pinned,
         [_shown(one, asked.preview) for one in scene.past.of(topic, asked.after, asked.limit)],
+        scene.past.may_miss(topic, asked.after, asked.limit),
     )
 
 

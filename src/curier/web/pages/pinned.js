@@ -29,20 +29,20 @@ export function usePinned(topic) {
       if (document.hidden) return;
       let wait = EVERY;
       try {
-        const { pinned, values } = await look("/topic/past", { topic, after, limit: AT_ONCE, preview: PREVIEW });
+        const { pinned, values, missed } = await look("/topic/past", { topic, after, limit: AT_ONCE, preview: PREVIEW });
         if (over) return;
         if (values.length) {
           const kept = values.map((/** @type {any} */ one) => value(topic, one));
-          if (after) kept[0].is_later = values.length >= AT_ONCE;
+          kept[0].is_later = missed;
           merge(topic, kept, after === 0);
           after = values.at(-1).number;
         }
         set((now) => (values.length || now.pinned.join() !== pinned.join() ? { pinned } : now));
       } catch (error) {
         if (over) return;
-        const is_none = error instanceof Refusal && error.status === 404;
-        if (is_none) {
-          [after, wait] = [0, SELDOM];
+        after = 0; // a broker that was started again numbers them anew
+        if (error instanceof Refusal && error.status === 404) {
+          wait = SELDOM;
           set((now) => (now.pinned.length ? { pinned: [] } : now));
         }
       }
