@@ -89,11 +89,11 @@ const Branch = ({ prefix, depth }) => {
     const timer = window.setInterval(() => document.hidden || paged || void fetchFrom(0), AGAIN);
     return () => window.clearInterval(timer);
   }, [prefix, paged]);
-  if (done && !levels.length && !why) {
-    return depth ? html`<p class="dim">${t("nothing below")}</p>` : html`<${Nothing}>${t("Nothing is retained. Try: curier pub -r -t home/kitchen/temp -m 21.5")}</${Nothing}>`;
-  }
+  const is_none = done && !why && levels.every((one) => !depth && one.level.startsWith("$")); // what the broker says of itself
+  if (is_none && depth) return html`<p class="dim">${t("nothing below")}</p>`;
   return html`
     <${Why} why=${why} />
+    ${is_none ? html`<${Nothing}>${t("Nothing is retained. Try: curier pub -r -t home/kitchen/temp -m 21.5")}</${Nothing}>` : null}
     <ul>${sorted(levels).map((/** @type {any} */ one) => html`<li key=${one.level}><${Level} one=${one} depth=${depth} /></li>`)}</ul>
     ${next ? html`<button onClick=${() => fetchFrom(next)}>${t("Show more")}</button>` : null}`;
 };
