@@ -231,7 +231,7 @@ FLOORS: dict[str, list[str]] = {
         *("client_ids", "shapes", "attaching", "subscribing", "rejudging", "piecemeal"),
         *("leftovers", "keeping", "watches", "connecting"),
         # what the broker does by itself
-        *("restoring", "sys_topics"),
+        *("restoring", "sys_topics", "late_records"),
         # the face
         *("connection", "repacing", "core", "__init__"),
     ],

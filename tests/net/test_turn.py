@@ -1,4 +1,6 @@
-"""Writes that are postponed in a flood: whose, until when, and that none is forgotten."""
+"""Writes that are postponed in a flood: whose, until when, and that none is forgotten; and those that wait
+for the disk.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import pytest
 
 import curier
 from curier.broker.core import BrokerCore
+from curier.broker.effects import Commit, Effect
 from curier.codec import packets as p
 from curier.codec.constants import MQTT_50
 from curier.codec.decode import decode
@@ -20,6 +23,7 @@ from curier.net.loop import Loop
 from curier.net.turn import POSTPONED_BYTES, POSTPONED_SECONDS, Turn
 from curier.net.wire import Wire
 from curier.protocol.connection import STEPS_AT_ONCE
+from curier.session.journal import Journal
 from tests.codec.cases import properties
 from tests.net.harness import ANYWHERE, Peer, options
 
@@ -226,3 +230,63 @@ def test_a_flood_comes_whole_and_in_order_through_the_loop_that_postpones() -> N
 
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(asyncio.wait_for(flood(), 30))
+
+
+# ---- the disk ----
+
+
+class Disk:
+    """A store that is done when it is told, or at once."""
+
+    def __init__(self, is_quick: bool) -> None:
+        self.loop = asyncio.new_event_loop()
+        clock = Clock()
+        self.is_quick = is_quick
+        self.batches: list[int] = []
+        core = BrokerCore(options(), clock.now(), journal=Journal())
+        self.turn = Turn(core, self.loop, clock, self.do)
+        self.wire = Tape(self.turn)
+
+    def do(self, effect: Effect) -> None:
+        if isinstance(effect, Commit):
+            self.batches.append(effect.batch.number)
+            if self.is_quick:
+                self.turn.committed(effect.batch.number)
+
+    def say(self, packet: P) -> None:
+        self.turn.receive(self.wire, encode(packet, MQTT_50), self.turn.clock.now())
+        self.turn.finish(self.turn.clock.now())
+
+    def connect(self) -> None:
+        expiry = properties(session_expiry_interval=60)
+        self.say(p.Connect(MQTT_50, "c", True, 0, None, None, None, expiry))
+
+    def come_round(self) -> None:
+        self.loop.run_until_complete(asyncio.sleep(0))
+
+    def close(self) -> None:
+        self.turn.stop()
+        self.loop.close()
+
+
+def test_what_waited_for_the_disk_is_written_when_the_store_says_so() -> None:
+    disk = Disk(is_quick=False)
+    disk.connect()
+    assert (disk.batches, disk.wire.take()) == ([1], [])
+    disk.turn.committed(1)
+    assert [type(packet) for packet in disk.wire.take()[0]] == [p.Connack]
+    disk.say(p.Subscribe(1, [("t", 1)]))
+    assert disk.batches == [1, 2]
+    disk.turn.committed(2)
+    assert [type(packet) for packet in disk.wire.take()[0]] == [p.Suback]
+    disk.close()
+
+
+def test_a_store_that_is_done_at_once_does_not_end_a_turn_within_a_turn() -> None:
+    disk = Disk(is_quick=True)
+    disk.connect()
+    disk.say(p.Subscribe(1, [("t", 1)]))
+    disk.come_round()
+    assert disk.batches == [1, 2]
+    assert [type(packet) for write in disk.wire.take() for packet in write] == [p.Connack, p.Suback]
+    disk.close()

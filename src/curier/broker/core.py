@@ -39,6 +39,7 @@ from curier.broker.fetching import FETCHED_PER_TURN
 from curier.broker.hooks import MOST_NESTED, Hook
 from curier.broker.judging import Judge
 from curier.broker.lanes import DECIDE_LANES, set_lanes
+from curier.broker.late_records import LateRecords
 from curier.broker.model import BrokerConnection, ServerSession, Spread
 from curier.broker.options import Options
 from curier.broker.pacing import RATES
@@ -89,6 +90,7 @@ class BrokerCore(BrokerState):
         memory.bound(self)
         self.repacing = Repacing(self)
         self.sys_publisher = SysPublisher(self)
+        self.late_records = LateRecords(journal)
         if options.sys_interval:
             self.deadlines.add(self.sys_publisher, now)
 
@@ -339,11 +341,13 @@ class BrokerCore(BrokerState):
 
     # ---- effects, and their answers ----
 
-    def take_effects(self) -> list[Effect]:
+    def take_effects(self, now: float = 0.0) -> list[Effect]:
         """What the world has to do now, in order; with the next batch of the journal, if none is on its
-        way.
+        way. With ``now``, one that nobody waits for may come a moment later.
         """
         may_take = not self.has_giant and not self.own_records
+        if may_take and now:
+            may_take = not self.late_records.may_wait(self, now)
         if self.journal is not None and not self.is_committing and may_take:
             batch = self.journal.take()
             if batch is not None:
@@ -461,6 +465,7 @@ class BrokerCore(BrokerState):
     def shut_down(self, now: float) -> None:
         """Tell every 5.0 client that the server is shutting down (0x8B) and end all connections."""
         why = "the broker is stopping"
+        self.late_records.most = 0
         self._give_out(now)
         for connection in list(self.connections.values()):
             connection.now = now

@@ -69,6 +69,7 @@ class Turn:
         self._is_scheduled: bool = False
         self._is_continuing: bool = False
         self._is_stopped: bool = False
+        self._is_carrying_out: bool = False  # an effect
         self._postponed: list[BrokerConnection] = []  # dirty, to be written in a later turn
         self._postponed_at: float = 0.0  # when the first of them was
         self._written: int = 0  # bytes, to all sockets in this turn
@@ -175,7 +176,7 @@ class Turn:
         closing: list[BrokerConnection] | None = None
         while core.effects or core.dirty or core.journal is not None:
             if core.effects or core.journal is not None:
-                for effect in core.take_effects():
+                for effect in core.take_effects(now):
                     self._carry_out(effect)
                     if not isinstance(effect, Close):
                         continue
@@ -218,6 +219,7 @@ class Turn:
             core.statistics.longest_turn = ended - now
 
     def _carry_out(self, effect: Effect) -> None:
+        self._is_carrying_out = True
         try:
             self.on_effect(effect)
         except Exception as error:
@@ -228,6 +230,8 @@ class Turn:
                 self.core.give_up(effect.connection, "asking a question", error, self.clock.now())
             else:
                 self.core.faults.note("an effect", error)
+        finally:
+            self._is_carrying_out = False
 
     def _close(self, closing: list[BrokerConnection], now: float) -> None:
         tape = self.tape
@@ -335,7 +339,8 @@ class Turn:
 
     def committed(self, number: int) -> None:
         """The store has made a batch durable: what waited goes out, who was slowed is read from again."""
-        self.core.committed(number, self.clock.now())
+        now = self.clock.now()
+        self.core.committed(number, now)
         throttled = self._throttled
         self._throttled = set()
         for wire in throttled:
@@ -343,7 +348,10 @@ class Turn:
                 self._try_reading(wire)
         for connection in self.core.take_welcomed():
             self.resumed(connection)
-        self.schedule()
+        if self._is_carrying_out:  # a store that was done at once
+            self.schedule()
+        else:
+            self.finish(now)
 
     def resume(self, effect: Authenticate | Authorize, answer: Answer) -> None:
         """The answer to a question about one connection, which goes on now."""

@@ -27,7 +27,8 @@ class Journal:
 
     ``number`` is that of the batch being filled; batches are numbered from 1 without gaps. ``length`` grows
     with every record ever added: whoever compares it before and after an action knows whether the action
-    has to wait for the disk. ``durable`` is for whoever has to know it later than in ``release``: a client's
+    has to wait for the disk. ``is_urgent`` is whether there are records that matter before others come.
+    ``durable`` is for whoever has to know it later than in ``release``: a client's
     next connection.
     """
 
@@ -36,6 +37,7 @@ class Journal:
         self.durable: int = 0  # number of the newest batch that is known to be durable
         self.length: int = 0
         self.pending_bytes: int = 0  # of messages in the batch being filled
+        self.is_urgent: bool = False
         self._records: list[Record] = []
         self._last: int = 0  # of sessions, messages and deliveries
 
@@ -55,6 +57,18 @@ class Journal:
     def add(self, record: Record) -> None:
         self._records.append(record)
         self.length += 1
+        self.is_urgent = True
+
+    def add_later(self, record: Record) -> None:
+        """One more, which nobody waits for by itself: a crash that takes it along does what the loss of an
+        acknowledgement on the network does.
+        """
+        self._records.append(record)
+        self.length += 1
+
+    def count(self) -> int:
+        """How many records there are since the last batch."""
+        return len(self._records)
 
     def add_message(self, message: ApplicationMessage) -> int:
         """Name a message in one more record; its number. Adds a record of its own the first time only."""
@@ -69,7 +83,7 @@ class Journal:
         """Undo one ``add_message``; with the last one the message itself goes."""
         message.references -= 1
         if message.references == 0 and message.number:
-            self.add(MessageRemoved(message.number))
+            self.add_later(MessageRemoved(message.number))
             message.number = 0
 
     def take(self) -> Batch | None:
@@ -78,6 +92,7 @@ class Journal:
             return None
         batch = Batch(self.number, self._records)
         self._records = []
+        self.is_urgent = False
         self.pending_bytes = 0
         self.number += 1
         return batch

@@ -531,7 +531,7 @@ class OutgoingFlow:
     def forget(self, entry: Outgoing) -> None:
         """A delivery ends without the peer: expired, dropped, too large. It is in no queue any more."""
         if self.journal is not None and entry.delivery:
-            self.journal.add(Delivered(self.session_number, entry.delivery))
+            self.journal.add_later(Delivered(self.session_number, entry.delivery))
             self.journal.drop_message(entry.message)
             entry.delivery = 0
 

@@ -134,10 +134,9 @@ class SqliteStore(Store):
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         if not self._idle.is_set() and self._link is not None:
-            left = seconds - 2 * KILL_SECONDS
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left, 2 * RETRY_SECONDS) if self._trouble else left):
-                    await self._idle.wait()
+                async with asyncio.timeout(seconds - 2 * KILL_SECONDS):
+                    await self._be_idle()
         self.unwritten = self._open_records
         self._is_closing = True
         if self._retry is not None:
@@ -153,6 +152,14 @@ class SqliteStore(Store):
             os.close(self._lock)
             self._lock = None
         self._life = None
+
+    async def _be_idle(self) -> None:
+        """Until all is written; another batch may follow the one that is open. Raises ``TimeoutError`` where
+        trouble does not end with the next try.
+        """
+        while not self._idle.is_set():
+            async with asyncio.timeout(2 * RETRY_SECONDS if self._trouble else None):
+                await self._idle.wait()
 
     # ---- the process ----
 
