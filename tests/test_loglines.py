@@ -127,3 +127,24 @@ def test_texts_without_end_do_not_fill_memory(lines: Lines, clock: list[float]) 
     for number in range(3000):
         log.warning(f"{number}")
     assert len(loglines.bounds._kinds) <= loglines.MOST_KINDS
+
+
+def test_whoever_asks_first_need_not_make_a_line_that_is_left_out(lines: Lines, clock: list[float]) -> None:
+    def ask() -> bool:
+        return loglines.bounds.leave_out(log.name, logging.WARNING, "%d is bad")
+
+    assert not ask()  # nothing is known of such lines
+    for number in range(20):
+        assert not ask()
+        log.warning("%d is bad", number)
+    assert ask()
+    assert ask()
+    log.warning("%d is bad", 20)
+    assert len(lines.lines) == 20
+    clock[0] += QUIET_SECONDS
+    assert not ask()
+    log.warning("%d is bad", 21)
+    assert lines.lines[-2:] == [
+        ("WARNING", "3 more lines were left out like: ... is bad"),
+        ("WARNING", "21 is bad"),
+    ]

@@ -52,14 +52,20 @@ class Kind:
         self.left_out = 0
         self.lacking_since = now  # when the first of them was left out
 
-    def take(self, now: float) -> bool:
-        """Is there room for one more line?"""
+    def has_room(self, now: float) -> bool:
+        """For one more line? Otherwise it counts as left out."""
         self.tokens = min(self.most, self.tokens + (now - self.at) * self.rate)
         self.at = now
         if self.tokens < 1.0:
             if not self.left_out:
                 self.lacking_since = now
             self.left_out += 1
+            return False
+        return True
+
+    def take(self, now: float) -> bool:
+        """The same, and the room is taken."""
+        if not self.has_room(now):
             return False
         self.tokens -= 1.0
         return True
@@ -90,6 +96,19 @@ class Bounds(logging.Filter):
                 return True
         self.tell(now - QUIET_SECONDS)
         return passes
+
+    def leave_out(self, logger_name: str, level: int, words: str) -> bool:
+        """Would a line of this kind be left out? Then it counts as that, and need not be made: to make it is
+        most of what a line costs, and in a flood nearly all are left out.
+        """
+        now = time.monotonic()
+        with self._lock:
+            kind = self._kinds.get((logger_name, level, words))
+            if kind is None or kind.has_room(now):
+                return False
+            self._lacking[kind] = None
+        self.tell(now - QUIET_SECONDS)
+        return True
 
     def tell(self, since: float = math.inf) -> None:
         """Say how many lines are left out, of each kind that lacks some since then, or longer."""

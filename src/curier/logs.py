@@ -13,12 +13,15 @@ import time
 from curier.broker.hooks import Hook
 from curier.broker.model import BrokerConnection
 from curier.broker.mounting import OTHER_MOUNT
-from curier.loglines import logger, printable
+from curier.loglines import bounds, logger, printable
 from curier.session.message import ApplicationMessage
 
 connect_log = logger("curier.broker.connect")
 subscribe_log = logger("curier.broker.subscribe")
 publish_log = logger("curier.broker.publish")
+
+CONNECTED = "%s connected%s from %s at %s, MQTT %s, %s"
+DISCONNECTED = "%s disconnected: %s"
 
 NOT_AUTHORIZED = 0x87
 VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}
@@ -119,10 +122,10 @@ class LogHook(Hook):
         self._drops = Drops()
 
     def on_connect(self, connection: BrokerConnection, session_present: bool) -> None:
-        if not connect_log.isEnabledFor(logging.INFO):
+        if not _tells(CONNECTED):
             return
         connect_log.info(
-            "%s connected%s from %s at %s, MQTT %s, %s",
+            CONNECTED,
             printable(connection.client_id),
             f" as {printable(connection.identity)}" if connection.identity is not None else "",
             connection.address,
@@ -143,10 +146,10 @@ class LogHook(Hook):
         )
 
     def on_disconnect(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
-        if not connect_log.isEnabledFor(logging.INFO):
+        if not _tells(DISCONNECTED):
             return
         connect_log.info(
-            "%s disconnected: %s",
+            DISCONNECTED,
             _name(connection),
             printable(why, MOST_OF_REASON),
             extra=_fields(connection, reason_code=reason_code),
@@ -206,6 +209,13 @@ class LogHook(Hook):
     def tell(self, is_last: bool = False) -> None:
         """Log what is summed up and due; call it now and then, since no event may come that does."""
         self._drops.tell(time.monotonic(), is_last)
+
+
+def _tells(words: str) -> bool:
+    """Is such a line of a connection wanted, and is there room for it?"""
+    return connect_log.isEnabledFor(logging.INFO) and not bounds.leave_out(
+        connect_log.name, logging.INFO, words
+    )
 
 
 def _name(connection: BrokerConnection) -> str:
