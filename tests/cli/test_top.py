@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -9,7 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from curier.cli import main
+from curier.cli.top import _run
+from curier.top.app import Top
 from curier.web.local import Local, write
+from tests.top.asked import World
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +52,19 @@ def test_its_help_needs_nothing_and_has_the_keys() -> None:
     result = CliRunner().invoke(main, ["top", "--help"])
     assert result.exit_code == 0
     assert "f       freeze what is shown" in result.stdout
+
+
+async def test_a_signal_ends_it_with_its_exit_code() -> None:
+    """The terminal is as it was then: Textual sees to that whenever it ends by itself."""
+    app = Top(World().watch, look_seconds=None)
+    run = app.run_async
+
+    async def run_without_a_terminal(mouse: bool) -> None:
+        assert not mouse
+        await run(headless=True, auto_pilot=lambda pilot: _kill(), mouse=mouse)
+
+    async def _kill() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    app.run_async = run_without_a_terminal  # type: ignore[assignment,method-assign]
+    assert await _run(app) == 143

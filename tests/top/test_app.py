@@ -20,14 +20,14 @@ class Screen:
 
     def __init__(self, app: Top, pilot: Pilot[None]) -> None:
         self.app = app
-        self._pilot = pilot
+        self.pilot = pilot
 
     async def press(self, *keys: str) -> None:
         """Press keys, and have the broker looked at."""
-        await self._pilot.press(*keys)
+        await self.pilot.press(*keys)
         await self.app.look()
         await self.app.look()  # a list is asked for every other time
-        await self._pilot.pause()
+        await self.pilot.pause()
 
     def text(self, name: str) -> str:
         return str(self.app.query_one(f"#{name}", Static).content)
@@ -162,6 +162,14 @@ async def test_a_list_that_is_refused_leaves_what_was_there() -> None:
         seen.listing.show(ApiError(403, "[b]this is for the role viewer"), world.now)
         assert "[b]this is for the role viewer; what is shown is older" in seen.text("clients-summary")
         assert seen.column() == ["a"]
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_a_key_ends_it(key: str) -> None:
+    async with screen(World()) as seen:
+        await seen.app.run_action("view('clients')")
+        await seen.pilot.press(key)
+        assert not seen.app.is_running or seen.app._exit
 
 
 async def test_a_broker_that_is_not_there_yet_is_waited_for() -> None:

@@ -7,12 +7,15 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from curier.cli.admin import Asking
 from curier.errors import missing_package
+
+if TYPE_CHECKING:
+    from textual.app import App
 
 EPILOG = """\
 \b
@@ -56,14 +59,16 @@ def top(url: str | None, token_file: Path | None, cafile: Path | None) -> None:
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise click.UsageError("this is for terminals; curier admin overview says the same in lines")
     watch = Watch(asking.local, lambda local: Api(local, ANSWER_SECONDS))
-    asyncio.run(_run(Top(watch)))
+    code = asyncio.run(_run(Top(watch)))
     watch.close()
+    raise click.exceptions.Exit(code)
 
 
-async def _run(app: Any) -> None:
-    """Run it; whoever ends it by a signal finds the terminal as it was."""
+async def _run(app: App[None]) -> int:
+    """Run it, and give its exit code; whoever ends it by a signal finds the terminal as it was."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         with suppress(NotImplementedError):
             loop.add_signal_handler(number, app.exit, None, 128 + number)
     await app.run_async(mouse=False)
+    return app.return_code or 0

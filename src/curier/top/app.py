@@ -53,6 +53,7 @@ class Top(App[None]):
         Binding("f", "freeze", "Freeze"),
         Binding("escape", "leave", "", show=False),
         Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", "", show=False, priority=True),
     ]
 
     def __init__(
