@@ -146,6 +146,14 @@ ONCE = (
 """What has no part in compiled modules and is long: a second pass of `make test` would see the same again."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import what `make check` leaves out: that takes each of its processes seconds."""
+    if "not slow" not in config.getoption("markexpr"):
+        return None
+    place = collection_path.relative_to(Path(__file__).parent).as_posix()
+    return place.startswith((*SLOW, "crash", "interop")) or None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark whole folders and files; note what is cited, before those go that are not to run."""
     config.stash[CITED] = cited(items)
