@@ -130,6 +130,8 @@ SLOW = (
     "client",
     "loadgen/test_process.py",
     "proxy",
+    "test_light_install.py",
+    "testing/test_page.py",
     "testing/test_plugin.py",
     "web",
 )

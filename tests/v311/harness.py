@@ -88,6 +88,8 @@ class Client:
     def feed(self, data: bytes) -> None:
         """Bytes from the core."""
         self.heard += data
+        if data.startswith(b"HTTP/1.1 "):  # the answer to HTTP, which is no packet
+            return
         pos = 0
         while pos < len(data):
             end = packet_end(data, pos)
