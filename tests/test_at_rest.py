@@ -35,7 +35,7 @@ PACKAGES = {
     "store": {"base"},
     "trace": {
         *("choice", "events", "following", "lines", "mishaps", "reading", "recorder", "secrets", "serving"),
-        "traced",
+        *("traced", "watching", "past", "rewinding", "framing"),  # what went by last is always kept
     },
     "web": {
         *("binding", "history", "identity", "keeper", "local", "refusal", "roles", "server", "tls", "tokens"),

@@ -11,7 +11,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 EXAMPLES = """\
 \b
-Once, for a user:
+Examples:
   curier completion bash > ~/.local/share/bash-completion/completions/curier
   curier completion zsh > ~/.zfunc/_curier
   curier completion fish > ~/.config/fish/completions/curier.fish

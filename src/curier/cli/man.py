@@ -12,14 +12,21 @@ from curier.cli import main
 from curier.cli.trace import SHOW, TraceCommands
 from curier.errors import ConfigError
 
+EXAMPLES = """\
+\b
+Examples:
+  curier man /usr/local/share/man/man1
+  curier man pages && man -l pages/curier-pub.1
+"""
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 def man(directory: Path) -> None:
     """Write the manual pages of all commands into DIR, which is made if need be.
 
     They are of section 1: curier.1, curier-pub.1, curier-config-check.1 and so on. Packages of a system bring
-    them; `man -l DIR/curier-pub.1` shows one of them from any place.
+    them; `man -l` shows one from any place.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
