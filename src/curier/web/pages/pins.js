@@ -25,7 +25,7 @@ export const Pins = () => {
       <${Why} why=${why} />
       ${data && (data.pins.length === 0 ? html`<${Nothing}>${t("None. Of a pinned topic the broker keeps the last values, to compare and to draw.")}</${Nothing}>` : html`
         <div class="scroll" tabindex="0" role="region" aria-label=${t("Pinned topics")}><table>
-          <thead><tr><th scope="col">${t("Topic Filter")}</th><th scope="col" class="figure">${t("Values")}</th><th scope="col">${t("Since")}</th><th scope="col" class="wide">${t("By")}</th><th></th></tr></thead>
+          <thead><tr><th scope="col">${t("Topic Filter")}</th><th scope="col" class="figure">${t("Values")}</th><th scope="col">${t("Since")}</th><th scope="col" class="wide">${t("By")}</th><td></td></tr></thead>
           <tbody>${data.pins.map((/** @type {any} */ one) => html`<tr key=${one.topic_filter}>
             <td>${/(^|\/)[+#](\/|$)/.test(one.topic_filter) ? html`<${Name} text=${one.topic_filter} />` : html`<a href=${address("topics", { topic: one.topic_filter })}><${Name} text=${one.topic_filter} /></a>`}</td>
             <td class="figure">${count(one.values)}</td><td><${Ago} time=${one.since} /></td><td class="wide"><${Name} text=${one.who} /></td>
