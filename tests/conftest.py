@@ -42,6 +42,7 @@ settings.load_profile(
 os.environ.setdefault("CURIER_WEB", "off")
 
 INTEROP_JS = Path(__file__).parent / "interop" / "js"
+SCHEMATHESIS = Path(__file__).parent.parent / "build" / "schemathesis" / "bin" / "schemathesis"
 
 
 def peers_are_required() -> bool:
@@ -54,6 +55,8 @@ def find_peer(name: str) -> str | None:
     if name == "mqttjs":
         installed = INTEROP_JS / "node_modules" / "mqtt"
         return str(installed) if installed.is_dir() and shutil.which("node") else None
+    if name == "schemathesis":  # apart: its packages would be in the way of others
+        return str(SCHEMATHESIS) if SCHEMATHESIS.exists() else shutil.which(name)
     # Debian puts mosquitto in /usr/sbin, which is not on everybody's PATH.
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
     if program := shutil.which(name, path=path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -81,3 +82,31 @@ async def test_the_description_is_open_and_has_no_script() -> None:
     assert 'href="/' not in page.text  # a proxy may have put a path in front
     for one in OPERATIONS:
         assert one.summary.split(";")[0] in page.text
+
+
+async def test_other_methods_are_told_all_that_can_be_done_there() -> None:
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, window(broker) as (_, client):
+        for path, allowed in (("/bans", {"GET", "HEAD", "POST"}), ("/events", {"GET", "HEAD"})):
+            answer = await client.request("TRACE", PREFIX + path)
+            assert answer.status_code == 405
+            assert {*answer.headers["allow"].replace(" ", "").split(",")} == allowed
+
+
+async def test_too_large_a_head_is_refused_in_words() -> None:
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, window(broker) as (_, client):
+        answer = await client.get(f"{PREFIX}/clients", headers={"x-name": "x" * 200_000})
+        assert (answer.status_code, answer.headers["content-type"]) == (431, "application/problem+json")
+        assert answer.json()["detail"] == "the head of a request may have 65536 bytes"
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_what_is_no_http_is_told_so() -> None:
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker, window(broker) as (web, _):
+        host, _, port = web.urls[0].removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        mqtt = bytes.fromhex("10 0e 0004 4d515454 04 00 003c 0002 6331")
+        writer.write(mqtt + b"\r\n\r\n" + b"x" * 100_000)
+        said = await reader.read()
+        assert said.startswith(b"HTTP/1.1 400 ")
+        assert b"this is no HTTP/1.1" in said
+        writer.close()

@@ -10,6 +10,12 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+
+def one_of(*values: str) -> Meta:
+    """What a text may be, for who reads the description; what else it is, is refused where it is used."""
+    return Meta(extra_json_schema={"enum": [*values]})
+
+
 Limit = Annotated[int, Meta(ge=1, le=500)]
 QoS = Annotated[int, Meta(ge=0, le=2)]
 Text = Annotated[str, Meta(min_length=1)]
@@ -88,7 +94,13 @@ class ClientsQuery(Form):
 
     search: str = ""
     """Part of a Client Identifier, a user name or an address, in any case."""
-    sort: str = "client_id"
+    sort: Annotated[
+        str,
+        one_of(
+            *("client_id", "queued", "queued_bytes", "dropped", "subscriptions", "unsent", "connected_at"),
+            "ends_at",
+        ),
+    ] = "client_id"
     """``client_id``; with the largest first ``queued``, ``queued_bytes``, ``dropped``, ``subscriptions``,
     ``unsent`` or ``connected_at``; with the session first that ends first ``ends_at``."""
     connected: bool | None = None
@@ -334,7 +346,7 @@ class TopicsQuery(Form):
 
     topic_filter: Topic = "#"
     search: str = ""
-    sort: str = "topic"
+    sort: Annotated[str, one_of("topic", "newest", "oldest", "size")] = "topic"
     """``topic``, ``newest``, ``oldest``, or with the largest payload first ``size``."""
     limit: Limit = 100
     cursor: str = ""
@@ -416,7 +428,7 @@ class Publish(Form):
 class AclTest(Form):
     """May this client do that?"""
 
-    action: str
+    action: Annotated[str, one_of("publish", "subscribe", "receive")]
     """``publish``, ``subscribe`` or ``receive``."""
     topic: Topic
     user: str | None = None
@@ -443,7 +455,7 @@ class AclAnswer(Struct):
 class Packet(Form):
     """A Control Packet, as a flow shows it: its bytes as ``hex``, of which ``cut`` more were left out."""
 
-    hex: Annotated[str, Meta(max_length=65_536)]
+    hex: Annotated[str, Meta(max_length=65_536, extra_json_schema={"pattern": "^([0-9a-fA-F]{2})*$"})]
     version: Annotated[int, Meta(ge=0, le=5)] = 0
     """3, 4 or 5; 0: not known."""
     to_server: bool = True

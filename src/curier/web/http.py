@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import sys
 from collections.abc import Sequence
 from socket import socket
 from typing import Any, Final
@@ -20,12 +21,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+from curier.web.problems import problem
+
 MOST_CONNECTIONS: Final = 500
 REQUEST_SECONDS: Final = 10.0
 """From the connection, or the end of the last answer, to a whole head of a request."""
 
 MOST_MESSAGE: Final = 1 << 20  # bytes, of a WebSocket
 MOST_HEAD: Final = 64 * 1024  # bytes, which topics in a query take three times as many of as they have
+
+LINGER_SECONDS: Final = 2.0
+"""How long one that is refused is read from, until it has seen why."""
 
 GOODBYE_SECONDS: Final = 1.0
 """How long answers may take to end when the server stops; then they are cut."""
@@ -42,6 +48,7 @@ class Protocol(H11Protocol):
         self.logger = _silent
         self.access_log = False
         self._late: asyncio.TimerHandle | None = None
+        self._is_refused = False  # what else it sends is not looked at
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many."""
@@ -53,6 +60,8 @@ class Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A part of a request."""
+        if self._is_refused:
+            return
         super().data_received(data)
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
@@ -74,6 +83,27 @@ class Protocol(H11Protocol):
             self._late.cancel()
             self._late = None
         super().handle_websocket_upgrade(event)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, or has too large a head, in words like every other refusal.
+
+        The rest of it is read for a while all the same: to close at once could destroy the answer.
+        """
+        error = sys.exception()
+        is_large = isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431
+        why = f"the head of a request may have {MOST_HEAD} bytes" if is_large else "this is no HTTP/1.1"
+        answer = problem(431 if is_large else 400, why, {"connection": "close"})
+        head = h11.Response(status_code=answer.status_code, headers=answer.raw_headers)
+        for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self._is_refused = True
+        if self._late is not None:
+            self._late.cancel()
+        if not self.transport.can_write_eof():  # TLS says itself that it ends
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self._late = self.loop.call_later(LINGER_SECONDS, self._too_late)
 
     def _too_late(self) -> None:
         self._late = None

@@ -22,8 +22,17 @@ _PROBLEMS: Final = {
     "403": "Whoever asks may not.",
     "404": "It is not there.",
     "409": "It cannot be done now, or by this broker.",
+    "421": "This server is not known by the name it was asked by.",
     "429": "Too many requests.",
+    "431": "The head of the request is too large.",
     "503": "The broker starts or stops, or its disk takes nothing.",
+}
+
+
+_OF_BODIES: Final = {
+    "408": "The body took too long.",
+    "413": "The body is too large.",
+    "415": "The body does not say that it is JSON.",
 }
 
 
@@ -107,6 +116,8 @@ def _operation(
         made["parameters"] = [*_parameters(one, components)]
     else:
         made["requestBody"] = {"content": {"application/json": {"schema": by_type[one.asked]}}}
+        for code, text in _OF_BODIES.items():
+            made["responses"][code] = {"description": text, "content": problem}
     return made
 
 

@@ -59,6 +59,8 @@ __all__ = [
 NOT_BUFFERED: Final = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
 """What a proxy has to be told that would keep events for a while, or compress them."""
 
+Endpoint = Callable[[Request], Awaitable[Response]]
+
 KNOWN_SECONDS: Final = 1.0
 BYE: Final = b"event: bye\ndata: {}\n\n"
 
@@ -95,8 +97,7 @@ def routes(scene: Scene, identities: Identities, wire: Wire) -> list[BaseRoute]:
 
     async def log_in_with_token(request: Request) -> Response:
         who = identities.of(request)
-        response = Response(status_code=204)
-        identities.log_in(request, response, who)
+        identities.log_in(request, response := Response(status_code=204), who)
         return response
 
     async def make_link(request: Request) -> Response:
@@ -105,24 +106,42 @@ def routes(scene: Scene, identities: Identities, wire: Wire) -> list[BaseRoute]:
 
     async def log_out(request: Request) -> Response:
         identities.of(request)
-        response = Response(status_code=204)
-        identities.log_out(request, response)
+        identities.log_out(request, response := Response(status_code=204))
         return response
 
-    inner = [Route(one.path, endpoint(one, scene, identities), methods=[one.method]) for one in OPERATIONS]
+    inner = [
+        Route("/", listed),
+        Route("/openapi.json", described),
+        Route("/events", events),
+        Route("/backup", backups.download(scene, identities)),
+        Route("/flows", _flows(scene, identities, wire)),
+        Route("/session", log_in_with_token, methods=["POST"]),
+        Route("/session/link", make_link, methods=["POST"]),
+        Route("/session/end", log_out, methods=["POST"]),
+        *_operations(scene, identities),
+    ]
     return [
         Route("/login", log_in),
         WebSocketRoute(mqtt.PATH, mqtt.Mqtt(scene, identities.of).serve),
-        Route(f"{PREFIX}/", listed),
-        Route(f"{PREFIX}/openapi.json", described),
-        Route(f"{PREFIX}/events", events),
-        Route(f"{PREFIX}/backup", backups.download(scene, identities)),
-        Route(f"{PREFIX}/flows", _flows(scene, identities, wire)),
-        Route(f"{PREFIX}/session", log_in_with_token, methods=["POST"]),
-        Route(f"{PREFIX}/session/link", make_link, methods=["POST"]),
-        Route(f"{PREFIX}/session/end", log_out, methods=["POST"]),
         Mount(PREFIX, routes=inner),
     ]
+
+
+def _operations(scene: Scene, identities: Identities) -> list[Route]:
+    """Those of the table."""
+    ways: dict[str, dict[str, Endpoint]] = {}
+    for one in OPERATIONS:
+        ways.setdefault(one.path, {})[one.method] = endpoint(one, scene, identities)
+    return [Route(path, _by_method(ways[path]), methods=[*ways[path]]) for path in ways]
+
+
+def _by_method(ways: dict[str, Endpoint]) -> Endpoint:
+    """What can be done at a path: one route, so that the answer to any other method names all of them."""
+
+    async def answer(request: Request) -> Response:
+        return await ways["GET" if request.method == "HEAD" else request.method](request)
+
+    return answer
 
 
 def _flows(scene: Scene, identities: Identities, wire: Wire) -> Callable[[Request], Awaitable[Response]]:
