@@ -23,7 +23,16 @@ from tests.each import each
 
 ABOUT_A_CLIENT = {"on_connect", "on_subscribe", "on_unsubscribe", "on_packet"}  # which is there, and pays
 ABOUT_NOBODY = {
-    *("on_refuse", "on_slow", "on_disconnect", "on_session_end", "on_revoke", "on_drop", "on_delivered"),
+    *(
+        "on_refuse",
+        "on_refuse_publish",
+        "on_slow",
+        "on_disconnect",
+        "on_session_end",
+        "on_revoke",
+        "on_drop",
+        "on_delivered",
+    ),
 }
 NO_CODES: list[object] = [None, "", "no", True, False, 1, 0x10, 0x7F, 0x100, -1, 1 << 70, 0.0, [], Ellipsis]
 
@@ -348,7 +357,7 @@ def test_what_cannot_be_called_is_refused_when_it_is_added(event: str) -> None:
         yield
 
     def lacks(self: Hook) -> None: ...
-    def wants(self: Hook, a: object, b: object, c: object, d: object, e: object) -> None: ...
+    def wants(self: Hook, a: object, b: object, c: object, d: object, e: object, f: object) -> None: ...
     def only_named(self: Hook, *, connection: object) -> None: ...
 
     net = Net()
