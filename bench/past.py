@@ -67,7 +67,7 @@ class Run:
         clock = Clock()
         turn = Turn(BrokerCore(options, clock.now()), asyncio.new_event_loop(), clock, print)
         if keeps:
-            turn.tape = Tape()
+            turn.tape = Tape(most_entries=500)  # so that it is full soon, as that of any broker
         self.reactor = Reactor(turn, Handshakes(turn))
         self.door = Door("tcp://127.0.0.1:1", Listener("tcp://127.0.0.1:1"), Entrance())
         self.scenario = scenario

@@ -329,3 +329,9 @@ def test_what_is_told_later_of_a_delivery_has_the_number_it_was_given(world: Wor
     session = reader.connection.session
     assert session is not None
     assert [entry.message.publication for entry in session.outgoing.inflight.values()] == [number]
+
+
+def test_that_nobody_wants_it_is_known_where_the_acknowledgement_says_so(world: World) -> None:
+    sender = Client(world, "sender", 5, properties=Properties())
+    sender.say(publish("a", b"1", 1, 1, properties=Properties()))
+    assert world.fates() == ["a", "published by sender #1", "nobody got it: no subscription matches its topic"]

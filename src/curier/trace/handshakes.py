@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
+from curier.codec.constants import NO_MATCHING_SUBSCRIBERS
 from curier.codec.packets import Packet as ControlPacket
 from curier.codec.packets import Puback, Pubcomp, Pubrec, Pubrel
 from curier.trace.decoding import Seen
@@ -35,6 +36,8 @@ def acknowledged(store: FlowStore, event: Packet, seen: Seen, packet: ControlPac
         _got(leg, event.time)  # who waits for it waits on
     else:
         _advance(leg, packet, event.time, failed)
+    if leg.to_server and packet.reason_code == NO_MATCHING_SUBSCRIBERS and not flow.nobody:
+        flow.nobody = "no subscription matches its topic"
     step = store.step(flow, event, seen, leg)
     if failed:
         step.trouble = True
