@@ -27,6 +27,7 @@ from curier.trace.flows import Publication
 from curier.trace.joining import Joiner
 from curier.trace.mishaps import Mishaps
 from curier.trace.past import Past
+from curier.trace.reading import Ring, Trace
 from curier.trace.rewinding import Rewinding
 
 
@@ -334,4 +335,30 @@ def test_what_is_told_later_of_a_delivery_has_the_number_it_was_given(world: Wor
 def test_that_nobody_wants_it_is_known_where_the_acknowledgement_says_so(world: World) -> None:
     sender = Client(world, "sender", 5, properties=Properties())
     sender.say(publish("a", b"1", 1, 1, properties=Properties()))
-    assert world.fates() == ["a", "published by sender #1", "nobody got it: no subscription matches its topic"]
+    assert world.fates() == [
+        "a",
+        "published by sender #1",
+        "nobody got it: no subscription matches its topic",
+    ]
+
+
+async def test_the_past_comes_first_and_others_have_their_turn_between() -> None:
+    ring = Ring()
+    old = [e.Missed(float(number), 1) for number in range(4)]
+    turns = []
+
+    def past() -> Iterator[list[e.Event]]:
+        for event in old:
+            turns.append("past")
+            yield [event] if event.time else []
+
+    trace = Trace(ring, lambda: None, past())
+    ring.add(e.Missed(9.0, 1))
+    asyncio.get_running_loop().call_soon(turns.append, "other")
+    assert [(await anext(trace)).time for _ in range(4)] == [1.0, 2.0, 3.0, 9.0]
+    assert turns == ["past", "other", "past", "past", "past"]
+    trace.close()
+    again = Trace(ring, lambda: None, past())
+    assert [one.time for one in await again.take_past()] == [1.0, 2.0, 3.0]
+    assert again.take() == []
+    again.close()
