@@ -37,6 +37,7 @@ from curier.trace.rewinding import Cut, Owner, Rewinding
 from curier.trace.secrets import without_secrets
 
 AT_ONCE: Final = 100  # packets, before others have their turn
+MOST_PACKETS: Final = 50_000  # that are told of; a tape may have a million of the smallest
 
 UP_TO_HERE: Final = "up to here; what follows happens from now on"
 
@@ -118,29 +119,30 @@ class Past:
 
     def events(self, choice: Choice) -> Iterator[list[Event]]:
         """What is chosen, oldest first, in lists (that may be empty) which each take few milliseconds."""
-        parsed: list[Parsed] = []
-        done = 0
-        for cuts in self._rewinding.cut():
-            for cut in cuts:
+        parsed: deque[Parsed] = deque(maxlen=MOST_PACKETS)
+        is_whole = self._rewinding.is_whole
+        for work, cut in enumerate(self._rewinding.cut()):
+            if cut is not None:
+                is_whole = is_whole and len(parsed) < MOST_PACKETS
                 parsed.append(Parsed(cut))
-                if len(parsed) - done >= AT_ONCE:
-                    done = len(parsed)
-                    yield []
-        _name_aliases(parsed)
-        yield [Happening(self._rewinding.since, KEPT, "", self._words())]
+            if work % AT_ONCE == 0:
+                yield []
+        for work, _ in enumerate(_name_aliases(parsed)):
+            if work % (AT_ONCE * 10) == 0:
+                yield []
+        since = parsed[0].cut.time if parsed and not is_whole else self._rewinding.since
+        yield [Happening(since, KEPT, "", self._words(is_whole))]
         made: list[Event] = []
-        work = 0
-        for event in self._in_order(parsed, choice):
+        for work, event in enumerate(self._in_order(parsed, choice)):
             if event is not None:
                 made.append(event)
-            work += 1
             if work % AT_ONCE == 0:
                 yield made
                 made = []
         self._go_on()
         yield [*made, Happening(self._now, KEPT, "", UP_TO_HERE)]
 
-    def _in_order(self, parsed: list[Parsed], choice: Choice) -> Iterator[Event | None]:
+    def _in_order(self, parsed: Iterable[Parsed], choice: Choice) -> Iterator[Event | None]:
         """Packets and mishaps, each with None beside it where nobody may want it."""
         for one in parsed:
             yield from self._until(one.cut.time, choice)
@@ -148,12 +150,12 @@ class Past:
             yield from self._packet(one, choice)
         yield from self._until(self._now, choice)
 
-    def _words(self) -> str:
-        rewinding = self._rewinding
-        words = "what went by from here on; nothing older is known"
-        if rewinding.is_whole:
-            words = "what went by since the broker was started"
-        return f"{words}, without {rewinding.unread} bytes" if rewinding.unread else words
+    def _words(self, is_whole: bool) -> str:
+        words = "what went by since the broker was started"
+        if not is_whole:
+            words = "what went by from here on; nothing older is known"
+        unread = self._rewinding.unread
+        return f"{words}, without {unread} bytes" if unread else words
 
     def _go_on(self) -> None:
         """What is told of unfinished deliveries from now on has the numbers that were given here."""
@@ -323,15 +325,21 @@ def _wants(choice: Choice, event: Happening, topic: bytes, message: Message | No
     return event.client_id in choice.client_ids and choice.fits(Wire(0, event.client_id, 0))
 
 
-def _name_aliases(parsed: list[Parsed]) -> None:
+def _name_aliases(parsed: Iterable[Parsed]) -> Iterator[None]:
     """Give topics to those that have an alias: what the tape says, or, where it never sets this one, what the
-    alias stands for now.
+    alias stands for now. A step for each packet and each alias.
     """
     known: dict[tuple[int, bool, int], bytes] = {}
-    are_set = {(one.cut.owner.number, one.cut.to_server, one.alias) for one in parsed if one.topic}
+    are_set: set[tuple[int, bool, int]] = set()
+    aliased = []
     for one in parsed:
-        if not one.alias:
-            continue
+        yield
+        if one.alias:
+            aliased.append(one)
+            if one.topic:
+                are_set.add((one.cut.owner.number, one.cut.to_server, one.alias))
+    for one in aliased:
+        yield
         owner = one.cut.owner
         key = (owner.number, one.cut.to_server, one.alias)
         if one.topic:

@@ -84,7 +84,7 @@ class Trace:
 
     def take(self) -> list[Event]:
         """All events that are there, oldest first. Where the past was asked for, it is made now, which takes
-        a second for the most there is.
+        tenths of a second (``take_past`` lets others have their turn).
         """
         events = [*self._ready]
         self._ready.clear()

@@ -93,17 +93,18 @@ class Rewinding:
                 self.owners.setdefault(connection.number, Owner(connection.number, connection))
         self._streams: dict[tuple[int, bool], _Stream] = {}
 
-    def cut(self) -> Iterator[list[Cut]]:
-        """The packets, oldest first, those of one read or write at a time."""
+    def cut(self) -> Iterator[Cut | None]:
+        """The packets, oldest first; None for each read or write."""
         for time, number, kind, begun, size, data in self._rows:
             owner = self.owners[number]
+            yield None
             if kind == ENDED:
-                yield [Cut(time, owner, True, b"")]
+                yield Cut(time, owner, True, b"")
                 continue
             to_server = kind == CAME
             stream = self._streams.setdefault((number, to_server), _Stream())
-            packets = self._whole(stream, begun, size, data)
-            yield [Cut(time, owner, to_server, packet, missing) for packet, missing in packets]
+            for packet, missing in self._whole(stream, begun, size, data):
+                yield Cut(time, owner, to_server, packet, missing)
         self._rows = []
 
     def _whole(self, stream: _Stream, begun: int, size: int, data: bytes) -> Iterator[tuple[bytes, int]]:
