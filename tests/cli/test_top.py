@@ -63,7 +63,10 @@ async def test_a_signal_ends_it_with_its_exit_code() -> None:
         assert not mouse
         await run(headless=True, auto_pilot=lambda pilot: _kill(), mouse=mouse)
 
+    before = signal.getsignal(signal.SIGHUP)
+
     async def _kill() -> None:
+        assert signal.getsignal(signal.SIGHUP) == before
         os.kill(os.getpid(), signal.SIGTERM)
 
     app.run_async = run_without_a_terminal  # type: ignore[assignment,method-assign]

@@ -65,10 +65,10 @@ def top(url: str | None, token_file: Path | None, cafile: Path | None) -> None:
 
 
 async def _run(app: App[None]) -> int:
-    """Run it, and give its exit code; whoever ends it by a signal finds the terminal as it was."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        with suppress(NotImplementedError):
-            loop.add_signal_handler(number, app.exit, None, 128 + number)
+    """Run it, and give its exit code. Whoever ends it by SIGTERM finds the terminal as it was; SIGHUP ends it
+    at once, as it does by default: that terminal is gone, and Textual would wait for it for ever.
+    """
+    with suppress(NotImplementedError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, app.exit, None, 128 + signal.SIGTERM)
     await app.run_async(mouse=False)
     return app.return_code or 0
