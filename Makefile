@@ -46,7 +46,8 @@ check: $(VENV)/.tools ## format, lint, types, layers and unit tests of the inter
 	$(PY) -m ruff format --check --quiet .
 	$(PY) -m ruff check --quiet .
 	$(PY) -m mypy --strict --no-error-summary --num-workers 2 $(CHECKED)
-	PYTHONPATH=src CURIER_EXPECT=pure $(PY) -m pytest -x -q -n 2 -m "not interop and not crash and not slow" $(PYTEST_ARGS)
+	PYTHONPATH=src CURIER_EXPECT=pure CURIER_HYPOTHESIS=$${CURIER_HYPOTHESIS:-quick} \
+		$(PY) -m pytest -x -q -n 2 -m "not interop and not crash and not slow" $(PYTEST_ARGS)
 
 format: $(VENV)/.tools ## let ruff write the format, and what it can repair
 	$(PY) -m ruff format .

@@ -31,8 +31,9 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-# CI has three passes (`make check`, compiled, interpreted), each with examples of its own: 300 in all.
+# The two passes of `make test` have examples of their own: in CI, 200 in all. `make check` is a first look.
 settings.register_profile("ci", parent=settings.get_profile("default"), max_examples=100)
+settings.register_profile("quick", parent=settings.get_profile("default"), max_examples=20)
 settings.register_profile("deep", parent=settings.get_profile("default"), max_examples=5000)
 settings.load_profile(
     os.environ.get("CURIER_HYPOTHESIS", "ci" if os.environ.get("CI") == "true" else "default")
