@@ -18,6 +18,7 @@ from curier.errors import StoreError
 from curier.session.records import Batch, Subscribed
 from curier.store.ahead import FILE_NAME as JOURNAL_NAME
 from curier.store.base import Durability
+from curier.store.beginning import begin
 from curier.store.database import FILE_NAME, Database
 from curier.store.mark import FILE_NAME as MARK_NAME
 from curier.store.mark import PLACE_BYTES, Mark, MarkFile, boot_id, read_mark
@@ -386,6 +387,30 @@ async def test_a_broker_whose_database_another_one_uses_writes_nothing_more(tmp_
         await until(lambda: bool(running.trouble))
         assert "another broker has begun to use it" in running.trouble[0]
         assert running.told == [1]
+
+
+def test_the_mark_of_a_beginning_promises_nothing_that_a_crash_may_still_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With "os" a crash of the system costs the last moments, and is no reason not to start: also one that
+    comes when the mark of the new life is on the disk, and what it counts is not yet.
+    """
+    database, life = begin(tmp_path, "os", accept_loss=False)
+    database.go_on(life.name, life.clock_offset)
+    old = shutil.copytree(tmp_path, tmp_path.parent / "old")
+    database.apply([SESSION])
+    database.close()
+
+    def stop(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "begin_life", stop)
+        with pytest.raises(Killed):
+            begin(tmp_path, "os", accept_loss=False)
+    shutil.copy(tmp_path / MARK_NAME, old)
+    monkeypatch.setattr("curier.store.beginning.boot_id", lambda: "another")
+    assert start(old) == 0
 
 
 def test_a_database_of_before_there_were_marks_gets_one(tmp_path: Path) -> None:

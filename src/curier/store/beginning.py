@@ -60,7 +60,7 @@ def begin(directory: Path, durability: str, accept_loss: bool) -> tuple[Database
             progress = with_frames(progress, frames)
         if not missing and mark is not None and progress.batches < mark.batches:
             tell_crash(str(path), mark.batches - progress.batches, "os")
-        life = _begin(database, progress, boot)
+        life = _begin(database, progress, boot, mark.durable if mark is not None else 0)
     except apsw.Error as error:
         database.close_untouched()
         raise database.explain(error) from None
@@ -168,13 +168,15 @@ def _check_whole(database: Database) -> None:
         raise StoreError(f"{database.path}: what is left is damaged ({found}); {WAY_OUT}")
 
 
-def _begin(database: Database, progress: Progress, boot: str) -> Life:
-    """First the mark, which names both lives, then the row: a crash between them harms nothing."""
+def _begin(database: Database, progress: Progress, boot: str, durable: int) -> Life:
+    """First the mark, which names both lives, then the row: a crash between them harms nothing. It is with
+    the row that all of it outlives a loss of power; before, ``durable`` batches are known to.
+    """
     now = time.time()
     jump = clock_jump(progress, now, boot, uptime())
     tell_jump(jump, "broker")
     life = Life(new_life(), progress.life, now - time.monotonic(), progress.batches)
-    mark = Mark(life.name, life.previous, progress.batches, progress.batches, boot)
+    mark = Mark(life.name, life.previous, progress.batches, min(durable, progress.batches), boot)
     try:
         begin_mark(database.path.parent, mark)
     except OSError as error:

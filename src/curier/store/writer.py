@@ -56,9 +56,10 @@ class Writer:
             database.go_on(life.name, life.clock_offset)
             self._take_what_is_left(mark)
             self._boot = boot_id()
-            self._durable = mark.durable if mark is not None else 0
+            self._durable = max(life.batches, mark.durable if mark is not None else 0)
             self._ahead = Ahead(directory, life.name, durability)
             self._mark = MarkFile(directory, self._state())
+            self._mark.write(self._state())
             # They stay open, so that no other file gets their numbers; they are closed behind the database,
             # for closing gives up the locks that SQLite has on them.
             paths = [str(directory / f"{FILE_NAME}{end}") for end in ("-wal", "", "-shm")]
@@ -76,7 +77,7 @@ class Writer:
             database.close_untouched()
             raise
         self._wal_time = 0
-        self._is_synced = True
+        self._is_synced = False
         self._tidied_at = time.monotonic()
 
     def _take_what_is_left(self, mark: Mark | None) -> None:
