@@ -36,7 +36,7 @@ from curier.store.database import Database
 from curier.store.life import Life
 from curier.store.mark import read_mark
 from curier.store.sqlite import SqliteStore
-from curier.store.writer import Writer
+from curier.store.writer import TIDY_SECONDS, Writer
 from curier.testing.stores import SESSION
 from tests.store.test_missing import batches_of, contents, flip, refusal, start
 from tests.waiting import until
@@ -209,6 +209,66 @@ def test_a_kill_between_the_database_and_the_next_frame_harms_nothing(tmp_path: 
     copy = process.left(tmp_path / "copy")
     assert start(copy) == 5
     assert batches_of(copy) == 5
+    process.writer.close()
+
+
+def test_a_journal_file_of_another_life_is_none_though_its_numbers_fit(data: Path, tmp_path: Path) -> None:
+    other = Process(tmp_path / "other")
+    while other.number < BATCHES:
+        other.commit()
+    shutil.copy(other.directory / FILE_NAME, data / FILE_NAME)
+    other.writer.close()
+    assert f"{BATCHES} batches of changes that were acknowledged later are missing" in refusal(data)
+
+
+def test_a_file_that_is_full_to_the_last_byte_has_no_room_and_all_of_it_is_read(tmp_path: Path) -> None:
+    process = Process(tmp_path / "data", "os")
+    process.commit()
+    writer = process.writer
+    message = len(encode([MessageSaved(1, ApplicationMessage(b"t", b"", 1, False))]))
+    while (left := SIZE - writer._ahead._end) > LARGEST + FRAME.size:
+        process.write([MessageSaved(1, ApplicationMessage(b"t", b"x" * (LARGEST // 2 - message), 1, False))])
+    process.write([MessageSaved(1, ApplicationMessage(b"t", b"x" * (left - FRAME.size - message), 1, False))])
+    assert writer._ahead._end == SIZE
+    assert batches_of(process.directory) == 0
+    assert start(process.left(tmp_path / "full")) == 1  # subscriptions and sessions are counted
+    assert batches_of(tmp_path / "full") == process.batch
+    process.commit()
+    assert batches_of(process.directory) == process.batch - 1
+    assert writer._ahead.path.stat().st_size == SIZE
+    assert start(process.left(tmp_path / "later")) == 2
+    process.writer.close()
+
+
+def test_a_frame_takes_no_byte_more_than_there_is_room_for(tmp_path: Path) -> None:
+    process = Process(tmp_path / "data", "os")
+    process.commit()
+    ahead = process.writer._ahead
+    ahead._end = SIZE - FRAME.size - 10
+    assert ahead.has_room(10)
+    assert not ahead.has_room(11)
+    process.writer.close()
+
+
+def test_a_large_batch_goes_to_the_database_at_once_behind_those_that_wait(tmp_path: Path) -> None:
+    process = Process(tmp_path / "data", "os")
+    process.commit()
+    process.commit(LARGEST - 1000)
+    assert batches_of(process.directory) == 0
+    process.commit(LARGEST)
+    assert batches_of(process.directory) == 3
+    process.writer.close()
+
+
+def test_a_second_is_the_longest_that_the_database_is_behind_also_under_load(tmp_path: Path) -> None:
+    process = Process(tmp_path / "data", "os")
+    process.commit()
+    process.writer._tidied_at = time.monotonic() + 100.0
+    process.writer.tidy()
+    assert process.writer.is_behind
+    process.writer._tidied_at = time.monotonic() - TIDY_SECONDS
+    process.writer.tidy()
+    assert batches_of(process.directory) == 1
     process.writer.close()
 
 
