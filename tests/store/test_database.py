@@ -14,7 +14,16 @@ import pytest
 
 from curier.errors import StoreError
 from curier.session.message import ApplicationMessage
-from curier.session.records import MessageSaved, Queued, Record, Retained, SessionSaved
+from curier.session.records import (
+    IdentifierFreed,
+    IdentifierTaken,
+    MessageSaved,
+    Queued,
+    Record,
+    Retained,
+    SessionEnded,
+    SessionSaved,
+)
 from curier.store.database import FILE_NAME, Database
 from curier.store.directory import lock, prepare
 from tests.store.history import restored
@@ -223,3 +232,25 @@ def test_a_file_of_before_sessions_had_mounts_or_users(tmp_path: Path, missing: 
         found = [(one.mount, one.user) for one in pieces[0] if isinstance(one, SessionSaved)]
         assert found == [(b"", ""), (b"site-a/", "u")]
         database.close()
+
+
+def test_a_session_that_ends_takes_its_identifiers_along_and_no_others(tmp_path: Path) -> None:
+    """However many there are in the batch: those of others are not even looked at."""
+    database = Database(tmp_path, "os")
+    sessions: list[Record] = [SessionSaved(number, f"c{number}", 5, 60, 0.0) for number in (1, 2, 3)]
+    database.apply([*sessions, IdentifierTaken(1, 1), IdentifierTaken(1, 65535), IdentifierTaken(2, 1)])
+    database.apply(
+        [
+            IdentifierTaken(1, 2),
+            IdentifierFreed(1, 1),
+            IdentifierTaken(2, 65535),
+            IdentifierTaken(3, 0x7FFF),
+            SessionEnded(1),
+            IdentifierFreed(2, 1),
+            IdentifierTaken(2, 1),
+        ]
+    )
+    records = [record for piece in database.records() for record in piece]
+    kept = {(one.session, one.packet_id) for one in records if isinstance(one, IdentifierTaken)}
+    assert kept == {(2, 1), (2, 65535), (3, 0x7FFF)}
+    database.close()

@@ -383,7 +383,7 @@ class _Changes:
         self.received: list[_Row] = []
         self.delivered: list[_Row] = []
         self.removed: list[_Row] = []
-        self.identifiers: dict[int, bool] = {}
+        self.identifiers: dict[int, dict[int, bool]] = {}  # of each session: is it taken?
         self.retained: dict[bytes, Retained] = {}
         self.others: list[tuple[str, _Row]] = []
 
@@ -431,9 +431,9 @@ class _Changes:
             else:
                 self.received.append((record.order, record.delivery))
         elif isinstance(record, IdentifierTaken):
-            self.identifiers[(record.session << 16) | record.packet_id] = True
+            self.identifiers.setdefault(record.session, {})[record.packet_id] = True
         elif isinstance(record, IdentifierFreed):
-            self.identifiers[(record.session << 16) | record.packet_id] = False
+            self.identifiers.setdefault(record.session, {})[record.packet_id] = False
         elif isinstance(record, Retained):
             self.retained[record.topic] = record
         else:
@@ -463,8 +463,7 @@ class _Changes:
             add(("DELETE FROM wills WHERE session=?", session))
             span = (record.session << 16, (record.session << 16) | 0xFFFF)
             add(("DELETE FROM identifiers WHERE key BETWEEN ? AND ?", span))
-            for packet_id in [key for key in self.identifiers if span[0] <= key <= span[1]]:
-                del self.identifiers[packet_id]
+            self.identifiers.pop(record.session, None)
         elif isinstance(record, Subscribed):
             row = (record.session, record.topic_filter, record.options, record.identifier)
             add(("INSERT OR REPLACE INTO subscriptions VALUES (?,?,?,?)", row))
@@ -509,8 +508,11 @@ class _Changes:
             yield "DELETE FROM deliveries WHERE number=?", self.delivered
         if self.removed:
             yield "DELETE FROM messages WHERE number=?", self.removed
-        taken: list[_Row] = [(key,) for key, is_taken in self.identifiers.items() if is_taken]
-        freed: list[_Row] = [(key,) for key, is_taken in self.identifiers.items() if not is_taken]
+        taken: list[_Row] = []
+        freed: list[_Row] = []
+        for session, identifiers in self.identifiers.items():
+            for packet_id, is_taken in identifiers.items():
+                (taken if is_taken else freed).append(((session << 16) | packet_id,))
         if taken:
             yield "INSERT OR REPLACE INTO identifiers VALUES (?)", taken
         if freed:
