@@ -5,6 +5,8 @@ damaged, the next start says so. The store's process is played here, so that not
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -311,6 +313,30 @@ def test_a_journal_file_that_goes_is_put_back_and_nothing_with_it(tmp_path: Path
     assert batches_of(process.directory) == 4
     assert start(process.left(tmp_path / "copy")) == 5
     process.writer.close()
+
+
+def test_a_journal_file_that_cannot_be_put_back_is_told_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process(tmp_path / "data")
+    path = process.directory / FILE_NAME
+    process.commit()
+    path.unlink()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        for _ in range(2):
+            with pytest.raises(StoreError, match=f"^{path}: the disk is full; make room and service resumes"):
+                process.commit()
+    assert not list(process.directory.glob("*-new"))
+    assert start(process.left(tmp_path / "copy")) == 2  # it was in the database all the same, once
+    process.commit()
+    assert path.stat().st_size == SIZE
+    process.writer.close()
+    assert start(process.directory) == 2
 
 
 def test_a_database_that_takes_no_more_is_told_and_what_was_acknowledged_is_kept(tmp_path: Path) -> None:

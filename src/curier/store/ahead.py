@@ -18,6 +18,7 @@ to nobody. Whether one is missing that was promised, the mark knows (``mark``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from struct import Struct
@@ -78,6 +79,8 @@ class Ahead:
             unfinished.replace(self.path)
         except OSError:
             os.close(fd)
+            with contextlib.suppress(OSError):  # a disk that is full has better use for the room
+                unfinished.unlink()
             raise
         if self._is_durable:
             sync_directory(self.path.parent)

@@ -1,8 +1,8 @@
 """The tables that durable state lies in, and how a batch of records becomes rows.
 
 Rows are named by the journal's ever-growing numbers, so new ones are appended to the end of their table; keys
-that begin with a session would cost three to eight times as much. Applying a batch twice is the same as once,
-so a batch whose answer was lost is simply sent again.
+that begin with a session would cost three to eight times as much. Applying a batch twice is the same as once;
+one that is there already must not be applied with the next as one, in which it may be undone (``_Changes``).
 """
 
 from __future__ import annotations

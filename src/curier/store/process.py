@@ -33,7 +33,7 @@ REQUEST: Final = Struct("<QQ")
 ANSWER: Final = Struct("<BQI")
 
 DONE: Final = 0  # the batch is durable; batch 0: ready
-FAILED: Final = 1  # nothing of the batch was kept; send it again later
+FAILED: Final = 1  # it is not known to be kept; send it again before anything else
 FATAL: Final = 2  # it will not get better
 TROUBLE: Final = 3  # nobody has asked: nothing can be kept now; with no message: it can again
 

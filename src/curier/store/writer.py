@@ -129,7 +129,10 @@ class Writer:
             raise StoreError(self.trouble)
         if not self._ahead.has_its_name():
             self._fold()
-            self._ahead.put_back()
+            try:
+                self._ahead.put_back()
+            except OSError as error:
+                raise self._explain(error) from None
         self._mark.write(self._state())
         self._is_synced = False
 
@@ -145,12 +148,15 @@ class Writer:
         try:
             self._ahead.append(frame)
         except OSError as error:
-            path = self._ahead.path
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                why = "the disk is full; make room and service resumes by itself"
-            else:
-                why = f"the disk reports an error ({error.strerror}); check it, and the system's log"
-            raise StoreError(f"{path}: {why}") from None
+            raise self._explain(error) from None
+
+    def _explain(self, error: OSError) -> StoreError:
+        """What became of the journal file, in plain words, with the way out."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            why = "the disk is full; make room and service resumes by itself"
+        else:
+            why = f"the disk reports an error ({error.strerror}); check it, and the system's log"
+        return StoreError(f"{self._ahead.path}: {why}")
 
     def _frame(self, data: bytes) -> Frame:
         come_so_far = self.database.with_one_more()
