@@ -50,6 +50,14 @@ def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
     assert made(tmp_path).stat().st_mode & 0o777 == 0o600
 
 
+def test_its_syncs_are_those_of_the_journal_file(tmp_path: Path) -> None:
+    """What it has is written over there: on macOS ``fsync`` alone would not do."""
+    database = Database(tmp_path)
+    asked = {name: database.connection.execute(f"PRAGMA {name}").get for name in ("synchronous", "fullfsync")}
+    database.close()
+    assert asked == {"synchronous": 2, "fullfsync": 1}
+
+
 def test_a_new_directory_is_for_its_owner_only(tmp_path: Path) -> None:
     prepare(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700

@@ -144,6 +144,7 @@ class Database:
             run("PRAGMA journal_mode=WAL")
             # In WAL mode FULL syncs at each commit, NORMAL only when the log is folded into the file.
             run(f"PRAGMA synchronous={'FULL' if durability == 'fsync' else 'NORMAL'}")
+            run("PRAGMA fullfsync=1")  # macOS: ``fsync`` leaves it in the disk's own memory (``sync_file``)
             run("PRAGMA journal_size_limit=16777216")
             run("PRAGMA wal_autocheckpoint=4000")
         run("PRAGMA cache_size=-65536")
