@@ -71,7 +71,8 @@ class World:
 
     def turn(self) -> None:
         closing: list[BrokerConnection] = []
-        for effect in self.core.take_effects():
+        # Records that nobody waits for may come later: how much, the dice say.
+        for effect in self.core.take_effects(self.now if self.dice.random() < 0.8 else 0.0):
             if isinstance(effect, Commit):
                 assert self.flight is None, "two batches on their way"
                 self.flight = effect.batch.number, encode(effect.batch.records)
