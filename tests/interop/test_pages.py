@@ -254,3 +254,19 @@ def test_who_logs_out_sees_nothing_more(tab: Tab) -> None:
     click(tab, "Log out")
     shows(tab, "curier admin login")
     assert "home" not in tab.run("document.body.innerText")
+
+
+@pytest.mark.parametrize("view", ["configuration", "fate", "tryit"])
+@pytest.mark.usefixtures("window")  # which looks for what is needed
+def test_a_broker_that_goes_is_noticed_where_nothing_is_asked(browser: Chromium, view: str) -> None:
+    other = Window()
+    try:
+        tab = Tab(browser, "about:blank")
+        tab.call("Page.navigate", url=other.link())
+        shows(tab, "Overview")
+        go(tab, view)
+        wait_until(lambda: bool(tab.run("document.querySelector('h1')?.innerText !== 'Overview'")))
+    finally:
+        other.stop()
+    shows(tab, "The broker does not answer")
+    tab.close()

@@ -38,6 +38,8 @@ const VIEWS = {
 const WITHIN = { client: /** @type {[string, any]} */ (["clients", Client]), faults: /** @type {[string, any]} */ (["tryit", Faults]),
   session: /** @type {[string, any]} */ (["sessions", Session]), tour: /** @type {[string, any]} */ (["tryit", Tour]) };
 
+const SILENCE = 5000; // without an answer for so many milliseconds, the broker is asked whether it is there
+
 const App = () => {
   const [asked, done] = useState(false);
   useEffect(() => {
@@ -91,8 +93,10 @@ const Away = () => {
     return () => window.clearInterval(timer);
   }, []);
   useEffect(() => {
-    if (!away.value) return undefined;
-    const timer = window.setInterval(() => void look("/self").then((who) => (me.value = who)).catch(() => undefined), 2000);
+    const ask = () => look("/self").then((who) => (me.value ??= who)).catch(() => undefined);
+    // Some views ask nothing by themselves, and would not notice.
+    const isDue = () => away.value || (!document.hidden && Date.now() - heard.value >= SILENCE);
+    const timer = window.setInterval(() => void (isDue() && ask()), away.value ? 2000 : SILENCE);
     return () => window.clearInterval(timer);
   }, [away.value]);
   if (!away.value) return null;
