@@ -38,7 +38,8 @@ PACKAGES = {
         *("traced", "watching", "past", "rewinding", "framing"),  # what went by last is always kept
     },
     "web": {
-        *("binding", "history", "identity", "keeper", "local", "refusal", "roles", "server", "tls", "tokens"),
+        *("binding", "history", "identity", "keeper", "local", "people", "refusal", "roles", "server", "tls"),
+        "tokens",
     },
     **{name: set() for name in ("client", "loadgen", "proxy", "faults", "tour", "testing", "acme")},
 }

@@ -198,6 +198,22 @@ def test_hooks_lie_beside_the_file(tmp_path: Path) -> None:
         ),
         ("data = ''", "line 1: data: expected a path in quotes, got ''"),
         ("hooks = 'own.py'", "line 1: hooks: expected a list of files, such as [\"hooks.py\"], got 'own.py'"),
+        (
+            "[web]\nviewers = 'ana'",
+            "line 2: web.viewers: expected a list of users and groups of the broker, such as "
+            '["ana", "@staff"], got \'ana\'',
+        ),
+        (
+            "[web]\nadmins = ['ana', '@']",
+            "line 2: web.admins: expected a list of users and groups of the broker, such as "
+            '["ana", "@staff"]: each is named, and \'@\' is no name',
+        ),
+        (
+            "[web]\noperators = ['*']",
+            "line 2: web.operators: expected a list of users and groups of the broker, such as "
+            '["ana", "@staff"]: each is named, and \'*\' is no name',
+        ),
+        ("[web]\nusers = ['ana']", "line 2: web.users: there is no such key"),
         ("password_file = 7", "line 1: password_file: expected a path in quotes, got 7"),
         ("memory = 'yes'", "line 1: memory: expected true or false, got 'yes'"),
         ("durability = 'none'", "line 1: durability: expected one of fsync, os, memory, got 'none'"),
@@ -304,6 +320,13 @@ def test_an_address_for_others_needs_a_decision(url: str) -> None:
     assert "--allow-anonymous" in said
 
 
+def test_users_for_the_window_have_to_be_somewhere() -> None:
+    named = Config(web_operators=("ana",))
+    with pytest.raises(ConfigError, match=r"^operators below \[web\] \(--web-operators\) names users of the"):
+        named.check()
+    replace(named, password_file="users").check()
+
+
 def test_nobody_at_all_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match=r"nobody can connect: give --password-file"):
         Config(allow_anonymous=False).check()
@@ -408,6 +431,7 @@ max_sesions = 1
         ("MAX_PACKET_SIZE", "65536", 65_536),
         ("SYS_INTERVAL", "1 min", 60.0),
         ("WHEN_FULL", "refuse", "refuse"),
+        ("WEB_ADMINS", "ana @staff", ("ana", "@staff")),
     ],
 )
 def test_a_variable_is_a_setting(variable: str, text: str, value: object) -> None:

@@ -74,6 +74,18 @@ class Asking:
         self.open.setdefault(number, set()).add(task)
         task.add_done_callback(partial(self._answered, number))
 
+    async def who_is(self, authenticator: Authenticator, credentials: Credentials) -> Verdict:
+        """What ``authenticator`` says of somebody who comes in another way than by MQTT. It is counted, and
+        not asked about who is banned, as with clients.
+        """
+        banned = self._banning.verdict(credentials) if self._banning is not None else None
+        if banned is not None:
+            return banned
+        verdict = await self._ask(authenticator, credentials)
+        if self._banning is not None:
+            self._banning.answered(credentials, verdict)
+        return verdict
+
     def call_off(self, number: int) -> None:
         """Nobody wants to know any more about this connection."""
         for task in self.open.pop(number, ()):
@@ -158,10 +170,10 @@ class Asking:
         self._turn.resume(effect, answer)
 
     async def _ask(
-        self, authenticator: Authenticator, credentials: Credentials, effect: Authenticate
+        self, authenticator: Authenticator, credentials: Credentials, effect: Authenticate | None = None
     ) -> Verdict:
         try:
-            if effect.is_step:
+            if effect is not None and effect.is_step:
                 verdict = await authenticator.exchange(credentials, effect.state)
             else:
                 verdict = await authenticator.authenticate(credentials)

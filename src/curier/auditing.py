@@ -27,7 +27,6 @@ MOST_OF_REASON: Final = 400
 """Characters of a reason, which may quote what a client sent."""
 
 NOT_AUTHORIZED: Final = 0x87
-
 _VERSIONS: Final = {3: "3.1", 4: "3.1.1", 5: "5.0"}
 
 
@@ -88,6 +87,12 @@ class Audit(Hook):
         """Somebody is banned for so long."""
         self._say_if_there_is_room(
             "banned", {}, address=ban.place, who=ban.who, seconds=round(seconds), why=ban.why
+        )
+
+    def login_refused(self, username: str, address: str, listener: str, why: str) -> None:
+        """Somebody may not log in by a user name and a password, in another way than by MQTT."""
+        self._say_if_there_is_room(
+            "refused", {}, username=username, address=address, listener=listener, why=why
         )
 
     def acted(self, who: str, action: str, **details: str | float | None) -> None:

@@ -39,7 +39,7 @@ from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
 from curier.settings.kinds import DIRECTORY, FILE
 from curier.settings.setting import Setting
 from curier.settings.table import ALL, LIMIT, TOP
-from curier.settings.web import OFF, WEB
+from curier.settings.web import OFF, PEOPLE, WEB
 from curier.strict_toml import Keys, TomlFile, shown
 
 if TYPE_CHECKING:
@@ -97,6 +97,9 @@ class Config:
     web_key: str | None = None
     web_tokens: str | None = None
     web_open_metrics: bool = False
+    web_viewers: tuple[str, ...] = ()
+    web_operators: tuple[str, ...] = ()
+    web_admins: tuple[str, ...] = ()
     webhooks: tuple[WebhookSettings, ...] = ()
     options: Options = field(default_factory=Options)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -218,6 +221,13 @@ class Config:
             raise ConfigError(
                 "certificate and key below [web] (--web-certificate, --web-key) are for https, and the "
                 "window speaks http: give --web https://127.0.0.1:9883, or leave them out"
+            )
+        named = [name for name in PEOPLE if getattr(self, name)]
+        if named and not self.has_users:
+            one = WEB[named[0]]
+            raise ConfigError(
+                f"{one.key_there} below [web] ({one.option}) names users of the broker, and "
+                "there are none: give --password-file FILE (password_file = ...), or leave it out"
             )
 
     def _check_anonymous(self, door: Listener) -> None:

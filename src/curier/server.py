@@ -22,7 +22,7 @@ from curier.asking import Asking
 from curier.auditing import Audit
 from curier.auth.at_doors import AtDoors, has_rules
 from curier.auth.bans import Bans, BanSettings
-from curier.auth.base import AllowAnonymous, Authenticator, Authorizer
+from curier.auth.base import AllowAnonymous, Authenticator, Authorizer, Credentials, Verdict
 from curier.banning import Banning
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Authenticate, Authorize, Close, Commit, Effect
@@ -560,6 +560,17 @@ class Broker(Traced):
         """Have the audit log say what somebody did in another way than by MQTT; see ``Audit.acted``."""
         if self.audit is not None:
             self.audit.acted(who, action, **details)
+
+    @property
+    def knows_users(self) -> bool:
+        """Whether somebody decides by names who may connect."""
+        return self.authenticator is not None and type(self.authenticator) is not AllowAnonymous
+
+    async def who_is(self, credentials: Credentials) -> Verdict:
+        """What the authenticator says of somebody who comes by no listener; see ``Asking.who_is``."""
+        assert self.authenticator is not None
+        assert self._asking is not None
+        return await self._asking.who_is(self.authenticator, credentials)
 
     def publish(self, message: Message) -> None:
         """Publish as the broker itself. Raises ``ValueError`` for a Topic Name that cannot be."""

@@ -164,6 +164,20 @@ async def test_what_needs_a_restart_is_told_each_time(running: Running) -> None:
     assert running.broker.core.options.route_cache_size == 0
 
 
+async def test_who_may_log_in_to_the_window_changes_at_once(running: Running) -> None:
+    said = await running.say(f'{USERS}[web]\nviewers = ["ana", "@staff"]')
+    assert said.startswith(f'{READ}; web_viewers is ["ana", "@staff"], was [] (')
+    assert running.reload.config.web_viewers == ("ana", "@staff")
+    assert await running.say(f"{USERS}[web]\nviewer = []") == (
+        f"ERROR: SIGHUP: {running.path}, line 4: web.viewer: there is no such key; did you mean viewers?; "
+        "nothing has changed"
+    )
+    assert running.reload.config.web_viewers == ("ana", "@staff")
+    assert running.reload.config.origins["web_viewers"] == f"{running.path}, line 4"
+    assert (await running.say(USERS)).startswith(f'{READ}; web_viewers is [], was ["ana", "@staff"]')
+    assert "web_viewers" not in running.reload.config.origins
+
+
 async def test_listeners_come_and_go(running: Running, tmp_path: Path) -> None:
     socket = f"unix://{tmp_path}/c.sock"
     said = await running.say(f'{USERS}[[listener]]\nurl = "{socket}"\n')

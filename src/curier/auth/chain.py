@@ -76,7 +76,7 @@ class Chain(Authenticator):
     async def authenticate(self, credentials: Credentials) -> Verdict:
         """Answer a CONNECT."""
         began = asyncio.get_running_loop().time()
-        return await self._take_time(await self._authenticate(credentials), began)
+        return await self.take_time(await self._authenticate(credentials), began)
 
     async def _authenticate(self, credentials: Credentials) -> Verdict:
         method = credentials.authentication_method
@@ -94,7 +94,7 @@ class Chain(Authenticator):
     async def exchange(self, credentials: Credentials, state: object) -> Verdict:
         """Answer an AUTH packet: whoever began goes on."""
         began = asyncio.get_running_loop().time()
-        return await self._take_time(await self._exchange(credentials, state), began)
+        return await self.take_time(await self._exchange(credentials, state), began)
 
     async def _exchange(self, credentials: Credentials, state: object) -> Verdict:
         if isinstance(state, _Step):
@@ -106,7 +106,10 @@ class Chain(Authenticator):
                     return verdict
         return await super().exchange(credentials, state)
 
-    async def _take_time(self, verdict: Verdict, began: float) -> Verdict:
+    async def take_time(self, verdict: Verdict, began: float) -> Verdict:
+        """``verdict``, when it may be told of a question that was put at ``began`` (of the loop's clock): a
+        refusal not before the next step, also where somebody else refuses who was let in here.
+        """
         if len(self.sources) > 1 and verdict.reason_code >= 0x80:
             if verdict.reason_code != ReasonCode.SERVER_BUSY:
                 taken = asyncio.get_running_loop().time() - began

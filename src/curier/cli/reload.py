@@ -25,7 +25,7 @@ from curier.server import Broker
 from curier.settings.ban import BAN
 from curier.settings.setting import Setting
 from curier.settings.table import LIMIT, TOP
-from curier.settings.web import WEB
+from curier.settings.web import PEOPLE, WEB
 
 _log = logging.getLogger("curier.cli")
 
@@ -111,7 +111,8 @@ class Reload:
             self._broker.acted(asked_by, "reload", failed=_why(error))
             raise
         said = [f"{_and(read)} were read again"] if read else []
-        said += [*listeners, *self._take_limits(new), *self._take_bans(new), *self._log_levels(new)]
+        said += [*listeners, *self._take_limits(new), *self._take_bans(new)]
+        said += [*self._take_people(new), *self._log_levels(new)]
         if stuck := [*self._stuck(new), *stuck]:
             said.append(f"{_and(stuck)} changed, which needs a restart of the broker")
         text = "; ".join(said) or "nothing has changed"
@@ -224,6 +225,18 @@ class Reload:
             _changed(one, getattr(before, one.name), getattr(new.bans, one.name), new, one.key)
             for one in BAN.values()
             if getattr(before, one.name) != getattr(new.bans, one.name)
+        ]
+
+    def _take_people(self, new: Config) -> list[str]:
+        """Who may log in to the window: it asks for that here each time."""
+        before = self._config
+        origins = {name: place for name, place in before.origins.items() if name not in PEOPLE}
+        origins.update((name, new.origins[name]) for name in PEOPLE if name in new.origins)
+        self._config = replace(before, origins=origins, **{name: getattr(new, name) for name in PEOPLE})
+        return [
+            _changed(WEB[name], getattr(before, name), getattr(new, name), new)
+            for name in PEOPLE
+            if getattr(before, name) != getattr(new, name)
         ]
 
     def _log_levels(self, new: Config) -> list[str]:

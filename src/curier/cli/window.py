@@ -20,7 +20,7 @@ from curier.server import Broker
 from curier.settings.log_levels import TOPICS
 from curier.settings.setting import Setting, plain
 from curier.settings.table import ALL
-from curier.settings.web import DEFAULT_URL, OFF
+from curier.settings.web import DEFAULT_URL, OFF, PEOPLE
 
 if TYPE_CHECKING:
     from curier.web.forms import SettingRow
@@ -115,6 +115,7 @@ def window_of(config: Config, broker: Broker, reload: Reload) -> Web | None:
     if config.web == OFF:
         return None
     from curier.web import local
+    from curier.web.people import People
     from curier.web.server import Web, lacking
 
     missing = lacking()
@@ -136,6 +137,7 @@ def window_of(config: Config, broker: Broker, reload: Reload) -> Web | None:
         tokens=tokens_of(config),
         beside=local.directory(),
         keeper=keeper,
+        people=lambda: People(*(getattr(reload.config, name) for name in PEOPLE)),
     )
     keeper.url = lambda: web.urls[0]
     return web

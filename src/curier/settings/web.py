@@ -50,6 +50,16 @@ def _take_hosts(value: object) -> tuple[str, ...]:
     return tuple(one.lower() for one in value)
 
 
+def _take_people(value: object) -> tuple[str, ...]:
+    expected = 'expected a list of users and groups of the broker, such as ["ana", "@staff"]'
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"{expected}, got {shown(value)}")
+    for one in value:
+        if one.removeprefix("@").strip() in ("", "*"):  # nobody is to get in by a pattern
+            raise ValueError(f"{expected}: each is named, and {shown(one)} is no name")
+    return tuple(value)
+
+
 def _words(text: str) -> object:
     return text.split()
 
@@ -68,6 +78,13 @@ _PATH: Final = Kind("a path", _take_prefix, "PATH", {"type": "string"})
 _HOSTS: Final = Kind(
     "a list of host names",
     _take_hosts,
+    "NAMES",
+    {"type": "array", "items": {"type": "string", "minLength": 1}},
+    _words,
+)
+_PEOPLE: Final = Kind(
+    "a list of users and `@groups`",
+    _take_people,
     "NAMES",
     {"type": "array", "items": {"type": "string", "minLength": 1}},
     _words,
@@ -120,6 +137,31 @@ WEB: Final[dict[str, Setting]] = dict(
             "`false`",
             "Let everybody read `/metrics` from other machines, too, without a token.",
         ),
+        _of(
+            "web_viewers",
+            "viewers",
+            _PEOPLE,
+            "`[]`",
+            "Users and `@groups` of the broker who may log in to the pages, with name and password, to "
+            "[look](api.md#users-of-the-broker). Whoever is in none of the three lists may not.",
+        ),
+        _of(
+            "web_operators",
+            "operators",
+            _PEOPLE,
+            "`[]`",
+            "Users and `@groups` of the broker who may log in to the pages, and act on clients and topics.",
+        ),
+        _of(
+            "web_admins",
+            "admins",
+            _PEOPLE,
+            "`[]`",
+            "Users and `@groups` of the broker who may log in to the pages, and change the broker.",
+        ),
     )
 )
 """By the names of options and variables; what they are called below ``[web]`` is ``key_there``."""
+
+PEOPLE: Final = ("web_viewers", "web_operators", "web_admins")
+"""Those that say which users of the broker may log in."""

@@ -26,7 +26,7 @@ Handler = Callable[[Scene, Any, Known], Awaitable[Struct]]
 HANDLERS: Final[dict[tuple[str, str], Handler]] = {}
 """What carries out each operation, by method and path."""
 
-F = TypeVar("F")
+S = TypeVar("S", bound=Struct)
 
 
 def handles(
@@ -81,10 +81,18 @@ async def _asked(request: Request, operation: Operation[Struct, Struct]) -> Stru
                     raise Problem(400, f"{name}: it is there twice")
                 given[name] = value
             return msgspec.convert(given, operation.asked, strict=False)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != JSON:
-            raise Problem(415, f"the body has to be {JSON}, and say so (Content-Type)")
-        return msgspec.json.decode(await _body(request) or b"{}", type=operation.asked)
+    except msgspec.ValidationError as error:
+        raise Problem(400, str(error)) from None
+    return await body_of(request, operation.asked)
+
+
+async def body_of(request: Request, asked: type[S]) -> S:
+    """What a POST asks, checked. Raises ``Problem``."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != JSON:
+        raise Problem(415, f"the body has to be {JSON}, and say so (Content-Type)")
+    try:
+        return msgspec.json.decode(await _body(request) or b"{}", type=asked)
     except msgspec.ValidationError as error:
         raise Problem(400, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from curier.web.refusal import Problem
+from curier.web.roles import Role
 from curier.web.tokens import Known, Tokens, new_secret
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class _Expiring:
 
     def add(self, who: Known) -> str:
         secret = new_secret()
-        self._known[secret] = self._clock() + self._seconds, who
+        self._known[secret] = min(self._clock() + self._seconds, who.until), who
         if len(self._known) > self._most:
             self._known.popitem(last=False)
         return secret
@@ -72,6 +73,7 @@ class Identities:
 
     def __init__(self, tokens: Callable[[], Tokens], clock: Callable[[], float] = time.monotonic) -> None:
         self._tokens = tokens
+        self._clock = clock
         self._sessions = _Expiring(SESSION_SECONDS, MOST_SESSIONS, clock)
         self._links = _Expiring(LINK_SECONDS, MOST_LINKS, clock)
 
@@ -94,10 +96,18 @@ class Identities:
         """Whom a link logs in; it does so only once."""
         who = self._links.get(secret)
         self._links.drop(secret)
-        return None if who is None or self._is_taken_back(who) else who
+        return None if who is None else self._by_now(who)
 
-    def _is_taken_back(self, who: Known) -> bool:
-        return bool(who.token) and not self._tokens().has(who.token)
+    def user(self, name: str, role: Role, still: Callable[[], Role | None], seconds: float) -> Known:
+        """A user of the broker, known for so long at most, and as what ``still`` says each time."""
+        return Known(name, role, still=still, until=self._clock() + seconds)
+
+    def _by_now(self, who: Known) -> Known | None:
+        """The same one as of now; None: may nothing any more."""
+        if who.token and not self._tokens().has(who.token):
+            return None
+        role = who.still() if who.still is not None else who.role
+        return who._replace(role=role) if role is not None else None
 
     def log_out(self, request: Request, response: Response) -> None:
         """End the session."""
@@ -109,38 +119,48 @@ class Identities:
         """Whose token this is. Raises ``Problem``."""
         who = self._tokens().who(token)
         if who is None:
-            raise _unknown("this token is not known, or was taken back")
+            raise unknown("this token is not known, or was taken back")
         return who
 
     def of(self, request: HTTPConnection) -> Known:
         """Who asks something, or for a WebSocket. Raises ``Problem`` where that is nobody known, or a page of
         some other site.
         """
-        _check_site(request)
+        check_site(request)
         authorization = request.headers.get("authorization", "")
         kind, _, token = authorization.partition(" ")
         if kind.lower() == "bearer":
             return self.of_token(token.strip())
         secret = request.cookies.get(cookie_of(request), "")
-        who = self._sessions.get(secret)
-        if who is not None and self._is_taken_back(who):
+        known = self._sessions.get(secret)
+        who = self._by_now(known) if known is not None else None
+        if known is not None and who is None:
             self._sessions.drop(secret)
-            raise _unknown("the token by which this login was made was taken back")
+            if known.still is not None:
+                raise unknown(f"{known.name} may not log in any more, or has to do so again")
+            raise unknown("the token by which this login was made was taken back")
         if who is None:
-            raise _unknown(
+            raise unknown(
                 "say who you are: a token in the header Authorization: Bearer (curier admin token makes "
                 "one), or a login (curier admin login gives a link)"
             )
-        if request.scope.get("method", "GET") not in SAFE and HEADER not in request.headers:
-            raise Problem(403, "what changes something needs the header X-Curier: 1 beside the cookie")
+        if request.scope.get("method", "GET") not in SAFE:
+            check_header(request)
         return who
 
 
-def _unknown(why: str) -> Problem:
+def unknown(why: str) -> Problem:
+    """Whoever asks is nobody known."""
     return Problem(401, why, {"www-authenticate": "Bearer"})
 
 
-def _check_site(request: HTTPConnection) -> None:
+def check_header(request: HTTPConnection) -> None:
+    """What no page of another site can send unasked. Raises ``Problem`` where it is not there."""
+    if HEADER not in request.headers:
+        raise Problem(403, "what changes something needs the header X-Curier: 1 beside the cookie")
+
+
+def check_site(request: HTTPConnection) -> None:
     """No page of another site may ask, whatever its browser sends along."""
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2] != request.headers.get("host", ""):

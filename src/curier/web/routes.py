@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -65,8 +65,8 @@ KNOWN_SECONDS: Final = 1.0
 BYE: Final = b"event: bye\ndata: {}\n\n"
 
 
-def routes(scene: Scene, identities: Identities, wire: Wire) -> list[BaseRoute]:
-    """All of them."""
+def routes(scene: Scene, identities: Identities, wire: Wire, more: Sequence[BaseRoute]) -> list[BaseRoute]:
+    """All of them; ``more`` are below ``PREFIX``, too."""
     document = msgspec.json.encode(openapi.document())
 
     async def described(request: Request) -> Response:
@@ -96,8 +96,7 @@ def routes(scene: Scene, identities: Identities, wire: Wire) -> list[BaseRoute]:
         return response
 
     async def log_in_with_token(request: Request) -> Response:
-        who = identities.of(request)
-        identities.log_in(request, response := Response(status_code=204), who)
+        identities.log_in(request, response := Response(status_code=204), identities.of(request))
         return response
 
     async def make_link(request: Request) -> Response:
@@ -118,6 +117,7 @@ def routes(scene: Scene, identities: Identities, wire: Wire) -> list[BaseRoute]:
         Route("/session", log_in_with_token, methods=["POST"]),
         Route("/session/link", make_link, methods=["POST"]),
         Route("/session/end", log_out, methods=["POST"]),
+        *more,
         *_operations(scene, identities),
     ]
     return [

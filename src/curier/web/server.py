@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,7 @@ from curier.web.binding import bound, is_loopback, url_of
 from curier.web.history import History
 from curier.web.identity import Identities
 from curier.web.keeper import Keeper
+from curier.web.people import People
 from curier.web.roles import Role
 from curier.web.tls import WebTls
 from curier.web.tokens import Known, Tokens, hash_of, new_token, read_tokens
@@ -59,7 +60,8 @@ class Web:
     take away. ``certificate`` and ``key`` are files, for
     ``https``. ``open_metrics`` lets everybody read ``/metrics`` who can reach it, as on loopback. ``tokens``
     is the file of who may ask the API, where there is one; ``beside`` is where the file for commands of this
-    user is written while it is open (None: nowhere). ``keeper`` knows the settings.
+    user is written while it is open (None: nowhere). ``keeper`` knows the settings,
+    ``people`` which users of the broker may log in; it is called for each request of theirs.
 
     Raises ``ConfigError`` for a package, a URL or files that cannot be; ``start`` raises ``OSError`` for an
     address that cannot be had. Starts and stops once; ``stop`` takes a second at most, whoever still reads.
@@ -79,6 +81,7 @@ class Web:
         tokens: Path | None = None,
         beside: Path | None = None,
         keeper: Keeper | None = None,
+        people: Callable[[], People] = People,
     ) -> None:
         missing = lacking()
         if missing is not None:
@@ -99,6 +102,7 @@ class Web:
         self._hosts = hosts
         self._prefix = prefix.rstrip("/")
         self._keeper = keeper
+        self._people = people
         self._has_open_metrics = open_metrics or is_loopback(host)
         self._history = History(broker)
         self._sockets: list[socket] = []
@@ -170,6 +174,7 @@ class Web:
             self._history,
             self._identities,
             self._keeper,
+            self._people,
             hosts=self._hosts,
             prefix=self._prefix,
             has_open_metrics=self._has_open_metrics,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from socket import socket
 
 from curier.server import Broker
@@ -16,6 +16,8 @@ from curier.web.history import History
 from curier.web.http import HttpServer
 from curier.web.identity import Identities
 from curier.web.keeper import Keeper
+from curier.web.logins import Logins
+from curier.web.people import People
 from curier.web.routes import routes
 from curier.web.scene import Scene
 from curier.web.wire import Wire
@@ -30,6 +32,7 @@ class Serving:
         history: History,
         identities: Identities,
         keeper: Keeper | None,
+        people: Callable[[], People],
         *,
         hosts: Sequence[str],
         prefix: str,
@@ -37,7 +40,8 @@ class Serving:
     ) -> None:
         self.scene = Scene(broker, keeper, history)
         self.wire = Wire(self.scene)
-        more = [*routes(self.scene, identities, self.wire), *pages.routes()]
+        logins = Logins(self.scene, identities, people)
+        more = [*routes(self.scene, identities, self.wire, logins.routes()), *pages.routes()]
         app = application(broker, more, None if has_open_metrics else identities)
         self.server = HttpServer(Guard(app, hosts, prefix))
 

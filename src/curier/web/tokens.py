@@ -7,9 +7,10 @@ cannot ask anything with it.
 from __future__ import annotations
 
 import base64
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -32,6 +33,10 @@ class Known(NamedTuple):
     address: str = ""
     token: str = ""
     """The hash of the token by which they are known, where there is one."""
+    still: Callable[[], Role | None] | None = None
+    """Of a user of the broker: what they may by now. None: nothing any more."""
+    until: float = math.inf
+    """When each of their logins ends at the latest, by the clock of ``Identities``."""
 
 
 def new_secret() -> str:

@@ -73,6 +73,18 @@ export async function logIn(token) {
   ended.value = false;
 }
 
+/** Whether users of the broker may log in with name and password. @returns {Promise<boolean>} */
+export async function usersMayLogIn() {
+  return (await look("/session/user")).possible;
+}
+
+/** Log in as a user of the broker. @param {string} user @param {string} password */
+export async function logInAs(user, password) {
+  await act("/session/user", { user, password });
+  me.value = await look("/self");
+  ended.value = false;
+}
+
 /** Log out. */
 export async function logOut() {
   await act("/session/end");

@@ -1,7 +1,7 @@
 // The frame around all views: who is logged in, where one is, and whether the broker still answers.
 // @ts-check
 import { Access } from "./access.js";
-import { away, ended, heard, logIn, logOut, look, me, Refusal } from "./api.js";
+import { away, ended, heard, logIn, logInAs, logOut, look, me, Refusal, usersMayLogIn } from "./api.js";
 import { Client, Clients } from "./clients.js";
 import { Configuration, Listeners } from "./configuration.js";
 import { Fate } from "./fate.js";
@@ -106,22 +106,37 @@ const Away = () => {
 
 const LogIn = () => {
   const [token, type] = useState("");
+  const [user, call] = useState("");
+  const [password, guess] = useState("");
   const [why, because] = useState("");
-  const enter = async (/** @type {Event} */ event) => {
+  const [busy, work] = useState(false);
+  const [people, may] = useState(false);
+  useEffect(() => void usersMayLogIn().then(may).catch(() => undefined), []);
+  const by = (/** @type {() => Promise<void>} */ way, wrong = "") => async (/** @type {Event} */ event) => {
     event.preventDefault();
+    if (busy) return;
+    work(true);
+    because("");
     try {
-      await logIn(token.trim());
+      await way();
     } catch (error) {
-      because(error instanceof Refusal ? error.message : String(error));
+      because(!(error instanceof Refusal) ? String(error) : error.status === 401 && wrong ? wrong : error.message);
     }
+    work(false);
   };
   return html`
     <main class="login"><h1>curier</h1>
-      <form onSubmit=${enter}>
-        <label>${t("Token")}<input type="password" autocomplete="current-password" required value=${token} onInput=${(/** @type {any} */ event) => type(event.target.value)} /></label>
-        <button class="first">${t("Log in")}</button>
+      ${people && html`<form onSubmit=${by(() => logInAs(user, password), t("The user name or the password is wrong, or this user may not log in here."))}>
+        <label>${t("User name")}<input autocomplete="username" autocapitalize="none" spellcheck=${false} required value=${user} onInput=${(/** @type {any} */ event) => call(event.target.value)} /></label>
+        <label>${t("Password")}<input type="password" autocomplete="current-password" required value=${password} onInput=${(/** @type {any} */ event) => guess(event.target.value)} /></label>
+        <button class="first" aria-disabled=${busy}>${t("Log in")}</button>
       </form>
-      <${Why} why=${why || (ended.value ? t("Your login has ended: its time is over, its token was taken back, or the broker was started again.") : "")} />
+      <p class="dim">${t("or with a token:")}</p>`}
+      <form onSubmit=${by(() => logIn(token.trim()))}>
+        <label>${t("Token")}<input type="password" autocomplete=${people ? "off" : "current-password"} required value=${token} onInput=${(/** @type {any} */ event) => type(event.target.value)} /></label>
+        <button class=${people ? undefined : "first"} aria-disabled=${busy}>${t("Log in")}</button>
+      </form>
+      <${Why} why=${why || (ended.value ? t("Your login has ended: its time is over, it was taken back, or the broker was started again.") : "")} />
       <p class="dim">${t("On the broker's machine, this makes a link that logs you in:")} <code>curier admin login</code></p>
     </main>`;
 };
