@@ -168,6 +168,37 @@ def test_no_password_is_kept(world: World) -> None:
     assert not [packet for packet in packets if b"secret" in packet.data]
 
 
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize(
+    "last",
+    [
+        "3003 0001 23",  # PUBLISH on "#"
+        "3603 0001 61",  # PUBLISH with QoS 3
+        "6000 ",  # PUBREL without its flags
+        "d000",  # PINGRESP, from a client
+        "100c 0004 4d515454 04 02 0000 0000",  # a second CONNECT
+        "e000",
+    ],
+)
+def test_what_stood_behind_the_end_of_a_connection_was_not_published(
+    world: World, version: int, last: str
+) -> None:
+    more: dict[str, object] = {"properties": Properties()} if version == 5 else {}
+    other, sender = Client(world, "other", version, **more), Client(world, "sender", version, **more)
+    before, behind = (encode(publish("a", word, 1, 7), version) for word in (b"before", b"behind"))
+    final = bytes.fromhex(last)
+    sender.write_bytes(before + final + behind)
+    other.write_bytes(behind)
+    published = [
+        (event.wire.client_id, event.data)
+        for event in world.past()
+        if isinstance(event, e.Packet) and event.to_server
+    ]
+    assert published == [("sender", before), ("sender", final), ("other", behind)]
+    senders = [line.partition(":")[0] for line in world.fates() if line.startswith("published")]
+    assert senders == ["published by sender #7", "published by other #7"]
+
+
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_packets_are_whole_however_their_bytes_came(world: World, size: int) -> None:
     sender = Client(world, "sender")

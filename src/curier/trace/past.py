@@ -12,12 +12,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from curier.codec.constants import MQTT_50, PUBACK, PUBCOMP, PUBLISH, PUBREL, SUBSCRIBE
+from curier.codec.constants import (
+    CONNECT,
+    DISCONNECT,
+    MQTT_50,
+    PUBACK,
+    PUBCOMP,
+    PUBLISH,
+    PUBREL,
+    SUBSCRIBE,
+)
 from curier.codec.decode import decode
 from curier.codec.packets import Publish
 from curier.codec.publish import head_end
 from curier.errors import MqttError
+from curier.net.tape import Gone
 from curier.trace.choice import Choice
+from curier.trace.dissection import fault
 from curier.trace.events import (
     DENIED,
     DROPPED,
@@ -115,6 +126,7 @@ class Past:
         self._outgoing: dict[tuple[str, int], Message] = {}
         self._lost: set[tuple[str, int]] = set()  # for a client, the publication of this number
         self._subscribed: dict[str, int] = {}
+        self._over: set[int] = set()  # connections of which the broker has read no more
         self._order = 0
 
     def events(self, choice: Choice) -> Iterator[list[Event]]:
@@ -174,6 +186,11 @@ class Past:
         self._order += 1
         cut = one.cut
         wire = self._wire(cut.owner)
+        if cut.to_server and cut.data:
+            if cut.owner.number in self._over:
+                return
+            if _ends(one):
+                self._over.add(cut.owner.number)
         if not cut.data:
             if not choice.topics and choice.fits(wire):
                 yield Closed(cut.time, wire, "client" if cut.owner.has_left else "", "")
@@ -306,6 +323,20 @@ class Past:
         if found is not None:
             found.is_refused = True
         return found
+
+
+def _ends(one: Parsed) -> bool:
+    """Does the broker read nothing behind it? So it is with DISCONNECT, with a second CONNECT [MQTT-3.1.0-2]
+    and with what is broken by itself, which counts as nothing from here on.
+    """
+    owner = one.cut.owner
+    if not isinstance(owner.of, Gone) or one.cut.missing:
+        return False
+    if one.kind not in (CONNECT, DISCONNECT) and fault(one.cut.data, owner.version, True) is None:
+        return False
+    if one.kind == PUBLISH:
+        one.kind = -1
+    return True
 
 
 def _content(one: Parsed) -> Content:
