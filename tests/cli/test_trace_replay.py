@@ -90,6 +90,24 @@ def test_what_is_otherwise_is_told_and_the_exit_code_says_so(
     assert json.loads(line)["client_id"] == "reader"
 
 
+def test_what_was_there_before_the_recording_is_told_and_is_no_difference(url: str, tmp_path: Path) -> None:
+    pair = Pair()
+    pair.connect("before").publish("replay/kept", b"x", retain=True)
+    pair.run(1)
+    seen = pair.record_wires()
+    pair.connect("reader").subscribe("replay/kept")
+    path = save(list(seen), tmp_path / "day.curier")
+    result = run(path, "--to", url, "--patience", "0.2")
+    assert result.exit_code == 0
+    kept = 'PUBLISH QoS 0 RETAIN replay/kept 1 byte "x" came then, and does not now'
+    assert result.output.splitlines() == [
+        f"reader: {kept} (from before the recording)",
+        "6 steps, as then, 1 from before the recording",
+    ]
+    (line,) = run(path, "--to", url, "--patience", "0.2", "--json").output.splitlines()
+    assert json.loads(line)["before"] is True
+
+
 def test_step_by_step(events: list[Event], url: str, tmp_path: Path) -> None:
     path = save(events, tmp_path / "day.curier")
     sent = sum(isinstance(event, Packet) and event.to_server for event in events)

@@ -31,7 +31,8 @@ def replay(
     defaults. Time passes in it as it did in the recording, and virtually, so that what expires does. A
     recording has no passwords: ``username`` and ``password`` stand in the place of its own.
 
-    ``differences`` of what is returned says where the broker did otherwise, ``notes`` what could not be
+    ``differences`` of what is returned says where the broker did otherwise, ``before`` which answers are
+    others only by what one of the brokers knew before the recording began, ``notes`` what could not be
     played. Raises ``OSError`` and ``NotARecording`` as the file has it.
     """
     if isinstance(recording, str | PathLike):

@@ -4,6 +4,9 @@ Pure: ``Replayer`` says what is to be done next, and is told what comes; who dri
 are taken in the order of the recording: a packet is sent when everything has come that had come before it, so
 that what waited for an acknowledgement waits for it again. Packet Identifiers of the broker's messages, and
 the order of what it sends to different topics, may be others than they were.
+
+What a broker kept before the recording began is not in it: retained messages and sessions that only one of
+the two brokers had are told apart from differences.
 """
 
 from __future__ import annotations
@@ -35,6 +38,9 @@ EXPECT_END: Final = "expect end"
 
 MOST_WAITING: Final = 10_000
 """Packets of one connection that nobody waits for."""
+
+_HEAD_BYTES: Final = 256  # of a payload, by which it is known again
+_ALIAS: Final = "alias "  # in the place of a topic that nobody knows
 
 _ANSWERS_TO_MESSAGES: Final = (c.PUBACK, c.PUBREC, c.PUBCOMP)
 
@@ -81,12 +87,16 @@ class Plan:
         self._other: set[tuple[int, bool, int]] = set()  # wire, direction and identifier of messages left out
         self.steps: list[Step] = []
         self.notes: list[str] = []
+        # of payloads, by topic ("": unknown), the size (-1: unknown) and the beginning
+        self._published: dict[str, set[tuple[int, bytes]]] = {}
+        self._known: dict[int, _Aliases] = {}
         self._playing: dict[int, dict[bool, _Aliases]] = {}
         self._wires: dict[int, Wire] = {}
         self._passed: Counter[str] = Counter()
         self._left_out: set[int] = set()
         for event in events:
             if isinstance(event, Packet):
+                self._publication(event)
                 self._packet(event)
             elif isinstance(event, Closed) and event.wire.number in self._playing:
                 kind = EXPECT_END if event.by == "server" else END
@@ -126,6 +136,37 @@ class Plan:
         else:
             self.steps.append(Step(EXPECT, event.time, wire, event, topic))
 
+    def _publication(self, event: Packet) -> None:
+        """Note what a client published, or will, whether it is played or not."""
+        if not event.to_server or event.data[0] >> 4 not in (c.CONNECT, c.PUBLISH):
+            return
+        number = event.wire.number
+        version = self._wires.get(number, event.wire).version
+        packet = _decoded(event.data + b" " * event.cut, version)
+        if isinstance(packet, p.Connect):
+            self._known.pop(number, None)
+            if packet.will is not None:
+                self._note(packet.will.topic, packet.will.payload, event.cut)
+        elif isinstance(packet, p.Publish):
+            topic = self._known.setdefault(number, _Aliases()).topic(packet)
+            is_known = packet.topic or not topic.startswith(_ALIAS)
+            self._note(topic if is_known else "", packet.payload, event.cut if version else -1)
+
+    def _note(self, topic: str, payload: bytes, cut: int) -> None:
+        known = payload[: max(len(payload) - cut, 0)][:_HEAD_BYTES]
+        self._published.setdefault(topic, set()).add((len(payload), known) if cut >= 0 else (-1, b""))
+
+    def may_have_published(self, topic: str, payload: bytes, cut: int = 0) -> bool:
+        """Is a message published in the recording that is the same, as far as is known? The last ``cut``
+        bytes of ``payload`` are unknown.
+        """
+        payload_known = payload[: max(len(payload) - cut, 0)]
+        for size, head in (*self._published.get(topic, ()), *self._published.get("", ())):
+            end = min(len(head), len(payload_known))
+            if size == -1 or (size == len(payload) and head[:end] == payload_known[:end]):
+                return True
+        return False
+
     def _is_other(self, number: int, to_server: bool, packet: p.Packet | None, topic: str) -> bool:
         """Does it belong to a message on another topic?"""
         packet_id = getattr(packet, "packet_id", 0)
@@ -157,7 +198,7 @@ class _Aliases:
             return packet.topic
         if packet.topic:
             self._topics[alias] = packet.topic
-        return self._topics.get(alias, f"alias {alias}")
+        return self._topics.get(alias, f"{_ALIAS}{alias}")
 
 
 class _Connection:
@@ -169,13 +210,18 @@ class _Connection:
         self.inbox: list[tuple[bytes, p.Packet | None, str]] = []
         self.aliases = _Aliases()
         self.ids: dict[int, int] = {}  # of messages from the broker: then, and now
+        self.filters: set[str] = set()  # it has subscribed to
+        self.before: set[int] = set()  # identifiers of messages from before the recording that do not come
+        self.is_first = False  # of its client in the recording, who may have a session already
         self.is_closed = False
         self.is_given_up = False  # it was said that it is closed
         self.left_out = 0  # packets, since there were too many
 
 
 class Replayer:
-    """Takes the steps of a plan in their order. ``differences`` is what was otherwise.
+    """Takes the steps of a plan in their order. ``differences`` is what was otherwise, ``before`` what only
+    was so since one broker knew more than the other before the recording began: retained messages that answer
+    a SUBSCRIBE and that nobody publishes in the recording, and Session Present where a client first comes.
 
     ``prefix`` is put in front of every Client Identifier. ``username`` and ``password`` stand in the place of
     those of the recording, which has no passwords.
@@ -186,11 +232,13 @@ class Replayer:
     ) -> None:
         self.plan = plan
         self.differences: list[Difference] = []
+        self.before: list[Difference] = []
         self.notes = list(plan.notes)
         self._prefix = prefix
         self._username = username
         self._password = password
         self._connections: dict[int, _Connection] = {}
+        self._have_come: set[str] = set()  # Client Identifiers
 
     def opened(self, step: Step) -> None:
         """The connection of an OPEN is there."""
@@ -208,7 +256,11 @@ class Replayer:
         decoded = _decoded(data, step.wire.version)
         if isinstance(decoded, p.Connect):
             connection.version = decoded.version
+            connection.is_first = not decoded.clean_start and decoded.client_id not in self._have_come
+            self._have_come.add(decoded.client_id)
             return self._connect(decoded)
+        if isinstance(decoded, p.Subscribe):
+            connection.filters.update(topic_filter for topic_filter, _ in decoded.subscriptions)
         if decoded is None or packet.data[0] >> 4 not in _ANSWERS_TO_MESSAGES:
             return data
         answer: Any = decoded
@@ -262,7 +314,16 @@ class Replayer:
         if connection.is_closed:
             self._give_up(step, connection)
             return
-        self._differ(step, f"{summary(step.packet)} came then, and does not now: {why}")
+        words = f"{summary(step.packet)} came then, and does not now"
+        then = _decoded(step.packet.data + b" " * step.packet.cut, step.wire.version)
+        if self._is_from_before(connection, then, step.topic, step.packet.cut):
+            if isinstance(then, p.Publish) and then.qos:
+                connection.before.add(then.packet_id)
+            self.before.append(Difference(step.time, step.wire, words))
+        elif isinstance(then, p.Pubrel) and then.packet_id in connection.before:
+            self.before.append(Difference(step.time, step.wire, words))
+        else:
+            self._differ(step, f"{words}: {why}")
 
     def finish(self) -> None:
         """All steps are taken: what came besides is a difference. What comes later might have come then, too,
@@ -270,13 +331,25 @@ class Replayer:
         """
         wires = {step.wire.number: step.wire for step in self.plan.steps}
         for number, connection in self._connections.items():
-            for data, _, _ in connection.inbox:
+            for data, now, topic in connection.inbox:
                 words = summary(Packet(0.0, Wire(number, "", connection.version), False, data))
-                self.differences.append(Difference(0.0, wires[number], f"{words} came now, and did not then"))
+                one = Difference(0.0, wires[number], f"{words} came now, and did not then")
+                is_before = self._is_from_before(connection, now, topic)
+                (self.before if is_before else self.differences).append(one)
             if connection.left_out:
                 words = f"{connection.left_out} more packets came now, and did not then"
                 self.differences.append(Difference(0.0, wires[number], words))
             connection.inbox.clear()
+
+    def _is_from_before(
+        self, connection: _Connection, packet: p.Packet | None, topic: str, cut: int = 0
+    ) -> bool:
+        """Is it a retained message, sent for a subscription, that nobody publishes in the recording?"""
+        if not isinstance(packet, p.Publish) or not packet.retain or packet.dup:  # [MQTT-3.3.1-8]
+            return False
+        name = topic.encode()
+        is_asked_for = any(matches(one.encode(), name) for one in connection.filters)
+        return is_asked_for and not self.plan.may_have_published(topic, packet.payload, cut)
 
     def _give_up(self, step: Step, connection: _Connection) -> None:
         if not connection.is_given_up:
@@ -302,8 +375,14 @@ class Replayer:
             return  # both are broken, and the same bytes
         if isinstance(then, p.Publish) and isinstance(now, p.Publish) and then.qos and now.qos:
             connection.ids[then.packet_id] = now.packet_id
+        if isinstance(then, p.Publish) and then.qos:
+            connection.before.discard(then.packet_id)
         for name, before, after in _differences(then, now):
-            self._differ(step, f"{NAMES[then.packet_type]}: {name} {before} then, {after} now")
+            words = f"{NAMES[then.packet_type]}: {name} {before} then, {after} now"
+            if name == "session present" and connection.is_first:
+                self.before.append(Difference(step.time, step.wire, words))
+            else:
+                self._differ(step, words)
 
     def _differ(self, step: Step, why: str) -> None:
         self.differences.append(Difference(step.time, step.wire, why))

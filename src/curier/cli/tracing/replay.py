@@ -29,7 +29,8 @@ Examples:
   curier trace replay day.curier
   curier trace replay day.pcap --to mqtt://localhost:18830 --prefix again-
   curier trace replay day.curier --speed 60
-Exit code 1: the broker did otherwise than in the recording.
+Exit code 1: the broker did otherwise than in the recording. Retained messages
+and sessions from before the recording are told, and are no difference.
 """
 
 
@@ -149,20 +150,22 @@ def _ask(step: Step) -> None:
 def _tell(replayer: Replayer, as_json: bool) -> int:
     for note in replayer.notes:
         click.echo(f"Note: {note}", err=True)
-    for one in replayer.differences:
+    told = [*((one, False) for one in replayer.differences), *((one, True) for one in replayer.before)]
+    for one, is_before in told:
         if as_json:
             said = {
                 "time": one.time,
                 "wire": one.wire.number,
                 "client_id": one.wire.client_id,
                 "why": one.why,
+                "before": is_before,
             }
             click.echo(json.dumps(said))
         else:
-            click.echo(str(one))
-    count = len(replayer.plan.steps)
+            click.echo(f"{one} (from before the recording)" if is_before else str(one))
     if not as_json:
-        different = len(replayer.differences)
+        different, before = len(replayer.differences), len(replayer.before)
         what = f"{different} difference{'' if different == 1 else 's'}" if different else "as then"
-        click.echo(f"{count} steps, {what}")
+        besides = f", {before} from before the recording" if before else ""
+        click.echo(f"{len(replayer.plan.steps)} steps, {what}{besides}")
     return DIFFERENT if replayer.differences else 0
