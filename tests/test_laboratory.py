@@ -15,7 +15,7 @@ from curier.codec.encode import encode
 from curier.codec.packets import Connect, Pingreq, Publish
 from curier.laboratory import Laboratory
 from curier.testing import Faults
-from curier.trace.events import FAULT, Happening
+from curier.trace.events import FAULT, Happening, Packet
 from tests.net import doors
 from tests.waiting import PATIENCE, until
 
@@ -72,6 +72,19 @@ async def test_what_is_held_back_is_neither_lost_nor_doubled_when_it_goes_on() -
         await until(lambda: bool(broker.lab and broker.lab.faults.fired))
         broker.lab.faults.clear()
         assert await reader.readexactly(10) == b"\xd0\x00" * 5
+        writer.close()
+
+
+async def test_what_was_lost_is_lost_in_the_trace() -> None:
+    async with broker_of("tcp", "lose 1st PINGREQ", "lose 2nd PINGRESP") as broker:
+        trace = broker.trace()
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        writer.write(encode(Connect(4, "me"), 4) + PING * 3)
+        assert await reader.readexactly(6) == b"\x20\x02\x00\x00" + b"\xd0\x00"
+        await until(lambda: len(broker.lab.faults.fired) == 2 if broker.lab else False)
+        packets = [one for one in trace.take() if isinstance(one, Packet)]
+        assert [one.data[0] >> 4 for one in packets if one.lost] == [12, 13]
+        assert [one.data[0] >> 4 for one in packets if not one.lost] == [1, 2, 12, 13, 12]
         writer.close()
 
 

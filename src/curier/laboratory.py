@@ -22,7 +22,7 @@ from curier.net.layer import Layer, LayerError
 from curier.net.passage import receive
 from curier.net.turn import Turn
 from curier.net.wire import Wire as NetWire
-from curier.trace.events import Happening, Wire
+from curier.trace.events import Happening, Packet, Wire
 from curier.trace.framing import MORE, PACKET, Framer
 
 log = logger("curier.lab")
@@ -30,7 +30,7 @@ log = logger("curier.lab")
 MOST_HELD: Final = 64 * 2**20
 """Bytes that rules may hold back of one connection; it ends where it is more."""
 
-Tell = Callable[[BrokerConnection, Happening], None]
+Tell = Callable[[BrokerConnection, Happening | Packet], None]
 
 LIMIT_WORDS: Final = 400  # characters of one fault in the log
 
@@ -43,7 +43,7 @@ class Laboratory:
         self._number = 0
 
     def layers(self, turn: Turn, handshakes: Handshakes, tell: Tell) -> Callable[[str], Layer]:
-        """What makes the layer of each connection; ``tell`` is given each fault."""
+        """What makes the layer of each connection; ``tell`` is given what the broker itself cannot see."""
         self.faults.clock = turn.clock.now
         log.warning(
             "LABORATORY: this broker breaks its own connections on purpose, by %d rules: %s. It keeps no "
@@ -122,12 +122,12 @@ class LabLayer(Layer):
                 line.more(to_server, piece.data, now)
             else:
                 line.raw(to_server, piece.data, now)
-        for event in line.take_events():
+        for event in line.take_news()[1]:
             if isinstance(event, Happening):
                 who = event.client_id or line.wire.client_address
                 log.warning("LABORATORY: %s: %s", printable(who), printable(event.why, LIMIT_WORDS))
-                if (wire := self._found()) is not None:
-                    self._tell(wire.connection, event)
+            if (wire := self._found()) is not None:
+                self._tell(wire.connection, event)
         for order in line.take_orders():
             if order.kind == CUT:
                 self._broken = "the laboratory has cut the connection"

@@ -8,20 +8,21 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from curier.testing import Faults, Pair
 from curier.trace.drawing.as_json import diagram_json, flow_json
 from curier.trace.drawing.cells import cut, width_of, wrap
-from curier.trace.drawing.diagram import Arrow, Diagram, Fold, Lane, Note
+from curier.trace.drawing.diagram import LOST, Arrow, Diagram, Fold, Lane
 from curier.trace.drawing.layout import lay_out, least_width
 from curier.trace.drawing.making import View, diagram
 from curier.trace.drawing.mermaid import mermaid
 from curier.trace.drawing.svg import svg
 from curier.trace.drawing.text import text
 from curier.trace.events import DROPPED, QUEUED, STORED, Packet
-from curier.trace.flows import Publication
+from curier.trace.flows import DONE, Publication
 from curier.trace.joining import Joiner
 from tests.trace.seen import Seen
 
@@ -268,8 +269,85 @@ def test_what_rules_break_is_told_at_the_packet_or_at_whose_it_was() -> None:
     made = diagram(joiner.publications[0], UTC)
     (delayed,) = (row for row in made.rows if isinstance(row, Arrow) and "delay PUBREC" in row.note)
     assert delayed.label == "PUBREC #1"
-    (lost,) = (row for row in made.rows if isinstance(row, Note))
-    assert made.lanes[lost.lane].name == "dash-1"
-    assert "PUBACK id 1: lost, by the rule" in lost.text
+    (lost,) = (row for row in made.rows if isinstance(row, Arrow) and row.style == LOST)
+    assert (lost.label, made.lanes[lost.source].name) == ("PUBACK #1", "dash-1")
+    assert "PUBACK id 1: lost, by the rule" in lost.note
     assert "waits on dash-1: PUBACK #1 (since 22:13:20.007)" in made.below
-    assert [row.note.count("exactly once") for row in made.rows if isinstance(row, Arrow)] == [0, 0, 0, 0, 1]
+    assert [row.note.count("exactly once") for row in made.rows if isinstance(row, Arrow)] == [
+        0,
+        0,
+        0,
+        0,
+        0,
+        1,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("qos", "rule", "arrow"),
+    [
+        (0, "lose PUBLISH from gateway", "PUBLISH q0  t from gateway"),
+        (1, "lose 1st PUBLISH from gateway", "PUBLISH q1 #1  t from gateway"),
+        (1, "lose 1st PUBACK to gateway", "PUBACK #1 from broker"),
+        (2, "lose 1st PUBREC to gateway", "PUBREC #1 from broker"),
+        (2, "lose 1st PUBREL from gateway", "PUBREL #1 from gateway"),
+        (2, "lose 1st PUBCOMP to gateway", "PUBCOMP #1 from broker"),
+        (0, "lose PUBLISH to dash-1", "PUBLISH q0 from broker"),
+        (1, "lose 1st PUBLISH to dash-1", "PUBLISH q1 #1 from broker"),
+        (1, "lose 1st PUBACK from dash-1", "PUBACK #1 from dash-1"),
+        (2, "lose 1st PUBREC from dash-1", "PUBREC #1 from dash-1"),
+        (2, "lose 1st PUBREL to dash-1", "PUBREL #1 from broker"),
+        (2, "lose 1st PUBCOMP from dash-1", "PUBCOMP #1 from dash-1"),
+    ],
+)
+@pytest.mark.parametrize("chosen", [{}, {"topic": "t"}, {"payload": 1}])
+def test_what_a_rule_loses_is_lost_in_the_trace_of_the_broker(
+    qos: int, rule: str, arrow: str, chosen: dict[str, Any]
+) -> None:
+    pair = Pair(latency=0.001, faults=Faults(rule))
+    trace, wires = pair.trace(**chosen), pair.record_wires()
+    dash = pair.connect("dash-1", session_expiry_interval=300)
+    dash.subscribe("t", qos=2)
+    gateway = pair.connect("gateway", session_expiry_interval=300)
+    gateway.publish("t", b"x", qos=qos)
+    pair.run(1)
+    joiner = Joiner()
+    events = trace.take()
+    for event in events:
+        joiner.feed(event)
+    lost = [(one.to_server, one.data) for one in events if isinstance(one, Packet) and one.lost]
+    assert lost == [(one.to_server, one.data) for one in wires if isinstance(one, Packet) and one.lost]
+    (flow,) = joiner.publications
+    made = diagram(flow, UTC)
+    (drawn,) = (row for row in made.rows if isinstance(row, Arrow) and row.style == LOST)
+    assert f"{drawn.label} from {made.lanes[drawn.source].name}" == arrow
+    assert f"lost, by the rule '{rule}'" in drawn.note
+    legs = [leg for leg in (flow.incoming, *flow.deliveries) if leg is not None]
+    assert any(leg.state != DONE for leg in legs)
+    if "topic" in chosen:
+        return  # of a connection that has nothing to do with it any more, no more is seen
+    for client in (gateway, dash):
+        client.cut()
+        pair.run(1)
+        client.reconnect()
+        pair.run(1)
+    for event in trace.take():
+        joiner.feed(event)
+    assert [publication.is_finished for publication in joiner.publications] == [True]
+
+
+def test_what_a_rule_answers_in_the_place_of_the_broker_is_in_its_trace() -> None:
+    pair = Pair(latency=0.001, faults=Faults("answer PUBLISH from gateway with 0x97"))
+    trace = pair.trace()
+    pair.connect("gateway").publish("t", b"x", qos=1)
+    pair.run(1)
+    joiner = Joiner()
+    for event in trace.take():
+        joiner.feed(event)
+    (flow,) = joiner.publications
+    assert [(row.label, row.style) for row in diagram(flow, UTC).rows if isinstance(row, Arrow)] == [
+        ("PUBLISH q1 #1  t", LOST),
+        ("PUBACK #1", "solid"),
+    ]
+    assert flow.incoming is not None
+    assert flow.incoming.why == "0x97 (Quota exceeded)"

@@ -189,6 +189,7 @@ class Line:
         self._ways = (_Way(), _Way())  # to the client, to the server
         self._orders: list[Order] = []
         self._events: list[Event] = []
+        self._replies: list[Packet] = []  # those of them that a rule gave to the client
         self._clocked: set[Kept] = set()  # rules without a packet that have acted here
         faults.lines.add(self)
 
@@ -248,7 +249,22 @@ class Line:
     def take_events(self) -> list[Event]:
         """What has happened, in order."""
         events, self._events = self._events, []
+        self._replies.clear()
         return events
+
+    def take_news(self) -> tuple[list[Event], list[Happening | Packet]]:
+        """The same; and of it what a broker behind the line cannot see: faults, what was lost, and what a
+        rule has answered to the client in its place.
+        """
+        replies = [*self._replies]
+        events = self.take_events()
+        news: list[Happening | Packet] = []
+        for event in events:
+            if isinstance(event, Happening):
+                news.append(event)
+            elif isinstance(event, Packet) and (event.lost or any(event is reply for reply in replies)):
+                news.append(event)
+        return events, news
 
     def is_stalled(self, to_server: bool, now: float) -> bool:
         """Whether nothing is to be read from whoever sends in this direction."""
@@ -397,7 +413,10 @@ class Line:
         else:
             assert action == ANSWER
             self._tell(rule, f"answered with 0x{rule.reason_code:02X} in the receiver's place", facts, now)
-            self._events.append(Packet(now, self.wire, not to_server, reply))
+            answered = Packet(now, self.wire, not to_server, reply)
+            self._events.append(answered)
+            if to_server:
+                self._replies.append(answered)
             back = self._ways[not to_server]
             back.put(_Waiting(now, SEND, reply))
             if facts.packet == CONNECT and rule.reason_code:  # [MQTT-3.2.2-7]

@@ -15,7 +15,7 @@ from curier.session.journal import Journal
 from curier.session.records import Batch, decode, encode
 from curier.testing.medium import Actor, Delay, Medium
 from curier.testing.wire import End, Wire
-from curier.trace.events import Happening
+from curier.trace.events import Happening, Packet
 from curier.trace.recorder import Recorder
 
 Answers = Callable[[Authenticate | Authorize], Answer]
@@ -108,8 +108,8 @@ class SimulatedBroker(Actor, End):
             self.core.detach(connection, self.medium.now)
             self.turn()
 
-    def broken(self, wire: Wire, event: Happening) -> None:
-        """A rule has done something to a packet."""
+    def broken(self, wire: Wire, event: Happening | Packet) -> None:
+        """A rule has done something to a packet; or the packet that was lost by it, or made."""
         connection = self._connections.get(wire)
         if connection is not None:
             self.recorder.broken(connection, event)

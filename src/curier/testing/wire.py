@@ -8,12 +8,12 @@ from itertools import groupby
 
 from curier.codec.constants import CONNACK, CONNECT, MQTT_50
 from curier.codec.decode import decode
-from curier.codec.packets import Packet
+from curier.codec.packets import Packet as ControlPacket
 from curier.codec.primitives import packet_end
 from curier.faults.line import CUT, SEND, Faults, Line
 from curier.faults.rules import FOREVER
 from curier.testing.medium import Medium
-from curier.trace.events import Closed, Event, Happening, Opened
+from curier.trace.events import Closed, Event, Happening, Opened, Packet
 from curier.trace.events import Wire as TracedWire
 
 Tell = Callable[[Event], None]
@@ -23,7 +23,7 @@ Tell = Callable[[Event], None]
 class Watcher:
     """Sees every Control Packet when its sender lets go of it; add it to ``Network.watchers``."""
 
-    def packet(self, wire: Wire, from_client: bool, packet: Packet) -> None:
+    def packet(self, wire: Wire, from_client: bool, packet: ControlPacket) -> None:
         """``packet`` was sent on ``wire``, by its client or by the broker."""
 
 
@@ -73,8 +73,8 @@ class End:
     def lost(self, wire: Wire) -> None:
         """The network, or the other end, has closed a wire."""
 
-    def broken(self, wire: Wire, event: Happening) -> None:
-        """A rule has done something to a packet."""
+    def broken(self, wire: Wire, event: Happening | Packet) -> None:
+        """A rule has done something to a packet; or the packet that was lost by it, or made."""
 
 
 class Caller(End):
@@ -207,10 +207,11 @@ class FaultyWire:
     def _obey(self) -> None:
         """Do what the line orders, and have it called when its time comes."""
         wire, line, medium = self.wire, self.line, self.wire.medium
-        for event in line.take_events():
+        events, news = line.take_news()
+        for event in events:
             self._tell(event)
-            if isinstance(event, Happening):
-                wire.broker.broken(wire, event)
+        for one in news:
+            wire.broker.broken(wire, one)
         for (kind, to_server), orders in groupby(line.take_orders(), lambda one: (one.kind, one.to_server)):
             pipe = wire.to_broker if to_server else wire.to_client
             if kind == CUT:

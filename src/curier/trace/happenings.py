@@ -139,7 +139,8 @@ def _advance(store: FlowStore, flow: Publication, leg: Leg, event: Happening) ->
     if leg.state == DONE and leg is not flow.incoming and event.kind != DELIVERED:
         return False  # its client has acknowledged it before
     if event.kind == DELIVERED:
-        is_news = leg.state != DONE
+        never_came = leg.state == LOST and not leg.qos and leg.sends > 0  # it was written, and that is all
+        is_news = leg.state != DONE and not never_came
         if is_news:
             leg.become(DONE, event.time)
             leg.got_at = leg.got_at or event.time

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from curier.codec.constants import PUBLISH
 from curier.codec.publish import head_end
 from curier.errors import ProtocolError
 from curier.trace.choice import MOST_BYTES, MOST_EVENTS
 from curier.trace.events import Event, Missed, Packet
+
+MOST_LOOKED_AT: Final = 1000  # events, for a packet that was lost
 
 SIZE_OF_EVENT = 400
 """Bytes that an event has in memory besides the bytes of its packet."""
@@ -47,6 +50,24 @@ class Ring:
         if self.on_event is not None:
             self.on_event()
 
+    def lose(self, packet: Packet) -> bool:
+        """Of the packets that were sent last, this one never arrived. False: it is not here, or was taken."""
+        found = -1
+        for back in range(min(len(self._events), MOST_LOOKED_AT)):
+            event = self._events[-1 - back]
+            if not isinstance(event, Packet) or not _are_same(event, packet):
+                continue
+            if found >= 0 and event.time != self._events[-1 - found].time:
+                break
+            if not event.lost:
+                found = back  # of equal ones at once the first
+        if found < 0:
+            return False
+        event = self._events[-1 - found]
+        assert isinstance(event, Packet)
+        self._events[-1 - found] = replace(event, lost=True)
+        return True
+
     def take(self) -> list[Event]:
         """All of them, with a ``Missed`` before them where some are gone."""
         events: list[Event] = [Missed(self.missed_at, self.missed)] if self.missed else []
@@ -54,6 +75,15 @@ class Ring:
         self._events.clear()
         self._bytes = self.missed = 0
         return events
+
+
+def _are_same(one: Packet, other: Packet) -> bool:
+    """Is it the same packet of the same connection, as far as both are known?"""
+    if one.wire.number != other.wire.number or one.to_server != other.to_server:
+        return False
+    known = min(len(one.data), len(other.data))
+    sizes = len(one.data) + one.cut, len(other.data) + other.cut
+    return sizes[0] == sizes[1] and one.data[:known] == other.data[:known]
 
 
 def _size(event: Event) -> int:

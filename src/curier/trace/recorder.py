@@ -68,6 +68,7 @@ class Reading:
     def __init__(self, choice: Choice, ring: Ring) -> None:
         self.choice = choice
         self.ring = ring
+        self.lost_on = 0  # the connection, where it was just told of a packet that was lost
         self._followed: dict[int, None] = {}
 
     def follow(self, publication: int) -> None:
@@ -428,13 +429,44 @@ class Recorder(Witness):
         if kind == SESSION_ENDED:
             self._left.pop(client_id, None)
 
-    def broken(self, connection: BrokerConnection, event: Happening) -> None:
-        """A rule has done something to a packet of this connection (``faults``)."""
+    def broken(self, connection: BrokerConnection, event: Happening | Packet) -> None:
+        """A rule has done something to a packet of this connection (``faults``); or a packet that was lost by
+        it, or that a client was sent in our place. What was sent, and was lost, is marked.
+        """
         line = self._lines.get(connection.number)
-        event = replace(event, wire=line.wire if line is not None else wire_of(connection))
+        wire = line.wire if line is not None else wire_of(connection)
+        event = replace(event, wire=wire)
+        if isinstance(event, Packet) and event.lost and not event.to_server:
+            for reading in self._readings:
+                reading.lost_on = wire.number if reading.ring.lose(event) else 0
+            return
+        if isinstance(event, Packet):
+            number, topic = self._leg_of_lost(line, connection, event)
+            event, client_id = replace(event, publication=number), wire.client_id
+        else:
+            number, topic, client_id = 0, event.topic.encode(), event.client_id
         for reading in self._readings:
-            if reading.wants(event.wire, event.client_id, 0, event.topic.encode()):
+            is_behind = isinstance(event, Happening) and reading.lost_on == wire.number  # it says why
+            reading.lost_on = 0
+            if is_behind or reading.wants(wire, client_id, number, topic):
                 reading.add(event)
+                if isinstance(event, Packet) and event.lost:
+                    reading.lost_on = wire.number
+
+    def _leg_of_lost(self, line: Line | None, connection: BrokerConnection, packet: Packet) -> Leg:
+        """Of a packet that never came, or that was not sent by us: nothing is changed by it."""
+        data, kind = packet.data, packet.data[0] >> 4
+        publish = incoming(connection, data) if kind == PUBLISH and packet.to_server else None
+        if publish is not None:
+            again = line.incoming.get(publish.packet_id) if line is not None and data[0] & 8 else None
+            return again or (0, publish.topic)
+        at = body(data)
+        if not PUBACK <= kind <= PUBCOMP or len(data) < at + 2:
+            return 0, b""
+        packet_id = (data[at] << 8) | data[at + 1]
+        if packet.to_server != (kind == PUBREL):
+            return self._inflight(connection, packet_id)
+        return line.incoming.get(packet_id, (0, b"")) if line is not None else (0, b"")
 
     def _happened(
         self,

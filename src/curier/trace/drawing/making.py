@@ -34,6 +34,7 @@ from curier.trace.wording import (
 MOST_ROWS: Final = 120
 MOST_RECEIVERS: Final = 3  # with a lane each; where there are more, the last lane is for the rest of them
 MOST_NAMED: Final = 20  # members of a group
+MOST_BETWEEN: Final = 8  # rows between a packet that was lost and why
 MOST_WAITS: Final = 6  # sentences about what is waited for
 
 
@@ -139,8 +140,8 @@ class _Publication:
                 rows.append(Fold(step.time, flow.left_out))
             if step.name == NOT_FOR:
                 continue  # said below the drawing
-            if _hits(step, rows):
-                rows[-1] = _hit(rows[-1], step)
+            if (at := _hits(step, rows)) >= 0:
+                rows[at] = _hit(rows[at], step)
                 continue
             row = self._row(step, is_first=not rows)
             if isinstance(row, Arrow) and self.group in (row.source, row.target):
@@ -243,15 +244,24 @@ def _done_words(leg: Leg, name: str) -> str:
     return "delivered, perhaps twice" if twice else "delivered"
 
 
-def _hits(step: Step, rows: list[Row]) -> bool:
-    """Is it a fault of the packet that is drawn last?"""
-    event, last = step.event, rows[-1] if rows else None
-    if not isinstance(event, Happening) or event.kind != FAULT or not isinstance(last, Arrow):
-        return False
-    if not isinstance(last.event, Packet) or last.event.wire.client_id != event.client_id:
-        return False
+def _hits(step: Step, rows: list[Row]) -> int:
+    """The row of the packet that a fault was done to: the last one, or one that was lost just before it,
+    since what leaves together was made together; -1: none.
+    """
+    event = step.event
+    if not isinstance(event, Happening) or event.kind != FAULT:
+        return -1
     name = event.why.split(" ", 1)[0].rstrip(":")  # of the packet, if it begins with one
-    return last.label.startswith(name) or name not in NAMES
+    for at in range(len(rows) - 1, max(len(rows) - 1 - MOST_BETWEEN, -1), -1):
+        row = rows[at]
+        is_last = at == len(rows) - 1
+        if not isinstance(row, Arrow) or not isinstance(row.event, Packet):
+            continue
+        if row.event.wire.client_id != event.client_id or not (is_last or row.event.lost):
+            continue
+        if row.label.startswith(name) or (is_last and name not in NAMES):
+            return at
+    return -1
 
 
 def _hit(row: Row, step: Step) -> Row:
@@ -274,8 +284,8 @@ def _one_client(flow: Flow, view: View) -> Diagram:
         if number == gap:
             rows.append(Fold(step.time, flow.left_out))
         when = clock_words(step.time, view.utc) if not number else later_words(step.time - flow.began)
-        if _hits(step, rows):
-            rows[-1] = _hit(rows[-1], step)
+        if (at := _hits(step, rows)) >= 0:
+            rows[at] = _hit(rows[at], step)
             continue
         if step.to_server is None:
             text = "  ".join(filter(None, (step.label, shown(step.note, 400), when)))
