@@ -256,6 +256,21 @@ def test_lines_are_broken_by_cells(words: str, width: int, lines: list[str]) -> 
     assert wrap(words, width) == lines
 
 
+@pytest.mark.parametrize(
+    ("words", "width", "line"),
+    [
+        ("abcdef", 6, "abcdef"),
+        ("abcdef", 5, "abcd…"),
+        ("温度温度", 6, "温度…"),
+        ("abcdef", 1, "…"),
+        ("abcdef", 0, ""),
+        ("", 0, ""),
+    ],
+)
+def test_what_is_cut_says_so(words: str, width: int, line: str) -> None:
+    assert cut(words, width, "…") == line
+
+
 def test_what_rules_break_is_told_at_the_packet_or_at_whose_it_was() -> None:
     pair = Pair(latency=0.001, faults=Faults("lose 1st PUBACK from dash-1", "delay PUBREC by 2s"))
     trace = pair.trace()

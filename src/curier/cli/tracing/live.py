@@ -127,9 +127,9 @@ class Live:
         """The screen: ``height`` lines of at most ``width`` cells. ``now`` is seconds since the epoch."""
         room = max(height - 3, 1)
         if self._shows_lines:
-            body = [cut(line, width) for line in list(self._lines)[-room:]]
+            body = [self._cut(line, width) for line in list(self._lines)[-room:]]
         else:
-            listed = max(min(room // 3, 12), 1)
+            listed = max(room // 3, 1)
             body = self._list(width, listed)
             body.append("")
             body += self._drawing(width, room - len(body), now)
@@ -150,8 +150,11 @@ class Live:
             words.insert(0, f"PAUSED, {len(self.waiting)}{full} {events}")
         if self.has_ended:
             words.append(self.has_ended)
-        line = cut(f"{', '.join(words)}: {shown(self.name)}", width)
+        line = self._cut(f"{', '.join(words)}: {shown(self.name)}", width)
         return f"{BOLD}{line}{RESET}" if self.look.coloured else line
+
+    def _cut(self, line: str, width: int) -> str:
+        return cut(line, width, "..." if self.look.ascii_only else "…")
 
     def _list(self, width: int, many: int) -> list[str]:
         flows = self._flows()
@@ -163,9 +166,8 @@ class Live:
         found = []
         for flow in part:
             mark = ">" if flow is marked else " "
-            found.append(
-                cut(f"{mark} {clock_words(flow.began, self.look.utc)}  {self._summary(flow)}", width)
-            )
+            line = f"{mark} {clock_words(flow.began, self.look.utc)}  {self._summary(flow)}"
+            found.append(self._cut(line, width))
         if not found:
             found.append("nothing yet" if self.look.ascii_only else "nothing yet …")
         return found

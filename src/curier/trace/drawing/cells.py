@@ -53,8 +53,11 @@ def wrap(text: str, width: int) -> list[str]:
     return [one for one in lines if one] or [""]
 
 
-def cut(text: str, width: int) -> str:
-    """As much of the beginning as takes at most ``width`` cells."""
+def cut(text: str, width: int, mark: str = "") -> str:
+    """As much of the beginning as takes at most ``width`` cells, with ``mark`` where that is not all."""
+    if mark:
+        whole = cut(text, width)
+        return whole if whole == text else cut(text, max(width - width_of(mark), 0)) + cut(mark, width)
     taken, used = "", 0
     for cluster in clusters(text):
         size = width_of(cluster)
