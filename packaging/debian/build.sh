@@ -6,7 +6,9 @@
 # The package brings curier and what it needs in a virtual environment of its own, /usr/lib/curier, so that nothing
 # else on the machine changes; it is for the release of Debian or Ubuntu that it is made on, whose Python it uses.
 set -euo pipefail
-wheel=${1:?the wheel} target=${2:?where the package goes}
+wheel=$(realpath "${1:?the wheel}")
+mkdir -p "${2:?where the package goes}"
+target=$(realpath "$2")
 here=$(cd "$(dirname "$0")/.." && pwd)
 extras=broker,web,acme,jwt,scram,cbor,msgpack
 python=/usr/bin/python3
@@ -66,6 +68,4 @@ Description: MQTT for Python: a broker, a client library and a command line
 END
 echo /etc/curier/broker.toml >"$root/DEBIAN/conffiles"
 install -m755 "$here"/debian/{postinst,prerm,postrm} "$root/DEBIAN"
-mkdir -p "$target"
-cd - >/dev/null
 dpkg-deb --root-owner-group -Zxz --build "$root" "$target" | sed 's/^dpkg-deb: //'
