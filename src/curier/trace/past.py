@@ -28,7 +28,6 @@ from curier.codec.publish import head_end
 from curier.errors import MqttError
 from curier.net.tape import Gone
 from curier.trace.choice import Choice
-from curier.trace.dissection import fault
 from curier.trace.events import (
     DENIED,
     DROPPED,
@@ -332,6 +331,8 @@ def _ends(one: Parsed) -> bool:
     owner = one.cut.owner
     if not isinstance(owner.of, Gone) or one.cut.missing:
         return False
+    from curier.trace.dissection import fault  # which is much, and for whoever looks back alone
+
     if one.kind not in (CONNECT, DISCONNECT) and fault(one.cut.data, owner.version, True) is None:
         return False
     if one.kind == PUBLISH:
