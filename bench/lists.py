@@ -1,4 +1,5 @@
-"""What pages of long lists cost the loop of a broker: 100 000 clients and retained topics, asked for by HTTP.
+"""What pages of long lists cost the loop of a broker: 100 000 clients and retained topics, and as many that
+were published to lately, asked for by HTTP.
 
 For each question the time until its answer is there, the time of the loop that it took, both the least of
 some, and the longest that the loop was stopped. The one who asks lies in the same process, so that a
@@ -37,6 +38,9 @@ QUESTIONS = (
     "topics?sort=newest",
     "topics?sort=size&limit=500",
     "topics?search=7777",
+    "topics?search=7777&lately=true",
+    "topics/level?lately=true",
+    "topics/level?prefix=lately/7/device&lately=true",
 )
 TIMES = 5
 
@@ -86,6 +90,7 @@ async def run(rows: int) -> None:
                 broker.publish(
                     Message(f"site/{number % 100}/device/{number}", b"x" * (number % 50), retain=True)
                 )
+                broker.publish(Message(f"lately/{number % 100}/device/{number}", b""))
                 if number % 1000 == 0:
                     await asyncio.sleep(0)
             gc.collect()

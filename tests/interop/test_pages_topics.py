@@ -104,6 +104,29 @@ def test_the_tree_is_walked_by_keyboard(tab: Tab, window: Window) -> None:
     wait_until(lambda: "two-9" not in tab.run("document.querySelector('.tree').innerText").split())
 
 
+def test_topics_that_went_by_are_in_the_tree_with_a_hollow_mark(tab: Tab, window: Window) -> None:
+    window.broker.publish(Message("gone/by", b"1", QoS(0), False))
+    window.broker.publish(Message("gone/kept", b"1", QoS(0), True))
+    go(tab, "topics")
+    shows(tab, "gone")
+    tab.run("[...document.querySelectorAll('.above')].find((one) => one.innerText.includes('gone')).click()")
+    shows(tab, "kept")
+    marked = "[...document.querySelectorAll('.tree a.lately')].map((one) => one.innerText.trim())"
+    assert tab.run(marked) == ["◦ by"]
+    shows(tab, "◦ went by, not retained")
+    tab.run("document.querySelector('.tree a.lately').click()")
+    shows(tab, "Pin the topic to see the values that go by.")
+    shows(tab, "Nobody: no subscription matches.")
+    click(tab, "Pin")
+    shows(tab, "The next value is shown when it comes.")
+    window.broker.publish(Message("gone/by", b"seen-now", QoS(0), False))
+    shows(tab, "seen-now")
+    click(tab, "Pinned")
+    go(tab, "topics?search=gone%2F")
+    shows(tab, "gone/kept")
+    assert tab.run(marked) == ["◦ gone/by"]
+
+
 def test_values_of_a_pinned_topic_are_there_for_who_looks_later(tab: Tab, window: Window) -> None:
     topic = "pinned/<i>"
 

@@ -352,11 +352,14 @@ class TopicsQuery(Form):
     cursor: str = ""
     preview: Annotated[int, Meta(ge=0, le=1024)] = 100
     """Bytes of each payload."""
+    lately: bool = False
+    """Also topics without one that were published to lately, as far as is remembered; by ``topic`` only."""
 
 
 class TopicRow(Struct):
     """A topic with a retained message, written by ``client`` ("": by the broker, or nobody knows) at
-    ``written_at``; 0: before that was noted, so before the broker started.
+    ``written_at``; 0: before that was noted, so before the broker started. One that is not ``retained`` has
+    nothing but its name.
     """
 
     topic: str
@@ -364,6 +367,7 @@ class TopicRow(Struct):
     qos: int
     written_at: float
     client: str
+    retained: bool = True
 
 
 class Topics(Struct):
@@ -375,11 +379,14 @@ class Topics(Struct):
 
 
 class LevelQuery(Form):
-    """What stands below ``prefix`` in the tree of retained topics; None: at its top."""
+    """What stands below ``prefix`` in the tree of retained topics; None: at its top. With ``lately`` also
+    topics that were published to lately, as far as is remembered.
+    """
 
     prefix: str | None = None
     limit: Limit = 200
-    cursor: int = 0
+    cursor: str = ""
+    lately: bool = False
 
 
 class LevelRow(Struct):
@@ -390,13 +397,15 @@ class LevelRow(Struct):
     has_message: bool
     has_more: bool
     """There are levels below it."""
+    went_by: bool = False
+    """This topic was published to lately, and nothing is retained on it."""
 
 
 class Level(Struct):
-    """Some of the levels, in the order in which they came to be; ``next`` is 0 where there are no more."""
+    """A page of levels, by name."""
 
     levels: list[LevelRow]
-    next: int = 0
+    next: str = ""
 
 
 class TopicForm(Form):

@@ -11,6 +11,7 @@ from curier.web.backup_forms import BackupFile
 from curier.web.events import Hub
 from curier.web.history import History
 from curier.web.keeper import Keeper
+from curier.web.lately import Sketch
 from curier.web.past import Past
 from curier.web.tokens import Known
 from curier.web.undoing import Bin
@@ -33,6 +34,7 @@ class Scene:
         self.looking = 0  # who ask for the fate of messages
         self.past = Past(broker)
         self.bin = Bin(time.monotonic)
+        self.sketch = Sketch(broker.core)
         self.walks = asyncio.Semaphore(MOST_WALKS)
         """The turn of each walk over all clients or topics."""
 

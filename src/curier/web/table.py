@@ -147,7 +147,7 @@ LEVEL: Final = Operation(
     "GET",
     "/topics/level",
     Role.VIEWER,
-    "The levels below a topic in the tree of retained messages, in pages.",
+    "The levels below a topic in the tree of those retained, or published to lately, in pages.",
     forms.LevelQuery,
     forms.Level,
     called="level",
@@ -156,7 +156,7 @@ TOPICS: Final = Operation(
     "GET",
     "/topics",
     Role.VIEWER,
-    "Topics with a retained message, in pages.",
+    "Topics with a retained message, or published to lately, in pages.",
     forms.TopicsQuery,
     forms.Topics,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
 
 from curier.broker.retaining import writer_of
 from curier.errors import MqttError
@@ -16,11 +16,21 @@ from curier.types import Message, QoS
 from curier.web import forms, table
 from curier.web.acting import kept
 from curier.web.handling import handles
+from curier.web.lately import (
+    MORE,
+    RETAINED,
+    WENT_BY,
+    LevelKind,
+    Row,
+    level_pieces,
+    names_of,
+    topic_pieces,
+)
 from curier.web.problems import Problem
 from curier.web.properties import shown_properties
 from curier.web.scene import Scene
 from curier.web.tokens import Known
-from curier.web.walking import ROWS, Order, page
+from curier.web.walking import Order, page
 
 MOST_LEVELS = 65_536
 
@@ -34,20 +44,24 @@ _SORTS: Final[dict[str, Callable[[_Messages], list[Any]] | None]] = {
 }
 
 
-def _names(some: _Messages) -> list[str]:
-    return [one.topic.decode() for one in some]
+_BY_LEVEL: Final[Order[LevelKind]] = Order(lambda some: [level.decode() for level, _ in some])
 
 
 @handles(table.LEVEL)
 async def level(scene: Scene, asked: forms.LevelQuery, who: Known) -> forms.Level:
     """What stands below a topic."""
     prefix = None if asked.prefix is None else asked.prefix.encode()
-    found, after = scene.broker.core.retained.level(prefix, asked.cursor, asked.limit)
+    pieces = level_pieces(scene.broker.core, prefix, scene.sketch if asked.lately else None)
+    found = await page(scene.walks, pieces, _BY_LEVEL, asked.cursor, asked.limit)
     above = "" if asked.prefix is None else f"{asked.prefix}/"
-    rows = [
-        forms.LevelRow(name := one.level.decode(), above + name, one.has_value, one.has_more) for one in found
-    ]
-    return forms.Level(rows, after)
+    return forms.Level([_level_row(above, *one) for one in found.rows], found.next)
+
+
+def _level_row(above: str, level: bytes, kind: int) -> forms.LevelRow:
+    name = level.decode()
+    is_retained = bool(kind & RETAINED)
+    went_by = bool(kind & WENT_BY) and not is_retained
+    return forms.LevelRow(name, above + name, is_retained, bool(kind & MORE), went_by)
 
 
 @handles(table.TOPICS)
@@ -56,34 +70,35 @@ async def topics(scene: Scene, asked: forms.TopicsQuery, who: Known) -> forms.To
     why = check_topic_filter(asked.topic_filter.encode(), MOST_LEVELS)
     if why or asked.topic_filter.startswith("$share/"):
         raise Problem(400, f"topic_filter: {why or 'a Shared Subscription matches no more than its filter'}")
-    walk = scene.broker.core.retained.walk(asked.topic_filter.encode())
-    wanted = asked.search.lower()
-
-    def pieces() -> Iterator[Sequence[ApplicationMessage]]:
-        while not walk.done:
-            yield walk.next(ROWS)
-
     if asked.sort not in _SORTS:
         raise Problem(400, f"sort: expected one of {', '.join(_SORTS)}, got {asked.sort[:100]!r}")
+    keys = _SORTS[asked.sort]
+    if asked.lately and keys is not None:
+        raise Problem(400, "lately: what is not retained has no age and no size here; sort by topic")
+    wanted = asked.search.lower()
 
-    def fitting(piece: Sequence[ApplicationMessage]) -> Sequence[ApplicationMessage]:
-        return [one for one in piece if wanted in one.topic.decode().lower()] if wanted else piece
+    def fitting(piece: Sequence[Row]) -> Sequence[Row]:
+        if not wanted:
+            return piece
+        return [one for one, name in zip(piece, names_of(piece), strict=True) if wanted in name.lower()]
 
-    order = Order(_names, _SORTS[asked.sort])
-    found = await page(scene.walks, pieces(), order, asked.cursor, asked.limit, fitting)
+    sketch = scene.sketch if asked.lately else None
+    pieces = topic_pieces(scene.broker.core, asked.topic_filter.encode(), sketch)
+    order = Order(names_of, cast("Callable[[Sequence[Row]], list[Any]] | None", keys))
+    found = await page(scene.walks, pieces, order, asked.cursor, asked.limit, fitting)
     return forms.Topics(
-        [
-            forms.TopicRow(
-                one.topic.decode(),
-                shown_payload(one.payload, asked.preview),
-                one.qos,
-                one.written_at,
-                writer_of(one),
-            )
-            for one in found.rows
-        ],
-        found.found,
-        found.next,
+        [_topic_row(scene, one, asked.preview) for one in found.rows], found.found, found.next
+    )
+
+
+def _topic_row(scene: Scene, row: Row, preview: int) -> forms.TopicRow:
+    message = scene.broker.core.retained.get(row) if isinstance(row, bytes) else row  # by now it may be
+    if message is None:
+        assert isinstance(row, bytes)
+        return forms.TopicRow(row.decode(), forms.Payload(0, 0), 0, 0.0, "", retained=False)
+    payload = shown_payload(message.payload, preview)
+    return forms.TopicRow(
+        message.topic.decode(), payload, message.qos, message.written_at, writer_of(message)
     )
 
 

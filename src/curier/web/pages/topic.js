@@ -45,7 +45,7 @@ export const Topic = ({ topic }) => {
       ${may("operator") ? html`<${Pin} topic=${topic} pinned=${pinned} done=${again} />` : null}
       ${data && !held && may("operator") ? html`<${Sure} label=${t("Delete")} question=${t("Who subscribes later will not get it. Who subscribes now is sent nothing.")} does=${() => void deleted(topic, again)} />` : null}</div>
     ${picked ? html`<p class="row"><span class="dim">${t("This is a value from before.")}</span><button onClick=${() => pick(null)}>${t("The newest")}</button></p>` : null}
-    ${none && !message ? html`<${Nothing}>${t("Nothing is retained here.")}</${Nothing}>` : html`<${Why} why=${why} />`}
+    ${none && !message ? html`<${Nothing}>${t("Nothing is retained here.")} ${may("operator") ? (pinned.length ? t("The next value is shown when it comes.") : t("Pin the topic to see the values that go by.")) : null}</${Nothing}>` : html`<${Why} why=${why} />`}
     ${message && html`<${One} message=${message} before=${before} values=${shown} retained=${message === data ? t("yes") : data ? t("another one") : t("no")}
       whole=${limit < MOST_BYTES && message === data ? () => allow(MOST_BYTES) : undefined} />`}
     ${shown.length > 1 ? html`<${Heard} values=${shown} pinned=${pinned} picked=${picked} pick=${(/** @type {Value} */ one) => { hold(shown); pick(one); }} />` : null}

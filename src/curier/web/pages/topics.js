@@ -1,4 +1,4 @@
-// The tree of topics with retained messages; one of them; and what can be published there.
+// The tree of topics, retained or published to lately; one of them; and what can be published there.
 // @ts-check
 import { look } from "./api.js";
 import { useAnswer, useSettled } from "./asking.js";
@@ -22,8 +22,9 @@ export const Topics = () => {
       <a href=${address("retained", { search })}>${t("By age and size")}</a>
     </div>
     <div class="two">
-      <div class="tree" role="region" onKeyDown=${step} aria-label=${t("Topics with a retained message")}>
+      <div class="tree" role="region" onKeyDown=${step} aria-label=${t("Topics")}>
         ${search ? html`<${Found} search=${search} />` : html`<${Branch} prefix=${null} depth=${0} />`}
+        <p class="dim meaning">◦ ${t("went by, not retained")}</p>
       </div>
       <div class="detail">${topic ? html`<${Topic} key=${topic} topic=${topic} />` : html`<${PublishBox} topic="" /><${Pins} />`}</div>
     </div>`;
@@ -53,28 +54,29 @@ function step(event) {
 const Found = ({ search }) => {
   const said = useSettled(search);
   const [rows, show] = useState(100);
-  const { data, why } = useAnswer("/topics", { search: said, limit: Math.min(rows, 500), preview: 0 }, 5);
+  const { data, why } = useAnswer("/topics", { search: said, limit: Math.min(rows, 500), preview: 0, lately: true }, 5);
   if (!data) return html`<${Why} why=${why} />`;
-  if (!data.found) return html`<${Nothing}>${t("No retained message is on such a topic.")}</${Nothing}>`;
+  if (!data.found) return html`<${Nothing}>${t("No such topic is retained, and none went by lately.")}</${Nothing}>`;
   return html`
-    <ul>${data.topics.map((/** @type {any} */ one) => html`<li key=${one.topic}><${Leaf} topic=${one.topic} label=${one.topic} /></li>`)}</ul>
+    <ul>${data.topics.map((/** @type {any} */ one) => html`<li key=${one.topic}><${Leaf} topic=${one.topic} label=${one.topic} lately=${!one.retained} /></li>`)}</ul>
     <${More} shown=${data.topics.length} found=${data.found} next=${data.next && rows < 500} more=${() => show(rows + 200)} />`;
 };
 
-/** @param {{topic: string, label: string}} about */
-const Leaf = ({ topic, label }) => html`
-  <a href=${address("topics", { ...place.value.query, topic, form: "", draw: "" })} aria-current=${topic === place.value.query.topic ? "true" : undefined}><${Name} text=${label} /></a>`;
+/** @param {{topic: string, label: string, lately: boolean}} about */
+const Leaf = ({ topic, label, lately }) => html`
+  <a class=${lately ? "lately" : undefined} title=${lately ? t("went by, not retained") : undefined} href=${address("topics", { ...place.value.query, topic, form: "", draw: "" })} aria-current=${topic === place.value.query.topic ? "true" : undefined}>
+    ${lately ? html`<span role="img" aria-label=${t("went by, not retained")}>◦</span> ` : null}<${Name} text=${label} /></a>`;
 
 /** The levels below a topic, fetched when they are opened. @param {{prefix: string | null, depth: number}} about */
 const Branch = ({ prefix, depth }) => {
   const [paged, page] = useState(false);
   const [levels, put] = useState(/** @type {any[]} */ ([]));
-  const [next, at] = useState(0);
+  const [next, at] = useState("");
   const [why, because] = useState("");
   const [done, end] = useState(false);
-  const fetchFrom = async (/** @type {number} */ cursor) => {
+  const fetchFrom = async (/** @type {string} */ cursor) => {
     try {
-      const answer = await look("/topics/level", { prefix, cursor });
+      const answer = await look("/topics/level", { prefix, cursor, lately: true });
       put((/** @type {any[]} */ before) => (cursor ? [...before, ...answer.levels] : isSame(before, answer.levels) ? before : answer.levels));
       at(answer.next);
       if (cursor) page(true);
@@ -84,9 +86,9 @@ const Branch = ({ prefix, depth }) => {
     }
     end(true);
   };
-  useEffect(() => void fetchFrom(0), [prefix]);
+  useEffect(() => void fetchFrom(""), [prefix]);
   useEffect(() => {
-    const timer = window.setInterval(() => document.hidden || paged || void fetchFrom(0), AGAIN);
+    const timer = window.setInterval(() => document.hidden || paged || void fetchFrom(""), AGAIN);
     return () => window.clearInterval(timer);
   }, [prefix, paged]);
   const is_none = done && !why && levels.every((one) => !depth && one.level.startsWith("$")); // what the broker says of itself
@@ -113,11 +115,12 @@ const isSame = (before, after) => JSON.stringify(before) === JSON.stringify(afte
 const Level = ({ one, depth }) => {
   const [open, turn] = useState(false);
   const label = one.level === "" ? "∅" : one.level;
+  const ends = one.has_message || one.went_by;
   return html`
     <div class="level">
       ${one.has_more ? html`<button class="plain above" aria-expanded=${open} aria-label=${`${t("Levels below")} ${visible(one.topic)}`} onClick=${() => turn(!open)}>
-        <span class="turn">${open ? "▾" : "▸"}</span>${one.has_message ? null : html`<span class="dim"><${Name} text=${label} /></span>`}</button>` : html`<span class="turn"></span>`}
-      ${one.has_message ? html`<${Leaf} topic=${one.topic} label=${label} />` : null}
+        <span class="turn">${open ? "▾" : "▸"}</span>${ends ? null : html`<span class="dim"><${Name} text=${label} /></span>`}</button>` : html`<span class="turn"></span>`}
+      ${ends ? html`<${Leaf} topic=${one.topic} label=${label} lately=${one.went_by} />` : null}
     </div>
     ${open && html`<${Branch} prefix=${one.topic} depth=${depth + 1} />`}`;
 };

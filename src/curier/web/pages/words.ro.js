@@ -136,7 +136,6 @@ export const ro = {
   "Topic": "Topic",
   "Topic Filter": "Topic Filter",
   "Topics": "Topicuri",
-  "Topics with a retained message": "Topicuri cu mesaj reținut",
   "Unacknowledged": "Neconfirmate",
   "Undo": "Anulează",
   "Unsent": "Netrimiși",
