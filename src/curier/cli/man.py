@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from curier.cli import main
+from curier.cli.options import sections_of
 from curier.cli.trace import SHOW, TraceCommands
 from curier.errors import ConfigError
 
@@ -61,7 +62,7 @@ def _page(command: click.Command, ctx: click.Context, below: dict[str, click.Com
     yield from (".SH SYNOPSIS", f".B {plain(ctx.command_path)}", plain(usage))
     yield ".SH DESCRIPTION"
     yield from _prose(command.help or "")
-    for title, rows in _sections(command, ctx):
+    for title, rows in sections_of(command, ctx).items():
         yield f".SH {plain(title).upper()}"
         for term, text in rows:
             yield from (".TP", rf"\fB{plain(term)}\fR", plain(text))
@@ -78,16 +79,6 @@ def _page(command: click.Command, ctx: click.Context, below: dict[str, click.Com
 
 def _first_sentence(command: click.Command) -> str:
     return " ".join(re.split(r"(?<=\.)\s|\n\n", (command.help or "").strip(), maxsplit=1)[0].split())
-
-
-def _sections(command: click.Command, ctx: click.Context) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """The options, by the sections that --help has them in."""
-    sections: dict[str, list[tuple[str, str]]] = {}
-    for param in command.get_params(ctx):
-        record = param.get_help_record(ctx)
-        if record is not None and record[1]:
-            sections.setdefault(getattr(param, "section", "Options"), []).append(record)
-    yield from sections.items()
 
 
 def _prose(text: str) -> Iterator[str]:

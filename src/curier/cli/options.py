@@ -137,15 +137,21 @@ class ClientCommand(click.Command):
         write_sections(self, ctx, formatter, last="Options")
 
 
-def write_sections(
-    command: click.Command, ctx: click.Context, formatter: click.HelpFormatter, last: str = ""
-) -> None:
-    """Write the options of a command, each section under its name."""
+def sections_of(command: click.Command, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+    """The options of a command by section, each with what is said of it."""
     sections: dict[str, list[tuple[str, str]]] = {}
     for param in command.get_params(ctx):
         record = param.get_help_record(ctx)
         if record is not None and record[1]:  # arguments are told of above the options
             sections.setdefault(getattr(param, "section", "Options"), []).append(record)
+    return sections
+
+
+def write_sections(
+    command: click.Command, ctx: click.Context, formatter: click.HelpFormatter, last: str = ""
+) -> None:
+    """Write the options of a command, each section under its name."""
+    sections = sections_of(command, ctx)
     for name in sorted(sections, key=lambda name: name == last):
         with formatter.section(name):
             formatter.write_dl(sections[name], col_max=28)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from curier.settings.kinds import FILE, FLAG, Kind
@@ -75,20 +76,14 @@ def _take_prefix(value: object) -> str:
 
 
 _PATH: Final = Kind("a path", _take_prefix, "PATH", {"type": "string"})
-_HOSTS: Final = Kind(
-    "a list of host names",
-    _take_hosts,
-    "NAMES",
-    {"type": "array", "items": {"type": "string", "minLength": 1}},
-    _words,
-)
-_PEOPLE: Final = Kind(
-    "a list of users and `@groups`",
-    _take_people,
-    "NAMES",
-    {"type": "array", "items": {"type": "string", "minLength": 1}},
-    _words,
-)
+
+
+def _names(what: str, take: Callable[[object], Any]) -> Kind:
+    return Kind(what, take, "NAMES", {"type": "array", "items": {"type": "string", "minLength": 1}}, _words)
+
+
+_HOSTS: Final = _names("a list of host names", _take_hosts)
+_PEOPLE: Final = _names("a list of users and `@groups`", _take_people)
 
 
 def _of(name: str, key: str, kind: Kind, default: str, about: str) -> tuple[str, Setting]:
