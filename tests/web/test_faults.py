@@ -45,7 +45,7 @@ async def test_rules_come_act_and_go_while_clients_are_there(tmp_path: Path) -> 
             assert not publishing.done()
             publishing.cancel()
             done = await admin.ask(table.REMOVE_FAULT, NoFault(2))
-            assert done.done == "1 rules are removed, 1 are left"
+            assert done.done == "rules removed: 1, left: 1"
             await me.publish("a", b"y", qos=1)
         await admin.refused(table.REMOVE_FAULT, NoFault(2), 404)
         await admin.ask(table.REMOVE_FAULT, NoFault())

@@ -80,6 +80,17 @@ def test_every_sentence_is_there_in_romanian() -> None:
     assert {one for one in translated if f'"{one}"' not in sources} == set()  # what nobody says any more
     for english, romanian in translated.items():
         assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", romanian)), english
+        for said, forms in ((english, 2), (romanian, 3)):  # of what goes with a number
+            assert all(one.count("|") == forms - 1 for one in re.findall(r"\{\w+:([^}]*)\}", said)), said
+
+
+def test_what_is_counted_has_the_form_of_its_number() -> None:
+    """A number before a word is a number to the sentence, and the word has its forms there."""
+    sources = "".join(path.read_text() for path in OURS if not path.name.endswith(".ro.js"))
+    said = set(re.findall(r'\bt\(\s*"([^"]+)"', sources))
+    plain = {one for one in said if re.search(r"\{[nm]\} (messages|rows|events|topics|values|bytes)\b", one)}
+    assert plain == {"The broker keeps its last {n} values, in memory."}  # a hundred, always
+    assert not re.search(r't\("[^"]*", \{[^}]*\bcount\(', sources)  # would be a text to it
 
 
 def test_every_stream_ends_where_the_tab_is_hidden_and_what_scrolls_is_reached_by_keyboard() -> None:

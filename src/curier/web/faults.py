@@ -68,4 +68,4 @@ async def remove(scene: Scene, asked: NoFault, who: Known) -> forms.Done:
     for kept in gone:
         scene.audit(who, "fault.remove", rule=str(kept.rule))
     faults.remove(*gone)
-    return forms.Done(f"{len(gone)} rules are removed, {len(faults.kept)} are left")
+    return forms.Done(f"rules removed: {len(gone)}, left: {len(faults.kept)}")

@@ -150,7 +150,7 @@ async def publish(scene: Scene, asked: forms.Publish, who: Known) -> forms.Done:
         raise Problem(400, str(error)) from None
     if asked.qos or asked.retain:
         await kept(scene.broker)
-    return forms.Done(f"{len(payload)} bytes are published on {asked.topic!r}")
+    return forms.Done(f"published on {asked.topic!r}, bytes: {len(payload)}")
 
 
 def _bytes(name: str, text: str) -> bytes:

@@ -57,14 +57,14 @@ export const Diagram = ({ flow, chosen, choose, plain = false }) => {
         </g>`)}
       ${rows.map((row, number) => html`<${Step} key=${number} row=${row} y=${HEAD + STEP * (number + 1)} chosen=${row === chosen} choose=${choose} width=${width} at=${at} last=${flow.lanes.length - 1} />`)}
     </svg></div>
-    ${flow.rows.length > MOST_ROWS && html`<p><button aria-expanded=${opened === flow.number} onClick=${() => open(opened === flow.number ? -1 : flow.number)}>${opened === flow.number ? t("Fold the middle") : t("Show all {n} rows", { n: flow.rows.length })}</button></p>`}
+    ${flow.rows.length > MOST_ROWS && html`<p><button aria-expanded=${opened === flow.number} onClick=${() => open(opened === flow.number ? -1 : flow.number)}>${opened === flow.number ? t("Fold the middle") : t("Show all {n} {n:row|rows}", { n: flow.rows.length })}</button></p>`}
     ${flow.below.map((line) => html`<p class="dim">${visible(line)}</p>`)}
     ${!plain && html`<${SaveAs} flow=${flow} />`}`;
 };
 
 /** @param {{row: Row, y: number, chosen: boolean, choose: (row: Row) => void, width: number, at: (lane: number) => number, last: number}} about */
 const Step = ({ row, y, chosen, choose, width, at, last }) => {
-  if (row.row === "fold") return html`<text x=${width / 2} y=${y} text-anchor="middle" class="under">${t("… {n} more rows …", { n: row.count })}</text>`;
+  if (row.row === "fold") return html`<text x=${width / 2} y=${y} text-anchor="middle" class="under">${t("… {n} more {n:row|rows} …", { n: row.count })}</text>`;
   if (row.row === "note") {
     const room = row.lane === last ? at(last) : width - at(row.lane); // beside the last lane there is none on its right
     const [x, anchor] = row.lane === last ? [at(last) - 9, "end"] : [at(row.lane) + 9, "start"];

@@ -1,7 +1,7 @@
 // What is different from the value before.
 // @ts-check
 import { changes, lines, MOST_CHANGES, rows } from "./diff.js";
-import { count, visible } from "./format.js";
+import { visible } from "./format.js";
 import { html } from "./html.js";
 import { readMessageOf } from "./recognising.js";
 import { brief, bytesOf, pointer } from "./values.js";
@@ -33,12 +33,12 @@ const Parts = ({ found }) => (found.length === 0 ? html`<${Same} />` : html`
         <td>${before ? html`<code class="gone"><bdi>${visible(brief(before))}</bdi></code>` : html`<span class="dim">${t("not there")}</span>`}</td>
         <td>${after ? html`<code class="come"><bdi>${visible(brief(after))}</bdi></code>` : html`<span class="dim">${t("not there")}</span>`}</td></tr>`)}</tbody>
   </table></div>
-  ${found.length >= MOST_CHANGES ? html`<p class="dim">${t("These are the first {n}; there are more.", { n: count(found.length) })}</p>` : null}`);
+  ${found.length >= MOST_CHANGES ? html`<p class="dim">${t("These are the first {n}; there are more.", { n: found.length })}</p>` : null}`);
 
 /** @param {{found: import("./diff.js").Line[]}} about */
 const Lines = ({ found }) => (found.every((line) => line.mark !== "+" && line.mark !== "-") ? html`<${Same} />` : html`
   <pre tabindex="0" aria-label=${t("Changed since the value before")}>${found.map((line) => (line.mark === "…"
-    ? html`<span class="dim">… ${(line.stays ? t("{n} lines as before", { n: count(line.count) }) : t("{n} more", { n: count(line.count) }))}${"\n"}</span>`
+    ? html`<span class="dim">… ${(line.stays ? t("{n} {n:line|lines} as before", { n: line.count }) : t("{n} more", { n: line.count }))}${"\n"}</span>`
     : html`<span class=${CLASSES[line.mark]}><b>${line.mark}</b> <span>${visible(line.said.slice(0, 1000))}</span>${"\n"}</span>`))}</pre>`);
 
 /** @param {{found: import("./diff.js").Row[]}} about */

@@ -62,8 +62,8 @@ export const Fate = () => {
 
 /** @param {{found: Fates, of: string}} about */
 const Found = ({ found, of }) => html`
-  ${found.missed ? html`<p class="dim">${t("{n} events were left out: more happens than one can look at.", { n: count(found.missed) })}</p>` : null}
-  ${found.fates.length === 0 ? html`<${Nothing}>${t("No such message is known.")} ${found.seen ? t("{n} others are.", { n: count(found.seen) }) : ""}</${Nothing}>` : null}
+  ${found.missed ? html`<p class="dim">${t("{n} {n:event was|events were} left out: more happens than one can look at.", { n: found.missed })}</p>` : null}
+  ${found.fates.length === 0 ? html`<${Nothing}>${t("No such message is known.")} ${found.seen ? t("{n} {n:other is|others are}.", { n: found.seen }) : ""}</${Nothing}>` : null}
   ${[...found.fates].reverse().map((one, number) => html`<${Told} key=${number} one=${one} />`)}
   ${found.refused.length ? html`
     <h2>${t("Refused to {client}", { client: visible(of) })}</h2>
@@ -82,7 +82,7 @@ const Told = ({ one }) => html`
         <thead><tr><th scope="col">${t("Receiver")}</th><th scope="col">${t("What became of it")}</th><th scope="col">QoS</th><th scope="col" class="figure">${t("Sent")}</th><th scope="col">${t("Why")}</th></tr></thead>
         <tbody>${one.receivers.map((receiver, number) => html`<${Row} key=${number} receiver=${receiver} began=${one.began} />`)}</tbody>
       </table></div>`}
-    ${one.more_receivers ? html`<p class="more">${t("{n} more receivers", { n: count(one.more_receivers) })}</p>` : null}
+    ${one.more_receivers ? html`<p class="more">${t("{n} more {n:receiver|receivers}", { n: one.more_receivers })}</p>` : null}
   </section>`;
 
 /** @param {{receiver: Receiver, began: number}} about */

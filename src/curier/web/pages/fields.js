@@ -1,7 +1,7 @@
 // A packet, taken apart: its fields, and beside each its bytes and what the specification says.
 // @ts-check
 import { act } from "./api.js";
-import { count, hex, visible } from "./format.js";
+import { hex, visible } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
 import { Why } from "./parts.js";
 import { t } from "./words.js";
@@ -30,5 +30,5 @@ export const Fields = ({ row }) => {
           <td><code>${one.start}–${one.end}</code> <code class="dim">${[...data.slice(one.start, Math.min(one.end, one.start + 8))].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")}${one.end - one.start > 8 ? " …" : ""}</code></td>
           <td>${"  ".repeat(depth)}${one.name}</td><td class="value">${visible(one.value)}${one.fault && html`<br />${one.fault}`}</td><td class="wide dim">${one.rule}</td></tr>`)}</tbody>
     </table></div>
-    <pre tabindex="0" aria-label=${t("Bytes")}>${hex(data)}${row.cut ? `\n… ${t("{n} bytes more", { n: count(row.cut) })}` : ""}</pre>`;
+    <pre tabindex="0" aria-label=${t("Bytes")}>${hex(data)}${row.cut ? `\n… ${t("{n} {n:byte|bytes} more", { n: row.cut })}` : ""}</pre>`;
 };

@@ -2,10 +2,7 @@
 // @ts-check
 import { language } from "./words.js";
 
-/** 12 345 as the language has it. @param {number} value */
-export function count(value) {
-  return new Intl.NumberFormat(language.value).format(value);
-}
+export { count } from "./words.js";
 
 /** A rate: three figures are enough. @param {number} value per second */
 export function rate(value) {

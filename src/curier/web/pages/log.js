@@ -62,10 +62,10 @@ export const Log = () => {
       <input type="search" id="search" class="grow" placeholder=${t("Part of a line")} aria-label=${t("Search")} value=${search} onInput=${(/** @type {any} */ event) => settle({ search: event.target.value })} />
       ${[["log", t("Log")], ["connects", t("Clients")], ["drops", t("Drops")]].map(([name, label]) => html`
         <button class="tab" aria-pressed=${name === kind} onClick=${() => settle({ kind: name })}>${label}</button>`)}
-      <button aria-pressed=${frozen !== null} onClick=${() => freeze(frozen ? null : past)}>${frozen ? t("Go on ({n} new)", { n: count(past.next - frozen.next) }) : t("Freeze")}</button>
+      <button aria-pressed=${frozen !== null} onClick=${() => freeze(frozen ? null : past)}>${frozen ? t("Go on ({n} new)", { n: past.next - frozen.next }) : t("Freeze")}</button>
     </div>
     <${Why} why=${why} />
-    <p class="dim">${began ? t("Since {time}, when you began to look.", { time: moment(began) }) : ""} ${shown.missed ? t("{n} events were left out: more happens than one can look at.", { n: count(shown.missed) }) : ""}</p>
+    <p class="dim">${began ? t("Since {time}, when you began to look.", { time: moment(began) }) : ""} ${shown.missed ? t("{n} {n:event was|events were} left out: more happens than one can look at.", { n: shown.missed }) : ""}</p>
     ${kind === "drops" ? html`<${Drops} drops=${drops} others=${shown.others} />` : lines.length === 0 ? html`<${Nothing}>${t("Nothing has happened.")}</${Nothing}>` : html`
       <div class="scroll" tabindex="0" role="region" aria-label=${t("Log")}><table>
         <thead><tr><th scope="col">${t("Time")}</th><th scope="col">${t("Level")}</th><th scope="col">${t("What")}</th></tr></thead>
@@ -84,5 +84,5 @@ const Drops = ({ drops, others }) => {
       <tbody>${drops.map((one) => html`
         <tr key=${JSON.stringify(one)}><td class="figure bad">${count(one.count)}</td><td><${ClientLink} id=${one.client_id} /></td><td><a href=${address("fate", { topic: one.topic, asked: "1" })}><${Name} text=${one.topic} /></a></td><td>${one.why}</td></tr>`)}</tbody>
     </table></div>
-    ${others ? html`<p class="dim">${t("{n} more, of further kinds", { n: count(others) })}</p>` : null}`;
+    ${others ? html`<p class="dim">${t("{n} more, of further kinds", { n: others })}</p>` : null}`;
 };

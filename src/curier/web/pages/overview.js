@@ -27,14 +27,14 @@ export const Overview = () => {
     </section>
     <dl class="facts">
       <${Fact} label=${t("Clients")} value=${html`<a href=${address("clients", { state: "connected" })}>${count(o.clients)}</a>`}
-        title=${t("at most {n}", { n: count(o.clients_maximum) })} />
+        title=${t("at most {n}", { n: o.clients_maximum })} />
       <${Fact} label=${t("Sessions")} value=${html`<a href=${address("clients")}>${count(o.sessions)}</a>`} />
       <${Fact} label=${t("Subscriptions")} value=${count(o.subscriptions)} />
       <${Fact} label=${t("Retained")} value=${html`<a href=${address("topics")}>${count(o.retained)}</a>`} title=${size(o.retained_bytes)} />
       <${Fact} label=${t("In, messages/s")} value=${rate(last("received_rate"))} />
       <${Fact} label=${t("Out, messages/s")} value=${rate(last("sent_rate"))} />
       <${Fact} label=${t("Waiting")} value=${size(o.queued_bytes)} title=${t("messages in sessions")} />
-      <${Fact} label=${t("Dropped")} value=${count(o.total_dropped)} title=${t("queues full {n}, expired {m}", { n: count(o.total_dropped_full), m: count(o.total_expired) })} />
+      <${Fact} label=${t("Dropped")} value=${count(o.total_dropped)} title=${t("queues full {n}, expired {m}", { n: o.total_dropped_full, m: o.total_expired })} />
       <${Fact} label=${t("Memory")} value=${o.memory ? size(o.memory) : "–"} title=${o.memory_limit ? t("limit {n}", { n: size(o.memory_limit) }) : ""} />
       <${Fact} label=${t("Loop late by")} value=${length(o.loop_lag)} />
       <${Fact} label=${t("Running for")} value=${length(o.uptime)} title=${moment(o.started_at)} />

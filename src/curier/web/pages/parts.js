@@ -1,7 +1,7 @@
 // Small parts that all views are made of.
 // @ts-check
 import { act, away, me } from "./api.js";
-import { count, visible } from "./format.js";
+import { visible } from "./format.js";
 import { html, signal, useEffect, useRef } from "./html.js";
 import { address } from "./place.js";
 import { t } from "./words.js";
@@ -95,5 +95,5 @@ export const Sure = ({ label, question, does, disabled, of }) => {
 
 /** How many rows there are, and a way to more. @param {{shown: number, found: number, next: unknown, more: () => void}} about */
 export const More = ({ shown, found, next, more }) => html`
-  <p class="more">${t("{n} of {m}", { n: count(shown), m: count(found) })}
+  <p class="more">${t("{n} of {m}", { n: shown, m: found })}
     ${next ? html` <button onClick=${more}>${t("Show more")}</button>` : null}</p>`;

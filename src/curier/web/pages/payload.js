@@ -1,6 +1,6 @@
 // A payload, in the form that it has most likely or the one that was chosen; and which Properties came with it.
 // @ts-check
-import { count, hex, moment, size, visible } from "./format.js";
+import { hex, moment, size, visible } from "./format.js";
 import { html } from "./html.js";
 import { Fact, Name } from "./parts.js";
 import { NAMES, readMessageOf } from "./recognising.js";
@@ -22,7 +22,7 @@ export const formName = (form) => (form === "text" ? t("Text") : form === "hex" 
 
 /** What is wrong with a payload. @param {Form} form @param {import("./values.js").Unreadable} fault */
 function why(form, { reason, at }) {
-  const place = { form: formName(form), n: count(at) };
+  const place = { form: formName(form), n: at };
   if (reason === "ends") return t("This is no whole {form}: it ends at place {n}.", place);
   if (reason === "more") return t("This is no {form}: from place {n} on something is left over.", place);
   if (reason === "deep") return t("This {form} is nested too deeply to be shown.", place);
@@ -64,7 +64,7 @@ function shown(found, bytes) {
     const { text } = found;
     return visibleLines(text.slice(0, MOST_TEXT)) + (text.length > MOST_TEXT ? `\n… ${t("Save it to see all of it.")}` : "");
   }
-  return hex(bytes.slice(0, MOST_HEX)) + (bytes.length > MOST_HEX ? `\n… ${t("{n} bytes more", { n: count(bytes.length - MOST_HEX) })}` : "");
+  return hex(bytes.slice(0, MOST_HEX)) + (bytes.length > MOST_HEX ? `\n… ${t("{n} {n:byte|bytes} more", { n: bytes.length - MOST_HEX })}` : "");
 }
 
 /** @param {string} text */

@@ -31,8 +31,8 @@ export const Pins = () => {
             <td class="figure">${count(one.values)}</td><td><${Ago} time=${one.since} /></td><td class="wide"><${Name} text=${one.who} /></td>
             <td>${may("operator") && html`<button aria-label=${`${t("Remove")} ${visible(one.topic_filter)}`} onClick=${() => void remove(one.topic_filter)}>${t("Remove")}</button>`}</td></tr>`)}</tbody>
         </table></div>
-        <p class="more">${t("{n} values of {m} topics, {size}", { n: count(data.values), m: count(data.topics), size: size(data.bytes) })}
-          ${data.left_out ? html` · <span class="bad">${t("{n} messages left out: too many topics", { n: count(data.left_out) })}</span>` : null}</p>`)}
+        <p class="more">${t("{n} {n:value|values} of {m} {m:topic|topics}, {size}", { n: data.values, m: data.topics, size: size(data.bytes) })}
+          ${data.left_out ? html` · <span class="bad">${t("{n} {n:message|messages} left out: too many topics", { n: data.left_out })}</span>` : null}</p>`)}
       ${may("operator") && html`<form class="row" onSubmit=${pin}>
         <label class="inline grow">${t("Topic Filter")} <input class="grow" required placeholder="home/#" value=${filter} onInput=${(/** @type {any} */ event) => type(event.target.value)} /></label>
         <button>${t("Pin")}</button></form>`}

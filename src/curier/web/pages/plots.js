@@ -1,7 +1,7 @@
 // Numbers and states in the values of a topic, drawn over time: as many places in them as somebody chooses.
 // @ts-check
 import { Chart } from "./chart.js";
-import { count, visible } from "./format.js";
+import { visible } from "./format.js";
 import { figuresAt } from "./heard.js";
 import { html, useState } from "./html.js";
 import { place, settle } from "./place.js";
@@ -77,7 +77,7 @@ const Plot = ({ values, place: where, figures }) => {
   const format = (/** @type {number} */ value) => (is_state ? visible(words[value] ?? "") : short(value));
   return html`<div>
     <${Chart} title=${placeName(where)} columns=${columns} lines=${[["value", placeName(where)]]} format=${format} kind=${is_state ? "states" : "values"} />
-    ${missing ? html`<p class="dim">${t("{n} of {m} values have no number there: gaps.", { n: count(missing), m: count(figures.length) })}</p>` : null}</div>`;
+    ${missing ? html`<p class="dim">${t("{n} of {m} {m:value|values} {n:has|have} no number there: gaps.", { n: missing, m: figures.length })}</p>` : null}</div>`;
 };
 
 /** @param {{time: number[], value: any[]}} columns @param {number} time @param {number | null} value */

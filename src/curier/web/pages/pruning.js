@@ -1,7 +1,7 @@
 // Retained messages that nobody has written for long, deleted together: counted first, named, and asked for in words.
 // @ts-check
 import { act } from "./api.js";
-import { count, length, size } from "./format.js";
+import { length, size } from "./format.js";
 import { html, useState } from "./html.js";
 import { Name, notice, say } from "./parts.js";
 import { t } from "./words.js";
@@ -51,9 +51,9 @@ const Counted = ({ counted, go }) => {
   const is_sure = counted.messages <= FEW || said.trim().toLowerCase() === words;
   const others = counted.messages - counted.topics.length;
   return html`<div role="status">
-    <p>${t("{n} messages, {size} in all, would be deleted.", { n: count(counted.messages), size: size(counted.bytes) })}</p>
+    <p>${t("{n} {n:message|messages}, {size} in all, would be deleted.", { n: counted.messages, size: size(counted.bytes) })}</p>
     ${counted.messages ? html`
-      <ul class="names">${counted.topics.map((topic) => html`<li key=${topic}><${Name} text=${topic} /></li>`)}${others > 0 ? html`<li class="dim">${t("{n} more", { n: count(others) })}</li>` : null}</ul>
+      <ul class="names">${counted.topics.map((topic) => html`<li key=${topic}><${Name} text=${topic} /></li>`)}${others > 0 ? html`<li class="dim">${t("{n} more", { n: others })}</li>` : null}</ul>
       <p class="dim">${t("Who subscribes later will not get them. Who subscribes now is sent nothing.")}</p>
       <form class="row" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); if (is_sure) go(); }}>
         ${counted.messages > FEW ? html`<label class="inline">${t("To delete them, write: {words}", { words })} <input autocomplete="off" value=${said} onInput=${(/** @type {any} */ event) => type(event.target.value)} /></label>` : null}
@@ -65,13 +65,13 @@ const Deleted = ({ deleted, done }) => {
   const undo = async () => {
     try {
       const { restored, left } = await act("/retained/restore", { undo: deleted.undo });
-      say(t("{n} are back.", { n: count(restored) }) + (left ? ` ${t("{n} are not: there is a newer one, or they have expired.", { n: count(left) })}` : ""));
+      say(t("{n} {n:is|are} back.", { n: restored }) + (left ? ` ${t("{n} {n:is|are} not: there is a newer one, or {n:it has|they have} expired.", { n: left })}` : ""));
     } catch (error) {
       notice.value = { text: /** @type {Error} */ (error).message, bad: true };
     }
     done();
   };
-  return html`<p class="row" role="status"><span>${t("{n} are deleted.", { n: count(deleted.messages) })}</span>
+  return html`<p class="row" role="status"><span>${t("{n} {n:is|are} deleted.", { n: deleted.messages })}</span>
     ${deleted.undo ? html`<button onClick=${undo}>${t("Undo")}</button> <span class="dim">${t("possible for {n}", { n: length(deleted.seconds) })}</span>`
     : deleted.messages ? html`<span class="dim">${t("They are too many to be brought back.")}</span>` : null}</p>`;
 };

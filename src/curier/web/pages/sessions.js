@@ -53,7 +53,7 @@ const Acts = ({ id, queued, again }) => {
   if (!may("operator")) return null;
   const purge = async () => {
     const answer = await attempt("/session/purge", { client_id: id });
-    if (answer) say(t("{n} messages wait no more, of {size}.", { n: count(answer.messages), size: size(answer.bytes) }));
+    if (answer) say(t("{n} {n:message waits|messages wait} no more, of {size}.", { n: answer.messages, size: size(answer.bytes) }));
     again();
   };
   return html`<span class="row acts">
@@ -82,7 +82,7 @@ export const Session = () => {
   const messages = [...data.messages, ...(later?.messages ?? [])];
   return html`
     ${heading}<${Why} why=${why || trouble} />
-    <p>${data.connected ? html`<span class="on">● ${t("connected")}</span>` : html`<span class="dim">○ ${t("away")}</span>`} · ${t("{n} messages wait, {size} in all", { n: count(data.queued), size: size(data.queued_bytes) })} · <${ClientLink} id=${id} /></p>
+    <p>${data.connected ? html`<span class="on">● ${t("connected")}</span>` : html`<span class="dim">○ ${t("away")}</span>`} · ${t("{n} {n:message waits|messages wait}, {size} in all", { n: data.queued, size: size(data.queued_bytes) })} · <${ClientLink} id=${id} /></p>
     ${data.sent.length ? html`<h3>${t("Sent, and not over")}</h3><${Messages} id=${id} rows=${data.sent} again=${again} label=${t("Sent, and not over")} />` : null}
     <h3>${t("Waiting")}</h3>
     ${messages.length === 0 ? html`<${Nothing}>${t("Nothing waits.")}</${Nothing}>` : html`<${Messages} id=${id} rows=${messages} again=${() => { put(null); again(); }} label=${t("Waiting")} />

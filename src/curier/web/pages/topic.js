@@ -3,7 +3,7 @@
 import { act, now } from "./api.js";
 import { useAnswer } from "./asking.js";
 import { Difference } from "./difference.js";
-import { count, length, moment, size, visible } from "./format.js";
+import { length, moment, size, visible } from "./format.js";
 import { figuresAt, useHeard } from "./heard.js";
 import { html, useEffect, useState } from "./html.js";
 import { attempt, ClientLink, Fact, may, Name, Nothing, notice, say, Sure, Why } from "./parts.js";
@@ -41,7 +41,7 @@ export const Topic = ({ topic }) => {
   const before = shown.slice(0, Math.max(0, at)).findLast((one) => one.message)?.message;
   return html`
     <div class="row"><h2 class="grow"><${Name} text=${topic} /></h2>
-      ${shown.length ? html`<button aria-pressed=${held !== null} onClick=${() => { hold(held ? null : values); pick(null); }}>${held ? t("Go on ({n} new)", { n: count(newer(values, held)) }) : t("Freeze")}</button>` : null}
+      ${shown.length ? html`<button aria-pressed=${held !== null} onClick=${() => { hold(held ? null : values); pick(null); }}>${held ? t("Go on ({n} new)", { n: newer(values, held) }) : t("Freeze")}</button>` : null}
       ${may("operator") ? html`<${Pin} topic=${topic} pinned=${pinned} done=${again} />` : null}
       ${data && !held && may("operator") ? html`<${Sure} label=${t("Delete")} question=${t("Who subscribes later will not get it. Who subscribes now is sent nothing.")} does=${() => void deleted(topic, again)} />` : null}</div>
     ${picked ? html`<p class="row"><span class="dim">${t("This is a value from before.")}</span><button onClick=${() => pick(null)}>${t("The newest")}</button></p>` : null}
@@ -90,7 +90,7 @@ const Pin = ({ topic, pinned, done }) => {
   const turn = async () => {
     if (await attempt(is_pinned ? "/pins/remove" : "/pins", is_pinned ? { topic_filter: topic } : { topic_filter: topic, values: KEPT })) done();
   };
-  return html`<button aria-pressed=${is_pinned} title=${t("The broker keeps its last {n} values, in memory.", { n: count(KEPT) })} onClick=${turn}>${is_pinned ? t("Pinned") : t("Pin")}</button>`;
+  return html`<button aria-pressed=${is_pinned} title=${t("The broker keeps its last {n} values, in memory.", { n: KEPT })} onClick=${turn}>${is_pinned ? t("Pinned") : t("Pin")}</button>`;
 };
 
 /** @param {string} topic @param {() => void} again */
@@ -131,7 +131,7 @@ const Heard = ({ values, pinned, picked, pick }) => {
           <td class="glance"><code><bdi>${glance(one.message, chosen)}</bdi></code></td><td class="figure wide">${size(one.message.payload.size)}</td>`
     : html`<td class="dim" colspan=${drawn.length + 2}>${t("nothing was retained any more")}</td>`}</tr>`)}</tbody>
     </table></div>
-    <p class="more">${t("{n} of {m}", { n: count(newest.length), m: count(values.length) })}
+    <p class="more">${t("{n} of {m}", { n: newest.length, m: values.length })}
       ${values.length > rows ? html` <button onClick=${() => show(rows + 100)}>${t("Show more")}</button>` : null}</p>`;
 };
 
@@ -169,5 +169,5 @@ const Receivers = ({ topic }) => {
           <tr key=${one.client_id + one.group}><td><${ClientLink} id=${one.client_id} /></td><td>${one.qos}</td>
             <td>${one.filters.map((/** @type {string} */ filter) => html`<${Name} text=${filter} /> `)}${one.group && html`<span class="dim">${t("one of a group")}</span>`}</td>
             <td>${!one.allowed ? html`<span class="bad">✗ ${t("rules forbid it")}</span>` : one.connected ? html`<span class="on">● ${t("connected")}</span>` : html`<span class="dim">○ ${t("away")}</span>`}</td></tr>`)}</tbody>
-      </table></div><p class="more">${t("{n} of {m}", { n: count(data.subscribers.length), m: count(data.found) })}</p>`}`;
+      </table></div><p class="more">${t("{n} of {m}", { n: data.subscribers.length, m: data.found })}</p>`}`;
 };

@@ -156,7 +156,7 @@ const Bench = ({ trial, end }) => {
 /** One of the two: how it is, and what can be done with its connection. @param {{who: MqttClient, now: number}} about */
 const One = ({ who }) => html`
   <span class="row client"><b>${t(who.role)}</b> ${who.state === "connected" ? html`<span class="on">● ${t("connected")}</span>` : html`<span class="dim">○ ${who.state === "connecting" ? t("connecting …") : t("away")}</span>`}
-    ${who.outgoing.size > 0 && html`<span class="dim">${t("{n} unacknowledged", { n: count(who.outgoing.size) })}</span>`}
+    ${who.outgoing.size > 0 && html`<span class="dim">${t("{n} unacknowledged", { n: who.outgoing.size })}</span>`}
     ${who.state === "connected" ? html`<button onClick=${() => who.cut()}>${t("Cut")}</button>` : html`<button class="first" disabled=${who.state === "connecting"} onClick=${() => who.open()}>${t("Connect again")}</button>`}
     ${who.why && html`<span class="bad">✗ ${visible(t(who.why, { code: who.code }))}</span>`}</span>`;
 

@@ -3,7 +3,7 @@
 import { useSettled } from "./asking.js";
 import { Diagram } from "./diagram.js";
 import { Fields } from "./fields.js";
-import { count, visible } from "./format.js";
+import { visible } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
 import { Nothing, Why } from "./parts.js";
 import { place, settle } from "./place.js";
@@ -60,11 +60,11 @@ export const Wire = () => {
     <div class="row tools">
       <label class="inline grow">${t("Client")} <input class="grow" value=${client} onInput=${(/** @type {any} */ event) => settle({ client: event.target.value, flow: "" })} /></label>
       <label class="inline grow">${t("Topic Filter")} <input class="grow" placeholder="home/#" value=${topic} onInput=${(/** @type {any} */ event) => settle({ topic: event.target.value, flow: "" })} /></label>
-      <button aria-pressed=${paused} onClick=${() => pause(!paused)}>${paused ? t("Go on ({n} new)", { n: count(behind) }) : t("Pause")}</button>
+      <button aria-pressed=${paused} onClick=${() => pause(!paused)}>${paused ? t("Go on ({n} new)", { n: behind }) : t("Pause")}</button>
       ${paused && html`<button disabled=${behind === 0} onClick=${step}>${t("Step")}</button>`}
     </div>
     <${Why} why=${why} />
-    ${missed + passed ? html`<p class="dim">${t("{n} packets and {m} drawings were left out: more goes by than one can look at. Choose a client or a topic.", { n: count(missed), m: count(passed) })}</p>` : null}
+    ${missed + passed ? html`<p class="dim">${t("{n} {n:packet|packets} and {m} {m:drawing|drawings} were left out: more goes by than one can look at. Choose a client or a topic.", { n: missed, m: passed })}</p>` : null}
     ${flows.length === 0 ? html`<${Nothing}>${t("Nothing has gone by since you look. Connect, subscribe or publish, and it is drawn here.")}</${Nothing}>` : html`
       <div class="two flows">
         <div class="tree" role="region" aria-label=${t("Flows")}><ul>${flows.map((one) => html`

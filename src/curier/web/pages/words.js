@@ -1,5 +1,6 @@
 // The language of the pages: English is the key, so that a sentence without a translation still says something.
 // @ts-check
+import { filled } from "./filling.js";
 import { signal } from "./html.js";
 import { ro as views } from "./words.ro.js";
 import { ro as keeping } from "./words.keeping.ro.js";
@@ -21,13 +22,18 @@ export function speak(chosen) {
   document.documentElement.lang = chosen;
 }
 
+/** 12 345 as the language has it. @param {number} value */
+export function count(value) {
+  return new Intl.NumberFormat(language.value).format(value);
+}
+
 /**
- * A sentence, with `{names}` filled in.
+ * A sentence, with what stands in braces filled in.
  * @param {string} text @param {Record<string, string | number>} [fill]
  */
 export function t(text, fill) {
   const said = language.value === "ro" ? (ro[text] ?? text) : text;
-  return fill ? said.replace(/\{(\w+)\}/g, (whole, name) => String(fill[name] ?? whole)) : said;
+  return fill ? filled(said, fill, count) : said;
 }
 
 /** What this browser remembers, if it does. @param {string} name */

@@ -30,7 +30,7 @@ export const ro = {
   "Scene": "Scenă",
   "Scenes": "Scene",
   "Set up": "Pregătește",
-  "Show all {n} rows": "Arată toate cele {n} rânduri",
+  "Show all {n} {n:row|rows}": "Arată {n:rândul|toate cele|toate cele} {n} {n:|rânduri|de rânduri}",
   "Step": "Pas",
   "Subscribe": "Abonează",
   "Take away": "Ia înapoi",
@@ -67,5 +67,5 @@ export const ro = {
   "the broker has closed it, {code}": "brokerul a închis-o, {code}",
   "the connection breaks off": "conexiunea se rupe",
   "the next": "următorul",
-  "{n} unacknowledged": "{n} neconfirmate",
+  "{n} unacknowledged": "{n} {n:neconfirmat|neconfirmate|neconfirmate}",
 };
