@@ -4,6 +4,8 @@ import ast
 import importlib
 import os
 import pkgutil
+import re
+import tomllib
 from pathlib import Path
 
 import curier
@@ -53,3 +55,9 @@ def test_setup_names_files_that_exist() -> None:
 
 def test_the_package_says_that_it_is_typed() -> None:
     assert Path(curier.__path__[0], "py.typed").is_file()
+
+
+def test_what_packages_bring_are_extras_that_exist() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (named,) = re.findall(r"^curier\[(.*)\]$", *extras["full"])
+    assert set(named.split(",")) <= extras.keys() - {"full", "dev"}

@@ -3,7 +3,6 @@
 # in dist/wheels (`pip wheel -w dist/wheels`), nothing is fetched and nothing compiled.
 set -eu
 source=$1 target=$2
-extras=broker,web,acme,jwt,scram,cbor,msgpack
 offline=
 if ls "$source"/dist/wheels/curier-*.whl >/dev/null 2>&1; then
     offline="--no-index --find-links $source/dist/wheels"
@@ -14,6 +13,6 @@ else
 fi
 python3 -m venv "$target"
 # shellcheck disable=SC2086  # several words, or none
-"$target/bin/python" -m pip install --quiet --no-cache-dir $offline "$what[$extras]"
+"$target/bin/python" -m pip install --quiet --no-cache-dir $offline "$what[full]"
 "$target/bin/python" -m pip uninstall --quiet --yes pip setuptools 2>/dev/null || true
 "$target/bin/curier" --version

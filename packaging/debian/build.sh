@@ -10,7 +10,6 @@ wheel=$(realpath "${1:?the wheel}")
 mkdir -p "${2:?where the package goes}"
 target=$(realpath "$2")
 here=$(cd "$(dirname "$0")/.." && pwd)
-extras=broker,web,acme,jwt,scram,cbor,msgpack
 python=/usr/bin/python3
 
 command -v dpkg-deb >/dev/null || { echo "dpkg-deb is needed here, as Debian and Ubuntu have it"; exit 1; }
@@ -24,7 +23,7 @@ chmod 755 "$work" "$root"
 # -- the program --
 $python -m venv "$work/tools"
 $python -m venv --without-pip "$root/usr/lib/curier"
-"$work/tools/bin/python" -m pip --python "$root/usr/lib/curier/bin/python" install --quiet --no-compile "$wheel[$extras]"
+"$work/tools/bin/python" -m pip --python "$root/usr/lib/curier/bin/python" install --quiet --no-compile "$wheel[full]"
 cd "$root/usr/lib/curier"
 find bin -mindepth 1 ! -name 'python*' ! -name curier -delete
 sed -i '1s|.*|#!/usr/lib/curier/bin/python3|' bin/curier
