@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from curier.verify.peer import Peer
 from tests.crash.rounds import BrokerProcess, Caller
-from tests.store.peer import Peer
 from tests.waiting import comes_to_rest, until
 
 SECONDS_TO_SETTLE = 90.0

@@ -18,7 +18,8 @@ from random import Random
 
 import psutil
 
-from tests.store.peer import Peer, check_pair, check_retained
+from curier.verify.ledger import judge_delivery, judge_retained
+from curier.verify.peer import Peer
 from tests.waiting import comes_to_rest, until
 
 LISTENING = re.compile(r"listening on tcp://127\.0\.0\.1:(\d+)\n")
@@ -227,18 +228,21 @@ class Rounds:
         await asyncio.sleep(1.0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        retained = dict(kept.got)
+        faults = [fault for caller in self.callers for fault in caller.peer.faults]
         for sender in self.senders:
             for receiver in self.receivers[:2]:
-                check_pair(sender, receiver.got, receiver.filters[0][1], True)
-            check_pair(sender, [*self.receivers[2].got, *self.receivers[3].got], 2, False)
-            check_retained(sender, retained.get(f"kept/{sender.name}"))
+                faults += judge_delivery(sender, receiver.name, receiver.got, receiver.filters[0][1])
+            both = [*self.receivers[2].got, *self.receivers[3].got]
+            faults += judge_delivery(sender, "the group", both, 2, False)
+            faults += judge_retained(sender, dict(kept.got))
+            assert {*sender.refused} <= {0x83}
+        assert not faults, faults[0].text
         log = self.broker.log.read_text()
         assert "Traceback" not in log, log[log.index("Traceback") :][:3000]
 
     @property
     def promised(self) -> int:
-        return sum(len(sender.promised) for sender in self.senders)
+        return sum(sender.promised for sender in self.senders)
 
     def _report(self) -> None:
         if self.tell is not None:

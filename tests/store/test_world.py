@@ -24,8 +24,8 @@ def test_nothing_promised_is_lost_nothing_is_doubled_and_order_is_kept(block: in
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
         deaths += world.deaths
-        promised += sum(len(sender.promised) for sender in world.senders)
-        refused += sum(sender.refused for sender in world.senders)
+        promised += sum(sender.promised for sender in world.senders)
+        refused += sum(sender.refused.total() for sender in world.senders)
     assert deaths > LIVES  # or nothing was tried
     assert promised > LIVES
     assert refused

@@ -17,7 +17,8 @@ from curier.broker.options import Options
 from curier.broker.restoring import Restorer
 from curier.session.journal import Journal
 from curier.session.records import decode, encode
-from tests.store.peer import Peer, check_pair, check_retained
+from curier.verify.ledger import judge_delivery, judge_retained
+from curier.verify.peer import Peer
 
 
 class World:
@@ -195,10 +196,15 @@ class World:
     def check(self) -> None:
         # A message that was refused, with the refusal lost, is sent again behind those accepted meanwhile.
         in_order = not self.may_fail
+        faults = [fault for peer in self.peers for fault in peer.faults]
         for sender in self.senders:
             for receiver in self.receivers[:2]:
-                check_pair(sender, receiver.got, receiver.filters[0][1], in_order)
+                qos = receiver.filters[0][1]
+                faults += judge_delivery(sender, receiver.name, receiver.got, qos, in_order)
             both = [*self.receivers[2].got, *self.receivers[3].got]
-            check_pair(sender, both, 2, False)
-            message = self.core.retained.get(f"kept/{sender.name}".encode())
-            check_retained(sender, message.payload if message is not None else None)
+            faults += judge_delivery(sender, "the group", both, 2, False)
+            topic = f"kept/{sender.name}"
+            message = self.core.retained.get(topic.encode())
+            faults += judge_retained(sender, {topic: message.payload} if message is not None else {})
+            assert {*sender.refused} <= {0x83}
+        assert not faults, faults[0].text
