@@ -6,6 +6,7 @@ of another installation, for a comparison of two versions in the same run.
 
     python bench/start.py
     python bench/start.py --runs 31 --other ../before/.venv/bin/python
+    python bench/start.py --check           # exit code 1 where this installation is over what is promised
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ import sys
 import tempfile
 
 TOPIC = "bench/start"
+PUB = f"curier pub -t {TOPIC} -m b"
+COMMON = "import asyncio, ssl, click"
+COMMON_MS = 75.0
+MOST = {"import curier": 60.0, PUB: 100.0}
+"""Milliseconds that are promised where ``COMMON`` takes ``COMMON_MS``; in proportion where it takes more."""
 
 
 def cpu_of(command: list[str], environment: dict[str, str]) -> float:
@@ -45,12 +51,12 @@ def starts(python: str, port: str) -> dict[str, list[str]]:
 
     return {
         "python": code("pass"),
-        "import asyncio, ssl, click": code("import asyncio, ssl, click"),
+        COMMON: code(COMMON),
         "import curier": code("import curier"),
         "import curier; curier.connect": code("import curier; curier.connect"),
         "curier --help": curier("--help"),
         "curier pub --help": curier("pub", "--help"),
-        f"curier pub -t {TOPIC} -m b": curier("pub", "-p", port, "-t", TOPIC, "-m", "b"),
+        PUB: curier("pub", "-p", port, "-t", TOPIC, "-m", "b"),
         f"curier pub -t {TOPIC} -m b -q 1": curier("pub", "-p", port, "-t", TOPIC, "-m", "b", "-q", "1"),
         f"curier sub -t {TOPIC}/kept -C 1": curier("sub", "-p", port, "-t", f"{TOPIC}/kept", "-C", "1"),
     }
@@ -62,6 +68,7 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=15, help="how often each is started")
     parser.add_argument("--other", metavar="PYTHON", help="another installation's")
+    parser.add_argument("--check", action="store_true", help="say what takes longer than is promised")
     options = parser.parse_args()
     # Bytecode is written, by a first start that is not counted, whatever the shell of this bench says.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -96,6 +103,18 @@ def main() -> None:
     for (which, name), times in found.items():
         label = f"{name} ({which})" if options.other is not None and which else name
         print(f"{label:46} {min(times):8.1f} {statistics.median(times):8.1f}")
+    if options.check:
+        slow = [is_slow(name, most, found) for name, most in MOST.items()]
+        sys.exit(any(slow))
+
+
+def is_slow(name: str, most: float, found: dict[tuple[str, str], list[float]]) -> bool:
+    """Does a start take longer than is promised? It is said then."""
+    took, common = min(found["this", name]), min(found["this", COMMON])
+    if took / common <= most / COMMON_MS:
+        return False
+    print(f"{name} took {took / common:.2f} of `{COMMON}`: at most {most / COMMON_MS:.2f} are promised")
+    return True
 
 
 if __name__ == "__main__":
