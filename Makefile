@@ -29,7 +29,7 @@ EXPECT ?= $(shell cat $(VENV)/.form)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check format test build bench peers crash conformance settings clean distclean
+.PHONY: help run check format test build bench peers crash conformance settings site clean distclean
 
 help: ## show this list
 	@echo "curier: MQTT for Python. What make can do here:"
@@ -78,6 +78,11 @@ conformance: $(VENV)/.tools ## write docs/conformance.md: which test pins which 
 settings: $(VENV)/.tools ## write the tables of settings into docs
 	PYTHONPATH=src $(PY) -m tests.settings_page
 
+site: $(VENV)/.site ## make the site of the documentation, build/site/index.html; a warning is an error
+	@rm -rf build/site
+	PYTHONPATH=src $(PY) -m sphinx -W --keep-going -q -b html -d build/site-read docs build/site
+	$(PY) -m tests.site_check build/site
+
 clean: ## remove what builds and tools left behind, but not .venv
 	rm -rf build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f $(VENV)/.built-* $(VENV)/.form
@@ -121,6 +126,11 @@ $(VENV)/.pages: src/curier/web/libraries.py $(VENV)/.builders
 $(VENV)/.tools: $(VENV)/.builders
 	@echo "fetching the tools for checks and tests ..."
 	@$(call REQUIREMENTS,p["project"]["optional-dependencies"]["dev"]) | xargs $(PIP_INSTALL) --no-compile
+	@touch $@
+
+$(VENV)/.site: $(VENV)/.builders
+	@echo "fetching what makes the site ..."
+	@$(call REQUIREMENTS,p["project"]["optional-dependencies"]["docs"]) | xargs $(PIP_INSTALL) --no-compile
 	@touch $@
 
 $(BUILT): $(SOURCES) setup.py $(VENV)/.builders $(VENV)/.pages

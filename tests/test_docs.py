@@ -9,7 +9,7 @@ import click
 import pytest
 
 import curier
-from curier import config
+from curier import auth, config, testing
 from curier.broker.judging import Who
 from curier.broker.options import Options
 from curier.cli import main
@@ -22,10 +22,11 @@ from curier.permissions.reading import read_rules
 from curier.settings.setting import Setting
 from curier.settings.table import ALL, LIMIT
 from tests import settings_page
+from tests.site_check import faults
 from tests.test_layers import ALLOWED, FLOORS
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
 PERMISSIONS = ROOT / "docs" / "permissions.md"
@@ -247,6 +248,48 @@ def test_files_that_are_named_exist(page: Path) -> None:
             assert (ROOT / name).exists(), name
         elif name.endswith(".py"):
             assert (ROOT / "src" / "curier" / name).exists(), name
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """Once: the lists of docs/index.md are the navigation of the site; what is in none, nobody finds."""
+    index = ROOT / "docs" / "index.md"
+    listed = re.findall(r"^- \[[^]]+\]\(([^)#]+)\)", index.read_text(), re.MULTILINE)
+    pages = {page.relative_to(index.parent).as_posix() for page in PAGES if page.is_relative_to(index.parent)}
+    borrowed = {page for page in pages if page.startswith("project/")}
+    for page in sorted(pages - borrowed - {"index.md"}):
+        assert listed.count(page) == 1, (
+            f"docs/index.md: say `- [Title]({page}): what it has` under one heading"
+        )
+    for page in borrowed:  # the front page names the file whose text they have
+        (name,) = re.findall(r"\(\.\./(.*)\)", (index.parent / page).read_text())
+        assert listed.count(name) == 1, name
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = "".join(page.read_text() for page in sorted((ROOT / "docs" / "reference").glob("*.md")))
+    documented = re.findall(r"^\.\. auto\w+:: (.*)$", text, re.MULTILINE)
+    assert len(set(documented)) == len(documented)
+    for face in (curier, auth, testing):
+        names = {f"{face.__name__}.{name}" for name in face.__all__} - {
+            "curier.COMPILED",
+            "curier.__version__",
+        }
+        assert names <= set(documented)
+
+
+def test_the_check_of_the_site(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<script src="https://cdn.example/x.js"></script><p id="here"><a href="b.html#there">b</a>'
+        '<a href="#here">a</a><a href="https://example.org/">out</a><a href="c.html">c</a>'
+    )
+    (tmp_path / "b.html").write_text('<a href="a.html#here">a</a>')
+    (tmp_path / "c.css").write_text("@import 'https://fonts.example/css';")
+    assert faults(tmp_path) == [
+        "a.html: loads https://cdn.example/x.js",
+        "a.html: b.html#there: there is no such place on that page",
+        "a.html: c.html leads nowhere",
+        "c.css: loads from elsewhere",
+    ]
 
 
 def test_the_version_is_said_nowhere() -> None:

@@ -351,8 +351,9 @@ class Broker(Traced):
         """Have a broker that runs listen where ``listen`` says, after the body; clients that are connected
         stay, by whichever listener they came. Where the body raises, nothing changes.
 
-        Raises ``ConfigError`` for listeners that cannot be, ``NeedsRestart`` (one of those) for what needs a
-        new broker, ``OSError`` for an address that cannot be had; before the body, with nothing changed.
+        Raises ``ConfigError`` for listeners that cannot be, ``curier.doorways.NeedsRestart`` (one of those)
+        for what needs a new broker, ``OSError`` for an address that cannot be had; before the body, with
+        nothing changed.
         """
         wanted = listeners_of(listen)
         plan = change(self._doorways, wanted, asks_at_doors=self._at_doors is not None)

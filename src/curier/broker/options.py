@@ -55,7 +55,7 @@ class ConnectionOptions:
 
 @final
 class Options(ConnectionOptions):
-    """Settings of a ``BrokerCore``; set attributes before the broker is made, never after."""
+    """Settings of a broker; set attributes before it is made, never after."""
 
     def __init__(self) -> None:
         super().__init__()

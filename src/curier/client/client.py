@@ -319,7 +319,7 @@ class Client(Publisher):
 
         ``payload`` is how many bytes of each payload to keep; None: all. Passwords and Authentication Data
         are zeros. What is not taken in time waits, ``most_events`` of ``most_bytes``; then the oldest go, and
-        a ``Missed`` says how many. Raises ``ValueError`` for what cannot be.
+        a ``curier.trace.events.Missed`` says how many. Raises ``ValueError`` for what cannot be.
         """
         from curier.trace.choice import choice  # most programs do without
         from curier.trace.client_recorder import ClientRecorder

@@ -33,7 +33,7 @@ def replay(
 
     ``differences`` of what is returned says where the broker did otherwise, ``before`` which answers are
     others only by what one of the brokers knew before the recording began, ``notes`` what could not be
-    played. Raises ``OSError`` and ``NotARecording`` as the file has it.
+    played. Raises ``OSError`` and ``curier.trace.recordings.NotARecording`` as the file has it.
     """
     if isinstance(recording, str | PathLike):
         with Path(recording).open("rb") as file:

@@ -74,8 +74,8 @@ class Traced:
         were dropped and requests that were refused, between two ``Happening`` of the kind "kept", whose times
         say from when to when that is (nothing without ``keeps_past``).
         Passwords and Authentication Data are zeros. What is not taken in time waits, ``most_events`` of
-        ``most_bytes``; then the oldest go, and a ``Missed`` says how many. Raises ``ValueError`` for what
-        cannot be.
+        ``most_bytes``; then the oldest go, and a ``curier.trace.events.Missed`` says how many. Raises
+        ``ValueError`` for what cannot be.
         """
         if self._recorder is None:
             raise RuntimeError("the broker has not been started")
