@@ -235,7 +235,7 @@ FLOORS: dict[str, list[str]] = {
         # what the broker does by itself
         *("restoring", "sys_topics", "late_records"),
         # the face
-        *("connection", "repacing", "core", "__init__"),
+        *("connection", "repacing", "picking", "core", "__init__"),
     ],
     "client": [
         # plain data, and the tools of dialling

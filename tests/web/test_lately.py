@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -11,13 +12,14 @@ import pytest
 import curier
 from curier.broker.core import BrokerCore
 from curier.broker.options import Options
+from curier.broker.picking import MORE, NAME, WENT_BY, TopicPicker
 from curier.listeners import Listener
 from curier.server import Broker
 from curier.session.message import ApplicationMessage
 from curier.types import Message
 from curier.web import forms, lately, pin_forms, table
-from curier.web.lately import MORE, RETAINED, WENT_BY, Sketch, level_pieces, names_of, topic_pieces
-from curier.web.walking import ROWS, Order, page
+from curier.web.lately import RETAINED, Sketch, level_pieces, topic_pieces
+from curier.web.walking import ROWS, page
 from tests.web.asking import Person, people
 from tests.web.nasty import TOPICS
 from tests.web.test_clients import serving
@@ -110,6 +112,10 @@ async def test_behind_a_mount_they_have_the_names_that_the_broker_knows(tmp_path
         assert (row.topic, row.went_by, row.has_more) == ("below/a/b", True, False)
 
 
+def names_of(some: Sequence[ApplicationMessage | bytes]) -> list[str]:
+    return [(one if isinstance(one, bytes) else one.topic).decode() for one in some]
+
+
 def core_of(cache_size: int) -> BrokerCore:
     options = Options()
     options.route_cache_size = cache_size
@@ -137,7 +143,7 @@ def test_each_topic_is_met_once_while_others_come_and_go(seed: int) -> None:
         if number % 3 == 1 or (number % 3 == 0 and dice.randrange(2)):
             put(core, topic)
     met = []
-    for piece in topic_pieces(core, b"t/+", Sketch(core)):
+    for piece in topic_pieces(core, b"t/+", TopicPicker(NAME, ""), Sketch(core)):
         met += names_of(piece)
         for topic in dice.sample(there[::3], 60):
             turn(core, topic)
@@ -183,7 +189,8 @@ async def test_pages_fit_together_while_the_cache_is_full_and_lets_topics_go() -
             core.router.route(f"{dice.choice('ajkz')}/{dice.randrange(10**6)}".encode())
         always = always & {*known} if met else {*known}
         went = went or len(always)
-        got = await page(walks, topic_pieces(core, b"#", Sketch(core)), Order(names_of), cursor, 40)
+        picker = TopicPicker(NAME, "")
+        got = await page(walks, topic_pieces(core, b"#", picker, Sketch(core)), picker, cursor, 40)
         met += [name for one in got.rows for name in names_of([one])]
         cursor = got.next
     assert met == sorted({*met})
@@ -197,7 +204,7 @@ def test_with_many_topics_each_piece_has_few(question: str) -> None:
     for number in range(3000):
         core.router.route(f"{number}/x".encode())
     made = (
-        topic_pieces(core, b"#", Sketch(core))
+        topic_pieces(core, b"#", TopicPicker(NAME, ""), Sketch(core))
         if question == "topics"
         else level_pieces(core, None, Sketch(core))
     )
@@ -213,7 +220,7 @@ def test_of_too_many_topics_only_some_are_looked_at(monkeypatch: pytest.MonkeyPa
     for number in range(30):
         core.router.route(f"{number}".encode())
     put(core, "retained")
-    assert sum(len(piece) for piece in topic_pieces(core, b"#", Sketch(core))) == 11
+    assert sum(len(piece) for piece in topic_pieces(core, b"#", TopicPicker(NAME, ""), Sketch(core))) == 11
     assert sum(len(piece) for piece in level_pieces(core, None, Sketch(core))) == 11
 
 

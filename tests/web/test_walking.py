@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import pytest
@@ -13,15 +13,21 @@ from curier.web.problems import Problem
 from curier.web.walking import Order, page, pieces_of
 
 Row = tuple[float, str]
-BY_NAME: Order[Row] = Order(lambda some: [row[1] for row in some])
-BY_NUMBER: Order[Row] = Order(BY_NAME.names, lambda some: [row[0] for row in some])
 
 
-async def all_pages(rows: list[Row], order: Order[Row], limit: int) -> list[Row]:
+def by_name(wanted: Callable[[Sequence[Row]], Sequence[Row]] | None = None) -> Order[Row]:
+    return Order(lambda some: [row[1] for row in some], wanted=wanted)
+
+
+def by_number() -> Order[Row]:
+    return Order(by_name().names, lambda some: [row[0] for row in some])
+
+
+async def all_pages(rows: list[Row], order: Callable[[], Order[Row]], limit: int) -> list[Row]:
     found: list[Row] = []
     cursor = ""
     while True:
-        got = await page(asyncio.Semaphore(1), pieces_of(rows), order, cursor, limit)
+        got = await page(asyncio.Semaphore(1), pieces_of(rows), order(), cursor, limit)
         assert got.found == len(rows)
         found += got.rows
         cursor = got.next
@@ -35,8 +41,8 @@ async def test_pages_together_are_the_list_in_its_order(count: int) -> None:
     rows = [(float(dice.randrange(5)), f"n{number}") for number in range(count)]
     for shuffled in (rows, rows[::-1], dice.sample(rows, count)):
         for limit in (1 if count < 10 else 90, 100, 5000):
-            assert await all_pages(shuffled, BY_NUMBER, limit) == sorted(rows)
-            assert await all_pages(shuffled, BY_NAME, limit) == sorted(rows, key=lambda row: row[1])
+            assert await all_pages(shuffled, by_number, limit) == sorted(rows)
+            assert await all_pages(shuffled, by_name, limit) == sorted(rows, key=lambda row: row[1])
 
 
 async def test_a_page_has_only_what_is_wanted() -> None:
@@ -45,16 +51,16 @@ async def test_a_page_has_only_what_is_wanted() -> None:
     def even(piece: Sequence[Row]) -> list[Row]:
         return [row for row in piece if int(row[1]) % 2 == 0]
 
-    got = await page(asyncio.Semaphore(1), pieces_of(rows), BY_NAME, "", 3, even)
+    got = await page(asyncio.Semaphore(1), pieces_of(rows), by_name(even), "", 3)
     assert ([row[1] for row in got.rows], got.found) == (["000", "002", "004"], 300)
 
 
 async def test_the_cursor_of_another_order_is_refused() -> None:
     rows = [(float(number), f"{number}") for number in range(5)]
-    by_text: Order[Row] = Order(BY_NAME.names, BY_NAME.names)
+    by_text: Order[Row] = Order(by_name().names, by_name().names)
     got = await page(asyncio.Semaphore(1), pieces_of(rows), by_text, "", 2)
     with pytest.raises(Problem, match="another order"):
-        await page(asyncio.Semaphore(1), pieces_of(rows), BY_NUMBER, got.next, 2)
+        await page(asyncio.Semaphore(1), pieces_of(rows), by_number(), got.next, 2)
 
 
 def test_pieces_are_the_list() -> None:

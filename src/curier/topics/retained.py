@@ -189,6 +189,7 @@ class RetainedWalk(Generic[V]):
         first = position
         depth = frame.depth if is_hash else frame.depth + 1
         is_root = not node.born
+        ends_here = depth == len(self._levels) or self._levels[depth] == b"#"
         while position - first < steps and len(found) < limit:
             child = node.at(position) if position < count else None
             if child is None or child.born > self._newest:  # as are all behind it
@@ -197,6 +198,11 @@ class RetainedWalk(Generic[V]):
             position += 1
             frame.last_born = child.born
             if is_root and child.level.startswith(b"$"):  # [MQTT-4.7.2-1]
+                continue
+            if child.children is None and child.only is None:  # as most are
+                value = child.value
+                if ends_here and value is not None:
+                    found.append(cast(V, value))
                 continue
             if self._visit(child, depth, found):
                 break

@@ -71,10 +71,10 @@ async def _disconnect(scene: Scene, asked: forms.NewBan, made: Ban) -> int:
     count = 0
     while True:
         pieces = pieces_of(scene.broker.core.session_list.copy())
-        order: Order[ServerSession] = Order(lambda some: [one.client_id for one in some])
-        found = await page(
-            scene.walks, pieces, order, "", MOST_AT_ONCE, lambda some: [*filter(is_meant, some)]
+        order: Order[ServerSession] = Order(
+            lambda some: [one.client_id for one in some], wanted=lambda some: [*filter(is_meant, some)]
         )
+        found = await page(scene.walks, pieces, order, "", MOST_AT_ONCE)
         for session in found.rows:
             if session.connection is not None:
                 expel(scene.broker, session.connection, made.why, f"banned: {made.why}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
+from curier.broker import picking
 from curier.broker.model import ServerSession, SharedGroup, Subscription
 from curier.codec.constants import MQTT_50, MQTT_311
 from curier.topics.filters import check_topic_name, is_shared, matches
@@ -22,26 +23,16 @@ MOST_FILTERS: Final = 10_000
 
 _VERSIONS: Final = {3: "3.1", MQTT_311: "3.1.1", MQTT_50: "5.0"}
 
-_NEVER: Final = 1e100
-
-_Sessions = Sequence[ServerSession]
-
-_SORTS: Final[dict[str, Callable[[_Sessions], list[Any]] | None]] = {
-    "client_id": None,
-    "queued": lambda some: [-len(one.outgoing.queue) for one in some],
-    "queued_bytes": lambda some: [-one.outgoing.queued_bytes for one in some],
-    "dropped": lambda some: [-one.dropped_full for one in some],
-    "subscriptions": lambda some: [-len(one.subscriptions) for one in some],
-    "unsent": lambda some: [-one.connection.unsent if one.connection is not None else 0 for one in some],
-    "connected_at": lambda some: [
-        -one.connection.attached_at if one.connection is not None else 0.0 for one in some
-    ],
-    "ends_at": lambda some: [one.ends_at or _NEVER for one in some],
+_SORTS: Final = {
+    "client_id": picking.NAME,
+    "queued": picking.QUEUED,
+    "queued_bytes": picking.QUEUED_BYTES,
+    "dropped": picking.DROPPED,
+    "subscriptions": picking.SUBSCRIPTIONS,
+    "unsent": picking.UNSENT,
+    "connected_at": picking.CONNECTED_AT,
+    "ends_at": picking.ENDS_AT,
 }
-
-
-def _names(some: _Sessions) -> list[str]:
-    return [one.client_id for one in some]
 
 
 def session_of(scene: Scene, client_id: str) -> ServerSession:
@@ -57,25 +48,9 @@ async def clients(scene: Scene, asked: forms.ClientsQuery, who: Known) -> forms.
     """A page of clients."""
     if asked.sort not in _SORTS:
         raise Problem(400, f"sort: expected one of {', '.join(_SORTS)}, got {asked.sort[:100]!r}")
-    wanted = asked.search.lower()
-    connected = asked.connected
-
-    def fitting(piece: Sequence[ServerSession]) -> Sequence[ServerSession]:
-        if connected is not None:
-            piece = [one for one in piece if (one.connection is not None) == connected]
-        if wanted:
-            piece = [
-                one
-                for one in piece
-                if wanted in one.client_id.lower()
-                or wanted in one.user.lower()
-                or (one.connection is not None and wanted in one.connection.address.lower())
-            ]
-        return piece
-
+    picker = picking.SessionPicker(_SORTS[asked.sort], asked.connected, asked.search.lower())
     sessions = scene.broker.core.session_list
-    order = Order(_names, _SORTS[asked.sort])
-    found = await page(scene.walks, pieces_of(sessions.copy()), order, asked.cursor, asked.limit, fitting)
+    found = await page(scene.walks, pieces_of(sessions.copy()), picker, asked.cursor, asked.limit)
     return forms.Clients([row_of(one) for one in found.rows], found.found, len(sessions), found.next)
 
 
@@ -155,8 +130,10 @@ async def subscriptions(scene: Scene, asked: forms.SubscriptionsQuery, who: Know
         return [one for one in piece if wanted in one[0]]
 
     pieces = pieces_of([*session.subscriptions.items()])
-    order: Order[tuple[bytes, Subscription]] = Order(lambda some: [one[0].decode() for one in some])
-    found = await page(scene.walks, pieces, order, asked.cursor, asked.limit, fitting)
+    order: Order[tuple[bytes, Subscription]] = Order(
+        lambda some: [one[0].decode() for one in some], wanted=fitting
+    )
+    found = await page(scene.walks, pieces, order, asked.cursor, asked.limit)
     return forms.Subscriptions(
         [
             forms.SubscriptionRow(
@@ -217,11 +194,11 @@ async def subscribers(scene: Scene, asked: forms.SubscribersQuery, who: Known) -
         return True
 
     order: Order[Found] = Order(
-        lambda some: [one[2].decode() for one in some], lambda some: [one[0].client_id for one in some]
+        lambda some: [one[2].decode() for one in some],
+        lambda some: [one[0].client_id for one in some],
+        lambda some: [*filter(is_one, some)],
     )
-    found = await page(
-        scene.walks, pieces(), order, asked.cursor, asked.limit, lambda some: [*filter(is_one, some)]
-    )
+    found = await page(scene.walks, pieces(), order, asked.cursor, asked.limit)
     told = [_subscriber(scene, one, topic) async for one in in_pieces(found.rows)]
     return forms.Subscribers(told, found.found, found.next)
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Final, cast, final
+from typing import Final, final
 
 from curier.broker.core import BrokerCore
+from curier.broker.picking import MORE, TopicPicker, Topics, note_levels
 from curier.broker.routing import LONGEST_CACHED
-from curier.session.message import ApplicationMessage
 from curier.topics.filters import matches
 from curier.web.walking import ROWS
 
@@ -26,12 +26,7 @@ setting enlarges has fewer.
 KEPT: Final = 10_000
 """Topics that are remembered: 1 MiB where their names are short, and never more than 11."""
 
-Row = ApplicationMessage | bytes
-"""A retained message, or a topic that is not known to have one."""
-
-RETAINED: Final = 1  # of a level: a topic with a retained message ends there
-WENT_BY: Final = 2  # one that was published to lately does
-MORE: Final = 4  # there are levels below it
+RETAINED: Final = 1  # of a level, besides WENT_BY and MORE: a topic with a retained message ends there
 
 LevelKind = tuple[bytes, int]
 """A level, and which of these are true of it."""
@@ -61,22 +56,17 @@ class Sketch:
         return [*kept]
 
 
-def names_of(some: Sequence[Row]) -> list[str]:
-    """The topics of a piece, all of which are of one type."""
-    if some and isinstance(some[0], bytes):
-        return [one.decode() for one in cast("Sequence[bytes]", some)]
-    return [one.topic.decode() for one in cast("Sequence[ApplicationMessage]", some)]
-
-
-def topic_pieces(core: BrokerCore, topic_filter: bytes, sketch: Sketch | None) -> Iterator[Sequence[Row]]:
+def topic_pieces(
+    core: BrokerCore, topic_filter: bytes, picker: TopicPicker, sketch: Sketch | None
+) -> Iterator[Topics]:
     """All topics that a Topic Filter matches, each once, whatever is retained or forgotten meanwhile; those
-    that are not retained only with a ``sketch`` of them.
+    that are not retained only with a ``sketch`` of them, and as far as ``picker`` looks for them.
     """
     seen = sketch.topics() if sketch is not None else []
     left: set[bytes] = set()  # not met in the walk
     for begin in range(0, len(seen), ROWS):
-        left.update(seen[begin : begin + ROWS])
-        yield ()
+        left.update(picker.having(seen[begin : begin + ROWS]))
+        yield []
     walk = core.retained.walk(topic_filter)
     while not walk.done:
         piece = walk.next(ROWS)
@@ -110,16 +100,12 @@ def level_pieces(
         found, after = core.retained.level(prefix, after, ROWS)
         for branch in found:
             kinds[branch.level] = RETAINED * branch.has_value | MORE * branch.has_more
-        yield ()
+        yield []
         if not after:
             break
     above = b"" if prefix is None else prefix + b"/"
     for some in _taken_from(seen):
-        if above:
-            some = [topic[len(above) :] for topic in some if topic.startswith(above)]
-        for topic in some:
-            level, slash, _ = topic.partition(b"/")
-            kinds[level] = kinds.get(level, 0) | (MORE if slash else WENT_BY)
-        yield ()
+        note_levels(kinds, some, above)
+        yield []
     while kinds:
         yield [kinds.popitem() for _ in range(min(ROWS, len(kinds)))]

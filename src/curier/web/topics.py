@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Final
 
+from curier.broker import picking
 from curier.broker.retaining import writer_of
 from curier.errors import MqttError
 from curier.session.message import ApplicationMessage
@@ -16,16 +16,7 @@ from curier.types import Message, QoS
 from curier.web import forms, table
 from curier.web.acting import kept
 from curier.web.handling import handles
-from curier.web.lately import (
-    MORE,
-    RETAINED,
-    WENT_BY,
-    LevelKind,
-    Row,
-    level_pieces,
-    names_of,
-    topic_pieces,
-)
+from curier.web.lately import RETAINED, LevelKind, level_pieces, topic_pieces
 from curier.web.problems import Problem
 from curier.web.properties import shown_properties
 from curier.web.scene import Scene
@@ -34,17 +25,12 @@ from curier.web.walking import Order, page
 
 MOST_LEVELS = 65_536
 
-_Messages = Sequence[ApplicationMessage]
-
-_SORTS: Final[dict[str, Callable[[_Messages], list[Any]] | None]] = {
-    "topic": None,
-    "newest": lambda some: [-one.written_at for one in some],
-    "oldest": lambda some: [one.written_at for one in some],
-    "size": lambda some: [-len(one.payload) for one in some],
+_SORTS: Final = {
+    "topic": picking.NAME,
+    "newest": picking.NEWEST,
+    "oldest": picking.OLDEST,
+    "size": picking.SIZE,
 }
-
-
-_BY_LEVEL: Final[Order[LevelKind]] = Order(lambda some: [level.decode() for level, _ in some])
 
 
 @handles(table.LEVEL)
@@ -52,7 +38,8 @@ async def level(scene: Scene, asked: forms.LevelQuery, who: Known) -> forms.Leve
     """What stands below a topic."""
     prefix = None if asked.prefix is None else asked.prefix.encode()
     pieces = level_pieces(scene.broker.core, prefix, scene.sketch if asked.lately else None)
-    found = await page(scene.walks, pieces, _BY_LEVEL, asked.cursor, asked.limit)
+    order: Order[LevelKind] = Order(lambda some: [level.decode() for level, _ in some])
+    found = await page(scene.walks, pieces, order, asked.cursor, asked.limit)
     above = "" if asked.prefix is None else f"{asked.prefix}/"
     return forms.Level([_level_row(above, *one) for one in found.rows], found.next)
 
@@ -60,8 +47,8 @@ async def level(scene: Scene, asked: forms.LevelQuery, who: Known) -> forms.Leve
 def _level_row(above: str, level: bytes, kind: int) -> forms.LevelRow:
     name = level.decode()
     is_retained = bool(kind & RETAINED)
-    went_by = bool(kind & WENT_BY) and not is_retained
-    return forms.LevelRow(name, above + name, is_retained, bool(kind & MORE), went_by)
+    went_by = bool(kind & picking.WENT_BY) and not is_retained
+    return forms.LevelRow(name, above + name, is_retained, bool(kind & picking.MORE), went_by)
 
 
 @handles(table.TOPICS)
@@ -72,26 +59,19 @@ async def topics(scene: Scene, asked: forms.TopicsQuery, who: Known) -> forms.To
         raise Problem(400, f"topic_filter: {why or 'a Shared Subscription matches no more than its filter'}")
     if asked.sort not in _SORTS:
         raise Problem(400, f"sort: expected one of {', '.join(_SORTS)}, got {asked.sort[:100]!r}")
-    keys = _SORTS[asked.sort]
-    if asked.lately and keys is not None:
+    by = _SORTS[asked.sort]
+    if asked.lately and by != picking.NAME:
         raise Problem(400, "lately: what is not retained has no age and no size here; sort by topic")
-    wanted = asked.search.lower()
-
-    def fitting(piece: Sequence[Row]) -> Sequence[Row]:
-        if not wanted:
-            return piece
-        return [one for one, name in zip(piece, names_of(piece), strict=True) if wanted in name.lower()]
-
     sketch = scene.sketch if asked.lately else None
-    pieces = topic_pieces(scene.broker.core, asked.topic_filter.encode(), sketch)
-    order = Order(names_of, cast("Callable[[Sequence[Row]], list[Any]] | None", keys))
-    found = await page(scene.walks, pieces, order, asked.cursor, asked.limit, fitting)
+    picker = picking.TopicPicker(by, asked.search.lower())
+    pieces = topic_pieces(scene.broker.core, asked.topic_filter.encode(), picker, sketch)
+    found = await page(scene.walks, pieces, picker, asked.cursor, asked.limit)
     return forms.Topics(
         [_topic_row(scene, one, asked.preview) for one in found.rows], found.found, found.next
     )
 
 
-def _topic_row(scene: Scene, row: Row, preview: int) -> forms.TopicRow:
+def _topic_row(scene: Scene, row: ApplicationMessage | bytes, preview: int) -> forms.TopicRow:
     message = scene.broker.core.retained.get(row) if isinstance(row, bytes) else row  # by now it may be
     if message is None:
         assert isinstance(row, bytes)

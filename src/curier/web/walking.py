@@ -12,10 +12,11 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from curier.broker.picking import Place
 from curier.web.problems import Problem
 
 PIECE_SECONDS: Final = 0.002
@@ -32,8 +33,8 @@ ROWS: Final = 256
 """In a piece: what is done with one is done by loops without names, and the clock is looked at behind it."""
 
 Row = TypeVar("Row")
-Place = tuple[float | str, str]
-"""Where a row stands: the smaller ones first."""
+Some = TypeVar("Some", contravariant=True)
+"""A piece: some rows."""
 
 
 class Page(NamedTuple, Generic[Row]):
@@ -44,38 +45,65 @@ class Page(NamedTuple, Generic[Row]):
     next: str
 
 
-class Order(NamedTuple, Generic[Row]):
+class Picker(Protocol[Some, Row]):
+    """Whoever knows the order of rows, and which of them are wanted."""
+
+    found: int
+    """How many of those it was shown are."""
+
+    def pick(self, some: Some, after: Place | None, before: Place | None) -> list[tuple[Place, Row]]:
+        """Those of a piece that stand between two places, with theirs; ``None``: at the beginning, the end.
+        Raises ``TypeError`` for the place of another order.
+        """
+        raise NotImplementedError
+
+
+class Order(Generic[Row]):
     """By ``keys``, all numbers or all text, and where these are the same by ``names``: of a piece, in its
-    order, since a call for each row would cost more than all else. No two rows have both the same.
+    order, since a call for each row would cost more than all else. No two rows have both the same. ``wanted``
+    are those of a piece that are listed. Of all clients and topics ``curier.broker.picking`` has faster ones.
     """
 
-    names: Callable[[Sequence[Row]], Sequence[str]]
-    keys: Callable[[Sequence[Row]], Sequence[Any]] | None = None
+    def __init__(
+        self,
+        names: Callable[[Sequence[Row]], Sequence[str]],
+        keys: Callable[[Sequence[Row]], Sequence[Any]] | None = None,
+        wanted: Callable[[Sequence[Row]], Sequence[Row]] | None = None,
+    ) -> None:
+        self.names = names
+        self.keys = keys
+        self._wanted = wanted
+        self.found = 0
+
+    def pick(self, some: Sequence[Row], after: Place | None, before: Place | None) -> list[tuple[Place, Row]]:
+        """Those between two places, in no order."""
+        rows = some if self._wanted is None else self._wanted(some)
+        self.found += len(rows)
+        keys = self.keys(rows) if self.keys is not None else [""] * len(rows)
+        places = zip(keys, self.names(rows), strict=True)
+        return [
+            (place, row)
+            for place, row in zip(places, rows, strict=True)
+            if (before is None or place < before) and (after is None or place > after)
+        ]
 
 
 async def page(
-    walks: asyncio.Semaphore,
-    pieces: Iterable[Sequence[Row]],
-    order: Order[Row],
-    cursor: str,
-    limit: int,
-    wanted: Callable[[Sequence[Row]], Sequence[Row]] | None = None,
+    walks: asyncio.Semaphore, pieces: Iterable[Some], picker: Picker[Some, Row], cursor: str, limit: int
 ) -> Page[Row]:
-    """The first ``limit`` rows behind ``cursor``, of those that ``wanted`` leaves of each piece. It takes its
-    turn at ``walks``. ``pieces`` must stand whatever happens meanwhile, as those of a copy of a list do.
+    """The first ``limit`` rows behind ``cursor``. It takes its turn at ``walks``. ``pieces`` must stand
+    whatever happens meanwhile, as those of a copy of a list do.
 
     Raises ``Problem`` for a cursor that none of these pages has had.
     """
     after = read_cursor(cursor)
     async with walks:
         best: list[tuple[Place, int, Row]] = []
-        found = number = 0
+        number = 0
         until = time.perf_counter() + PIECE_SECONDS
         for piece in pieces:
-            rows = piece if wanted is None else wanted(piece)
-            found += len(rows)
             try:
-                between = _between(rows, order, after, best[limit][0] if len(best) > limit else None)
+                between = picker.pick(piece, after, best[limit][0] if len(best) > limit else None)
             except TypeError:  # of a number and a text
                 raise Problem(400, "cursor: this one is of another order") from None
             if between:
@@ -86,38 +114,11 @@ async def page(
                 await _let_others()
                 until = time.perf_counter() + PIECE_SECONDS
     shown = best[:limit]
-    return Page([row for _, _, row in shown], found, _cursor(shown[-1][0]) if len(best) > limit else "")
+    next_cursor = _cursor(shown[-1][0]) if len(best) > limit else ""
+    return Page([row for _, _, row in shown], picker.found, next_cursor)
 
 
-def _between(
-    rows: Sequence[Row], order: Order[Row], after: Place | None, before: Place | None
-) -> list[tuple[Place, Row]]:
-    """Those behind one place and before another, with theirs. Of most lists hardly any are left, so that no
-    objects are made for all others.
-    """
-    names = order.names(rows)
-    if order.keys is None:
-        named: Iterable[tuple[str, Row]] = zip(names, rows, strict=True)
-        if before is not None:
-            high = before[1]
-            named = [one for one in named if one[0] < high]
-        if after is not None:
-            low = after[1]
-            named = [one for one in named if one[0] > low]
-        return [(("", name), row) for name, row in named]
-    found: Iterable[tuple[Any, str, Row]] = zip(order.keys(rows), names, rows, strict=True)
-    if before is not None:
-        most: Any = before[0]
-        high = before[1]
-        found = [one for one in found if one[0] < most or (one[0] == most and one[1] < high)]
-    if after is not None:
-        least: Any = after[0]
-        low = after[1]
-        found = [one for one in found if one[0] > least or (one[0] == least and one[1] > low)]
-    return [((key, name), row) for key, name, row in found]
-
-
-def pieces_of(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+def pieces_of(rows: list[Row]) -> Iterator[list[Row]]:
     """A list in pieces, the last one first: of one that has its order already, up or down, it is known then
     what is too far behind.
     """
