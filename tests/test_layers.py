@@ -152,6 +152,7 @@ ALLOWED: dict[str, set[str]] = {
         "net.host",
         "net.renewal",
         "net.turn",
+        "net.upgrade",
         "net.wire",
         "places",
         "server",

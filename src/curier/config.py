@@ -35,7 +35,7 @@ from curier.config_authenticators import HOOKS, Asked, read_authenticators
 from curier.config_bans import read_bans
 from curier.config_listeners import read_listeners
 from curier.errors import ConfigError
-from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
+from curier.listeners import DEFAULT_LISTEN, Listener, Network, parse_listen
 from curier.settings.kinds import DIRECTORY, FILE
 from curier.settings.setting import Setting
 from curier.settings.table import ALL, LIMIT, TOP
@@ -93,6 +93,7 @@ class Config:
     web: str | None = None
     web_hosts: tuple[str, ...] = ()
     web_prefix: str = ""
+    web_trusted_proxies: tuple[Network, ...] = ()
     web_certificate: str | None = None
     web_key: str | None = None
     web_tokens: str | None = None

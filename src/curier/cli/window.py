@@ -131,6 +131,7 @@ def window_of(config: Config, broker: Broker, reload: Reload) -> Web | None:
         may_be_next=config.web is None,
         hosts=config.web_hosts,
         prefix=config.web_prefix,
+        proxies=config.web_trusted_proxies,
         certificate=config.web_certificate,
         key=config.web_key,
         open_metrics=config.web_open_metrics,

@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from curier.settings.kinds import FILE, FLAG, Kind
+from curier.settings.listener import NETWORKS
 from curier.settings.setting import Setting
 from curier.strict_toml import shown
 
@@ -115,6 +116,14 @@ WEB: Final[dict[str, Setting]] = dict(
             _PATH,
             '`""`',
             "The path that a proxy in front adds, such as `/curier`, where it does not take it away again.",
+        ),
+        _of(
+            "web_trusted_proxies",
+            "trusted_proxies",
+            NETWORKS,
+            "`[]`",
+            "Networks of proxies in front, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: "
+            "where somebody is, and whether they came by TLS. Their logins are then for TLS alone.",
         ),
         _of("web_certificate", "certificate", FILE, "none", "Its certificate, a PEM file, for `https://`."),
         _of("web_key", "key", FILE, "none", "The certificate's private key."),

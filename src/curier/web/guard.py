@@ -17,9 +17,11 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from curier.broker.buckets import Buckets
+from curier.listeners import Network
 from curier.loglines import logger, printable
 from curier.places import place_of
 from curier.web.problems import problem
+from curier.web.proxies import behind
 
 log = logger("curier.web")
 
@@ -39,17 +41,23 @@ _NO_STORE: Final = (b"cache-control", b"no-store")
 
 class Guard:
     """``app``, behind these checks. ``hosts`` are names it may be called by, besides loopback's; ``prefix``
-    is a path that a proxy adds and leaves there, without a slash at its end.
+    is a path that a proxy adds and leaves there, without a slash at its end; ``proxies`` are believed when
+    they say who asks.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str] = (), prefix: str = "") -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Sequence[str] = (), prefix: str = "", proxies: tuple[Network, ...] = ()
+    ) -> None:
         self._app = app
+        self._proxies = proxies
         self._prefix = prefix
         self._hosts = frozenset(("localhost", *hosts))
         self._rates = Buckets()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self._proxies:
+            scope = behind(scope, self._proxies)
         if self._prefix and scope["path"].startswith(f"{self._prefix}/"):
             scope = {**scope, "root_path": self._prefix}
         if scope["type"] == "websocket":

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from curier.errors import ConfigError, missing_package
+from curier.listeners import Network
 from curier.loglines import logger
 from curier.rereading import in_thread, stamp_of
 from curier.server import Broker
@@ -57,10 +58,10 @@ class Web:
 
     ``may_be_next`` takes one of the next ports where that of ``url`` is in use. ``hosts`` are names that it
     may be called by, besides ``localhost`` and addresses; ``prefix`` is a path that a proxy adds and does not
-    take away. ``certificate`` and ``key`` are files, for
-    ``https``. ``open_metrics`` lets everybody read ``/metrics`` who can reach it, as on loopback. ``tokens``
-    is the file of who may ask the API, where there is one; ``beside`` is where the file for commands of this
-    user is written while it is open (None: nowhere). ``keeper`` knows the settings,
+    take away; ``proxies`` are networks of those that are believed when they say who asks. ``certificate`` and
+    ``key`` are files, for ``https``. ``open_metrics`` lets everybody read ``/metrics`` who can reach it, as
+    on loopback. ``tokens`` is the file of who may ask the API, where there is one; ``beside`` is where the
+    file for commands of this user is written while it is open (None: nowhere). ``keeper`` knows the settings,
     ``people`` which users of the broker may log in; it is called for each request of theirs.
 
     Raises ``ConfigError`` for a package, a URL or files that cannot be; ``start`` raises ``OSError`` for an
@@ -75,6 +76,7 @@ class Web:
         may_be_next: bool = False,
         hosts: Sequence[str] = (),
         prefix: str = "",
+        proxies: tuple[Network, ...] = (),
         certificate: str | None = None,
         key: str | None = None,
         open_metrics: bool = False,
@@ -101,6 +103,7 @@ class Web:
         self._broker = broker
         self._hosts = hosts
         self._prefix = prefix.rstrip("/")
+        self._proxies = proxies
         self._keeper = keeper
         self._people = people
         self._has_open_metrics = open_metrics or is_loopback(host)
@@ -177,6 +180,7 @@ class Web:
             self._people,
             hosts=self._hosts,
             prefix=self._prefix,
+            proxies=self._proxies,
             has_open_metrics=self._has_open_metrics,
         )
 

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from socket import socket
 
+from curier.listeners import Network
 from curier.server import Broker
 from curier.web import pages
 from curier.web.administration import overview_of
@@ -36,6 +37,7 @@ class Serving:
         *,
         hosts: Sequence[str],
         prefix: str,
+        proxies: tuple[Network, ...],
         has_open_metrics: bool,
     ) -> None:
         self.scene = Scene(broker, keeper, history)
@@ -43,7 +45,7 @@ class Serving:
         logins = Logins(self.scene, identities, people)
         more = [*routes(self.scene, identities, self.wire, logins.routes()), *pages.routes()]
         app = application(broker, more, None if has_open_metrics else identities)
-        self.server = HttpServer(Guard(app, hosts, prefix))
+        self.server = HttpServer(Guard(app, hosts, prefix, proxies))
 
     async def start(self, sockets: Sequence[socket], context: ssl.SSLContext | None) -> None:
         """Answer who comes to these sockets, which listen already."""
