@@ -7,9 +7,9 @@ from typing import Final
 from librt.strings import BytesWriter, read_i16_be, write_i32_be
 from mypy_extensions import i32, i64
 
-from curier.broker.model import BrokerConnection
+from curier.broker.model import BrokerConnection, Spread
 from curier.broker.queueing import NOBODY_HAS_ROOM
-from curier.codec.constants import PUBACK, QUOTA_EXCEEDED
+from curier.codec.constants import MQTT_50, PUBACK, QUOTA_EXCEEDED
 from curier.codec.primitives import encode_two
 
 _PUBACKS: Final[list[list[bytes]]] = [[] for _ in range(256)]
@@ -64,6 +64,19 @@ def some_refused(
         id_at += size
         answers.append(refusal(connection, PUBACK, packet_id) if index in lost else puback(packet_id))
     return b"".join(answers)
+
+
+def answer_run(connection: BrokerConnection, spread: Spread) -> None:
+    """All receivers have a run: acknowledge it."""
+    if spread.qos:
+        lost = spread.lost
+        block = spread.block
+        if lost is None or connection.version != MQTT_50:
+            answer = pubacks(block, spread.id_at, spread.size, spread.count)
+        else:
+            answer = some_refused(connection, block, spread.id_at, spread.size, spread.count, lost)
+        connection.traffic.packets_sent += spread.count - 1  # and one more where it is sent
+        connection.send(answer)
 
 
 def refusal(connection: BrokerConnection, kind: int, packet_id: int) -> bytes:

@@ -29,11 +29,11 @@ from curier.broker import (
     telling,
     watches,
 )
+from curier.broker.answers import answer_run
 from curier.broker.connection import ServedConnection
 from curier.broker.deadlines import Deadline
 from curier.broker.effects import Answer, Authenticate, Authorize, Commit, Effect
 from curier.broker.entrances import PER_CONNECTION, Entrance
-from curier.broker.fast_lane import answer_run
 from curier.broker.faults import Fault, name_of
 from curier.broker.fetching import FETCHED_PER_TURN
 from curier.broker.hooks import MOST_NESTED, Hook

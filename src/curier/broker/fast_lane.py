@@ -95,15 +95,49 @@ def fast_lane(
                     break
                 special |= data[payload_at]  # Property Length
                 payload_at += 1
-            if special:
-                if special <= MOST_OF_TRAIN and qos < 2 and stop < all_end:
-                    train_end = take_train(broker, connection, session, lane, None, data, at, all_end, now)
-                    if train_end > at:
-                        at = train_end
-                        is_owed = True
-                        if at < all_end and is_spent(broker, connection):
-                            break
-                        continue
+            route: Route | None = None
+            packet_id: i64 = 0
+            if not special:
+                route = connection.routes[qos].get(data[body + 2 : topic_end])
+                if route is None:
+                    route = find_route(broker, connection, data[body + 2 : topic_end])
+                elif route.is_fast:
+                    route.is_used = True
+                else:
+                    break
+                if route is None or (not route.is_empty and is_spent(broker, connection)):
+                    break
+                if qos:
+                    packet_id = two_bytes(data, topic_end)
+                    if not packet_id or connection.receive_quota <= 0 or connection.held:
+                        break
+                    if route.is_empty and lane == MQTT_50:
+                        break  # is told so
+                if (
+                    qos < 2
+                    and route.takes_runs
+                    and at + size + 1 < all_end
+                    and data[at + size + 1] == data[at + 1]
+                    and is_run(route, lane, qos)
+                ):
+                    head_size = topic_end - at if qos else payload_at - at
+                    count = count_same(data, at, size, head_size, qos, all_end, lane, len(route.receivers))
+                    if qos and count > 1 and session.subscriptions and route.has(session):
+                        count = 1  # its acknowledgements go between its messages
+            if (
+                count == 1
+                and qos < 2
+                and stop < all_end
+                and (special <= MOST_OF_TRAIN if route is None else not route.groups)
+            ):
+                train_end = take_train(broker, connection, session, lane, route, data, at, all_end, now)
+                if train_end > at:
+                    at = train_end
+                    is_owed = True
+                    if at < all_end and is_spent(broker, connection):
+                        break
+                    continue
+            if route is None:
                 if not take_special(
                     broker, connection, session, data, at, body + 2, topic_end, payload_at, stop, now
                 ):
@@ -114,62 +148,12 @@ def fast_lane(
                 if connection.paused:  # it is ending
                     break
                 continue
-            route = connection.routes[qos].get(data[body + 2 : topic_end])
-            if route is None:
-                route = find_route(broker, connection, data[body + 2 : topic_end])
-            elif route.is_fast:
-                route.is_used = True
-            else:
-                break
-            if route is None or (not route.is_empty and is_spent(broker, connection)):
-                break
             receivers: i64 = len(route.receivers)
             if not qos:
-                if (
-                    route.takes_runs
-                    and at + size + 1 < all_end
-                    and data[at + size + 1] == data[at + 1]
-                    and is_run(route, lane, 0)
-                ):
-                    count = count_same(data, at, size, payload_at - at, 0, all_end, False, most_of(receivers))
-                if count == 1 and stop < all_end and not route.groups:
-                    train_end = take_train(broker, connection, session, lane, route, data, at, all_end, now)
-                    if train_end > at:
-                        at = train_end
-                        is_owed = True
-                        if at < all_end and is_spent(broker, connection):
-                            break
-                        continue
                 broker.spent += receivers >> 4
                 forward_qos_0(broker, session, lane, route, data, at, size, payload_at - at, count, now)
             else:
-                packet_id: i64 = two_bytes(data, topic_end)
-                if not packet_id or connection.receive_quota <= 0 or connection.held:
-                    break
-                if route.is_empty and lane == MQTT_50:
-                    break  # is told so
                 if qos == 1:
-                    if (
-                        route.takes_runs
-                        and at + size + 1 < all_end
-                        and data[at + size + 1] == data[at + 1]
-                        and is_run(route, lane, 1)
-                    ):
-                        count = count_same(
-                            data, at, size, topic_end - at, 2, all_end, lane == MQTT_50, most_of(receivers)
-                        )
-                        if count > 1 and session.subscriptions and route.has(session):
-                            count = 1  # its acknowledgements go between its messages
-                    if count == 1 and stop < all_end and not route.groups:
-                        train_end = take_train(
-                            broker, connection, session, lane, route, data, at, all_end, now
-                        )
-                        if train_end > at:
-                            at = train_end
-                            is_owed = True
-                            if at < all_end and is_spent(broker, connection):
-                                break
-                            continue
                     broker.spent += receivers
                     lost = forward_qos_1(
                         broker,
@@ -290,28 +274,24 @@ def is_run(route: Route, lane: i64, qos: i64) -> bool:
     return True
 
 
-def most_of(receivers: i64) -> i64:
-    """How many packets may be one run."""
-    return MOST_IN_RUN if receivers <= FEW else MOST_TOGETHER // receivers + 1
-
-
 def count_same(
-    data: bytes, at: i64, size: i64, head_size: i64, id_size: i64, end: i64, is_50: bool, most: i64
+    data: bytes, at: i64, size: i64, head_size: i64, qos: i64, end: i64, lane: i64, receivers: i64
 ) -> i64:
     """How many PUBLISH packets like the one at ``at`` follow each other, it included: same first
-    ``head_size`` bytes, so same length, QoS and Topic Name; a Packet Identifier; no Properties.
+    ``head_size`` bytes, so same length, QoS and Topic Name; at QoS 1 a Packet Identifier, and no Properties.
     """
+    most: i64 = MOST_IN_RUN if receivers <= FEW else MOST_TOGETHER // receivers + 1
     count: i64 = 1
     first = at
     at += size
     if end - at > (most - 1) * size:
         end = at + (most - 1) * size
     while at + size <= end and is_same(data, first, at, head_size):
-        tail = at + head_size
-        if id_size:
+        if qos:
+            tail = at + head_size
             if not two_bytes(data, tail):
                 break
-            if is_50 and data[tail + 2]:
+            if lane == MQTT_50 and data[tail + 2]:
                 break
         count += 1
         at += size
@@ -608,16 +588,3 @@ def _spread(
     if not spread.is_done:
         hold(broker, spread, connection)
     return spread
-
-
-def answer_run(connection: BrokerConnection, spread: Spread) -> None:
-    """All receivers have a run: acknowledge it."""
-    if spread.qos:
-        lost = spread.lost
-        block = spread.block
-        if lost is None or connection.version != MQTT_50:
-            answer = pubacks(block, spread.id_at, spread.size, spread.count)
-        else:
-            answer = some_refused(connection, block, spread.id_at, spread.size, spread.count, lost)
-        connection.traffic.packets_sent += spread.count - 1  # and one more where it is sent
-        connection.send(answer)
