@@ -15,6 +15,7 @@ from typing import Protocol
 
 import curier
 from curier.broker.core import BrokerCore
+from curier.broker.effects import Commit
 from curier.broker.judging import Judge
 from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
@@ -22,6 +23,7 @@ from curier.codec.encode import encode
 from curier.codec.packets import Connect, Subscribe
 from curier.codec.properties import Properties
 from curier.codec.publish import encode_expiry, encode_publish, encode_topic_alias
+from curier.session.journal import Journal
 
 BATCH = 100  # messages in a chunk
 
@@ -30,7 +32,8 @@ class Scenario:
     """Publishers, each with its chunks of messages, and subscribers.
 
     There are ``topics`` in all, which publishers go through in turn. Payloads have 64 bytes, or from 20 to
-    20 + ``spread``. ``kind`` is what else a message has: "retain", "alias", "property", "expiry".
+    20 + ``spread``. ``kind`` is what else a message has: "retain", "alias", "property", "expiry". ``disk`` is
+    what is made durable (by nobody, at once): "retained" messages, or those and subscribers' "sessions".
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Scenario:
         kind: str = "",
         packet_size: int | None = None,
         others: int = 0,
+        disk: str = "",
     ) -> None:
         self.name = name
         self.qos = qos
@@ -57,6 +61,7 @@ class Scenario:
         self.spread = spread
         self.kind = kind
         self.packet_size = packet_size  # Maximum Packet Size of the subscribers
+        self.disk = disk
         self.others = others  # subscriptions of somebody else, of many kinds, that match nothing
 
     def chunks(self, publisher: int) -> list[bytes]:
@@ -102,6 +107,10 @@ SCENARIOS = (
     Scenario("QoS 0, a million topics 10:1", 0, 10, 1, topics=1_000_000, spread=100, others=20_000),
     Scenario("QoS 0, retained state 10:1", 0, 10, 1, topics=1000, spread=100, kind="retain"),
     Scenario("QoS 1, retained state 10:1", 1, 10, 1, topics=1000, spread=100, kind="retain"),
+    Scenario("QoS 1, mixed 10:1, sessions on disk", 1, 10, 1, topics=1000, spread=400, disk="sessions"),
+    Scenario(
+        "QoS 1, retained 10:1, on disk", 1, 10, 1, topics=1000, spread=100, kind="retain", disk="retained"
+    ),
     Scenario("QoS 1, aliases 10:1, 5.0", 1, 10, 1, topics=100, spread=100, version=5, kind="alias"),
     Scenario("QoS 1, User Property 10:1, 5.0", 1, 10, 1, topics=1000, spread=100, version=5, kind="property"),
     Scenario("QoS 1, expiry 10:1, 5.0", 1, 10, 1, topics=1000, spread=100, version=5, kind="expiry"),
@@ -123,13 +132,14 @@ class Run:
         options.sys_interval = 0.0
         options.memory_limit = 4 << 30
         self.scenario = scenario
-        self.core = BrokerCore(options, 0.0)
+        self.core = BrokerCore(options, 0.0, journal=Journal() if scenario.disk else None)
         self.core.slow_lane_only = is_slow
         if judge is not None:
             self.core.judge_by(judge, 0.0)
         self._subscribe_others(scenario.others)
         self.receivers = [
-            self._connect(f"s{number}", scenario.packet_size) for number in range(scenario.subscribers)
+            self._connect(f"s{number}", scenario.packet_size, scenario.disk == "sessions")
+            for number in range(scenario.subscribers)
         ]
         for receiver in self.receivers:
             self._send(receiver, encode(Subscribe(1, [(f"{scenario.share}bench/#", 2)]), scenario.version))
@@ -138,13 +148,16 @@ class Run:
         self.turn = 0
         self.count = 0
 
-    def _connect(self, client_id: str, packet_size: int | None = None) -> BrokerConnection:
+    def _connect(
+        self, client_id: str, packet_size: int | None = None, lasts: bool = False
+    ) -> BrokerConnection:
         connection = self.core.attach("bench", "bench", 0.0)
         version = self.scenario.version
         properties = Properties() if version == 5 else None
         if properties is not None:
             properties.maximum_packet_size = packet_size
-        packet = Connect(version, client_id, True, 0, properties=properties)
+            properties.session_expiry_interval = 3600 if lasts else None
+        packet = Connect(version, client_id, not lasts, 0, properties=properties)
         self._send(connection, encode(packet, version))
         return connection
 
@@ -161,8 +174,16 @@ class Run:
 
     def _send(self, connection: BrokerConnection, data: bytes) -> None:
         self.core.receive(connection, data, 0.0)
+        self._commit()
         self.core.take_dirty()
         connection.take_output()
+
+    def _commit(self) -> None:
+        """Say that all is durable, as a very fast disk would."""
+        if self.scenario.disk:
+            for effect in self.core.take_effects():
+                if isinstance(effect, Commit):
+                    self.core.committed(effect.batch.number, 1.0)
 
     def step(self) -> float:
         """Pass every publisher's chunk through; the seconds the core took."""
@@ -176,6 +197,7 @@ class Run:
             while core.has_more_work():
                 core.continue_work(1.0)
             core.end_turn()
+            self._commit()
             outputs = [(connection, connection.take_output()) for connection in core.take_dirty()]
             took += time.perf_counter() - begin
             self.count += BATCH
@@ -186,6 +208,7 @@ class Run:
                 for connection, answer in answers:
                     if answer:
                         core.receive(connection, answer, 1.0)
+                self._commit()
                 outputs = [(connection, connection.take_output()) for connection in core.take_dirty()]
                 took += time.perf_counter() - begin
         return took

@@ -21,6 +21,8 @@ from curier.protocol.connection import CLOSED
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import MAXIMUM_PACKET_ID, Outgoing
+from curier.session.records import Batch
+from curier.session.records import encode as encode_records
 
 CLIENTS = 4
 TOPICS = (
@@ -76,15 +78,29 @@ class Lane:
         self.connections: list[BrokerConnection] = []
         self.output: list[bytes] = []
         self.closed: set[int] = set()
-        self.records: list[str] = []  # of the journal, by kind
+        self.records: list[tuple[str, bytes]] = []  # of the journal
+        self.delay = 0  # how many chunks come before a batch is durable
+        self.batch = 0  # that is on its way to a slow disk
+        self.age = 0  # chunks since then
 
     def attach(self) -> None:
         self.connections.append(self.core.attach("test", "memory", 0.0))
         self.output.append(b"")
 
     def receive(self, index: int, chunk: bytes, now: float) -> None:
+        self.age += 1
+        if self.age > self.delay:
+            self.commit(now)
         self.core.receive(self.connections[index], chunk, now)
         self.turn(now)
+
+    def commit(self, now: float) -> None:
+        """The disk has what it was given."""
+        if self.batch:
+            batch = self.batch
+            self.batch = 0
+            self.core.committed(batch, now)
+            self.turn(now)
 
     def turn(self, now: float) -> None:
         """Write what there is to write, answer what is asked."""
@@ -95,8 +111,11 @@ class Lane:
                 if isinstance(effect, Authorize):
                     core.resume(effect, Answer(0x87 if self.is_secret(effect.topic) else 0), now)
                 elif isinstance(effect, Commit):
-                    self.records += [type(record).__name__ for record in effect.batch.records]
-                    core.committed(effect.batch.number, now)
+                    self.records += as_bytes(effect.batch)
+                    self.batch = effect.batch.number
+                    self.age = 0
+                    if not self.delay:
+                        self.commit(now)
                 else:
                     assert isinstance(effect, Close)
                     self.closed.add(effect.connection.number)
@@ -152,6 +171,15 @@ class Lane:
         }
 
 
+def as_bytes(batch: Batch) -> list[tuple[str, bytes]]:
+    """The records of a batch, with those at its end that say of deliveries that they are over: many of those
+    acknowledged together are over before the first that waited is sent.
+    """
+    records = [(type(one).__name__, encode_records([one])) for one in batch.records]
+    over = [one for one in records if one[0] in ("Delivered", "MessageRemoved")]
+    return [one for one in records if one not in over] + sorted(over)
+
+
 def counters(counted: object) -> dict[str, int]:
     """The attributes of `Traffic` or `Statistics`."""
     return {name: getattr(counted, name) for name in dir(counted) if isinstance(getattr(counted, name), int)}
@@ -164,6 +192,7 @@ def delivery(entry: Outgoing) -> tuple[object, ...]:
         entry.qos,
         entry.retain,
         entry.on_wire,
+        entry.delivery,
         message.topic,
         message.payload,
         message.properties,
@@ -233,6 +262,9 @@ class Both:
             self.look(index)
 
     def compare(self) -> None:
+        for lane in (self.fast, self.slow):
+            while lane.batch:
+                lane.commit(self.now)
         fast, slow = self.fast.state(), self.slow.state()
         for name in fast:
             assert fast[name] == slow[name], name

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curier.broker.effects import Commit
 from curier.broker.options import Options
 from curier.codec import packets as p
 from curier.codec.encode import encode
@@ -40,8 +41,8 @@ def messages(choices: Choices, both: Both, position: int, known: set[int]) -> li
     return found
 
 
-def start(settings: Choices) -> Both:
-    """A publisher, who may hear itself, and two subscribers."""
+def start(settings: Choices, stores: bool) -> Both:
+    """A publisher, who may hear itself, and two subscribers; with ``stores``, whose sessions are on disk."""
     options = Options()
     options.sys_interval = 0.0
     options.max_inflight = settings.one(1000, 1000, 1000, 6)
@@ -49,15 +50,18 @@ def start(settings: Choices) -> Both:
     options.route_cache_size = settings.one(1 << 20, 0)
     options.topic_alias_maximum = settings.one(8, 8, 8, 3)
     options.max_retained_messages = settings.one(1000, 1000, 2)
-    both = Both(options, settings.seldom(), False)
+    both = Both(options, settings.seldom(), stores)
+    both.fast.delay = both.slow.delay = settings.below(3) if stores else 0
     most = settings.one(4, 5)
     for index in range(3):
         version = settings.one(most, most, most, most, 9 - most)
+        lasts = settings.one(stores, stores, True, False)
         properties = Properties() if version == 5 else None
         if properties is not None:
+            properties.session_expiry_interval = 1000 if lasts else None
             properties.topic_alias_maximum = settings.one(None, None, 3)
             properties.maximum_packet_size = settings.one(None, None, None, 100)
-        both.connect(index, version, settings.one(False, True), properties)
+        both.connect(index, version, lasts, properties)
         both.near_the_last_identifier(index, settings.one(5, 0, 20))
         if index or settings.seldom():
             topic_filter = settings.one("#", "#", "#", "b/#", "b/+")
@@ -82,7 +86,17 @@ def start(settings: Choices) -> Both:
 
 @given(numbers, st.lists(numbers, min_size=1, max_size=12))
 def test_trains_mean_what_their_packets_mean(settings: int, steps: list[int]) -> None:
-    both = start(Choices(settings))
+    drive(start(Choices(settings), False), steps)
+
+
+@given(numbers, st.lists(numbers, min_size=1, max_size=12))
+def test_trains_to_sessions_on_disk_mean_what_their_packets_mean(settings: int, steps: list[int]) -> None:
+    """With the same records, in the same order."""
+    drive(start(Choices(settings), True), steps)
+
+
+def drive(both: Both, steps: list[int]) -> None:
+    """Have one publish and others acknowledge."""
     known: set[int] = set()
     for number in steps:
         choices = Choices(number)
@@ -101,6 +115,37 @@ def test_trains_mean_what_their_packets_mean(settings: int, steps: list[int]) ->
             both.connect(1, both.versions[1], True, None)
             break
     both.compare()
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("retain", [False, True])
+def test_a_train_on_disk_is_acknowledged_when_it_is_there(version: int, retain: bool) -> None:
+    """Its acknowledgements are one piece, which waits for the batch with the records of all."""
+    both = Both(Options(), False, True)
+    both.connect(0, version, False, None)
+    properties = Properties()
+    properties.session_expiry_interval = None if retain else 1000
+    both.connect(1, version, not retain, properties)
+    both.receive(1, encode(p.Subscribe(1, [("#", 1)]), version))
+    core = both.fast.core
+    assert core.journal is not None
+    publisher, subscriber = both.fast.connections
+    packets = [p.Publish(topic, b"x", 1, False, retain, 1 + n) for n, topic in enumerate(TOPICS)]
+    core.receive(publisher, b"".join(encode(packet, version) for packet in packets), 0.0)
+    assert len(subscriber.output) == 1
+    assert not publisher.output
+    assert [(one.batch, one.credit) for one in publisher.held] == [(core.journal.number, len(TOPICS))]
+    assert publisher.held_count == len(TOPICS)
+    quota = publisher.receive_quota
+    (commit,) = core.take_effects()
+    assert isinstance(commit, Commit)
+    kinds = [type(record).__name__ for record in commit.batch.records]
+    assert kinds == ["MessageSaved", *(["Retained"] if retain else ["Queued", "Sent"])] * len(TOPICS)
+    core.committed(commit.batch.number, 0.0)
+    answers = b"".join(encode(p.Puback(1 + n), version) for n in range(len(TOPICS)))
+    assert publisher.output == [answers]
+    assert publisher.receive_quota == quota + len(TOPICS)
+    assert publisher.held_count == 0
 
 
 @pytest.mark.parametrize("version", [4, 5])

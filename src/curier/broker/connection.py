@@ -269,6 +269,7 @@ class ServedConnection(BrokerConnection):
         self.paused = False
         self.is_fast = False
         self.held = NO_HELD
+        self.held_count = 0
         self.drop_waiting(now)
         memory.output_waits(self.broker, self, 0, now)
         if self.broker.hooks.witness is not None:

@@ -4,10 +4,11 @@ Hot file. It repeats flat, for plain packets only, what ``protocol.connection``,
 ``codec.publish``, ``publishing.accept`` and ``delivery`` do for all; ``tests/broker/test_lanes.py``
 feeds both lanes the same bytes and compares output and state. ``bench/broker.py`` shows what it saves.
 
-Plain is: a whole PUBLISH without DUP, RETAIN and Properties whose route leads to no journal, or a four-byte
-acknowledgement; a PUBLISH with RETAIN or Properties is ``special``. A receiver is plain when it gets the
-publisher's bytes but for the Packet Identifier: same version, no Subscription Identifier, no No Local, room
-in its quota. The fast lane touches nothing of a packet it will not finish; it then takes the general way.
+Plain is: a whole PUBLISH without DUP, RETAIN and Properties, or a four-byte acknowledgement; a PUBLISH with
+RETAIN or Properties is ``special``, and so is one with QoS 1 whose acknowledgement waits for the disk. A
+receiver is plain when it gets the publisher's bytes but for the Packet Identifier: same version, no
+Subscription Identifier, no No Local, no session in the journal, room in its quota. The fast lane touches
+nothing of a packet it will not finish; it then takes the general way.
 
 Packets in a row that begin with the same bytes (so have the same QoS, length and Topic Name) are one run: at
 QoS 0 one slice of the chunk for every receiver, at QoS 1 one ``Burst`` each. Others for the same receivers
@@ -26,7 +27,7 @@ from curier.broker.answers import pubacks, pubrec, refusal, some_refused, two_by
 from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared, nobody_takes
 from curier.broker.finding import find_route
 from curier.broker.model import NO_SENDS, BrokerConnection, Receiver, Route, ServerSession, Spread
-from curier.broker.special import take_special
+from curier.broker.special import may_be_kept, take_special
 from curier.broker.spreading import go_on, hold
 from curier.broker.state import WORK_OF_QOS_1, BrokerState
 from curier.broker.trains import is_same, take_train
@@ -97,6 +98,7 @@ def fast_lane(
                 payload_at += 1
             route: Route | None = None
             packet_id: i64 = 0
+            is_recorded: bool = False  # does its acknowledgement wait for the disk?
             if not special:
                 route = connection.routes[qos].get(data[body + 2 : topic_end])
                 if route is None:
@@ -107,14 +109,20 @@ def fast_lane(
                     break
                 if route is None or (not route.is_empty and is_spent(broker, connection)):
                     break
+                if route.is_durable and (qos == 2 or not may_be_kept(broker, qos)):
+                    break
                 if qos:
                     packet_id = two_bytes(data, topic_end)
-                    if not packet_id or connection.receive_quota <= 0 or connection.held:
+                    if not packet_id or connection.receive_quota <= 0:
+                        break
+                    is_recorded = route.is_durable or bool(connection.held)
+                    if is_recorded and qos == 2:
                         break
                     if route.is_empty and lane == MQTT_50:
                         break  # is told so
                 if (
                     qos < 2
+                    and not is_recorded
                     and route.takes_runs
                     and at + size + 1 < all_end
                     and data[at + size + 1] == data[at + 1]
@@ -127,7 +135,7 @@ def fast_lane(
             if (
                 count == 1
                 and qos < 2
-                and stop < all_end
+                and (stop < all_end or is_recorded)
                 and (special <= MOST_OF_TRAIN if route is None else not route.groups)
             ):
                 train_end = take_train(broker, connection, session, lane, route, data, at, all_end, now)
@@ -137,7 +145,7 @@ def fast_lane(
                     if at < all_end and is_spent(broker, connection):
                         break
                     continue
-            if route is None:
+            if route is None or is_recorded:
                 if not take_special(
                     broker, connection, session, data, at, body + 2, topic_end, payload_at, stop, now
                 ):
@@ -265,10 +273,10 @@ def is_run(route: Route, lane: i64, qos: i64) -> bool:
     if len(route.receivers) <= FEW:
         is_like = True
         for receiver in route.receivers:
-            other = receiver.session.lane
-            if (not other and not receiver.session.is_aliased) or not receiver.is_plain:
+            other = receiver.session
+            if not other.in_trains or not receiver.is_plain:
                 return True
-            if other != lane or receiver.qos < qos:
+            if other.lane != lane or receiver.qos < qos:
                 is_like = False
         return is_like
     return True

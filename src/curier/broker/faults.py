@@ -64,7 +64,7 @@ class Faults:
         connection.is_congested = True
         session = connection.server_session
         if session is not None and session.connection is connection:
-            session.lane = 0
+            session.lane = session.in_trains = 0
         self.ending.append(connection)
         self.is_due = True
 

@@ -33,7 +33,7 @@ def find_route(broker: BrokerState, connection: BrokerConnection, topic: bytes) 
     route = broker.router.route(topic)
     broker.spent += WORK_OF_ROUTE
     count_routes(broker)
-    return None if route.is_durable else route
+    return route
 
 
 def is_plain_name(topic: bytes, most_levels: i64, most_bytes: i64) -> bool:

@@ -90,7 +90,7 @@ def leave(broker: BrokerState, session: ServerSession, connection: BrokerConnect
         return
     session.connection = None
     session.arriving = None
-    session.lane = 0
+    session.lane = session.in_trains = 0
     if connection.discard_will:
         forget_will(session)
     if not session.expiry_interval:

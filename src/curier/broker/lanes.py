@@ -15,8 +15,8 @@ DECIDE_LANES: Final = frozenset(("maximum_qos", "check_payload_format", "when_fu
 
 
 def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
-    """Decide anew: in (``connection.is_fast``) and out (``session.lane``). Called when anything of this
-    changes.
+    """Decide anew: in (``connection.is_fast``) and out (``session.in_trains``, ``session.lane``). Called when
+    anything of this changes.
     """
     hooks = broker.hooks
     witness = hooks.witness
@@ -44,10 +44,9 @@ def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
             and connection.mount is None
             and not connection.is_congested
             and connection.outflow is None
-            and session.journal is None
             and not broker.options.queue_qos0
         )
         session.largest = connection.peer_max_packet_size or NO_LIMIT
-        is_aliased = connection.topic_aliases is not None
-        session.is_aliased = plain and is_aliased
-        session.lane = 0 if not plain or is_aliased else MQTT_50 if connection.version == MQTT_50 else 4
+        session.in_trains = 0 if not plain else MQTT_50 if connection.version == MQTT_50 else 4
+        is_plain_alone = connection.topic_aliases is None and session.journal is None
+        session.lane = session.in_trains if is_plain_alone else 0

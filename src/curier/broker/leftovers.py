@@ -82,7 +82,7 @@ def _take(broker: BrokerState, left: Leftovers) -> Outgoing | None:
         burst = outgoing.bursts[outgoing.done]
         outgoing.drop_burst()
         broker.spent += 1
-        if burst.group:  # or nobody else gets them
+        if burst.group or burst.delivery:  # or nobody else gets them, and the journal knows nothing of them
             left.shared = burst.entries()
             left.shared.reverse()  # the first is the last now, which costs nothing to take
     if left.shared:

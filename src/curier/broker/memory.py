@@ -87,7 +87,7 @@ def output_waits(broker: BrokerState, connection: BrokerConnection, unsent: int,
 
 def _looked_up(connection: BrokerConnection) -> int:
     """Bytes that are not counted as they come and go."""
-    size = len(connection.held) * ANSWER_SIZE
+    size = connection.held_count * ANSWER_SIZE
     for topic in connection.aliases.values():
         size += len(topic)
     if connection.topic_aliases is not None:

@@ -241,7 +241,7 @@ class Route(Remembered):
         """May plain packets go to it unseen? Some $ topics are not for clients to publish to, which is found
         out on the general way.
         """
-        self.is_fast = not self.is_durable and not why_not_published(self.topic)
+        self.is_fast = not why_not_published(self.topic)
 
     def has(self, session: ServerSession) -> bool:
         """Does ``session`` receive what is published here?"""
@@ -265,9 +265,8 @@ class ServerSession(Session):
         self.arriving: BrokerConnection | None = None  # its CONNACK waits for the journal
         self.rights: Rights | None = None  # None: all, or its client has not come since the start
         self.lane: i64 = 0  # MQTT_311 or MQTT_50: takes plain packets of that version unseen; 0: look first
-        self.is_aliased: bool = (
-            False  # takes them unseen but for Topic Aliases, in trains; ``lane`` is 0 then
-        )
+        # The same of those in trains, where it may have Topic Aliases and a journal, which makes ``lane`` 0.
+        self.in_trains: i64 = 0
         self.largest: i64 = 0  # bytes of a packet that it takes so
         self.version: int = 0
         self.subscriptions: dict[bytes, Subscription] = {}  # by Topic Filter, with $share/... where shared

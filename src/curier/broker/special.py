@@ -1,8 +1,9 @@
-"""PUBLISH packets of the fast lane that receivers are not sent as they came: with RETAIN or with Properties.
+"""PUBLISH packets of the fast lane that receivers are not sent as they came, with RETAIN or with Properties,
+or whose receivers' sessions are in the journal.
 
-``fast_lane`` knows them by a flag or a length. Each is a message of its own, encoded once for all receivers
-of a version that are plain. QoS 0 and 1 only, and no answer that waits for the disk: those take the general
-way, which means the same (``tests/broker/test_lanes.py``). What is not finished here is not touched.
+``fast_lane`` knows them by a flag, a length or their route. Each is a message of its own, encoded once for
+all receivers of a version that are plain. QoS 0 and 1 only; QoS 2 takes the general way, which means the same
+(``tests/broker/test_lanes.py``). What is not finished here is not touched.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from curier.broker.answers import puback, refusal, two_bytes
 from curier.broker.delivery import deliver_receiver, deliver_shared
 from curier.broker.finding import find_route
 from curier.broker.model import RETAINED, BrokerConnection, Route, ServerSession
+from curier.broker.options import REFUSE
 from curier.broker.spreading import work_of
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50, NO_MATCHING_SUBSCRIBERS, PUBACK, TOPIC_ALIAS
@@ -52,8 +54,7 @@ def take_special(
         return False
     topic = data[topic_at:topic_end]
     alias: i64 = 0
-    properties = b""
-    expires_at = NEVER
+    properties, expires_at = b"", NEVER
     if connection.version == MQTT_50:
         length: i64 = data[payload_at - 1]
         if length == ALIAS_ONLY and payload_at + ALIAS_ONLY <= stop and data[payload_at] == TOPIC_ALIAS:
@@ -73,23 +74,24 @@ def take_special(
         if alias > connection.topic_alias_maximum or (length == ALIAS_ONLY and not alias):
             return False
     packet_id: i64 = two_bytes(data, topic_end) if qos else 0
-    if qos and (not packet_id or connection.receive_quota <= 0 or connection.held):
+    if qos and (not packet_id or connection.receive_quota <= 0):
         return False
     route = _route(broker, connection, topic, first)
-    if route is None:
+    if route is None or (route.is_durable and not may_be_kept(broker, qos)):
         return False
-    retain: bool = first & 1 != 0
-    message = ApplicationMessage(route.topic, data[payload_at:stop], qos, retain, properties, expires_at)
-    if retain and not retain_special(broker, connection, session, message, route, now):
+    before = connection.journal_length() if broker.journal is not None else -1
+    payload = data[payload_at:stop]
+    message = ApplicationMessage(route.topic, payload, qos, first & 1 != 0, properties, expires_at)
+    if message.retain and not retain_special(broker, connection, session, message, route, now):
         return False
     if alias:
         connection.aliases[alias] = topic
     is_kept = give(broker, session, route, message, now)
     if qos:
-        _acknowledge(connection, packet_id, route, is_kept or retain)
+        _acknowledge(connection, packet_id, route, is_kept or message.retain, before)
     connection.traffic.packets_received += 1
     connection.traffic.publishes_received += 1
-    connection.traffic.publish_bytes_received += stop - payload_at
+    connection.traffic.publish_bytes_received += len(payload)
     return True
 
 
@@ -121,6 +123,16 @@ def _route(broker: BrokerState, connection: BrokerConnection, topic: bytes, firs
     return route if work_of(route, qos) <= broker.work_per_turn - broker.spent else None
 
 
+def may_be_kept(broker: BrokerState, qos: i64) -> bool:
+    """May a message be taken here that goes to sessions in the journal? Or it is for the general way to say
+    why not, or to keep it where nobody promised to.
+    """
+    options = broker.options
+    if not qos:
+        return not options.queue_qos0
+    return not broker.store_trouble and options.when_full != REFUSE
+
+
 def retain_special(
     broker: BrokerState,
     connection: BrokerConnection,
@@ -129,14 +141,14 @@ def retain_special(
     route: Route,
     now: float,
 ) -> bool:
-    """Retain a message. False: it may not be, or its acknowledgement would wait until it is on disk."""
+    """Retain a message. False: it may not be, or not just now."""
     if not connection.retain_available:
         return False
-    if broker.journal is not None:
-        if message.qos:
+    if message.qos:
+        if broker.store_trouble:
             return False
-        if connection.disk_is_behind():
-            return True
+    elif connection.disk_is_behind():
+        return True
     return not retaining.retain(broker, message, session, now, route)
 
 
@@ -202,14 +214,22 @@ def _layout(message: ApplicationMessage, is_50: bool, now: float) -> Layout:
     return publish_layout(message.topic, message.payload, message.qos, False, False, properties)
 
 
-def _acknowledge(connection: BrokerConnection, packet_id: i64, route: Route, is_taken: bool) -> None:
-    """PUBACK of a message that somebody has taken, or is retained; or nobody had room for it."""
+def _acknowledge(
+    connection: BrokerConnection, packet_id: i64, route: Route, is_taken: bool, before: int
+) -> None:
+    """PUBACK of a message that somebody has taken, or is retained; or nobody had room for it. ``before``: of
+    the journal's records, so many were there; -1: there is no journal.
+    """
     answer = puback(packet_id)
     if connection.version == MQTT_50:
         if route.is_empty:
             answer = encode_ack(PUBACK, packet_id, NO_MATCHING_SUBSCRIBERS, None, MQTT_50)
         elif not is_taken:
             answer = refusal(connection, PUBACK, packet_id)
+    if before >= 0:
+        connection.receive_quota -= 1
+        connection.answer(answer, before, 1)
+        return
     connection.output.append(answer)
     if not connection.is_dirty:
         connection.is_dirty = True

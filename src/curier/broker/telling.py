@@ -248,7 +248,8 @@ def stored(broker: BrokerState, connection: BrokerConnection, batch: int) -> Non
             for item in connection.held:
                 if item.batch > batch:
                     break
-                witness.stored(connection, item.data)
+                for packet in item.packets():
+                    witness.stored(connection, packet)
         except Exception as error:
             broker.hooks.no_more(error)
 

@@ -5,6 +5,10 @@ publishers send is seldom alike, but often goes to the same receivers: one block
 one version and QoS, at QoS 1 with one ``Burst`` each, and its acknowledgements are one block, too. All of a
 train have one QoS, and RETAIN or not; a Topic Alias is resolved. It begins only where each receiver is served
 unseen and has room, and ends before the first packet that does not fit; nothing else happens meanwhile.
+
+For a receiver whose session is in the journal, each message has the records that it has on the general way,
+and in their order. The acknowledgements of a train with records, or behind others that wait, wait for the
+disk.
 """
 
 from __future__ import annotations
@@ -17,17 +21,19 @@ from mypy_extensions import i32, i64, mypyc_attr, u8
 from curier.broker.answers import two_bytes
 from curier.broker.finding import find_route
 from curier.broker.model import RETAINED, BrokerConnection, Receiver, Route, ServerSession
-from curier.broker.special import ALIAS_ONLY, retain_special
+from curier.broker.special import ALIAS_ONLY, SPECIAL, may_be_kept, retain_special
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50, TOPIC_ALIAS
 from curier.codec.publish import id_place, short_size
 from curier.protocol.connection import STEPS_AT_ONCE
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Burst
+from curier.session.records import Queued, Sent
 
 GROWTH: Final = 6  # bytes that a packet may be larger in another version, with a Topic Alias
 LONGEST: Final = 16_000  # bytes of a packet, so that it is short in any version
 FREE_AT_ONCE: Final = 16  # Packet Identifiers that are looked for among those in use
+WORK_OF_RECORDS: Final = 2  # of a message, for each session in the journal
 FORMS: Final = 4  # of a block: QoS 0 and 1, without Properties and with
 
 
@@ -68,17 +74,21 @@ class Train:
         "content",
         "count",
         "data",
+        "deliveries",
+        "durable",
         "end",
         "first",
         "lane",
         "largest",
         "made",
+        "messages",
         "most",
         "most_bytes",
         "name_at",
         "name_size",
         "payloads",
         "receivers",
+        "records_before",
         "route",
         "routes",
         "session",
@@ -116,6 +126,10 @@ class Train:
         self.payloads: i64 = 0
         self.answers = BytesWriter()
         self.made: BytesWriter | None = None  # the packets, where they are not those of ``data``
+        self.messages: list[ApplicationMessage] | None = None  # where packets alone do not say all
+        self.durable: i64 = 0  # receivers for whom there are records
+        self.deliveries: list[int] = []  # the first in the journal of each of those
+        self.records_before: int = connection.journal_length() if connection.journal is not None else -1
 
     def takes(self, broker: BrokerState, now: float) -> bool:
         """Take the next packet, if it fits."""
@@ -158,7 +172,7 @@ class Train:
             size += len(route.topic)
         if size > self.largest:
             return False
-        if first & 1 or alias or self.made is not None:
+        if first & 1 or alias or self.made is not None or self.messages is not None:
             if not self._makes(broker, route, alias, payload_at, stop, now):
                 return False
         if packet_id:
@@ -186,7 +200,7 @@ class Train:
         """The route of a packet, if it goes to the receivers of this train."""
         known = self.route
         if not self.count and known is not None:
-            return known if self._opens(known) else None
+            return known if self._opens(broker, known) else None
         if topic_size == self.name_size and is_same_name(self.data, self.name_at, topic_at, topic_size):
             return known
         if alias and not topic_size:
@@ -203,26 +217,27 @@ class Train:
         else:
             return None
         if not self.count:
-            if not self._opens(route):
+            if not self._opens(broker, route):
                 return None
         elif route.groups or not _are_same(route.receivers, self.receivers):
             return None
         self.route = route
         return route
 
-    def _opens(self, route: Route) -> bool:
+    def _opens(self, broker: BrokerState, route: Route) -> bool:
         """Are all receivers of ``route`` served unseen, and how much have they room for?"""
         first = self.first
         connection = self.connection
-        if route.groups or (first & 2 and (connection.receive_quota <= 0 or connection.held)):
+        if route.groups or (first & 2 and connection.receive_quota <= 0):
+            return False
+        if route.is_durable and not may_be_kept(broker, first & 2):
             return False
         if route.is_empty and first & 2 and self.lane == MQTT_50:  # is told so
             return False
         for receiver in route.receivers:
             target = receiver.session
-            if (not target.lane and not target.is_aliased) or not receiver.is_plain:
-                return False
-            if target.connection is None:
+            other = target.connection
+            if not target.in_trains or not receiver.is_plain or other is None:
                 return False
             if first & 1 and receiver.retain_as_published:  # [MQTT-3.3.1-13]
                 return False
@@ -234,6 +249,10 @@ class Train:
                 return False
             if not receiver.qos:
                 continue
+            if target.journal is not None:
+                if other.publish_batch:  # one with QoS 2 waits, and goes first [MQTT-4.6.0-1]
+                    return False
+                self.durable += 1
             outgoing = target.outgoing
             most = self.most
             if most > FREE_AT_ONCE and (outgoing.inflight or outgoing.releasing or outgoing.reserved):
@@ -243,6 +262,13 @@ class Train:
                 return False
             if outgoing.max_sent_bytes - outgoing.sent_bytes < self.most_bytes:
                 self.most_bytes = outgoing.max_sent_bytes - outgoing.sent_bytes
+        if first & 2 and (self.durable or connection.held or (first & 1 and broker.journal is not None)):
+            if self.most > connection.receive_quota:  # which each takes until it is acknowledged
+                self.most = connection.receive_quota
+        if self.durable:
+            if self.durable * WORK_OF_RECORDS > broker.work_per_turn - broker.spent:
+                return False
+            self.messages = []
         self.receivers = route.receivers
         return True
 
@@ -251,17 +277,38 @@ class Train:
     ) -> bool:
         """Do what there is to do about a packet that is not sent on as it came."""
         data = self.data
-        if self.first & 1:
+        retain: bool = self.first & 1 != 0
+        if retain or self.messages is not None:
             payload = data[payload_at:stop]
-            message = ApplicationMessage(route.topic, payload, (self.first >> 1) & 3, True)
-            if not retain_special(broker, self.connection, self.session, message, route, now):
+            message = ApplicationMessage(route.topic, payload, (self.first >> 1) & 3, retain)
+            if retain and not retain_special(broker, self.connection, self.session, message, route, now):
                 return False
+            if self.messages is not None:
+                self.messages.append(message)
+                if self.durable:
+                    self._record(broker, message)
         if alias:
             self.connection.aliases[alias] = route.topic
             self._write(route.topic, payload_at, stop)
         elif self.made is not None:
             self.made.write(data[self.at : stop])
         return True
+
+    def _record(self, broker: BrokerState, message: ApplicationMessage) -> None:
+        """Note in the journal that a message is on its way to those whose sessions are there, and how."""
+        for receiver in self.receivers:
+            target = receiver.session
+            journal = target.journal
+            if journal is None or not receiver.qos:
+                continue
+            session = target.number
+            number = journal.add_message(message)
+            delivery = journal.next_number()
+            journal.add(Queued(session, delivery, number, 1, False, b"", b""))
+            journal.add(Sent(session, delivery, target.outgoing.burst_id() + self.count))
+            if not self.count:
+                self.deliveries.append(delivery)
+        broker.spent += self.durable * WORK_OF_RECORDS
 
     def _write(self, topic: bytes, payload_at: i64, stop: i64) -> None:
         """Have the packet at ``at`` with its Topic Name in place of an alias [MQTT-3.3.2-7]."""
@@ -284,26 +331,35 @@ class Train:
         forms = [b""] * FORMS  # as receivers get it, with the identifiers of the one before
         ids = [0] * FORMS  # the first of those
         count = self.count
+        recorded: i64 = 0
         for receiver in self.receivers:
             target = receiver.session
             other = target.connection
             assert other is not None
             qos: i64 = 1 if self.first & 2 and receiver.qos else 0
-            lane: i64 = target.lane if target.lane else MQTT_50
+            lane: i64 = target.in_trains
             form: i64 = qos + 2 if lane == MQTT_50 else qos
             frames = forms[form]
             if not frames:
                 frames = forms[form] = self._form(block, qos, lane)
             packet_id: i64 = 0
+            is_aliased: bool = other.topic_aliases is not None
             if qos:
                 packet_id = target.outgoing.burst_id()
-                if packet_id != ids[form] and target.lane:
+                if packet_id != ids[form] and not is_aliased:
                     frames = forms[form] = numbered(frames, 0x32, packet_id)
                     ids[form] = packet_id
-                burst = Burst(b"", frames, 0, form >> 1, packet_id, count, b"", now)
+                if self.messages is None:
+                    burst = Burst(b"", frames, 0, form >> 1, packet_id, count, b"", now)
+                else:
+                    burst = Burst(b"", b"", SPECIAL, 0, packet_id, count, b"", now, self.messages)
+                    if target.journal is not None:
+                        burst.delivery = self.deliveries[recorded]
+                        burst.stride = self.durable + 1  # a number for each, and one for the message
+                        recorded += 1
                 burst.content = self.content
                 target.outgoing.add_burst(burst)
-            if not target.lane:
+            if is_aliased:
                 frames = aliased(other, frames, packet_id)
             other.output.append(frames)
             if not other.is_dirty:
@@ -312,17 +368,30 @@ class Train:
         connection = self.connection
         traffic = connection.traffic
         if self.first & 2:
-            connection.output.append(self.answers.getvalue())
-            if not connection.is_dirty:
-                connection.is_dirty = True
-                connection.dirty.append(connection)
-            traffic.packets_sent += count
+            self._answer(connection)
         connection.steps += count
         traffic.packets_received += count
         traffic.publishes_received += count
         traffic.publish_bytes_received += self.payloads
         receivers: i64 = len(self.receivers)
         traffic.count_sent(count * receivers, self.payloads * receivers)
+
+    def _answer(self, connection: BrokerConnection) -> None:
+        """Acknowledge all of them, now or when the disk has what was recorded of them."""
+        answers = self.answers.getvalue()
+        journal = connection.journal
+        batch = connection.held[-1].batch if connection.held else 0
+        if journal is not None and journal.length != self.records_before:
+            batch = journal.number
+        if batch:
+            connection.receive_quota -= self.count
+            connection.send_after(batch, answers, self.count)
+            return
+        connection.output.append(answers)
+        if not connection.is_dirty:
+            connection.is_dirty = True
+            connection.dirty.append(connection)
+        connection.traffic.packets_sent += self.count
 
     def _form(self, block: bytes, qos: i64, lane: i64) -> bytes:
         """``block`` as it goes to receivers with that QoS and version."""

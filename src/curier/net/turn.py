@@ -335,7 +335,7 @@ class Turn:
         journal = self.core.journal
         if journal is None:
             return False
-        return len(connection.held) > MAX_HELD or (bool(connection.held) and connection.disk_is_behind())
+        return connection.held_count > MAX_HELD or (bool(connection.held) and connection.disk_is_behind())
 
     def committed(self, number: int) -> None:
         """The store has made a batch durable: what waited goes out, who was slowed is read from again."""

@@ -82,7 +82,7 @@ class Tap:
 @mypyc_attr(acyclic=True)
 class Held:
     """Output that waits until batch ``batch`` of the journal is durable; ``credit`` is Receive Maximum it
-    gives back.
+    gives back. Where that is more than 1, it is so many PUBACKs of four bytes.
     """
 
     __slots__ = ("batch", "credit", "data", "payload")
@@ -92,6 +92,16 @@ class Held:
         self.data = data
         self.credit = credit
         self.payload = payload  # the end of the packet, where that is large
+
+    def count(self) -> int:
+        """How many packets it is."""
+        return self.credit if self.credit > 1 else 1
+
+    def packets(self) -> list[bytes]:
+        """Each of them, but for a large payload."""
+        if self.credit <= 1:
+            return [self.data]
+        return [self.data[at : at + 4] for at in range(0, len(self.data), 4)]
 
 
 NO_HELD: Final[deque[Held]] = deque()  # of a connection that rests; see ``session.outgoing``
@@ -120,6 +130,7 @@ class Connection:
         self.has_large_output: bool = False  # is there a large payload in it?
         self.dirty: list[Connection] = dirty
         self.held: deque[Held] = NO_HELD
+        self.held_count: int = 0  # of packets in it
         self.publish_batch: int = 0  # the newest batch that a held PUBLISH waits for, or 0: none is held
         self.receive_quota: int = 65535  # unfinished PUBLISH packets the peer may still send (4.9)
         self.receive_quota_maximum: int = 65535
@@ -391,10 +402,13 @@ class Connection:
         return pieces
 
     def send_after(self, batch: int, packet: bytes, credit: int = 0, payload: bytes = b"") -> None:
-        """Send one whole packet when ``batch`` of the journal is durable, behind all held before."""
+        """Send one whole packet, or ``credit`` PUBACKs, when ``batch`` of the journal is durable, behind all
+        held before.
+        """
         if self.held is NO_HELD:
             self.held = deque()
         self.held.append(Held(batch, packet, credit, payload))
+        self.held_count += credit if credit > 1 else 1
 
     def hold_publish(self, batch: int) -> int:
         """The batch that a QoS 1 or 2 PUBLISH waits for which needs ``batch`` itself (0: none): no such
@@ -427,8 +441,16 @@ class Connection:
         held = self.held
         while held and held[0].batch <= batch:
             item = held.popleft()
+            self.held_count -= item.count()
             self.return_credit(item.credit)
-            self.send(item.data, item.payload)
+            if item.credit <= 1:
+                self.send(item.data, item.payload)
+            elif self.tap is None:
+                self.traffic.packets_sent += item.credit - 1  # and one more where it is sent
+                self.send(item.data)
+            else:
+                for packet in item.packets():
+                    self.send(packet)
 
     def return_credit(self, credit: int) -> None:
         """``credit`` PUBLISH packets of the peer are answered for good (4.9)."""

@@ -80,11 +80,15 @@ class Burst:
     ``size`` is 0, retained ones of any topics and sizes. Where ``size`` is 0 and there are ``frames``, those
     are packets of up to 16 KiB, of any topics and sizes, with ``payload_at`` bytes, a Property Length of 0,
     between Packet Identifier and payload; ``content`` is the bytes of their Topic Names and payloads.
+
+    Where the journal knows of them, there are ``messages``, and ``delivery`` is the number of the next, that
+    of the one behind it ``stride`` more.
     """
 
     __slots__ = (
         "content",
         "count",
+        "delivery",
         "first_id",
         "frames",
         "group",
@@ -94,6 +98,7 @@ class Burst:
         "sent_at",
         "size",
         "start",
+        "stride",
         "topic",
     )
 
@@ -122,6 +127,8 @@ class Burst:
         self.messages = messages  # those already acknowledged included
         self.identifiers = identifiers  # encoded Subscription Identifiers they were sent with
         self.content: i64 = 0
+        self.delivery: i64 = 0
+        self.stride: i64 = 0
 
     def entries(self) -> list[Outgoing]:
         """Each of them as a delivery of its own."""
@@ -142,6 +149,8 @@ class Burst:
             entry.packet_id = self.first_id + index
             entry.on_wire = True
             entry.sent_at = self.sent_at
+            if self.delivery:
+                entry.delivery = self.delivery + index * self.stride
             found.append(entry)
             start += self.size
         return found
@@ -167,6 +176,7 @@ class Burst:
             self.content -= self._look(count, True)
         self.count -= count
         self.first_id += count
+        self.delivery += count * self.stride
 
     def _look(self, count: i64, is_dropped: bool) -> i64:
         """The same as ``bytes_of``, of packets of any sizes."""
@@ -433,6 +443,8 @@ class OutgoingFlow:
         """``count`` PUBACKs from ``expected`` on, as far as that burst goes."""
         burst = self.bursts[self.done]
         self.sent_bytes -= burst.bytes_of(count)
+        if burst.delivery:
+            self._delivered(burst, count)
         if count < burst.count:
             burst.drop(count)
             self.expected = burst.first_id
@@ -442,6 +454,21 @@ class OutgoingFlow:
         self.quota += count
         if self.quota > self.quota_maximum:
             self.quota = self.quota_maximum
+
+    def _delivered(self, burst: Burst, count: i64) -> None:
+        """The same as ``forget``, of the next ``count`` of a burst that the journal knows."""
+        journal = self.journal
+        messages = burst.messages
+        assert journal is not None
+        assert messages is not None
+        delivery = burst.delivery
+        at: i64 = len(messages) - burst.count
+        end = at + count
+        while at < end:
+            journal.add_later(Delivered(self.session_number, delivery))
+            journal.drop_message(messages[at])
+            delivery += burst.stride
+            at += 1
 
     def drop_burst(self) -> None:
         """Forget the first burst."""

@@ -1,0 +1,88 @@
+"""What the lanes cost: instructions of the compiled core for each message in or out, counted by callgrind.
+
+    python -m bench.lanes [--messages N] [--scenarios REGEX] [--general]
+
+The scenarios are those of ``bench.broker``, and more of what leaves trains or the fast lane. Each is played
+under callgrind (valgrind has to be installed): what the core does with bytes, batches and output is counted,
+and nothing of clients and of other programs, so the figures are the same on a busy machine. They say little
+of time: copies of many KiB are counted by the byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from bench.broker import SCENARIOS, Run, Scenario
+
+COUNTED: Final = (
+    "CPyPy_core___BrokerCore___receive",
+    "CPyPy_core___BrokerCore___continue_work",
+    "CPyPy_core___BrokerCore___take_effects",
+    "CPyPy_core___BrokerCore___committed",
+    "CPyPy_broker___connection___ServedConnection___take_output",
+)
+BEGUN: Final = 2000  # messages that are not counted: all routes are in the cache then
+
+MORE: Final = ()
+
+
+def play(name: str, is_general: bool, messages: int) -> None:
+    """Within callgrind."""
+    (scenario,) = [one for one in (*SCENARIOS, *MORE) if one.name == name]
+    run = Run(scenario, is_general)
+    while run.count < messages:
+        run.step()
+    print(run.count)
+
+
+def counted(name: str, is_general: bool, messages: int) -> tuple[int, int]:
+    """Instructions, and messages."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "callgrind")
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
+        command += [f"--toggle-collect={name}" for name in COUNTED]
+        command += [sys.executable, "-m", "bench.lanes", "--play", name, str(int(is_general)), str(messages)]
+        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        total = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
+        assert total is not None
+        return int(total[1]), int(done.stdout)
+
+
+def instructions(scenario: Scenario, is_general: bool, messages: int) -> float:
+    """For each message, once all topics were met."""
+    begun = max(BEGUN, 2 * scenario.topics)
+    before, some = counted(scenario.name, is_general, begun)
+    after, all_of_them = counted(scenario.name, is_general, begun + messages)
+    return (after - before) / (all_of_them - some)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--messages", type=int, default=10_000, help="in and out, that are counted (10000)")
+    parser.add_argument("--scenarios", default="", metavar="REGEX", help="which of them (all)")
+    parser.add_argument("--general", action="store_true", help="count the general way as well")
+    parser.add_argument("--play", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.play:
+        name, is_general, messages = arguments.play
+        play(name, bool(int(is_general)), int(messages))
+        return
+    print("| scenario | fast lane | general way |\n|---|---:|---:|")
+    for scenario in (*SCENARIOS, *MORE):
+        if not re.search(arguments.scenarios, scenario.name) or scenario.topics > 200_000:
+            continue
+        fast = instructions(scenario, False, arguments.messages)
+        general = f"{instructions(scenario, True, arguments.messages):,.0f}" if arguments.general else ""
+        print(f"| {scenario.name} | {fast:,.0f} | {general} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
