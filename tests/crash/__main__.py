@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from curier.verify.play import Play
 from tests.crash.client_rounds import ClientRounds
 from tests.crash.rounds import Rounds
 
@@ -28,29 +29,33 @@ def main(rounds: int, seed: int | None, clients: bool) -> None:
     click.echo(f"seed {seed}, {rounds} rounds")
     began = time.monotonic()
 
-    def tell(line: str) -> None:
+    told = 0
+
+    def tell(play: Play) -> None:
+        nonlocal told
         if sys.stdout.isatty():
-            click.echo(f"\r{line}\x1b[K", nl=False)
-        elif play.round % 20 == 0:
-            click.echo(line)
+            click.echo(f"\r{play}\x1b[K", nl=False)
+        elif play.round >= told + 20:
+            told = play.round
+            click.echo(play)
 
     if clients:
         kill_clients(seed, rounds, began)
         return
 
     with tempfile.TemporaryDirectory() as name:
-        play = Rounds(seed, Path(name), tell)
+        play = Rounds(seed, rounds, Path(name), tell)
         try:
-            asyncio.run(play.run(rounds))
+            asyncio.run(play.play())
         except AssertionError as error:
             kept = Path(f"crash-{seed}.log")
             kept.write_text((Path(name) / "broker.log").read_text())
             click.echo(f"\nround {play.round}: {error}\nthe log of the broker is in {kept}")
             sys.exit(1)
     seconds = time.monotonic() - began
-    killed = sum(count for whom, count in play.kills.items() if whom != "stop")
+    killed = sum(count for whom, count in play.counts.items() if whom != "stop")
     click.echo(
-        f"\n{rounds} rounds, {killed} kills, {play.kills['stop']} restarts in {seconds:.0f} s: "
+        f"\n{rounds} rounds, {killed} kills, {play.counts['stop']} restarts in {seconds:.0f} s: "
         f"{play.promised} messages acknowledged, lost 0, doubled 0, out of order 0"
     )
 

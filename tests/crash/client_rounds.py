@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from curier.verify.brokers import OwnBroker
+from curier.verify.caller import Caller
 from curier.verify.peer import Peer
-from tests.crash.rounds import BrokerProcess, Caller
 from tests.waiting import comes_to_rest, until
 
 SECONDS_TO_SETTLE = 90.0
@@ -24,7 +25,7 @@ SECONDS_TO_SETTLE = 90.0
 class Program:
     """A program of ``tests.crash.program``, which is started again whenever it was killed."""
 
-    def __init__(self, role: str, broker: BrokerProcess, directory: Path) -> None:
+    def __init__(self, role: str, broker: OwnBroker, directory: Path) -> None:
         self.role = role
         self.broker = broker
         self.directory = directory
@@ -32,7 +33,7 @@ class Program:
         self.kills = 0
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.crash.program", self.role, str(self.broker.port)]
+        command = [sys.executable, "-m", "tests.crash.program", self.role, str(self.broker.url.port)]
         with (self.directory / f"{self.role}.log").open("ab") as log:
             self.popen = subprocess.Popen([*command, str(self.directory)], stdout=log, stderr=log)
 
@@ -71,7 +72,7 @@ class ClientRounds:
         self.callers_dice = Random(seed)  # apart, for how often they are cast depends on the machine
         self.directory = directory
         self.tell = tell
-        self.broker = BrokerProcess(directory / "data", directory / "broker.log")
+        self.broker = OwnBroker(directory, "fsync", self.dice)
         self.publisher = Program("publisher", self.broker, directory)
         self.taker = Program("taker", self.broker, directory)
         self.witness = Peer("witness", 5, [("t/#", 2)], True)
@@ -80,8 +81,9 @@ class ClientRounds:
 
     async def run(self, rounds: int) -> None:
         """Play so many rounds; raises ``AssertionError`` for a promise that was not kept."""
-        await asyncio.to_thread(self.broker.start, "fsync")
-        caller = Caller(self.witness, self.broker, self.callers_dice, 0)
+        await self.broker.start()
+        caller = Caller(self.witness, self.broker, self.callers_dice)
+        caller.breaks_off = True
         watching = asyncio.create_task(caller.run())
         try:
             self.taker.start()
@@ -100,7 +102,7 @@ class ClientRounds:
             await asyncio.gather(watching, return_exceptions=True)
             for program in (self.publisher, self.taker):
                 program.kill()
-            await asyncio.to_thread(self.broker.kill)
+            await self.broker.close()
 
     async def _kill(self) -> None:
         self.kills += 1
@@ -110,8 +112,9 @@ class ClientRounds:
             if whom in (program.role, "all"):
                 program.kill()
         if whom in ("broker", "all"):
-            await asyncio.to_thread(self.broker.kill)
-            await asyncio.to_thread(self.broker.start, "fsync")
+            await self.broker.kill()
+            await self.broker.start()
+            await self._until(lambda: self.witness.is_welcome, "CONNACK")
         for program in (self.publisher, self.taker):
             if whom in (program.role, "all"):
                 program.start()

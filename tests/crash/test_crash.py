@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_no_promise_is_broken(seed: int, tmp_path: Path) -> None:
-    play = Rounds(seed, tmp_path)
-    await play.run(6)
+    play = Rounds(seed, 6, tmp_path)
+    await play.play()
     assert play.promised > 100
+    assert len(play.visits) == 6

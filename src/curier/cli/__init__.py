@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "sub": "Subscribe to topics and print the messages that come.",
     "top": "Watch a broker that runs, in the terminal.",
     "trace": "See what goes by on the wire, drawn as it happens.",
+    "verify": "Kill a broker under load, and see whether its promises are kept.",
 }
 """Each is a command of this name in a module of this name; what it does, in a line."""
 

@@ -67,6 +67,8 @@ class Peer(Ledger):
         self.left_at = 0.0
         # as a sender
         self.window = 65535  # what the broker takes at once: its Receive Maximum
+        self.most_qos = 2
+        self.may_retain = True
         self.last_id = 0
         self.unfinished: dict[int, p.Publish | None] = {}  # None: PUBREC came
         self.refused: Counter[int] = Counter()  # messages that were, by their Reason Codes
@@ -114,6 +116,13 @@ class Peer(Ledger):
         message = p.Publish(topic, payload, qos, False, retain, self.last_id, None)
         self.write(payload, topic, qos, retain)
         self.unfinished[self.last_id] = message
+        self.send(message)
+
+    def remove_retained(self, topic: str) -> None:
+        """Send a message without a payload, which removes what is retained on the topic [MQTT-3.3.1-6]."""
+        self.last_id += 1
+        self.write(b"", topic, 1, True)
+        message = self.unfinished[self.last_id] = p.Publish(topic, b"", 1, False, True, self.last_id, None)
         self.send(message)
 
     def read(self, data: bytes) -> None:
@@ -215,8 +224,7 @@ class Peer(Ledger):
             self.welcome_at = self.clock()
         self.has_session = self.is_durable
         self.is_welcome = True
-        if packet.properties is not None and packet.properties.receive_maximum is not None:
-            self.window = packet.properties.receive_maximum
+        self._note_limits(packet.properties)
         for packet_id, message in self.unfinished.items():
             if message is None:
                 self.send(p.Pubrel(packet_id))
@@ -228,6 +236,14 @@ class Peer(Ledger):
                 self.sent[message.payload].is_repeated = True
         if self.filters and not self.is_subscribed:
             self.send(p.Subscribe(SUBSCRIBE_ID, self.filters, None))
+
+    def _note_limits(self, properties: Properties | None) -> None:
+        if properties is not None:
+            if properties.receive_maximum is not None:
+                self.window = properties.receive_maximum
+            if properties.maximum_qos is not None:
+                self.most_qos = properties.maximum_qos
+            self.may_retain = properties.retain_available != 0
 
     def lose_session(self) -> None:
         """The server has none, so this side has none either (5.0: [MQTT-3.2.2-5]).
