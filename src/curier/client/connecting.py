@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, Final, Protocol
 
@@ -245,7 +246,10 @@ class Connector:
         until = asyncio.get_running_loop().time() + settings.connect_timeout
         self._is_unanswered = self._is_silent = False
         try:
-            await dial(url, dialling, lambda: link, link.on_carrier)
+            if settings.open_socket is None:
+                await dial(url, dialling, lambda: link, link.on_carrier)
+            else:
+                await self._take_socket(settings.open_socket, link)
             async with asyncio.timeout_at(until):
                 accepted = link.begin(self.connect_packet(url, given["username"], given["password"]))
                 self._is_unanswered = True  # as far as we know
@@ -273,6 +277,14 @@ class Connector:
                 connection.max_inflight,
             )
         return link
+
+    async def _take_socket(self, open_socket: Callable[[], Awaitable[socket.socket]], link: Link) -> None:
+        try:
+            sock = await open_socket()
+        except OSError as error:
+            raise ConnectionLost(f"open_socket: {error.strerror or error}", was_open=False) from error
+        transport, _ = await asyncio.get_running_loop().create_connection(lambda: link, sock=sock)
+        link.on_carrier(transport)
 
     def _connection(self) -> ClientConnection:
         settings = self.settings
@@ -350,6 +362,7 @@ class Connector:
             password,
             will_packet(settings.will, self.version),
             properties,
+            is_bridge=settings.bridge and not is_5,
         )
 
     def session_expiry(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import field
@@ -226,6 +227,16 @@ class ClientSettings:
     claim_timeout: float = 60.0
     """A resumed session may bring messages nobody subscribes to yet: so long they wait, unacknowledged."""
 
+    bridge: bool = False
+    """Say before 5.0 that this is a bridge, by the bridge bit of the Protocol Version: servers that know it
+    do not send back what was published here, and leave RETAIN as it was published. Others refuse it.
+    """
+
+    open_socket: Callable[[], Awaitable[socket.socket]] | None = None
+    """Gives a connected socket that carries MQTT in the place of what would be opened to ``url``; proxy, TLS
+    and WebSocket are left out.
+    """
+
     def check(self) -> None:
         """Raise ``ConfigError`` for the first setting that cannot be, ``TypeError`` for a wrong type."""
         for name, (kinds, expected) in _KINDS.items():
@@ -345,6 +356,7 @@ _KINDS: Final[dict[str, tuple[tuple[type, ...], str]]] = {
     "authentication": ((Authentication, type(None)), "an object of a subclass of curier.Authentication"),
     "response_prefix": ((str,), "text"),
     "shared_sessions": ((bool,), _FLAG),
+    "bridge": ((bool,), _FLAG),
 }
 # Where a bound is a float, seconds may have fractions.
 _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
