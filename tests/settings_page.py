@@ -80,6 +80,10 @@ def keys() -> str:
             "`webhook`",
             "tables, each with who is told by HTTP of what happens; see [webhooks.md](webhooks.md)",
         ),
+        (
+            "`bridge`",
+            "tables, each with a broker that messages are carried to and from; see [bridge.md](bridge.md)",
+        ),
         ("`limits`", "the table of the settings below"),
     )
 

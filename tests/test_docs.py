@@ -142,7 +142,8 @@ def test_every_key_of_the_file_is_described() -> None:
     assert [row[0].strip("`") for row in rows(CONFIGURATION, "## The configuration file")] == [*config._KEYS]
 
 
-def test_the_configuration_files_load(tmp_path: Path) -> None:
+def test_the_configuration_files_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUD_PASSWORD", "as a page has it")
     others = (COMMAND_LINE, PERMISSIONS, TRACE)
     found = [text for page in PAGES if page not in others for text in blocks(page.read_text(), "toml")]
     assert found

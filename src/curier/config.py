@@ -43,6 +43,7 @@ from curier.settings.web import OFF, PEOPLE, WEB
 from curier.strict_toml import Keys, TomlFile, shown
 
 if TYPE_CHECKING:
+    from curier.bridge.settings import BridgeSettings
     from curier.webhooks import WebhookSettings
 
 Durability = Literal["fsync", "os", "memory"]
@@ -102,6 +103,7 @@ class Config:
     web_operators: tuple[str, ...] = ()
     web_admins: tuple[str, ...] = ()
     webhooks: tuple[WebhookSettings, ...] = ()
+    bridges: tuple[BridgeSettings, ...] = ()
     options: Options = field(default_factory=Options)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
     files: tuple[Path, ...] = field(default=(), compare=False)
@@ -300,6 +302,11 @@ def read(path: Path) -> tuple[Config, list[ConfigError]]:
 
         with file.noted():
             settings["webhooks"] = read_webhooks(file)
+    if "bridge" in file.table:
+        from curier.config_bridges import read_bridges  # as few
+
+        with file.noted():
+            settings["bridges"] = read_bridges(file)
     if "web" in file.table:
         with file.noted():
             settings.update(file.web())
@@ -446,6 +453,7 @@ _KEYS: Final[dict[str, Callable[[object], object]]] = {
     "ban": _anything,
     "web": _anything,
     "webhook": _anything,
+    "bridge": _anything,
     "limits": _table,
 }
 """What stands at the top of the file."""

@@ -41,6 +41,7 @@ from curier.broker_arguments import (
 )
 from curier.doorways import Doorway, change
 from curier.errors import ConfigError, StoreError
+from curier.inside import HOP, InsidersToo
 from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
 from curier.loglines import logger, tell_left_out
 from curier.logs import DROPS_SECONDS, LogHook
@@ -226,10 +227,11 @@ class Broker(Traced):
             asks_authorization=self.authorizer is not None,
         )
         core.run_on(self._process, clock.now())
+        core.hop = (HOP, os.urandom(8).hex())
         recorder = self._be_traced(core, clock.now, loop.call_soon)
         self._add_hooks(core, asks)
         if self.permissions is not None:
-            core.judge_by(self.permissions.rules, clock.now())
+            core.judge_by(InsidersToo(self.permissions.rules), clock.now())
         if self.authorizer is not None:
             self.authorizer.watch(core.permissions_changed)
         turn = self._turn = Turn(core, loop, clock, self._on_effect)
@@ -292,7 +294,7 @@ class Broker(Traced):
     def _judge_by(self, rules: Rules) -> None:
         """The rules have changed."""
         assert self._turn is not None
-        self.core.judge_by(rules, self._turn.clock.now())
+        self.core.judge_by(InsidersToo(rules), self._turn.clock.now())
         self._turn.schedule()
 
     async def _restore(self, store: Store, turn: Turn) -> None:

@@ -515,6 +515,10 @@ def _connack(broker: BrokerState, connection: BrokerConnection, packet: Connect,
         )
     properties.authentication_method = connection.authentication_method
     properties.authentication_data = connection.authentication_data
+    hop = broker.hop
+    if hop is not None and packet.properties is not None and packet.properties.user_properties:
+        if hop[0] in dict(packet.properties.user_properties):  # a bridge, which says where it comes from
+            properties.user_properties = [hop]
     return Connack(is_present, 0, properties)
 
 

@@ -175,6 +175,7 @@ class BrokerState(TurnWork):
         self.lanes_change: bool = False  # until each client has its own anew (``repacing``), none is fast
         self.output_hard_limit: int = options.output_hard_limit  # or more: see ``memory.bound``
         self.started_at: float = now
+        self.hop: tuple[str, str] | None = None  # User Property of CONNACK, for bridges
         self.host: Host = Host()
         self.memory_limit: int = NO_LIMIT  # the same
         self.memory_watch: Deadline | None = None

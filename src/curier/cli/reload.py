@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import sleep
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from curier.auth import Authenticator
 from curier.cli.host import allow_files
@@ -26,6 +26,9 @@ from curier.settings.ban import BAN
 from curier.settings.setting import Setting
 from curier.settings.table import LIMIT, TOP
 from curier.settings.web import PEOPLE, WEB
+
+if TYPE_CHECKING:
+    from curier.bridge.house import Bridges
 
 _log = logging.getLogger("curier.cli")
 
@@ -61,6 +64,7 @@ class Reload:
         self._reread = reread
         self._turns = asyncio.Lock()
         self._is_due = False
+        self.bridges: Bridges | None = None  # where there are any
         self._tasks: set[asyncio.Task[None]] = set()  # or nothing would hold them
 
     def soon(self) -> None:
@@ -112,7 +116,7 @@ class Reload:
             raise
         said = [f"{_and(read)} were read again"] if read else []
         said += [*listeners, *self._take_limits(new), *self._take_bans(new)]
-        said += [*self._take_people(new), *self._log_levels(new)]
+        said += [*self._take_people(new), *self._log_levels(new), *await self._take_bridges(new)]
         if stuck := [*self._stuck(new), *stuck]:
             said.append(f"{_and(stuck)} changed, which needs a restart of the broker")
         text = "; ".join(said) or "nothing has changed"
@@ -226,6 +230,17 @@ class Reload:
             for one in BAN.values()
             if getattr(before, one.name) != getattr(new.bans, one.name)
         ]
+
+    async def _take_bridges(self, new: Config) -> list[str]:
+        if new.bridges == self._config.bridges:
+            return []
+        if self.bridges is None:
+            from curier.bridge.house import Bridges  # which most brokers have no use for
+
+            self.bridges = Bridges(self._broker, ())
+        said = await self.bridges.change(new.bridges)
+        self._config = replace(self._config, bridges=new.bridges)
+        return said
 
     def _take_people(self, new: Config) -> list[str]:
         """Who may log in to the window: it asks for that here each time."""

@@ -39,6 +39,7 @@ from curier.permissions.rule_file import RuleFile
 from curier.server import Broker
 
 if TYPE_CHECKING:
+    from curier.bridge.house import Bridges
     from curier.laboratory import Laboratory
     from curier.webhooks import Webhook
 
@@ -106,6 +107,7 @@ async def _serve(
             await broker.start()
         except OSError as error:
             raise CannotListen(explain_listen_error(error, [door.url for door in config.doors()])) from error
+        bridges = reload.bridges = bridges_of(config, broker)
         try:
             await traces.start(config)
             is_open = window is not None and await open_window(window, config)
@@ -114,6 +116,8 @@ async def _serve(
                 _say(way_to(window) if window is not None and is_open else "")
                 _log.debug("ready")
                 broker.acted("curier broker", "start")
+                if bridges is not None:
+                    await bridges.start()
                 async with served(f"listening on {', '.join(broker.listeners)}"):
                     await _until(broker, told_to_stop)
         finally:
@@ -122,6 +126,8 @@ async def _serve(
                     await window.stop()
             finally:
                 await traces.stop()
+                if reload.bridges is not None:
+                    await reload.bridges.stop()
                 await broker.stop()
                 broker.acted("curier broker", "stop")
                 await asyncio.gather(*(one.close(WEBHOOK_SECONDS) for one in webhooks))
@@ -172,6 +178,16 @@ def webhooks_of(config: Config) -> list[Webhook]:
     from curier.webhooks import webhook
 
     return [webhook(one) for one in config.webhooks]
+
+
+def bridges_of(config: Config, broker: Broker) -> Bridges | None:
+    """The bridges, where there are any, or something is left of earlier ones."""
+    left = broker.directory is not None and (broker.directory / "bridges").is_dir()
+    if not config.bridges and not left:
+        return None
+    from curier.bridge.house import Bridges
+
+    return Bridges(broker, config.bridges)
 
 
 def permissions_of(config: Config) -> RuleFile | None:

@@ -34,6 +34,7 @@ def schema(**more: object) -> dict[str, Any]:
             ban=_table(BAN.values()),
             web=_table(WEB.values()),
             webhook={"type": "array", "items": {"type": "object", "required": ["url"]}},
+            bridge={"type": "array", "items": {"type": "object", "required": ["name", "url", "topics"]}},
             limits=_table(LIMIT.values()),
             **more,
         ),

@@ -75,6 +75,11 @@ def _lines() -> Iterator[str]:
     yield "# Who is told by HTTP of what happens; docs/webhooks.md has all settings."
     yield "#[[webhook]]"
     yield '#url = "https://example.org/mqtt"\n'
+    yield "# A broker that messages are carried to and from; docs/bridge.md has all settings."
+    yield "#[[bridge]]"
+    yield '#name = "cloud"'
+    yield '#url = "mqtts://broker.example"'
+    yield '#topics = ["sensors/# out 1", "commands/# in 1"]\n'
     yield "# The window: pages, an API and metrics by HTTP."
     yield "[web]"
     yield from _settings(WEB.values())

@@ -1,0 +1,1 @@
+"""Bridges: messages taken from one broker and given to another, in one direction or both."""
