@@ -178,6 +178,20 @@ async def test_who_may_log_in_to_the_window_changes_at_once(running: Running) ->
     assert "web_viewers" not in running.reload.config.origins
 
 
+async def test_where_settings_come_from_is_told_as_it_is_now(running: Running) -> None:
+    where = running.path
+    await running.say(f'{USERS}log_level = "debug"\n[limits]\nmax_sessions = 5\n[ban]\nfailures = 2')
+    held = running.reload.config.origins
+    lines = {"log_level": 3, "max_sessions": 5, "ban.failures": 7}
+    assert {name: held[name] for name in lines} == {name: f"{where}, line {at}" for name, at in lines.items()}
+    await running.say(f"{USERS}# a line more\n\n[limits]\nroute_cache_size = 5\nmax_sessions = 5")
+    held = running.reload.config.origins
+    assert held["max_sessions"] == f"{where}, line 7"
+    assert "log_level" not in held
+    assert "ban.failures" not in held
+    assert "route_cache_size" not in held  # it needs a restart, and is still what it was by default
+
+
 async def test_listeners_come_and_go(running: Running, tmp_path: Path) -> None:
     socket = f"unix://{tmp_path}/c.sock"
     said = await running.say(f'{USERS}[[listener]]\nurl = "{socket}"\n')

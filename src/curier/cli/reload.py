@@ -24,7 +24,7 @@ from curier.rereading import stamp_of
 from curier.server import Broker
 from curier.settings.ban import BAN
 from curier.settings.setting import Setting
-from curier.settings.table import LIMIT, TOP
+from curier.settings.table import ALL, LIMIT, TOP
 from curier.settings.web import PEOPLE, WEB
 
 if TYPE_CHECKING:
@@ -245,9 +245,7 @@ class Reload:
     def _take_people(self, new: Config) -> list[str]:
         """Who may log in to the window: it asks for that here each time."""
         before = self._config
-        origins = {name: place for name, place in before.origins.items() if name not in PEOPLE}
-        origins.update((name, new.origins[name]) for name in PEOPLE if name in new.origins)
-        self._config = replace(before, origins=origins, **{name: getattr(new, name) for name in PEOPLE})
+        self._config = replace(before, **{name: getattr(new, name) for name in PEOPLE})
         return [
             _changed(WEB[name], getattr(before, name), getattr(new, name), new)
             for name in PEOPLE
@@ -274,9 +272,23 @@ class Reload:
             files=new.files,
             blank=new.blank,
         )
+        self._config = replace(self._config, origins=self._origins(new))
         set_levels(self._config)
         if not is_told:
             _log.info("%s", text)
+
+    def _origins(self, new: Config) -> dict[str, str]:
+        """Where the settings that hold come from: as it is said now, but for those that stay as they were."""
+        held, found = self._config, dict(new.origins)
+        for name, setting in ALL.items():
+            is_limit = setting.table == "limits"
+            holds = getattr(self._broker.options if is_limit else held, name)
+            if holds == getattr(new.options if is_limit else new, name):
+                continue
+            found.pop(name, None)
+            if name in held.origins:
+                found[name] = held.origins[name]
+        return found
 
     def _stuck(self, new: Config) -> list[str]:
         """What has changed in the settings, and stays as it was."""

@@ -17,6 +17,7 @@ from curier.cli.reload import Reload
 from curier.config import Config
 from curier.errors import ConfigError
 from curier.server import Broker
+from curier.settings.ban import BAN
 from curier.settings.log_levels import TOPICS
 from curier.settings.setting import Setting, plain
 from curier.settings.table import ALL
@@ -65,6 +66,11 @@ class SettingsKeeper:
                 written += f" ({setting.kind.written(_FOLLOWED[setting.name](self._broker))} here)"
             origin = config.origins.get(setting.name, "default")
             rows.append(SettingRow(setting.key, written, origin, setting.help))
+        for setting in BAN.values():
+            written = setting.kind.written(getattr(config.bans, setting.name))
+            rows.append(
+                SettingRow(setting.key, written, config.origins.get(setting.key, "default"), setting.help)
+            )
         return rows
 
     def _unset(self, setting: Setting) -> str:
