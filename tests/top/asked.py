@@ -43,6 +43,7 @@ class FakeApi:
         self.topics: list[TopicRow] = []
         self.found: int | None = None
         self.gone: ApiError | None = None
+        self.answers: dict[str, object] = {}  # of one client, by the path of the operation
         self.asked: list[ClientsQuery] = []
         self.tokens: list[str] = []
 
@@ -63,6 +64,11 @@ class FakeApi:
             self.asked.append(asked)
             found = self.found if self.found is not None else len(self.clients)
             return Clients(self.clients, found, found)
+        if operation.path in self.answers:
+            answer = self.answers[operation.path]
+            if isinstance(answer, ApiError):
+                raise answer
+            return answer
         assert operation is TOPICS
         return Topics(self.topics, len(self.topics))
 

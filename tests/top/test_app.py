@@ -11,7 +11,9 @@ from textual.widgets import DataTable, Static
 
 from curier.top.app import Top
 from curier.top.listing import Listing
+from curier.web import forms, session_forms
 from curier.web.client import ApiError
+from curier.web.table import CLIENT, ENDINGS, QUEUE, SUBSCRIPTIONS
 from tests.top.asked import World, client, overview, topic
 
 
@@ -162,6 +164,55 @@ async def test_a_list_that_is_refused_leaves_what_was_there() -> None:
         seen.listing.show(ApiError(403, "[b]this is for the role viewer"), world.now)
         assert "[b]this is for the role viewer; what is shown is older" in seen.text("clients-summary")
         assert seen.column() == ["a"]
+
+
+def answers_of(client_id: str) -> dict[str, object]:
+    """What a broker says of one client."""
+    row = client(client_id, queued=300, connected_at=40.0, user="ana", address="192.0.2.7:5", dropped=3)
+    payload = forms.Payload(5, 5, text="hello")
+    waiting = session_forms.QueuedMessage("1", "t/[b]", payload, 1, False, "waits", 70.0, 0.0, "")
+    ended = session_forms.Ending(95.0, "disconnected", "192.0.2.7:4", "tcp", 30.0, 0x8D, "Keep Alive")
+    refused = session_forms.Ending(94.0, "refused", "192.0.2.8:4", "tcp", 0.0, 0x87, "\x1b[31m")
+    return {
+        CLIENT.path: forms.Client(row, 60.0, 3600, 0.0, True, True, "will/t", 20, 20, 99.0, []),
+        QUEUE.path: session_forms.Queue(client_id, True, 300, 4096, 0, [waiting], [], "1"),
+        SUBSCRIPTIONS.path: forms.Subscriptions([forms.SubscriptionRow("a/#", 1, False, False, 0)], 1),
+        ENDINGS.path: session_forms.EndingsAnswer([ended, refused], 90.0),
+    }
+
+
+async def test_enter_shows_one_client_and_escape_leads_back() -> None:
+    world = World()
+    world.api.clients = [client("a"), client("b[x]")]
+    world.api.answers = answers_of("b[x]")
+    async with screen(world) as seen:
+        await seen.press("2")
+        await seen.press("down", "enter")
+        text = seen.text("facts")
+        for part in (
+            "client b[x]", "for 1 min", "ana", "192.0.2.7:5", "1 h without it, on disk", "will/t",
+            "queue: 300, 4.0 KiB", "waits         30 s  QoS 1  t/[b], 5 B", "... 299 more",
+            "subscriptions: 1", "a/#", "after 30 s", "Keep Alive (0x8D)", "\\x1b[31m (0x87)",
+        ):  # fmt: skip
+            assert part in text, part
+        world.api.answers[CLIENT.path] = ApiError(404, "there is no session")
+        await seen.press()
+        assert "It has no session." in seen.text("facts")
+        assert "Keep Alive (0x8D)" in seen.text("facts")
+        world.api.answers[ENDINGS.path] = ApiError(403, "[b]no")
+        await seen.press()
+        assert "not answered: [b]no" in seen.text("facts")
+        await seen.press("escape")
+        assert seen.listing.id == "clients"
+        assert seen.table.cursor_row == 1
+
+
+async def test_a_topic_has_no_view_of_its_own() -> None:
+    world = World()
+    world.api.topics = [topic("t", "1")]
+    async with screen(world) as seen:
+        await seen.press("3", "enter")
+        assert seen.listing.id == "topics"
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])

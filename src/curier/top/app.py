@@ -10,8 +10,9 @@ from typing import ClassVar, Final
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.widgets import ContentSwitcher, Footer, Input, Static
+from textual.widgets import ContentSwitcher, DataTable, Footer, Input, Static
 
+from curier.top.detail import DETAIL, Detail, ask
 from curier.top.listing import Listing
 from curier.top.lists import KINDS
 from curier.top.overview import overview_lines, state_line
@@ -24,6 +25,7 @@ LIST_LOOKS: Final = 2
 """A list is asked for each so many looks: it costs the broker more than the overview."""
 
 OVERVIEW: Final = "overview"
+CLIENTS: Final = "clients"
 
 
 class Top(App[None]):
@@ -46,7 +48,7 @@ class Top(App[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", f"view('{OVERVIEW}')", "Overview"),
-        Binding("2", "view('clients')", "Clients"),
+        Binding("2", f"view('{CLIENTS}')", "Clients"),
         Binding("3", "view('topics')", "Topics"),
         Binding("slash", "search", "Search", key_display="/"),
         Binding("s", "sort", "Order"),
@@ -81,6 +83,7 @@ class Top(App[None]):
                 yield Static(id="figures", markup=False)
             for kind in KINDS:
                 yield Listing(kind)
+            yield Detail()
         yield Footer(compact=True)
 
     async def on_mount(self) -> None:
@@ -107,6 +110,7 @@ class Top(App[None]):
             self._show_figures()
             if (at_list or self._looks % LIST_LOOKS == 0) and self._watch.away is None:
                 await self._look_at_list()
+                await self._look_at_client()
 
     async def _look_at_list(self) -> None:
         listing = self.listing
@@ -118,6 +122,20 @@ class Top(App[None]):
             listing.show(error, self._clock())
         else:
             listing.show(page, self._clock())
+
+    async def _look_at_client(self) -> None:
+        detail = self.query_one(Detail)
+        if self.query_one(ContentSwitcher).current != DETAIL:
+            return
+        now = self._watch.now.time if self._watch.now is not None else 0.0
+        client_id = detail.client_id
+        try:
+            seen = await ask(self._watch, client_id)
+        except ApiError as error:
+            detail.show(error, now)
+        else:
+            if detail.client_id == client_id:  # and nobody has chosen another one meanwhile
+                detail.show(seen, now)
 
     def _show_state(self) -> None:
         self.query_one("#state", Static).update(state_line(self._watch, self._clock()))
@@ -153,7 +171,7 @@ class Top(App[None]):
     def action_search(self) -> None:
         """Ask what to look for."""
         if self.listing is None:
-            self.action_view("clients")
+            self.action_view(CLIENTS)
         if self.listing is not None:
             self.listing.ask_search()
 
@@ -163,9 +181,20 @@ class Top(App[None]):
             self.listing.end_search(event.value)
             self._look_at_list_soon()
 
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        """Show one client whole."""
+        if self.listing is not None and self.listing.kind.opens and event.row_key.value is not None:
+            detail = self.query_one(Detail)
+            detail.choose(event.row_key.value)
+            self.query_one(ContentSwitcher).current = DETAIL
+            detail.focus()
+            self._look_at_list_soon()
+
     def action_leave(self) -> None:
-        """Look for nothing any more."""
-        if self.listing is not None:
+        """Look for nothing any more, or at no single client."""
+        if self.query_one(ContentSwitcher).current == DETAIL:
+            self.action_view(CLIENTS)
+        elif self.listing is not None:
             self.listing.end_search("")
             self._look_at_list_soon()
 

@@ -105,4 +105,5 @@ class Listing(Vertical):
             what += f" with {self.search!r}"
         if shown < page.found:
             what += f", {count(shown)} of them"
-        return f"{what}, {self.kind.sorts[self.sort][1]}, at {moment(now)}"
+        hint = "; Enter shows one" if self.kind.opens and page.rows else ""
+        return f"{what}, {self.kind.sorts[self.sort][1]}, at {moment(now)}{hint}"

@@ -34,7 +34,8 @@ class Page(NamedTuple):
 
 class Kind(NamedTuple):
     """A list of one kind; ``numbers`` are the columns whose figures stand one below the other. ``sorts`` are
-    the orders it may have: how the API calls each, and how people do.
+    the orders it may have: how the API calls each, and how people do. One that ``opens`` has a view for each
+    of its rows.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Kind(NamedTuple):
     numbers: Sequence[str]
     sorts: Sequence[tuple[str, str]]
     ask: Callable[[Watch, str, str], Awaitable[Page]]
+    opens: bool = False
 
 
 async def _clients(watch: Watch, search: str, sort: str) -> Page:
@@ -110,6 +112,7 @@ KINDS: Final = (
             ("client_id", "by Client Identifier"),
         ),
         _clients,
+        opens=True,
     ),
     Kind(
         "topics",

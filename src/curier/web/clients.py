@@ -14,6 +14,7 @@ from curier.web.acting import expel, forget, kept
 from curier.web.handling import handles
 from curier.web.problems import Problem
 from curier.web.scene import Scene
+from curier.web.session_forms import EndingsAnswer, EndingsQuery
 from curier.web.tokens import Known
 from curier.web.walking import Order, in_pieces, page, pieces_of
 
@@ -95,6 +96,12 @@ async def client(scene: Scene, asked: forms.ClientQuery, who: Known) -> forms.Cl
         last_packet_at=connection.received_at if connection is not None else 0.0,
         groups=sorted(connection.known.groups) if connection is not None else [],
     )
+
+
+@handles(table.ENDINGS)
+async def endings(scene: Scene, asked: EndingsQuery, who: Known) -> EndingsAnswer:
+    """Why the last connections of a client ended."""
+    return EndingsAnswer(scene.endings.of(asked.client_id, asked.limit), scene.endings.since)
 
 
 @handles(table.DISCONNECT)

@@ -8,6 +8,7 @@ import time
 from curier.loglines import logger, printable
 from curier.server import Broker
 from curier.web.backup_forms import BackupFile
+from curier.web.endings import Endings
 from curier.web.events import Hub
 from curier.web.history import History
 from curier.web.keeper import Keeper
@@ -31,6 +32,7 @@ class Scene:
         self.history = history or History(broker)
         self.hub = Hub(lambda: broker.turn.clock.now())
         self.copying: asyncio.Task[BackupFile] | None = None  # the broker's state, for a backup
+        self.endings = Endings(broker.turn.clock.now)
         self.looking = 0  # who ask for the fate of messages
         self.past = Past(broker)
         self.bin = Bin(time.monotonic)

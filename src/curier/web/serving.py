@@ -50,6 +50,7 @@ class Serving:
     async def start(self, sockets: Sequence[socket], context: ssl.SSLContext | None) -> None:
         """Answer who comes to these sockets, which listen already."""
         self.scene.broker.core.add_hook(self.scene.hub)
+        self.scene.broker.core.add_hook(self.scene.endings)
         self.scene.history.on_sample = lambda _: self._tell()
         await self.server.start(sockets, context)
 

@@ -9,6 +9,35 @@ from msgspec import Meta, Struct
 from curier.web.forms import ClientId, Form, Limit, Payload
 
 
+class EndingsQuery(Form):
+    """Of whose connections."""
+
+    client_id: ClientId
+    limit: Annotated[int, Meta(ge=1, le=100)] = 10
+
+
+class Ending(Struct):
+    """The end of a connection, or that there was none."""
+
+    time: float
+    what: str
+    """``disconnected``, or ``refused``: it was never let in."""
+    address: str
+    listener: str
+    lasted: float
+    """Seconds."""
+    reason_code: int
+    why: str
+
+
+class EndingsAnswer(Struct):
+    """The last endings, the newest first."""
+
+    endings: list[Ending]
+    since: float
+    """From when on they are kept; of all clients together, the last 5000."""
+
+
 class QueueQuery(Form):
     """Whose queue. A queue moves on while it is looked at: what is sent meanwhile is on no later page."""
 

@@ -95,6 +95,15 @@ FORGET: Final = Operation(
     forms.Done,
     called="forget",
 )
+ENDINGS: Final = Operation(
+    "GET",
+    "/client/endings",
+    Role.VIEWER,
+    "Why the last connections of a client ended, or were refused.",
+    session_forms.EndingsQuery,
+    session_forms.EndingsAnswer,
+    called="endings",
+)
 QUEUE: Final = Operation(
     "GET",
     "/session/queue",

@@ -1,7 +1,7 @@
 // All clients, and one.
 // @ts-check
 import { useAnswer, useSettled } from "./asking.js";
-import { count, length, moment, size } from "./format.js";
+import { count, length, moment, size, visible } from "./format.js";
 import { html, useState } from "./html.js";
 import { attempt, ClientLink, Fact, may, More, Name, Needs, Nothing, Sorted, Sure, Why } from "./parts.js";
 import { address, place, settle } from "./place.js";
@@ -64,6 +64,7 @@ export const Client = () => {
   const id = place.value.query.client_id ?? "";
   const { data, why, again } = useAnswer("/client", { client_id: id }, 2);
   const subscriptions = useAnswer("/subscriptions", { client_id: id, limit: 500 }, 5);
+  const endings = useAnswer("/client/endings", { client_id: id }, 5);
   const heading = html`<h2><${Name} text=${id} /></h2>`;
   if (!data) return html`${heading}<${Why} why=${why} />`;
   const row = data.row;
@@ -100,6 +101,7 @@ export const Client = () => {
       ${data.groups.length ? html`<${Fact} label=${t("Groups")} value=${data.groups.join(", ")} />` : null}
     </dl>
     <p><a href=${address("fate", { client: id, asked: "1" })}>${t("What became of its messages?")}</a> · <a href=${address("wire", { client: id })}>${t("What goes by between it and the broker")}</a> · <a href=${address("session", { client_id: id })}>${t("What waits for it")}</a></p>
+    <${Endings} data=${endings.data} />
     <h2>${t("Subscriptions")}</h2>
     <${Why} why=${subscriptions.why} />
     ${subscriptions.data && (subscriptions.data.found === 0 ? html`<${Nothing}>${t("It subscribes to nothing.")}</${Nothing}>` : html`
@@ -111,3 +113,18 @@ export const Client = () => {
       </table></div>
       <${More} shown=${subscriptions.data.subscriptions.length} found=${subscriptions.data.found} next="" more=${() => undefined} />`)}`;
 };
+
+/** Why its last connections ended. @param {{data: any}} about */
+const Endings = ({ data }) => (data === null ? null : html`
+  <h2>${t("Last connections")}</h2>
+  ${data.endings.length === 0 ? html`<${Nothing}>${t("None has ended since {time}.", { time: moment(data.since) })}</${Nothing}>` : html`
+    <div class="scroll" tabindex="0" role="region" aria-label=${t("Last connections")}><table>
+      <thead><tr><th scope="col">${t("Ended")}</th><th scope="col">${t("Why")}</th><th scope="col">${t("Lasted")}</th><th scope="col" class="wide">${t("Address")}</th></tr></thead>
+      <tbody>${data.endings.map((/** @type {any} */ one) => html`
+        <tr key=${one.time + one.address}><td>${moment(one.time)}</td>
+          <td><span class=${one.reason_code >= 0x80 ? "bad" : ""}>${hexadecimal(one.reason_code)}</span> ${visible(one.why)}</td>
+          <td>${one.what === "refused" ? html`<span class="bad">${t("refused")}</span>` : length(one.lasted)}</td><td class="wide"><${Name} text=${one.address} /></td></tr>`)}</tbody>
+    </table></div>`}`);
+
+/** A Reason Code, as the specification writes it. @param {number} code */
+const hexadecimal = (code) => `0x${code.toString(16).toUpperCase().padStart(2, "0")}`;
