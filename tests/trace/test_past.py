@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
+from time import monotonic
 from typing import Final
 
 import pytest
@@ -35,7 +36,7 @@ from curier.trace.rewinding import Rewinding
 class Client(Wire):
     """A client, whose bytes are told."""
 
-    def __init__(self, world: World, name: str, version: int = 4, **more: object) -> None:
+    def __init__(self, world: World, name: str, version: int = 4, clean: bool = True, **more: object) -> None:
         super().__init__(world.turn.attach(f"127.0.0.1:{len(world.turn.wires)}", "tcp://here:1"))
         self.world = world
         self.version = version
@@ -43,7 +44,7 @@ class Client(Wire):
         self.tail = b""
         self.is_slow = False
         world.turn.add(self)
-        self.say(p.Connect(version, name, True, 0, **more))  # type: ignore[arg-type]
+        self.say(p.Connect(version, name, clean, 0, **more))  # type: ignore[arg-type]
 
     def say(self, *packets: p.Packet) -> list[p.Packet]:
         """One turn; what this client is sent in it."""
@@ -53,7 +54,7 @@ class Client(Wire):
         """The same, of any bytes."""
         self.got.clear()
         turn = self.world.turn
-        now = turn.clock.now()
+        now = self.world.time or turn.clock.now()
         turn.receive(self, data, now)
         turn.finish(now)
         return [*self.got]
@@ -86,6 +87,13 @@ class World:
         self.mishaps = Mishaps(clock.now)
         self.core.add_hook(self.mishaps)
         self.numbers = iter(range(1, 1_000_000))
+        self.time = 0.0  # when turns begin, where that is set
+
+    def forward(self, seconds: float) -> None:
+        """From now on turns take no time, and so much has gone by."""
+        clock = self.turn.clock
+        self.time = (self.time or clock.now()) + seconds
+        clock.offset = self.time - monotonic()
 
     def past(self, unwritten: bool = False, **chosen: object) -> list[e.Event]:
         """What is still known of it."""
@@ -184,7 +192,7 @@ def test_what_stood_behind_the_end_of_a_connection_was_not_published(
     world: World, version: int, last: str
 ) -> None:
     more: dict[str, object] = {"properties": Properties()} if version == 5 else {}
-    other, sender = Client(world, "other", version, **more), Client(world, "sender", version, **more)
+    other, sender = (Client(world, who, version, True, **more) for who in ("other", "sender"))
     before, behind = (encode(publish("a", word, 1, 7), version) for word in (b"before", b"behind"))
     final = bytes.fromhex(last)
     sender.write_bytes(before + final + behind)

@@ -79,6 +79,6 @@ async def test_all_names_and_payloads_have_a_fate(tmp_path: Path) -> None:
             for number, topic in enumerate(topics):
                 broker.publish(Message(topic, PAYLOADS[number % len(PAYLOADS)]))
             await look.at(trace.take())
-        found = [told(one, 0.0) for one in look.joiner.publications]
+        found = [told(one, 0.0, look.joiner.gaps) for one in look.joiner.publications]
     assert [one.topic for one in found] == topics
     assert all(msgspec.json.encode(one) for one in found)

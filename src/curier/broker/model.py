@@ -417,6 +417,8 @@ class BrokerConnection(ServerConnection):
 
     is_behind: bool = False  # does more output wait than the soft limit allows?
     outflow: Outflow | None = None  # how much it may be sent; None: as much as it takes
+    tape_left: i64 = 0  # bytes of it that may still be kept (``net.tape``)
+    tape_until: float = 0.0  # and until when
 
     def __init__(
         self,

@@ -82,6 +82,11 @@ class Decoding:
         """The connection has ended."""
         self._lines.pop(wire.number, None)
 
+    def unkept(self, number: int) -> None:
+        """What a connection said next, 0: what all did, is not known: Topic Aliases may be others."""
+        for key in [key for key in self._aliases if not number or key[0] == number]:
+            del self._aliases[key]
+
     def read(self, event: Packet) -> Seen:
         """What one packet says."""
         line = self.line(event.wire)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from curier.topics.filters import matches
-from curier.trace.flows import DONE, OVER, PASSED_OVER, QUEUED, REFUSED, Leg, Publication
+from curier.trace.flows import DONE, OVER, PASSED_OVER, QUEUED, REFUSED, UNSEEN, Leg, Publication
+from curier.trace.gaps import Gaps
 from curier.trace.wording import clock_words, later_words, shown, span_words
 
 MOST_TOLD: Final = 100  # receivers in each group
@@ -14,6 +15,7 @@ GOT: Final = "got it"
 WAITS: Final = "waits"
 DID_NOT: Final = "did not get it"
 NOT_MEANT: Final = "not meant"
+NOT_SEEN: Final = "not seen"
 
 
 class Which(NamedTuple):
@@ -40,17 +42,21 @@ class Which(NamedTuple):
 
 def fate_of(leg: Leg) -> str:
     """What became of one delivery."""
-    if leg.state == DONE or (leg.state == REFUSED and leg.got_at):
+    if leg.state == DONE or (leg.state in (REFUSED, UNSEEN) and leg.got_at):
         return GOT
+    if leg.state == UNSEEN:
+        return NOT_SEEN
     if leg.state not in OVER:
         return WAITS
     return NOT_MEANT if leg.state == PASSED_OVER else DID_NOT
 
 
-def fate_words(flow: Publication, utc: bool = False, now: float = 0.0) -> list[str]:
-    """A line for the publisher, one for each receiver; what went wrong comes first."""
+def fate_words(flow: Publication, utc: bool = False, now: float = 0.0, gaps: Gaps | None = None) -> list[str]:
+    """A line for the publisher, one for each receiver; what went wrong comes first. With the gaps of what was
+    seen, it says of whom nobody knows.
+    """
     told = [_publisher(flow, utc, now)]
-    groups: dict[str, list[Leg]] = {DID_NOT: [], WAITS: [], NOT_MEANT: [], GOT: []}
+    groups: dict[str, list[Leg]] = {DID_NOT: [], WAITS: [], NOT_SEEN: [], NOT_MEANT: [], GOT: []}
     for leg in flow.deliveries:
         groups[fate_of(leg)].append(leg)
     for legs in groups.values():
@@ -60,8 +66,16 @@ def fate_words(flow: Publication, utc: bool = False, now: float = 0.0) -> list[s
     if flow.more_legs:
         told.append(f"{flow.more_legs} more receivers are not followed")
     if not flow.deliveries:
-        told.append(f"nobody got it: {flow.nobody}" if flow.nobody else "no delivery was seen")
+        told.append(_nobody(flow))
+    if gaps is not None and not flow.nobody:
+        told += gaps.words(flow, utc)
     return told
+
+
+def _nobody(flow: Publication) -> str:
+    if flow.nobody:
+        return f"nobody got it: {flow.nobody}"
+    return "no delivery was seen" if flow.topic else "who got it is not known: its topic was not seen"
 
 
 def _publisher(flow: Publication, utc: bool, now: float) -> str:
@@ -97,6 +111,9 @@ def _state(flow: Publication, leg: Leg, utc: bool, now: float) -> str:
         got = "has it; " if leg.got_at and not leg.to_server else ""
         whom = "" if wait.whom == leg.client_id else f" of the {shown(wait.whom)}"
         return f"{got}waits for {wait.what}{whom} since {since}{long}"
+    if leg.state == UNSEEN:
+        got = "got it; " if leg.got_at and not leg.to_server else ""
+        return f"{got}what followed was not seen after {clock_words(leg.changed, utc)}: {leg.why}"
     if leg.to_server:
         if leg.state == DONE:
             return "acknowledged " + later_words(leg.changed - flow.began) if leg.qos else "taken"

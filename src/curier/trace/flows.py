@@ -23,8 +23,11 @@ DONE: Final = "done"
 REFUSED: Final = "refused"  # by a Reason Code from 0x80
 LOST: Final = "lost"  # dropped, expired, denied, or its session has ended: it will not come any more
 PASSED_OVER: Final = "passed over"  # No Local, the Share of another: nobody meant it to come
+UNSEEN: Final = "unseen"  # what followed stands in a gap of the past: nobody knows what became of it
 
-OVER: Final = frozenset({DONE, REFUSED, LOST, PASSED_OVER})
+OVER: Final = frozenset({DONE, REFUSED, LOST, PASSED_OVER, UNSEEN})
+
+NOT_KEPT: Final = "more went by than is kept"
 
 MOST_STEPS: Final = 2000  # of one flow: what is between the first and the last of them is counted only
 MOST_LEGS: Final = 2000  # of one publication

@@ -8,9 +8,20 @@ from curier.codec.constants import NO_MATCHING_SUBSCRIBERS
 from curier.codec.packets import Packet as ControlPacket
 from curier.codec.packets import Puback, Pubcomp, Pubrec, Pubrel
 from curier.trace.decoding import Seen
-from curier.trace.events import Packet
+from curier.trace.events import Happening, Packet
 from curier.trace.flow_store import FlowStore, who
-from curier.trace.flows import DONE, LOST, QUEUED, RECEIVED, REFUSED, RELEASED, Leg, Publication
+from curier.trace.flows import (
+    DONE,
+    LOST,
+    NOT_KEPT,
+    QUEUED,
+    RECEIVED,
+    REFUSED,
+    RELEASED,
+    UNSEEN,
+    Leg,
+    Publication,
+)
 from curier.types import reason_name
 
 Acknowledgement: TypeAlias = Puback | Pubrec | Pubrel | Pubcomp
@@ -83,6 +94,21 @@ def session_ended(store: FlowStore, client_id: str, time: float, why: str) -> No
             leg.become(LOST, time, f"{why} before {_missing(leg)}" if leg.state != QUEUED else why)
             store.touch(flow)
     store.legs.pop(client_id, None)
+
+
+def unkept(store: FlowStore, event: Happening) -> None:
+    """A gap of one client, or of all, begins: what they had under way may be over when it ends, and their
+    Packet Identifiers may be those of other messages.
+    """
+    for client_id in [event.client_id] if event.client_id else [*store.legs]:
+        for leg, flow in store.of_client(client_id):
+            if not leg.is_over:
+                what = leg.wait.what if leg.wait is not None and leg.state != QUEUED else "what followed"
+                step = store.step(flow, event, None, leg)
+                step.label = f"{what} not seen: {NOT_KEPT}"
+                leg.become(UNSEEN, event.time, NOT_KEPT)
+                store.touch(flow)
+        store.legs.pop(client_id, None)
 
 
 def wait_for_return(store: FlowStore, client_id: str, time: float) -> None:

@@ -10,6 +10,7 @@ from curier.trace.drawing.cells import width_of
 from curier.trace.events import Closed, Event, Happening, Missed, Opened, Packet
 from curier.trace.fate import fate_words
 from curier.trace.flows import ConnectionLife, Flow, Publication, SubscriptionFlow
+from curier.trace.gaps import Gaps
 from curier.trace.wording import clock_words, code_words, detail, label, payload_words, shown
 
 NAME_CELLS: Final = 20  # for a Client Identifier, where it is not longer
@@ -67,12 +68,12 @@ def padded(name: str) -> str:
     return name + " " * max(NAME_CELLS - width_of(name), 0)
 
 
-def flow_lines(flow: Flow, utc: bool = False, now: float = 0.0) -> list[str]:
+def flow_lines(flow: Flow, utc: bool = False, now: float = 0.0, gaps: Gaps | None = None) -> list[str]:
     """A flow, in a line for what it is, and one for each that took part."""
     when = clock_words(flow.began, utc)
     head = f"{when}  {shown(flow.title, 400)}"
     if isinstance(flow, Publication):
-        return [head, *(f"              {line}" for line in fate_words(flow, utc, now))]
+        return [head, *(f"              {line}" for line in fate_words(flow, utc, now, gaps))]
     if isinstance(flow, SubscriptionFlow):
         codes = flow.reason_codes
         answer = flow.why or "not answered yet"

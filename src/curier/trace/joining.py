@@ -14,10 +14,22 @@ from typing import Final
 
 from curier.codec.packets import Publish
 from curier.trace.decoding import Decoding, Seen
-from curier.trace.events import NOT_MQTT, NOTED, Closed, Event, Happening, Missed, Opened, Packet
+from curier.trace.events import (
+    KEPT_AGAIN,
+    NOT_MQTT,
+    NOTED,
+    UNKEPT,
+    Closed,
+    Event,
+    Happening,
+    Missed,
+    Opened,
+    Packet,
+)
 from curier.trace.flow_store import MOST_BYTES, MOST_FLOWS, FlowStore, kept, who
 from curier.trace.flows import DONE, LOST, QUEUED, SENT, Flow, Leg, Publication
-from curier.trace.handshakes import acknowledged
+from curier.trace.gaps import Gaps
+from curier.trace.handshakes import acknowledged, unkept
 from curier.trace.happenings import apply_happening
 from curier.trace.lives import Lives
 
@@ -32,7 +44,8 @@ _ACKNOWLEDGEMENTS: Final = ("PUBACK", "PUBREC", "PUBREL", "PUBCOMP")
 class Joiner(FlowStore):
     """Feed it events; ``flows`` are what it knows, oldest first.
 
-    ``missed`` counts the events that the recording itself lacks, ``events`` those that were fed.
+    ``missed`` counts the events that the recording itself lacks, ``events`` those that were fed; ``gaps`` are
+    those of the past, where more went by than is kept.
     """
 
     def __init__(self, most_flows: int = MOST_FLOWS, most_bytes: int = MOST_BYTES) -> None:
@@ -40,6 +53,7 @@ class Joiner(FlowStore):
         self.missed = 0
         self.events = 0
         self.decoding = Decoding()
+        self.gaps = Gaps()
         self._had: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._lives = Lives(self)
 
@@ -54,6 +68,9 @@ class Joiner(FlowStore):
         elif isinstance(event, Happening):
             if event.kind in (NOT_MQTT, NOTED) and event.wire is not None:
                 flow = self._lives.noted(event, event.wire)
+            elif event.kind in (UNKEPT, KEPT_AGAIN):
+                self._gap(event)
+                flow = None
             else:
                 flow = apply_happening(self, event)
         elif isinstance(event, Opened):
@@ -66,6 +83,14 @@ class Joiner(FlowStore):
             flow = None
         self.bound()
         return flow
+
+    def _gap(self, event: Happening) -> None:
+        self.gaps.feed(event)
+        if event.kind == UNKEPT:
+            number = event.wire.number if event.wire is not None else 0
+            self.decoding.unkept(number)
+            self._lives.unkept(event.client_id, number)
+            unkept(self, event)
 
     def _packet(self, event: Packet) -> Flow | None:
         seen = self.decoding.read(event)

@@ -176,6 +176,15 @@ class Lives:
         else:
             session_ended(self._store, client_id, step.time, "its session began anew")
 
+    def unkept(self, client_id: str, wire: int) -> None:
+        """A gap of one connection, or of all (0), begins: nobody will see what it waits for."""
+        lives = [*self._store.lives.values()] if not wire else [self._store.lives.get(wire)]
+        for life in lives:
+            if life is not None:
+                life.pinged_at = 0.0
+        for client in [client_id] if wire else [*self._of_client]:
+            self._unanswered(client, "its answer was not seen: more went by than is kept")
+
     # ---- subscriptions ----
 
     def _ask(self, event: Packet, seen: Seen, packet: Subscribe | Unsubscribe) -> SubscriptionFlow:

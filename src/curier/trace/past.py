@@ -3,6 +3,9 @@
 The tape has bytes. Which delivery belongs to which publication is found by topic and payload: the oldest one
 of this content that the client has not had, and that is not older than its last SUBSCRIBE. So of equal
 messages in a row, of which not all are known any more, one may be taken for another.
+
+Where more went by than is kept there are gaps. What a client had on its way when one of its own began, or was
+to be given until that ended, is never said to wait, to have been lost, or to go on with what came later.
 """
 
 from __future__ import annotations
@@ -32,18 +35,21 @@ from curier.trace.events import (
     DENIED,
     DROPPED,
     KEPT,
+    KEPT_AGAIN,
     PUBLISHED,
     REFUSED,
+    UNKEPT,
     Closed,
     Event,
     Happening,
     Packet,
     Wire,
 )
+from curier.trace.flows import NOT_KEPT
 from curier.trace.mishaps import HEAD_BYTES, Mishap
 from curier.trace.reading import shortened
 from curier.trace.recorder import body, wire_of
-from curier.trace.rewinding import Cut, Owner, Rewinding
+from curier.trace.rewinding import Cut, Owner, Rewinding, Unkept
 from curier.trace.secrets import without_secrets
 
 AT_ONCE: Final = 100  # packets, before others have their turn
@@ -126,22 +132,27 @@ class Past:
         self._lost: set[tuple[str, int]] = set()  # for a client, the publication of this number
         self._subscribed: dict[str, int] = {}
         self._over: set[int] = set()  # connections of which the broker has read no more
+        self._unkept: dict[str, float] = {}  # until when a client has, or had last, a gap
+        self._all_unkept = 0.0  # until when everybody has
+        self._gaps: dict[int, Unkept] = {}  # by connection, 0: of everybody: those that go on
         self._order = 0
 
     def events(self, choice: Choice) -> Iterator[list[Event]]:
         """What is chosen, oldest first, in lists (that may be empty) which each take few milliseconds."""
-        parsed: deque[Parsed] = deque(maxlen=MOST_PACKETS)
+        parsed: deque[Parsed | Unkept] = deque()
         is_whole = self._rewinding.is_whole
         for work, cut in enumerate(self._rewinding.cut()):
             if cut is not None:
-                is_whole = is_whole and len(parsed) < MOST_PACKETS
-                parsed.append(Parsed(cut))
+                if len(parsed) == MOST_PACKETS:
+                    is_whole = False
+                    self._shadow(parsed.popleft())
+                parsed.append(Parsed(cut) if isinstance(cut, Cut) else cut)
             if work % AT_ONCE == 0:
                 yield []
         for work, _ in enumerate(_name_aliases(parsed)):
             if work % (AT_ONCE * 10) == 0:
                 yield []
-        since = parsed[0].cut.time if parsed and not is_whole else self._rewinding.since
+        since = _time(parsed[0]) if parsed and not is_whole else self._rewinding.since
         yield [Happening(since, KEPT, "", self._words(is_whole))]
         made: list[Event] = []
         for work, event in enumerate(self._in_order(parsed, choice)):
@@ -153,20 +164,77 @@ class Past:
         self._go_on()
         yield [*made, Happening(self._now, KEPT, "", UP_TO_HERE)]
 
-    def _in_order(self, parsed: Iterable[Parsed], choice: Choice) -> Iterator[Event | None]:
-        """Packets and mishaps, each with None beside it where nobody may want it."""
+    def _in_order(self, parsed: Iterable[Parsed | Unkept], choice: Choice) -> Iterator[Event | None]:
+        """Packets, gaps and mishaps, each with None beside it where nobody may want it."""
         for one in parsed:
-            yield from self._until(one.cut.time, choice)
+            time = _time(one)
+            yield from self._until(time, choice)
+            yield from self._kept_again(time, choice)
             yield None
-            yield from self._packet(one, choice)
+            if isinstance(one, Unkept):
+                yield from self._gap(one, choice)
+            else:
+                yield from self._packet(one, choice)
         yield from self._until(self._now, choice)
+        yield from self._kept_again(float("inf"), choice)
 
     def _words(self, is_whole: bool) -> str:
         words = "what went by since the broker was started"
         if not is_whole:
             words = "what went by from here on; nothing older is known"
-        unread = self._rewinding.unread
-        return f"{words}, without {unread} bytes" if unread else words
+        unread, unkept = self._rewinding.unread, self._rewinding.unkept
+        lacks = [f"{unkept} reads and writes that were more than is kept"] if unkept else []
+        lacks += [f"{unread} bytes"] if unread else []
+        return f"{words}, without {' and '.join(lacks)}" if lacks else words
+
+    # ---- gaps ----
+
+    def _shadow(self, one: Parsed | Unkept) -> Unkept | None:
+        """What is told no more was a gap: what it hides is not known. Returns it."""
+        if not isinstance(one, Unkept):
+            return None
+        if one.owner is None:
+            self._all_unkept = max(self._all_unkept, one.until)
+        else:
+            client = self._client(one.owner)
+            self._unkept[client] = max(self._unkept.get(client, 0.0), one.until)
+        return one
+
+    def _gap(self, gap: Unkept, choice: Choice) -> Iterator[Event]:
+        self._shadow(gap)
+        number = gap.owner.number if gap.owner is not None else 0
+        self._gaps[number] = gap
+        if self._tells(gap, choice):
+            yield self._told(gap, gap.time, UNKEPT)
+
+    def _kept_again(self, time: float, choice: Choice) -> Iterator[Event]:
+        """Gaps that have ended by then."""
+        if self._gaps:
+            for number, gap in [*self._gaps.items()]:
+                if gap.until <= time:
+                    del self._gaps[number]
+                    if self._tells(gap, choice):
+                        yield self._told(gap, min(gap.until, self._now), KEPT_AGAIN)
+
+    def _tells(self, gap: Unkept, choice: Choice) -> bool:
+        """Of a topic, anybody might have been sent it."""
+        return gap.owner is None or bool(choice.topics) or choice.fits(self._wire(gap.owner))
+
+    def _told(self, gap: Unkept, time: float, kind: str) -> Happening:
+        wire = self._wire(gap.owner) if gap.owner is not None else None
+        client = self._client(gap.owner) if gap.owner is not None else ""
+        return Happening(time, kind, client, NOT_KEPT if kind == UNKEPT else "", wire=wire)
+
+    def _client(self, owner: Owner) -> str:
+        return self._wire(owner).client_id or f"connection {owner.number}"
+
+    def _known_since(self, client: str) -> float:
+        """Of what is older, a client may have had anything in a gap."""
+        return max(self._unkept.get(client, 0.0), self._all_unkept)
+
+    def _still(self, client: str, message: Message | None) -> Message | None:
+        """A message that is known by its Packet Identifier, if no gap of its client is behind it."""
+        return message if message is not None and message.time >= self._known_since(client) else None
 
     def _go_on(self) -> None:
         """What is told of unfinished deliveries from now on has the numbers that were given here."""
@@ -177,7 +245,8 @@ class Past:
             session = connection.session if connection is not None else None
             entry = session.outgoing.inflight.get(packet_id) if session is not None else None
             if entry is not None and not entry.message.publication and entry.message.topic == message.topic:
-                entry.message.publication = message.number
+                if self._still(client, message) is not None:
+                    entry.message.publication = message.number
 
     # ---- packets ----
 
@@ -194,7 +263,7 @@ class Past:
             if not choice.topics and choice.fits(wire):
                 yield Closed(cut.time, wire, "client" if cut.owner.has_left else "", "")
             return
-        client = wire.client_id or f"connection {wire.number}"
+        client = self._client(cut.owner)
         message: Message | None
         if one.kind == PUBLISH:
             message = self._came(one, wire, client) if cut.to_server else self._went(one, client)
@@ -215,8 +284,9 @@ class Past:
     def _came(self, one: Parsed, wire: Wire, client: str) -> Message:
         qos = one.cut.data[0] >> 1 & 3
         key = (client, one.packet_id)
-        if qos == 2 and key in self._open:
-            return self._incoming[key]  # it is not taken a second time [MQTT-4.3.3-10]
+        again = self._still(client, self._incoming.get(key)) if qos == 2 and key in self._open else None
+        if again is not None:
+            return again  # it is not taken a second time [MQTT-4.3.3-10]
         message = Message(self._number(), one.topic, self._order, one.cut.time, wire)
         self._by_content.setdefault(_content(one), []).append(message)
         if not qos:
@@ -230,7 +300,7 @@ class Past:
     def _went(self, one: Parsed, client: str) -> Message:
         qos = one.cut.data[0] >> 1 & 3
         key = (client, one.packet_id)
-        message = self._outgoing.get(key) if qos and one.cut.data[0] & 8 else None
+        message = self._still(client, self._outgoing.get(key)) if qos and one.cut.data[0] & 8 else None
         if message is None:
             message = self._for(client, _content(one))
         if message is None:
@@ -242,10 +312,12 @@ class Past:
     def _for(self, client: str, content: Content) -> Message | None:
         """The publication of this content that a client is given, or will not be given, next."""
         messages = self._by_content.get(content, ())
-        since = self._subscribed.get(client, 0)
+        since, known_since = self._subscribed.get(client, 0), self._known_since(client)
         at = self._next.get((client, content), 0)
         while at < len(messages) and (
-            messages[at].order < since or (client, messages[at].number) in self._lost
+            messages[at].order < since
+            or messages[at].time < known_since
+            or (client, messages[at].number) in self._lost
         ):
             at += 1
         self._next[client, content] = at + 1
@@ -256,10 +328,13 @@ class Past:
         the first; or, where it has had them, whichever is next.
         """
         messages = self._by_content.get(content, [])
+        known_since = self._known_since(client)
         found = None
         for at in range(len(messages) - 1, self._next.get((client, content), 0) - 1, -1):
             message = messages[at]
             if (client, message.number) in self._lost or (found and message.time != found.time):
+                break
+            if message.time < known_since:
                 break
             if message.time <= time:
                 found = message
@@ -273,10 +348,10 @@ class Past:
             return None
         key = (client, one.packet_id)
         if one.cut.to_server != (one.kind == PUBREL):  # of what this client was sent
-            return self._outgoing.get(key)
+            return self._still(client, self._outgoing.get(key))
         if one.kind == PUBREL:
             self._open.discard(key)
-        return self._incoming.get(key)
+        return self._still(client, self._incoming.get(key))
 
     def _wire(self, owner: Owner) -> Wire:
         wire = self._wires.get(owner.number)
@@ -297,7 +372,9 @@ class Past:
                 message = self._refused(mishap)
             else:
                 content = (mishap.topic, mishap.size, mishap.head)
-                if event.kind == DROPPED:
+                if event.time < self._known_since(event.client_id):
+                    message = None  # an older one of this content may have been given to it meanwhile
+                elif event.kind == DROPPED:
                     message = self._dropped(event.client_id, content, event.time)
                 else:
                     message = self._for(event.client_id, content)
@@ -311,12 +388,17 @@ class Past:
     def _refused(self, mishap: Mishap) -> Message | None:
         """The publication that was not taken: the first of those with QoS 0 that came at once."""
         client = mishap.event.client_id
+        known_since = self._known_since(client)
+        if mishap.event.time < known_since:
+            return None
         if mishap.packet_id:
-            message = self._incoming.get((client, mishap.packet_id))
+            message = self._still(client, self._incoming.get((client, mishap.packet_id)))
             return message if message is not None and message.topic == mishap.topic else None
         found = None
         for message in reversed(self._by_topic.get((client, mishap.topic), ())):
             if message.is_refused or (found is not None and message.time != found.time):
+                break
+            if message.time < known_since:
                 break
             found = message
         if found is not None:
@@ -357,26 +439,38 @@ def _wants(choice: Choice, event: Happening, topic: bytes, message: Message | No
     return event.client_id in choice.client_ids and choice.fits(Wire(0, event.client_id, 0))
 
 
-def _name_aliases(parsed: Iterable[Parsed]) -> Iterator[None]:
-    """Give topics to those that have an alias: what the tape says, or, where it never sets this one, what the
-    alias stands for now. A step for each packet and each alias.
+def _time(one: Parsed | Unkept) -> float:
+    return one.time if isinstance(one, Unkept) else one.cut.time
+
+
+def _name_aliases(parsed: Iterable[Parsed | Unkept]) -> Iterator[None]:
+    """Give topics to those that have an alias: what the tape says, or, where since the last gap it never
+    sets this one, what the alias stands for now. A step for each packet and each alias.
     """
     known: dict[tuple[int, bool, int], bytes] = {}
-    are_set: set[tuple[int, bool, int]] = set()
+    are_set: dict[tuple[int, bool, int], int] = {}  # the place where it was set last
+    gaps: dict[int, int] = {}  # by connection, 0: of all: the place of the last one
     aliased = []
-    for one in parsed:
+    for at, one in enumerate(parsed):
         yield
-        if one.alias:
-            aliased.append(one)
-            if one.topic:
-                are_set.add((one.cut.owner.number, one.cut.to_server, one.alias))
-    for one in aliased:
-        yield
-        owner = one.cut.owner
-        key = (owner.number, one.cut.to_server, one.alias)
+        if isinstance(one, Unkept):
+            gaps[one.owner.number if one.owner is not None else 0] = at
+            known_before = [key for key in known if one.owner is None or key[0] == one.owner.number]
+            for key in known_before:
+                del known[key]
+            continue
+        if not one.alias:
+            continue
+        key = (one.cut.owner.number, one.cut.to_server, one.alias)
         if one.topic:
             known[key] = one.topic
+            are_set[key] = at
         elif key in known:
             one.topic = known[key]
-        elif key not in are_set:
-            one.topic = owner.topic_of(one.alias, one.cut.to_server)
+        else:
+            aliased.append((at, key, one))
+    for at, key, one in aliased:
+        yield
+        gap = max(gaps.get(key[0], -1), gaps.get(0, -1))
+        if at > gap and are_set.get(key, -1) <= gap:
+            one.topic = one.cut.owner.topic_of(one.alias, one.cut.to_server)

@@ -1,7 +1,8 @@
 """What the tape of a broker (``net.tape``) still has, cut into whole Control Packets again.
 
 Of each connection and direction the tape may begin in the middle of a packet. What comes before the first
-byte of which it is known that a packet begins with it is passed over, and counted.
+byte of which it is known that a packet begins with it is passed over, and counted. So it is behind a gap,
+where more went by than is kept.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from curier.broker.model import BrokerConnection
-from curier.net.tape import CAME, ENDED, WENT, Gone, Tape
+from curier.net.tape import CAME, ENDED, EVERYBODY, GAP, SLICE, WENT, Gap, Gone, Tape
 from curier.trace.framing import size_of
 
 MOST_UNWRITTEN: Final = 1000  # pieces of one connection
@@ -52,6 +53,19 @@ class Cut:
         self.missing = missing
 
 
+class Unkept:
+    """Of what ``owner`` sent and was sent, None: of what anybody did, nothing is here from now on ``until``
+    then.
+    """
+
+    __slots__ = ("owner", "time", "until")
+
+    def __init__(self, time: float, until: float, owner: Owner | None) -> None:
+        self.time = time
+        self.until = until
+        self.owner = owner
+
+
 class _Stream:
     """One direction of a connection."""
 
@@ -66,7 +80,7 @@ class Rewinding:
     whose output was not written yet, as it will be right away.
 
     ``since`` is when the oldest of it came or went, ``now`` where there is nothing; ``unread`` counts the
-    bytes that were passed over.
+    bytes that were passed over, ``unkept`` the reads and writes since then that stood in gaps.
     """
 
     def __init__(
@@ -80,12 +94,21 @@ class Rewinding:
         self.since = entries[0].time if entries else now
         self.is_whole = not tape.lost
         self.unread = 0
+        self.unkept = 0
         self.owners: dict[int, Owner] = {}
+        self._gaps: dict[int, Gap] = {}  # by the place of their entries
         self._rows = [(one.time, one.number, one.kind, one.begun, one.size, one.data) for one in entries]
-        for entry in entries:
-            if entry.number not in self.owners or entry.gone is not None:
-                of = entry.gone or connections.get(entry.number)
+        for at, entry in enumerate(entries):
+            about = entry.about
+            if isinstance(about, Gap):
+                self._gaps[at] = about
+            if entry.number != EVERYBODY and (entry.number not in self.owners or isinstance(about, Gone)):
+                of = about if isinstance(about, Gone) else connections.get(entry.number)
                 self.owners[entry.number] = Owner(entry.number, of)
+        if self._gaps:
+            self.unkept = tape.unkept - next(iter(self._gaps.values())).unkept
+        # a gap that began before may go on where the first entry is
+        self._may_be_in_gap = bool(tape.lost and tape.unkept)
         for connection in unwritten:
             if connection.server_session is not None and connection.output:
                 data = b"".join(connection.output[:MOST_UNWRITTEN])
@@ -93,11 +116,16 @@ class Rewinding:
                 self.owners.setdefault(connection.number, Owner(connection.number, connection))
         self._streams: dict[tuple[int, bool], _Stream] = {}
 
-    def cut(self) -> Iterator[Cut | None]:
-        """The packets, oldest first; None for each read or write."""
-        for time, number, kind, begun, size, data in self._rows:
-            owner = self.owners[number]
+    def cut(self) -> Iterator[Cut | Unkept | None]:
+        """The packets and gaps, oldest first; None for each read or write."""
+        if self._may_be_in_gap:
+            yield Unkept(self.since, self.since + SLICE, None)
+        for at, (time, number, kind, begun, size, data) in enumerate(self._rows):
             yield None
+            if kind == GAP:
+                yield self._gap(time, number, self._gaps[at])
+                continue
+            owner = self.owners[number]
             if kind == ENDED:
                 yield Cut(time, owner, True, b"")
                 continue
@@ -106,6 +134,17 @@ class Rewinding:
             for packet, missing in self._whole(stream, begun, size, data):
                 yield Cut(time, owner, to_server, packet, missing)
         self._rows = []
+
+    def _gap(self, time: float, number: int, gap: Gap) -> Unkept:
+        """Nobody knows what the next bytes belong to."""
+        if number == EVERYBODY:
+            streams = [*self._streams.values()]
+            self._streams.clear()
+        else:
+            both = (self._streams.pop((number, way), None) for way in (True, False))
+            streams = [stream for stream in both if stream is not None]
+        self.unread += sum(len(stream.waiting) for stream in streams)
+        return Unkept(time, gap.until, self.owners[number] if number != EVERYBODY else None)
 
     def _whole(self, stream: _Stream, begun: int, size: int, data: bytes) -> Iterator[tuple[bytes, int]]:
         """Those that end in the ``size`` bytes that come next, of which ``data`` is here."""

@@ -27,8 +27,9 @@ class FateQuery(Form):
 
 
 class FateReceiver(Struct):
-    """Somebody to whom a message went, or did not. ``fate`` is ``got it``, ``waits``, ``did not get it`` or
-    ``not meant``; ``why``: the reason, where it is not the first.
+    """Somebody to whom a message went, or did not. ``fate`` is ``got it``, ``waits``, ``did not get it``,
+    ``not meant`` or ``not seen``, where what followed stands in a gap; ``why``: the reason, where it is not
+    the first.
     """
 
     client_id: str
@@ -58,6 +59,8 @@ class Fate(Struct):
     words: list[str]
     receivers: list[FateReceiver]
     """Those first who did not get it, then those who wait."""
+    unseen: bool
+    """Others may have got it, in a gap: the last of ``words`` says who."""
     more_receivers: int
 
 
@@ -77,3 +80,8 @@ class Fates(Struct):
     seen: int
     missed: int
     refused: list[Refusal]
+    unkept_since: float
+    """Of what went by before, from then on there are gaps, since more went by than is kept; 0: none."""
+    unkept_until: float
+    unkept_clients: list[str]
+    """Whose they are, 20 at most; where they are of everybody, none."""

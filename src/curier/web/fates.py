@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from curier.trace.events import DENIED, REFUSED, Event, Happening
-from curier.trace.fate import DID_NOT, GOT, NOT_MEANT, WAITS, Which, fate_of, fate_words
+from curier.trace.fate import DID_NOT, GOT, NOT_MEANT, NOT_SEEN, WAITS, Which, fate_of, fate_words
 from curier.trace.flows import Leg, Publication
+from curier.trace.gaps import Gaps
 from curier.trace.joining import Joiner
 from curier.trace.reading import Trace
 from curier.web import table
@@ -28,8 +29,9 @@ MOST_FLOWS: Final = 2000
 MOST_RECEIVERS: Final = 100  # of one message that are told
 MOST_REFUSALS: Final = 100
 MOST_WHY: Final = 400  # characters
+MOST_NAMED: Final = 20  # who have gaps
 
-_FIRST: Final = (DID_NOT, WAITS, NOT_MEANT, GOT)
+_FIRST: Final = (DID_NOT, WAITS, NOT_SEEN, NOT_MEANT, GOT)
 
 
 class Look:
@@ -74,8 +76,11 @@ async def fate(scene: Scene, asked: FateQuery, who: Known) -> Fates:
     now = scene.broker.turn.clock.now()
     publications = look.joiner.publications
     found = [one async for one in in_pieces(publications) if which.is_meant(one)][-asked.last :]
-    fates = [told(one, now) async for one in in_pieces(found)]
-    return Fates(fates, len(publications), look.joiner.missed, look.refused)
+    gaps = look.joiner.gaps
+    fates = [told(one, now, gaps) async for one in in_pieces(found)]
+    since, until = gaps.span
+    whom = gaps.clients[:MOST_NAMED] if not gaps.are_of_all else []
+    return Fates(fates, len(publications), look.joiner.missed, look.refused, since, until, whom)
 
 
 async def _look(scene: Scene, trace: Trace, asked: FateQuery, which: Which) -> Look:
@@ -94,7 +99,7 @@ async def _look(scene: Scene, trace: Trace, asked: FateQuery, which: Which) -> L
     return look
 
 
-def told(flow: Publication, now: float) -> Fate:
+def told(flow: Publication, now: float, gaps: Gaps) -> Fate:
     """What became of it, as it is known at ``now``."""
     legs = sorted(flow.deliveries, key=lambda leg: _FIRST.index(fate_of(leg)))
     payload = shown_payload(flow.payload, len(flow.payload))
@@ -108,8 +113,9 @@ def told(flow: Publication, now: float) -> Fate:
         origin=flow.origin,
         began=flow.began,
         waits=not flow.is_finished,
-        words=fate_words(flow, utc=True, now=now),
+        words=fate_words(flow, utc=True, now=now, gaps=gaps),
         receivers=[_receiver(leg) for leg in legs[:MOST_RECEIVERS]],
+        unseen=gaps.hides(flow),
         more_receivers=flow.more_legs + max(0, len(legs) - MOST_RECEIVERS),
     )
 

@@ -11,7 +11,18 @@ import click
 
 from curier.cli.options import option
 from curier.trace.choice import Choice, choice
-from curier.trace.events import KEPT, Closed, Event, Happening, Missed, Opened, Packet, Wire
+from curier.trace.events import (
+    KEPT,
+    KEPT_AGAIN,
+    UNKEPT,
+    Closed,
+    Event,
+    Happening,
+    Missed,
+    Opened,
+    Packet,
+    Wire,
+)
 from curier.trace.flows import ConnectionLife, Flow, Publication
 from curier.trace.wording import shown
 
@@ -66,7 +77,7 @@ class Chooser:
 
     def fits(self, event: Event, flow: Flow | None) -> bool:
         """Is this event to be shown, which belongs to ``flow``?"""
-        if isinstance(event, Happening) and event.kind == KEPT:
+        if isinstance(event, Happening) and event.kind in (KEPT, UNKEPT, KEPT_AGAIN):
             return True
         self.seen += 1
         is_noise = self.is_noise(flow) if flow is not None else self._is_noisy(event)

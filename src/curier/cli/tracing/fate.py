@@ -89,7 +89,7 @@ def fate(source: str | None, **options: Any) -> None:
         return
     joiner = asyncio.run(_joined(found_at.events))
     found = [flow for flow in joiner.publications if is_wanted(flow, options)][-options["last"] :]
-    for line in told(found, joiner.now, options):
+    for line in told(found, joiner, options):
         click.echo(line)
     if not found:
         for line in why_not(joiner, options):
@@ -144,6 +144,8 @@ def _tell_past(first: Happening, last: Happening, joiner: Joiner, options: dict[
     if not any(is_wanted(flow, options) for flow in joiner.publications):
         for line in why_not(joiner, options):
             click.echo(line, err=True)
+    for line in joiner.gaps.told(options["utc"]):
+        click.echo(line, err=True)
     since, until = (clock_words(one.time, options["utc"]) for one in (first, last))
     span = f" ({since} to {until}, {span_words(last.time - first.time)})" if last.time > first.time else ""
     click.echo(f"known is {first.why}{span}; waiting for what follows", err=True)
@@ -164,14 +166,14 @@ def is_wanted(flow: Publication, options: dict[str, Any]) -> bool:
     return which.is_meant(flow)
 
 
-def told(found: list[Publication], now: float, options: dict[str, Any]) -> Iterator[str]:
+def told(found: list[Publication], joiner: Joiner, options: dict[str, Any]) -> Iterator[str]:
     """The fates, line by line."""
     for flow in found:
         if options["as_json"]:
             yield json.dumps(flow_json(flow))
             continue
         yield f"{clock_words(flow.began, options['utc'])}  {shown(flow.title, 400)}"
-        for line in fate_words(flow, options["utc"], now):
+        for line in fate_words(flow, options["utc"], joiner.now, joiner.gaps):
             yield f"  {line}"
 
 

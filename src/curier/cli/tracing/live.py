@@ -14,7 +14,7 @@ from curier.trace.drawing.cells import cut
 from curier.trace.drawing.making import diagram
 from curier.trace.drawing.text import BOLD, RESET, text
 from curier.trace.events import Event
-from curier.trace.fate import DID_NOT, WAITS, fate_of
+from curier.trace.fate import DID_NOT, NOT_SEEN, WAITS, fate_of
 from curier.trace.flows import Flow, Publication
 from curier.trace.in_words import PacketLines
 from curier.trace.joining import Joiner
@@ -177,8 +177,9 @@ class Live:
         if not isinstance(flow, Publication):
             return title
         fates = [fate_of(leg) for leg in flow.deliveries]
-        words = [f"to {len(fates) or 'nobody'}"]
-        for fate in (WAITS, DID_NOT):
+        is_hidden = not fates and self.joiner.gaps.hides(flow)
+        words = ["to whom was not seen" if is_hidden else f"to {len(fates) or 'nobody'}"]
+        for fate in (WAITS, DID_NOT, NOT_SEEN):
             if fate in fates:
                 words.append(f"{fates.count(fate)} {fate.replace('waits', 'wait')}")
         if not flow.is_finished:

@@ -257,7 +257,7 @@ class Showing:
         elif self.as_json:
             yield json.dumps(flow_json(flow))
         else:
-            yield from flow_lines(flow, look.utc, now)
+            yield from flow_lines(flow, look.utc, now, self.joiner.gaps)
 
     def _print(self, line: str) -> None:
         encoded = line.encode("ascii", "backslashreplace") if self.look.ascii_only else line.encode()

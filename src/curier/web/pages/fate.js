@@ -11,14 +11,14 @@ const LOOK_SECONDS = 25;
 const FIELDS = ["topic", "payload", "client", "identifier"];
 
 /**
- * @typedef {{client_id: string, fate: "got it" | "waits" | "did not get it" | "not meant", qos: number, packet_id: number, sends: number, got_at: number, why: string}} Receiver
+ * @typedef {{client_id: string, fate: "got it" | "waits" | "did not get it" | "not meant" | "not seen", qos: number, packet_id: number, sends: number, got_at: number, why: string}} Receiver
  * @typedef {{topic: string, payload: import("./values.js").Payload, qos: number, retain: boolean, publisher: string, origin: string, began: number,
- *   waits: boolean, words: string[], receivers: Receiver[], more_receivers: number}} One
- * @typedef {{fates: One[], seen: number, missed: number, refused: {time: number, why: string}[]}} Fates
+ *   waits: boolean, words: string[], receivers: Receiver[], more_receivers: number, unseen: boolean}} One
+ * @typedef {{fates: One[], seen: number, missed: number, refused: {time: number, why: string}[], unkept_since: number, unkept_until: number, unkept_clients: string[]}} Fates
  */
 
 const FATES = /** @type {Record<Receiver["fate"], [string, string, string]>} */ ({
-  "got it": ["✓", "on", "got it"], waits: ["…", "dim", "waits"], "did not get it": ["✗", "bad", "did not get it"], "not meant": ["–", "dim", "was not to get it"],
+  "got it": ["✓", "on", "got it"], waits: ["…", "dim", "waits"], "did not get it": ["✗", "bad", "did not get it"], "not meant": ["–", "dim", "was not to get it"], "not seen": ["?", "dim", "was not seen"],
 });
 
 export const Fate = () => {
@@ -63,6 +63,8 @@ export const Fate = () => {
 /** @param {{found: Fates, of: string}} about */
 const Found = ({ found, of }) => html`
   ${found.missed ? html`<p class="dim">${t("{n} {n:event was|events were} left out: more happens than one can look at.", { n: found.missed })}</p>` : null}
+  ${found.unkept_until ? html`<p class="dim">${t("Between {since} and {until} there are gaps: more went by than is kept.", { since: moment(found.unkept_since), until: moment(found.unkept_until) })}
+    ${found.unkept_clients.length ? t("They are of {clients}.", { clients: found.unkept_clients.map(visible).join(", ") }) : ""}</p>` : null}
   ${found.fates.length === 0 ? html`<${Nothing}>${t("No such message is known.")} ${found.seen ? t("{n} {n:other is|others are}.", { n: found.seen }) : ""}</${Nothing}>` : null}
   ${[...found.fates].reverse().map((one, number) => html`<${Told} key=${number} one=${one} />`)}
   ${found.refused.length ? html`
@@ -77,11 +79,12 @@ const Told = ({ one }) => html`
       ${one.payload.text ? html` <code>${visible(one.payload.text.slice(0, 80))}${one.payload.text.length > 80 ? "…" : ""}</code>` : ""}</p>
     <p>${one.publisher ? html`${t("Publisher")}: <${ClientLink} id=${one.publisher} />` : t("Who published it was not seen.")} ${one.origin && html`<span class="dim">(${one.origin})</span>`}</p>
     <p class="dim">${visible(one.words[0] ?? "")}</p>
-    ${one.receivers.length === 0 ? html`<p class="bad">✗ ${visible(one.words.at(-1) ?? "")}</p>` : html`
+    ${one.receivers.length === 0 ? html`<p class=${one.unseen ? "dim" : "bad"}>${one.unseen ? "?" : "✗"} ${visible(one.words.at(-1) ?? "")}</p>` : html`
       <div class="scroll" tabindex="0" role="region" aria-label=${t("Receivers")}><table>
         <thead><tr><th scope="col">${t("Receiver")}</th><th scope="col">${t("What became of it")}</th><th scope="col">QoS</th><th scope="col" class="figure">${t("Sent")}</th><th scope="col">${t("Why")}</th></tr></thead>
         <tbody>${one.receivers.map((receiver, number) => html`<${Row} key=${number} receiver=${receiver} began=${one.began} />`)}</tbody>
       </table></div>`}
+    ${one.unseen && one.receivers.length ? html`<p class="dim">${visible(one.words.at(-1) ?? "")}</p>` : null}
     ${one.more_receivers ? html`<p class="more">${t("{n} more {n:receiver|receivers}", { n: one.more_receivers })}</p>` : null}
   </section>`;
 

@@ -4,6 +4,7 @@
 export const ro = {
   "Add": "Adaugă",
   "At the broker": "La broker",
+  "Between {since} and {until} there are gaps: more went by than is kept.": "Între {since} și {until} sunt goluri: a trecut mai mult decât se ține minte.",
   "Count them": "Numără-le",
   "Delete old ones": "Șterge cele vechi",
   "Delete them": "Șterge-le",
@@ -37,6 +38,7 @@ export const ro = {
   "Sent, and not over": "Trimise, dar neîncheiate",
   "There is no rule, so nothing is broken.": "Nu este nicio regulă, deci nu se strică nimic.",
   "There is no such session.": "Nu există o asemenea sesiune.",
+  "They are of {clients}.": "Sunt ale {clients}.",
   "This broker is a laboratory: it breaks connections on purpose, by these rules, and is for tests alone.": "Acest broker este un laborator: strică intenționat conexiuni, după aceste reguli, și este numai pentru teste.",
   "This message is dropped. That cannot be undone.": "Acest mesaj se pierde. Nu se poate reveni.",
   "What became of it": "Ce s-a întâmplat",
@@ -61,6 +63,7 @@ export const ro = {
   "waits": "așteaptă",
   "waits for PUBACK or PUBREC": "așteaptă PUBACK sau PUBREC",
   "waits for PUBCOMP": "așteaptă PUBCOMP",
+  "was not seen": "nu s-a văzut",
   "was not to get it": "nu trebuia să-l primească",
   "{n} {n:is|are} deleted.": "{n} {n:este șters|sunt șterse|sunt șterse}.",
   "{n} {n:message waits|messages wait} no more, of {size}.": "{n} {n:mesaj nu mai așteaptă|mesaje nu mai așteaptă|de mesaje nu mai așteaptă}, de {size}.",
