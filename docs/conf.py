@@ -95,7 +95,14 @@ def read(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = navigation(source[0])
 
 
+def speak(app: Sphinx, pagename: str, templatename: str, context: dict[str, object], doctree: object) -> None:
+    """Say which language a page is in: its folder's, if that is named so."""
+    if pagename.startswith("ro/"):
+        context["language"] = "ro"
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", read)
+    app.connect("html-page-context", speak)
     app.add_lexer("haproxy", TextLexer)
