@@ -6,9 +6,11 @@ error.
 """
 
 import os
+import re
 import sys
 import tempfile
 import time
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import rmtree
@@ -187,9 +189,24 @@ def core_extensions() -> list[Extension]:
     return cast("list[Extension]", extensions)
 
 
+def long_description(readme: str, urls: dict[str, str]) -> str:
+    """README.md for where there are no files beside it: links to files lead to the address of the sources.
+
+    Where the project has no such address (``project.urls.Source``), a link is only its text.
+    """
+    source = urls.get("Source", "").rstrip("/")
+    if source:
+        return re.sub(r"\]\((?!https?:|#)([^)]+)\)", rf"]({source}/blob/HEAD/\1)", readme)
+    return re.sub(r"\[([^\]]+)\]\((?!https?:|#)[^)]+\)", r"\1", readme)
+
+
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+
 # Metadata alone is asked for far more often than a build, and needs no extensions.
 BUILDS = {"build", "build_ext", "bdist_wheel", "editable_wheel", "install", "develop"}
 setup(
     cmdclass={"build": CleanBuild, "build_ext": ParallelBuild},
+    long_description=long_description(Path("README.md").read_text(encoding="utf-8"), PROJECT.get("urls", {})),
+    long_description_content_type="text/markdown",
     ext_modules=core_extensions() if BUILDS & set(sys.argv) else [],
 )

@@ -6,7 +6,9 @@ import os
 import pkgutil
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import curier
 
@@ -51,6 +53,32 @@ def test_setup_names_files_that_exist() -> None:
     names = [name for names in lists for name in names]
     assert len(names) > 10
     assert [name for name in names if not (ROOT / "src" / "curier" / name).is_file()] == []
+
+
+def long_description() -> Callable[[str, dict[str, str]], str]:
+    """The function of setup.py, which cannot be imported."""
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    (found,) = [
+        one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == "long_description"
+    ]
+    names: dict[str, Any] = {"re": re}
+    exec(compile(ast.Module([found], []), "setup.py", "exec"), names)
+    return cast("Callable[[str, dict[str, str]], str]", names["long_description"])
+
+
+def test_links_of_the_long_description_lead_away_from_here() -> None:
+    made = long_description()
+    page = "[a](docs/a.md#b) [here](#here) [out](https://example.org/) [`c`](examples/c.py)"
+    assert made(page, {}) == "a [here](#here) [out](https://example.org/) `c`"
+    there = "https://code.example/curier"
+    assert made(page, {"Source": f"{there}/"}) == (
+        f"[a]({there}/blob/HEAD/docs/a.md#b) [here](#here) [out](https://example.org/) "
+        f"[`c`]({there}/blob/HEAD/examples/c.py)"
+    )
+    readme = (ROOT / "README.md").read_text()
+    for urls in ({}, {"Source": there}):
+        links = re.findall(r"\]\(([^)]+)\)", made(readme, urls))
+        assert all(link.startswith(("https://", "http://", "#")) for link in links)
 
 
 def test_the_package_says_that_it_is_typed() -> None:
