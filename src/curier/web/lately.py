@@ -62,10 +62,9 @@ def topic_pieces(
     """All topics that a Topic Filter matches, each once, whatever is retained or forgotten meanwhile; those
     that are not retained only with a ``sketch`` of them, and as far as ``picker`` looks for them.
     """
-    seen = sketch.topics() if sketch is not None else []
     left: set[bytes] = set()  # not met in the walk
-    for begin in range(0, len(seen), ROWS):
-        left.update(picker.having(seen[begin : begin + ROWS]))
+    for some in _taken_from(sketch.topics() if sketch is not None else []):
+        left.update(picker.having(some))
         yield []
     walk = core.retained.walk(topic_filter)
     while not walk.done:
@@ -73,9 +72,8 @@ def topic_pieces(
         if left:
             left.difference_update([one.topic for one in piece])
         yield piece
-    for some in _taken_from(seen):
-        rest = [topic for topic in some if topic in left]
-        left.difference_update(rest)
+    while left:
+        rest = [left.pop() for _ in range(min(ROWS, len(left)))]
         yield [topic for topic in rest if matches(topic_filter, topic)]
 
 

@@ -98,21 +98,25 @@ async def page(
     """
     after = read_cursor(cursor)
     async with walks:
-        best: list[tuple[Place, int, Row]] = []
+        best: list[tuple[Place, int, Row]] = []  # and some more, until it is worth to sort them
+        before: Place | None = None
         number = 0
         until = time.perf_counter() + PIECE_SECONDS
         for piece in pieces:
             try:
-                between = picker.pick(piece, after, best[limit][0] if len(best) > limit else None)
+                between = picker.pick(piece, after, before)
             except TypeError:  # of a number and a text
                 raise Problem(400, "cursor: this one is of another order") from None
             if between:
                 best += [(place, number + index, row) for index, (place, row) in enumerate(between)]
                 number += len(between)
-                best = sorted(best)[: limit + 1]
+                if len(best) > 2 * limit + ROWS:
+                    best = sorted(best)[: limit + 1]
+                    before = best[limit][0]
             if time.perf_counter() >= until:
                 await _let_others()
                 until = time.perf_counter() + PIECE_SECONDS
+    best.sort()
     shown = best[:limit]
     next_cursor = _cursor(shown[-1][0]) if len(best) > limit else ""
     return Page([row for _, _, row in shown], picker.found, next_cursor)
