@@ -34,7 +34,7 @@ def test_a_value_is_compared_drawn_and_looked_back_at(tab: Tab, window: Window) 
     assert '"t": 1' in tab.run("document.querySelector('.payload pre').innerText")
     click(tab, "Go on (1 new)")
     wait_until(lambda: tab.run("document.querySelector('.payload pre').innerText") == "[]")
-    shows(tab, "1 of 3 values have no number there: gaps.")
+    shows(tab, "1 of 3 values has no number there: gaps.")
 
 
 def test_nasty_topics_and_payloads_are_shown_in_every_form(tab: Tab, window: Window) -> None:
@@ -148,7 +148,7 @@ def test_values_of_a_pinned_topic_are_there_for_who_looks_later(tab: Tab, window
     put("5", '{"t": 6}')
     shows(tab, '"t": 6')
     assert tab.run("document.querySelectorAll('.heard tbody tr').length") == 7
-    shows(tab, "1 of 7 values have no number there: gaps.")
+    shows(tab, "1 of 7 values has no number there: gaps.")
     shows(tab, "application/json")  # which came with it
     click(tab, "Pinned")
     shows(tab, "Pin the topic, and the broker keeps them.")

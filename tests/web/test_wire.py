@@ -12,9 +12,10 @@ import pytest
 import curier
 from curier.server import Broker
 from curier.trace.events import Missed
+from curier.trace.reading import Ring, Trace
 from curier.web import forms, table, wire
 from curier.web.scene import Scene
-from curier.web.wire import Wire
+from curier.web.wire import Looking, Wire
 from tests.web.asking import people, window
 
 
@@ -117,6 +118,35 @@ async def test_where_all_there_is_is_too_much_a_moment_of_it_is_shown_now_and_th
                 assert dark_for == [1000.0]
             monkeypatch.undo()
         assert not is_seen()
+
+
+class Filling(Trace):
+    """A trace into which so many events come each time somebody looks."""
+
+    def __init__(self, each: int) -> None:
+        super().__init__(Ring(), lambda: None)
+        self.each, self.there = each, 0
+
+    def ready(self) -> int:
+        self.there += self.each
+        return self.there
+
+
+async def test_a_moment_ends_as_soon_as_there_is_more_than_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(wire, "MOMENT_SECONDS", 0.0)
+    monkeypatch.setattr(wire, "PAUSE_SECONDS", 1e-9)
+    made: list[Filling] = []
+
+    def make() -> Trace:
+        made.append(Filling(wire.ENOUGH if made else wire.MOST_EVENTS))
+        return made[-1]
+
+    async with Broker(listen=["tcp://127.0.0.1:0"]) as broker:
+        looking = Looking(broker, make)
+        await looking.rest()  # it is too much
+        await looking.rest()
+    assert [one.there for one in made] == [2 * wire.MOST_EVENTS, 2 * wire.ENOUGH]
 
 
 async def test_it_refuses_what_cannot_be_and_too_many(tmp_path: Path) -> None:

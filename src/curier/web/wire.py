@@ -39,6 +39,9 @@ REST_SECONDS: Final = 1.0
 """Where nothing is chosen and too much goes by, so long is looked, and not looked. To begin and to end it,
 each connection is looked at, so it is rarer where there are many."""
 
+ENOUGH: Final = 200
+"""Events of such a moment: in them more flows begin than are drawn, and what is not drawn is seen in vain."""
+
 LOOKS: Final = 10  # within such a time, at whether it is enough
 CONNECTIONS_A_SECOND: Final = 2_000  # that are looked at for it
 
@@ -153,20 +156,20 @@ class Looking:
             await asyncio.sleep(max(REST_SECONDS, len(self._broker.core.connections) / CONNECTIONS_A_SECOND))
             self._left_out += self._packets() - self._seen
             self._trace = self._make()
-            await self._look(MOMENT_SECONDS)
+            await self._look(MOMENT_SECONDS, ENOUGH)
             most = MOST_EVENTS * MOMENT_SECONDS / PAUSE_SECONDS
         else:
-            await self._look(PAUSE_SECONDS)
+            await self._look(PAUSE_SECONDS, MOST_EVENTS)
             most = MOST_EVENTS
         self._is_too_much = self._trace.ready() >= most
         if self._is_too_much:
             self._trace.close()
             self._seen = self._packets()
 
-    async def _look(self, seconds: float) -> None:
+    async def _look(self, seconds: float, enough: int) -> None:
         for _ in range(LOOKS):
             await asyncio.sleep(seconds / LOOKS)
-            if self._trace.ready() >= MOST_EVENTS:
+            if self._trace.ready() >= enough:
                 return
 
     def _packets(self) -> int:

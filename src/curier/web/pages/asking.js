@@ -3,6 +3,32 @@
 import { look, Refusal } from "./api.js";
 import { useEffect, useState } from "./html.js";
 
+/**
+ * Do something now, and again so many seconds later as it says itself (0: no more), while the page is seen.
+ * @param {(over: () => boolean) => Promise<number>} does told whether it has been ended meanwhile
+ * @returns {() => void} ends it
+ */
+export function repeated(does) {
+  let over = false;
+  let busy = false; // or each look at the tab meanwhile would begin one more row of turns
+  let timer = 0;
+  const turn = async () => {
+    window.clearTimeout(timer);
+    if (document.hidden || busy) return;
+    busy = true;
+    const seconds = await does(() => over);
+    busy = false;
+    if (!over && seconds) timer = window.setTimeout(turn, seconds * 1000);
+  };
+  void turn();
+  document.addEventListener("visibilitychange", turn);
+  return () => {
+    over = true;
+    window.clearTimeout(timer);
+    document.removeEventListener("visibilitychange", turn);
+  };
+}
+
 const SELDOM = 20; // times as long as an answer took until it is asked for again: who asks is no burden
 
 /**
@@ -18,29 +44,18 @@ export function useAnswer(path, query, seconds, frozen = false) {
   const key = path + JSON.stringify(query);
   useEffect(() => {
     if (frozen && state.of === key) return undefined;
-    let over = false;
-    let timer = 0;
-    const ask = async () => {
-      window.clearTimeout(timer);
-      if (document.hidden) return;
+    return repeated(async (over) => {
       const began = performance.now();
       try {
         const data = await look(path, query);
-        if (!over) set({ data, why: "", gone: false, of: key });
+        if (!over()) set({ data, why: "", gone: false, of: key });
       } catch (error) {
         const gone = error instanceof Refusal && error.status === 404;
         const { message } = /** @type {Error} */ (error);
-        if (!over) set((now) => (gone ? { data: null, why: message, gone, of: key } : { ...now, why: message }));
+        if (!over()) set((now) => (gone ? { data: null, why: message, gone, of: key } : { ...now, why: message }));
       }
-      if (!over && seconds) timer = window.setTimeout(ask, Math.max(seconds * 1000, SELDOM * (performance.now() - began)));
-    };
-    void ask();
-    document.addEventListener("visibilitychange", ask);
-    return () => {
-      over = true;
-      window.clearTimeout(timer);
-      document.removeEventListener("visibilitychange", ask);
-    };
+      return seconds && Math.max(seconds, (SELDOM * (performance.now() - began)) / 1000);
+    });
   }, [key, seconds, frozen, turn]);
   return { data: state.data, why: state.why, gone: state.gone, again: () => next(turn + 1) };
 }

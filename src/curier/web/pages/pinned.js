@@ -1,6 +1,7 @@
 // The values of a pinned topic, which the broker keeps.
 // @ts-check
 import { look, Refusal } from "./api.js";
+import { repeated } from "./asking.js";
 import { useEffect, useState } from "./html.js";
 import { merge } from "./past.js";
 
@@ -23,14 +24,11 @@ export function usePinned(topic) {
   const [state, set] = useState({ pinned: /** @type {string[]} */ ([]) });
   const [turn, next] = useState(0);
   useEffect(() => {
-    let [over, timer, after] = [false, 0, 0];
-    const ask = async () => {
-      window.clearTimeout(timer);
-      if (document.hidden) return;
-      let wait = EVERY;
+    let after = 0;
+    return repeated(async (over) => {
       try {
         const { pinned, values, missed } = await look("/topic/past", { topic, after, limit: AT_ONCE, preview: PREVIEW });
-        if (over) return;
+        if (over()) return 0;
         if (values.length) {
           const kept = values.map((/** @type {any} */ one) => value(topic, one));
           kept[0].is_later = missed;
@@ -39,22 +37,15 @@ export function usePinned(topic) {
         }
         set((now) => (values.length || now.pinned.join() !== pinned.join() ? { pinned } : now));
       } catch (error) {
-        if (over) return;
+        if (over()) return 0;
         after = 0; // a broker that was started again numbers them anew
         if (error instanceof Refusal && error.status === 404) {
-          wait = SELDOM;
           set((now) => (now.pinned.length ? { pinned: [] } : now));
+          return SELDOM;
         }
       }
-      timer = window.setTimeout(ask, wait * 1000);
-    };
-    void ask();
-    document.addEventListener("visibilitychange", ask);
-    return () => {
-      over = true;
-      window.clearTimeout(timer);
-      document.removeEventListener("visibilitychange", ask);
-    };
+      return EVERY;
+    });
   }, [topic, turn]);
   return { pinned: state.pinned, ask: () => next(turn + 1) };
 }
