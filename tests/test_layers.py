@@ -82,6 +82,7 @@ ALLOWED: dict[str, set[str]] = {
         "trace",
     },
     "laboratory": {"broker.model", "faults", "loglines", "net", "trace"},
+    "cluster": {"frozen", "topics.filters"},
     "tour": {"faults", "frozen", "testing", "trace"},
     "verify": {"client.dial", "client.urls", "codec", "frozen"},
     "strict_toml": set(),

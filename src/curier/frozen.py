@@ -64,6 +64,7 @@ def _init(made: Any) -> Any:
     if hasattr(made, "__post_init__"):
         body.append("  self.__post_init__()")
     parameters = ", ".join([*plain, *(["*", *named] if named else [])])
+    body = body or ["  pass"]
     lines = [f"def make({', '.join(known)}):", f" def __init__({parameters}):", *body, " return __init__"]
     local: dict[str, Any] = {}
     exec("\n".join(lines), sys.modules[made.__module__].__dict__, local)

@@ -1,0 +1,120 @@
+"""What the parts of a node stand on: time, timers, questions and their answers."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+
+from curier.cluster.orders import (
+    AskLast,
+    AskOwners,
+    AskRelease,
+    AskSessions,
+    Died,
+    Fetch,
+    Look,
+    Order,
+    ToClient,
+    Write,
+)
+from curier.cluster.records import Boot, Value
+
+Written = Callable[[str, int], None]
+Looked = Callable[[int, Value | None], None]
+
+
+class Ground:
+    """``now`` is monotonic and this node's own; ``wall`` is the time of day, both in seconds."""
+
+    def __init__(self, name: str, partitions: int, random: Callable[[], float]) -> None:
+        self.boot = Boot(name, 0)  # ``life`` says which life it is
+        self.partitions = partitions
+        self.random = random
+        self.now = 0.0
+        self.wall = 0.0
+        self.applied = [0] * partitions  # how far each partition was read
+        self.orders: list[Order] = []
+        self.is_trusted = False  # may it speak for the cluster to its clients?
+        self.is_dead = False
+        self._held: list[ToClient] = []
+        self._answers: dict[int, Callable[..., None]] = {}
+        self._tokens = 0
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+
+    def set_time(self, now: float, wall: float) -> None:
+        self.now, self.wall = now, wall
+
+    def at(self, when: float, do: Callable[[], None]) -> None:
+        """Call that at ``when``, by ``now``."""
+        self._tokens += 1
+        heapq.heappush(self._timers, (when, self._tokens, do))
+
+    def later(self, seconds: float, do: Callable[[], None]) -> None:
+        self.at(self.now + seconds, do)
+
+    def soon(self, do: Callable[[], None]) -> None:
+        """Try again: a moment, not the same for all."""
+        self.later(0.05 + 0.1 * self.random(), do)
+
+    @property
+    def deadline(self) -> float | None:
+        return self._timers[0][0] if self._timers else None
+
+    def run_timers(self) -> None:
+        while self._timers and self._timers[0][0] <= self.now and not self.is_dead:
+            heapq.heappop(self._timers)[2]()
+
+    def write(self, stream: int, subject: str, value: Value, expected: int, then: Written) -> None:
+        self.orders.append(Write(self._token(then), stream, subject, value, expected))
+
+    def look(self, stream: int, subject: str, then: Looked) -> None:
+        self.orders.append(Look(self._token(then), stream, subject))
+
+    def ask_last(self, partition: int, then: Callable[[int], None]) -> None:
+        self.orders.append(AskLast(self._token(then), partition))
+
+    def fetch(
+        self, partition: int, after: int, upto: int, then: Callable[[Sequence[tuple[int, Value]]], None]
+    ) -> None:
+        self.orders.append(Fetch(self._token(then), partition, after, upto))
+
+    def ask_owners(self, then: Callable[[Sequence[Boot]], None]) -> None:
+        self.orders.append(AskOwners(self._token(then)))
+
+    def ask_sessions(self, owner: Boot, then: Callable[[Sequence[str]], None]) -> None:
+        self.orders.append(AskSessions(self._token(then), owner))
+
+    def ask_release(self, node: Boot, session: str, then: Callable[[], None]) -> None:
+        self.orders.append(AskRelease(self._token(then), node, session))
+
+    def answer(self, token: int, *answer: object) -> None:
+        """The answer to a question. Who comes second, or to a node that is dead, is not heard."""
+        then = self._answers.pop(token, None)
+        if then is not None and not self.is_dead:
+            then(*answer)
+
+    def tell(self, order: ToClient) -> None:
+        """Say that to a client: now, or as soon as this node is known to live."""
+        if self.is_trusted:
+            self.orders.append(order)
+        elif not self.is_dead:
+            self._held.append(order)
+
+    def trust(self, is_trusted: bool) -> None:
+        self.is_trusted = is_trusted
+        if is_trusted and self._held:
+            self.orders += self._held
+            self._held = []
+
+    def die(self) -> None:
+        """Nothing that was held is said, nothing that comes is heard."""
+        if not self.is_dead:
+            self.orders.append(Died())
+        self.is_dead, self.is_trusted = True, False
+        self._held, self._timers = [], []
+        self._answers.clear()
+
+    def _token(self, then: Callable[..., None]) -> int:
+        self._tokens += 1
+        self._answers[self._tokens] = then
+        return self._tokens

@@ -1,0 +1,170 @@
+"""The lease of this node, and the end of those of others.
+
+A node is trusted for three quarters of ``LASTS`` from the moment it *sent* a renewal that was stored. An heir
+may call another dead after ``LASTS`` in which it saw no renewal though its own came by in the same feed, so
+silence of the bus is nobody's death; and by a write that the renewal it did not see would make fail. Only
+spans of each node's own monotonic clock count, whatever clocks of the day say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from curier.cluster.ground import Ground
+from curier.cluster.orders import LEASES, STORED, UNKNOWN
+from curier.cluster.records import Boot, Lease, Value
+
+LASTS: Final = 30.0
+RENEWED: Final = LASTS / 6
+TRUSTED: Final = LASTS * 3 / 4
+ALIVE: Final = "alive"
+DEAD: Final = "dead"
+NOT_KNOWN: Final = "not known"
+
+
+class Life:
+    """``joined`` is called once this node has a lease, ``ended`` with each life that is seen to be over."""
+
+    def __init__(self, ground: Ground, joined: Callable[[], None], ended: Callable[[Boot], None]) -> None:
+        self._ground = ground
+        self._joined = joined
+        self._ended = ended
+        self._others: dict[str, tuple[int, Lease]] = {}
+        self._seen: dict[str, float] = {}  # when the last renewal of each came by
+        self._sequence = 0  # of the lease as this node wrote it last
+        self._lease: Lease | None = None
+        self._renewing: Lease | None = None
+        self._is_leaving = False
+        self._sent: dict[int, float] = {}  # renewals on their way to the bus and back
+        self._proved = 0.0  # when the last one that came back was sent
+        self._trusted_until = 0.0
+        self._watched: tuple[int, float] | None = (
+            None  # a former life of this name, and since when it is silent
+        )
+
+    def begin(self) -> None:
+        """Take the name: at once if it is free, else when its lease is over."""
+        self._ground.look(LEASES, self._ground.boot.name, self._found_former)
+
+    def leave(self) -> None:
+        """Say that this life is over. Its sessions are released already, or heirs take them."""
+        self._is_leaving = True
+        self._renew()
+
+    def standing(self, boot: Boot) -> str:
+        """``ALIVE``, ``DEAD``, or ``NOT_KNOWN`` while the feed has not brought that life yet."""
+        if boot == self._ground.boot:
+            return ALIVE
+        known = self._others.get(boot.name)
+        if known is None or known[1].boot.number < boot.number:
+            return NOT_KNOWN
+        lease = known[1]
+        return DEAD if lease.boot.number > boot.number or lease.is_over else ALIVE
+
+    def came_by(self, sequence: int, lease: Lease) -> None:
+        """A lease in the feed."""
+        name = lease.boot.name
+        known = self._others.get(name)
+        if known is not None and known[0] >= sequence:
+            return
+        self._others[name] = (sequence, lease)
+        self._seen[name] = self._ground.now
+        if lease.boot == self._ground.boot:
+            self._proved_by(lease)
+        if known is not None and known[1].boot != lease.boot and not known[1].is_over:
+            self._ended(known[1].boot)
+        if lease.is_over:
+            self._ended(lease.boot)
+
+    def check(self) -> None:
+        """Is this node still to be trusted? Called before anything else is done."""
+        if not self._ground.is_dead:
+            self._ground.trust(self._lease is not None and self._ground.now < self._trusted_until)
+
+    def _proved_by(self, lease: Lease) -> None:
+        sent = self._sent.get(lease.renewal)
+        if sent is None:
+            return
+        if sent - self._proved > LASTS / 2:  # the bus was away: others need time as well to be heard of again
+            self._seen = dict.fromkeys(self._seen, self._ground.now)
+        self._proved = sent
+
+    def _found_former(self, sequence: int, value: Value | None) -> None:
+        lease = value if isinstance(value, Lease) else None
+        now = self._ground.now
+        if lease is not None and not lease.is_over:
+            if self._watched is None or self._watched[0] != sequence:
+                self._watched = (sequence, now)
+            if now - self._watched[1] < LASTS:
+                self._ground.later(RENEWED / 2, self.begin)
+                return
+        self._ground.boot = Boot(self._ground.boot.name, lease.boot.number + 1 if lease else 1)
+        self._sequence = sequence
+        self._renewing = Lease(self._ground.boot, 0)
+        self._sent[0] = now
+        self._write_renewal()
+
+    def _write_renewal(self) -> None:
+        if self._renewing is not None:
+            self._ground.write(
+                LEASES, self._ground.boot.name, self._renewing, self._sequence, self._written_renewal
+            )
+
+    def _written_renewal(self, outcome: str, sequence: int) -> None:
+        if outcome == STORED:
+            self._is_stored(sequence)
+        elif outcome == UNKNOWN:
+            self._ground.soon(self._write_renewal)  # the same again: only one of the two can be stored
+        else:
+            self._ground.look(LEASES, self._ground.boot.name, self._read_back)
+
+    def _read_back(self, sequence: int, value: Value | None) -> None:
+        if value == self._renewing:
+            self._is_stored(sequence)
+        elif sequence <= self._sequence:  # an old answer
+            self._ground.soon(self._write_renewal)
+        elif self._lease is None:  # another process took the name
+            self._renewing = None
+            self._ground.later(RENEWED / 2, self.begin)
+        else:
+            self._ground.die()
+
+    def _is_stored(self, sequence: int) -> None:
+        lease, self._renewing = self._renewing, None
+        assert lease is not None
+        is_first, self._lease, self._sequence = self._lease is None, lease, sequence
+        if lease.is_over:
+            self._ground.die()
+            return
+        self._trusted_until = self._sent[lease.renewal] + TRUSTED
+        self._sent = {n: sent for n, sent in self._sent.items() if n > lease.renewal - 5}
+        self.check()
+        if is_first:
+            self._proved = self._sent[lease.renewal]
+            self._joined()
+        if self._is_leaving:
+            self._renew()
+        else:
+            self._ground.later(RENEWED, self._renew)
+        if is_first:
+            self._look_round()
+
+    def _renew(self) -> None:
+        if self._lease is not None and self._renewing is None:
+            self._renewing = Lease(self._ground.boot, self._lease.renewal + 1, self._is_leaving)
+            self._sent[self._renewing.renewal] = self._ground.now
+            self._write_renewal()
+
+    def _look_round(self) -> None:
+        """Call those dead that are."""
+        for name, (sequence, lease) in self._others.items():
+            is_silent = self._proved - self._seen[name] >= LASTS
+            if is_silent and not lease.is_over and name != self._ground.boot.name:
+                over = Lease(lease.boot, lease.renewal + 1, is_over=True)
+                self._ground.write(LEASES, name, over, sequence, _is_seen_in_the_feed)
+        self._ground.later(RENEWED, self._look_round)
+
+
+def _is_seen_in_the_feed(outcome: str, sequence: int) -> None:
+    """Whatever became of it: the feed tells."""

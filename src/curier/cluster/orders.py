@@ -1,0 +1,145 @@
+"""What a node asks of the bus, and what it tells its clients. Drained with ``Node.take_orders``.
+
+The bus has streams: ``LEASES``, ``SESSIONS`` and one for each partition of the log (its number). A stream
+gives every write a sequence, counted from 1, and knows the last sequence of every subject (0: none).
+All answers come by ``Node.answer``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from curier.cluster.records import Boot, Item, Value
+from curier.frozen import dataclass
+
+LEASES: Final = -1
+SESSIONS: Final = -2
+
+STORED: Final = "stored"
+REFUSED: Final = "refused"  # another write to the subject came before
+UNKNOWN: Final = "unknown"  # no answer, or "try again": it may be stored, now or later
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Store, if the last sequence of the subject is ``expected``. The answer: an outcome, and a sequence."""
+
+    token: int
+    stream: int
+    subject: str
+    value: Value
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The last of a subject: its sequence (0: none) and value. The answer may be old."""
+
+    token: int
+    stream: int
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskLast:
+    """The last sequence of a partition. The answer may be old."""
+
+    token: int
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """All of a partition behind ``after`` up to ``upto``, in order; never a part of it."""
+
+    token: int
+    partition: int
+    after: int
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskOwners:
+    """The nodes that sessions name as their owners. The answer may be old."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskSessions:
+    """The names of sessions whose records name this owner. The answer may be old."""
+
+    token: int
+    owner: Boot
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Feed this stream from behind ``after``, with numbers counted anew from 1 (``Node.feed``)."""
+
+    stream: int
+    after: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskRelease:
+    """Tell that node to give up a session (``Node.asked``). There may be no answer."""
+
+    token: int
+    node: Boot
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRelease:
+    """The answer, to who asked under ``token``."""
+
+    token: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """This node is dead to the others. It has closed its connections; a new life may begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connack:
+    """CONNACK."""
+
+    connection: int
+    is_present: bool = False
+    reason_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK or UNSUBACK."""
+
+    connection: int
+    packet: str
+    packet_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """PUBLISH."""
+
+    connection: int
+    packet_id: int
+    item: Item
+    is_again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the connection."""
+
+    connection: int
+    reason_code: int
+
+
+ToBus = Write | Look | AskLast | Fetch | AskOwners | AskSessions | Follow | AskRelease | AnswerRelease
+ToClient = Connack | Acknowledge | Deliver | Close
+Order = ToBus | Died | ToClient

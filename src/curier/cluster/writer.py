@@ -1,0 +1,119 @@
+"""The log, written by one node: one frame at a time in each partition, conditioned on the one before.
+
+So a frame that had no answer is written again without danger: it cannot be stored twice. And who takes over
+from a dead node ends its writing with a ``Seal``, conditioned on the same: nothing can come behind that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from curier.cluster.ground import Ground
+from curier.cluster.orders import STORED, UNKNOWN
+from curier.cluster.records import Boot, Frame, Message, Seal, Value
+
+MOST: Final = 256  # messages of a frame
+
+Then = Callable[[], None]
+
+
+def subject_of(writer: Boot) -> str:
+    """The subject of a writer's frames, and of its seal, in each partition."""
+    return f"{writer.name}.{writer.number}"
+
+
+class Writer:
+    """This node's frames in one partition."""
+
+    def __init__(self, ground: Ground, partition: int, sealed: Callable[[], None]) -> None:
+        self._ground = ground
+        self._partition = partition
+        self._sealed = sealed  # called when others have ended this node's writing
+        self._last = 0
+        self._number = 0
+        self._pending: list[tuple[Message, Then]] = []
+        self._frame: Frame | None = None
+        self._thens: list[Then] = []
+
+    def append(self, message: Message, then: Then) -> None:
+        """``then`` is called when the message is stored, and never if it is not."""
+        self._pending.append((message, then))
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._frame is not None or not self._pending:
+            return
+        taken, self._pending = self._pending[:MOST], self._pending[MOST:]
+        self._number += 1
+        self._thens = [then for _, then in taken]
+        self._frame = Frame(self._ground.boot, self._number, tuple([message for message, _ in taken]))
+        self._write()
+
+    def _write(self) -> None:
+        if self._frame is not None:
+            subject = subject_of(self._ground.boot)
+            self._ground.write(self._partition, subject, self._frame, self._last, self._written)
+
+    def _written(self, outcome: str, sequence: int) -> None:
+        if outcome == STORED:
+            self._is_stored(sequence)
+        elif outcome == UNKNOWN:
+            self._ground.soon(self._write)
+        else:
+            self._ground.look(self._partition, subject_of(self._ground.boot), self._read_back)
+
+    def _read_back(self, sequence: int, value: Value | None) -> None:
+        if isinstance(value, Seal):
+            self._sealed()
+        elif isinstance(value, Frame) and value == self._frame:
+            self._is_stored(sequence)
+        else:  # an old answer
+            self._ground.soon(self._write)
+
+    def _is_stored(self, sequence: int) -> None:
+        thens, self._thens = self._thens, []
+        self._frame, self._last = None, sequence
+        for then in thens:
+            then()
+        self._begin()
+
+
+class Sealer:
+    """Ends the writing of nodes that are dead."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._sealed: dict[tuple[Boot, int], int] = {}
+        self._waiting: dict[tuple[Boot, int], list[Callable[[int], None]]] = {}
+
+    def seal(self, writer: Boot, partition: int, then: Callable[[int], None]) -> None:
+        """``then`` is given the sequence behind which nothing of ``writer`` stands, or will."""
+        what = (writer, partition)
+        if what in self._sealed:
+            then(self._sealed[what])
+        elif what in self._waiting:
+            self._waiting[what].append(then)
+        else:
+            self._waiting[what] = [then]
+            self._look(writer, partition)
+
+    def _look(self, writer: Boot, partition: int) -> None:
+        def looked(sequence: int, value: Value | None) -> None:
+            if isinstance(value, Seal):
+                self._is_sealed(writer, partition, sequence)
+            else:
+                self._ground.write(partition, subject_of(writer), Seal(writer), sequence, written)
+
+        def written(outcome: str, sequence: int) -> None:
+            if outcome == STORED:
+                self._is_sealed(writer, partition, sequence)
+            else:
+                self._ground.soon(lambda: self._look(writer, partition))
+
+        self._ground.look(partition, subject_of(writer), looked)
+
+    def _is_sealed(self, writer: Boot, partition: int, sequence: int) -> None:
+        self._sealed[writer, partition] = sequence
+        for then in self._waiting.pop((writer, partition), []):
+            then(sequence)

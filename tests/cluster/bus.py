@@ -1,0 +1,97 @@
+"""A bus that keeps its promises and not one more, in virtual time.
+
+It keeps: a write is stored once or not, under the condition it names, and a stream has one order. All else
+goes wrong: requests and answers are lost or come late, reads are old, feeds have holes, nodes are cut off.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Final
+
+from curier.cluster.orders import REFUSED, SESSIONS, STORED, UNKNOWN, Write
+from curier.cluster.records import Boot, SessionRecord, Value
+
+TIMEOUT: Final = 2.0
+
+
+@dataclass
+class Weather:
+    """How likely each misfortune is, and who is cut off now."""
+
+    lost_request: float = 0.0
+    lost_answer: float = 0.0
+    late: float = 0.0  # the asker gives up, and the request arrives after that
+    busy: float = 0.0  # "another write is in flight": nothing is stored
+    stale: float = 0.0  # a read is from up to three seconds ago
+    hole: float = 0.0  # a part of a feed is lost
+    slow: float = 0.02  # seconds, at most, that anything takes
+    cut_out: set[str] = field(default_factory=set)  # nothing that these say arrives
+    cut_in: set[str] = field(default_factory=set)  # nothing is heard by these
+    is_down: bool = False  # no quorum
+
+
+@dataclass
+class Stream:
+    """Its entries, and when each was stored."""
+
+    entries: list[tuple[int, str, Value]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+
+    def length(self, then: float) -> int:
+        """How many there were at that time."""
+        return bisect_right(self.times, then)
+
+    def last_of(self, subject: str, within: int) -> tuple[int, Value | None]:
+        for at in range(within - 1, -1, -1):
+            sequence, name, value = self.entries[at]
+            if name == subject:
+                return sequence, value
+        return 0, None
+
+
+class Bus:
+    """``Weather`` decides what becomes of requests; this, what they do when they arrive."""
+
+    def __init__(self, partitions: int, random: random.Random) -> None:
+        self.weather = Weather()
+        self.random = random
+        self.streams = {stream: Stream() for stream in (-1, -2, *range(partitions))}
+        self._lasts: dict[tuple[int, str], int] = {}
+
+    def arrives(self, write: Write, now: float) -> tuple[str, int]:
+        """A write, at the servers."""
+        if self.weather.is_down or self.happens(self.weather.busy):
+            return UNKNOWN, 0
+        if self._lasts.get((write.stream, write.subject), 0) != write.expected:
+            return REFUSED, 0
+        stream = self.streams[write.stream]
+        sequence = len(stream.entries) + 1
+        stream.entries.append((sequence, write.subject, write.value))
+        stream.times.append(now)
+        self._lasts[write.stream, write.subject] = sequence
+        return STORED, sequence
+
+    def seen(self, stream: int, now: float) -> int:
+        """How many entries a reader sees, who may be at a replica that is behind."""
+        if self.happens(self.weather.stale):
+            now -= 3.0 * self.random.random()
+        return self.streams[stream].length(now)
+
+    def owned(self, now: float) -> dict[str, SessionRecord]:
+        """The last record of each session, as a reader sees it."""
+        found: dict[str, SessionRecord] = {}
+        for _, subject, value in self.streams[SESSIONS].entries[: self.seen(SESSIONS, now)]:
+            if isinstance(value, SessionRecord):
+                found[subject] = value
+        return found
+
+    def owners(self, now: float) -> list[Boot]:
+        return sorted(
+            {one.owner for one in self.owned(now).values()}, key=lambda boot: (boot.name, boot.number)
+        )
+
+    def happens(self, how_likely: float) -> bool:
+        return how_likely > 0 and self.random.random() < how_likely

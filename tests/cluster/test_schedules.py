@@ -1,0 +1,484 @@
+"""Schedules in which brokers have lost or doubled what they had acknowledged, or served a client twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from curier.cluster.life import LASTS, TRUSTED
+from curier.cluster.orders import SESSIONS, Write
+from curier.cluster.records import Frame, Lease, Seal, SessionRecord
+from tests.cluster.people import Ledger, Person, wrongs
+from tests.cluster.world import World
+
+
+class Stage:
+    """Three nodes, and people who are where they are told to be."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.world = World(seed)
+        self.ledger = Ledger(self.world)
+        self.people: list[Person] = []
+        self.where: dict[str, str] = {}
+        self.world.run_until(lambda: all(self.world.is_open(name) for name in "abc"))
+
+    def person(
+        self,
+        name: str,
+        at: str,
+        filters: dict[bytes, int] | None = None,
+        lasts: float = 1e6,
+        will_delay: float | None = None,
+    ) -> Person:
+        self.where[name] = at
+        person = Person(self.ledger, name, lambda: self.where[name], filters, lasts, will_delay)
+        self.people.append(person)
+        person.come()
+        self.until(lambda: person.is_connected and set(person.subscribed) == set(person.filters))
+        return person
+
+    def move(self, person: Person, to: str) -> None:
+        """It loses its connection, and connects to another node."""
+        self.where[person.name] = to
+        person.drop()
+
+    def until(self, holds: Callable[[], object], within: float = 120.0) -> None:
+        self.world.run_until(holds, within)
+
+    def numbers(self, person: Person) -> list[int]:
+        return [number for number, _, _, _ in person.got]
+
+    def written(self, number: int) -> int:
+        return self.ledger.written()[number]
+
+    def record(self, name: str) -> SessionRecord:
+        """The last record of a session."""
+        _, value = self.world.bus.streams[SESSIONS].last_of(
+            name, len(self.world.bus.streams[SESSIONS].entries)
+        )
+        assert isinstance(value, SessionRecord)
+        return value
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    one = Stage()
+    yield one
+    assert wrongs(one.ledger, one.people) == []
+
+
+def test_a_client_that_moves_finds_what_was_acknowledged_meanwhile(stage: Stage) -> None:
+    subscriber = stage.person("s", "a", {b"f": 1})
+    publisher = stage.person("w", "c")
+    stage.world.bus.weather.cut_in.add("a")  # its node does not read the log just now
+    sent = publisher.publish(b"f", 1)
+    stage.until(lambda: sent.acknowledged)
+    stage.move(subscriber, "b")
+    stage.world.run(1)
+    stage.world.bus.weather.cut_in.clear()
+    stage.until(lambda: stage.numbers(subscriber) == [sent.number])
+
+
+def test_published_at_another_node_just_behind_the_suback(stage: Stage) -> None:
+    """Though that node reads nothing of what others do."""
+    publisher = stage.person("w", "c")
+    stage.world.bus.weather.cut_in.add("c")
+    subscriber = stage.person("s", "b", {b"f": 1})
+    sent = publisher.publish(b"f", 1)
+    stage.world.run(5)
+    stage.world.bus.weather.cut_in.clear()
+    stage.until(lambda: sent.acknowledged and stage.numbers(subscriber) == [sent.number])
+
+
+@pytest.mark.parametrize("mute", ["pubrec", "pubcomp"])
+def test_qos_2_under_way_is_not_doubled_by_a_takeover(stage: Stage, mute: str) -> None:
+    subscriber = stage.person("s", "a", {b"f": 2})
+    publisher = stage.person("w", "c")
+    subscriber.mute = frozenset({mute})
+    sent = publisher.publish(b"f", 2)
+    stage.until(lambda: stage.numbers(subscriber) == [sent.number])
+    stage.world.run(2)
+    subscriber.mute = frozenset()
+    stage.move(subscriber, "b")
+    stage.until(lambda: subscriber.is_connected)
+    stage.world.run(10)
+    assert stage.numbers(subscriber) == [sent.number]
+    assert not subscriber.inside
+    assert not stage.record("s").out
+
+
+@pytest.mark.parametrize("what", ["the intent", "the frame"])
+@pytest.mark.parametrize("fate", ["lose", "no answer", 4.0, 31.0, 33.0, 35.0, 37.0, 40.0])
+def test_the_node_of_a_qos_2_publisher_dies(stage: Stage, what: str, fate: str | float) -> None:
+    """Between what it writes, or while that is under way: the message is there once."""
+    subscriber = stage.person("s", "b", {b"f": 2})
+    publisher = stage.person("w", "a")
+    wanted = SessionRecord if what == "the intent" else Frame
+
+    def intercept(name: str, write: Write) -> str | float | None:
+        if name == "a" and isinstance(write.value, wanted):
+            stage.world.later(0.5, lambda: stage.world.kill("a"))
+            stage.where["w"] = "c"
+            return fate
+        return None
+
+    stage.world.intercept = intercept
+    sent = publisher.publish(b"f", 2)
+    stage.until(lambda: sent.acknowledged and stage.numbers(subscriber))
+    stage.world.run(30)
+    assert stage.written(sent.number) == 1
+    assert stage.numbers(subscriber) == [sent.number]
+
+
+def test_a_retry_after_two_minutes_without_answer_is_not_a_second_message(stage: Stage) -> None:
+    subscriber = stage.person("s", "b", {b"f": 2})
+    publisher = stage.person("w", "a")
+    asked: list[Write] = []
+
+    def intercept(name: str, write: Write) -> str | None:
+        if isinstance(write.value, Frame) and not asked:
+            asked.append(write)
+            stage.world.later(0.1, lambda: setattr(stage.world.bus.weather, "is_down", True))
+            return "no answer"
+        return None
+
+    stage.world.intercept = intercept
+    sent = publisher.publish(b"f", 2)
+    stage.world.run(150)
+    assert sent.acknowledged is None
+    stage.world.bus.weather.is_down = False
+    stage.until(lambda: sent.acknowledged and stage.numbers(subscriber) == [sent.number])
+    assert stage.written(sent.number) == 1
+
+
+def test_a_hole_in_a_feed_is_filled_in_order(stage: Stage) -> None:
+    subscriber = stage.person("s", "b", {b"f": 1})
+    publisher = stage.person("w", "a")
+    stage.world.bus.weather.hole = 0.5
+    sent = []
+    for _ in range(20):
+        sent.append(publisher.publish(b"f", 1).number)
+        stage.world.run(0.3)
+    stage.world.bus.weather.hole = 0.0
+    stage.until(lambda: stage.numbers(subscriber) == sent)
+
+
+@pytest.mark.parametrize("seconds", [5.0, 20.0, 60.0])
+def test_a_node_that_was_paused_does_nothing_before_it_knows(stage: Stage, seconds: float) -> None:
+    """It wakes with messages in hand. If it was called dead meanwhile, others have its clients."""
+    subscriber = stage.person("s", "a", {b"f": 2})
+    publisher = stage.person("w", "c")
+    stage.world.pause("a")
+    sent = [publisher.publish(b"f", 2).number for _ in range(3)]
+    stage.where["s"] = "b"
+    subscriber.drop()
+    stage.world.run(seconds)
+    stage.world.resume("a")
+    stage.until(lambda: stage.numbers(subscriber) == sent)
+    stage.world.run(10)
+    assert stage.world.nodes["a"].node.ground.is_dead is (seconds > LASTS)
+
+
+def test_what_a_node_says_while_it_is_not_trusted_is_held(stage: Stage) -> None:
+    publisher = stage.person("w", "a")
+    stage.world.bus.weather.cut_in.add("a")
+    stage.world.run(TRUSTED + 3)
+    node = stage.world.nodes["a"].node
+    assert not node.ground.is_trusted
+    sent = publisher.publish(b"f", 1)
+    late = Person(stage.ledger, "late", lambda: "a")
+    late.come()
+    stage.world.run(0.5)
+    late.rests = True
+    assert sent.acknowledged is None
+    assert not late.is_connected, "a CONNECT is refused, with 0x88"
+    stage.where["w"] = "b"
+    stage.world.bus.weather.cut_in.clear()
+    stage.until(lambda: sent.acknowledged)
+
+
+def test_messages_for_a_session_that_nobody_owns_are_there_when_somebody_does(stage: Stage) -> None:
+    subscriber = stage.person("s", "a", {b"f": 1})
+    publisher = stage.person("w", "c")
+    subscriber.rests = True
+    stage.world.kill("a")
+    sent = publisher.publish(b"f", 1)
+    stage.until(lambda: sent.acknowledged, within=1.0)
+    stage.where["s"] = "b"
+    stage.until(lambda: stage.record("s").owner.name != "a")  # an heir has it, without a client
+    stage.until(lambda: stage.record("s").away_since is not None)
+    subscriber.come()
+    stage.until(lambda: stage.numbers(subscriber) == [sent.number])
+    assert subscriber.presents[-1]
+
+
+def test_a_claim_from_an_old_read_fails_and_reads_again(stage: Stage) -> None:
+    subscriber = stage.person("s", "a", {b"f": 1})
+    publisher = stage.person("w", "c")
+    stage.world.bus.weather.stale = 0.8
+    for to in "bcabcab":
+        sent = publisher.publish(b"f", 1)
+        stage.move(subscriber, to)
+        stage.until(lambda: sent.acknowledged and subscriber.is_connected)  # noqa: B023
+    stage.until(lambda: len(set(stage.numbers(subscriber))) == 7)
+
+
+def test_a_bus_that_is_away_for_longer_than_a_lease_is_nobodys_death(stage: Stage) -> None:
+    stage.person("w", "a", will_delay=0)
+    stage.world.bus.weather.is_down = True
+    stage.world.run(3 * LASTS)
+    stage.world.bus.weather.is_down = False
+    stage.world.bus.weather.cut_out.add("c")  # it is heard of again later than the others
+    stage.world.run(8)
+    stage.world.bus.weather.cut_out.clear()
+    stage.world.run(60)
+    leases = [value for _, _, value in stage.world.bus.streams[-1].entries if isinstance(value, Lease)]
+    assert not any(one.is_over for one in leases)
+    assert all(stage.world.is_open(name) for name in "abc")
+    assert all(count == 0 for count in stage.ledger.written().values()), "no will was published"
+
+
+def test_without_quorum_nothing_is_acknowledged_and_all_resumes(stage: Stage) -> None:
+    subscriber = stage.person("s", "b", {b"f": 1})
+    publisher = stage.person("w", "a")
+    stage.world.bus.weather.is_down = True
+    sent = [publisher.publish(b"f", qos) for qos in (1, 2)]
+    stage.world.run(20)
+    assert [one.acknowledged for one in sent] == [None, None]
+    stage.world.bus.weather.is_down = False
+    stage.until(lambda: all(one.acknowledged for one in sent))
+    stage.until(lambda: set(stage.numbers(subscriber)) == {1, 2})
+
+
+def test_a_retained_message_that_was_acknowledged_reaches_who_subscribes_then(stage: Stage) -> None:
+    """At a node that has not read it yet, and with the last sequence asked of a server that is behind."""
+    publisher = stage.person("w", "a")
+    for round_ in range(20):
+        topic = b"r/%d" % round_
+        values = [publisher.publish(topic, 1, retain=True) for _ in range(3)]
+        stage.until(lambda: values[-1].acknowledged)  # noqa: B023
+        stage.world.bus.weather.slow = 1.0
+        stage.world.bus.weather.stale = 0.5
+        subscriber = stage.person(f"s{round_}", "b", {topic: 1})
+        stage.world.bus.weather.slow = 0.02
+        stage.world.bus.weather.stale = 0.0
+        stage.until(lambda: values[-1].number in stage.numbers(subscriber))  # noqa: B023
+        assert stage.numbers(subscriber)[-1] == values[-1].number, "none goes backwards"
+
+
+def test_deleting_a_retained_message_does_not_delete_a_newer_one(stage: Stage) -> None:
+    first, second = stage.person("w1", "a"), stage.person("w2", "c")
+    stage.until(lambda: first.publish(b"r", 1, retain=True))
+    stage.world.run(1)
+    assert first.connection is not None
+    stage.world.say(first.connection, "publish", 99, 1, b"r", b"", True)
+    stage.world.run(1)
+    newer = second.publish(b"r", 1, retain=True)
+    stage.until(lambda: newer.acknowledged)
+    subscriber = stage.person("s", "b", {b"r": 1})
+    stage.until(lambda: stage.numbers(subscriber) == [newer.number])
+
+
+def test_an_unsubscribe_without_answer_does_not_undo_the_subscribe_behind_it(stage: Stage) -> None:
+    subscriber = stage.person("s", "a", {b"f": 1})
+    publisher = stage.person("w", "c")
+    lost: list[Write] = []
+
+    def intercept(name: str, write: Write) -> float | None:
+        if write.subject == "s" and not lost:
+            lost.append(write)
+            return 6.0  # it arrives when the next ones have
+        return None
+
+    stage.world.intercept = intercept
+    assert subscriber.connection is not None
+    stage.world.say(subscriber.connection, "unsubscribe", 98, b"f")
+    stage.world.run(0.1)
+    del subscriber.subscribed[b"f"]
+    subscriber.subscribe(b"f", 1)
+    stage.until(lambda: subscriber.subscribed)
+    stage.world.run(10)
+    sent = publisher.publish(b"f", 1)
+    stage.until(lambda: stage.numbers(subscriber) == [sent.number])
+
+
+def test_a_bus_that_takes_nothing_is_not_answered_for(stage: Stage) -> None:
+    """A full log: writes are refused, whatever they are. It resumes when there is room."""
+    subscriber = stage.person("s", "b", {b"f": 1})
+    publisher = stage.person("w", "a")
+    stage.world.intercept = lambda name, write: "lose" if isinstance(write.value, Frame) else None
+    sent = publisher.publish(b"f", 1)
+    stage.world.run(60)
+    assert sent.acknowledged is None
+    stage.world.intercept = lambda name, write: None
+    stage.until(lambda: sent.acknowledged and stage.numbers(subscriber) == [sent.number])
+
+
+@pytest.mark.parametrize("fate", ["no answer", "lose", 5.0])
+def test_a_claim_without_answer_is_read_back(stage: Stage, fate: str | float) -> None:
+    subscriber = stage.person("s", "a", {b"f": 1})
+    tried: list[Write] = []
+
+    def intercept(name: str, write: Write) -> str | float | None:
+        if name == "b" and write.subject == "s" and len(tried) < 2:
+            tried.append(write)
+            return fate
+        return None
+
+    stage.world.intercept = intercept
+    stage.move(subscriber, "b")
+    stage.until(lambda: subscriber.is_connected)
+    stage.world.run(10)
+    assert subscriber.is_connected
+    assert stage.record("s").owner.name == "b"
+
+
+def test_a_will_is_published_once_though_heirs_die_too(stage: Stage) -> None:
+    """The first heir dies with the will on its way into the log, the second finds it there or not."""
+    for fate in ("lose", "no answer", 5.0):
+        one = Stage(seed=3)
+        watcher = one.person("s", "c", {b"will/#": 1})
+        person = one.person("w", "a", will_delay=0)
+        person.rests = True
+        heirs: list[str] = []
+
+        def intercept(
+            name: str, write: Write, heirs: list[str] = heirs, one: Stage = one, fate: str | float = fate
+        ) -> str | float | None:
+            if isinstance(write.value, Frame) and not heirs:
+                heirs.append(name)
+                if name == "b":
+                    one.world.later(0.5, lambda: one.world.kill("b"))
+                return fate
+            return None
+
+        one.world.intercept = intercept
+        one.world.kill("a")
+        one.until(lambda: one.numbers(watcher), within=300)  # noqa: B023
+        one.world.run(60)
+        assert one.numbers(watcher) == [person.will]
+        assert wrongs(one.ledger, one.people) == []
+
+
+def test_an_heir_does_not_give_what_was_published_before_the_subscribe(stage: Stage) -> None:
+    """Though it reads that again, for what waited to be sent."""
+    subscriber = stage.person("s", "a", {b"f": 1})
+    publisher = stage.person("w", "c")
+    subscriber.mute = frozenset({"puback"})
+    wanted = [publisher.publish(b"f", 1).number for _ in range(15)]
+    stage.until(lambda: not publisher.out)
+    before = publisher.publish(b"g", 1)
+    stage.until(lambda: before.acknowledged)
+    subscriber.subscribe(b"g", 1)
+    stage.until(lambda: b"g" in subscriber.subscribed)
+    subscriber.mute = frozenset()
+    stage.where["s"] = "b"
+    stage.world.kill("a")
+    stage.until(lambda: set(stage.numbers(subscriber)) >= set(wanted))
+    stage.world.run(5)
+    assert before.number not in stage.numbers(subscriber)
+
+
+def test_a_packet_identifier_is_free_when_the_client_hears_so(stage: Stage) -> None:
+    """PUBCOMP came, and another message has the identifier, when the node dies."""
+    subscriber = stage.person("s", "b", {b"f": 2})
+    publisher = stage.person("w", "a")
+    first = publisher.publish(b"f", 2)
+    stage.until(lambda: not publisher.out)
+    stage.world.pause("a")
+    second = publisher.publish(b"f", 2)
+    stage.world.kill("a")
+    stage.where["w"] = "c"
+    stage.until(lambda: stage.numbers(subscriber) == [first.number, second.number])
+
+
+def test_a_client_that_is_back_within_the_will_delay_has_no_will(stage: Stage) -> None:
+    watcher = stage.person("s", "c", {b"will/#": 1})
+    person = stage.person("w", "a", will_delay=20.0)
+    stage.move(person, "b")
+    stage.until(lambda: person.is_connected)
+    stage.world.run(60)
+    assert stage.numbers(watcher) == []
+    person.rests = True
+    person.drop()
+    stage.world.run(60)
+    assert stage.numbers(watcher) == [person.will]
+
+
+def test_a_session_of_a_dead_node_ends_when_its_time_is_over(stage: Stage) -> None:
+    person = stage.person("s", "a", {b"f": 1}, lasts=10.0)
+    person.rests = True
+    stage.world.kill("a")
+    stage.until(lambda: stage.record("s").is_ended, within=100)
+    publisher = stage.person("w", "c")
+    stage.until(lambda: publisher.publish(b"f", 1))
+    stage.where["s"] = "b"
+    person.filters = {}
+    person.come()
+    stage.until(lambda: person.is_connected)
+    stage.world.run(5)
+    assert person.presents[-1] is False
+    assert stage.numbers(person) == []
+
+
+@pytest.mark.parametrize("late", [2.5, 40.0, 80.0])
+def test_what_a_dead_node_wrote_late_is_not_behind_what_its_heir_wrote(stage: Stage, late: float) -> None:
+    """The last value of a topic is the last that was acknowledged, whenever the old one arrives."""
+    publisher = stage.person("w", "a")
+    held: list[Write] = []
+
+    def intercept(name: str, write: Write) -> float | None:
+        if name == "a" and isinstance(write.value, Frame):
+            held.append(write)
+            return late
+        return None
+
+    stage.world.intercept = intercept
+    publisher.publish(b"r", 1, retain=True)
+    stage.world.run(1)
+    stage.world.kill("a")
+    stage.where["w"] = "b"
+    newer = publisher.publish(b"r", 1, retain=True)
+    stage.until(lambda: newer.acknowledged)
+    stage.world.run(100)
+    assert held
+    subscriber = stage.person("s", "c", {b"r": 1})
+    stage.until(lambda: stage.numbers(subscriber))
+    assert stage.numbers(subscriber) == [newer.number]
+    seals = [
+        value
+        for partition in range(stage.world.partitions)
+        for _, _, value in stage.world.bus.streams[partition].entries
+        if isinstance(value, Seal)
+    ]
+    assert seals
+
+
+def test_two_processes_with_one_name(stage: Stage) -> None:
+    """The second waits until the first is over."""
+    first = stage.world.nodes["a"]
+    second = stage.world.start("a")
+    stage.world.run(50)
+    assert first.node.is_open
+    assert not second.node.is_open
+    first.is_gone = True
+    stage.until(lambda: second.node.is_open)
+    assert second.node.ground.boot.number == first.node.ground.boot.number + 1
+
+
+def test_a_node_that_leaves_gives_its_sessions_up_first(stage: Stage) -> None:
+    subscriber = stage.person("s", "a", {b"f": 2})
+    away = stage.person("t", "a", {b"f": 1})
+    away.go()
+    publisher = stage.person("w", "c")
+    sent = publisher.publish(b"f", 2)
+    stage.where["s"] = "b"
+    stage.world.drain("a")
+    stage.until(lambda: stage.world.nodes["a"].is_gone, within=5)
+    stage.until(lambda: subscriber.is_connected, within=5)  # without waiting for a lease to end
+    stage.until(lambda: stage.numbers(subscriber) == [sent.number])
+    stage.until(lambda: stage.record("t").owner.name != "a", within=10)
+    stage.where["t"] = "c"
+    away.come()
+    stage.until(lambda: stage.numbers(away) == [sent.number])
