@@ -110,6 +110,7 @@ SLOW = (
     "broker/test_many_at_once.py",
     "broker/test_many_subscriptions.py",
     "broker/test_spreading.py",
+    "cluster/test_random.py",
     "permissions/test_worlds.py",
     "store/test_clock.py",
     "store/test_missing.py",
@@ -142,7 +143,7 @@ SLOW = (
 """What opens sockets, starts processes, or has thousands of clients or messages: for `make test` alone."""
 
 ONCE = (
-    *("acme", "test_client_pages.py", "test_docs.py", "test_examples.py", "test_layers.py"),
+    *("acme", "cluster", "test_client_pages.py", "test_docs.py", "test_examples.py", "test_layers.py"),
     *("test_light_install.py", "test_waiting.py", "testing/test_page.py", "testing/test_plugin.py"),
     *("auth/test_calls.py", "auth/test_hash_process.py", "auth/test_jwks.py", "auth/test_sql.py"),
     *("auth/test_user_file.py", "cli/test_client_processes.py", "cli/test_manager.py", "cli/test_signals.py"),
