@@ -116,6 +116,7 @@ OWN: Final[dict[str, Taker]] = {
     "round_robin": take_flag,
     "window": take_count,
     "max_hops": take_count,
+    "outgoing_retain": take_flag,
     "first_wait": parse_seconds,
     "longest_wait": parse_seconds,
     "notifications": take_one_of(NOTIFICATIONS),

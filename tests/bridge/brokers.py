@@ -9,7 +9,7 @@ from typing import Any
 
 import curier
 from curier.bridge.engine import Bridge
-from curier.bridge.house import Bridges
+from curier.bridge.house import Bridges, of_broker
 from curier.bridge.settings import BridgeSettings, Peer
 from curier.bridge.topics import parse_topic
 from curier.server import Broker
@@ -46,7 +46,7 @@ async def brokers(count: int, directory: Path | None = None, **more: Any) -> Asy
 @asynccontextmanager
 async def bridged(broker: Broker, *wanted: BridgeSettings, waits: bool = True) -> AsyncIterator[Bridges]:
     """The bridges of ``broker``, connected unless nobody ``waits`` for that."""
-    house = Bridges(broker, wanted)
+    house = of_broker(broker, wanted)
     await house.start()
     try:
         if waits:

@@ -25,10 +25,13 @@ _Key = tuple[bytes, bytes, int, bool, bytes]
 
 
 class End(Client):
-    """``on_event`` is told what happens to it, at once."""
+    """``on_event`` is told what happens to it, at once. ``keeps_retain``: may what is carried be retained?"""
 
-    def __init__(self, settings: ClientSettings, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self, settings: ClientSettings, on_event: Callable[[Event], None], keeps_retain: bool = True
+    ) -> None:
         super().__init__(settings)
+        self._keeps_retain = keeps_retain
         self._on_event = on_event
         self._left: dict[_Key, list[Receipt]] = {}  # of an earlier life of the program
         self._is_known = False
@@ -44,6 +47,10 @@ class End(Client):
         """Does the server (3.2.2.3.5)?"""
         return self.server_properties.retain_available != 0
 
+    def retains(self, message: ReceivedMessage) -> bool:
+        """Is it to be retained here?"""
+        return message.retain and self._keeps_retain and self.takes_retained
+
     def taken_up(
         self, message: ReceivedMessage, topic: str, qos: int, user_properties: Pairs
     ) -> Receipt | None:
@@ -57,8 +64,7 @@ class End(Client):
             user_properties,
             message.payload_is_text,
         )
-        retain = message.retain and self.takes_retained
-        key = (topic.encode(), message.payload, qos, retain, properties)
+        key = (topic.encode(), message.payload, qos, self.retains(message), properties)
         found = self._left.get(key)
         if not found:
             return None

@@ -22,7 +22,15 @@ from curier.bridge.pump import Counts, Pump
 from curier.bridge.remembered import Remembered
 from curier.bridge.settings import BridgeSettings
 from curier.bridge.topics import Map, may_come_back
-from curier.client.events import Closed, Connected, Event, PublishGivenUp, Reconnecting, SessionLost
+from curier.client.events import (
+    Closed,
+    Connected,
+    Event,
+    MessagesDropped,
+    PublishGivenUp,
+    Reconnecting,
+    SessionLost,
+)
 from curier.client.keeper import delay_before
 from curier.client.streams import Stream
 from curier.client.urls import parse_server_url
@@ -157,7 +165,7 @@ class Bridge:
             self._tell()
             await self._forget_others("local", local, self._outward)
             await self._enough(streams)
-            remote = self._remote = End(there, self._on_remote)
+            remote = self._remote = End(there, self._on_remote, settings.outgoing_retain)
             try:
                 await self._between(local, remote, streams)
             finally:
@@ -261,10 +269,17 @@ class Bridge:
         """
         await self.round.wait()
         pairs = may_come_back(self.settings.topics)
-        if pairs and remote.version != MQTT_50 and not self._bridge_bit:
+        here = self.settings.local
+        for end, peer, bit in (
+            (remote, self.settings.remote, self._bridge_bit),
+            (self._local, here, here is not None and here.bridge_bit),
+        ):
+            if not pairs or end is None or peer is None or end.version == MQTT_50 or bit:
+                continue
             raise MqttError(
-                f"{self.url} speaks MQTT {VERSION_NAMES[remote.version]} and does not know the bridge bit: "
-                f"{pairs[0][1]} would bring back what {pairs[0][0]} carries away: give topics other prefixes"
+                f"{parse_server_url(peer.urls[0])} speaks MQTT {VERSION_NAMES[end.version]} and does not "
+                f"know the bridge bit: {pairs[0][1]} would bring back what {pairs[0][0]} carries away: give "
+                "topics other prefixes"
             )
 
     async def _tidy(self, remote: End) -> None:
@@ -317,11 +332,16 @@ class Bridge:
     # ---- what is told ----
 
     def _on_local(self, event: Event) -> None:
+        name = self.settings.name
         if isinstance(event, SessionLost):
-            log.warning(
-                "the bridge %s: the broker here has lost its session, and what waited in it",
-                self.settings.name,
-            )
+            log.warning("the bridge %s: the broker here has lost its session, and what waited in it", name)
+        elif isinstance(event, ConnectionLost):
+            log.warning("the bridge %s has lost the broker here: %s", name, printable(str(event), 500))
+        elif isinstance(event, Reconnecting) and (event.attempt == 1 or not event.attempt % 10):
+            why = printable(str(event.error), 500)
+            log.warning("the bridge %s: %s; attempt %d follows", name, why, event.attempt)
+        elif isinstance(event, MessagesDropped):
+            log.info("the bridge %s: %d messages came here that it has no topic for", name, event.dropped)
         elif isinstance(event, Connected) and self._told is not None:
             self._told = None
             self._tell()
@@ -346,6 +366,8 @@ class Bridge:
                 log.warning("the bridge %s: %s; attempt %d follows", name, self.error, event.attempt)
         elif isinstance(event, SessionLost):
             log.warning("the bridge %s: %s has lost its session, and what waited in it", name, self.url)
+        elif isinstance(event, MessagesDropped):
+            log.info("the bridge %s: %d messages came that it has no topic for", name, event.dropped)
         elif isinstance(event, PublishGivenUp):
             log.warning("the bridge %s: %s", name, event.why)
 

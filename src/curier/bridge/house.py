@@ -1,4 +1,4 @@
-"""The bridges of one broker: started with it, changed by a reload, stopped before it."""
+"""The bridges of one broker, or of a program of their own: started, changed by a reload, stopped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 from curier.bridge.ends import own_name
 from curier.bridge.engine import Bridge
-from curier.bridge.settings import BridgeSettings
+from curier.bridge.settings import DIRECTORY, BridgeSettings
 from curier.client.client import Client
 from curier.client.settings import ClientSettings
 from curier.errors import MqttError, StoreError
@@ -22,29 +22,36 @@ from curier.server import Broker
 
 log = logger("curier.bridge")
 
-DIRECTORY: Final = "bridges"
-"""Below the data directory of the broker."""
-
 ID: Final = "id"
 STOP_SECONDS: Final = 3.0
 
 
-class Bridges:
-    """Those of ``broker``, which runs from before ``start`` to after ``stop``."""
+def of_broker(broker: Broker, wanted: Sequence[BridgeSettings]) -> Bridges:
+    """Those of ``broker``, which keeps what they have to in its data directory."""
+    directory = broker.directory / DIRECTORY if broker.directory is not None else None
+    return Bridges(wanted, directory, broker)
 
-    def __init__(self, broker: Broker, wanted: Sequence[BridgeSettings]) -> None:
+
+class Bridges:
+    """Those of ``broker``, which runs from before ``start`` to after ``stop``; without one, each has two
+    others. What has to survive the program is below ``directory``, where there is one.
+    """
+
+    def __init__(
+        self, wanted: Sequence[BridgeSettings], directory: Path | None, broker: Broker | None = None
+    ) -> None:
         self.running: dict[str, Bridge] = {}
-        self._broker = broker
         self._wanted = wanted
+        self._directory = directory
+        self._broker = broker
         self._insiders: Insiders | None = None
-        self._directory = broker.directory / DIRECTORY if broker.directory is not None else None
         self.id = ""
-        """The name of the broker in the trace of hops, once there is a bridge."""
+        """The name of the broker, or of this program, in the trace of hops, once there is a bridge."""
 
     async def start(self) -> None:
         """Start all that are wanted. Raises ``StoreError`` for a directory that cannot be used."""
-        if self._directory is not None:
-            await self._end_others({one.name for one in self._wanted})
+        if self._directory is not None and self._broker is not None:
+            await self._end_others(self._broker, self._directory, {one.name for one in self._wanted})
         for one in self._wanted:
             self._begin(one)
 
@@ -81,16 +88,19 @@ class Bridges:
             self._insiders.stop()
 
     def _begin(self, settings: BridgeSettings) -> None:
-        if self._insiders is None:
-            self._insiders = Insiders(self._broker.turn)
+        broker = self._broker
+        if not self.id:
             self.id = self._own_id()
-            self._broker.core.hop = (HOP, self.id)
+            if broker is not None:
+                self._insiders = Insiders(broker.turn)
+                broker.core.hop = (HOP, self.id)
+        insiders = self._insiders
         bridge = self.running[settings.name] = Bridge(
             settings,
             local_id=self.id,
-            link=partial(self._insiders.enter, own_name(settings)),
+            link=partial(insiders.enter, own_name(settings)) if insiders is not None else None,
             directory=self._directory / settings.name if self._directory is not None else None,
-            tell=self._broker.publish,
+            tell=broker.publish if broker is not None else None,
         )
         bridge.start()
 
@@ -113,17 +123,14 @@ class Bridges:
         if self._directory is not None:
             shutil.rmtree(self._directory / name, ignore_errors=True)
 
-    async def _end_others(self, names: set[str]) -> None:
+    async def _end_others(self, broker: Broker, directory: Path, names: set[str]) -> None:
         """End the sessions of bridges that are not in the settings any more: nobody will come for them."""
-        assert self._directory is not None
-        if not self._directory.is_dir():
-            return
-        for path in sorted(self._directory.iterdir()):
-            if path.is_dir() and path.name not in names:
-                await self._end_session(path)
+        for path in _directories(directory):
+            if path.name not in names:
+                await self._end_session(broker, path)
 
-    async def _end_session(self, path: Path) -> None:
-        insiders = Insiders(self._broker.turn)
+    async def _end_session(self, broker: Broker, path: Path) -> None:
+        insiders = Insiders(broker.turn)
         name = f"bridge {path.name}"
         settings = ClientSettings(
             "unix:///inside",
@@ -143,3 +150,7 @@ class Bridges:
             insiders.stop()
         self._remove(path.name)
         log.info("the bridge %s is gone from the settings: nothing waits for it here any more", path.name)
+
+
+def _directories(directory: Path) -> list[Path]:
+    return [path for path in sorted(directory.iterdir()) if path.is_dir()] if directory.is_dir() else []

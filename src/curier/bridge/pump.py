@@ -156,7 +156,7 @@ class Pump:
             topic,
             message.payload,
             qos=qos,
-            retain=message.retain and target.takes_retained,
+            retain=target.retains(message),
             message_expiry=message.message_expiry,
             content_type=message.content_type,
             response_topic=message.response_topic,

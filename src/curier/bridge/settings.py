@@ -23,6 +23,9 @@ STARTS: Final = ("automatic", "lazy", "once")
 NOTIFICATIONS: Final = ("none", "local", "both")
 VERSIONS: Final = {"5.0": 5, "3.1.1": 4, "3.1": 3}
 FOREVER: Final = 0xFFFFFFFF
+DIRECTORY: Final = "bridges"
+"""Below the data directory of a broker."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
@@ -88,6 +91,7 @@ class BridgeSettings:
     ``start`` ``lazy`` connects when ``threshold`` messages wait, and leaves after ``idle_timeout`` without
     any; ``once`` never connects again. ``round_robin``: with several servers, stay with the one that answers
     in the place of coming back to the first. ``window``: unfinished messages at a time, in each direction.
+    ``outgoing_retain`` False: nothing is retained there.
     ``first_wait`` and ``longest_wait`` bound the time before another attempt to connect. ``notifications``:
     who is told of the state of the connection, at ``notification_topic``.
     """
@@ -103,6 +107,7 @@ class BridgeSettings:
     round_robin: bool = False
     window: int = 100
     max_hops: int = MOST
+    outgoing_retain: bool = True
     first_wait: float = 1.0
     longest_wait: float = 60.0
     notifications: Told = "local"

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "admin": "Look at a broker that runs, and act on it.",
     "ban": "List who is banned by a broker that runs, and lift bans.",
     "bench": "Load a broker with messages, measure it, check what arrives.",
+    "bridge": "Carry messages between two brokers.",
     "broker": "Run a broker until Ctrl-C.",
     "cert": "Make certificates to try TLS with.",
     "completion": "Have a shell complete commands and options.",

@@ -235,9 +235,9 @@ class Reload:
         if new.bridges == self._config.bridges:
             return []
         if self.bridges is None:
-            from curier.bridge.house import Bridges  # which most brokers have no use for
+            from curier.bridge.house import of_broker  # which most brokers have no use for
 
-            self.bridges = Bridges(self._broker, ())
+            self.bridges = of_broker(self._broker, ())
         said = await self.bridges.change(new.bridges)
         self._config = replace(self._config, bridges=new.bridges)
         return said

@@ -185,9 +185,10 @@ def bridges_of(config: Config, broker: Broker) -> Bridges | None:
     left = broker.directory is not None and (broker.directory / "bridges").is_dir()
     if not config.bridges and not left:
         return None
-    from curier.bridge.house import Bridges
+    from curier.bridge.house import of_broker
 
-    return Bridges(broker, config.bridges)
+    logging.getLogger("curier.client").setLevel(logging.ERROR)  # what it says, the bridge says in its words
+    return of_broker(broker, config.bridges)
 
 
 def permissions_of(config: Config) -> RuleFile | None:

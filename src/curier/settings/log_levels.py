@@ -21,6 +21,7 @@ TOPICS: Final = {
     "net": "curier.net",
     "hooks": "curier.hook_files",
     "server": "curier.server",
+    "bridge": "curier.bridge",
     "command": "curier.cli",
 }
 """The logger of each topic."""
