@@ -12,8 +12,10 @@ from click.testing import CliRunner
 from curier.cli import main
 from curier.config import load
 from curier.errors import ConfigError
+from curier.mosquitto_conf import bridges
+from curier.mosquitto_conf.bridges import is_of_bridge
 from curier.mosquitto_conf.reading import FLAGS, NUMBERS, TEXTS, Line, read
-from curier.mosquitto_conf.translating import OF_BRIDGES, Translation, translate, written
+from curier.mosquitto_conf.translating import Translation, translate, written
 
 DEBIAN = """\
 # Place your local configuration in /etc/mosquitto/conf.d/
@@ -262,7 +264,9 @@ def test_a_listener(path: Path, text: str, expected: dict[str, Any]) -> None:
 
 
 def test_settings_of_all_listeners_may_stand_anywhere(path: Path) -> None:
-    made = toml(path, "listener 1 h\npassword_file /p\nlistener 2 h\nacl_file /a\nconnection b\naddress x")
+    made = toml(
+        path, "listener 1 h\npassword_file /p\nlistener 2 h\nacl_file /a\nconnection b\naddress x\ntopic t"
+    )
     assert (made["password_file"], made["acl_file"], len(made["listener"])) == ("/p", "/a", 2)
     assert "allow_anonymous" not in made
     both = toml(path, "allow_anonymous true\nlistener 1 h\npassword_file /p")
@@ -342,10 +346,6 @@ def test_a_plugin_that_decides_for_all_leaves_no_listener(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (
-            "connection b\naddress 1.2.3.4\ntopic # both\nbridge_cafile /x",
-            "the bridge 'b': there are no bridges yet",
-        ),
         ("pid_file /run/x", "not needed"),
         ("listener 1 h\ncafile /a", "without a certfile there is no TLS"),
         ("user nobody", "not needed: start it as that user"),
@@ -389,7 +389,152 @@ def test_every_setting_of_mosquitto_is_taken_or_named(path: Path) -> None:
     for name in sorted((FLAGS | NUMBERS | TEXTS) - needs_more):
         value = values.get(name, "1" if name in NUMBERS else "true" if name in FLAGS else "/a/")
         above = "" if name == "per_listener_settings" else "listener 5 h\n"
-        made = made_of(path, f"{above}{name} {value}")
-        if name in silent or name in OF_BRIDGES or name.startswith(("bridge_", "local_", "remote_")):
+        if name in silent or name == "connection" or is_of_bridge(name):
             continue
+        made = made_of(path, f"{above}{name} {value}")
         assert {*made.top, *made.limits} - {"memory", "allow_anonymous"} or made.notes or made.left_out, name
+
+
+# -- bridges --
+
+BRIDGE = "connection hall\naddress cloud.example\ntopic a/# out 1\n"
+
+
+def bridge(path: Path, text: str) -> dict[str, Any]:
+    """The only one, as TOML; but for its name."""
+    (found,) = toml(path, text)["bridge"]
+    assert found.pop("name") == "hall"
+    return found  # type: ignore[no-any-return]
+
+
+def test_a_bridge_is_translated(path: Path) -> None:
+    assert bridge(path, BRIDGE) == {
+        "url": ["mqtt://cloud.example:1883"],
+        "topics": ["a/# out 1"],
+        "notifications": "both",
+    }
+
+
+WHOLE_BRIDGE = """
+connection hall
+addresses one.example:8883 two.example [::1]:8884
+topic a/# out 2 home/ site/
+topic b
+topic "" in 1 lamp lights/7
+bridge_alpn mqtt
+bridge_bind_address 10.0.0.1
+bridge_cafile /ca.pem
+bridge_certfile /me.pem
+bridge_keyfile /me.key
+bridge_max_packet_size 65536
+bridge_outgoing_retain false
+bridge_protocol_version mqttv311
+bridge_receive_maximum 20
+bridge_session_expiry_interval 3600
+bridge_tls_version tlsv1.3
+cleansession true
+idle_timeout 30
+keepalive_interval 25
+notifications_local_only true
+notification_topic bridges/hall
+local_username gate
+remote_clientid hall-1
+remote_username ana
+remote_password hunter2
+restart_timeout 5 40
+round_robin true
+start_type lazy
+threshold 7
+try_private false
+"""
+
+
+def test_every_option_of_a_bridge_is_translated(path: Path) -> None:
+    assert bridge(path, WHOLE_BRIDGE) == {
+        "url": ["mqtts://one.example:8883", "mqtts://two.example:1883", "mqtts://[::1]:8884"],
+        "topics": ["a/# out 2 home/ site/", "b out 0", '"" in 1 lamp lights/7'],
+        "alpn": "mqtt",
+        "local_address": "10.0.0.1",
+        "ca_file": "/ca.pem",
+        "certificate": "/me.pem",
+        "key": "/me.key",
+        "max_packet_size": 65536,
+        "outgoing_retain": False,
+        "version": "3.1.1",
+        "window": 20,
+        "session_expiry": 3600,
+        "lowest_tls": "1.3",
+        "clean_start": True,
+        "idle_timeout": 30,
+        "keep_alive": 25,
+        "notification_topic": "bridges/hall",
+        "user": "gate",
+        "client_id": "hall-1",
+        "username": "ana",
+        "password": "hunter2",
+        "first_wait": 5,
+        "longest_wait": 40,
+        "round_robin": True,
+        "start": "lazy",
+        "threshold": 7,
+        "bridge_bit": False,
+    }
+
+
+def test_what_else_a_bridge_may_say(path: Path) -> None:
+    for text, expected in (
+        ("notifications false", {"notifications": "none"}),
+        ("try_private true", {}),
+        ("cleansession false", {"clean_start": False}),
+        ("bridge_insecure false", {}),
+        ("restart_timeout 20", {"first_wait": 20, "longest_wait": 20}),
+        ("bridge_protocol_version mqttv50", {"version": "5.0"}),
+        ("start_type once", {"start": "once"}),
+        ("username ana", {"username": "ana"}),
+        ("clientid c", {"client_id": "c"}),
+    ):
+        found = bridge(path, BRIDGE + text)
+        more = {"notifications": "both", **expected}
+        assert found == {"url": ["mqtt://cloud.example:1883"], "topics": ["a/# out 1"], **more}, text
+
+
+def test_lines_of_a_bridge_that_are_not_needed_are_named(path: Path) -> None:
+    for name in sorted(bridges.NOT_NEEDED):
+        made = made_of(path, f"{BRIDGE}{name} {'true' if name in FLAGS else '1'}")
+        assert any(f"{name}: not needed: " in note for note in made.notes), name
+    assert "a name has letters" in made_of(path, BRIDGE.replace("hall", "the hall")).notes[0]
+
+
+def test_a_bridge_that_would_be_more_open_is_left_out(path: Path) -> None:
+    for name, why in bridges.MORE_OPEN.items():
+        made = made_of(path, f"{BRIDGE}{name} {'true' if name in FLAGS else '/x'}")
+        assert not made.bridges
+        (told,) = made.left_out
+        assert f"the bridge 'hall': {name}: {why}" in told
+
+
+def test_what_mosquitto_refuses_of_a_bridge_is_refused(path: Path) -> None:
+    for text, why in (
+        ("topic a", "topic: it stands below no connection"),
+        ("connection", "there is no name"),
+        ("connection a\ntopic b", "there is no address"),
+        ("connection a\naddress b", "there is no topic"),
+        (BRIDGE + BRIDGE, "there is a connection 'hall' already"),
+        (BRIDGE + "topic a up", "out, in or both, not 'up'"),
+        (BRIDGE + "topic a out 3", "0, 1 or 2, not '3'"),
+        (BRIDGE + "start_type manual", "automatic, lazy or once, got 'manual'"),
+        (BRIDGE + "restart_timeout soon", "expected one number of seconds"),
+        (BRIDGE + "bridge_protocol_version 5", "expected one of mqttv31"),
+    ):
+        with pytest.raises(ConfigError) as met:
+            made_of(path, text)
+        assert why in str(met.value), text
+
+
+def test_every_option_of_bridges_is_known(path: Path) -> None:
+    """Translated, not needed, or a reason to leave the bridge out."""
+    known = {*bridges.TEXTS, *bridges.OTHERS, *bridges.NOT_NEEDED, *bridges.MORE_OPEN}
+    known |= {"address", "addresses", "topic", "notifications", "notifications_local_only", "restart_timeout"}
+    known |= {"start_type", "bridge_protocol_version", "bridge_tls_version", "bridge_session_expiry_interval"}
+    known |= {"bridge_receive_maximum", "bridge_max_packet_size"}
+    assert {name for name in FLAGS | NUMBERS | TEXTS if is_of_bridge(name)} == known

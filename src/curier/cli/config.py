@@ -128,9 +128,9 @@ def schema() -> None:
 def from_mosquitto(file: Path) -> None:
     """Translate a mosquitto.conf, and write the result to standard output.
 
-    Comments at its top say what became of lines that have no counterpart. A listener that would be more open
-    than it was is left out, and named on standard error, too; the exit code is 1 then, and 2 where Mosquitto
-    would refuse the file as well.
+    Comments at its top say what became of lines that have no counterpart. A listener or a bridge that would
+    be more open than it was is left out, and named on standard error, too; the exit code is 1 then, and 2
+    where Mosquitto would refuse the file as well.
     """
     from curier.mosquitto_conf.reading import read
     from curier.mosquitto_conf.translating import translate, written

@@ -1,6 +1,7 @@
 """Lines of a ``mosquitto.conf`` as a configuration file of curier, and what of them has no counterpart.
 
-What is translated is never more open than Mosquitto was: a listener that would be is left out, and named.
+What is translated is never more open than Mosquitto was: a listener or a bridge that would be is left out,
+and named.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from curier.mosquitto_conf.bridges import Bridge, bridges_of
 from curier.mosquitto_conf.doors import OWN, Door, doors_of, is_dynamic_security
 from curier.mosquitto_conf.reading import FLAGS, Line
-from curier.settings.kinds import FILE, Kind
+from curier.settings.kinds import FILE, TEXT, Kind
 from curier.settings.listener import LISTENER
 from curier.settings.table import LIMIT, TOP
 
@@ -75,25 +77,20 @@ NONE: Final = {
     "use_username_as_clientid": "a session belongs to one user all the same",
 }
 
-OF_BRIDGES: Final = frozenset(
-    """address addresses cleansession clientid idle_timeout keepalive_interval notification_topic
-    notifications notifications_local_only password restart_timeout round_robin start_type threshold topic
-    try_private username""".split()
-)
-
 _LOG_LEVELS: Final = (("debug", "debug"), ("all", "debug"), ("information", "info"), ("notice", "info"))
 _EXPIRY: Final = {"h": 3600, "d": 86_400, "w": 604_800, "m": 2_592_000, "y": 31_536_000}
 
 
 @dataclass
 class Translation:
-    """What the file of curier has, and what is said of lines: ``notes`` of any, ``left_out`` of listeners
-    that would have been more open than before.
+    """What the file of curier has, and what is said of lines: ``notes`` of any, ``left_out`` of listeners and
+    bridges that would have been more open than before.
     """
 
     top: dict[str, object] = field(default_factory=dict)
     limits: dict[str, object] = field(default_factory=dict)
     doors: list[Door] = field(default_factory=list)
+    bridges: list[Bridge] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
@@ -105,7 +102,7 @@ class Translation:
 def translate(lines: Sequence[Line]) -> Translation:
     """The whole of it. Raises ``ConfigError`` for what Mosquitto refuses, too."""
     made = Translation()
-    own = _without_bridges(lines, made)
+    made.bridges, own = bridges_of(lines, made.note, made.left_out)
     rest = doors_of(own, made.top, made.notes, made.left_out, made.doors)
     for line in rest:
         _translate(line, made)
@@ -116,17 +113,6 @@ def translate(lines: Sequence[Line]) -> Translation:
     _storage(rest, made)
     _log(rest, made)
     return made
-
-
-def _without_bridges(lines: Sequence[Line], made: Translation) -> list[Line]:
-    """The lines that are not of a bridge."""
-    own: list[Line] = []
-    for line in lines:
-        if line.name == "connection":
-            made.note(line, f"the bridge {line.value!r}: there are no bridges yet; its lines are left out")
-        elif line.name not in OF_BRIDGES and not line.name.startswith(("bridge_", "local_", "remote_")):
-            own.append(line)
-    return own
 
 
 def _translate(line: Line, made: Translation) -> None:
@@ -203,7 +189,10 @@ def written(made: Translation, source: Path) -> str:
     """The file of curier."""
     said = [f"# Translated from {source} by curier config from-mosquitto."]
     if made.left_out:
-        said += ["#", "# These listeners are left out, since they would be more open than they were:"]
+        said += [
+            "#",
+            "# These listeners and bridges are left out, since they would be more open than they were:",
+        ]
         said += [f"#   {one}" for one in made.left_out]
     if made.notes:
         said += ["#", "# What became of lines that are not simply said in other words:"]
@@ -216,6 +205,12 @@ def written(made: Translation, source: Path) -> str:
             "",
             "[[listener]]",
             *_pairs(door.settings, {name: one.kind for name, one in LISTENER.items()}),
+        ]
+    for bridge in made.bridges:
+        said += [
+            "",
+            "[[bridge]]",
+            *(f"{name} = {TEXT.written(one)}" for name, one in bridge.settings.items()),
         ]
     if made.limits:
         said += ["", "[limits]", *_pairs(made.limits, {name: one.kind for name, one in LIMIT.items()})]
@@ -230,7 +225,13 @@ def _has_relative_paths(made: Translation) -> bool:
     of_doors = [
         value for door in made.doors for name, value in door.settings.items() if LISTENER[name].kind is FILE
     ]
-    return not all(Path(str(one)).is_absolute() for one in (*of_all, *of_doors))
+    of_bridges = [
+        value
+        for bridge in made.bridges
+        for name, value in bridge.settings.items()
+        if name in ("ca_file", "certificate", "key")
+    ]
+    return not all(Path(str(one)).is_absolute() for one in (*of_all, *of_doors, *of_bridges))
 
 
 def _pairs(settings: dict[str, object], kinds: dict[str, Kind]) -> list[str]:
