@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Sized
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,10 +57,14 @@ def find_peer(name: str) -> str | None:
     if name == "mqttjs":
         installed = INTEROP_JS / "node_modules" / "mqtt"
         return str(installed) if installed.is_dir() and shutil.which("node") else None
+    if name == "aedes":
+        installed = INTEROP_JS / "node_modules" / "aedes"
+        return str(installed) if installed.is_dir() and shutil.which("node") else None
     if name == "schemathesis":  # apart: its packages would be in the way of others
         return str(SCHEMATHESIS) if SCHEMATHESIS.exists() else shutil.which(name)
     # Debian puts mosquitto in /usr/sbin, which is not on everybody's PATH.
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    beside = os.path.dirname(sys.executable)  # as nats-server is, which a package brings
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", beside])
     if program := shutil.which(name, path=path):
         return program
     spec = find_spec(name) if name.replace(".", "").isidentifier() else None

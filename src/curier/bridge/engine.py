@@ -180,7 +180,7 @@ class Bridge:
         try:
             await remote.connect()
         except MqttError as error:
-            self._drop_bit(error)
+            self._turn_bit(error)
             self._next_server()
             raise
         works: list[Coroutine[Any, Any, None]] = [self._ended(local), self._ended(remote), self._tidy(remote)]
@@ -223,7 +223,10 @@ class Bridge:
         """Until the client is over. Raises why."""
         async for event in end.events():
             if isinstance(event, Closed):
-                raise event.error or ConnectionLost("the client has ended")
+                if event.error is None:
+                    return  # so it was asked for
+                raise event.error
+        raise ConnectionLost("the client has ended")
 
     # ---- what is carried ----
 
@@ -361,8 +364,10 @@ class Bridge:
             self._set(False)
         elif isinstance(event, Reconnecting):
             self.error = printable(str(event.error), 500)
-            self._drop_bit(event.error)
-            if event.attempt == 1 or not event.attempt % 10:
+            if self._turn_bit(event.error):
+                how = "with" if self._bridge_bit else "without"
+                log.info("the bridge %s tries %s %s the bridge bit", name, self.url, how)
+            elif event.attempt == 1 or not event.attempt % 10:
                 log.warning("the bridge %s: %s; attempt %d follows", name, self.error, event.attempt)
         elif isinstance(event, SessionLost):
             log.warning("the bridge %s: %s has lost its session, and what waited in it", name, self.url)
@@ -371,15 +376,22 @@ class Bridge:
         elif isinstance(event, PublishGivenUp):
             log.warning("the bridge %s: %s", name, event.why)
 
-    def _drop_bit(self, error: MqttError) -> None:
-        """A server that does not know the bridge bit takes it for a version that it does not speak."""
-        if not isinstance(error, ConnectRefused) or not self._bridge_bit:
-            return
-        if error.reason_code == ReasonCode.UNSUPPORTED_PROTOCOL_VERSION and self._remote is not None:
-            self._bridge_bit = False
-            log.info("the bridge %s: %s does not know the bridge bit", self.settings.name, self.url)
-            task = asyncio.create_task(self._remote.disconnect())  # which ends the round
-            task.add_done_callback(lambda done: done.exception() if not done.cancelled() else None)
+    def _turn_bit(self, error: MqttError) -> bool:
+        """A server that does not know the bridge bit takes it for a version that it does not speak, and says
+        so, or closes. Then the next attempt is without, and, should that fail as well, the one after with it.
+        """
+        if self.connects or self._remote is None or not self.settings.remote.bridge_bit:
+            return False
+        if isinstance(error, ConnectRefused):
+            is_it = error.reason_code == ReasonCode.UNSUPPORTED_PROTOCOL_VERSION
+        else:
+            is_it = isinstance(error, ConnectionLost) and error.was_open
+        if not is_it or self._remote.version == MQTT_50:
+            return False
+        self._bridge_bit = not self._bridge_bit
+        task = asyncio.create_task(self._remote.disconnect())  # which ends the round
+        task.add_done_callback(lambda done: done.exception() if not done.cancelled() else None)
+        return True
 
     def _set(self, is_connected: bool) -> None:
         self.is_connected = is_connected
