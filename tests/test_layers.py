@@ -158,6 +158,7 @@ ALLOWED: dict[str, set[str]] = {
         "broker",
         "permissions",
         "rereading",
+        "inside",
         "listeners",
         "doorways",
         "faults.line",

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from curier.broker.entrances import Entrance
 from curier.broker.judging import Judge, Rights, Who
@@ -30,6 +31,21 @@ passed, and bridges and brokers tell each other theirs with CONNECT and CONNACK.
 
 ADDRESS: Final = "inside "
 """What the address of each begins with, as no other can; behind it is its name."""
+
+
+class BridgeNumbers(NamedTuple):
+    """What a bridge has counted since it was started. ``out`` and ``into`` are messages carried, ``lost``
+    those that are not: with QoS 0 and no connection, refused, or stopped since they would go in a circle.
+    ``waiting`` are those with QoS 1 and 2 in its session at the broker here.
+    """
+
+    name: str
+    is_connected: bool
+    connects: int
+    out: int
+    into: int
+    lost: Mapping[str, int]
+    waiting: int
 
 
 class Insiders:

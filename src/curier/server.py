@@ -12,7 +12,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +41,7 @@ from curier.broker_arguments import (
 )
 from curier.doorways import Doorway, change
 from curier.errors import ConfigError, StoreError
-from curier.inside import HOP, InsidersToo
+from curier.inside import HOP, BridgeNumbers, InsidersToo
 from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
 from curier.loglines import logger, tell_left_out
 from curier.logs import DROPS_SECONDS, LogHook
@@ -106,6 +106,7 @@ class Broker(Traced):
     """
 
     _is_stopping = False
+    bridges: Callable[[], Sequence[BridgeNumbers]] = tuple  # what they count, where there are any
     lab: Laboratory | None = None  # set before ``start``: breaks connections on purpose
 
     def __init__(

@@ -11,6 +11,7 @@ import pytest
 import curier
 from curier.bridge.settings import Peer
 from curier.types import QoS
+from curier.web import metrics
 from tests.bridge.brokers import SECONDS, bridged, brokers, came, client, peer, ready, settings
 from tests.waiting import until
 
@@ -268,3 +269,26 @@ async def test_a_bridge_that_is_not_in_the_settings_any_more_leaves_no_session(t
         assert "bridge.hall" in here.core.sessions
         async with bridged(here):
             assert "bridge.hall" not in here.core.sessions
+
+
+async def test_what_a_bridge_counts_is_among_the_metrics() -> None:
+    async with brokers(2) as (here, there):
+        assert "curier_bridge" not in metrics.text(here)
+        async with bridged(here, settings(peer(there), "# out 1")) as house, client(here) as (local, _):
+            await local.publish("a", b"1", qos=1)
+            await until(lambda: house.running["hall"].out.carried == 1)
+            page = metrics.text(here)
+            for line in (
+                'curier_bridge_connected{bridge="hall"} 1',
+                'curier_bridge_connects_total{bridge="hall"} 1',
+                'curier_bridge_messages_total{bridge="hall",direction="out"} 1',
+                'curier_bridge_messages_total{bridge="hall",direction="in"} 0',
+                'curier_bridge_messages_dropped_total{bridge="hall",reason="refused"} 0',
+            ):
+                assert f"{line}\n" in page
+            await there.stop()
+            await until(lambda: not house.running["hall"].is_connected)
+            await local.publish("a", b"2", qos=1)
+            page = metrics.text(here)
+            assert 'curier_bridge_connected{bridge="hall"} 0\n' in page
+            assert 'curier_bridge_waiting_messages{bridge="hall"} 1\n' in page

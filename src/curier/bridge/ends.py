@@ -38,6 +38,11 @@ def own_name(settings: BridgeSettings) -> str:
     return f"bridge {settings.name}"
 
 
+def client_id_of(name: str) -> str:
+    """The Client Identifier of the bridge of this name at the broker it belongs to."""
+    return f"bridge.{name}"
+
+
 def local_settings(
     settings: BridgeSettings, link: Link | None, directory: Path | None, highest_qos: int
 ) -> ClientSettings:
@@ -46,7 +51,7 @@ def local_settings(
         peer = settings.local
         return _settings(settings, peer, peer.urls[:1], directory, highest_qos, "local")
     peer = Peer(
-        urls=(INSIDE,), client_id=f"bridge.{settings.name}", username=user_of(settings), version=MQTT_50
+        urls=(INSIDE,), client_id=client_id_of(settings.name), username=user_of(settings), version=MQTT_50
     )
     made = _settings(settings, peer, peer.urls, directory, highest_qos, "local")
     return replace(made, open_socket=link, keep_alive=0, will=None)

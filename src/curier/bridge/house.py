@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from curier.bridge.ends import own_name
+from curier.bridge.ends import client_id_of, own_name
 from curier.bridge.engine import Bridge
 from curier.bridge.settings import DIRECTORY, BridgeSettings
 from curier.client.client import Client
 from curier.client.settings import ClientSettings
 from curier.errors import MqttError, StoreError
-from curier.inside import HOP, Insiders
+from curier.inside import HOP, BridgeNumbers, Insiders
 from curier.loglines import logger
 from curier.server import Broker
 
@@ -87,6 +87,31 @@ class Bridges:
         if self._insiders is not None:
             self._insiders.stop()
 
+    def numbers(self) -> list[BridgeNumbers]:
+        """What each has counted."""
+        return [self._numbers_of(one) for one in self.running.values()]
+
+    def _numbers_of(self, bridge: Bridge) -> BridgeNumbers:
+        out, into = bridge.out, bridge.into
+        name = bridge.settings.name
+        session = self._broker.core.sessions.get(client_id_of(name)) if self._broker is not None else None
+        outgoing = session.outgoing if session is not None else None
+        return BridgeNumbers(
+            name,
+            bridge.is_connected,
+            bridge.connects,
+            out.carried,
+            into.carried,
+            {
+                "not_connected": out.dropped + into.dropped,
+                "refused": out.refused + into.refused,
+                "circle": out.stopped + into.stopped,
+            },
+            len(outgoing.queue) + outgoing.inflight_count() + len(outgoing.releasing)
+            if outgoing is not None
+            else 0,
+        )
+
     def _begin(self, settings: BridgeSettings) -> None:
         broker = self._broker
         if not self.id:
@@ -94,6 +119,7 @@ class Bridges:
             if broker is not None:
                 self._insiders = Insiders(broker.turn)
                 broker.core.hop = (HOP, self.id)
+                broker.bridges = self.numbers
         insiders = self._insiders
         bridge = self.running[settings.name] = Bridge(
             settings,
@@ -134,7 +160,7 @@ class Bridges:
         name = f"bridge {path.name}"
         settings = ClientSettings(
             "unix:///inside",
-            client_id=f"bridge.{path.name}",
+            client_id=client_id_of(path.name),
             username=name,
             clean_start=True,
             session_expiry=0,

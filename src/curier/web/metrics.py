@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from curier.broker.sys_topics import VERSION
+from curier.inside import BridgeNumbers
 from curier.net.host import Process
 from curier.server import Broker
 
@@ -91,6 +92,26 @@ def _certificates(broker: Broker) -> Iterable[Sample] | None:
     found = [(door.entrance, broker.certificates_end(door.listener)) for door in broker.doorways]
     return [
         ({"listener": entrance.name or entrance.level}, at) for entrance, at in found if math.isfinite(at)
+    ] or None
+
+
+def _of_bridges(read: Callable[[BridgeNumbers], float]) -> Callable[[Broker], Iterable[Sample] | None]:
+    return lambda broker: [({"bridge": one.name}, read(one)) for one in broker.bridges()] or None
+
+
+def _carried(broker: Broker) -> Iterable[Sample] | None:
+    return [
+        ({"bridge": one.name, "direction": direction}, value)
+        for one in broker.bridges()
+        for direction, value in (("out", one.out), ("in", one.into))
+    ] or None
+
+
+def _not_carried(broker: Broker) -> Iterable[Sample] | None:
+    return [
+        ({"bridge": one.name, "reason": reason}, value)
+        for one in broker.bridges()
+        for reason, value in one.lost.items()
     ] or None
 
 
@@ -229,6 +250,23 @@ METRICS: Final = (
         "curier_certificate_end_time_seconds",
         "When a listener's first certificate ends, since 1970.",
         _certificates,
+    ),
+    _gauge(
+        "curier_bridge_connected",
+        "1 while a bridge is connected to the other broker.",
+        _of_bridges(lambda one: int(one.is_connected)),
+    ),
+    _counter(
+        "curier_bridge_connects_total",
+        "How often a bridge has connected to the other broker.",
+        _of_bridges(lambda one: one.connects),
+    ),
+    _counter("curier_bridge_messages_total", "Messages that a bridge has carried.", _carried),
+    _counter("curier_bridge_messages_dropped_total", "Messages that a bridge has not carried.", _not_carried),
+    _gauge(
+        "curier_bridge_waiting_messages",
+        "Messages that wait here for a bridge, those on their way among them.",
+        _of_bridges(lambda one: one.waiting),
     ),
     _gauge("process_resident_memory_bytes", "Memory of the process.", _memory),
     _counter("process_cpu_seconds_total", "Time of processors that the process has used.", _cpu),
