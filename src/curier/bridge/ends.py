@@ -13,6 +13,7 @@ from curier.bridge.hops import PROPERTY
 from curier.bridge.settings import FOREVER, BridgeSettings, Peer
 from curier.client.session import Session
 from curier.client.settings import ClientSettings, OnRefused, Reconnect
+from curier.client.urls import parse_server_url
 from curier.codec.constants import MQTT_50
 from curier.types import Message, QoS, Will
 
@@ -86,7 +87,8 @@ def _settings(
     client_id = peer.client_id or f"{socket.gethostname()}.{settings.name}"
     session = None
     if highest_qos == 2 and directory is not None:
-        digest = hashlib.sha256("\n".join((*urls, client_id)).encode()).hexdigest()[:12]
+        where = f"{parse_server_url(urls[0])} {client_id}"  # whose session it is, whatever the password
+        digest = hashlib.sha256(where.encode()).hexdigest()[:12]
         session = Session.disk(directory / f"{side}-{digest}")
     told = settings.notifications == "both" or (settings.notifications == "local" and side == "local")
     window = settings.window

@@ -35,7 +35,7 @@ from curier.client.keeper import delay_before
 from curier.client.streams import Stream
 from curier.client.urls import parse_server_url
 from curier.codec.constants import MQTT_50
-from curier.errors import ConnectionLost, ConnectRefused, MqttError
+from curier.errors import ConnectionLost, ConnectRefused, MqttError, SubscribeRefused
 from curier.loglines import logger, printable
 from curier.types import VERSION_NAMES, Message, QoS, ReasonCode, RetainHandling, Subscription
 
@@ -209,6 +209,10 @@ class Bridge:
 
     async def _leave(self, end: End) -> None:
         """Say goodbye; what is not acknowledged stays there, unless nobody comes again for it."""
+        if not self._is_wanted and not end.is_connected:
+            log.warning(
+                "the bridge %s: a session cannot be ended, since there is no connection", self.settings.name
+            )
         with suppress(MqttError):
             if end is not self._local:
                 is_told = self._is_told("both")
@@ -245,29 +249,27 @@ class Bridge:
         ]
 
     async def _carry_out(self, stream: Stream, remote: End) -> None:
-        await self._connected(remote)
-        hops = (self._local_id, self._remote_id(remote), self.settings.max_hops)
-        name, window = self.settings.name, self.settings.window
-        await Pump(name, f"at {self.url}", self._outward, hops, window, self.out).run(stream, remote)
+        async def known() -> tuple[str, str]:
+            return self._local_id, await self._connected(remote)
+
+        await self._pump(f"at {self.url}", self._outward, self.out).run(stream, remote, known())
 
     async def _carry_in(self, stream: Stream, remote: End, local: End) -> None:
+        async def known() -> tuple[str, str]:
+            return await self._connected(remote), self._local_id
+
         await self._connected(remote)
-        hops = (self._remote_id(remote), self._local_id, self.settings.max_hops)
-        name, window = self.settings.name, self.settings.window
-        pump = Pump(name, "here", self._inward, hops, window, self.into)
         await stream.open()
         self._subscribed += len(stream.topic_filters)
-        await pump.run(stream, local)
+        await self._pump("here", self._inward, self.into).run(stream, local, known())
 
-    def _remote_id(self, remote: End) -> str:
-        """The name of the broker there in the trace of hops: as the settings say, or as it says itself; or
-        "".
-        """
-        said = passed(remote.server_properties.user_properties)
-        return self.settings.remote.id or (said[0] if said else "")
+    def _pump(self, where: str, topics: Map, counts: Counts) -> Pump:
+        settings = self.settings
+        return Pump(settings.name, where, topics, settings.max_hops, settings.window, counts)
 
-    async def _connected(self, remote: End) -> None:
-        """Until there is a connection, and it is known what the server takes. Raises ``MqttError`` where
+    async def _connected(self, remote: End) -> str:
+        """Wait for a connection, by which it is known what the server takes: the name of the broker there in
+        the trace of hops, as the settings say, or as it says itself, or "". Raises ``MqttError`` where
         nothing stops messages from coming back.
         """
         await self.round.wait()
@@ -284,6 +286,8 @@ class Bridge:
                 f"know the bridge bit: {pairs[0][1]} would bring back what {pairs[0][0]} carries away: give "
                 "topics other prefixes"
             )
+        said = passed(remote.server_properties.user_properties)
+        return self.settings.remote.id or (said[0] if said else "")
 
     async def _tidy(self, remote: End) -> None:
         """End what earlier settings have subscribed to there; then there is nothing more to do."""
@@ -296,8 +300,11 @@ class Bridge:
         before = self._remembered.subscribed(side)
         stale = [name for name in before if name not in topics.sources]
         if stale:
-            await end.unsubscribe(*stale)
-            log.info("the bridge %s has no %s any more (%s)", self.settings.name, ", ".join(stale), side)
+            try:
+                await end.unsubscribe(*stale)
+                log.info("the bridge %s has no %s any more (%s)", self.settings.name, ", ".join(stale), side)
+            except SubscribeRefused as error:
+                log.warning("the bridge %s cannot unsubscribe (%s): %s", self.settings.name, side, error)
         self._remembered.note(side, [*topics.sources])
 
     # ---- when ----

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final
 
 from curier.bridge.hops import Pairs, why_not_on, with_hop
@@ -38,6 +39,10 @@ PASSING: Final = frozenset(
 """Refusals that may be none a while later: the message stays where it is, and is tried again."""
 
 
+MOST_TAKEN: Final = 10_000
+"""Messages that wait for those before them; then those with QoS 0 are dropped."""
+
+
 class TryAgain(MqttError):
     """The other broker does not take a message now."""
 
@@ -55,25 +60,31 @@ class Counts:
 
 
 class Pump:
-    """Carries what a stream brings to ``target``. ``hops`` are the names of the brokers that it goes from
-    and to, and how many a message passes at most; ``where`` is for the log.
+    """Carries what a stream brings to another broker, which the log calls ``where``. A message passes
+    ``most_hops`` brokers at most.
     """
 
     def __init__(
-        self, name: str, where: str, topics: Map, hops: tuple[str, str, int], window: int, counts: Counts
+        self, name: str, where: str, topics: Map, most_hops: int, window: int, counts: Counts
     ) -> None:
         self._name = name
         self._where = where
         self._topics = topics
-        self._source_id, self._target_id, self._most_hops = hops
+        self._most_hops = most_hops
+        self._source_id = self._target_id = ""
         self._window = window
         self._counts = counts
         self._open: deque[tuple[Receipt, ReceivedMessage]] = deque()  # in order
+        self._taken: asyncio.Queue[ReceivedMessage] = asyncio.Queue()
         self._news = asyncio.Event()  # one more of them, or one fewer
 
-    async def run(self, stream: Stream, target: End) -> None:
-        """Until it is cancelled. Raises ``TryAgain``, and what ends the stream or the target."""
-        tasks = [asyncio.create_task(work) for work in (self._take(stream, target), self._acknowledge())]
+    async def run(self, stream: Stream, target: End, known: Awaitable[tuple[str, str]]) -> None:
+        """Until it is cancelled. Raises ``TryAgain``, and what ends the stream or the target. ``known`` is
+        over when it is known what the target takes; it gives the names of the brokers that messages go from
+        and to, for the trace of hops, or "".
+        """
+        works = (self._take(stream, target), self._send(target, known), self._acknowledge())
+        tasks = [asyncio.create_task(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -85,8 +96,17 @@ class Pump:
             self._counts.waiting = 0
 
     async def _take(self, stream: Stream, target: End) -> None:
+        """Take what comes: with QoS 1 and 2 as much as the window has room for, by Receive Maximum."""
         async for message in stream:
-            await self._forward(message, target)
+            if not message.qos and (not target.is_connected or self._taken.qsize() >= MOST_TAKEN):
+                self._counts.dropped += 1
+            else:
+                self._taken.put_nowait(message)
+
+    async def _send(self, target: End, known: Awaitable[tuple[str, str]]) -> None:
+        self._source_id, self._target_id = await known
+        while True:
+            await self._forward(await self._taken.get(), target)
 
     async def _acknowledge(self) -> None:
         """Work off what is on its way, from the first: what was taken first is acknowledged first."""
