@@ -11,6 +11,7 @@ import math
 import re
 import threading
 import time
+from collections.abc import Callable, Mapping
 from typing import Final
 
 MOST_CHARACTERS: Final = 200
@@ -18,6 +19,9 @@ MOST_CHARACTERS: Final = 200
 
 QUIET_SECONDS: Final = 10.0
 """So often at most is it told how many lines of a kind were left out."""
+
+LOOK_SECONDS: Final = 0.5
+"""Between two looks whether it is time to tell, while lines are left out."""
 
 MOST_KINDS: Final = 1000
 """Each is a line of the source, but a program of somebody else's might fill in its texts before."""
@@ -78,6 +82,7 @@ class Bounds(logging.Filter):
         super().__init__()
         self._kinds: dict[tuple[str, int, object], Kind] = {}
         self._lacking: dict[Kind, None] = {}  # those with lines left out
+        self._look_at = 0.0  # when it may be time to tell of them
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -107,8 +112,17 @@ class Bounds(logging.Filter):
             if kind is None or kind.has_room(now):
                 return False
             self._lacking[kind] = None
-        self.tell(now - QUIET_SECONDS)
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self.tell(now - QUIET_SECONDS)
         return True
+
+    def take(self, logger_name: str, level: int, words: str) -> bool:
+        """Room for a line that does not come to ``filter``; False: that one has to."""
+        now = time.monotonic()
+        with self._lock:
+            kind = self._kinds.get((logger_name, level, words))
+            return kind is not None and not self._lacking and kind.take(now)
 
     def tell(self, since: float = math.inf) -> None:
         """Say how many lines are left out, of each kind that lacks some since then, or longer."""
@@ -133,6 +147,58 @@ class Bounds(logging.Filter):
 
 
 bounds: Final = Bounds()
+
+
+class Shortcut(logging.Handler):
+    """A handler of the root that takes words without a ``LogRecord``, too, and makes the same of them."""
+
+    def tell(
+        self, level: int, name: str, message: str, make_fields: Callable[[], Mapping[str, object]]
+    ) -> None:
+        """A line of the logger ``name``. ``make_fields`` gives what ``extra`` has as ``fields`` otherwise."""
+        raise NotImplementedError
+
+
+class Line:
+    """A line that is logged so often that its cost counts, which is mostly that of the machinery of
+    ``logging``. It goes past that, where nobody has put a handler or a filter of his own there.
+    """
+
+    def __init__(self, logger: logging.Logger, level: int, words: str) -> None:
+        self.words = words
+        self._logger = logger
+        self._level = level
+        self._name = logger.name
+
+    def is_wanted(self) -> bool:
+        """Is it to be logged, and is there room for it?"""
+        return self._logger.isEnabledFor(self._level) and not bounds.leave_out(
+            self._name, self._level, self.words
+        )
+
+    def log(self, *filled_in: object, make_fields: Callable[[], Mapping[str, object]]) -> None:
+        """Log it, with that filled in."""
+        shortcut = self._shortcut()
+        if shortcut is not None and bounds.take(self._name, self._level, self.words):
+            shortcut.tell(self._level, self._name, self.words % filled_in, make_fields)
+        else:
+            self._logger.log(self._level, self.words, *filled_in, extra={"fields": make_fields()})
+
+    def _shortcut(self) -> Shortcut | None:
+        """The only handler that would get a record of it, if that is one."""
+        logger: logging.Logger | None = self._logger
+        if len(self._logger.filters) != 1 or logging.getLogRecordFactory() is not logging.LogRecord:
+            return None
+        while logger is not None and logger.parent is not None:
+            if logger.handlers or not logger.propagate:
+                return None
+            logger = logger.parent
+        if logger is None or len(logger.handlers) != 1:
+            return None
+        handler = logger.handlers[0]
+        if not isinstance(handler, Shortcut) or handler.filters or handler.level > self._level:
+            return None
+        return handler
 
 
 def logger(name: str) -> logging.Logger:

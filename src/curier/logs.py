@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 
 from curier.broker.hooks import Hook
 from curier.broker.model import BrokerConnection
 from curier.broker.mounting import OTHER_MOUNT
-from curier.loglines import bounds, logger, printable
+from curier.loglines import Line, logger, printable
 from curier.session.message import ApplicationMessage
 
 connect_log = logger("curier.broker.connect")
 subscribe_log = logger("curier.broker.subscribe")
 publish_log = logger("curier.broker.publish")
 
-CONNECTED = "%s connected%s from %s at %s, MQTT %s, %s"
-DISCONNECTED = "%s disconnected: %s"
+CONNECTED = Line(connect_log, logging.INFO, "%s connected%s from %s at %s, MQTT %s, %s")
+DISCONNECTED = Line(connect_log, logging.INFO, "%s disconnected: %s")
 
 NOT_AUTHORIZED = 0x87
 VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}
@@ -122,17 +123,16 @@ class LogHook(Hook):
         self._drops = Drops()
 
     def on_connect(self, connection: BrokerConnection, session_present: bool) -> None:
-        if not _tells(CONNECTED):
+        if not CONNECTED.is_wanted():
             return
-        connect_log.info(
-            CONNECTED,
+        CONNECTED.log(
             printable(connection.client_id),
             f" as {printable(connection.identity)}" if connection.identity is not None else "",
             connection.address,
             connection.listener_name,
             VERSIONS.get(connection.version, "?"),
             "with its session" if session_present else "with a new session",
-            extra=_fields(connection),
+            make_fields=partial(_known, connection),
         )
 
     def on_refuse(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
@@ -146,13 +146,12 @@ class LogHook(Hook):
         )
 
     def on_disconnect(self, connection: BrokerConnection, reason_code: int, why: str) -> None:
-        if not _tells(DISCONNECTED):
+        if not DISCONNECTED.is_wanted():
             return
-        connect_log.info(
-            DISCONNECTED,
+        DISCONNECTED.log(
             _name(connection),
             printable(why, MOST_OF_REASON),
-            extra=_fields(connection, reason_code=reason_code),
+            make_fields=partial(_known, connection, reason_code=reason_code),
         )
 
     def on_slow(self, connection: BrokerConnection, why: str) -> None:
@@ -211,13 +210,6 @@ class LogHook(Hook):
         self._drops.tell(time.monotonic(), is_last)
 
 
-def _tells(words: str) -> bool:
-    """Is such a line of a connection wanted, and is there room for it?"""
-    return connect_log.isEnabledFor(logging.INFO) and not bounds.leave_out(
-        connect_log.name, logging.INFO, words
-    )
-
-
 def _name(connection: BrokerConnection) -> str:
     if connection.client_id:
         return f"{printable(connection.client_id)} ({connection.address})"
@@ -225,6 +217,10 @@ def _name(connection: BrokerConnection) -> str:
 
 
 def _fields(connection: BrokerConnection, **more: object) -> dict[str, object]:
+    return {"fields": _known(connection, **more)}
+
+
+def _known(connection: BrokerConnection, **more: object) -> dict[str, object]:
     """What is known of a client, for logs that programs read."""
     fields = {
         "client_id": printable(connection.client_id),
@@ -234,7 +230,7 @@ def _fields(connection: BrokerConnection, **more: object) -> dict[str, object]:
         "version": VERSIONS.get(connection.version),
         **more,
     }
-    return {"fields": {name: value for name, value in fields.items() if value not in (None, "")}}
+    return {name: value for name, value in fields.items() if value not in (None, "")}
 
 
 def _text(topic: bytes) -> str:

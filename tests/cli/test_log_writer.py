@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from curier.broker.core import BrokerCore
+from curier.broker.options import Options
 from curier.cli.log_formats import JournalFormatter, JsonFormatter, PlainFormatter
 from curier.cli.log_writer import AuditFile, FileWriter, LogWriter, write_if_it_can_be
-from curier.loglines import logger
+from curier.loglines import bounds, logger, tell_left_out
+from curier.logs import LogHook
+from tests.each import each
 from tests.waiting import wait_until
 
 Pipe = tuple[int, int]
@@ -297,3 +301,140 @@ def test_an_audit_log_that_nobody_takes_stops_nobody_and_says_what_is_lost(tmp_p
     file.close()
     lines = (tmp_path / "audit.log").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [{"event": "lost", "count": 2}, {"event": "three"}]
+
+
+class Room(logging.Handler):
+    """Somebody's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
+    """The logger of connections, at its level, as if nothing had been logged yet; time stands still. Whose
+    handlers pytest gives the root, each test sees to itself: they come only when it begins.
+    """
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.123456)
+    bounds.clear()
+    own = logging.getLogger("curier.broker.connect")
+    monkeypatch.setattr(own, "level", logging.INFO)
+    own.manager._clear_cache()  # type: ignore[attr-defined]
+    yield own
+    own.manager._clear_cache()  # type: ignore[attr-defined]
+    bounds.clear()
+
+
+def happen(times: int, reason: str = "by the client") -> None:
+    """Connections come and go."""
+    hook = LogHook()
+    connection = BrokerCore(Options(), 0.0).attach("192.0.2.1:5000", "tcp://0.0.0.0:1883", 0.0)
+    connection.client_id, connection.identity, connection.version = "ana\n", "ana", 5
+    for _ in range(times):
+        hook.on_connect(connection, False)
+        hook.on_disconnect(connection, 0x04, reason)
+
+
+def makes_records(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The words of each record that is made from now on, by the logger itself."""
+    made: list[str] = []
+    handle = logging.Logger.handle
+
+    def counted(self: logging.Logger, record: logging.LogRecord) -> None:
+        made.append(str(record.msg))
+        handle(self, record)
+
+    monkeypatch.setattr(logging.Logger, "handle", counted)
+    return made
+
+
+@each("formatter", [PlainFormatter(), JournalFormatter(), JsonFormatter()])
+def test_common_lines_are_the_same_without_a_record(
+    formatter: logging.Formatter, alone: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounds.clear()
+    ours, theirs = os.pipe()
+    writer = LogWriter(theirs)
+    writer.setFormatter(formatter)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [writer])
+    with monkeypatch.context() as context:
+        made = makes_records(context)
+        happen(2, "x" * 3000)
+    assert len(made) == 2  # the first of each kind
+    writer.close()
+    os.close(theirs)
+    first, gone, *rest = read_all(ours)
+    os.close(ours)
+    assert "ana\\n connected as ana from 192.0.2.1:5000" in first.replace("\\\\", "\\")
+    assert rest == [first, gone]
+
+
+def test_who_adds_a_handler_gets_the_records_of_common_lines(
+    alone: logging.Logger, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = LogWriter(pipe[1])
+    writer.setFormatter(PlainFormatter())
+    monkeypatch.setattr(logging.getLogger(), "handlers", [writer])
+    happen(1)
+    places = [logging.getLogger(), logging.getLogger("curier"), alone]
+    for place in places:
+        own = Room()
+        place.addHandler(own)
+        happen(1)
+        place.removeHandler(own)
+        (came, left) = own.records
+        assert came.fields["client_id"] == "ana\\n"  # type: ignore[attr-defined]
+        assert left.fields["reason_code"] == 0x04  # type: ignore[attr-defined]
+    refused = logging.Filter("nobody")
+    for filtered in (alone, writer):
+        filtered.addFilter(refused)
+        happen(1)
+        filtered.removeFilter(refused)
+    writer.close()
+    os.close(pipe[1])
+    assert len(read_all(pipe[0])) == 2 * (1 + len(places))
+
+
+def test_common_lines_that_are_too_many_are_lost_and_told(
+    alone: logging.Logger, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = LogWriter(pipe[1], most_lines=10)
+    writer.setFormatter(PlainFormatter())
+    monkeypatch.setattr(logging.getLogger(), "handlers", [writer])
+    while not writer._lost:
+        happen(10, "x" * 400)
+    os.set_blocking(pipe[0], False)
+    heard = b""
+    while writer._lines:
+        with suppress(BlockingIOError):
+            heard += os.read(pipe[0], 65_536)
+    happen(1)
+    writer.close()
+    os.close(pipe[1])
+    os.set_blocking(pipe[0], True)
+    text = heard.decode() + "\n".join(read_all(pipe[0]))
+    assert "lines of this log are lost: nobody took them in time" in text
+
+
+def test_common_lines_over_their_rate_are_left_out_and_told(
+    alone: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    writer = FileWriter(str(path))
+    writer.setFormatter(PlainFormatter())
+    monkeypatch.setattr(logging.getLogger(), "handlers", [writer])
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    happen(1005)
+    tell_left_out()
+    writer.close()
+    lines = path.read_text().splitlines()
+    assert sum(" connected as ana from " in line for line in lines) == 1000
+    told = "5 more lines were left out like: ..."
+    assert [line.partition("info: ")[2] for line in lines[2000:]] == [
+        f"{told} connected... from ... at ..., MQTT ..., ...",
+        f"{told} disconnected: ...",
+    ]

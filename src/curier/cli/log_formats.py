@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from curier.loglines import printable
@@ -56,15 +57,18 @@ class PlainFormatter(logging.Formatter):
         super().__init__("%(message)s")
         self._clock = Clock(" ")
 
+    takes_fields = False
+    """Does a line have what is known of the client, besides its words?"""
+
     def format(self, record: logging.LogRecord) -> str:
-        text = f"{self.head(record)}{record.levelname.lower()}: {_message(record)}"
+        text = self.line(record.created, record.levelno, record.name, _message(record), {})
         for line in self.trace(record):
             text += f"\n{self.indent(record)}{line}"
         return text
 
-    def head(self, record: logging.LogRecord) -> str:
-        """What a line begins with."""
-        return f"{self._clock.text(record.created)} "
+    def line(self, created: float, level: int, name: str, message: str, fields: Mapping[str, object]) -> str:
+        """One line that has no traceback. ``message`` is as ``printable`` makes it."""
+        return f"{self._clock.text(created)} {_NAMES.get(level) or _name_of(level)}: {message}"
 
     def indent(self, record: logging.LogRecord) -> str:
         """What a line of a traceback begins with."""
@@ -84,11 +88,11 @@ class PlainFormatter(logging.Formatter):
 class JournalFormatter(PlainFormatter):
     """For journald, which has the time already: each line begins with its priority, as ``<6>``."""
 
-    def head(self, record: logging.LogRecord) -> str:
-        return f"<{_PRIORITIES.get(record.levelno, 6)}>"
+    def line(self, created: float, level: int, name: str, message: str, fields: Mapping[str, object]) -> str:
+        return f"<{_PRIORITIES.get(level, 6)}>{_NAMES.get(level) or _name_of(level)}: {message}"
 
     def indent(self, record: logging.LogRecord) -> str:
-        return f"{self.head(record)}  "
+        return f"<{_PRIORITIES.get(record.levelno, 6)}>  "
 
 
 class JsonFormatter(PlainFormatter):
@@ -98,17 +102,31 @@ class JsonFormatter(PlainFormatter):
         super().__init__()
         self._clock = Clock("T")
 
+    takes_fields = True
+
     def format(self, record: logging.LogRecord) -> str:
-        fields: dict[str, object] = {
-            "time": self._clock.text(record.created, f".{int(record.created % 1 * 1000):03d}"),
-            "level": record.levelname.lower(),
-            "topic": topic_of(record.name),
-            "message": _message(record),
-            **getattr(record, "fields", {}),
-        }
+        fields = getattr(record, "fields", {})
         if trace := self.trace(record):
-            fields["trace"] = trace
-        return json.dumps(fields)
+            fields = {**fields, "trace": trace}
+        return self.line(record.created, record.levelno, record.name, _message(record), fields)
+
+    def line(self, created: float, level: int, name: str, message: str, fields: Mapping[str, object]) -> str:
+        return json.dumps(
+            {
+                "time": self._clock.text(created, f".{int(created % 1 * 1000):03d}"),
+                "level": _NAMES.get(level) or _name_of(level),
+                "topic": topic_of(name),
+                "message": message,
+                **fields,
+            }
+        )
+
+
+def _name_of(level: int) -> str:
+    return logging.getLevelName(level).lower()
+
+
+_NAMES: Final = {level: _name_of(level) for level in _PRIORITIES}
 
 
 def _message(record: logging.LogRecord) -> str:

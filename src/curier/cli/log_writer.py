@@ -13,9 +13,11 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from curier.loglines import QUIET_SECONDS, tell_left_out
+from curier.cli.log_formats import MOST_OF_LINE, PlainFormatter
+from curier.loglines import QUIET_SECONDS, Shortcut, printable, tell_left_out
 
 MOST_LINES: Final = 10_000
 """That wait to be written; more are lost."""
@@ -31,8 +33,10 @@ LOOK_SECONDS: Final = 1.0
 BUNDLE_SECONDS: Final = 0.05
 """How long a line waits for others."""
 
+_NO_FIELDS: Final[dict[str, object]] = {}
 
-class LogWriter(logging.Handler):
+
+class LogWriter(Shortcut):
     """Writes records to the file descriptor ``target``; ``emit`` never waits for it.
 
     Lines go in bundles, since waking a thread costs more than a line: what is no warning waits a moment.
@@ -64,6 +68,26 @@ class LogWriter(logging.Handler):
             return
         self._put(line)
         if record.levelno >= logging.WARNING:
+            self._at_once.set()
+
+    def tell(
+        self, level: int, name: str, message: str, make_fields: Callable[[], Mapping[str, object]]
+    ) -> None:
+        formatter = self.formatter
+        if self._lost or not isinstance(formatter, PlainFormatter):
+            record = logging.LogRecord(name, level, "", 0, message, None, None)
+            record.fields = make_fields()
+            self.handle(record)
+            return
+        fields = make_fields() if formatter.takes_fields else _NO_FIELDS
+        self.acquire()  # other threads log as well
+        try:
+            if self._has_room():
+                words = printable(message, MOST_OF_LINE)
+                self._put(formatter.line(time.time(), level, name, words, fields))
+        finally:
+            self.release()
+        if level >= logging.WARNING:
             self._at_once.set()
 
     def _has_room(self) -> bool:
