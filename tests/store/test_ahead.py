@@ -40,6 +40,7 @@ from curier.store.mark import read_mark
 from curier.store.sqlite import SqliteStore
 from curier.store.writer import TIDY_SECONDS, Writer
 from curier.testing.stores import SESSION
+from tests.each import each
 from tests.store.test_missing import batches_of, contents, flip, refusal, start
 from tests.waiting import until
 
@@ -89,6 +90,19 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     process.left(place / "end")
     process.writer.close()
     return place
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[[], Path]:
+    """Makes a directory of its own for each case."""
+    numbers = iter(range(100))
+
+    def make() -> Path:
+        place = tmp_path / str(next(numbers))
+        place.mkdir()
+        return place
+
+    return make
 
 
 @pytest.fixture
@@ -388,6 +402,92 @@ def test_another_broker_with_the_same_database_is_noticed_with_the_next_batch(tm
     with pytest.raises(StoreError, match="another broker has begun to use it"):
         process.commit()
     assert "another broker" in process.writer.look()
+
+
+def long_ago(*paths: Path) -> None:
+    """Nobody has done anything to these for an hour."""
+    for path in paths:
+        os.utime(path, (time.time() - 3600, time.time() - 3600))
+
+
+def at_rest(place: Path) -> Process:
+    """One whose files have been where they are for so long that half a look is enough."""
+    process = Process(place / "data")
+    process.commit()
+    process.writer.rest()
+    long_ago(process.directory, process.directory / "curier.db-wal")
+    process.commit()
+    return process
+
+
+def test_files_that_rest_take_two_looks_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = at_rest(tmp_path)
+    asked: list[str] = []
+    stat = os.stat
+
+    def noted(path: str) -> os.stat_result:
+        asked.append(str(path))
+        return stat(path)
+
+    monkeypatch.setattr(os, "stat", noted)
+    process.commit()
+    assert asked == [f"{process.directory}/curier.db-wal", str(process.directory)]
+    process.writer._tidied_at -= TIDY_SECONDS
+    process.writer.tidy()
+    asked.clear()
+    process.commit()
+    assert f"{process.directory}/curier.db" in asked  # all is looked at each second
+    process.writer.close()
+
+
+def removed(directory: Path, end: str = "") -> None:
+    (directory / f"curier.db{end}").unlink()
+
+
+def moved(directory: Path) -> None:
+    directory.rename(directory.with_name("elsewhere"))
+    shutil.copytree(directory.with_name("elsewhere"), directory)
+    long_ago(directory, directory / "curier.db-wal")
+
+
+def replaced(directory: Path) -> None:
+    shutil.copy2(directory / "curier.db", directory / "another")
+    (directory / "another").rename(directory / "curier.db")
+
+
+@each(
+    "happens",
+    [
+        removed,
+        pytest.param(lambda directory: removed(directory, "-wal"), id="the WAL is removed"),
+        pytest.param(lambda directory: removed(directory, "-shm"), id="its index is removed"),
+        moved,
+        replaced,
+    ],
+)
+def test_what_happens_to_files_that_had_rested_is_noticed_with_the_next_batch(
+    happens: Callable[[Path], None], make: Callable[[], Path]
+) -> None:
+    process = at_rest(make())
+    happens(process.directory)
+    with pytest.raises(StoreError, match="was removed or replaced while the broker runs"):
+        process.commit()
+    process.writer.database.close_untouched()
+
+
+def test_another_broker_is_noticed_where_files_had_rested(tmp_path: Path) -> None:
+    process = at_rest(tmp_path)
+    database, _ = begin(process.directory, "fsync", accept_loss=False)
+    database.close_untouched()
+    with pytest.raises(StoreError, match="another broker has begun to use it"):
+        process.commit()
+
+
+def test_a_journal_file_that_had_rested_is_made_anew(tmp_path: Path) -> None:
+    process = at_rest(tmp_path)
+    (process.directory / FILE_NAME).unlink()
+    process.commit()
+    assert start(process.left(tmp_path / "copy")) == process.number
 
 
 def test_a_process_that_is_started_again_has_what_the_one_before_left(tmp_path: Path) -> None:

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable
 from contextvars import Context
 from selectors import BaseSelector
-from typing import TypeVarTuple, cast
+from typing import TYPE_CHECKING, TypeVarTuple, cast
 
 from curier.net.selector import Selector
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
 
 Ts = TypeVarTuple("Ts")
 
@@ -35,6 +38,25 @@ class Loop(asyncio.SelectorEventLoop):
     ) -> asyncio.TimerHandle:
         self.selector.is_called = True
         return super().call_at(when, callback, *args, context=context)
+
+    def add_prompt_reader(self, fd: int, callback: Callable[[], object]) -> None:
+        """As ``add_reader``, but called as soon as the descriptor is known to be ready, and not by way of
+        the loop's queue. ``remove_reader`` ends it.
+        """
+
+        def call() -> None:
+            try:
+                callback()
+            except Exception as error:
+                self.call_exception_handler({"message": f"an error in {callback!r}", "exception": error})
+
+        self.add_reader(fd, callback)
+        self.selector.prompt[fd] = call
+
+    def remove_reader(self, fd: FileDescriptorLike) -> bool:
+        if isinstance(fd, int):
+            self.selector.prompt.pop(fd, None)
+        return super().remove_reader(fd)
 
     def stop(self) -> None:
         self.selector.is_called = True

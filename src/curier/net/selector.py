@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import select
+from collections.abc import Callable
 from selectors import EVENT_READ, EVENT_WRITE, SelectorKey
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -49,6 +50,7 @@ class Selector:
         self._poll: Final = self.epoll.poll  # bound once
         self.sockets: Sockets | None = None
         self.is_called: bool = False  # has asyncio something to do, whatever the descriptors say?
+        self.prompt: dict[int, Callable[[], None]] = {}  # readers that are called here, and never raise
         self._keys: dict[int, SelectorKey] = {}
 
     def register(self, file: FileDescriptorLike, events: int, data: Any = None) -> SelectorKey:
@@ -107,8 +109,15 @@ class Selector:
             ready: list[tuple[SelectorKey, int]] = []
             for event in others:
                 key = self._keys.get(event[0])
-                if key is not None:
-                    ready.append((key, _events(event[1]) & key.events))
+                if key is None:
+                    continue
+                mask = _events(event[1]) & key.events
+                prompt = self.prompt.get(event[0])
+                if prompt is not None and mask & EVENT_READ:
+                    prompt()
+                    mask -= EVENT_READ
+                if mask:
+                    ready.append((key, mask))
             if ready or self.is_called or not (events or is_postponing):
                 return ready
             if wait >= 0:

@@ -13,10 +13,9 @@ import os
 import socket
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from curier.errors import StoreError
 from curier.session.records import Batch, Record, encode_some
@@ -25,7 +24,8 @@ from curier.store.beginning import begin
 from curier.store.database import Database
 from curier.store.directory import lock, prepare
 from curier.store.life import Life
-from curier.store.process import ANSWER, DONE, FATAL, REQUEST, TROUBLE
+from curier.store.link import Link
+from curier.store.process import DONE, REQUEST, TROUBLE
 
 log = logging.getLogger("curier.store")
 
@@ -34,7 +34,6 @@ START_SECONDS: Final = 30.0
 KILL_SECONDS: Final = 0.5  # of the time to close, for a process that does not end by itself
 PIECE: Final = 5000  # records encoded before others have their turn: two to four milliseconds
 PIECE_BYTES: Final = 2 * 1024 * 1024  # and what is copied of them
-WRITE_BYTES: Final = 256 * 1024  # given to the socket at once
 
 
 class SqliteStore(Store):
@@ -61,7 +60,7 @@ class SqliteStore(Store):
         self.process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
         self._life: Life | None = None
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._open_batch: list[bytes] = []  # as sent, until it is answered
         self._open_records: list[Record] = []
         self._open_number = 0
@@ -191,9 +190,7 @@ class SqliteStore(Store):
             raise StoreError(f"the store's process cannot be started: {error}") from None
         finally:
             theirs.close()
-        ours.setblocking(False)
-        loop = asyncio.get_running_loop()
-        _, link = await loop.create_connection(lambda: _Link(self), sock=ours)
+        link = Link(ours, self.answered, self.lost)
         try:
             async with asyncio.timeout(START_SECONDS):
                 await link.ready
@@ -253,7 +250,7 @@ class SqliteStore(Store):
         if self._link is not None and self._open_batch:
             self._link.send(self._open_batch)
 
-    def lost(self, link: _Link) -> None:
+    def lost(self, link: Link) -> None:
         """The process is gone."""
         if self._is_closing or link is not self._link:
             return
@@ -275,70 +272,6 @@ class SqliteStore(Store):
                 self._complain(str(error))
                 delay = min(5.0, delay + 0.5)
                 await asyncio.sleep(delay)
-
-
-class _Link(asyncio.Protocol):
-    """The socket to the process."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self.store = store
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.is_lost = False
-        self._buffer = b""
-        self._unsent: deque[memoryview] = deque()  # of what is sent, what the transport has not been given
-        self._is_full = False  # the transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def send(self, pieces: list[bytes]) -> None:
-        """Send what the process reads as one; large pieces as they are, by and by."""
-        size = sum(map(len, pieces))
-        if size <= WRITE_BYTES and not self._unsent:
-            self._transport.write(b"".join(pieces))
-            return
-        self._unsent += [memoryview(piece) for piece in pieces]
-        self._write()
-
-    def _write(self) -> None:
-        unsent = self._unsent
-        while unsent and not self._is_full:
-            piece = unsent.popleft()
-            if len(piece) > WRITE_BYTES:
-                unsent.appendleft(piece[WRITE_BYTES:])
-            self._transport.write(piece[:WRITE_BYTES])
-
-    def pause_writing(self) -> None:
-        self._is_full = True
-
-    def resume_writing(self) -> None:
-        self._is_full = False
-        self._write()
-
-    def close(self) -> None:
-        self._transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while len(self._buffer) >= ANSWER.size:
-            status, _, size = ANSWER.unpack_from(self._buffer)
-            end = ANSWER.size + size
-            if len(self._buffer) < end:
-                return
-            message = self._buffer[ANSWER.size : end].decode(errors="replace")
-            self._buffer = self._buffer[end:]
-            if self.ready.done():
-                self.store.answered(status, message)
-            elif status == FATAL:
-                self.ready.set_exception(StoreError(message))
-            else:
-                self.ready.set_result(None)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.is_lost = True
-        if not self.ready.done():
-            self.ready.set_exception(StoreError("the store's process ended before it was ready"))
-        self.store.lost(self)
 
 
 async def _has_ended(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -48,6 +48,7 @@ class Writer:
         """What is wrong with the files, in plain words, or ""."""
         self._cannot_fold = ""
         self._directory = directory
+        self._folder = str(directory)  # which takes less to ask about
         self._life = life
         self._is_durable = durability == "fsync"
         mark = read_mark(directory)
@@ -77,6 +78,7 @@ class Writer:
             database.close_untouched()
             raise
         self._wal_time = 0
+        self._seen: tuple[int, int, int] | None = None  # the directory, when all in it was in its place
         self._is_synced = False
         self._tidied_at = time.monotonic()
 
@@ -125,14 +127,8 @@ class Writer:
             raise StoreError(f"batch {batch} came before {missing - 1} others; restart the broker")
         if missing == 1:
             self._keep(data)
-        if self.look():
-            raise StoreError(self.trouble)
-        if not self._ahead.has_its_name():
-            self._fold()
-            try:
-                self._ahead.put_back()
-            except OSError as error:
-                raise self._explain(error) from None
+        if not self._is_undisturbed():
+            self._find_what_is_wrong()
         self._mark.write(self._state())
         self._is_synced = False
 
@@ -175,8 +171,46 @@ class Writer:
         self._ahead.begin_anew()
         self._cannot_fold = ""
 
+    def _is_undisturbed(self) -> bool:
+        """Has nobody done anything to a name in the directory or to the WAL since all was looked at? To ask
+        that takes half of the calls. All is looked at each second, in any case.
+        """
+        if self._seen is None or self.trouble:
+            return False
+        wal, ours = self._names[0]
+        try:
+            status = os.stat(wal)
+            if status.st_mtime_ns != self._wal_time or (status.st_dev, status.st_ino) != ours:
+                return False
+            return self._state_of_directory() == self._seen
+        except OSError:
+            return False
+
+    def _state_of_directory(self) -> tuple[int, int, int]:
+        """Which it is, and when a name in it came, went or became that of another file."""
+        status = os.stat(self._folder)
+        return status.st_dev, status.st_ino, status.st_mtime_ns
+
+    def _find_what_is_wrong(self) -> None:
+        """Look at all files; the journal file is made anew where it has to be. Raises ``StoreError``."""
+        try:
+            seen = self._state_of_directory()
+        except OSError:
+            seen = (0, 0, 0)  # which the look will tell
+        if self.look():
+            raise StoreError(self.trouble)
+        if not self._ahead.has_its_name():
+            self._fold()
+            try:
+                self._ahead.put_back()
+            except OSError as error:
+                raise self._explain(error) from None
+        elif seen[2] and time.time_ns() - seen[2] > JUST_NOW:
+            self._seen = seen
+
     def look(self) -> str:
         """Look at the files; ``trouble`` is as it is now."""
+        self._seen = None
         wrong = ""
         written = 0
         for path, ours in self._names:
@@ -234,6 +268,7 @@ class Writer:
         if now - self._tidied_at < TIDY_SECONDS:
             return
         self._tidied_at = now
+        self._seen = None
         self.rest()
         self._mark.put_back(self._state())
         if self._is_durable and not self._is_synced:
