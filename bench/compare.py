@@ -1,12 +1,14 @@
 """Brokers side by side: CPU microseconds per message in or out, as one Markdown table.
 
     python bench/compare.py [--rounds 3] [--seconds 3] [--scenarios REGEX] [--brokers REGEX]
+    python bench/compare.py --against 'name=/opt/other/broker -p {port} --state {directory}'
 
 Compares curier, as it is installed for this Python, with the brokers that are there: mosquitto on the path,
-amqtt and aedes below .peers (`make peers`). Each run has a fresh broker on one core and `curier bench` on
-another one; brokers take turns within each scenario. All is in a network namespace with Reno as congestion
-control where that may be made: others, as BBR, pace even local traffic. What is measured is the same for all;
-a run in which a message went wrong does not count. Ctrl-C prints the table of what was measured so far.
+amqtt and aedes below .peers (`make peers`), and those that `--against` says. Each run has a fresh broker on
+one core and `curier bench` on another one; brokers take turns within each scenario. All is in a network
+namespace with Reno as congestion control where that may be made: others, as BBR, pace even local traffic.
+What is measured is the same for all; a run in which a message went wrong does not count. Ctrl-C prints the
+table of what was measured so far.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -53,37 +56,49 @@ class Scenario:
     tells_latency: bool = False
 
 
-FLEET = "fanin --publishers 10 --payload 32"
-READERS = "fanout --publishers 2 --subscribers 20 --payload 32"
-SCENARIOS = (
+FLEET = "fanin --publishers 10 --payload 32 --spread 400"
+STATES = "fanin --publishers 10 --payload 32 --spread 100"
+READERS = "fanout --publishers 2 --subscribers 20 --payload 32 --spread 400"
+LIKE = "--topics 1 --spread 0"
+MIXED = (
     # as fleets publish: another topic and another size from one message to the next
-    Scenario("qos0 mixed", f"{FLEET} --topics 100 --spread 400"),
-    Scenario("qos1 mixed", f"{FLEET} --topics 100 --spread 400 --qos 1 --inflight 20"),
-    Scenario("v5 qos1 mixed", f"{FLEET} --topics 100 --spread 400 --qos 1 --inflight 20 --mqtt 5.0"),
-    Scenario("qos1 mixed fan-out", f"{READERS} --topics 100 --spread 400 --qos 1 --inflight 20"),
-    Scenario("qos0 cold topics", f"{FLEET} --topics 20000 --spread 100"),
-    Scenario("qos1 cold topics", f"{FLEET} --topics 20000 --spread 100 --qos 1 --inflight 20"),
-    Scenario("qos0 retained state", f"{FLEET} --topics 100 --spread 100 --retain"),
-    Scenario("qos1 retained state", f"{FLEET} --topics 100 --spread 100 --retain --qos 1 --inflight 20"),
+    Scenario("qos0 mixed", FLEET),
+    Scenario("qos1 mixed", f"{FLEET} --qos 1 --inflight 20"),
+    Scenario("v5 qos1 mixed", f"{FLEET} --qos 1 --inflight 20 --mqtt 5.0"),
+    Scenario("qos1 mixed fan-out", f"{READERS} --qos 1 --inflight 20"),
+    Scenario("qos1 mixed, kept", f"{FLEET} --qos 1 --inflight 20 --kept"),
+    Scenario("qos0 cold topics", f"{STATES} --topics 20000"),
+    Scenario("qos1 cold topics", f"{STATES} --topics 20000 --qos 1 --inflight 20"),
+    Scenario("qos0 retained state", f"{STATES} --retain"),
+    Scenario("qos1 retained state", f"{STATES} --retain --qos 1 --inflight 20"),
+    Scenario("v5 qos1 aliases", f"{FLEET} --topics 10 --qos 1 --inflight 20 --mqtt 5.0 --aliases"),
+)
+SCENARIOS = (
+    *MIXED,
     # what brokers are fastest with: each publisher has one topic and one size
-    Scenario("qos0 1:1", "pubsub"),
-    Scenario("qos1 1:1", "pubsub --qos 1"),
-    Scenario("qos2 1:1", "pubsub --qos 2"),
-    Scenario("qos0 fan-in 50:1", "fanin"),
-    Scenario("qos1 fan-in 50:1", "fanin --qos 1 --inflight 20"),
-    Scenario("qos0 fan-out 1:100", "fanout"),
-    Scenario("qos1 fan-out 1:100", "fanout --qos 1"),
-    Scenario("qos0 50 pairs", "pairs"),
-    Scenario("qos1 50 pairs", "pairs --qos 1 --inflight 20"),
-    Scenario("v5 qos1 50 pairs", "pairs --qos 1 --inflight 20 --mqtt 5.0"),
-    Scenario("qos1 shared 10:4", "pubsub --qos 1 --shared --publishers 10 --subscribers 4 --inflight 20"),
+    Scenario("qos0 1:1", f"pubsub {LIKE}"),
+    Scenario("qos1 1:1", f"pubsub {LIKE} --qos 1"),
+    Scenario("qos2 1:1", f"pubsub {LIKE} --qos 2"),
+    Scenario("qos0 fan-in 50:1", f"fanin {LIKE}"),
+    Scenario("qos1 fan-in 50:1", f"fanin {LIKE} --qos 1 --inflight 20"),
+    Scenario("qos0 fan-out 1:100", f"fanout {LIKE}"),
+    Scenario("qos1 fan-out 1:100", f"fanout {LIKE} --qos 1"),
+    Scenario("qos0 50 pairs", f"pairs {LIKE}"),
+    Scenario("qos1 50 pairs", f"pairs {LIKE} --qos 1 --inflight 20"),
+    Scenario("v5 qos1 50 pairs", f"pairs {LIKE} --qos 1 --inflight 20 --mqtt 5.0"),
+    Scenario(
+        "qos1 shared 10:4",
+        f"pubsub {LIKE} --qos 1 --shared --publishers 10 --subscribers 4 --inflight 20",
+    ),
     Scenario("qos0 1:0", "pub"),
-    Scenario("qos0 1:1 1 KiB", "pubsub --payload 1024"),
-    Scenario("qos0 4 pairs 64 KiB", "pairs --publishers 4 --payload 65536 --outstanding 100"),
+    Scenario("qos0 1:1 1 KiB", f"pubsub {LIKE} --payload 1024"),
+    Scenario("qos0 4 pairs 64 KiB", f"pairs {LIKE} --publishers 4 --payload 65536 --outstanding 100"),
+    # a wake-up for each message
     Scenario("rr qos0", "rr", True),
     Scenario("rr qos1", "rr --qos 1", True),
-    Scenario("qos0 10 pairs at 5k/s", "pairs --publishers 10 --rate 5000", True),
-    Scenario("qos1 10 pairs at 5k/s", "pairs --publishers 10 --rate 5000 --qos 1", True),
+    Scenario("qos0 10 pairs at 5k/s", f"pairs {LIKE} --publishers 10 --rate 5000", True),
+    Scenario("qos1 10 pairs at 5k/s", f"pairs {LIKE} --publishers 10 --rate 5000 --qos 1", True),
+    Scenario("qos1 1000 clients at 2k/s", f"pairs {LIKE} --publishers 500 --rate 2000 --qos 1", True),
     Scenario("connect 5000", "connect --connections 5000"),
 )
 
@@ -158,6 +173,18 @@ def installed(with_sources: bool) -> list[Broker]:
     if (PEERS / "node_modules/aedes").exists() and shutil.which("node"):
         found.append(Broker("aedes", aedes, shares=False))
     return found
+
+
+def parse_broker(text: str) -> Broker:
+    """``NAME=COMMAND``, whose words may have ``{port}`` and ``{directory}`` in them."""
+    name, found, command = text.partition("=")
+    if not (name and found and "{port}" in command):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=COMMAND with {{port}} in it")
+
+    def fill_in(port: int, directory: Path) -> list[str]:
+        return [word.format(port=port, directory=directory) for word in shlex.split(command)]
+
+    return Broker(name, fill_in)
 
 
 def free_port() -> int:
@@ -387,9 +414,14 @@ def main() -> None:
     parser.add_argument(
         "--interpreted", action="store_true", help="also curier's sources, interpreted, as a broker"
     )
+    parser.add_argument(
+        "--against", action="append", default=[], type=parse_broker, metavar="NAME=COMMAND",
+        help="one more broker; its command has {port} in it, and perhaps {directory}",
+    )  # fmt: skip
     options = parser.parse_args()
     scenarios = [one for one in SCENARIOS if re.search(options.scenarios, one.name)]
-    brokers = [one for one in installed(options.interpreted) if re.search(options.brokers, one.name)]
+    known = [*installed(options.interpreted), *options.against]
+    brokers = [one for one in known if re.search(options.brokers, one.name)]
     if not scenarios or not brokers:
         parser.error("there is no such scenario or broker here")
     enter_namespace()
@@ -401,7 +433,9 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
     print_table(scenarios, brokers, cells)
     print(
-        f"\nMedians of {options.rounds} rounds of {options.seconds:g} s, 64 bytes, MQTT 3.1.1 unless said; "
+        f"\nMedians of {options.rounds} rounds of {options.seconds:g} s, MQTT 3.1.1 unless said; "
+        "mixed and its like: ten publishers, 100 topics each (cold: 20 000; aliases: 10), 32 to 432 bytes; "
+        "others: 64 bytes; "
         f"connect: per connection; ×: as many times as {brokers[0].name}. Congestion control: {congestion()}."
     )
 

@@ -32,6 +32,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.compare import (
+    LIKE,
     READY_SECONDS,
     ROOT,
     RUN_SECONDS,
@@ -57,10 +58,10 @@ class Row:
 
 
 MESSAGES = (
-    ("50 pairs, QoS 0", "pairs"),
-    ("50 pairs, QoS 1", "pairs --qos 1 --inflight 20"),
-    ("50 pairs at 5000/s", "pairs --rate 5000"),
-    ("fan-out 1:100, QoS 0", "fanout"),
+    ("50 pairs, QoS 0", f"pairs {LIKE}"),
+    ("50 pairs, QoS 1", f"pairs --qos 1 --inflight 20 {LIKE}"),
+    ("50 pairs at 5000/s", f"pairs --rate 5000 {LIKE}"),
+    ("fan-out 1:100, QoS 0", f"fanout {LIKE}"),
 )
 GOALS = {"mqtts": (0.2, 0.2, 1.0, 0.07), "ws": (0.15, 0.15, 1.1, 0.08), "wss": (None,) * 4}
 NAMES = {"mqtts": "TLS", "ws": "WebSocket", "wss": "WebSocket in TLS"}
@@ -342,7 +343,7 @@ class Bench:
         )
         try:
             time.sleep(1)
-            pairs = f"pairs --publishers 10 --rate 200 --seconds {self.options.seconds}"
+            pairs = f"pairs {LIKE} --publishers 10 --rate 200 --seconds {self.options.seconds}"
             found = self._generate(started, "mqtt", pairs)
             said: dict[str, Any] = json.loads(other.communicate(timeout=RUN_SECONDS)[0])
         finally:

@@ -202,6 +202,7 @@ class Case(NamedTuple):
 CASES = (
     Case("1 at a time, subscriber away", 1, 1, False),
     Case("1 at a time, subscriber connected", 1, 1, True),
+    Case("1 at 2000/s, subscriber away", 1, WINDOW, False, 2000.0),
     Case("50 at 2000/s, subscriber away", 50, WINDOW // 50, False, 2000.0),
     Case("50 at 2000/s, subscriber connected", 50, WINDOW // 50, True, 2000.0),
     Case("50 at 5000/s, subscriber connected", 50, WINDOW // 50, True, 5000.0),

@@ -40,7 +40,8 @@ VIEWS: Final = (
 )
 SETTLE: Final = 3.0
 LOAD: Final = (
-    "{python} -m curier bench pairs --publishers 10 --rate {rate} --seconds {seconds} tcp://127.0.0.1:{port}"
+    "{python} -m curier bench pairs --topics 1 --spread 0 --publishers 10 --rate {rate} --seconds {seconds} "
+    "tcp://127.0.0.1:{port}"
 )
 IDLE: Final = (
     "{python} -m curier bench connect --connections {clients} --seconds {seconds} tcp://127.0.0.1:{port}"

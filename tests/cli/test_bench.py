@@ -23,7 +23,7 @@ import curier
 from curier.cli import main
 from curier.cli.bench import bench as command
 from curier.codec.properties import Properties
-from curier.loadgen import SCENARIOS
+from curier.loadgen import SCENARIOS, Traffic
 from tests.cli.meddler import Meddle, Meddler
 from tests.test_docs import ROOT, rows
 from tests.waiting import wait_until
@@ -92,6 +92,10 @@ CLIENTS = {
 }
 
 
+LIKE = ("--topics", 1, "--spread", 0)
+"""Messages that are alike, which are made and compared many at a time."""
+
+
 class TestScenarios:
     @pytest.mark.parametrize("version", ["3.1.1", "5.0"])
     @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -116,8 +120,9 @@ class TestScenarios:
 
     def test_many_to_many(self, url: str) -> None:
         ran = bench(
-            "pubsub", url, "--json", "--publishers", 3, "--subscribers", 4, "--messages", 3001, "--qos", 1
-        )
+            "pubsub", url, "--json", "--publishers", 3, "--subscribers", 4, "--messages", 3001,
+            "--qos", 1, *LIKE,
+        )  # fmt: skip
         assert ran.json["checks"]["received"] == 4 * 3001
         assert ran.code == 0
 
@@ -131,10 +136,37 @@ class TestScenarios:
         assert ran.code == 0, ran.json
         assert not broker.core.retained.may_match(b"curier-bench/#")
 
+    def test_messages_are_mixed_where_nobody_says_otherwise(self, url: str) -> None:
+        ran = bench("fanin", url, "--publishers", 2, "--messages", 300)
+        assert "2 to 1, 64 to 464 bytes, 100 topics each\n" in ran.out
+        found = bench("fanin", url, "--json", "--publishers", 2, "--messages", 300, "--payload", 100).json
+        assert (found["payload_bytes"], found["spread_bytes"], found["topics"]) == (100, 0, 100)
+        assert "1 to 1, 64 bytes\n" in bench("rr", url, "--messages", 3).out
+
+    @pytest.mark.parametrize("version", ["3.1.1", "5.0"])
+    def test_sessions_that_are_kept_are_removed(
+        self, broker: curier.Broker, url: str, version: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        options = ("--json", "--kept", "--mqtt", version, "--qos", 1, "--messages", 200, "--publishers", 2)
+        assert bench("pairs", url, *options).code == 0
+        wait_until(lambda: not broker.core.sessions)
+        with monkeypatch.context() as context:
+            context.setattr(Traffic, "_forget_sessions", lambda self, target: None)
+            assert bench("pairs", url, *options).code == 0
+        wait_until(lambda: len(broker.core.sessions) == 2)
+
+    def test_topic_aliases(self, url: str) -> None:
+        options = ("--json", "--mqtt", "5.0", "--aliases", "--publishers", 2, "--messages", 300, "--qos", 1)
+        for topics in (1, 3, 70):  # the broker takes less than 70
+            ran = bench("fanin", url, *options, "--topics", topics)
+            assert ran.code == 0, ran.json
+            assert ran.json["checks"]["received"] == 300
+
     def test_a_shared_subscription_gets_each_message_once(self, url: str) -> None:
         ran = bench(
-            "pubsub", url, "--json", "--shared", "--publishers", 3, "--subscribers", 4, "--messages", 900
-        )
+            "pubsub", url, "--json", "--shared", "--publishers", 3, "--subscribers", 4,
+            "--messages", 900, *LIKE,
+        )  # fmt: skip
         assert ran.json["checks"]["received"] == ran.json["delivered"] == 900
         assert ran.code == 0
 
@@ -243,13 +275,13 @@ FAULTS = {
 
 
 class TestMistakes:
-    @pytest.mark.parametrize("qos", [0, 1, 2])
+    @pytest.mark.parametrize("how", [("0", *LIKE), ("1", *LIKE), ("2", *LIKE), ("1",)])
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_it_finds(self, fault: str, qos: int) -> None:
+    def test_it_finds(self, fault: str, how: tuple[object, ...]) -> None:
         meddle, expected = FAULTS[fault]
         with Meddler(meddle) as broker:
             ran = bench(
-                "pubsub", broker.url, "--json", "--qos", qos, "--messages", LAST + 1, "--patience", 0.3
+                "pubsub", broker.url, "--json", "--messages", LAST + 1, "--patience", 0.3, "--qos", *how
             )
         found = {name: count for name, count in ran.json["checks"].items() if count and name != "received"}
         assert found == expected
@@ -258,7 +290,7 @@ class TestMistakes:
 
     def test_faults_are_told_by_topic(self) -> None:
         with Meddler(at(5, lambda packet: [])) as broker:
-            ran = bench("pubsub", broker.url, "--messages", 10, "--topic", "a/b", "--patience", 0.3)
+            ran = bench("pubsub", broker.url, "--messages", 10, "--topic", "a/b", "--patience", 0.3, *LIKE)
         assert "checked      9 messages: 1 lost\n  a/b/0: 9 received, 1 lost\n" in ran.out
         assert ran.code == 1
 

@@ -14,7 +14,18 @@ import click
 from curier.cli.parameters import seconds, size
 from curier.cli.tls_options import TlsOptions
 from curier.client.urls import ServerUrl, parse_server_url
-from curier.loadgen import SCENARIOS, Connects, Plan, Progress, Result, Traffic, Work
+from curier.loadgen import (
+    MIXED,
+    MIXED_SPREAD,
+    MIXED_TOPICS,
+    SCENARIOS,
+    Connects,
+    Plan,
+    Progress,
+    Result,
+    Traffic,
+    Work,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -42,7 +53,7 @@ def positive(text: str) -> float:
 @click.option(
     "--mqtt", type=click.Choice(["3.1.1", "5.0"]), default="3.1.1", show_default=True, help="MQTT version."
 )
-@click.option("--payload", type=size, default="64", show_default=True, help="Bytes of a payload, from 32 on.")
+@click.option("--payload", type=size, help="Bytes of a payload, from 32 on.  [default: 64]")
 @click.option("--publishers", type=click.IntRange(0), help="How many; see the scenarios for the default.")
 @click.option("--subscribers", type=click.IntRange(0), help="How many; see the scenarios for the default.")
 @click.option("--rate", type=positive, help="Messages or connections a second in all.  [default: flood]")
@@ -57,9 +68,13 @@ def positive(text: str) -> float:
 )
 @click.option("--shared", is_flag=True, help="All subscribers share one subscription.")
 @click.option("--topic", metavar="PREFIX", help="What topics begin with.  [default: curier-bench/RUN]")
-@click.option("--topics", type=int, default=1, show_default=True, help="Topics of each publisher, in turn.")
-@click.option("--spread", type=size, default="0", show_default=True, help="Bytes by which payloads differ.")
+@click.option("--topics", type=int, help="Topics of each publisher, in turn.  [default: 100; rr: 1]")
+@click.option(
+    "--spread", type=size, help="Bytes by which payloads differ.  [default: 400; with --payload, and rr: 0]"
+)
 @click.option("--retain", is_flag=True, help="With RETAIN; what is retained is removed at the end.")
+@click.option("--aliases", is_flag=True, help="Publish by Topic Alias (MQTT 5.0).")
+@click.option("--kept", is_flag=True, help="Sessions of subscribers outlive their connections, as on disk.")
 @click.option("--connections", type=int, default=1000, show_default=True, help="connect: how many.")
 @click.option("--concurrency", type=int, default=100, show_default=True, help="connect: at the same time.")
 @click.option("--hold", type=seconds, default="0", show_default=True, help="connect: stay so many seconds.")
@@ -93,6 +108,9 @@ def bench(scenario: str, url: str, as_json: bool, **options: Any) -> None:
       rr            1, 1    one message at a time: the next goes when the last has arrived
       connect               --connections clients connect and stay; no messages
 
+    Topics and sizes differ from one message to the next, as those of fleets do. --topics 1 --spread 0 sends
+    floods of like packets, which any broker is fastest with. `rr`, `pub` and `sub` have one topic and size.
+
     URL is tcp:// (or mqtt://), mqtts://, ws://, wss:// or unix://. By TLS and WebSocket each packet is a
     record and a frame of its own, as most clients send them, unless --batched.
 
@@ -111,7 +129,8 @@ def bench(scenario: str, url: str, as_json: bool, **options: Any) -> None:
       curier bench fanout mqtt://ana@broker.example --qos 1 --subscribers 500 --payload "1 KiB"
       curier bench pairs --publishers 10 --rate 5000 --seconds 30 --mqtt 5.0
       curier bench rr --qos 1 --json
-      curier bench fanin --topics 100 --spread 400
+      curier bench fanin --mqtt 5.0 --qos 1 --aliases --kept
+      curier bench pubsub --topics 1 --spread 0
       curier bench pairs wss://broker.example/mqtt --cafile ca.crt
       curier bench connect --connections 10000 --pid $(pgrep -x mosquitto)
       curier bench sub --seconds 60          # in one terminal, and in another one
@@ -136,6 +155,7 @@ def parse_url(url: str) -> ServerUrl:
 
 def make_plan(scenario: str, there: ServerUrl, options: dict[str, Any]) -> Plan:
     """The plan that the options ask for. Raises ``ConfigError`` and ``click.UsageError``."""
+    mix(scenario, options)
     tls_options = TlsOptions()
     for name in ("cafile", "cert", "key", "insecure"):
         setattr(tls_options, name, options.pop(name))
@@ -158,6 +178,17 @@ def make_plan(scenario: str, there: ServerUrl, options: dict[str, Any]) -> Plan:
         web_path=there.path + query if there.is_websocket else None,
         **options,  # all others are named as the plan has them
     )
+
+
+def mix(scenario: str, options: dict[str, Any]) -> None:
+    """Topics and sizes, where nobody said them: as of a fleet, other ones from one message to the next."""
+    is_mixed = scenario in MIXED
+    if options["topics"] is None:
+        options["topics"] = MIXED_TOPICS if is_mixed else 1
+    if options["spread"] is None:
+        options["spread"] = MIXED_SPREAD if is_mixed and options["payload"] is None else 0
+    if options["payload"] is None:
+        options["payload"] = 64
 
 
 def context(options: TlsOptions) -> ssl.SSLContext:
@@ -244,9 +275,11 @@ def _title(plan: Plan) -> str:
     version = "MQTT 5.0" if plan.version == 5 else "MQTT 3.1.1"
     if plan.scenario == "connect":
         return f"{plan.scenario}: {version}, {plan.connections:,} clients"
+    sizes = f"{plan.payload:,} to {plan.payload + plan.spread:,}" if plan.spread else f"{plan.payload:,}"
+    topics = f", {plan.topics:,} topics each" if plan.topics > 1 else ""
     return (
         f"{plan.scenario}: {version}, QoS {plan.qos}, {plan.publisher_count} to {plan.subscriber_count}, "
-        f"{plan.payload:,} bytes"
+        f"{sizes} bytes{topics}"
     )
 
 

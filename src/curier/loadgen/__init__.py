@@ -15,9 +15,22 @@ out is a ``result``.
 from __future__ import annotations
 
 from curier.loadgen.connects import Connects
-from curier.loadgen.plan import SCENARIOS, Plan, Scenario
+from curier.loadgen.plan import MIXED, MIXED_SPREAD, MIXED_TOPICS, SCENARIOS, Plan, Scenario
 from curier.loadgen.result import Checks, Result
 from curier.loadgen.traffic import Traffic
 from curier.loadgen.work import Progress, Work
 
-__all__ = ["SCENARIOS", "Checks", "Connects", "Plan", "Progress", "Result", "Scenario", "Traffic", "Work"]
+__all__ = [
+    "MIXED",
+    "MIXED_SPREAD",
+    "MIXED_TOPICS",
+    "SCENARIOS",
+    "Checks",
+    "Connects",
+    "Plan",
+    "Progress",
+    "Result",
+    "Scenario",
+    "Traffic",
+    "Work",
+]

@@ -24,6 +24,7 @@ from curier.codec.decode import decode
 from curier.codec.encode import encode
 from curier.codec.packets import Connack, Connect, Disconnect, Packet, Suback
 from curier.codec.primitives import packet_end
+from curier.codec.properties import Properties
 from curier.errors import MqttError, Refused
 from curier.loadgen.loop import Loop, Served
 from curier.loadgen.payload import clock
@@ -38,6 +39,9 @@ FILES: Final = getattr(socket, "AF_UNIX", None)
 
 MOST_ACKS: Final = 1024
 """Acknowledgements that are looked at in one piece."""
+
+KEPT_SECONDS: Final = 3600
+"""The Session Expiry Interval of those that are kept: one that could not be removed ends by itself."""
 
 ACKNOWLEDGEMENTS: Final = (PUBACK, PUBREC, PUBREL, PUBCOMP)
 PINGREQ_PACKET: Final = b"\xc0\x00"
@@ -65,6 +69,7 @@ class Connection(Served):
         self.loop = loop
         self.client_id = client_id
         self.version = plan.version
+        self.is_kept = False  # does its session outlive the connection?
         self.is_connecting = False
         self.is_ready = False
         self.is_subscribed = False
@@ -136,7 +141,10 @@ class Connection(Served):
 
     def _connect(self) -> None:
         plan = self.plan
-        connect = Connect(self.version, self.client_id, True, 0, plan.username, plan.password)
+        connect = Connect(self.version, self.client_id, not self.is_kept, 0, plan.username, plan.password)
+        if self.is_kept and self.version == MQTT_50:
+            connect.properties = Properties()
+            connect.properties.session_expiry_interval = KEPT_SECONDS
         self.out.append(encode(connect, self.version))
         self.flush()
 

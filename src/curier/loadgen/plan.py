@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from curier.codec.constants import MQTT_50
 from curier.errors import ConfigError
 from curier.loadgen.payload import HEADER_BYTES
 
@@ -37,6 +38,12 @@ SCENARIOS: Final = {
     )
 }
 
+MIXED: Final = ("pubsub", "fanout", "fanin", "pairs")
+"""Where `curier bench` sends other topics and sizes from one message to the next if nobody says otherwise."""
+
+MIXED_TOPICS: Final = 100
+MIXED_SPREAD: Final = 400
+
 MOST_INFLIGHT: Final = 65000
 """Unacknowledged messages of one publisher: fewer than there are Packet Identifiers."""
 
@@ -59,7 +66,9 @@ class Plan:
     the broker's process.
 
     Each publisher goes through ``topics`` of its own in turn; payloads have from ``payload`` to ``payload`` +
-    ``spread`` bytes; ``retain`` sets RETAIN, and what is retained is removed at the end.
+    ``spread`` bytes; ``retain`` sets RETAIN, and what is retained is removed at the end. With ``aliases``
+    they publish by Topic Alias (MQTT 5.0), as many as the broker takes. With ``kept`` the sessions of
+    subscribers outlive their connections; they are removed at the end.
 
     ``socket_file`` is a Unix socket, in place of ``host`` and ``port``. With ``tls`` it speaks TLS, with
     ``web_path`` WebSocket, asking for this path; each packet is then a record, and a frame, of its own, or
@@ -88,6 +97,8 @@ class Plan:
     topics: int = 1
     spread: int = 0
     retain: bool = False
+    aliases: bool = False
+    kept: bool = False
     username: str | None = None
     password: bytes | None = field(default=None, repr=False)
     patience: float = 5.0
@@ -150,7 +161,7 @@ class Plan:
     @property
     def is_varied(self) -> bool:
         """Whether messages differ in more than their header."""
-        return self.topics > 1 or self.spread > 0 or self.retain
+        return self.topics > 1 or self.spread > 0 or self.retain or self.aliases
 
     def topic_of(self, stream: int, number: int = 0) -> str:
         """The topic on which publisher ``stream`` publishes its message ``number``."""
@@ -186,7 +197,13 @@ class Plan:
         if not 0 <= self.spread <= MOST_SPREAD:
             raise ConfigError(f"payloads that differ by {self.spread} bytes: expected 0 to {MOST_SPREAD}")
         if self.is_varied and self.scenario in ("pub", "sub", "connect"):
-            raise ConfigError("topics, spread and retain are for scenarios with publishers and subscribers")
+            raise ConfigError(
+                "topics, spread, retain and aliases are for scenarios with publishers and subscribers"
+            )
+        if self.aliases and self.version != MQTT_50:
+            raise ConfigError("aliases are a part of MQTT 5.0")
+        if self.kept and not self.subscriber_count:
+            raise ConfigError("kept is for scenarios with subscribers")
         if not 1 <= self.inflight <= MOST_INFLIGHT:
             raise ConfigError(f"{self.inflight} messages in flight: expected 1 to {MOST_INFLIGHT}")
         if self.rate is not None and self.rate <= 0:

@@ -95,6 +95,11 @@ class Publisher(Connection):
     def prepare(self) -> None:
         """Obey what CONNACK says; raises ``ConfigError`` where the plan asks for more (3.2.2.3)."""
         properties = self.connack.properties
+        if self.plan.aliases and self.varied is not None:
+            most = properties.topic_alias_maximum if properties is not None else None
+            if not most:
+                raise ConfigError("the broker takes no Topic Aliases")
+            self.varied.aliases = min(most, self.plan.topics)  # [MQTT-3.3.2-9]
         if properties is None:
             return
         if properties.maximum_qos is not None and properties.maximum_qos < self.qos:

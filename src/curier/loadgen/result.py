@@ -105,6 +105,8 @@ class Result:
             found |= {
                 "qos": plan.qos,
                 "payload_bytes": plan.payload,
+                "spread_bytes": plan.spread,
+                "topics": plan.topics,
                 "publishers": plan.publisher_count,
                 "subscribers": plan.subscriber_count,
                 "published": self.published,

@@ -63,6 +63,7 @@ class Subscriber(Connection):
     def __init__(self, plan: Plan, loop: Loop, number: int, touched: set[Publisher]) -> None:
         super().__init__(plan, loop, f"bench-{plan.run:08x}-s{number}")
         self.number = number
+        self.is_kept = plan.kept
         self.touched = touched
         self.tracks: dict[bytes, Track] = {}
         self.delivered = 0

@@ -9,7 +9,7 @@ from curier.errors import ConnectionLost
 from curier.loadgen.connection import Connection
 from curier.loadgen.histogram import Histogram
 from curier.loadgen.ledger import Ledger
-from curier.loadgen.opening import Opener, resolve
+from curier.loadgen.opening import Opener, Target, resolve
 from curier.loadgen.payload import clock
 from curier.loadgen.plan import Plan
 from curier.loadgen.publisher import Publisher
@@ -88,6 +88,7 @@ class Traffic(Work):
             self._forget_retained()
             for client in self.publishers:
                 client.disconnect()
+            self._forget_sessions(target)
         self._judge()
         return self.result
 
@@ -260,6 +261,21 @@ class Traffic(Work):
             one.sock is not None and one.pongs < one.pings for one in self.publishers
         ):
             self.loop.turn(TURN_SECONDS)
+
+    def _forget_sessions(self, target: Target) -> None:
+        """See that no session is kept: who connects with Clean Start ends it [MQTT-3.1.2-4]."""
+        if not self.plan.kept:
+            return
+        cleaners = [Connection(self.plan, self.loop, one.client_id) for one in self.subscribers]
+        try:
+            Opener(self.loop, target, cleaners, CONCURRENCY).run(
+                lambda: False, Connection.disconnect, lambda done: None
+            )
+        except ConnectionLost as error:
+            self.result.errors.append(f"sessions are left behind: {error}")
+        finally:
+            for cleaner in cleaners:
+                cleaner.close()
 
     # ---- figures ----
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from curier.loadgen.plan import Plan
 
 NO_HEADER: Final = bytes(HEADER_BYTES)
+TOPIC_ALIAS: Final = b"\x23"  # the Property's identifier
+ALIAS_BYTES: Final = 3
 
 
 class Varied:
@@ -29,6 +31,9 @@ class Varied:
         self.stream = stream
         self.properties = b"" if plan.version == MQTT_50 else None
         self.largest = max(self._layout(number, NO_HEADER, False).size for number in range(plan.topics + 16))
+        self.aliases = 0  # topics that the broker takes a Topic Alias for
+        if plan.aliases:
+            self.largest += ALIAS_BYTES
         self.head = lru_cache(maxsize=4096)(self._head)
 
     def packet(self, number: int, sent_at: int, end: int) -> bytes:
@@ -36,7 +41,9 @@ class Varied:
         run = self.plan.run
         header = bytearray(HEADER.pack(run, self.stream, sent_at, end & 0xFFFFFFFF, number, 0))
         header[28:] = (crc32(header[:CHECKED_BYTES]) ^ (number & 0xFFFF)).to_bytes(4, "big")
-        layout = self._layout(number, bytes(header), self.plan.retain)
+        layout = self._layout(
+            number, bytes(header), self.plan.retain, number % self.plan.topics < self.aliases
+        )
         identifier = encode_two(number % MOST_IDS + 1) if self.plan.qos else b""
         return b"".join((layout.head, identifier, layout.tail, layout.payload))
 
@@ -50,10 +57,15 @@ class Varied:
         """
         return self._layout(number, NO_HEADER, False).head
 
-    def _layout(self, number: int, header: bytes, retain: bool) -> Layout:
+    def _layout(self, number: int, header: bytes, retain: bool, is_aliased: bool = False) -> Layout:
         topic = self.plan.topic_of(self.stream, number).encode()
+        properties = self.properties
+        if is_aliased:
+            properties = TOPIC_ALIAS + encode_two(number % self.plan.topics + 1)
+            if number >= self.plan.topics:  # the broker knows it by now (3.3.2.3.4)
+                topic = b""
         payload = header + self.tail(number)
-        return publish_layout(topic, payload, self.plan.qos, False, retain, self.properties)
+        return publish_layout(topic, payload, self.plan.qos, False, retain, properties)
 
     def forgets(self, sent: int) -> list[bytes]:
         """The packets that remove what is retained, after so many messages [MQTT-3.3.1-6]."""
