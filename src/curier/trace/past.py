@@ -45,7 +45,6 @@ from curier.trace.events import (
     Packet,
     Wire,
 )
-from curier.trace.flows import NOT_KEPT
 from curier.trace.mishaps import HEAD_BYTES, Mishap
 from curier.trace.reading import shortened
 from curier.trace.recorder import body, wire_of
@@ -223,7 +222,11 @@ class Past:
     def _told(self, gap: Unkept, time: float, kind: str) -> Happening:
         wire = self._wire(gap.owner) if gap.owner is not None else None
         client = self._client(gap.owner) if gap.owner is not None else ""
-        return Happening(time, kind, client, NOT_KEPT if kind == UNKEPT else "", wire=wire)
+        if kind == UNKEPT:
+            from curier.trace.flows import NOT_KEPT  # it is not needed before
+
+            return Happening(time, kind, client, NOT_KEPT, wire=wire)
+        return Happening(time, kind, client, "", wire=wire)
 
     def _client(self, owner: Owner) -> str:
         return self._wire(owner).client_id or f"connection {owner.number}"
