@@ -286,6 +286,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     text = "".join(page.read_text() for page in sorted((ROOT / "docs" / "reference").glob("*.md")))
     documented = re.findall(r"^\.\. auto\w+:: ([\w.]+)", text, re.MULTILINE)
     assert len(set(documented)) == len(documented)
+    assert "curier.broker.hooks.Hook" in documented
     for face in (curier, auth, testing):
         names = {f"{face.__name__}.{name}" for name in face.__all__} - {
             "curier.COMPILED",
