@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curier.broker.effects import Commit
+from curier.broker.layouts import LONGEST_KNOWN, MOST_KNOWN
 from curier.broker.options import Options
 from curier.codec import packets as p
 from curier.codec.encode import encode
@@ -25,13 +26,14 @@ def messages(choices: Choices, both: Both, position: int, known: set[int]) -> li
     qos = choices.one(1, 1, 1, 0, 2)
     retain = choices.one(False, False, True)
     aliases = both.versions[position] == 5 and choices.one(True, False)
+    tells = both.versions[position] == 5 and choices.one(True, False)
     found: list[p.Packet] = []
     for _ in range(12 - choices.below(12)):
         topic = choices.one(*TOPICS)
         payload = choices.one(*PAYLOADS[: choices.one(3, 5, 5, 5, 6)])
-        properties = None
+        properties = said(choices) if tells else None
         if aliases and choices.below(4):
-            properties = Properties()
+            properties = properties if properties is not None else Properties()
             alias = properties.topic_alias = TOPICS.index(topic) + 1
             if alias in known or choices.seldom():
                 topic = ""
@@ -39,6 +41,17 @@ def messages(choices: Choices, both: Both, position: int, known: set[int]) -> li
         packet_id = qos and both.next_id(position)
         found.append(p.Publish(topic, payload, qos, False, retain, packet_id, properties))
     return found
+
+
+def said(choices: Choices) -> Properties | None:
+    """Properties that fleets send, of few kinds; or none."""
+    if choices.below(3) == 2:
+        return None
+    properties = Properties()
+    properties.message_expiry_interval = choices.one(None, 60, 0)
+    properties.user_properties = choices.one([("kind", "x")], [], [("a", "b"), ("a", "c")])
+    properties.content_type = choices.one(None, "text", "t" * 110, "t" * 125)
+    return properties
 
 
 def start(settings: Choices, stores: bool) -> Both:
@@ -51,6 +64,7 @@ def start(settings: Choices, stores: bool) -> Both:
     options.topic_alias_maximum = settings.one(8, 8, 8, 3)
     options.max_retained_messages = settings.one(1000, 1000, 2)
     both = Both(options, settings.seldom(), stores)
+    both.now = 1.0  # at 0, what expires at once would never
     both.fast.delay = both.slow.delay = settings.below(3) if stores else 0
     most = settings.one(4, 5)
     for index in range(3):
@@ -164,6 +178,49 @@ def test_a_train_is_one_piece_of_output(version: int, qos: int) -> None:
     assert len(publisher.output) == qos
     session = core.sessions["c1"]
     assert [burst.count for burst in session.outgoing.bursts] == [len(TOPICS)] * qos
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_what_messages_say_goes_on_as_it_came(qos: int) -> None:
+    """User Properties, and an expiry of which nothing has passed, are in a train; 3.1.1 gets none of it."""
+    both = Both(Options(), False)
+    both.now = 1.0
+    both.connect(0, 5, False, None)
+    for index, version in ((1, 5), (2, 4)):
+        both.connect(index, version, False, None)
+        both.receive(index, encode(p.Subscribe(1, [("#", qos)]), version))
+    properties = Properties()
+    properties.message_expiry_interval = 60
+    properties.user_properties = [("kind", "state")]
+    said = [None if number % 2 else properties for number in range(len(TOPICS))]
+    packets = [
+        encode(p.Publish(topic, b"x", qos, False, False, qos and 1 + number, said[number]), 5)
+        for number, topic in enumerate(TOPICS)
+    ]
+    core = both.fast.core
+    publisher, new, old = both.fast.connections
+    core.receive(publisher, b"".join(packets), 1.0)
+    assert new.output == [b"".join(packets)]
+    assert len(old.output) == 1
+    assert len(core.known_properties) == 1
+    outgoing = core.sessions["c2"].outgoing
+    assert [burst.count for burst in outgoing.bursts] == [len(TOPICS)] * qos
+    outgoing.settle()
+    expiries = [entry.message.expires_at for entry in outgoing.inflight.values()]
+    assert expiries == ([61.0 if one is not None else 0.0 for one in said] if qos else [])
+
+
+def test_what_is_known_of_properties_is_bounded() -> None:
+    both = Both(Options(), False)
+    both.connect(0, 5, False, None)
+    core = both.fast.core
+    for number in range(3 * MOST_KNOWN):
+        properties = Properties()
+        properties.user_properties = [("number", str(number))]
+        both.receive(0, encode(p.Publish("a", b"x", 0, False, False, 0, properties), 5))
+        assert len(core.known_properties) <= MOST_KNOWN
+    assert core.known_properties
+    assert all(len(block) <= 1 + LONGEST_KNOWN for block in core.known_properties)
 
 
 WRONG = {

@@ -26,6 +26,7 @@ from curier.broker import permissions, telling
 from curier.broker.answers import pubacks, pubrec, refusal, some_refused, two_bytes
 from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared, nobody_takes
 from curier.broker.finding import find_route
+from curier.broker.layouts import LONGEST_KNOWN
 from curier.broker.model import NO_SENDS, BrokerConnection, Receiver, Route, ServerSession, Spread
 from curier.broker.special import may_be_kept, take_special
 from curier.broker.spreading import go_on, hold
@@ -39,7 +40,6 @@ from curier.session.outgoing import Burst, Outgoing
 
 MOST_IN_RUN: Final = 2048
 FEW: Final = 8  # receivers
-MOST_OF_TRAIN: Final = 3  # RETAIN, a Property Length with no more than a Topic Alias
 MOST_TOGETHER: Final = FEW * MOST_IN_RUN  # messages of a run times receivers
 
 
@@ -87,6 +87,7 @@ def fast_lane(
             if qos == 3 or length < 3:
                 break
             special = first & 9  # DUP, RETAIN
+            is_short: bool = not first & 8  # may it be in a train, if it is special?
             topic_end: i64 = body + 2 + (i64(read_i16_be(data, body)) & 0xFFFF)
             payload_at = topic_end + 2 if qos else topic_end
             if payload_at > stop:
@@ -95,6 +96,7 @@ def fast_lane(
                 if payload_at >= stop:
                     break
                 special |= data[payload_at]  # Property Length
+                is_short = is_short and data[payload_at] <= LONGEST_KNOWN
                 payload_at += 1
             route: Route | None = None
             packet_id: i64 = 0
@@ -136,7 +138,7 @@ def fast_lane(
                 count == 1
                 and qos < 2
                 and (stop < all_end or is_recorded)
-                and (special <= MOST_OF_TRAIN if route is None else not route.groups)
+                and (is_short if route is None else not route.groups)
             ):
                 train_end = take_train(broker, connection, session, lane, route, data, at, all_end, now)
                 if train_end > at:

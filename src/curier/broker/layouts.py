@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
-from curier.codec.publish import Layout, encode_expiry, publish_layout
+from mypy_extensions import mypyc_attr
+
+from curier.codec.publish import IncomingPublish, Layout, encode_expiry, publish_layout
 from curier.session.message import NEVER, ApplicationMessage
+
+LONGEST_KNOWN: Final = 120  # bytes of Properties: their length is one byte, with a Topic Alias too
+MOST_KNOWN: Final = 256
 
 
 @final
@@ -56,3 +61,29 @@ class Layouts:
         if message.expires_at != NEVER:
             properties = encode_expiry(message.remaining_expiry(now)) + properties
         return properties + identifiers if identifiers else properties
+
+
+@final
+@mypyc_attr(acyclic=True)
+class KnownProperties:
+    """What the Properties of a PUBLISH say. Fleets send the same bytes again and again, which are read once
+    (``BrokerState.known_properties``).
+    """
+
+    __slots__ = ("alias", "expiry_interval", "forwarded", "is_as_sent", "most_repeats", "properties", "size")
+
+    def __init__(self, publish: IncomingPublish, block: bytes, size: int, most_repeats: int) -> None:
+        self.alias: int = publish.topic_alias
+        self.expiry_interval: int = publish.expiry_interval
+        self.properties: bytes = publish.properties  # of the message
+        # as receivers get them of a message that does not wait: all of its expiry is left [MQTT-3.3.2-6]
+        self.forwarded: bytes = self.properties
+        if self.expiry_interval >= 0:
+            self.forwarded = encode_expiry(self.expiry_interval) + self.properties
+        self.is_as_sent: bool = self.forwarded == block
+        self.size: int = size  # bytes with their length
+        self.most_repeats: int = most_repeats  # there were no more than may be, where so many may
+
+    def expires_at(self, now: float) -> float:
+        """When a message expires that comes now, or ``NEVER``."""
+        return now + self.expiry_interval if self.expiry_interval >= 0 else NEVER

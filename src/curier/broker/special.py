@@ -16,6 +16,7 @@ from curier.broker import retaining
 from curier.broker.answers import puback, refusal, two_bytes
 from curier.broker.delivery import deliver_receiver, deliver_shared
 from curier.broker.finding import find_route
+from curier.broker.layouts import LONGEST_KNOWN, MOST_KNOWN, KnownProperties
 from curier.broker.model import RETAINED, BrokerConnection, Route, ServerSession
 from curier.broker.options import REFUSE
 from curier.broker.spreading import work_of
@@ -61,14 +62,12 @@ def take_special(
             alias = two_bytes(data, payload_at + 1)
             payload_at += ALIAS_ONLY
         elif length:
-            publish = IncomingPublish(first)
-            payload_at = _read_properties(connection, publish, data, payload_at - 1, stop)
-            if payload_at < 0:
+            known = read_properties(broker, connection, data, payload_at - 1, stop)
+            if known is None:
                 return False
-            alias = publish.topic_alias
-            properties = publish.properties
-            if publish.expiry_interval >= 0:
-                expires_at = now + publish.expiry_interval
+            payload_at += known.size - 1
+            alias = known.alias
+            properties, expires_at = known.properties, known.expires_at(now)
         if alias and not topic:
             topic = connection.aliases.get(alias, b"")
         if alias > connection.topic_alias_maximum or (length == ALIAS_ONLY and not alias):
@@ -95,17 +94,30 @@ def take_special(
     return True
 
 
-def _read_properties(
-    connection: BrokerConnection, publish: IncomingPublish, data: bytes, at: i64, stop: i64
-) -> i64:
-    """Read the Properties at ``at``; returns where the payload begins, or -1 for what is wrong with them,
-    which the general way says.
-    """
+def read_properties(
+    broker: BrokerState, connection: BrokerConnection, data: bytes, at: i64, stop: i64
+) -> KnownProperties | None:
+    """What the Properties at ``at`` say; None for what is wrong with them, which the general way says."""
+    most = connection.max_user_properties
+    size: i64 = 1 + data[at]
+    is_short: bool = size <= 1 + LONGEST_KNOWN and at + size <= stop
+    block = data[at : at + size] if is_short else b""
+    known = broker.known_properties.get(block) if is_short else None
+    if known is not None and known.most_repeats == most:
+        return known
+    publish = IncomingPublish(0x30)
     try:
-        payload_at: i64 = parse_properties(data, at, stop, publish, connection.max_user_properties)
+        size = parse_properties(data, at, stop, publish, most) - at
     except ProtocolError:
-        return -1
-    return -1 if publish.has_subscription_identifier else payload_at
+        return None
+    if publish.has_subscription_identifier:
+        return None
+    known = KnownProperties(publish, block[1:], size, most)
+    if is_short:
+        if len(broker.known_properties) >= MOST_KNOWN:
+            broker.known_properties.clear()
+        broker.known_properties[block] = known
+    return known
 
 
 def _route(broker: BrokerState, connection: BrokerConnection, topic: bytes, first: i64) -> Route | None:

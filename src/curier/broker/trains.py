@@ -20,8 +20,9 @@ from mypy_extensions import i32, i64, mypyc_attr, u8
 
 from curier.broker.answers import two_bytes
 from curier.broker.finding import find_route
+from curier.broker.layouts import LONGEST_KNOWN, KnownProperties
 from curier.broker.model import RETAINED, BrokerConnection, Receiver, Route, ServerSession
-from curier.broker.special import ALIAS_ONLY, SPECIAL, may_be_kept, retain_special
+from curier.broker.special import ALIAS_ONLY, SPECIAL, may_be_kept, read_properties, retain_special
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50, TOPIC_ALIAS
 from curier.codec.publish import id_place, short_size
@@ -67,6 +68,7 @@ class Train:
     """Packets of ``data`` from ``begin`` to ``at``."""
 
     __slots__ = (
+        "alias",
         "answers",
         "at",
         "begin",
@@ -78,6 +80,7 @@ class Train:
         "durable",
         "end",
         "first",
+        "known",
         "lane",
         "largest",
         "made",
@@ -122,7 +125,9 @@ class Train:
         self.most_bytes: i64 = 1 << 62
         self.largest: i64 = min(i64(connection.max_packet_size), LONGEST)
         self.count: i64 = 0
-        self.content: i64 = 0  # bytes of Topic Names and payloads
+        self.content: i64 = 0  # bytes of Topic Names, payloads and Properties
+        self.alias: i64 = 0  # of the packet that is looked at
+        self.known: KnownProperties | None = None  # of that, but for an alias alone
         self.payloads: i64 = 0
         self.answers = BytesWriter()
         self.made: BytesWriter | None = None  # the packets, where they are not those of ``data``
@@ -152,59 +157,72 @@ class Train:
             packet_id = two_bytes(data, payload_at - 2)
             if not packet_id:
                 return False
-        alias: i64 = 0
         if self.lane == MQTT_50:
-            if payload_at >= stop:
-                return False
-            payload_at += 1
-            if data[payload_at - 1]:
-                alias = self._alias(payload_at, stop)
-                if not alias:
-                    return False
-                payload_at += ALIAS_ONLY
+            payload_at = self._behind_properties(broker, payload_at, stop)
         if payload_at > stop:
             return False
-        route = self._route(broker, topic_at, topic_size, alias)
+        route = self._route(broker, topic_at, topic_size)
         if route is None:
             return False
         size = stop - at + GROWTH
-        if alias:
+        if self.alias:
             size += len(route.topic)
         if size > self.largest:
             return False
-        if first & 1 or alias or self.made is not None or self.messages is not None:
-            if not self._makes(broker, route, alias, payload_at, stop, now):
+        known = self.known
+        if first & 1 or self.alias or known is not None or self.made is not None or self.messages is not None:
+            if not self._makes(broker, route, payload_at, stop, now):
                 return False
+            if known is not None:
+                self.content += len(known.properties)
         if packet_id:
             write_i32_be(self.answers, i32(0x40020000 | packet_id))
             broker.spent += len(self.receivers) >> 2
         else:
             broker.spent += len(self.receivers) >> 4
         self.name_at = topic_at
-        self.name_size = topic_size if not alias else -1
+        self.name_size = topic_size if not self.alias else -1
         self.count += 1
         self.content += len(route.topic) + stop - payload_at
         self.payloads += stop - payload_at
         self.at = stop
         return True
 
-    def _alias(self, at: i64, stop: i64) -> i64:
-        """The Topic Alias that is all there is of Properties, behind their length at ``at``, or 0."""
+    def _behind_properties(self, broker: BrokerState, at: i64, stop: i64) -> i64:
+        """Where the payload begins behind the Properties at ``at``; beyond ``stop`` for what is wrong."""
         data = self.data
-        if data[at - 1] != ALIAS_ONLY or at + ALIAS_ONLY > stop or data[at] != TOPIC_ALIAS:
-            return 0
-        alias: i64 = two_bytes(data, at + 1)
-        return alias if alias <= self.connection.topic_alias_maximum else 0
+        beyond = stop + 1
+        self.alias = 0
+        self.known = None
+        if at >= stop:
+            return beyond
+        length: i64 = data[at]
+        if not length:
+            return at + 1
+        if length == ALIAS_ONLY and at + ALIAS_ONLY < stop and data[at + 1] == TOPIC_ALIAS:
+            self.alias = two_bytes(data, at + 2)
+            if not self.alias:
+                return beyond
+        elif length > LONGEST_KNOWN:
+            return beyond
+        else:
+            known = self.known = read_properties(broker, self.connection, data, at, stop)
+            if known is None:
+                return beyond
+            self.alias = known.alias
+        if self.alias > self.connection.topic_alias_maximum:
+            return beyond
+        return at + 1 + length
 
-    def _route(self, broker: BrokerState, topic_at: i64, topic_size: i64, alias: i64) -> Route | None:
+    def _route(self, broker: BrokerState, topic_at: i64, topic_size: i64) -> Route | None:
         """The route of a packet, if it goes to the receivers of this train."""
         known = self.route
         if not self.count and known is not None:
             return known if self._opens(broker, known) else None
         if topic_size == self.name_size and is_same_name(self.data, self.name_at, topic_at, topic_size):
             return known
-        if alias and not topic_size:
-            topic = self.connection.aliases.get(alias, b"")
+        if self.alias and not topic_size:
+            topic = self.connection.aliases.get(self.alias, b"")
         else:
             topic = self.data[topic_at : topic_at + topic_size]
         route = self.routes.get(topic)
@@ -272,24 +290,34 @@ class Train:
         self.receivers = route.receivers
         return True
 
-    def _makes(
-        self, broker: BrokerState, route: Route, alias: i64, payload_at: i64, stop: i64, now: float
-    ) -> bool:
-        """Do what there is to do about a packet that is not sent on as it came."""
+    def _makes(self, broker: BrokerState, route: Route, payload_at: i64, stop: i64, now: float) -> bool:
+        """Do what there is to do about a packet that is not sent on as it came, or does not say all."""
         data = self.data
         retain: bool = self.first & 1 != 0
+        known = self.known
+        forwarded = b""
+        if known is not None:
+            forwarded = known.forwarded
+            if self.first & 2 and self.messages is None:  # of 3.1.1, receivers are not sent Properties
+                if self.count:
+                    return False
+                self.messages = []
         if retain or self.messages is not None:
             payload = data[payload_at:stop]
             message = ApplicationMessage(route.topic, payload, (self.first >> 1) & 3, retain)
+            if known is not None:
+                message.properties = known.properties
+                message.expires_at = known.expires_at(now)
             if retain and not retain_special(broker, self.connection, self.session, message, route, now):
                 return False
             if self.messages is not None:
                 self.messages.append(message)
                 if self.durable:
                     self._record(broker, message)
-        if alias:
-            self.connection.aliases[alias] = route.topic
-            self._write(route.topic, payload_at, stop)
+        if self.alias:
+            self.connection.aliases[self.alias] = route.topic
+        if self.alias or (known is not None and not known.is_as_sent):
+            self._write(route.topic, forwarded, payload_at, stop)
         elif self.made is not None:
             self.made.write(data[self.at : stop])
         return True
@@ -310,18 +338,21 @@ class Train:
                 self.deliveries.append(delivery)
         broker.spent += self.durable * WORK_OF_RECORDS
 
-    def _write(self, topic: bytes, payload_at: i64, stop: i64) -> None:
-        """Have the packet at ``at`` with its Topic Name in place of an alias [MQTT-3.3.2-7]."""
+    def _write(self, topic: bytes, properties: bytes, payload_at: i64, stop: i64) -> None:
+        """Have the packet at ``at`` with its Topic Name in place of an alias [MQTT-3.3.2-7], and these
+        Properties.
+        """
         made = self.made
         if made is None:
             made = self.made = BytesWriter()
             made.write(self.data[self.begin : self.at])
-        _begin(made, self.first, 3 + (self.first & 2) + len(topic) + stop - payload_at)
+        _begin(made, self.first, 3 + (self.first & 2) + len(topic) + len(properties) + stop - payload_at)
         _two(made, len(topic))
         made.write(topic)
         if self.first & 2:
             _two(made, 0)
-        made.append(0)
+        made.append(u8(len(properties)))
+        made.write(properties)
         made.write(self.data[payload_at:stop])
 
     def leave(self, broker: BrokerState, now: float) -> None:
@@ -448,7 +479,7 @@ def numbered(block: bytes, first: i64, packet_id: i64) -> bytes:
 
 
 def translated(block: bytes, was_50: bool, qos: i64, is_50: bool) -> bytes:
-    """``block``, short PUBLISH packets without Properties, as they are in a version and with QoS 0 or 1. For
+    """``block``, short PUBLISH packets with few Properties, as they are in a version and with QoS 0 or 1. For
     QoS 1 they come with that.
     """
     writer = BytesWriter()
@@ -461,14 +492,17 @@ def translated(block: bytes, was_50: bool, qos: i64, is_50: bool) -> bytes:
         payload_at = name_end
         if block[at] & 2:
             payload_at += 2
+        properties_at = payload_at
         if was_50:
-            payload_at += 1
+            payload_at += 1 + block[payload_at]
         remaining = name_end - name_at + stop - payload_at
         if is_50:
-            remaining += 1
+            remaining += payload_at - properties_at if was_50 else 1
         _begin(writer, 0x32 if qos else 0x30, remaining + 2 if qos else remaining)
         writer.write(block[name_at : name_end + 2 if qos else name_end])
-        if is_50:
+        if is_50 and was_50:
+            writer.write(block[properties_at:payload_at])
+        elif is_50:
             writer.append(0)
         writer.write(block[payload_at:stop])
         at = stop
@@ -476,7 +510,7 @@ def translated(block: bytes, was_50: bool, qos: i64, is_50: bool) -> bytes:
 
 
 def aliased(connection: BrokerConnection, block: bytes, packet_id: i64) -> bytes:
-    """``block``, short PUBLISH packets of 5.0 without Properties, as a client gets them that takes Topic
+    """``block``, short PUBLISH packets of 5.0 with few Properties, as a client gets them that takes Topic
     Aliases: with Packet Identifiers from that one on, where it is not 0.
     """
     aliases = connection.topic_aliases
@@ -489,14 +523,15 @@ def aliased(connection: BrokerConnection, block: bytes, packet_id: i64) -> bytes
         stop = at + short_size(block, at)
         name_at: i64 = at + 4 if block[at + 1] < 128 else at + 5
         name_end = name_at + two_bytes(block, name_at - 2)
-        payload_at = name_end + 3 if packet_id else name_end + 1
+        properties_at = name_end + 3 if packet_id else name_end + 1
+        length: i64 = block[properties_at - 1]
         topic = block[name_at:name_end]
         alias: i64 = aliases.get(topic, 0)
         name = b"" if alias else topic
         if not alias and len(aliases) < most and len(topic) > ALIAS_ONLY:
             alias = len(aliases) + 1  # [MQTT-3.1.2-26]
             aliases[topic] = alias
-        remaining = 3 + len(name) + stop - payload_at
+        remaining = 3 + len(name) + stop - properties_at
         if packet_id:
             remaining += 2
         if alias:
@@ -508,12 +543,12 @@ def aliased(connection: BrokerConnection, block: bytes, packet_id: i64) -> bytes
             _two(writer, packet_id)
             packet_id += 1
         if alias:
-            writer.append(ALIAS_ONLY)
+            writer.append(u8(ALIAS_ONLY + length))
             writer.append(TOPIC_ALIAS)
             _two(writer, alias)
         else:
-            writer.append(0)
-        writer.write(block[payload_at:stop])
+            writer.append(u8(length))
+        writer.write(block[properties_at:stop])
         at = stop
     return writer.getvalue()
 
