@@ -25,15 +25,17 @@ from curier.codec.properties import Properties
 from curier.codec.publish import encode_expiry, encode_publish, encode_topic_alias
 from curier.session.journal import Journal
 
-BATCH = 100  # messages in a chunk
+BATCH = 100  # messages in a chunk, where nothing else is said
 
 
 class Scenario:
     """Publishers, each with its chunks of messages, and subscribers.
 
     There are ``topics`` in all, which publishers go through in turn. Payloads have 64 bytes, or from 20 to
-    20 + ``spread``. ``kind`` is what else a message has: "retain", "alias", "property", "expiry". ``disk`` is
-    what is made durable (by nobody, at once): "retained" messages, or those and subscribers' "sessions".
+    20 + ``spread``. ``kind`` is what else a message has: "retain", "alias", "property", "expiry", "dup".
+    ``disk`` is what is made durable (by nobody, at once): "retained" messages, or those and subscribers'
+    "sessions". Subscribers have ``receiving`` as version, ``subscription`` as Subscription Options and
+    ``identifier``; the broker has ``settings``.
     """
 
     def __init__(
@@ -50,6 +52,12 @@ class Scenario:
         packet_size: int | None = None,
         others: int = 0,
         disk: str = "",
+        receiving: int = 0,
+        subscription: int = 2,
+        identifier: int = 0,
+        aliases: int | None = None,
+        settings: dict[str, object] | None = None,
+        at_once: int = BATCH,
     ) -> None:
         self.name = name
         self.qos = qos
@@ -62,14 +70,21 @@ class Scenario:
         self.kind = kind
         self.packet_size = packet_size  # Maximum Packet Size of the subscribers
         self.disk = disk
+        self.receiving = receiving or version
+        self.subscription = subscription
+        self.identifier = identifier
+        self.aliases = aliases  # Topic Alias Maximum of the subscribers
+        self.settings = settings or {}
+        self.at_once = at_once  # messages in a chunk
         self.others = others  # subscriptions of somebody else, of many kinds, that match nothing
 
     def chunks(self, publisher: int) -> list[bytes]:
         """What one publisher sends, chunk by chunk, again and again."""
         topics = range(publisher, self.topics, self.publishers)
-        count = max(BATCH, len(topics) + -len(topics) % BATCH)
+        at_once = self.at_once
+        count = max(at_once, len(topics) + -len(topics) % at_once)
         packets = [self._packet(topics[number % len(topics)], number, topics) for number in range(count)]
-        return [b"".join(packets[start : start + BATCH]) for start in range(0, count, BATCH)]
+        return [b"".join(packets[start : start + at_once]) for start in range(0, count, at_once)]
 
     def _packet(self, topic: int, number: int, topics: range) -> bytes:
         payload = b"x" * (20 + number * 37 % self.spread if self.spread else 64)
@@ -85,7 +100,7 @@ class Scenario:
             properties = encode_expiry(60)
         packet_id = number % BATCH + 1
         retain = self.kind == "retain"
-        return encode_publish(name, payload, self.qos, False, retain, packet_id, properties)
+        return encode_publish(name, payload, self.qos, self.kind == "dup", retain, packet_id, properties)
 
 
 SCENARIOS = (
@@ -131,6 +146,8 @@ class Run:
         options = Options()
         options.sys_interval = 0.0
         options.memory_limit = 4 << 30
+        for setting, value in scenario.settings.items():
+            setattr(options, setting, value)
         self.scenario = scenario
         self.core = BrokerCore(options, 0.0, journal=Journal() if scenario.disk else None)
         self.core.slow_lane_only = is_slow
@@ -138,24 +155,28 @@ class Run:
             self.core.judge_by(judge, 0.0)
         self._subscribe_others(scenario.others)
         self.receivers = [
-            self._connect(f"s{number}", scenario.packet_size, scenario.disk == "sessions")
-            for number in range(scenario.subscribers)
+            self._connect(f"s{number}", scenario.receiving, True) for number in range(scenario.subscribers)
         ]
         for receiver in self.receivers:
-            self._send(receiver, encode(Subscribe(1, [(f"{scenario.share}bench/#", 2)]), scenario.version))
-        self.senders = [self._connect(f"p{number}") for number in range(scenario.publishers)]
+            asked = Properties() if scenario.identifier else None
+            if asked is not None:
+                asked.subscription_identifiers = [scenario.identifier]
+            request = Subscribe(1, [(f"{scenario.share}bench/#", scenario.subscription)], asked)
+            self._send(receiver, encode(request, scenario.receiving))
+        self.senders = [
+            self._connect(f"p{number}", scenario.version) for number in range(scenario.publishers)
+        ]
         self.chunks = [scenario.chunks(number) for number in range(scenario.publishers)]
         self.turn = 0
         self.count = 0
 
-    def _connect(
-        self, client_id: str, packet_size: int | None = None, lasts: bool = False
-    ) -> BrokerConnection:
+    def _connect(self, client_id: str, version: int, receives: bool = False) -> BrokerConnection:
         connection = self.core.attach("bench", "bench", 0.0)
-        version = self.scenario.version
+        lasts = receives and self.scenario.disk == "sessions"
         properties = Properties() if version == 5 else None
-        if properties is not None:
-            properties.maximum_packet_size = packet_size
+        if properties is not None and receives:
+            properties.maximum_packet_size = self.scenario.packet_size
+            properties.topic_alias_maximum = self.scenario.aliases
             properties.session_expiry_interval = 3600 if lasts else None
         packet = Connect(version, client_id, not lasts, 0, properties=properties)
         self._send(connection, encode(packet, version))
@@ -165,7 +186,7 @@ class Run:
         """Others' subscriptions: 80 of 100 are for one topic, 15 for one level of many, 5 for all below."""
         for first in range(0, count, 100):
             if not first % 1000:
-                other = self._connect(f"other{first}")
+                other = self._connect(f"other{first}", self.scenario.version)
             filters = [
                 f"other/{n}/state" if n % 20 < 16 else f"other/+/{n}" if n % 20 < 19 else f"other/{n}/#"
                 for n in range(first, min(first + 100, count))
@@ -200,7 +221,7 @@ class Run:
             self._commit()
             outputs = [(connection, connection.take_output()) for connection in core.take_dirty()]
             took += time.perf_counter() - begin
-            self.count += BATCH
+            self.count += self.scenario.at_once
             assert core.take_faults() == []
             while outputs:
                 answers = [(connection, acknowledge(data, self)) for connection, data in outputs]

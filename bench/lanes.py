@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bench.broker import SCENARIOS, Run, Scenario
 
@@ -30,7 +30,32 @@ COUNTED: Final = (
 )
 BEGUN: Final = 2000  # messages that are not counted: all routes are in the cache then
 
-MORE: Final = ()
+
+def leaving(what: str, qos: int = 1, version: int = 5, publishers: int = 10, **kind: Any) -> Scenario:
+    """What is in no train, or not even in the fast lane, because of one thing."""
+    return Scenario(f"QoS {qos}, {what}", qos, publishers, 1, version, topics=1000, spread=100, **kind)
+
+
+MORE: Final = (
+    leaving("in a train"),
+    leaving("from 3.1.1 to 5.0", version=4, receiving=5),
+    leaving("to a subscription of QoS 0", subscription=0),
+    leaving("to a client with Topic Aliases", aliases=10),
+    leaving("to a Subscription Identifier", identifier=7),
+    leaving("to No Local", subscription=2 | 4),
+    leaving("RETAIN, to Retain As Published", kind="retain", subscription=2 | 8),
+    leaving("RETAIN, to disk", qos=0, kind="retain", disk="retained"),
+    leaving("to a session on disk", qos=0, disk="sessions"),
+    leaving("to a session on disk, one at a time", disk="sessions", at_once=1),
+    leaving("in a train, one at a time", at_once=1),
+    leaving("shared", share="$share/group/"),
+    leaving("DUP", kind="dup"),
+    leaving("plain", qos=2),
+    leaving("RETAIN", qos=2, kind="retain"),
+    leaving("a User Property", qos=2, kind="property"),
+    leaving("to a session on disk", qos=2, disk="sessions"),
+    leaving("where maximum_qos is 1", settings={"maximum_qos": 1}),
+)
 
 
 def play(name: str, is_general: bool, messages: int) -> None:
