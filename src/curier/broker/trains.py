@@ -310,6 +310,8 @@ class Train:
                 message.expires_at = known.expires_at(now)
             if retain and not retain_special(broker, self.connection, self.session, message, route, now):
                 return False
+            if retain and not self.count and self._is_unrecorded():
+                self.most = 1  # it is acknowledged now, and what follows perhaps not
             if self.messages is not None:
                 self.messages.append(message)
                 if self.durable:
@@ -321,6 +323,13 @@ class Train:
         elif self.made is not None:
             self.made.write(data[self.at : stop])
         return True
+
+    def _is_unrecorded(self) -> bool:
+        """Is there a journal, and no record in it of the first message, such as one that would remove what is
+        retained, where nothing is?
+        """
+        journal = self.connection.journal
+        return journal is not None and not self.durable and journal.length == self.records_before
 
     def _record(self, broker: BrokerState, message: ApplicationMessage) -> None:
         """Note in the journal that a message is on its way to those whose sessions are there, and how."""
