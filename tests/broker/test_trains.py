@@ -162,6 +162,19 @@ def test_a_train_on_disk_is_acknowledged_when_it_is_there(version: int, retain: 
     assert publisher.held_count == 0
 
 
+def test_what_has_no_record_does_not_wait_for_what_has() -> None:
+    """A message without payload removes nothing where nothing is retained."""
+    both = Both(Options(), False, True)
+    both.fast.delay = both.slow.delay = 1
+    both.connect(0, 4, False, None)
+    packets = [p.Publish("a", b"", 1, False, True, 1), p.Publish("b", b"x", 1, False, True, 2)]
+    packets.append(p.Publish("c", b"", 1, False, True, 3))  # behind one that waits
+    both.receive(0, b"".join(encode(packet, 4) for packet in packets))
+    assert both.fast.output[0].endswith(encode(p.Puback(1), 4))
+    both.compare()
+    assert both.fast.output[0].endswith(b"".join(encode(p.Puback(number), 4) for number in (1, 2, 3)))
+
+
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("qos", [0, 1])
 def test_a_train_is_one_piece_of_output(version: int, qos: int) -> None:
@@ -202,7 +215,7 @@ def test_what_messages_say_goes_on_as_it_came(qos: int) -> None:
     core.receive(publisher, b"".join(packets), 1.0)
     assert new.output == [b"".join(packets)]
     assert len(old.output) == 1
-    assert len(core.known_properties) == 1
+    assert len(core.layouts.known) == 1
     outgoing = core.sessions["c2"].outgoing
     assert [burst.count for burst in outgoing.bursts] == [len(TOPICS)] * qos
     outgoing.settle()
@@ -218,9 +231,9 @@ def test_what_is_known_of_properties_is_bounded() -> None:
         properties = Properties()
         properties.user_properties = [("number", str(number))]
         both.receive(0, encode(p.Publish("a", b"x", 0, False, False, 0, properties), 5))
-        assert len(core.known_properties) <= MOST_KNOWN
-    assert core.known_properties
-    assert all(len(block) <= 1 + LONGEST_KNOWN for block in core.known_properties)
+        assert len(core.layouts.known) <= MOST_KNOWN
+    assert core.layouts.known
+    assert all(len(block) <= 1 + LONGEST_KNOWN for block in core.layouts.known)
 
 
 WRONG = {

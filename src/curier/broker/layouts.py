@@ -14,15 +14,42 @@ MOST_KNOWN: Final = 256
 
 
 @final
+@mypyc_attr(acyclic=True)
+class KnownProperties:
+    """What the Properties of a PUBLISH say. Fleets send the same bytes again and again, which are read once
+    (``Layouts.known``).
+    """
+
+    __slots__ = ("alias", "expiry_interval", "forwarded", "is_as_sent", "most_repeats", "properties", "size")
+
+    def __init__(self, publish: IncomingPublish, block: bytes, size: int, most_repeats: int) -> None:
+        self.alias: int = publish.topic_alias
+        self.expiry_interval: int = publish.expiry_interval
+        self.properties: bytes = publish.properties  # of the message
+        # as receivers get them of a message that does not wait: all of its expiry is left [MQTT-3.3.2-6]
+        self.forwarded: bytes = self.properties
+        if self.expiry_interval >= 0:
+            self.forwarded = encode_expiry(self.expiry_interval) + self.properties
+        self.is_as_sent: bool = self.forwarded == block
+        self.size: int = size  # bytes with their length
+        self.most_repeats: int = most_repeats  # there were no more than may be, where so many may
+
+    def expires_at(self, now: float) -> float:
+        """When a message expires that comes now, or ``NEVER``."""
+        return now + self.expiry_interval if self.expiry_interval >= 0 else NEVER
+
+
+@final
 class Layouts:
     """The encodings of the message delivered last: one per version, QoS and RETAIN flag, shared by all
-    receivers.
+    receivers. And Properties that were met before.
     """
 
     def __init__(self) -> None:
         self._message: ApplicationMessage | None = None
         self._now: float = 0.0
         self._layouts: list[Layout | None] = [None] * 16
+        self.known: dict[bytes, KnownProperties] = {}  # by their bytes, with their length
 
     def get(
         self,
@@ -61,29 +88,3 @@ class Layouts:
         if message.expires_at != NEVER:
             properties = encode_expiry(message.remaining_expiry(now)) + properties
         return properties + identifiers if identifiers else properties
-
-
-@final
-@mypyc_attr(acyclic=True)
-class KnownProperties:
-    """What the Properties of a PUBLISH say. Fleets send the same bytes again and again, which are read once
-    (``BrokerState.known_properties``).
-    """
-
-    __slots__ = ("alias", "expiry_interval", "forwarded", "is_as_sent", "most_repeats", "properties", "size")
-
-    def __init__(self, publish: IncomingPublish, block: bytes, size: int, most_repeats: int) -> None:
-        self.alias: int = publish.topic_alias
-        self.expiry_interval: int = publish.expiry_interval
-        self.properties: bytes = publish.properties  # of the message
-        # as receivers get them of a message that does not wait: all of its expiry is left [MQTT-3.3.2-6]
-        self.forwarded: bytes = self.properties
-        if self.expiry_interval >= 0:
-            self.forwarded = encode_expiry(self.expiry_interval) + self.properties
-        self.is_as_sent: bool = self.forwarded == block
-        self.size: int = size  # bytes with their length
-        self.most_repeats: int = most_repeats  # there were no more than may be, where so many may
-
-    def expires_at(self, now: float) -> float:
-        """When a message expires that comes now, or ``NEVER``."""
-        return now + self.expiry_interval if self.expiry_interval >= 0 else NEVER

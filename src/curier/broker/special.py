@@ -102,7 +102,7 @@ def read_properties(
     size: i64 = 1 + data[at]
     is_short: bool = size <= 1 + LONGEST_KNOWN and at + size <= stop
     block = data[at : at + size] if is_short else b""
-    known = broker.known_properties.get(block) if is_short else None
+    known = broker.layouts.known.get(block) if is_short else None
     if known is not None and known.most_repeats == most:
         return known
     publish = IncomingPublish(0x30)
@@ -114,9 +114,9 @@ def read_properties(
         return None
     known = KnownProperties(publish, block[1:], size, most)
     if is_short:
-        if len(broker.known_properties) >= MOST_KNOWN:
-            broker.known_properties.clear()
-        broker.known_properties[block] = known
+        if len(broker.layouts.known) >= MOST_KNOWN:
+            broker.layouts.known.clear()
+        broker.layouts.known[block] = known
     return known
 
 

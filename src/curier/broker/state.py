@@ -17,7 +17,7 @@ from curier.broker.effects import Effect
 from curier.broker.entrances import Entrance
 from curier.broker.faults import Faults
 from curier.broker.hooks import Hooks, HookTap
-from curier.broker.layouts import KnownProperties, Layouts
+from curier.broker.layouts import Layouts
 from curier.broker.model import BrokerConnection, Leftovers, Route, ServerSession, SharedGroup, Spread
 from curier.broker.mounting import Mount
 from curier.broker.options import Options
@@ -196,7 +196,6 @@ class BrokerState(TurnWork):
         self.router: Router = Router(options.route_cache_size, self.sessions_by_number)
         self.open_routes: list[dict[bytes, Route]] = [self.router.cache.table] * 6  # where all may publish
         self.layouts: Layouts = Layouts()
-        self.known_properties: dict[bytes, KnownProperties] = {}  # by their bytes, with their length
         self.retained: RetainedTree[ApplicationMessage] = RetainedTree()
         self.sweep: Sweep = Sweep()
         self.holdings: Holdings = Holdings()
