@@ -175,6 +175,24 @@ def test_what_has_no_record_does_not_wait_for_what_has() -> None:
     assert both.fast.output[0].endswith(b"".join(encode(p.Puback(number), 4) for number in (1, 2, 3)))
 
 
+def test_thousands_of_acknowledgements_to_record_take_turns() -> None:
+    both = Both(Options(), False, True)
+    both.connect(0, 4, False, None)
+    both.connect(1, 4, True, None)
+    both.receive(1, encode(p.Subscribe(1, [("#", 1)]), 4))
+    for first in (1, 1001, 2001):
+        packets = [p.Publish("a", b"x", 1, False, False, first + number) for number in range(1000)]
+        both.receive(0, b"".join(encode(packet, 4) for packet in packets))
+    core = both.fast.core
+    subscriber = both.fast.connections[1]
+    answers = b"".join(encode(packet, 4) for packet in both.owed[1])
+    core.receive(subscriber, answers, 0.0)
+    assert subscriber.is_resting
+    assert 1000 < 3000 - core.sessions["c1"].outgoing.inflight_count() < 2100
+    both.fast.turn(0.0)
+    assert not core.sessions["c1"].outgoing.inflight_count()
+
+
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("qos", [0, 1])
 def test_a_train_is_one_piece_of_output(version: int, qos: int) -> None:

@@ -247,7 +247,7 @@ def fast_lane(
                 break
             at = stop
             packets += count
-            connection.steps += 1
+            connection.steps += count if session.journal is not None else 1
             continue
         packets += count
         at += count * size
