@@ -9,7 +9,7 @@ from typing import Final
 from curier.broker import queueing
 from curier.broker.model import ServerSession
 from curier.session.message import ApplicationMessage
-from curier.session.outgoing import Burst, Outgoing
+from curier.session.outgoing import Outgoing
 from curier.web import table
 from curier.web.acting import kept
 from curier.web.clients import session_of
@@ -125,20 +125,8 @@ def _sent(session: ServerSession, preview: int) -> Iterator[QueuedMessage]:
     for entry in outgoing.inflight.values():
         yield _row(entry, SENT, preview)
     for burst in outgoing.bursts:
-        for index in range(burst.count):
-            message = _in_burst(burst, index)
-            is_retained = burst.messages is not None and not burst.size
-            number = burst.first_id + index
-            yield _told(message, 1, SENT, preview, burst.sent_at, number, is_retained, burst.group)
-
-
-def _in_burst(burst: Burst, index: int) -> ApplicationMessage:
-    if burst.messages is not None:
-        return burst.messages[len(burst.messages) - burst.count + index]
-    start = burst.start + index * burst.size
-    return ApplicationMessage(
-        burst.topic, burst.frames[start + burst.payload_at : start + burst.size], 1, False
-    )
+        for entry in burst.entries():
+            yield _row(entry, SENT, preview)
 
 
 @handles(table.PURGE)
