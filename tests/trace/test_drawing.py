@@ -20,7 +20,7 @@ from curier.trace.drawing.layout import lay_out, least_width
 from curier.trace.drawing.making import View, diagram
 from curier.trace.drawing.mermaid import mermaid
 from curier.trace.drawing.svg import svg
-from curier.trace.drawing.text import text
+from curier.trace.drawing.text import FROM_SERVER, TO_SERVER, TROUBLE, text
 from curier.trace.events import DROPPED, QUEUED, STORED, Packet
 from curier.trace.flows import DONE, Publication
 from curier.trace.joining import Joiner
@@ -366,3 +366,25 @@ def test_what_a_rule_answers_in_the_place_of_the_broker_is_in_its_trace() -> Non
     ]
     assert flow.incoming is not None
     assert flow.incoming.why == "0x97 (Quota exceeded)"
+
+
+@pytest.mark.parametrize("background", [0.0, 1.0])
+def test_colours_can_be_read_on_light_and_on_dark(background: float) -> None:
+    """In xterm's colours, where the contrast is 3 at least, as WCAG 2.1 asks of graphics (1.4.11)."""
+    channels = {
+        1: (205, 0, 0),
+        2: (0, 205, 0),
+        3: (205, 205, 0),
+        4: (0, 0, 238),
+        5: (205, 0, 205),
+        6: (0, 205, 205),
+    }
+    for code in (TO_SERVER, FROM_SERVER, TROUBLE):
+        number = re.search(r"3(\d)m$", code)
+        if number is None:
+            assert not code  # as all text
+            continue
+        linear = [((one / 255 + 0.055) / 1.055) ** 2.4 if one else 0.0 for one in channels[int(number[1])]]
+        light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        low, high = sorted((light, background))
+        assert (high + 0.05) / (low + 0.05) >= 3, code

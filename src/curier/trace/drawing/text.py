@@ -15,7 +15,8 @@ from curier.trace.drawing.diagram import DOTTED, LOST, Arrow, Diagram, Fold, Lan
 from curier.trace.drawing.layout import Layout, Placed, lay_out
 
 RESET: Final = "\x1b[0m"
-TO_SERVER: Final = "\x1b[36m"  # cyan
+# What is readable on light and on dark: cyan, green and yellow are too pale on the one, blue on the other.
+TO_SERVER: Final = ""  # as all text
 FROM_SERVER: Final = "\x1b[35m"  # magenta
 TROUBLE: Final = "\x1b[1;31m"  # bold red
 BOLD: Final = "\x1b[1m"
