@@ -1,10 +1,12 @@
-"""What it costs to keep what went by last: instructions of the turn for each message, with it and without.
+"""What it costs to keep what went by last: instructions of the turn for each message, without it and with it,
+and where more goes by than is kept.
 
     python -m bench.past [--messages N] [--scenarios REGEX]
 
-Each scenario is played twice under callgrind (valgrind has to be installed), through the sockets of one
+Each scenario is played thrice under callgrind (valgrind has to be installed), through the sockets of one
 reactor; what that does is counted, and nothing of the system, of clients and of other programs. A message is
 counted once when it comes and once for each receiver. "at once" is how many a publisher sends with one write.
+"cycles" are an estimate: an instruction is 1, what the first cache lacks 10, what the last one lacks 100.
 """
 
 from __future__ import annotations
@@ -40,6 +42,11 @@ from curier.net.turn import Turn
 COUNTED: Final = "CPyPy_reactor___Reactor___serve"
 AT_ONCE: Final = (100, 1)
 
+# What is kept
+NOTHING: Final = 0
+ALL: Final = 1  # however much it is
+NO_MORE: Final = 2  # the budget is spent
+
 
 class Client:
     """The client's end of a connection."""
@@ -61,13 +68,12 @@ class Client:
 class Run:
     """One scenario, by the sockets of a reactor. ``count`` has the messages."""
 
-    def __init__(self, scenario: Scenario, at_once: int, keeps: bool) -> None:
+    def __init__(self, scenario: Scenario, at_once: int, keeps: int) -> None:
         options = Options()
         options.sys_interval = 0.0
+        self.now = monotonic()  # all the time: what is kept is a matter of rate
         clock = Clock()
         turn = Turn(BrokerCore(options, clock.now()), asyncio.new_event_loop(), clock, print)
-        if keeps:
-            turn.tape = Tape(most_entries=500)  # so that it is full soon, as that of any broker
         self.reactor = Reactor(turn, Handshakes(turn))
         self.door = Door("tcp://127.0.0.1:1", Listener("tcp://127.0.0.1:1"), Entrance())
         self.scenario = scenario
@@ -80,6 +86,17 @@ class Run:
         self.chunks = [[*_cut(scenario.chunks(number), at_once)] for number in range(scenario.publishers)]
         self.at_once = at_once
         self.step = 0
+        if keeps:
+            turn.tape = self._filled() if keeps == ALL else Tape(rate=1, burst=1)
+
+    def _filled(self) -> Tape:
+        """A tape that is full, as that of any broker, with reads of this size."""
+        tape = Tape(rate=1 << 40, burst=1 << 40)
+        connection = next(iter(self.reactor.wires.values())).connection
+        size = len(self.chunks[0][0])
+        while not tape.lost:
+            tape.came(connection, bytes(size), monotonic())
+        return tape
 
     def _connect(self, client_id: str) -> Client:
         client = Client(self.reactor, self.door, len(self.reactor.wires))
@@ -96,7 +113,7 @@ class Run:
     def _serve(self) -> None:
         reactor = self.reactor
         while events := reactor.epoll.poll(0, 100):
-            reactor.serve(events, monotonic())
+            reactor.serve(events, self.now)
 
     def play(self, messages: int) -> None:
         """Until so many have gone by."""
@@ -134,7 +151,7 @@ def _cut(chunks: list[bytes], at_once: int) -> list[bytes]:
     return [b"".join(packets[at : at + at_once]) for at in range(0, len(packets), at_once)]
 
 
-def play(name: str, at_once: int, keeps: bool, messages: int) -> None:
+def play(name: str, at_once: int, keeps: int, messages: int) -> None:
     """Within callgrind."""
     (scenario,) = [one for one in SCENARIOS if one.name == name]
     run = Run(scenario, at_once, keeps)
@@ -142,8 +159,8 @@ def play(name: str, at_once: int, keeps: bool, messages: int) -> None:
     print(run.count)
 
 
-def instructions(name: str, at_once: int, keeps: bool, messages: int) -> float:
-    """Of the turn, for each message in or out."""
+def cost(name: str, at_once: int, keeps: int, messages: int) -> tuple[float, float]:
+    """Instructions of the turn, and cycles, for each message in or out."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "callgrind")
         command = [
@@ -151,6 +168,7 @@ def instructions(name: str, at_once: int, keeps: bool, messages: int) -> float:
             "--tool=callgrind",
             f"--callgrind-out-file={out}",
             f"--toggle-collect={COUNTED}",
+            "--cache-sim=yes",
         ]
         command += [
             sys.executable,
@@ -159,14 +177,21 @@ def instructions(name: str, at_once: int, keeps: bool, messages: int) -> float:
             "--play",
             name,
             str(at_once),
-            str(int(keeps)),
+            str(keeps),
             str(messages),
         ]
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        total = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
-        assert total is not None
-        return int(total[1]) / int(done.stdout)
+        text = out.read_text()
+        names = re.search(r"^events: (.*)", text, re.MULTILINE)
+        totals = re.search(r"^totals: (.*)", text, re.MULTILINE)
+        assert names is not None
+        assert totals is not None
+        found = dict(zip(names[1].split(), map(int, totals[1].split()), strict=False))
+        first = found["I1mr"] + found["D1mr"] + found["D1mw"]
+        last = found["ILmr"] + found["DLmr"] + found["DLmw"]
+        count = int(done.stdout)
+        return found["Ir"] / count, (found["Ir"] + 10 * first + 100 * last) / count
 
 
 def main() -> None:
@@ -177,17 +202,23 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.play:
         name, at_once, keeps, messages = arguments.play
-        play(name, int(at_once), bool(int(keeps)), int(messages))
+        play(name, int(at_once), int(keeps), int(messages))
         return
-    print("| scenario | at once | without | with | |\n|---|---:|---:|---:|---:|")
+    print("| scenario | at once | without | kept | | cycles | not kept | | cycles |")
+    print(f"|---{'|---:' * 8}|")
     for scenario in SCENARIOS:
         if scenario.share or not re.search(arguments.scenarios, scenario.name):
             continue
         for at_once in AT_ONCE:
-            off, on = (instructions(scenario.name, at_once, one, arguments.messages) for one in (False, True))
-            print(
-                f"| {scenario.name} | {at_once} | {off:,.0f} | {on:,.0f} | {on / off - 1:+.2%} |", flush=True
-            )
+            row = [scenario.name, str(at_once)]
+            off: tuple[float, float] | None = None
+            for keeps in (NOTHING, ALL, NO_MORE):
+                found = cost(scenario.name, at_once, keeps, arguments.messages)
+                row.append(f"{found[0]:,.0f}")
+                if off is not None:
+                    row += [f"{one / before - 1:+.2%}" for one, before in zip(found, off, strict=True)]
+                off = off or found
+            print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":
