@@ -264,7 +264,7 @@ class ConnectionLife(Flow):
     def waits(self) -> Iterator[Wait]:
         """An open connection is not finished; it waits where an answer is due."""
         if self.is_open:
-            if self.reason_code < 0:
+            if self.reason_code < 0 and self.ends_session is not None:  # its CONNECT was seen
                 yield Wait("broker", "CONNACK", self.began)
             elif self.pinged_at:
                 yield Wait("broker", "PINGRESP", self.pinged_at)
