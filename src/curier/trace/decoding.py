@@ -63,7 +63,8 @@ class Decoding:
 
     def __init__(self) -> None:
         self._lines: OrderedDict[int, Line] = OrderedDict()
-        self._aliases: OrderedDict[tuple[int, bool, int], str] = OrderedDict()
+        self._aliases: OrderedDict[tuple[int, bool, int, int], str] = OrderedDict()
+        self._gaps: dict[int, int] = {}  # how many there were, by connection; 0: of all
 
     def line(self, wire: Wire) -> Line:
         """What is known of the connection."""
@@ -81,11 +82,11 @@ class Decoding:
     def forget(self, wire: Wire) -> None:
         """The connection has ended."""
         self._lines.pop(wire.number, None)
+        self._gaps.pop(wire.number, None)
 
     def unkept(self, number: int) -> None:
         """What a connection said next, 0: what all did, is not known: Topic Aliases may be others."""
-        for key in [key for key in self._aliases if not number or key[0] == number]:
-            del self._aliases[key]
+        self._gaps[number] = self._gaps.get(number, 0) + 1
 
     def read(self, event: Packet) -> Seen:
         """What one packet says."""
@@ -118,7 +119,9 @@ class Decoding:
         alias = packet.properties.topic_alias if packet.properties is not None else None
         if alias is None:
             return packet.topic
-        key = (event.wire.number, event.to_server, alias)
+        number = event.wire.number
+        gaps = self._gaps.get(number, 0) + self._gaps.get(0, 0)
+        key = (number, event.to_server, alias, gaps)
         if packet.topic:
             self._aliases[key] = packet.topic
             self._aliases.move_to_end(key)

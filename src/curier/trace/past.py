@@ -450,26 +450,29 @@ def _name_aliases(parsed: Iterable[Parsed | Unkept]) -> Iterator[None]:
     """Give topics to those that have an alias: what the tape says, or, where since the last gap it never
     sets this one, what the alias stands for now. A step for each packet and each alias.
     """
-    known: dict[tuple[int, bool, int], bytes] = {}
+    known: dict[int, dict[tuple[bool, int], bytes]] = {}  # by connection
     are_set: dict[tuple[int, bool, int], int] = {}  # the place where it was set last
     gaps: dict[int, int] = {}  # by connection, 0: of all: the place of the last one
     aliased = []
     for at, one in enumerate(parsed):
         yield
         if isinstance(one, Unkept):
-            gaps[one.owner.number if one.owner is not None else 0] = at
-            known_before = [key for key in known if one.owner is None or key[0] == one.owner.number]
-            for key in known_before:
-                del known[key]
+            if one.owner is None:
+                gaps[0] = at
+                known.clear()
+            else:
+                gaps[one.owner.number] = at
+                known.pop(one.owner.number, None)
             continue
         if not one.alias:
             continue
         key = (one.cut.owner.number, one.cut.to_server, one.alias)
+        of_connection = known.setdefault(key[0], {})
         if one.topic:
-            known[key] = one.topic
+            of_connection[key[1:]] = one.topic
             are_set[key] = at
-        elif key in known:
-            one.topic = known[key]
+        elif key[1:] in of_connection:
+            one.topic = of_connection[key[1:]]
         else:
             aliased.append((at, key, one))
     for at, key, one in aliased:
