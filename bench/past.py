@@ -2,11 +2,14 @@
 and where more goes by than is kept.
 
     python -m bench.past [--messages N] [--scenarios REGEX]
+    python -m bench.past --reads
 
 Each scenario is played thrice under callgrind (valgrind has to be installed), through the sockets of one
 reactor; what that does is counted, and nothing of the system, of clients and of other programs. A message is
 counted once when it comes and once for each receiver. "at once" is how many a publisher sends with one write.
 "cycles" are an estimate: an instruction is 1, what the first cache lacks 10, what the last one lacks 100.
+
+``--reads`` measures the processor's time of one read, with the making of its bytes, and needs no valgrind.
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Final
 
 from bench.broker import SCENARIOS, Scenario, acknowledge
 from curier.broker.core import BrokerCore
 from curier.broker.entrances import Entrance
+from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
 from curier.codec.encode import encode
 from curier.codec.packets import Connect, Subscribe
@@ -36,11 +40,13 @@ from curier.net.clock import Clock
 from curier.net.doors import Door
 from curier.net.handshakes import Handshakes
 from curier.net.reactor import Reactor
-from curier.net.tape import Tape
+from curier.net.tape import ENTRY_BYTES, RATE, Tape
 from curier.net.turn import Turn
 
 COUNTED: Final = "CPyPy_reactor___Reactor___serve"
 AT_ONCE: Final = (100, 1)
+
+READS: Final = ((60, 200_000), (1000, 100_000), (8000, 30_000), (16_000, 20_000))  # bytes, and how often
 
 # What is kept
 NOTHING: Final = 0
@@ -194,12 +200,46 @@ def cost(name: str, at_once: int, keeps: int, messages: int) -> tuple[float, flo
         return found["Ir"] / count, (found["Ir"] + 10 * first + 100 * last) / count
 
 
+def reads() -> None:
+    """What a read costs that is kept, and one that is not; and how many are kept in a second."""
+    (scenario,) = [one for one in SCENARIOS if one.name == "QoS 1, 1:1"]
+    run = Run(scenario, 1, NOTHING)
+    connection = next(iter(run.reactor.wires.values())).connection
+    session = connection.server_session
+    print("| bytes | without | kept | not kept | most a second | so of a core |")
+    print(f"|{'---:|' * 6}")
+    for size, count in READS:
+        best = [float("inf")] * 3
+        for keeps in (NOTHING, ALL, NO_MORE) * 7:
+            tape = Tape(rate=1 << 40, burst=1 << 40) if keeps == ALL else Tape(rate=1, burst=1)
+            connection.tape_until, connection.tape_left = 0.0, 0
+            connection.server_session = session if keeps else None  # of a stranger nothing is kept
+            _seconds(tape, connection, size, count)  # it is full then
+            best[keeps] = min(best[keeps], _seconds(tape, connection, size, count))
+        most = RATE / (size + ENTRY_BYTES)
+        row = [str(size), *(f"{one * 1e9:.0f}" for one in best), f"{most:.0f}"]
+        print(f"| {' | '.join(row)} | {(best[ALL] - best[NOTHING]) * most:.2%} |", flush=True)
+
+
+def _seconds(tape: Tape, connection: BrokerConnection, size: int, count: int) -> float:
+    """Of the processor, for each of so many reads."""
+    begin, now = bytes(size - 1), monotonic()
+    began = process_time()
+    for _ in range(count):
+        tape.came(connection, begin + b"x", now)  # new bytes each time, as those of a read
+    return (process_time() - began) / count
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--messages", type=int, default=20_000, help="in and out, of each run (20000)")
     parser.add_argument("--scenarios", default="", metavar="REGEX", help="which of them (all)")
     parser.add_argument("--play", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--reads", action="store_true", help="the time of one read")
     arguments = parser.parse_args()
+    if arguments.reads:
+        reads()
+        return
     if arguments.play:
         name, at_once, keeps, messages = arguments.play
         play(name, int(at_once), int(keeps), int(messages))
