@@ -97,14 +97,15 @@ class Rewinding:
         self.unkept = 0
         self.owners: dict[int, Owner] = {}
         self._gaps: dict[int, Gap] = {}  # by the place of their entries
-        self._rows = [(one.time, one.number, one.kind, one.begun, one.size, one.data) for one in entries]
-        for at, entry in enumerate(entries):
-            about = entry.about
+        self._rows: list[tuple[float, int, int, int, int, bytes]] = []
+        for at, entry in enumerate(entries):  # in one go, and it may be many: an entry is used again
+            number, about = entry.number, entry.about
+            self._rows.append((entry.time, number, entry.kind, entry.begun, entry.size, entry.data))
             if isinstance(about, Gap):
                 self._gaps[at] = about
-            if entry.number != EVERYBODY and (entry.number not in self.owners or isinstance(about, Gone)):
-                of = about if isinstance(about, Gone) else connections.get(entry.number)
-                self.owners[entry.number] = Owner(entry.number, of)
+            if (number not in self.owners or isinstance(about, Gone)) and number != EVERYBODY:
+                of = about if isinstance(about, Gone) else connections.get(number)
+                self.owners[number] = Owner(number, of)
         if self._gaps:
             self.unkept = tape.unkept - next(iter(self._gaps.values())).unkept
         # a gap that began before may go on where the first entry is
