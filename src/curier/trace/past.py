@@ -202,6 +202,9 @@ class Past:
     def _gap(self, gap: Unkept, choice: Choice) -> Iterator[Event]:
         self._shadow(gap)
         number = gap.owner.number if gap.owner is not None else 0
+        before = self._gaps.get(number)
+        if before is not None and before.until > gap.until:
+            gap = Unkept(gap.time, before.until, gap.owner)
         self._gaps[number] = gap
         if self._tells(gap, choice):
             yield self._told(gap, gap.time, UNKEPT)
