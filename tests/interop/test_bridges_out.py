@@ -16,7 +16,7 @@ from tests.interop import other_brokers
 from tests.interop.mosquitto_process import MosquittoProcess
 from tests.waiting import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # for brokers that take long to start
 
 NUMBERS = [b"%d" % number for number in range(20)]
 Start = Callable[[Path], AbstractContextManager[int]]
