@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from curier import Message, QoS, ReasonCode, Subscription
@@ -23,6 +24,7 @@ from curier.hook_files.reading import read
 from tests.conftest import require_peer
 from tests.interop.peer import TIMEOUT, Connect
 from tests.interop.process import BrokerProcess
+from tests.ports import free_port
 from tests.test_docs import PROMISES, blocks
 
 pytestmark = pytest.mark.interop
@@ -133,6 +135,22 @@ def test_first_steps(broker: BrokerProcess, start: Any) -> None:
         "subscribed to greetings/#",
         "greetings/world: hello",
     ]
+
+
+def test_web_program(start: Any, client: Any) -> None:
+    for name in ("fastapi", "uvicorn"):
+        require_peer(name)
+    port, mqtt_port = free_port(), free_port()
+    program = start("web_program.py", "--port", port, "--mqtt-port", mqtt_port)
+    program.wait_for("Application startup complete")
+    device = client(mqtt_port)
+    device.subscribe(Subscription("orders/#", QoS(1)))
+    order = httpx.post(f"http://127.0.0.1:{port}/orders/7", content=b"a cake", trust_env=False)
+    assert order.json() == {"order": "taken"}
+    assert device.next().payload == b"a cake"
+    assert httpx.get(f"http://127.0.0.1:{port}/health/", trust_env=False).status_code == 200
+    assert program.end(signal.SIGTERM) in (0, -signal.SIGTERM)  # uvicorn raises it again at the end
+    assert "Traceback" not in program.said
 
 
 def test_embedded_broker(start: Any, client: Any) -> None:

@@ -33,7 +33,9 @@ def expect(name: str, value: object, kind: type | tuple[type, ...], expected: st
 
 
 def listeners_of(listen: object) -> list[Listener]:
-    """The listeners that a program has given. Raises ``TypeError``, ``ConfigError``."""
+    """The listeners that a program has given; None is none. Raises ``TypeError``, ``ConfigError``."""
+    if listen is None:
+        return []
     given = [listen] if isinstance(listen, str | bytes | Listener) else listen
     if not isinstance(given, Iterable):
         raise TypeError(f"listen: expected a URL, or several, such as {A_LISTENER!r}; got {given!r:.100}")

@@ -45,6 +45,7 @@ from curier.inside import HOP, BridgeNumbers, InsidersToo
 from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
 from curier.loglines import logger, tell_left_out
 from curier.logs import DROPS_SECONDS, LogHook
+from curier.mounted import Mounted
 from curier.net import reactor
 from curier.net.clock import Clock
 from curier.net.doors import Door, entrances_of
@@ -83,11 +84,12 @@ LAST_SECONDS = 2.0
 """How long of that the store has at least to end."""
 
 
-class Broker(Traced):
+class Broker(Traced, Mounted):
     """An MQTT broker in the running event loop.
 
-    ``listen`` is a URL such as ``tcp://127.0.0.1:1883``, or several of them; port 0 takes a free one, see
-    ``port`` and ``urls``. By default it is port 1883 of this machine only, by IPv4 and, if it has that, IPv6.
+    ``listen`` is a URL such as ``tcp://127.0.0.1:1883``, or several of them, None where clients come in by
+    ``asgi`` alone; port 0 takes a free one, see ``port`` and ``urls``. By default it is port 1883 of this
+    machine only, by IPv4 and, if it has that, IPv6.
     Without an ``authenticator`` everybody may connect, which is possible on loopback addresses only: to let
     everybody in from elsewhere, pass ``AllowAnonymous()``. ``authorizer`` decides on topics; without one
     every client may use all of them. ``permissions`` are rules of a file on the same; where there are both,
@@ -105,13 +107,12 @@ class Broker(Traced):
     Cancelling ``start`` or ``stop`` leaves nothing listening.
     """
 
-    _is_stopping = False
     bridges: Callable[[], Sequence[BridgeNumbers]] = tuple  # what they count, where there are any
     lab: Laboratory | None = None  # set before ``start``: breaks connections on purpose
 
     def __init__(
         self,
-        listen: str | Listener | Sequence[str | Listener] = DEFAULT_LISTEN,
+        listen: str | Listener | Sequence[str | Listener] | None = DEFAULT_LISTEN,
         *,
         options: Options | None = None,
         authenticator: Authenticator | None = None,
@@ -190,11 +191,6 @@ class Broker(Traced):
         return self._turn
 
     @property
-    def is_serving(self) -> bool:
-        """Whether clients can connect: it has started, and does not stop."""
-        return bool(self.listeners) and self._stopped is not None and not self._is_stopping
-
-    @property
     def port(self) -> int:
         """The port of the first listener, as bound."""
         if not self.listeners:
@@ -216,7 +212,7 @@ class Broker(Traced):
             raise RuntimeError("a broker starts once; make a new one")
         loop = asyncio.get_running_loop()
         clock = Clock()
-        authenticator = self._at_doors or self.authenticator
+        authenticator = self._asked_at_doors() or self.authenticator
         asks = authenticator is not None and type(authenticator) is not AllowAnonymous
         core = self._core = BrokerCore(
             self.options,
@@ -252,6 +248,7 @@ class Broker(Traced):
                 self.core.statistics.entrances.append(entrance)
                 await self._open(doorway, passed)
                 self._enter(doorway)
+            self._open_mounts()
             self._pings = Pings(turn, {listener.ping_interval for listener in self._listen})
             for name in passed.left():
                 log.warning("descriptor %s was passed to this process, and is not listened on", name)
@@ -401,7 +398,8 @@ class Broker(Traced):
         """Have all that looks after listeners look after these."""
         assert self._turn is not None
         self._listen = [*listeners]
-        self.core.statistics.entrances[:] = [doorway.entrance for doorway in self._doorways]
+        opened = [doorway.entrance for doorway in self._doorways]
+        self.core.statistics.entrances[:] = [*opened, *self._mounted_entrances]
         self._renewal.stop()
         self._renewal = Renewal([*self._certificates.values()], self._process.told, self._end_revoked)
         self._renewal.start()
@@ -461,9 +459,8 @@ class Broker(Traced):
         self._turn.finish(self._turn.clock.now())
         try:
             async with asyncio.timeout(CLIENT_SECONDS):
-                while (self._reactor and self._reactor.wires) or (
-                    self._transports and self._transports.wires
-                ):
+                parts = (self._reactor, self._transports)
+                while any(one.wires for one in parts if one is not None) or self._mounts_are_busy:
                     await asyncio.sleep(0.01)
         except TimeoutError:
             pass
@@ -512,6 +509,7 @@ class Broker(Traced):
             self._reactor.stop()
         if self._transports is not None:
             self._transports.stop()
+        self._end_mounts()
         for part in (self._handshakes, self._pings):
             if part is not None:
                 part.stop()

@@ -9,19 +9,14 @@ this machine reaches only from this machine.
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from curier.broker.model import BrokerConnection
 from curier.doorways import Doorway
 from curier.net.doors import Door
-from curier.net.turn import Turn
-from curier.net.wire import Wire, close_code
+from curier.net.messages import MOST_REASON, POLICY, MessageWire, converse
 from curier.server import Broker
 from curier.web import door_forms, table
 from curier.web.binding import is_loopback
@@ -35,12 +30,8 @@ from curier.web.tokens import Known
 PATH: Final = "/mqtt"
 SUBPROTOCOL: Final = "mqtt"
 MOST_CLIENTS: Final = 20
-KNOWN_SECONDS: Final = 1.0
-"""How often it is asked whether the login still counts."""
 
-_POLICY: Final = 1008  # close codes of WebSocket (RFC 6455 section 7.4.1)
-_UNSUPPORTED: Final = 1003
-_AGAIN_LATER: Final = 1013
+_AGAIN_LATER: Final = 1013  # a close code of WebSocket (RFC 6455 section 7.4.1)
 
 
 def may_enter(doorway: Doorway, host: str) -> bool:
@@ -67,64 +58,6 @@ async def listed(scene: Scene, asked: Nothing, who: Known) -> door_forms.Doors:
     return door_forms.Doors(found)
 
 
-class PageWire(Wire):
-    """The connection of one page's client. What the broker writes waits in ``pieces``."""
-
-    def __init__(self, turn: Turn, connection: BrokerConnection) -> None:
-        super().__init__(connection)
-        self.turn = turn
-        self.pieces: deque[bytes] = deque()
-        self.unsent = 0
-        self.news = asyncio.Event()  # there are pieces, or it is over
-        self.reads = asyncio.Event()
-        self.reads.set()
-        self.is_over = False
-
-    def write(self, data: bytes) -> int:
-        """Take ``data`` for sending."""
-        self.pieces.append(data)
-        self.unsent += len(data)
-        self.news.set()
-        return self.unsent
-
-    def sent(self, size: int) -> None:
-        """The page has been sent so many bytes."""
-        self.unsent -= size
-        if not self.is_over:
-            self.turn.report(self, size, self.unsent, self.turn.clock.now())
-            self.turn.schedule()
-
-    def received(self, data: bytes) -> None:
-        """Bytes of the page."""
-        try:
-            self.turn.receive(self, data, self.turn.clock.now())
-        except Exception as error:
-            self.turn.give_up(self.connection, "serving a page", error)
-        self.turn.schedule()
-
-    def ended(self) -> None:
-        """The page has gone."""
-        if not self.is_over and self.turn.ended(self):
-            self.turn.lost(self)
-
-    def set_reading(self, wanted: bool) -> None:
-        """Read on, or not; who has gone meanwhile is lost once all of it is read."""
-        self.is_reading = wanted
-        if not wanted:
-            self.reads.clear()
-            return
-        self.reads.set()
-        if self.has_ended:
-            self.turn.schedule()
-            self.turn.loop.call_soon(self.turn.lost, self)
-
-    def close(self) -> None:
-        """Send what is left, then close."""
-        self.is_over = True
-        self.reads.set()
-        self.news.set()
-
-
 class Mqtt:
     """All clients of pages. ``known`` says who asks, or raises ``Problem``."""
 
@@ -140,27 +73,35 @@ class Mqtt:
             wire = self._entered(websocket)
         except Problem as problem:
             await websocket.accept(_subprotocol(websocket))  # a browser tells pages of no other refusal
-            code = _AGAIN_LATER if problem.status == 503 else _POLICY
-            await websocket.close(code, problem.detail[:120])
+            code = _AGAIN_LATER if problem.status == 503 else POLICY
+            await websocket.close(code, problem.detail[:MOST_REASON])
             return
         self._count += 1
         try:
-            await websocket.accept(SUBPROTOCOL)
-            writing = asyncio.create_task(self._write(websocket, wire))
             try:
-                await _read(websocket, wire)
-            finally:
-                wire.ended()
-                if not wire.is_over:
-                    writing.cancel()
-                with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
-                    await writing
+                await websocket.accept(SUBPROTOCOL)
+            except BaseException:
+                wire.turn.lost(wire)
+                raise
+            await converse(
+                wire, websocket.receive, websocket.send, self._asks(websocket), (WebSocketDisconnect,)
+            )
         finally:
             self._count -= 1
-            if not wire.has_ended:  # or what it has said before is due, first
-                wire.turn.lost(wire)
 
-    def _entered(self, websocket: WebSocket) -> PageWire:
+    def _asks(self, websocket: WebSocket) -> Callable[[], str]:
+        """Whether the login still counts."""
+
+        def why_no_more() -> str:
+            try:
+                self._known(websocket)
+            except Problem as problem:
+                return problem.detail
+            return ""
+
+        return why_no_more
+
+    def _entered(self, websocket: WebSocket) -> MessageWire:
         who = self._known(websocket)
         if who.role < Role.OPERATOR:
             raise Problem(403, f"this is for the role operator, and {who.name} is {who.role.name.lower()}")
@@ -183,45 +124,9 @@ class Mqtt:
         place = door.place(address, None)
         if not door.admits(broker.core, address, None, place, turn.clock.now()):
             raise Problem(503, "the listener takes no more connections now; the log says why")
-        wire = PageWire(turn, turn.attach(address, url, doorway.entrance, place))
+        wire = MessageWire(turn, turn.attach(address, url, doorway.entrance, place))
         turn.add(wire)
         return wire
-
-    async def _write(self, websocket: WebSocket, wire: PageWire) -> None:
-        """What the broker has to say, as long as the login counts."""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(KNOWN_SECONDS):
-                    await wire.news.wait()
-            wire.news.clear()
-            try:
-                self._known(websocket)
-            except Problem as problem:
-                await websocket.close(_POLICY, problem.detail[:120])
-                return
-            while wire.pieces:
-                data = wire.pieces.popleft()
-                await websocket.send_bytes(data)
-                wire.sent(len(data))
-            if wire.is_over:
-                await websocket.close(close_code(wire.connection))
-                return
-
-
-async def _read(websocket: WebSocket, wire: PageWire) -> None:
-    """What the page has to say, until it goes, or the broker has closed."""
-    with suppress(WebSocketDisconnect, RuntimeError):  # the second: it has been closed from here
-        while True:
-            message = await websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            data = message.get("bytes")
-            if data is None:  # [MQTT-6.0.0-1]
-                await websocket.close(_UNSUPPORTED, "MQTT is in binary frames")
-                return
-            await wire.reads.wait()
-            if not wire.is_over:
-                wire.received(data)
 
 
 def _subprotocol(websocket: WebSocket) -> str | None:
