@@ -47,6 +47,8 @@ class Link:
 
     def send(self, pieces: list[bytes]) -> None:
         """Send what the process reads as one; large pieces as they are, by and by."""
+        if self.is_lost:  # the number of its descriptor may be that of another file by now
+            return
         is_first = not self._unsent
         if sum(map(len, pieces)) <= WRITE_BYTES:
             pieces = [b"".join(pieces)]
