@@ -126,7 +126,7 @@ class Past:
         self._next: dict[tuple[str, Content], int] = {}  # of these, the one that a client has next
         self._by_topic: dict[tuple[str, bytes], list[Message]] = {}  # with QoS 0, by publisher
         self._incoming: dict[tuple[str, int], Message] = {}
-        self._open: set[tuple[str, int]] = set()  # QoS 2, between PUBLISH and PUBREL
+        self._open: dict[tuple[str, int], Message] = {}  # QoS 2, between PUBLISH and PUBREL
         self._outgoing: dict[tuple[str, int], Message] = {}
         self._lost: set[tuple[str, int]] = set()  # for a client, the publication of this number
         self._subscribed: dict[str, int] = {}
@@ -290,7 +290,7 @@ class Past:
     def _came(self, one: Parsed, wire: Wire, client: str) -> Message:
         qos = one.cut.data[0] >> 1 & 3
         key = (client, one.packet_id)
-        again = self._still(client, self._incoming.get(key)) if qos == 2 and key in self._open else None
+        again = self._still(client, self._open.get(key)) if qos == 2 else None
         if again is not None:
             return again  # it is not taken a second time [MQTT-4.3.3-10]
         message = Message(self._number(), one.topic, self._order, one.cut.time, wire)
@@ -300,7 +300,7 @@ class Past:
             return message
         self._incoming[key] = message
         if qos == 2:
-            self._open.add(key)
+            self._open[key] = message
         return message
 
     def _went(self, one: Parsed, client: str) -> Message:
@@ -356,7 +356,7 @@ class Past:
         if one.cut.to_server != (one.kind == PUBREL):  # of what this client was sent
             return self._still(client, self._outgoing.get(key))
         if one.kind == PUBREL:
-            self._open.discard(key)
+            self._open.pop(key, None)
         return self._still(client, self._incoming.get(key))
 
     def _wire(self, owner: Owner) -> Wire:
