@@ -25,8 +25,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "faces"]
 root_doc = "index"
 nitpicky = True
 python_maximum_signature_line_length = 100
-# Names that are imported for the types alone, by a short name.
-nitpick_ignore = [("py:class", "Durability"), ("py:class", "LoopThread"), ("py:class", "traced.Event")]
 highlight_language = "none"
 
 autodoc_default_options = {

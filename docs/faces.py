@@ -108,6 +108,8 @@ def missing(
     if target in PUBLIC:
         domain = env.get_domain("py")
         return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", PUBLIC[target], node, content)
+    if node["reftype"] == "class":  # out of an annotation, whose names mypy knows: docstrings have "obj"
+        return content
     return content if hasattr(builtins, target) or find(target) is not None else None
 
 
