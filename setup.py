@@ -172,7 +172,7 @@ def core_extensions() -> list[Extension]:
     )
     sources += [str(Path("src/curier", name)) for name in TURN_FILES]
     # Of what the core does not use, nothing need be installed to build it, and nothing is checked here.
-    quietly = ["--follow-imports=silent", "--ignore-missing-imports"]
+    quietly = ["--follow-imports=silent", "--ignore-missing-imports", "--no-warn-return-any"]
     extensions = mypycify(
         [*quietly, *sources],
         opt_level="3",
@@ -182,7 +182,7 @@ def core_extensions() -> list[Extension]:
         multi_file=True,
     )
     join_files(cast("Extension", extensions[0]))
-    for extension in extensions:
+    for extension in extensions if sys.platform != "win32" else []:
         # Nobody edits generated C to please a compiler, and nobody but the core calls its functions: what
         # is hidden from others can be inlined.
         extension.extra_compile_args = [*extension.extra_compile_args, "-w", "-fvisibility=hidden"]

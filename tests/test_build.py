@@ -7,6 +7,7 @@ import pkgutil
 import re
 import tomllib
 from collections.abc import Callable
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,7 +37,7 @@ def core_modules() -> list[str]:
 def test_the_whole_core_has_one_form_the_expected_one() -> None:
     modules = core_modules() + TURN_MODULES
     assert "curier.codec.primitives" in modules
-    suffix = ".so" if curier.COMPILED else ".py"
+    suffix = tuple(EXTENSION_SUFFIXES) if curier.COMPILED else ".py"
     files = {name: importlib.import_module(name).__file__ or "" for name in modules}
     assert [name for name, file in files.items() if not file.endswith(suffix)] == []
     if expected := os.environ.get("CURIER_EXPECT"):
@@ -52,7 +53,7 @@ def test_setup_names_files_that_exist() -> None:
     ]
     names = [name for names in lists for name in names]
     assert len(names) > 10
-    assert [name for name in names if not (ROOT / "src" / "curier" / name).is_file()] == []
+    assert [name for name in names if not Path(curier.__path__[0], name).is_file()] == []
 
 
 def long_description() -> Callable[[str, dict[str, str]], str]:
