@@ -28,6 +28,7 @@ from curier.errors import (
     SubscribeRefused,
 )
 from curier.types import Message, Payload, QoS, ReasonCode, RetainHandling, Subscription, Will
+from curier.version import VERSION
 
 if TYPE_CHECKING:
     from curier.broker.options import Options
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
 
     COMPILED: bool
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _LAZY = {
     "Broker": "curier.server",

@@ -12,11 +12,10 @@ from curier.broker.deadlines import Deadline
 from curier.broker.publishing import publish
 from curier.broker.state import BrokerState
 from curier.session.message import ApplicationMessage
+from curier.version import VERSION
 
 COUNTED_PER_STEP: Final = 10_000  # sessions whose messages are counted before others have their turn
 STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
-
-VERSION: Final = "curier 0.1.0"
 
 
 @final
@@ -89,7 +88,7 @@ class SysPublisher(Deadline):
         away = len(broker.sessions) - statistics.connected
         queued = self._counted
         values = {
-            "version": VERSION,
+            "version": f"curier {VERSION}",
             "uptime": f"{int(now - broker.started_at)} seconds",
             "clients/total": str(len(broker.sessions)),
             "clients/connected": str(statistics.connected),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 
-from curier.broker.sys_topics import VERSION
 from curier.errors import MqttError
 from curier.settings.log_levels import LOG_LEVELS, TOPICS
+from curier.version import VERSION
 from curier.web import forms, table
 from curier.web.handling import handles
 from curier.web.keeper import Keeper
@@ -30,7 +30,7 @@ def overview_of(scene: Scene) -> forms.Overview:
     now = scene.broker.turn.clock.now()
     last = scene.history.last
     return forms.Overview(
-        version=VERSION,
+        version=f"curier {VERSION}",
         time=now,
         started_at=core.started_at,
         uptime=now - core.started_at,

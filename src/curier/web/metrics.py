@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from curier.broker.sys_topics import VERSION
 from curier.inside import BridgeNumbers
 from curier.net.host import Process
 from curier.server import Broker
+from curier.version import VERSION
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -125,7 +125,7 @@ def _cpu(broker: Broker) -> float:
 
 
 def _version(broker: Broker) -> Iterable[Sample]:
-    yield {"version": VERSION.split()[1]}, 1
+    yield {"version": VERSION}, 1
 
 
 def _store_failing(broker: Broker) -> float:

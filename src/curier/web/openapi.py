@@ -9,7 +9,7 @@ from typing import Any, Final, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from curier.broker.sys_topics import VERSION
+from curier.version import VERSION
 from curier.web.events import TOPICS
 from curier.web.problems import PROBLEM_JSON, ProblemDetails
 from curier.web.table import OPERATIONS, PREFIX, Operation
@@ -53,7 +53,7 @@ def document(operations: Sequence[Operation[Struct, Struct]] = OPERATIONS) -> di
         "openapi": "3.1.0",
         "info": {
             "title": "curier broker",
-            "version": VERSION.split()[1],
+            "version": VERSION,
             "description": "Parameters stand in the query or the body, never in the path. Changes need the "
             "header X-Curier where a cookie says who asks.",
         },
