@@ -126,7 +126,8 @@ $(VENV)/.pages: src/curier/web/libraries.py $(VENV)/.builders
 
 $(VENV)/.tools: $(VENV)/.builders
 	@echo "fetching the tools for checks and tests ..."
-	@$(call REQUIREMENTS,p["project"]["optional-dependencies"]["dev"]) | xargs $(PIP_INSTALL) --no-compile
+	@$(call REQUIREMENTS,p["project"]["optional-dependencies"]["dev"] + \
+		p["project"]["optional-dependencies"]["test"]) | xargs $(PIP_INSTALL) --no-compile
 	@touch $@
 
 $(VENV)/.site: $(VENV)/.builders
