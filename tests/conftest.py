@@ -140,6 +140,7 @@ SLOW = (
     "client",
     "loadgen/test_process.py",
     "proxy",
+    "test_home_assistant.py",
     "test_light_install.py",
     "testing/test_page.py",
     "testing/test_plugin.py",
@@ -148,8 +149,14 @@ SLOW = (
 """What opens sockets, starts processes, or has thousands of clients or messages: for `make test` alone."""
 
 ONCE = (
-    *("acme", "cluster", "test_client_pages.py", "test_docs.py", "test_examples.py", "test_layers.py"),
-    *("test_light_install.py", "test_waiting.py", "testing/test_page.py", "testing/test_plugin.py"),
+    *("acme", "cluster", "test_client_pages.py", "test_docs.py", "test_examples.py", "test_home_assistant.py"),
+    *(
+        "test_layers.py",
+        "test_light_install.py",
+        "test_waiting.py",
+        "testing/test_page.py",
+        "testing/test_plugin.py",
+    ),
     *("auth/test_calls.py", "auth/test_hash_process.py", "auth/test_jwks.py", "auth/test_sql.py"),
     *("auth/test_user_file.py", "cli/test_client_processes.py", "cli/test_manager.py", "cli/test_signals.py"),
     *("cli/test_start.py", "cli/test_tls_process.py", "client/test_dial", "store/test_clock.py"),

@@ -63,6 +63,14 @@ async def test_a_setting_allows_more_names() -> None:
         assert (await client.get("/", headers={"host": "evil.example"})).status_code == 200
 
 
+async def test_pages_are_in_no_frame_but_that_of_home_assistant() -> None:
+    async with asking(Guard(APP)) as client:
+        alone = await client.get("/")
+        passed_on = await client.get("/", headers={"X-Ingress-Path": "/api/hassio_ingress/abc"})
+    assert "frame-ancestors 'none'" in alone.headers["content-security-policy"]
+    assert "frame-ancestors 'self'" in passed_on.headers["content-security-policy"]
+
+
 async def test_too_many_requests_are_told_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard.time, "monotonic", lambda: 1000.0)  # type: ignore[attr-defined]
     async with asking(Guard(APP)) as client:
