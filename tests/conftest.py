@@ -149,28 +149,48 @@ SLOW = (
 """What opens sockets, starts processes, or has thousands of clients or messages: for `make test` alone."""
 
 ONCE = (
-    *("acme", "cluster", "test_client_pages.py", "test_docs.py", "test_examples.py", "test_home_assistant.py"),
     *(
-        "test_layers.py",
-        "test_light_install.py",
-        "test_waiting.py",
-        "testing/test_page.py",
-        "testing/test_plugin.py",
+        "acme",
+        "bridge",
+        "cli",
+        "cluster",
+        "conformance",
+        "hook_files",
+        "permissions/test_dynamic_security.py",
     ),
+    *("top", "verify", "web", "test_client_pages.py", "test_config", "test_docs.py", "test_examples.py"),
+    *("test_home_assistant.py", "test_layers.py", "test_light_install.py", "test_mosquitto_conf.py"),
+    *("test_waiting.py", "test_webhooks.py", "testing/test_page.py", "testing/test_plugin.py"),
     *("auth/test_calls.py", "auth/test_hash_process.py", "auth/test_jwks.py", "auth/test_sql.py"),
-    *("auth/test_user_file.py", "cli/test_client_processes.py", "cli/test_manager.py", "cli/test_signals.py"),
-    *("cli/test_start.py", "cli/test_tls_process.py", "client/test_dial", "store/test_clock.py"),
-    "store/test_missing.py",
+    *("auth/test_user_file.py", "client/test_dial", "loadgen/test_process.py"),
+    *("store/test_clock.py", "store/test_missing.py"),
 )
 """What has no part in compiled modules and is long: a second pass of `make test` would see the same again."""
 
+TWICE = (
+    "cli/test_pub_sub.py",
+    "cli/test_rr.py",
+    "web/test_clients.py",
+    "web/test_mqtt.py",
+    "web/test_wire.py",
+)
+"""Of those, what shows the two forms of the core to who uses it."""
+
+
+def is_seen_once(place: str) -> bool:
+    """Whether a file is for the first pass alone; ``place`` is its path below ``tests``."""
+    return place.startswith(ONCE) and not place.startswith(TWICE)
+
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even import what `make check` leaves out: that takes each of its processes seconds."""
-    if "not slow" not in config.getoption("markexpr"):
-        return None
+    """Do not even import what `make check` and the second pass leave out: that takes each process seconds."""
+    without = config.getoption("markexpr")
     place = collection_path.relative_to(Path(__file__).parent).as_posix()
-    return place.startswith((*SLOW, "crash", "interop")) or None
+    if "not slow" in without:
+        return place.startswith((*SLOW, "crash", "interop")) or None
+    if "not once" in without:
+        return place.startswith("interop") or (collection_path.is_file() and is_seen_once(place)) or None
+    return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -183,7 +203,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.interop)
         if place.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
-        if place.startswith(ONCE):
+        if is_seen_once(place):
             item.add_marker(pytest.mark.once)
 
 

@@ -116,7 +116,7 @@ async def left(peer: Peer) -> None:
 async def test_garbage(child: ChildBroker) -> None:
     chaos = random.Random(1)
     async with unharmed(child) as exchange:
-        for round_ in range(10):
+        for round_ in range(6):
             peers = [await Peer.open(child.port) for _ in range(20)]
             for index, peer in enumerate(peers):
                 if index % 2:
@@ -235,8 +235,8 @@ async def test_deep_topics(child: ChildBroker) -> None:
 
 async def test_a_flood_of_connects_half_of_them_dead(child: ChildBroker) -> None:
     async with unharmed(child) as exchange:
-        for _ in range(6):
-            peers = await asyncio.gather(*[Peer.open(child.port) for _ in range(200)])
+        for _ in range(4):
+            peers = await asyncio.gather(*[Peer.open(child.port) for _ in range(120)])
             for index, peer in enumerate(peers):
                 if index % 2:
                     peer.send_soon(Connect(4, f"flood-{index}"))
