@@ -69,7 +69,9 @@ class Tab:
 
     def __init__(self, browser: Chromium, url: str, *, apart: bool = False) -> None:
         self.browser = browser
-        self.target = browser.call("Target.createTarget", url="about:blank", newWindow=apart)["targetId"]
+        where = {"browserContextId": browser.context} if browser.context else {}
+        made = browser.call("Target.createTarget", url="about:blank", newWindow=apart, **where)
+        self.target = made["targetId"]
         self.session = browser.call("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
         self.call("Page.enable")
         self.call("Page.navigate", url=url)
@@ -115,6 +117,7 @@ class Chromium:
         ]
         with (folder / "log").open("w") as log:
             self.popen = subprocess.Popen(command, stdout=log, stderr=log)
+        self.context = ""
         self.numbers = itertools.count(1)
         self.ending = contextlib.ExitStack()
         self.ending.callback(self._end)
@@ -142,6 +145,19 @@ class Chromium:
             if told.get("id") == number:
                 assert "error" not in told, told
                 return told["result"]
+
+    @contextlib.contextmanager
+    def anew(self) -> Iterator[Chromium]:
+        """Without what it remembers of pages it was shown before; those it opens are closed at the end."""
+        self.context = self.call("Target.createBrowserContext")["browserContextId"]
+        # A window for the tabs to come: without one, none can be opened.
+        self.call("Target.createTarget", url="about:blank", newWindow=True, browserContextId=self.context)
+        try:
+            yield self
+        finally:
+            with contextlib.suppress(ConnectionClosed):
+                self.call("Target.disposeBrowserContext", browserContextId=self.context)
+            self.context = ""
 
     def close(self) -> None:
         with contextlib.suppress(ConnectionClosed):

@@ -11,9 +11,29 @@ from typing import Any
 import pytest
 
 from tests.conftest import require_peer
+from tests.interop.chromium import Chromium
 from tests.interop.commands import Commands
 from tests.interop.peer import VERSIONS, Connect, Peer, PeerClient
 from tests.interop.process import BrokerProcess
+from tests.net.doors import server_files
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """The one of this process: to start it costs seconds."""
+    made = Chromium(tmp_path_factory.mktemp("chromium"), server_files()[0])
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Chromium) -> Iterator[Chromium]:
+    """One that remembers nothing of what other files of tests have shown to it."""
+    with chromium.anew() as browser:
+        yield browser
+
 
 KINDS = {
     "paho": (3, 4, 5),

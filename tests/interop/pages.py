@@ -16,7 +16,6 @@ from curier.web.libraries import missing
 from curier.web.server import Web
 from tests.conftest import require_peer
 from tests.interop.chromium import Chromium, Tab
-from tests.net.doors import server_files
 from tests.waiting import wait_until
 from tests.web.nasty import PAYLOADS, TOPICS
 
@@ -82,15 +81,6 @@ def window() -> Iterator[Window]:
         yield made
     finally:
         made.stop()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    made = Chromium(tmp_path_factory.mktemp("chromium"), server_files()[0])
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

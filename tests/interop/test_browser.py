@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -29,16 +28,6 @@ DISCONNECT = b"\xe0\x00"
 
 def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
-    with TemporaryDirectory(prefix="curier-", ignore_cleanup_errors=True) as name:
-        started = Chromium(Path(name), server_files()[0])
-        try:
-            yield started
-        finally:
-            started.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import pytest
 from curier import connect_sync
 from curier.session.message import ApplicationMessage
 from tests.interop.chromium import Chromium, Tab
-from tests.interop.pages import TOPIC, Window, browser, click, go, shows, tab, window, write
+from tests.interop.pages import TOPIC, Window, click, go, shows, tab, window, write
 from tests.waiting import wait_until
 from tests.web.asking import serving
 
-__all__ = ["browser", "tab", "window"]  # fixtures
+__all__ = ["tab", "window"]  # fixtures
 
 VIEWS = [
     "overview",

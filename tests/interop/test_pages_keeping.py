@@ -7,10 +7,10 @@ from curier.laboratory import Laboratory
 from curier.testing import Faults
 from curier.types import Message, QoS
 from tests.interop.chromium import Tab
-from tests.interop.pages import Window, browser, click, go, shows, tab, window, write
+from tests.interop.pages import Window, click, go, shows, tab, window, write
 from tests.waiting import wait_until
 
-__all__ = ["browser", "tab", "window"]  # fixtures
+__all__ = ["tab", "window"]  # fixtures
 
 
 def test_it_tells_what_becomes_of_a_message(tab: Tab, window: Window) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from curier.types import Message, QoS
 from tests.interop.chromium import Tab
-from tests.interop.pages import Window, browser, click, go, shows, tab, window, write
+from tests.interop.pages import Window, click, go, shows, tab, window, write
 from tests.waiting import wait_until
 from tests.web.nasty import PAYLOADS, TOPICS
 
-__all__ = ["browser", "tab", "window"]  # fixtures
+__all__ = ["tab", "window"]  # fixtures
 
 FORMS = ["", "json", "text", "hex", "cbor", "msgpack", "sparkplug"]
 

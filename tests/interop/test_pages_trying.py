@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.interop.chromium import Tab
-from tests.interop.pages import Window, browser, click, go, shows, tab, window, write
+from tests.interop.pages import Window, click, go, shows, tab, window, write
 from tests.waiting import wait_until
 
-__all__ = ["browser", "tab", "window"]  # fixtures
+__all__ = ["tab", "window"]  # fixtures
 
 DRAWN = "[...document.querySelectorAll('svg.diagram text')].map((one) => one.textContent).join()"
 

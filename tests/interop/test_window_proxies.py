@@ -15,13 +15,11 @@ from websockets.typing import Origin, Subprotocol
 from curier.web.libraries import missing
 from tests.conftest import require_peer
 from tests.interop.chromium import Chromium, Tab
-from tests.interop.pages import WATCHED, Window, browser, click, go, shows
+from tests.interop.pages import WATCHED, Window, click, go, shows
 from tests.interop.web_proxies import changed, nginx_with
 from tests.ports import free_port
 from tests.waiting import wait_until
 from tests.web.asking import serving
-
-__all__ = ["browser"]  # a fixture
 
 [LINES] = re.findall(
     r"^```nginx\n(.*?)^```$",
