@@ -158,7 +158,10 @@ class Train:
             if not packet_id:
                 return False
         if self.lane == MQTT_50:
-            payload_at = self._behind_properties(broker, payload_at, stop)
+            if payload_at < stop and not data[payload_at] and not self.alias and self.known is None:
+                payload_at += 1
+            else:
+                payload_at = self._behind_properties(broker, payload_at, stop)
         if payload_at > stop:
             return False
         route = self._route(broker, topic_at, topic_size)
