@@ -83,6 +83,23 @@ def test_an_error_met_with_one_receiver(net: Net, qos: int, warm: bool) -> None:
     assert again.payloads() == ([b"1"] if qos else [])  # its publisher was told that it is taken
 
 
+@pytest.mark.parametrize("qos", [0, 1])
+def test_an_error_met_with_one_receiver_of_messages_in_a_row(net: Net, qos: int) -> None:
+    """They come in one piece, and go to each receiver in one."""
+    readers = [net.connect(f"r{n}", expiry=60, topic_alias_maximum=9) for n in range(3)]
+    for reader in readers:
+        reader.subscribe("+")
+    writer = net.connect("writer")
+    poison_aliases(readers[1], "b")
+    writer.send(*[p.Publish(topic, b"1", qos, False, False, qos and writer.packet_id()) for topic in "abc"])
+    assert len(writer.take()) == 3 * qos
+    assert told_of_an_error(readers[1])
+    for reader in readers[::2]:
+        assert [message.topic for message in reader.take() if isinstance(message, p.Publish)] == [*"abc"]
+    again = net.connect("r1", clean=False, expiry=60)
+    assert [message.topic for message in again.messages()] == ([*"abc"] if qos else [])
+
+
 class FailsOnce(Tap):
     """Fails where the first PUBLISH is about to be sent to a client."""
 

@@ -246,7 +246,7 @@ def deliver_to(
             elif broker.hooks.witness is not None:
                 telling.away(broker, session, message)
         except Exception as error:
-            _blame(broker, session, error)
+            blame(broker, session, error)
         return True
     entry = Outgoing(message, qos, retain, identifiers, group)
     try:
@@ -255,7 +255,7 @@ def deliver_to(
         session.outgoing.record(entry)
         transmit(broker, session, connection, entry, now)
     except Exception as error:
-        _blame(broker, session, error)
+        blame(broker, session, error)
         return _keep(broker, session, entry, now)
     return True
 
@@ -269,7 +269,7 @@ def _why_none(connection: BrokerConnection) -> str:
     return "the client is too slow"
 
 
-def _blame(broker: BrokerState, session: ServerSession, error: Exception) -> None:
+def blame(broker: BrokerState, session: ServerSession, error: Exception) -> None:
     """A message could not be sent to ``session``, whose connection pays for it."""
     where = f"delivering a message to {session.client_id[:MOST_OF_NAME]!r}"
     connection = session.connection

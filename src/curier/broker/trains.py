@@ -19,6 +19,7 @@ from librt.strings import BytesWriter, read_i64_le, write_i32_be
 from mypy_extensions import i32, i64, mypyc_attr, u8
 
 from curier.broker.answers import two_bytes
+from curier.broker.delivery import blame
 from curier.broker.finding import find_route
 from curier.broker.layouts import LONGEST_KNOWN, KnownProperties
 from curier.broker.model import RETAINED, BrokerConnection, Receiver, Route, ServerSession
@@ -403,7 +404,11 @@ class Train:
                 burst.content = self.content
                 target.outgoing.add_burst(burst)
             if is_aliased:
-                frames = aliased(other, frames, packet_id)
+                try:
+                    frames = aliased(other, frames, packet_id)
+                except Exception as error:  # with QoS 1 its session has them, for when it is back
+                    blame(broker, target, error)
+                    continue
             other.output.append(frames)
             if not other.is_dirty:
                 other.is_dirty = True
