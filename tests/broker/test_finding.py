@@ -68,12 +68,15 @@ def test_messages_that_wait_for_each_other_are_known_to_the_general_way() -> Non
     assert find_route(net.core, client.connection, b"b") is not None
 
 
-def test_what_goes_to_disk_takes_the_general_way() -> None:
+def test_a_route_says_whether_what_takes_it_goes_to_disk() -> None:
     net = Net("journal")
     sender = net.connect("sender")
     net.connect("c", expiry=100).subscribe(("a", 1))
-    assert find_route(net.core, sender.connection, b"a") is None
-    assert find_route(net.core, sender.connection, b"b") is not None
+    to_disk, nowhere = (find_route(net.core, sender.connection, topic) for topic in (b"a", b"b"))
+    assert to_disk is not None
+    assert to_disk.is_durable
+    assert nowhere is not None
+    assert not nowhere.is_durable
 
 
 def test_to_make_routes_is_work_of_the_turn() -> None:
