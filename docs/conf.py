@@ -55,6 +55,7 @@ BORROWED = {
     "project/readme": "README.md",
     "project/changes": "CHANGELOG.md",
     "project/contributing": "CONTRIBUTING.md",
+    "project/home-assistant": "packaging/home-assistant/README.md",
     "project/weaknesses": "SECURITY.md",
 }
 """Pages whose text is a file above docs: they have to be where the site is made from."""
