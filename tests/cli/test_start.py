@@ -14,7 +14,7 @@ import pytest
 import curier
 from tests.cli.conftest import BrokerThread
 
-FACE = "curier curier.errors curier.frozen curier.types"
+FACE = "curier curier.errors curier.frozen curier.types curier.version"
 COMMANDS = f"{FACE} curier.__main__ curier.cli curier.cli.streams"
 CLIENT_COMMAND = f"""{COMMANDS}
     curier.cli.connecting curier.cli.options curier.payloads curier.cli.profiles curier.cli.properties
