@@ -24,7 +24,8 @@ from tests.broker.client import Client
 from tests.broker.conftest import Make
 from tests.broker.harness import Net, quiet
 
-IMPOSSIBLE = 1 << 40  # as a Packet Identifier or Topic Alias: no packet can be made with it
+IMPOSSIBLE = 1 << 40  # as a Packet Identifier: no packet can be made with it
+NO_ALIAS = cast(int, "poison")  # as a Topic Alias: no packet can be made with it, in either form
 
 
 class Poison(deque[Any]):
@@ -40,7 +41,7 @@ def poison_aliases(client: Client, topic: str) -> None:
     """Have every message on ``topic`` for a client with Topic Aliases fail when it is encoded."""
     aliases = client.connection.topic_aliases
     assert aliases is not None
-    aliases[topic.encode()] = IMPOSSIBLE
+    aliases[topic.encode()] = NO_ALIAS
 
 
 @pytest.fixture
@@ -436,7 +437,7 @@ def test_what_is_said_of_the_broker_itself(make: Make) -> None:
         reader.take()
     aliases = readers[0].connection.topic_aliases
     assert aliases is not None
-    aliases.update({f"$SYS/broker/{name}".encode(): IMPOSSIBLE for name in ("uptime", "messages/sent")})
+    aliases.update({f"$SYS/broker/{name}".encode(): NO_ALIAS for name in ("uptime", "messages/sent")})
     net.advance(10.1)
     assert told_of_an_error(readers[0])
     assert "$SYS/broker/uptime" in [message.topic for message in readers[1].messages()]

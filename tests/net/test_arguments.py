@@ -51,7 +51,6 @@ from tests.net.harness import ANYWHERE, Peer, running
         ({"data": 5}, "data: expected None, or the path of a directory; got 5"),
         ({"data": b"dir"}, "data: expected None, or the path of a directory; got b'dir'"),
         ({"listen": 1883}, "listen: expected a URL, or several, such as 'tcp://127.0.0.1:1883'; got 1883"),
-        ({"listen": None}, "listen: expected a URL, or several, such as 'tcp://127.0.0.1:1883'; got None"),
         ({"listen": [1883]}, "listen: expected URLs such as 'tcp://127.0.0.1:1883', got 1883"),
         ({"listen": ("127.0.0.1", 1883)}, "'127.0.0.1': expected a URL such as tcp://127.0.0.1:1883"),
         ({"listen": b"tcp://127.0.0.1"}, "listen: expected URLs such as 'tcp://127.0.0.1:1883', got b'tcp"),

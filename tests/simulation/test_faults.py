@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from random import Random
+from typing import cast
 
 import hypothesis.strategies as st
 import pytest
@@ -24,7 +25,7 @@ from curier.session.message import ApplicationMessage
 from tests.simulation.ledger import Ledger
 from tests.simulation.test_simulation import TOPICS, World, names
 
-IMPOSSIBLE = 1 << 40  # as a Topic Alias: it cannot be encoded
+IMPOSSIBLE = cast(int, "poison")  # as a Topic Alias: it cannot be encoded, in either form
 RATE = 0.05
 
 

@@ -140,8 +140,10 @@ def test_nothing_is_imported_where_nothing_is_used(tmp_path: Path) -> None:
 import sys
 
 def test_it():
-    known = "curier curier.errors curier.frozen curier.testing curier.testing.plugin curier.types".split()
-    assert sorted(name for name in sys.modules if name.partition(".")[0] == "curier") == known
+    known = "curier curier.errors curier.frozen curier.testing curier.testing.plugin curier.types"
+    assert sorted(name for name in sys.modules if name.partition(".")[0] == "curier") == [
+        *known.split(), "curier.version"
+    ]
     assert "asyncio" not in sys.modules
 """
     told = run(tmp_path, text)
