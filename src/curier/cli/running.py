@@ -124,20 +124,21 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> None:
 
 async def _until_stopped(main: Callable[[], Coroutine[Any, Any, int]], stopped_by: list[int]) -> int:
     task = asyncio.ensure_future(main())
-    with _signals(task.cancel, stopped_by):
-        return await task
-
-
-@contextlib.contextmanager
-def _signals(cancel: Callable[[], object], stopped_by: list[int]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
 
     def on_signal(number: int) -> None:
         if stopped_by:
             os._exit(SIGNALLED + number)
         stopped_by.append(number)
-        cancel()
+        task.cancel()
 
+    with signals_to(on_signal):
+        return await task
+
+
+@contextlib.contextmanager
+def signals_to(on_signal: Callable[[int], object]) -> Iterator[None]:
+    """Have that called for SIGINT and SIGTERM, where the event loop can; on Windows Ctrl-C goes its way."""
+    loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)
     try:
         for number in numbers:

@@ -6,12 +6,9 @@ import asyncio
 import json
 import secrets
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -20,6 +17,7 @@ import click
 
 from curier.cli.bench import Bar, parse_url
 from curier.cli.options import positive_seconds
+from curier.cli.running import signals_to
 from curier.cli.tls_options import TlsOptions
 from curier.client.dial import DialSettings
 from curier.client.urls import ServerUrl
@@ -235,35 +233,18 @@ def perform(broker: BrokerUnderTest, plan: Plan, holds_to_wills: bool) -> Outcom
 
 async def _played(play: Play) -> None:
     """The first signal has it judge what there was so far; the second ends it."""
-    loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(play.run())
 
-    def on_signal() -> None:
+    def on_signal(number: int) -> None:
         if play.is_stopping.is_set():
             task.cancel()
         play.stop()
 
-    with _handling(loop, on_signal):
+    with signals_to(on_signal):
         try:
             await task
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
-
-
-@contextmanager
-def _handling(loop: asyncio.AbstractEventLoop, on_signal: Callable[[], None]) -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    try:
-        for number in numbers:
-            loop.add_signal_handler(number, on_signal)
-    except NotImplementedError:  # Windows: Ctrl-C ends it
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 class Watch:
