@@ -7,6 +7,7 @@ old one, the write would fail. A session whose owner lives is asked for, never t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from curier.cluster.ground import Ground
@@ -85,21 +86,14 @@ class Claim:
         )
 
     def _claimed(self, record: SessionRecord) -> SessionRecord:
-        return SessionRecord(
+        unsealed = record.unsealed if record.is_released else (*record.unsealed, record.owner)
+        return replace(
+            record,
             owner=self._ground.boot,
             epoch=record.epoch + 1,
             write=0,
-            is_ended=record.is_ended,
-            lasts=record.lasts,
-            away_since=record.away_since,
-            subscriptions=record.subscriptions,
-            places=record.places,
-            out=record.out,
-            waiting=record.waiting,
-            received=record.received,
-            will=record.will,
-            firing=record.firing,
-            unsealed=record.unsealed if record.is_released else (*record.unsealed, record.owner),
+            is_released=False,
+            unsealed=unsealed,
         )
 
     def _take(self, expected: int, claim: SessionRecord) -> None:

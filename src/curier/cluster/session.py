@@ -7,6 +7,7 @@ refused, whatever it wanted to write. One write is under way, and what comes mea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
@@ -185,7 +186,7 @@ class Session:
             intent.packet_id
         ):  # a PUBLISH that is not in the log has no PUBREC either: the client sends it again
             if is_written:
-                self._received[intent.packet_id] = _done(intent)
+                self._received[intent.packet_id] = replace(intent, is_done=True)
             else:
                 del self._received[intent.packet_id]
         else:
@@ -269,7 +270,7 @@ class Session:
 
         def written() -> None:
             if self._received.get(packet_id) is intent:  # else the session began anew
-                self._received[packet_id] = _done(intent)
+                self._received[packet_id] = replace(intent, is_done=True)
                 self._touch_lazily()
                 self._acknowledge(self._answer_to.pop(packet_id), "PUBREC", packet_id)
 
@@ -427,7 +428,7 @@ class Session:
     def _went_away(self) -> None:
         self._away_since = self._ground.wall
         if self._will is not None and self._will.due == NEVER:
-            self._will = _due(self._will, self._ground.wall + min(self._will.delay, self._lasts))
+            self._will = replace(self._will, due=self._ground.wall + min(self._will.delay, self._lasts))
         self._touch_lazily()
         self._look_at_the_clock()
 
@@ -583,13 +584,3 @@ class Session:
 
 def _nothing() -> None:
     pass
-
-
-def _done(intent: Intent) -> Intent:
-    return Intent(
-        intent.packet_id, intent.message, intent.partition, intent.after, intent.writer, is_done=True
-    )
-
-
-def _due(will: Will, due: float) -> Will:
-    return Will(will.topic, will.payload, will.qos, will.retain, will.delay, due)
