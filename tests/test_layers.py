@@ -146,6 +146,7 @@ ALLOWED: dict[str, set[str]] = {
         "broker.entrances",
         "listeners",
         "loglines",
+        "net.doors",
         "net.messages",
         "net.turn",
         "net.upgrade",

@@ -23,7 +23,7 @@ from curier.net.passage import receive
 from curier.net.turn import Turn
 from curier.net.wire import Wire as NetWire
 from curier.trace.events import Happening, Packet, Wire
-from curier.trace.framing import MORE, PACKET, Framer
+from curier.trace.framing import Framer
 
 log = logger("curier.lab")
 
@@ -115,13 +115,7 @@ class LabLayer(Layer):
 
     def _pass(self, to_server: bool, data: bytes, now: float) -> None:
         line = self._line
-        for piece in self._framers[to_server].feed(data):
-            if piece.kind == PACKET:
-                line.packet(to_server, piece.data, now, piece.left)
-            elif piece.kind == MORE:
-                line.more(to_server, piece.data, now)
-            else:
-                line.raw(to_server, piece.data, now)
+        line.pieces(to_server, self._framers[to_server].feed(data), now)
         for event in line.take_news()[1]:
             if isinstance(event, Happening):
                 who = event.client_id or line.wire.client_address

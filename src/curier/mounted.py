@@ -22,6 +22,7 @@ from curier.broker.entrances import Entrance
 from curier.errors import ConfigError
 from curier.listeners import Listener, level_of
 from curier.loglines import logger, printable
+from curier.net.doors import entrance_of
 from curier.net.messages import POLICY, MessageWire, Receive, Send, closing, converse
 from curier.net.turn import Turn
 from curier.net.upgrade import SUBPROTOCOLS, normal_origin
@@ -57,16 +58,7 @@ class Mount:
         self.user: Final = user
         self.origins: Final = origins
         self.wires: set[MessageWire] = set()
-        self.entrance: Final = Entrance(
-            listener.name,
-            listener.name,
-            listener.max_connections,
-            listener.max_packet_size,
-            listener.mount.encode(),
-            listener.max_connect_rate,
-            listener.max_message_rate,
-            listener.max_byte_rate,
-        )
+        self.entrance: Final = entrance_of(listener, listener.name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket, from the first to the end."""

@@ -244,13 +244,18 @@ def shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else reprlib.repr(value)
 
 
-def _read(path: Path) -> str:
+def read_bytes(path: Path) -> bytes:
+    """All of a file that people write. Raises ``ConfigError`` where it is not there, or cannot be read."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _read(path: Path) -> str:
+    data = read_bytes(path)
     try:
         return data.decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:

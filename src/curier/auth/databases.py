@@ -60,6 +60,24 @@ class Connection(Cuttable):
         """It is not needed any more."""
 
 
+class ConnectionOnSocket(Connection):
+    """One whose driver waits for a socket, whatever it is told; when that has ended, it waits no more.
+
+    ``close`` is the driver's, ``handle`` a duplicate of the socket.
+    """
+
+    def __init__(self, close: Callable[[], None], handle: socket.socket) -> None:
+        self._close = close
+        self._handle = handle
+
+    def cut(self) -> None:
+        self._handle.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._handle.close()
+        self._close()
+
+
 class Driver(ABC):
     """A kind of databases, and where one is. Raises ``ConfigError``."""
 
@@ -302,19 +320,11 @@ def check_secrecy(host: str, is_said: bool) -> None:
         )
 
 
-class _PostgresqlConnection(Connection):
+class _PostgresqlConnection(ConnectionOnSocket):
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        super().__init__(connection.close, socket.socket(fileno=os.dup(connection.fileno())))
         self._connection = connection
-        # libpq waits for the socket, whatever it is told; when that has ended, it waits no more.
-        self._handle = socket.socket(fileno=os.dup(connection.fileno()))
 
     def ask(self, query: str, values: Mapping[str, object]) -> list[Row]:
         with self._connection.execute(query, values) as cursor:
             return rows_of(cursor.description, cursor.fetchmany(MOST_ROWS))
-
-    def cut(self) -> None:
-        self._handle.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._handle.close()
-        self._connection.close()

@@ -13,7 +13,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from curier.auth.databases import MOST_ROWS, Connection, Row, SqlDriver, check_secrecy, rows_of
+from curier.auth.databases import (
+    MOST_ROWS,
+    Connection,
+    ConnectionOnSocket,
+    Row,
+    SqlDriver,
+    check_secrecy,
+    rows_of,
+)
 from curier.errors import ConfigError, missing_package
 
 if TYPE_CHECKING:
@@ -119,22 +127,15 @@ class Mysql(SqlDriver):
         return str(error) or type(error).__name__
 
 
-class _MysqlConnection(Connection):
+class _MysqlConnection(ConnectionOnSocket):
     def __init__(self, connection: pymysql.Connection[Any], handle: socket.socket) -> None:
+        super().__init__(connection.close, handle)
         self._connection = connection
-        self._handle = handle
 
     def ask(self, query: str, values: Mapping[str, object]) -> list[Row]:
         with self._connection.cursor() as cursor:
             cursor.execute(query % {name: _literal(value) for name, value in values.items()})
             return rows_of(cursor.description, cursor.fetchmany(MOST_ROWS))
-
-    def cut(self) -> None:
-        self._handle.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._handle.close()
-        self._connection.close()
 
 
 def _literal(value: object) -> str:

@@ -38,6 +38,7 @@ from curier.faults.words import parse_rule
 from curier.frozen import dataclass
 from curier.topics.filters import matches
 from curier.trace.events import FAULT, Event, Happening, Packet, Wire
+from curier.trace.framing import MORE, PACKET, Piece
 from curier.trace.secrets import without_secrets
 
 SEND: Final = "send"  # ``data`` to the end that ``to_server`` says
@@ -200,6 +201,16 @@ class Line:
             kept.lines.pop(self, None)
 
     # ---- what comes ----
+
+    def pieces(self, to_server: bool, pieces: list[Piece], now: float) -> None:
+        """What a ``Framer`` has cut off, each as what it is."""
+        for piece in pieces:
+            if piece.kind == PACKET:
+                self.packet(to_server, piece.data, now, piece.left)
+            elif piece.kind == MORE:
+                self.more(to_server, piece.data, now)
+            else:
+                self.raw(to_server, piece.data, now)
 
     def packet(self, to_server: bool, data: bytes, now: float, left: int = 0) -> None:
         """A whole packet, or the beginning of a long one, with ``left`` bytes to come by ``more``."""

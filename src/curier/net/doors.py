@@ -44,21 +44,23 @@ def _site_of(listener: Listener) -> Site | None:
     return site_of(listener)
 
 
+def entrance_of(listener: Listener, level: str) -> Entrance:
+    """A listener as the core sees it, called ``level`` in topics."""
+    return Entrance(
+        listener.name,
+        level,
+        listener.max_connections,
+        listener.max_packet_size,
+        listener.mount.encode(),
+        listener.max_connect_rate,
+        listener.max_message_rate,
+        listener.max_byte_rate,
+    )
+
+
 def entrances_of(listeners: Sequence[Listener]) -> list[Entrance]:
-    """The listeners as the core sees them."""
-    return [
-        Entrance(
-            listener.name,
-            level,
-            listener.max_connections,
-            listener.max_packet_size,
-            listener.mount.encode(),
-            listener.max_connect_rate,
-            listener.max_message_rate,
-            listener.max_byte_rate,
-        )
-        for listener, level in zip(listeners, levels_of(listeners), strict=True)
-    ]
+    """The listeners of a broker as the core sees them."""
+    return [entrance_of(*found) for found in zip(listeners, levels_of(listeners), strict=True)]
 
 
 class Door:

@@ -14,7 +14,7 @@ from curier.loglines import printable
 from curier.net.clock import Clock
 from curier.proxy.ends import ClientEnd, End, Meeting
 from curier.trace.events import NOT_MQTT, Closed, Event, Happening, Opened, Wire
-from curier.trace.framing import MORE, PACKET, Framer
+from curier.trace.framing import Framer
 
 MOST_WAITING: Final = 4 * 2**20
 """Bytes that a rule may hold back in one direction, before its sender has to wait."""
@@ -76,13 +76,7 @@ class Joint(Meeting):
             return
         line, framer, now = self.line, self._framers[to_server], self._clock.now()
         was_mqtt = not framer.why_not
-        for piece in framer.feed(data):
-            if piece.kind == PACKET:
-                line.packet(to_server, piece.data, now, piece.left)
-            elif piece.kind == MORE:
-                line.more(to_server, piece.data, now)
-            else:
-                line.raw(to_server, piece.data, now)
+        line.pieces(to_server, framer.feed(data), now)
         if was_mqtt and framer.why_not:
             self._obey()
             way = "what the client sends" if to_server else "what the broker sends"
