@@ -16,13 +16,15 @@ class Text:
 @dataclass(frozen=True, slots=True)
 class Language:
     """All texts of one language. ``times`` says how often, of a number; ``outcome`` has ``{sent}``,
-    ``{received}`` and ``{knows}``, ``knows`` what that is for no and yes. ``drawn`` are words beside
-    arrows, in English and in this language, the longer ones first.
+    ``{received}`` and ``{knows}``: ``received`` and ``knows`` are what these are for no and yes, and the one
+    for yes has how often in it. ``drawn`` are words beside arrows, in English and in this language, the
+    longer ones first.
     """
 
     intro: str
     scenes: dict[str, Text]
     outcome: str
+    received: tuple[str, str]
     knows: tuple[str, str]
     once: str
     times: str

@@ -116,10 +116,8 @@ ROMANIAN: Final = Language(
             ),
         ),
     },
-    outcome=(
-        "PUBLISH a plecat de la gateway {sent}; programul din spatele lui dash a primit mesajul "
-        "{received}; {knows}."
-    ),
+    outcome="PUBLISH a plecat de la gateway {sent}; programul din spatele lui dash {received}; {knows}.",
+    received=("nu a primit mesajul niciodată", "a primit mesajul {}"),
     knows=("lui gateway nu i s-a spus nimic", "lui gateway i s-a spus că mesajul a fost preluat"),
     once="o dată",
     times="de {} ori",

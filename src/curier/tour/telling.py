@@ -33,6 +33,6 @@ def came_out(outcome: Outcome, language: Language) -> str:
     """What came out of a scene, in a sentence."""
     return language.outcome.format(
         sent=language.often(outcome.sent),
-        received=language.often(outcome.received),
+        received=language.received[outcome.received > 0].format(language.often(outcome.received)),
         knows=language.knows[outcome.is_known],
     )
