@@ -12,6 +12,7 @@ import pytest
 
 import curier
 from curier.broker.options import Options
+from curier.listeners import Listener
 from curier.net import reactor
 from tests.waiting import until
 
@@ -101,3 +102,28 @@ async def test_who_is_known_is_served_first_and_strangers_for_a_bounded_time() -
             while events := serving.epoll.poll(0, 1024):
                 serving.serve(events, monotonic())
             assert all(stranger.recv(100) for stranger in strangers)
+
+
+async def test_who_breaks_off_before_mqtt_begins_costs_a_line(
+    use_reactor: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of TLS, see ``test_tls``. Who has said nothing costs none: so it is looked whether a port is open."""
+    listeners = [
+        Listener("ws://127.0.0.1:0"),
+        Listener("tcp://127.0.0.1:0", proxy_protocol=(ip_network("127.0.0.1"),)),
+    ]
+    async with curier.Broker(listeners, use_reactor=use_reactor) as broker:
+        for url, half, what in zip(
+            broker.urls,
+            (b"GET /mqtt HTTP/1.1\r\nHost:", b"PROXY TCP4 127.0.0.1"),
+            ("its HTTP request", "the PROXY header"),
+            strict=True,
+        ):
+            for first in (b"", half):
+                _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2].strip("/")))
+                writer.write(first)
+                writer.close()
+                await until(lambda: not broker.core.connections)
+            said = [record.getMessage() for record in caplog.records if record.name == "curier.net"]
+            assert [line.partition(" at ")[2] for line in said] == [f"{url} has broken off {what}"]
+            caplog.clear()

@@ -155,9 +155,10 @@ async def test_a_handshake_that_is_not_finished_ends_in_time(use_reactor: bool) 
         await until(lambda: not broker.core.connections)
 
 
-async def test_who_hangs_up_during_the_handshake_costs_nothing(
+async def test_who_hangs_up_during_the_handshake_costs_a_line(
     use_reactor: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Who has said nothing, as those do that only look whether the port is open, costs none."""
     async with running(use_reactor) as broker, Exchange(broker.port) as exchange:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         client = doors.trusting().wrap_bio(incoming, outgoing, server_hostname="localhost")
@@ -171,6 +172,25 @@ async def test_who_hangs_up_during_the_handshake_costs_nothing(
                 writer.close()
         await exchange.rounds(3)
         await until(lambda: len(broker.core.connections) == 2)
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    told = [line for line in said if f"at {broker.urls[0]} has broken off the TLS handshake" in line]
+    left_out = [int(line.split()[0]) for line in said if "more lines were left out" in line]
+    assert len(told) + sum(left_out) == 60
+    assert len(told) >= 20
+    assert len(said) == len(told) + len(left_out)
+
+
+async def test_who_ends_behind_the_handshake_costs_no_line(
+    use_reactor: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As those do that look how long the certificate lasts."""
+    async with running(use_reactor) as broker:
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", broker.port, ssl=doors.trusting(), server_hostname="localhost"
+        )
+        writer.close()
+        await writer.wait_closed()
+        await until(lambda: not broker.core.connections)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 

@@ -49,6 +49,10 @@ class Layer:
     def moved(self, address: str) -> None:
         """A layer below has learned where the peer is."""
 
+    def midst(self) -> str:
+        """What the peer has begun, and has to finish for the layer to open, in words; "": nothing."""
+        return ""
+
     def receive(self, data: bytes) -> bytes:
         """Bytes from below; returns those for above, which may be none. ``data`` may be cut anywhere, and
         may be empty: then whatever can be given without new bytes is given.

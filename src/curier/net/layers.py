@@ -99,6 +99,10 @@ class Layers:
         if self._opened == len(self.layers):
             self.is_open = True
 
+    def midst(self) -> str:
+        """What the peer has begun and not finished before MQTT could begin, in words; "": nothing."""
+        return self.layers[self._opened].midst() if self._opened < len(self.layers) else ""
+
     # ---- handshakes of TLS, which are work for others ----
 
     @property

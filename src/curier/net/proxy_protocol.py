@@ -91,6 +91,9 @@ class ProxyHeader(Layer):
         self._waiting = bytearray()
         return rest
 
+    def midst(self) -> str:
+        return "" if self.is_open or not self._waiting else "the PROXY header"
+
     def send(self, data: bytes) -> list[bytes]:
         return [data]
 

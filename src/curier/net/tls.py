@@ -191,6 +191,11 @@ class Tls(Layer):
             return self.receive(b"")
         return b""
 
+    def midst(self) -> str:
+        if self._is_shaken or (self._object is None and not self._kept):
+            return ""
+        return "the TLS handshake; it may not take this listener's certificate"
+
     def _end_handshake(self) -> None:
         self.is_open = True
 

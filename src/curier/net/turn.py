@@ -106,9 +106,16 @@ class Turn:
 
     def lost(self, wire: Wire) -> None:
         """The network has closed the connection."""
-        if self.wires.pop(wire.connection.number, None) is not None:
+        connection = wire.connection
+        if self.wires.pop(connection.number, None) is not None:
             self.schedule()
-            self.core.detach(wire.connection, self.clock.now())
+            if wire.layers is not None and not connection.is_closed():
+                midst = wire.layers.midst()
+                if midst:
+                    log.warning(
+                        "%s at %s has broken off %s", connection.address, connection.listener_name, midst
+                    )
+            self.core.detach(connection, self.clock.now())
 
     def give_up(self, connection: BrokerConnection, where: str, error: Exception) -> None:
         """An error was met with the network of a connection, or with what is asked for it: that one ends, and

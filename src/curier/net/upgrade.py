@@ -124,6 +124,11 @@ class Handshake:
         self._line_at = 0  # where the line under way begins
         self._has_request_line = False  # has it been looked at, whole?
 
+    @property
+    def has_begun(self) -> bool:
+        """Has any of it come?"""
+        return bool(self._head)
+
     def receive(self, data: bytes) -> tuple[bytes, bytes] | None:
         """Bytes from below. Returns None as long as the request is not whole; then the answer that opens
         the WebSocket, and what has come behind the request. Raises ``Refused``.

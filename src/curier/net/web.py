@@ -66,6 +66,10 @@ class WebSocket(Layer):
         if self._handshake is not None:
             self._handshake.address = address
 
+    def midst(self) -> str:
+        handshake = self._handshake
+        return "" if handshake is None or not handshake.has_begun else "its HTTP request"
+
     def send(self, data: bytes) -> list[bytes]:
         """In frames; large packets are not copied. Nothing, once a close frame is sent."""
         return [] if self._is_closed else binary_frames(data)
