@@ -75,8 +75,9 @@ crash: $(VENV)/.tools $(BUILT) ## kill the installed broker under load, hundreds
 conformance: $(VENV)/.tools ## write docs/conformance.md: which test pins which statement of the specs
 	PYTHONPATH=src $(PY) -m tests.conformance.page
 
-settings: $(VENV)/.tools ## write the tables of settings into docs, and the drawings of QoS
+settings: $(VENV)/.tools ## write the tables of settings into docs, the page of commands, the drawings of QoS
 	PYTHONPATH=src $(PY) -m tests.settings_page
+	PYTHONPATH=src $(PY) -m tests.commands_page
 	PYTHONPATH=src $(PY) -m tests.scenes_page
 
 site: $(VENV)/.site ## make the site of the documentation, build/site/index.html; a warning is an error

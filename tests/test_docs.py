@@ -12,7 +12,7 @@ import curier
 from curier import auth, config, testing
 from curier.broker.judging import Who
 from curier.broker.options import Options
-from curier.cli import main
+from curier.cli import COMMANDS, main
 from curier.cli.formats import BadFormat, Look, printer
 from curier.cli.profiles import KEYS, load_profile
 from curier.config import Config, load
@@ -21,7 +21,7 @@ from curier.faults.words import parse_rule
 from curier.permissions.reading import read_rules
 from curier.settings.setting import Setting
 from curier.settings.table import ALL, LIMIT
-from tests import scenes_page, settings_page
+from tests import commands_page, scenes_page, settings_page
 from tests.site_check import faults
 from tests.test_layers import ALLOWED, FLOORS
 
@@ -111,6 +111,13 @@ def test_every_command_is_described() -> None:
             for param in below.params:
                 word = param.opts[0] if isinstance(param, click.Option) else param.metavar or param.name
                 assert str(word).strip("-").lower() in {one.strip("-").lower() for one in told}, word
+
+
+def test_the_page_of_commands_is_what_they_say_of_themselves() -> None:
+    """`make settings` writes it."""
+    text = commands_page.PAGE.read_text(encoding="utf-8")
+    assert text == commands_page.written()
+    assert {f"curier {name}" for name in COMMANDS} <= {*re.findall(r"^## (.+)$", text, re.MULTILINE)}
 
 
 @pytest.mark.parametrize("name", sorted(CLIENTS))

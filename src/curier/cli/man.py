@@ -39,25 +39,34 @@ def man(directory: Path) -> None:
 
 def pages() -> Iterator[tuple[str, str]]:
     """Name and text of each page, in the language of man (groff's man macros)."""
-    yield from _pages_of(main, None, "curier")
+    for command, ctx, below in every_command():
+        name = ctx.command_path.replace(" ", "-")
+        yield name, "".join(f"{line}\n" for line in _page(command, ctx, below))
 
 
-def _pages_of(command: click.Command, parent: click.Context | None, name: str) -> Iterator[tuple[str, str]]:
+def every_command() -> Iterator[tuple[click.Command, click.Context, dict[str, click.Command]]]:
+    """Each command that help shows, in order: what tells of it, its context, and the commands below it."""
+    yield from _commands_of(main, None, "curier")
+
+
+def _commands_of(
+    command: click.Command, parent: click.Context | None, name: str
+) -> Iterator[tuple[click.Command, click.Context, dict[str, click.Command]]]:
     ctx = click.Context(command, parent, name)
     below = {}
     if isinstance(command, click.Group):
         below = {one: command.get_command(ctx, one) for one in command.list_commands(ctx)}
     shown = {one: made for one, made in below.items() if made is not None and not made.hidden}
     told = shown.pop(SHOW) if isinstance(command, TraceCommands) else command
-    yield ctx.command_path.replace(" ", "-"), "".join(f"{line}\n" for line in _page(told, ctx, shown))
+    yield told, ctx, shown
     for one, made in shown.items():
-        yield from _pages_of(made, ctx, one)
+        yield from _commands_of(made, ctx, one)
 
 
 def _page(command: click.Command, ctx: click.Context, below: dict[str, click.Command]) -> Iterator[str]:
     page = ctx.command_path.replace(" ", "-")
     yield f'.TH "{plain(page).upper()}" 1 "" curier "curier manual"'
-    yield from (".SH NAME", f"{plain(page)} \\- {plain(_first_sentence(command))}")
+    yield from (".SH NAME", f"{plain(page)} \\- {plain(first_sentence(command))}")
     usage = " ".join(command.collect_usage_pieces(ctx))
     yield from (".SH SYNOPSIS", f".B {plain(ctx.command_path)}", plain(usage))
     yield ".SH DESCRIPTION"
@@ -69,7 +78,7 @@ def _page(command: click.Command, ctx: click.Context, below: dict[str, click.Com
     if below:
         yield ".SH COMMANDS"
         for one, made in below.items():
-            yield from (".TP", rf"\fB{plain(page)}\-{plain(one)}\fR(1)", plain(_first_sentence(made)))
+            yield from (".TP", rf"\fB{plain(page)}\-{plain(one)}\fR(1)", plain(first_sentence(made)))
     if command.epilog:
         yield ".SH EXAMPLES"
         yield from _prose(re.sub(r"\AExamples:\n", "", command.epilog.replace("\b\nExamples:\n", "\b\n")))
@@ -77,7 +86,8 @@ def _page(command: click.Command, ctx: click.Context, below: dict[str, click.Com
         yield from (".SH SEE ALSO", rf"\fB{plain(ctx.parent.command_path.replace(' ', '-'))}\fR(1)")
 
 
-def _first_sentence(command: click.Command) -> str:
+def first_sentence(command: click.Command) -> str:
+    """What it does, in short."""
     return " ".join(re.split(r"(?<=\.)\s|\n\n", (command.help or "").strip(), maxsplit=1)[0].split())
 
 
