@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from curier.broker.entrances import Entrance
 from curier.broker.judging import Judge, Rights, Who
@@ -33,14 +33,22 @@ ADDRESS: Final = "inside "
 """What the address of each begins with, as no other can; behind it is its name."""
 
 
+BridgeState = Literal["connected", "away", "idle", "ended"]
+"""``away`` tries to connect, ``idle`` waits for messages before it does, ``ended`` never will again."""
+
+
 class BridgeNumbers(NamedTuple):
-    """What a bridge has counted since it was started. ``out`` and ``into`` are messages carried, ``lost``
-    those that are not: with QoS 0 and no connection, refused, or stopped since they would go in a circle.
-    ``waiting`` are those with QoS 1 and 2 in its session at the broker here.
+    """How a bridge is: in which state, since when, and why it is not connected; ``url`` is the server that it
+    is at or tries, without secrets. And what it has counted since it was started: ``out`` and ``into`` are
+    messages carried, ``lost`` those that are not: with QoS 0 and no connection, refused, or stopped since
+    they would go in a circle. ``waiting`` are those with QoS 1 and 2 in its session at the broker here.
     """
 
     name: str
-    is_connected: bool
+    url: str
+    state: BridgeState
+    since: float
+    why: str
     connects: int
     out: int
     into: int

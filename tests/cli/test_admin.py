@@ -7,15 +7,19 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, get_args
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from curier.cli import main
+from curier.cli.admin import is_moment
 from curier.cli.window import tokens_of
 from curier.config import Config
+from curier.web.table import OPERATIONS
 from tests.cli.test_broker_process import Process
 
 Admin = Callable[..., Result]
@@ -166,3 +170,31 @@ def test_where_tokens_are() -> None:
     assert tokens_of(Config(web_tokens="t")) == Path("t")
     assert tokens_of(Config(data="/d")) == Path("/d/web-tokens")
     assert tokens_of(Config(memory=True)) is None
+
+
+LENGTHS = {"keep_alive", "lasted", "loop_lag", "seconds", "uptime"}
+"""Numbers of answers that are not whole, and no points in time."""
+
+
+def numbers_of(forms: Iterable[Any]) -> set[str]:
+    """The names of all that are not whole in these answers, and in the forms of which they are made."""
+    found: set[str] = set()
+    met: set[Any] = set()
+    left = [*forms]
+    while left:
+        form = left.pop()
+        if form in met:
+            continue
+        met.add(form)
+        for field in msgspec.structs.fields(form):
+            for kind in (field.type, *get_args(field.type)):
+                if kind is float:
+                    found.add(field.encode_name)
+                elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+                    left.append(kind)
+    return found
+
+
+def test_points_in_time_are_told_as_such() -> None:
+    names = numbers_of(one.answered for one in OPERATIONS)
+    assert {name for name in names if not is_moment(name)} == LENGTHS

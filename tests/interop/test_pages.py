@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from curier import connect_sync
+from curier.inside import BridgeNumbers
 from curier.session.message import ApplicationMessage
 from tests.interop.chromium import Chromium, Tab
 from tests.interop.pages import TOPIC, Window, click, go, shows, tab, window, write
@@ -270,3 +271,21 @@ def test_a_broker_that_goes_is_noticed_where_nothing_is_asked(browser: Chromium,
         other.stop()
     shows(tab, "The broker does not answer")
     tab.close()
+
+
+def test_the_overview_has_a_line_for_each_bridge(tab: Tab, window: Window) -> None:
+    lost = {"not_connected": 0, "refused": 0, "circle": 0}
+    since = window.broker.core.started_at
+    window.broker.bridges = lambda: [
+        BridgeNumbers("roof", "mqtts://roof.example", "connected", since, "", 1, 12345, 7, lost, 0),
+        BridgeNumbers("cloud", "mqtt://cloud", "away", since, "refused: <i>go</i> away", 0, 0, 0, lost, 9),
+    ]
+    try:
+        go(tab, "overview")
+        shows(tab, "mqtts://roof.example")
+        shows(tab, "12,345")
+        shows(tab, "refused: <i>go</i> away")
+        shows(tab, "the bridge cloud is not connected to mqtt://cloud: refused: <i>go</i> away")
+        assert tab.run("document.querySelectorAll('main table tbody tr').length") == 2
+    finally:
+        window.broker.bridges = tuple

@@ -9,6 +9,7 @@ comes again in the next round.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +37,7 @@ from curier.client.streams import Stream
 from curier.client.urls import parse_server_url
 from curier.codec.constants import MQTT_50
 from curier.errors import ConnectionLost, ConnectRefused, MqttError, SubscribeRefused
+from curier.inside import BridgeState
 from curier.loglines import logger, printable
 from curier.types import VERSION_NAMES, Message, QoS, ReasonCode, RetainHandling, Subscription
 
@@ -55,7 +57,8 @@ LOOK_SECONDS: Final = 5.0
 class Bridge:
     """One of them, between ``start`` and ``stop``. ``link`` connects to the broker it belongs to, and
     ``tell`` publishes there what the bridge tells of itself, if there is one; what has to survive this
-    program is in ``directory``. ``local_id`` is the name of the broker here in the trace of hops.
+    program is in ``directory``. ``local_id`` is the name of the broker here in the trace of hops, ``clock``
+    gives seconds since the epoch.
     """
 
     def __init__(
@@ -67,15 +70,18 @@ class Bridge:
         directory: Path | None = None,
         tell: Callable[[Message], None] | None = None,
         random: Random | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self.out = Counts()
         self.into = Counts()
         self.connects = 0
-        self.is_connected = False
+        self.state: BridgeState = "away"
+        self.since = clock()  # it is in this state
         self.url = ""  # the server it is at, or tries, without secrets
         self.error = ""  # why it is not connected, in plain words
         self.round = asyncio.Event()  # set while there is a connection
+        self._clock = clock
         self._link = link
         self._directory = directory
         self._publish_here = tell
@@ -92,6 +98,11 @@ class Bridge:
         self._told: bytes | None = None  # the state that was told last
         self._is_wanted = True
         self._subscribed = 0  # Topic Filters there, in this round
+
+    @property
+    def is_connected(self) -> bool:
+        """Is there a connection to the other broker?"""
+        return self.state == "connected"
 
     @property
     def is_ready(self) -> bool:
@@ -135,6 +146,8 @@ class Bridge:
                 why = "it has failed"
             if settings.start == "once":
                 log.warning("the bridge %s has ended: %s; it connects once (start)", settings.name, why)
+                self.error = why
+                self._be("ended")
                 return
             was_connected = self.connects > before
             is_well = was_connected and (not why or loop.time() - began > LONG)
@@ -312,8 +325,10 @@ class Bridge:
     async def _enough(self, streams: list[Stream]) -> None:
         """Of a lazy bridge: until so many messages wait that it connects."""
         if self.settings.start == "lazy":
-            while sum(map(len, streams)) < self.settings.threshold:  # noqa: ASYNC110  # that is no event
+            while sum(map(len, streams)) < self.settings.threshold:
+                self._be("idle")
                 await asyncio.sleep(min(1.0, self.settings.idle_timeout / 4))
+            self._be("away")
 
     async def _idle(self) -> None:
         """Until nothing has been carried for a while."""
@@ -400,8 +415,12 @@ class Bridge:
         task.add_done_callback(lambda done: done.exception() if not done.cancelled() else None)
         return True
 
+    def _be(self, state: BridgeState) -> None:
+        if state != self.state:
+            self.state, self.since = state, self._clock()
+
     def _set(self, is_connected: bool) -> None:
-        self.is_connected = is_connected
+        self._be("connected" if is_connected else "away")
         if is_connected:
             self.round.set()
         else:

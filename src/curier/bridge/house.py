@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -98,7 +99,10 @@ class Bridges:
         outgoing = session.outgoing if session is not None else None
         return BridgeNumbers(
             name,
-            bridge.is_connected,
+            bridge.url,
+            bridge.state,
+            bridge.since,
+            "" if bridge.is_connected else bridge.error,
             bridge.connects,
             out.carried,
             into.carried,
@@ -127,6 +131,7 @@ class Bridges:
             link=partial(insiders.enter, own_name(settings)) if insiders is not None else None,
             directory=self._directory / settings.name if self._directory is not None else None,
             tell=broker.publish if broker is not None else None,
+            clock=broker.turn.clock.now if broker is not None else time.time,
         )
         bridge.start()
 

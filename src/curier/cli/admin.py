@@ -364,10 +364,20 @@ def _table(rows: Sequence[dict[str, Any]]) -> None:
         click.echo(line[: max(shutil.get_terminal_size((1000, 24)).columns, 80)])
 
 
+def is_moment(name: str) -> bool:
+    """Is the number of this name in an answer a point in time?"""
+    return name.endswith(("_at", "_since", "_until")) or name in (
+        "began",
+        "certificate_ends",
+        "since",
+        "time",
+    )
+
+
 def _cell(name: str, value: Any, widest: int | None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float) and (name.endswith("_at") or name in ("time", "certificate_ends")):
+    if isinstance(value, float) and is_moment(name):
         return datetime.fromtimestamp(value, UTC).isoformat(" ", "seconds") if value else ""
     if isinstance(value, float):
         return f"{value:.6g}"

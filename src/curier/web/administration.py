@@ -8,7 +8,7 @@ import math
 from curier.errors import MqttError
 from curier.settings.log_levels import LOG_LEVELS, TOPICS
 from curier.version import VERSION
-from curier.web import forms, table
+from curier.web import bridge_forms, forms, table
 from curier.web.handling import handles
 from curier.web.keeper import Keeper
 from curier.web.problems import Problem
@@ -89,6 +89,17 @@ async def listeners(scene: Scene, asked: forms.Nothing, who: Known) -> forms.Lis
             )
             for one in scene.broker.doorways
             for ends in [scene.broker.certificates_end(one.listener)]
+        ]
+    )
+
+
+@handles(table.BRIDGES)
+async def bridges(scene: Scene, asked: forms.Nothing, who: Known) -> bridge_forms.Bridges:
+    """All bridges."""
+    return bridge_forms.Bridges(
+        [
+            bridge_forms.BridgeRow(**{**one._asdict(), "lost": dict(one.lost)})
+            for one in scene.broker.bridges()
         ]
     )
 

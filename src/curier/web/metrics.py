@@ -254,7 +254,7 @@ METRICS: Final = (
     _gauge(
         "curier_bridge_connected",
         "1 while a bridge is connected to the other broker.",
-        _of_bridges(lambda one: int(one.is_connected)),
+        _of_bridges(lambda one: int(one.state == "connected")),
     ),
     _counter(
         "curier_bridge_connects_total",

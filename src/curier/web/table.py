@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from curier.web import (
     backup_forms,
+    bridge_forms,
     door_forms,
     drawing_forms,
     fate_forms,
@@ -361,6 +362,14 @@ BACKUP: Final = Operation(
 )
 LISTENERS: Final = Operation(
     "GET", "/listeners", Role.VIEWER, "Listeners and their certificates.", forms.Nothing, forms.Listeners
+)
+BRIDGES: Final = Operation(
+    "GET",
+    "/bridges",
+    Role.VIEWER,
+    "Bridges to other brokers: which are connected, since when, and why others are not.",
+    forms.Nothing,
+    bridge_forms.Bridges,
 )
 LOG_LEVELS: Final = Operation(
     "GET", "/log/levels", Role.VIEWER, "How much is logged of each topic.", forms.Nothing, forms.LogLevels

@@ -33,6 +33,11 @@ def troubles(broker: Broker, last: Sample | None) -> list[Trouble]:
         if math.isfinite(ends) and days < CERTIFICATE_DAYS:
             text = "has ended" if days < 0 else f"ends in {max(1, round(days))} days"
             found.append(Trouble(ERROR if days < 0 else WARNING, f"the certificate of {name} {text}"))
+    for bridge in broker.bridges():
+        if bridge.why and bridge.state in ("away", "ended"):
+            found.append(
+                Trouble(WARNING, f"the bridge {bridge.name} is not connected to {bridge.url}: {bridge.why}")
+            )
     for what, has, most, setting in (
         ("clients are connected", counted.connected, options.max_connections, "max_connections"),
         (

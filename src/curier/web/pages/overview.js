@@ -4,7 +4,7 @@ import { useAnswer } from "./asking.js";
 import { Chart } from "./chart.js";
 import { count, length, moment, rate, size } from "./format.js";
 import { html, useState } from "./html.js";
-import { Fact, Why } from "./parts.js";
+import { Fact, Name, Why } from "./parts.js";
 import { address } from "./place.js";
 import { t } from "./words.js";
 
@@ -40,6 +40,7 @@ export const Overview = () => {
       <${Fact} label=${t("Running for")} value=${length(o.uptime)} title=${moment(o.started_at)} />
       <${Fact} label=${t("Version")} value=${o.version} />
     </dl>
+    <${Bridges} />
     <div class="row">
       <h2>${t("The past")}</h2><span class="grow"></span>
       ${SPANS.map(([seconds, label]) => html`<button class="tab" aria-pressed=${seconds === span} onClick=${() => choose(seconds)}>${label}</button>`)}
@@ -53,4 +54,24 @@ export const Overview = () => {
       <${Chart} title=${t("Waiting in sessions")} columns=${columns} lines=${[["queued_bytes", t("waiting")]]} format=${size} binary=${true} />
       <${Chart} title=${t("Memory")} columns=${columns} lines=${[["memory", t("memory")]]} format=${size} binary=${true} />
     </div>`;
+};
+
+// The words for each state of a bridge stand here, where the test of words finds them.
+const state = (/** @type {string} */ name) => ({ connected: t("connected"), away: t("not connected"), idle: t("idle"), ended: t("ended") })[name] ?? name;
+
+/** A line for each bridge, where there are any. */
+const Bridges = () => {
+  const { data, why } = useAnswer("/bridges", {}, 2);
+  if (!data?.bridges.length) return html`<${Why} why=${why} />`;
+  return html`
+    <h2>${t("Bridges")}</h2>
+    <div class="scroll" tabindex="0" role="region" aria-label=${t("Bridges")}><table>
+      <thead><tr><th scope="col">${t("Name")}</th><th scope="col">${t("State")}</th><th scope="col">${t("Since")}</th><th scope="col" class="wide">${t("Server")}</th>
+        <th scope="col" class="figure wide">${t("Out")}</th><th scope="col" class="figure wide">${t("In")}</th><th scope="col" class="figure wide">${t("Waiting")}</th></tr></thead>
+      <tbody>${data.bridges.map((/** @type {any} */ one) => html`
+        <tr key=${one.name}><td>${one.name}</td>
+          <td>${one.state === "away" || one.state === "ended" ? "✗ " : ""}${state(one.state)}${one.why && html`<div class="dim">${one.why}</div>`}</td>
+          <td>${moment(one.since)}</td><td class="wide"><${Name} text=${one.url} /></td>
+          <td class="figure wide">${count(one.out)}</td><td class="figure wide">${count(one.into)}</td><td class="figure wide">${count(one.waiting)}</td></tr>`)}</tbody>
+    </table></div>`;
 };
