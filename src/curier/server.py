@@ -588,9 +588,10 @@ class Broker(Traced, Mounted):
 
     def _on_effect(self, effect: Effect) -> None:
         assert self._asking is not None
-        if isinstance(effect, Authenticate | Authorize):
-            self._asking.ask(effect)
+        if isinstance(effect, Commit):
+            if self._store is not None:
+                self._store.commit(effect.batch)
         elif isinstance(effect, Close):
             self._asking.call_off(effect.connection.number)  # nobody is there to hear the answer
-        elif isinstance(effect, Commit) and self._store is not None:
-            self._store.commit(effect.batch)
+        elif isinstance(effect, (Authenticate, Authorize)):
+            self._asking.ask(effect)

@@ -229,8 +229,11 @@ class Database:
 
     def with_one_more(self) -> Progress:
         """How far it has come with a batch that is written now."""
-        now = time.monotonic() + self._clock_offset
-        return Progress(self.life, True, self.batches + 1, now, "", uptime())
+        return Progress(self.life, True, self.batches + 1, self.now(), "", uptime())
+
+    def now(self) -> float:
+        """The time by the clock of the program that has the life."""
+        return time.monotonic() + self._clock_offset
 
     def apply(self, records: list[Record], come_so_far: Progress | None = None) -> None:
         """Apply one batch, or several with which the database has ``come_so_far``, all or nothing; durable on

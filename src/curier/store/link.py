@@ -50,9 +50,15 @@ class Link:
         if self.is_lost:  # the number of its descriptor may be that of another file by now
             return
         is_first = not self._unsent
-        if sum(map(len, pieces)) <= WRITE_BYTES:
-            pieces = [b"".join(pieces)]
-        self._unsent += [memoryview(piece) for piece in pieces]
+        if len(pieces) == 1 and is_first and len(pieces[0]) <= WRITE_BYTES:  # what is sent at once, mostly
+            try:
+                size = os.write(self._fd, pieces[0])
+            except OSError:
+                size = 0  # for what is below to find out why
+            if size == len(pieces[0]):
+                return
+            pieces = [pieces[0][size:]]
+        self._unsent += map(memoryview, pieces)
         if is_first and not self._write():
             self._loop.add_writer(self._fd, self._go_on)
 
@@ -92,6 +98,11 @@ class Link:
         if not data:
             self._lose()
             return
+        if len(data) == ANSWER.size and not self._buffer and self.ready.done():
+            status, _, size = ANSWER.unpack(data)
+            if not size:
+                self._on_answer(status, "")
+                return
         self._buffer += data
         while len(self._buffer) >= ANSWER.size and not self.is_lost:
             status, _, size = ANSWER.unpack_from(self._buffer)

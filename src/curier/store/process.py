@@ -38,6 +38,7 @@ FATAL: Final = 2  # it will not get better
 TROUBLE: Final = 3  # nobody has asked: nothing can be kept now; with no message: it can again
 
 LOOK_SECONDS: Final = 1.0
+READ_BYTES: Final = 16 * 1024  # memory for more would cost a small request more than its bytes do
 FOLD_SECONDS: Final = 0.05  # with nothing to do for so long, the database gets what the journal file has
 TIMEOUT: Final = Struct("@ll")  # struct timeval
 
@@ -74,12 +75,10 @@ def main(arguments: list[str]) -> int:
 
 def _serve(inbox: Inbox, writer: Writer) -> None:
     sock = inbox.sock
-    while _wait(inbox, writer):
-        size, batch = REQUEST.unpack(inbox.take(REQUEST.size))
-        if not inbox.fill(size):
-            return
+    while (request := _wait(inbox, writer)) is not None:
+        batch, records = request
         try:
-            writer.write(batch, inbox.take(size))
+            writer.write(batch, records)
         except apsw.Error as error:
             sock.sendall(answer(FAILED, batch, str(writer.database.explain(error))))
         except (StoreError, OSError) as error:
@@ -88,15 +87,17 @@ def _serve(inbox: Inbox, writer: Writer) -> None:
             sock.sendall(answer(DONE, batch))
 
 
-def _wait(inbox: Inbox, writer: Writer) -> bool:
-    """Until there is a request; look at the files meanwhile. False: at its end."""
+def _wait(inbox: Inbox, writer: Writer) -> tuple[int, bytes] | None:
+    """Until there is a request; look at the files meanwhile. None: at its end."""
     told = writer.trouble
     while True:
-        with contextlib.suppress(OSError):  # the disk is full or fails: the next batch will tell
+        try:
             writer.tidy()
+        except OSError:
+            pass  # the disk is full or fails: the next batch will tell
         inbox.set_patience(FOLD_SECONDS if writer.is_behind and not writer.trouble else LOOK_SECONDS)
         try:
-            return inbox.fill(REQUEST.size)
+            return inbox.request()
         except BlockingIOError:
             pass
         writer.rest()
@@ -121,20 +122,30 @@ class Inbox:
             timeout = TIMEOUT.pack(whole, int((seconds - whole) * 1_000_000))
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
 
-    def fill(self, size: int) -> bool:
-        """Have so many bytes; False where the socket ended before. Raises ``BlockingIOError`` where for so
-        long no request has begun to come.
+    def request(self) -> tuple[int, bytes] | None:
+        """The number of a batch, and its records; None where the socket ended before. Raises
+        ``BlockingIOError`` where for so long no request has begun to come.
         """
-        if len(self._data) >= size:
-            return True
+        data = self._data or self.sock.recv(READ_BYTES)
+        if len(data) >= REQUEST.size:
+            size, batch = REQUEST.unpack_from(data)
+            if len(data) == REQUEST.size + size:  # nearly always: one is on its way at a time
+                self._data = b""
+                return batch, data[REQUEST.size :]
+        self._data = data
+        if not data or not self._fill(REQUEST.size):
+            return None
+        size, batch = REQUEST.unpack(self._take(REQUEST.size))
+        return (batch, self._take(size)) if self._fill(size) else None
+
+    def _fill(self, size: int) -> bool:
+        """Have so many bytes; False where the socket ended before."""
         parts = [self._data]
         missing = size - len(self._data)
         while missing > 0:
             try:
-                part = self.sock.recv(min(max(missing, 1 << 16), 1 << 20))
+                part = self.sock.recv(min(max(missing, READ_BYTES), 1 << 20))
             except BlockingIOError:
-                if not any(parts) and size == REQUEST.size:
-                    raise
                 continue
             if not part:
                 return False
@@ -143,7 +154,7 @@ class Inbox:
         self._data = b"".join(parts)
         return True
 
-    def take(self, size: int) -> bytes:
+    def _take(self, size: int) -> bytes:
         """The first of them."""
         taken, self._data = self._data[:size], self._data[size:]
         return taken

@@ -33,6 +33,7 @@ RETRY_SECONDS: Final = 1.0
 START_SECONDS: Final = 30.0
 KILL_SECONDS: Final = 0.5  # of the time to close, for a process that does not end by itself
 PIECE: Final = 5000  # records encoded before others have their turn: two to four milliseconds
+SMALL: Final = 64 * 1024  # bytes that are copied rather than sent by themselves
 PIECE_BYTES: Final = 2 * 1024 * 1024  # and what is copied of them
 
 
@@ -124,8 +125,10 @@ class SqliteStore(Store):
         if done < len(batch.records):
             asyncio.get_running_loop().call_soon(self._encode, batch, parts, done)
             return
-        header = REQUEST.pack(sum(map(len, parts)), self._count)
-        self._open_batch = [header, *parts]
+        if len(parts) == 1 and len(parts[0]) <= SMALL:
+            self._open_batch = [REQUEST.pack(len(parts[0]), self._count) + parts[0]]
+        else:
+            self._open_batch = [REQUEST.pack(sum(map(len, parts)), self._count), *parts]
         if self._link is not None:
             self._link.send(self._open_batch)
 

@@ -30,7 +30,7 @@ from curier.store.database import FILE_NAME, Database
 from curier.store.frames import sync_directory, sync_file
 from curier.store.life import Life
 from curier.store.mark import Mark, MarkFile, boot_id, identity, read_mark
-from curier.store.progress import what_is_missing
+from curier.store.progress import uptime, what_is_missing
 
 RESCUED_NAME: Final = "curier-rescued.db"
 TIDY_SECONDS: Final = 1.0
@@ -122,27 +122,25 @@ class Writer:
             self._fold()
         if self.trouble and self.look():
             raise StoreError(self.trouble)
-        missing = self._life.batches + batch - self._count()
+        kept = self._count()
+        missing = self._life.batches + batch - kept
         if missing > 1:
             raise StoreError(f"batch {batch} came before {missing - 1} others; restart the broker")
         if missing == 1:
-            self._keep(data)
+            if len(data) <= ahead.LARGEST:
+                self._append(kept + 1, data)
+            else:
+                self._fold(data)
         if not self._is_undisturbed():
             self._find_what_is_wrong()
         self._mark.write(self._state())
         self._is_synced = False
 
-    def _keep(self, data: bytes) -> None:
-        if len(data) > ahead.LARGEST:
-            self._fold(data)
-            return
+    def _append(self, number: int, data: bytes) -> None:
         if not self._ahead.has_room(len(data)):
             self._fold()
-        self._append(self._frame(data))
-
-    def _append(self, frame: Frame) -> None:
         try:
-            self._ahead.append(frame)
+            self._ahead.append(Frame(number, self.database.now(), uptime(), data))
         except OSError as error:
             raise self._explain(error) from None
 
@@ -154,17 +152,13 @@ class Writer:
             why = f"the disk reports an error ({error.strerror}); check it, and the system's log"
         return StoreError(f"{self._ahead.path}: {why}")
 
-    def _frame(self, data: bytes) -> Frame:
-        come_so_far = self.database.with_one_more()
-        return Frame(self._count() + 1, come_so_far.written_at, come_so_far.uptime, data)
-
     def _fold(self, data: bytes = b"") -> None:
         """Have the database take what it has not yet, and a batch of records behind that. Raises
         ``apsw.Error`` and ``StoreError``; then it has nothing of them.
         """
         frames = self._ahead.frames
         if data:
-            frames = [*frames, self._frame(data)]
+            frames = [*frames, Frame(self._count() + 1, self.database.now(), uptime(), data)]
         if not frames:
             return
         fold(self.database, self.database.with_one_more(), frames)
