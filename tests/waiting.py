@@ -24,7 +24,7 @@ already, that is tried again with the next.
 AGAIN: Final = 5.0  # seconds a test that is over time has for cleaning up, before that is ended as well
 
 
-async def until(condition: Callable[[], bool], pause: float = 0.005, patience: float = PATIENCE) -> None:
+async def until(condition: Callable[[], bool], *, pause: float = 0.005, patience: float = PATIENCE) -> None:
     """Wait until ``condition`` holds, in the time of the running loop; ``AssertionError`` if it does not."""
     loop = asyncio.get_running_loop()
     end = loop.time() + patience
@@ -33,7 +33,7 @@ async def until(condition: Callable[[], bool], pause: float = 0.005, patience: f
         await asyncio.sleep(pause)
 
 
-def wait_until(condition: Callable[[], bool], pause: float = 0.005, patience: float = PATIENCE) -> None:
+def wait_until(condition: Callable[[], bool], *, pause: float = 0.005, patience: float = PATIENCE) -> None:
     """``until`` without a loop."""
     end = time.monotonic() + patience
     while not condition():

@@ -71,9 +71,9 @@ async def test_a_broker_gets_its_certificate(
         async with broker:
             assert "self-signed" in await shown(broker.port)
             assert broker._acme is not None
-            await until(lambda: "finalize" in authority.log, 20)
+            await until(lambda: "finalize" in authority.log)
             authority.finalizes = True
-            await until(lambda: "is new for new connections" in caplog.text, 20)
+            await until(lambda: "is new for new connections" in caplog.text)
             assert await shown(broker.port) == ""
             pid = broker._acme.pid
             assert pid is not None
@@ -120,7 +120,7 @@ async def test_a_process_that_ends_is_started_again(
         first = broker._acme.pid
         assert first is not None
         os.kill(first, 9)
-        await until(lambda: broker._acme is not None and broker._acme.pid not in (None, first), 20)
+        await until(lambda: broker._acme is not None and broker._acme.pid not in (None, first))
     assert "the process that gets certificates ended with code -9" in caplog.text
 
 

@@ -127,13 +127,13 @@ class ClientRounds:
             watching.result()
         accepted = set(self.accepted)
         await self._until(lambda: accepted <= {int(payload) for _, payload in self.witness.got}, "rest")
-        await until(comes_to_rest(lambda: len(self.taker.lines())), 2.0, SECONDS_TO_SETTLE)
+        await until(comes_to_rest(lambda: len(self.taker.lines())), pause=2.0, patience=SECONDS_TO_SETTLE)
         (self.directory / "stop-taking").touch()
         await asyncio.to_thread(self.taker.finish)
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
         try:
-            await until(condition, 0.02, SECONDS_TO_SETTLE)
+            await until(condition, pause=0.02, patience=SECONDS_TO_SETTLE)
         except AssertionError:
             raise AssertionError(f"no {what} within {SECONDS_TO_SETTLE:g} seconds") from None
 

@@ -100,7 +100,7 @@ async def by_hypercorn(app: Any, port: int) -> AsyncIterator[None]:
         await over.wait()
 
     serving = asyncio.create_task(serve(app, config, shutdown_trigger=wait))
-    await until(lambda: is_there(port) or serving.done(), 0.05)
+    await until(lambda: is_there(port) or serving.done(), pause=0.05)
     yield
     over.set()
     await serving

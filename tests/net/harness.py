@@ -363,6 +363,18 @@ def options(**values: Any) -> Options:
     return made
 
 
+def is_time_to_cut(broker: curier.Broker, at: float = 0.0) -> bool:
+    """Say to the epoll set that what it lingers for is due ``at`` that time; what is due is looked at.
+
+    Where it is compiled, it has its own seconds, whatever a test says.
+    """
+    if (reactor := broker._reactor) is not None:
+        for number, (_, *who) in enumerate(reactor.cuts):
+            reactor.cuts[number] = (at, who[0], who[1])
+        reactor._cut()
+    return True
+
+
 def connection_of(broker: curier.Broker, client_id: str) -> BrokerConnection:
     """The broker's end of a client's connection."""
     connection = broker.core.sessions[client_id].connection

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
 from curier.auth.base import Authenticator, Credentials, Verdict
 from curier.codec.packets import Connack, Connect, Disconnect, Pingreq, Puback, Publish
 from curier.net.wire import LINGER_SECONDS, MOST_LINGER_SECONDS, Linger
-from tests.net.harness import Peer, connection_of, options, running
+from tests.net.harness import Peer, connection_of, is_time_to_cut, options, running
 from tests.waiting import until
 
 DOORS = "every"
@@ -86,8 +87,7 @@ async def test_messages_before_the_last_packet_arrive_too(use_reactor: bool) -> 
 async def test_a_client_that_does_not_close_is_cut(
     use_reactor: bool, unread: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("reactor", "transports"):
-        monkeypatch.setattr(f"curier.net.{module}.LINGER_SECONDS", 0.05)
+    monkeypatch.setattr("curier.net.transports.LINGER_SECONDS", 0.05)
     async with running(use_reactor) as broker:
         peer = await Peer.connect(broker.port, "c", receive_buffer=4096)
         await peer.subscribe("t")
@@ -97,7 +97,7 @@ async def test_a_client_that_does_not_close_is_cut(
         await peer.send(Pingreq(), b"\x00\x00")
         wires = broker._reactor.wires if broker._reactor else broker._transports.wires  # type: ignore[union-attr]
         await until(lambda: not broker.core.connections)
-        await until(lambda: not wires)
+        await until(lambda: is_time_to_cut(broker) and not wires)
 
 
 def looks(*unsent: int) -> list[bool]:
@@ -149,8 +149,7 @@ async def test_a_slow_reader_gets_its_last_packet() -> None:
 async def test_a_client_that_closes_is_let_go_at_once(
     use_reactor: bool, is_slow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("reactor", "transports"):
-        monkeypatch.setattr(f"curier.net.{module}.LINGER_SECONDS", 1000)
+    monkeypatch.setattr("curier.net.transports.LINGER_SECONDS", 1000)
     async with running(use_reactor, options=options(output_soft_limit=1000)) as broker:
         peer = await Peer.connect(broker.port, "c", 5)
         if is_slow:  # so slow that it is not read from
@@ -162,6 +161,7 @@ async def test_a_client_that_closes_is_let_go_at_once(
             assert len((await peer.message()).payload) == len(MEGABYTE) * 7
         assert (await peer.expect(Disconnect)).reason_code == 0x8E
         await peer.ended()
+        assert is_time_to_cut(broker, math.inf)
         await peer.close()
         wires = broker._reactor.wires if broker._reactor else broker._transports.wires  # type: ignore[union-attr]
         await until(lambda: len(wires) == 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import ssl
 
 import pytest
@@ -13,7 +14,7 @@ from curier.codec.encode import encode
 from curier.codec.packets import Connack, Connect, Disconnect, Puback, Publish
 from curier.listeners import Listener
 from tests.net import doors
-from tests.net.harness import Exchange, Peer, options, running
+from tests.net.harness import Exchange, Peer, is_time_to_cut, options, running
 from tests.waiting import until
 
 
@@ -97,8 +98,7 @@ async def shaken(port: int) -> tuple[ssl.SSLObject, ssl.MemoryBIO, asyncio.Strea
             incoming.write(await reader.read(65536))
 
 
-async def test_who_says_goodbye_and_closes_tls_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curier.net.reactor.LINGER_SECONDS", 1000)
+async def test_who_says_goodbye_and_closes_tls_is_not_waited_for() -> None:
     async with running(True) as broker:
         assert broker._reactor is not None
         wires = broker._reactor.wires
@@ -112,6 +112,7 @@ async def test_who_says_goodbye_and_closes_tls_is_not_waited_for(monkeypatch: py
                     client.unwrap()  # close_notify, and the socket stays open
             writer.write(outgoing.read())
             await until(lambda: statistics.connects == 1 and not broker.core.connections)
+            assert is_time_to_cut(broker, math.inf)
             if closes:
                 await until(lambda: not wires)
             assert bool(wires) != closes

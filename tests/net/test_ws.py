@@ -218,10 +218,14 @@ async def ask(port: int, request: bytes) -> bytes:
 
 async def test_what_is_no_websocket(use_reactor: bool, caplog: pytest.LogCaptureFixture) -> None:
     listen = [Listener("ws://127.0.0.1:0", health_path="/health")]
+    async with running(use_reactor, listen=WS, options=options(connect_timeout=0.2)) as broker:
+        caplog.set_level(logging.INFO)
+        await ask(broker.port, b"")
+        assert [record for record in caplog.records if record.name == "curier.net"] == []
+    caplog.set_level(logging.WARNING)
     async with running(use_reactor, listen=listen) as broker:
         caplog.set_level(logging.INFO)
         assert (await ask(broker.port, b"GET /health HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
-        await ask(broker.port, b"")
         assert [record for record in caplog.records if record.name == "curier.net"] == []
         assert b"MQTT broker (curier)" in await ask(broker.port, b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
         await ask(broker.port, b"\x16\x03\x01\x02\0\x01")
