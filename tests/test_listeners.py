@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from curier.errors import ConfigError
-from curier.listeners import Listen, parse_listen
+from curier.listeners import Listen, Listener, parse_listen
 from tests.each import each
 
 
@@ -123,3 +123,17 @@ def test_what_is_spoken_and_what_carries_it(
     listen = parse_listen(url)
     assert (listen.speech, listen.carrier) == (speech, carrier)
     assert (listen.is_secure, listen.is_web) == (is_secure, is_web)
+
+
+@each(
+    ("name", "value", "why"),
+    [
+        ("identity", "cn", "one of common-name, dns, uri, email, subject, fingerprint, not 'cn'"),
+        ("client_certificates", "maybe", "one of none, optional, required, not 'maybe'"),
+        ("lowest_tls", "1.1", "one of 1.2, 1.3, not '1.1'"),
+    ],
+)
+def test_a_word_that_there_is_not_is_refused_before_anybody_comes(name: str, value: str, why: str) -> None:
+    with pytest.raises(ConfigError) as met:
+        Listener("tls://127.0.0.1:0", **{name: value}).check()  # type: ignore[arg-type]  # as programs may
+    assert str(met.value) == f"tls://127.0.0.1:0: {name}: {why}"

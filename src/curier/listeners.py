@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from curier.acme_settings import LETS_ENCRYPT, check_directory, check_mail, http_address, names_of
@@ -19,6 +19,7 @@ DEFAULT_LISTEN: Final = (A_LISTENER, "tcp://[::1]:1883")
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 AsksClient = Literal["none", "optional", "required"]
 Names = Literal["common-name", "dns", "uri", "email", "subject", "fingerprint"]
+LowestTls = Literal["1.2", "1.3"]
 
 SCHEMES: Final = {"mqtt": "tcp", "mqtts": "tls", "ssl": "tls"}
 """Other names for the same, and what they mean."""
@@ -137,7 +138,7 @@ class Listener:
     identity: Names | None = None
     crl: str | Path | None = None
     partial_chain: bool = False
-    lowest_tls: Literal["1.2", "1.3"] = "1.2"
+    lowest_tls: LowestTls = "1.2"
     ciphers: str = ""
     alpn: tuple[str, ...] = ()
     acme: str = ""
@@ -208,6 +209,11 @@ class Listener:
         for name, kind, means in _ONLY:
             if getattr(self, name) != _DEFAULTS[name] and not getattr(address, kind):
                 raise ConfigError(f"{address}: {name} is for {means}; leave it out, or change the URL")
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                raise ConfigError(
+                    f"{address}: {name}: one of {', '.join(filter(None, words))}, not {getattr(self, name)!r}"
+                )
         self._check_acme(address)
         if self.key_password and self.key_password_file is not None:
             raise ConfigError(f"{address}: key_password and key_password_file cannot both be: give one")
@@ -292,6 +298,11 @@ def levels_of(listeners: Sequence[Listener]) -> list[str]:
     return levels
 
 
+_WORDS: Final[dict[str, tuple[str | None, ...]]] = {
+    "client_certificates": (None, *get_args(AsksClient)),
+    "identity": (None, *get_args(Names)),
+    "lowest_tls": get_args(LowestTls),
+}
 _DEFAULTS: Final[dict[str, object]] = {one.name: one.default for one in fields(Listener)}
 _ACME: Final = ("acme_names", "acme_directory", "acme_http", "acme_files")
 _TLS: Final = ("is_secure", "tls:// and wss://")
