@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from curier.bridge.hops import Pairs, why_not_on, with_hop
 from curier.bridge.topics import Map
-from curier.errors import MqttError, PublishRefused, QueueFull
+from curier.errors import LocalProtocolError, MqttError, PublishRefused, QueueFull
 from curier.loglines import logger, printable
 from curier.types import ReasonCode
 
@@ -38,6 +38,11 @@ PASSING: Final = frozenset(
 )
 """Refusals that may be none a while later: the message stays where it is, and is tried again."""
 
+
+NEVER_TAKEN: Final = (PublishRefused, LocalProtocolError)
+"""Of our own client: more than the server takes, or what is no message there, such as one whose topic is too
+long with the prefix before it.
+"""
 
 MOST_TAKEN: Final = 10_000
 """Messages that wait for those before them; then those with QoS 0 are dropped."""
@@ -150,7 +155,7 @@ class Pump:
                 entry = self._publish(message, topic, qos, target)
             except QueueFull:  # our own are in front, or a slow network
                 await self._change()
-            except PublishRefused as error:  # more than the server takes
+            except NEVER_TAKEN as error:
                 self._refused(message, error)
                 return
         self._open.append((entry, message))
@@ -164,7 +169,7 @@ class Pump:
             self._publish(message, topic, 0, target)
         except QueueFull:
             self._counts.dropped += 1
-        except PublishRefused as error:
+        except NEVER_TAKEN as error:
             self._refused(message, error)
             return
         else:
@@ -200,7 +205,7 @@ class Pump:
         self._counts.carried += 1
         self._counts.bytes += len(message.payload)
 
-    def _refused(self, message: ReceivedMessage, error: PublishRefused) -> None:
+    def _refused(self, message: ReceivedMessage, error: MqttError) -> None:
         self._counts.refused += 1
         log.warning(
             "%s: %s with %d bytes is not taken %s, and given up: %s",
