@@ -12,7 +12,10 @@ from curier.bridge.engine import Bridge
 from curier.bridge.house import Bridges, of_broker
 from curier.bridge.settings import BridgeSettings, Peer
 from curier.bridge.topics import parse_topic
+from curier.broker.hooks import Hook
+from curier.broker.model import BrokerConnection
 from curier.server import Broker
+from curier.session.message import ApplicationMessage
 from tests.waiting import until
 
 SECONDS = 60.0
@@ -80,3 +83,19 @@ async def came(stream: curier.Stream, last: bytes) -> list[bytes]:
     while not found or found[-1] != last:
         found.append((await stream.get(timeout=SECONDS)).payload)
     return found
+
+
+class Seen(Hook):
+    """What is published at a broker, from its first moment on."""
+
+    def __init__(self) -> None:
+        self.messages: list[ApplicationMessage] = []
+
+    def on_publish(self, connection: BrokerConnection | None, message: ApplicationMessage) -> int:
+        self.messages.append(message)
+        return 0
+
+    async def up_to(self, last: bytes) -> list[bytes]:
+        """The payloads that came, once this one has."""
+        await until(lambda: bool(self.messages) and self.messages[-1].payload == last)
+        return [one.payload for one in self.messages]

@@ -23,6 +23,7 @@ from curier.bridge.pump import Counts, Pump
 from curier.bridge.remembered import Remembered
 from curier.bridge.settings import BridgeSettings
 from curier.bridge.topics import Map, may_come_back
+from curier.client.dial import DialSettings, dial
 from curier.client.events import (
     Closed,
     Connected,
@@ -32,7 +33,7 @@ from curier.client.events import (
     Reconnecting,
     SessionLost,
 )
-from curier.client.keeper import delay_before
+from curier.client.keeper import delay_after_refusal, delay_before
 from curier.client.streams import Stream
 from curier.client.urls import parse_server_url
 from curier.codec.constants import MQTT_50
@@ -48,7 +49,10 @@ FILTERS_AT_ONCE: Final = 8
 
 LONG: Final = 10.0  # seconds; after a round that was connected for so long the next one need not wait
 BACK_SECONDS: Final = 60.0
-"""How often it is looked whether the first of several servers is there again."""
+MOST_BACK_SECONDS: Final = 3600.0
+"""How often it is looked whether the first of several servers is there again: after each time that it was and
+did not take the bridge all the same, half as often.
+"""
 
 LOOK_SECONDS: Final = 5.0
 """How long such a look may take."""
@@ -92,6 +96,7 @@ class Bridge:
         self._remembered = Remembered(directory)
         self._bridge_bit = settings.remote.bridge_bit
         self._at = 0  # index of the server
+        self._back_after = BACK_SECONDS
         self._task: asyncio.Task[None] | None = None
         self._local: End | None = None
         self._remote: End | None = None
@@ -134,6 +139,7 @@ class Bridge:
         settings = self.settings
         loop = asyncio.get_running_loop()
         attempt = 0
+        is_refused = False
         while True:
             began, before = loop.time(), self.connects
             why = ""
@@ -141,6 +147,7 @@ class Bridge:
                 await self._round()
             except MqttError as error:
                 why = printable(str(error), 500)
+                is_refused = is_refused or isinstance(error, ConnectRefused)
             except Exception:  # of ours: a bridge that is gone for good would be worse
                 log.exception("the bridge %s has failed, and begins anew", settings.name)
                 why = "it has failed"
@@ -158,7 +165,9 @@ class Bridge:
             if attempt:
                 passes, others = divmod(attempt, len(settings.remote.urls))
                 if not others:  # each has had its turn
-                    await asyncio.sleep(delay_before(passes, backoff(settings), self._random))
+                    delay = delay_after_refusal if is_refused else delay_before
+                    await asyncio.sleep(delay(passes, backoff(settings), self._random))
+                    is_refused = False
 
     async def _round(self) -> None:
         """From two clients to their end. Raises ``MqttError`` that says why; returns where it just begins
@@ -342,16 +351,26 @@ class Bridge:
             await asyncio.sleep(self.settings.idle_timeout)
 
     async def _first_is_back(self) -> None:
-        """Until the first server takes connections again."""
-        first = parse_server_url(self.settings.remote.urls[0])
+        """Until the first server takes connections again, by the way that the bridge would come: a proxy may
+        take TCP whatever is behind it.
+        """
+        there = self.settings.remote
+        first = parse_server_url(there.urls[0])
+        way = DialSettings(
+            timeout=LOOK_SECONDS,
+            tls=there.tls,
+            proxy=there.proxy,
+            websocket_headers=there.websocket_headers,
+            local_address=there.local_address,
+        )
         while True:
-            await asyncio.sleep(BACK_SECONDS)
-            with suppress(OSError, TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    _, writer = await asyncio.open_connection(first.host, first.port)
-                writer.close()
+            await asyncio.sleep(self._back_after)
+            with suppress(MqttError, OSError):
+                transport, _ = await dial(first, way, asyncio.Protocol)
+                transport.close()
                 log.info("the bridge %s goes back to %s", self.settings.name, first)
                 self._at = 0
+                self._back_after = min(2 * self._back_after, MOST_BACK_SECONDS)
                 return
 
     # ---- what is told ----
@@ -376,6 +395,8 @@ class Bridge:
         if isinstance(event, Connected):
             self.connects += 1
             self.error = ""
+            if not self._at:
+                self._back_after = BACK_SECONDS
             version = VERSION_NAMES[event.version]
             kept = "with the session it had" if event.session_present else "with a new session"
             log.info("the bridge %s is connected to %s, MQTT %s, %s", name, self.url, version, kept)
