@@ -42,6 +42,7 @@ TURN_FILES = (
 # inlined only within its file.
 SELDOM = (
     "broker/attaching.py",
+    "broker/connack.py",
     "broker/connecting.py",
     "broker/effects.py",
     "broker/hooks.py",
@@ -51,6 +52,7 @@ SELDOM = (
     "broker/piecemeal.py",
     "broker/rejudging.py",
     "broker/restoring.py",
+    "broker/roaming.py",
     "broker/subscribing.py",
     "broker/sys_topics.py",
     "codec/constants.py",

@@ -264,10 +264,10 @@ FLOORS: dict[str, list[str]] = {
             "fast_lane",
         ),
         # clients: what they subscribe to, their sessions, their coming and going
-        *("client_ids", "shapes", "attaching", "subscribing", "rejudging", "piecemeal"),
+        *("client_ids", "connack", "shapes", "attaching", "subscribing", "rejudging", "piecemeal"),
         *("leftovers", "keeping", "watches", "connecting"),
         # what the broker does by itself
-        *("restoring", "sys_topics", "late_records"),
+        *("restoring", "roaming", "sys_topics", "late_records"),
         # the face
         *("connection", "repacing", "picking", "core", "__init__"),
     ],

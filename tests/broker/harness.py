@@ -12,21 +12,22 @@ from collections.abc import Callable
 from typing import Any
 
 from curier.broker.core import BrokerCore
-from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
+from curier.broker.effects import Answer, Authenticate, Authorize, CatchUp, Claim, Close, Commit, Effect
 from curier.broker.entrances import Entrance
 from curier.broker.faults import Fault
-from curier.broker.model import BrokerConnection
+from curier.broker.model import BrokerConnection, LogMessage
 from curier.broker.options import Options
 from curier.codec import packets as p
 from curier.codec.constants import MQTT_50
 from curier.session.journal import Journal
-from curier.session.records import Record
+from curier.session.records import Logged, Record, SessionSaved
 from curier.topics.filters import check_topic_name
 from tests.broker.client import Client
 from tests.codec.cases import properties
 from tests.net.memory import Memory
 
 WAYS = ("fast", "slow", "journal")
+ALONE = "cluster"  # a cluster of one node: what goes to the log of all comes by there
 FOREVER = 0xFFFFFFFF
 
 
@@ -53,6 +54,7 @@ class Net:
         self.authenticate = authenticate
         self.authorize = authorize
         self.commits = True
+        self.claims = True  # or questions of a node of a cluster wait as well
         self.questions: list[Effect] = []
         self.batches: list[Commit] = []
         self.records: list[Record] = []
@@ -62,13 +64,17 @@ class Net:
         self.core = BrokerCore(
             options if options is not None else quiet(),
             self.now,
-            journal=Journal() if kind == "journal" else None,
+            journal=Journal() if kind in ("journal", ALONE) else None,
             asks_authentication=authenticate is not None,
             asks_authorization=authorize is not None,
             **settings,
         )
         self.core.slow_lane_only = kind == "slow"
+        if kind == ALONE:
+            self.core.join_cluster()
         self._clients: dict[BrokerConnection, Client] = {}
+        self._names: dict[int, str] = {}  # of sessions, by number, for who reads the log
+        self.log: Callable[[LogMessage], None] = self.read_log  # where what is for all nodes goes
         self._memory: Memory | None = None
         if door:
             self._memory = Memory(self.core, door, lambda: self.now, self._carry_out)
@@ -177,6 +183,8 @@ class Net:
         elif isinstance(effect, Authorize):
             assert self.authorize is not None
             self._answer(effect, self.authorize(effect))
+        elif isinstance(effect, (Claim, CatchUp)):
+            self._answer(effect, Answer(0) if self.claims else None)
 
     def _take_faults(self) -> None:
         for fault in self.core.take_faults():
@@ -204,7 +212,17 @@ class Net:
         self.turn()
 
     def _commit(self) -> None:
-        self.core.committed(self.batches.pop().batch.number, self.now)
+        batch = self.batches.pop().batch
+        self.core.committed(batch.number, self.now)
+        for record in batch.records:
+            if isinstance(record, SessionSaved):
+                self._names[record.session] = record.client_id
+            elif isinstance(record, Logged):
+                self.log(LogMessage(self._names.get(record.session, ""), record.message))
+
+    def read_log(self, one: LogMessage) -> None:
+        """A message comes by in the log."""
+        self.core.read_log([one], self.now)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, stopping at every deadline on the way."""

@@ -32,12 +32,28 @@ def why_not(
                 why,
                 f"{who} may not have it: client_ids = {options.client_ids}",
             )
-    if session is None or not session.user or session.user == user:
+    if session is None:
         return 0, "", ""
-    if not (broker.asks_authentication and options.session_owners):
+    return why_not_whose(broker, connection, session.user)
+
+
+def why_not_whose(broker: BrokerState, connection: BrokerConnection, owner: str) -> tuple[int, str, str]:
+    """The same where the session, which may be elsewhere yet, belongs to the user ``owner``, "": nobody's."""
+    user = connection.identity or ""
+    if not owner or owner == user or not (broker.asks_authentication and broker.options.session_owners):
         return 0, "", ""
+    who = f"user {user}" if user else "a client without a user"
     why = "the session of this Client Identifier is another user's"
-    return NOT_AUTHORIZED, why, f"its session belongs to user {session.user}, and {who} wants it"
+    return NOT_AUTHORIZED, why, f"its session belongs to user {owner}, and {who} wants it"
+
+
+def new(broker: BrokerState) -> str:
+    """A Client Identifier that no session has [MQTT-3.2.2-16]."""
+    while True:
+        broker.last_client += 1
+        client_id = f"{broker.id_prefix}{broker.last_client}"
+        if client_id not in broker.sessions:
+            return client_id
 
 
 def own(broker: BrokerState, session: ServerSession, connection: BrokerConnection) -> None:

@@ -9,8 +9,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from curier.broker import client_ids, keeping, permissions, rejudging, shares, telling, watches
-from curier.broker.effects import PUBLISH_ACTION, UNDECIDED, Answer, Authenticate, Authorize, Close
+from curier.broker import client_ids, connack, keeping, permissions, rejudging, shares, telling, watches
+from curier.broker.effects import (
+    PUBLISH_ACTION,
+    UNDECIDED,
+    Answer,
+    Authenticate,
+    CatchUp,
+    Claim,
+    Close,
+    Question,
+)
 from curier.broker.entrances import Entrance
 from curier.broker.lanes import set_lanes
 from curier.broker.model import BrokerConnection, ServerSession
@@ -22,7 +31,6 @@ from curier.codec.constants import (
     CLIENT_IDENTIFIER_NOT_VALID,
     CONTINUE_AUTHENTICATION,
     IMPLEMENTATION_SPECIFIC_ERROR,
-    MAXIMUM_REMAINING_LENGTH,
     MQTT_31,
     MQTT_50,
     NOT_AUTHORIZED,
@@ -34,12 +42,11 @@ from curier.codec.constants import (
     RETAIN_NOT_SUPPORTED,
     SERVER_BUSY,
     SERVER_UNAVAILABLE,
-    SESSION_NEVER_EXPIRES,
     SESSION_TAKEN_OVER,
     TOPIC_NAME_INVALID,
 )
 from curier.codec.encode import encode
-from curier.codec.packets import Auth, Connack, Connect, Disconnect, Will
+from curier.codec.packets import Auth, Connect, Disconnect, Will
 from curier.codec.primitives import encode_two
 from curier.codec.properties import Properties
 from curier.codec.publish import forwarded_properties
@@ -61,7 +68,7 @@ def begin(broker: BrokerState, connection: BrokerConnection, packet: Connect, no
         connection.refuse_connect(reason_code, why, None, now)
         return
     if not packet.client_id:  # [MQTT-3.1.3-6]
-        packet.client_id = _new_client_id(broker)
+        packet.client_id = client_ids.new(broker)
         connection.client_id = packet.client_id
         connection.assigned_client_id = True
     connection.connect = packet
@@ -95,14 +102,14 @@ def _check(broker: BrokerState, connection: BrokerConnection, packet: Connect) -
     why = _why_full(broker, connection.entrance, session)
     if why:
         return SERVER_BUSY, why
-    if broker.store_trouble and _expiry_interval(broker, packet):
+    if broker.store_trouble and connack.expiry_interval(broker, packet):
         return SERVER_UNAVAILABLE, broker.store_trouble  # its session could not be kept
     if not packet.client_id:
         if packet.version == MQTT_31:
             return CLIENT_IDENTIFIER_NOT_VALID, "MQTT 3.1 needs a Client Identifier"
         if packet.version != MQTT_50 and not packet.clean_start:  # [3.1.1: MQTT-3.1.3-8]
             return CLIENT_IDENTIFIER_NOT_VALID, "an empty Client Identifier needs Clean Session 1"
-    if _expiry_interval(broker, packet):
+    if connack.expiry_interval(broker, packet):
         why = shares.why_no_session(broker, "", session)  # the source is not known before authentication
         if why:
             return QUOTA_EXCEEDED, why
@@ -142,15 +149,6 @@ def _check(broker: BrokerState, connection: BrokerConnection, packet: Connect) -
     return 0, ""
 
 
-def _new_client_id(broker: BrokerState) -> str:
-    """A Client Identifier that no session has [MQTT-3.2.2-16]."""
-    while True:
-        broker.last_client += 1
-        client_id = f"{broker.id_prefix}{broker.last_client}"
-        if client_id not in broker.sessions:
-            return client_id
-
-
 def exchange(broker: BrokerState, connection: BrokerConnection, packet: Auth, now: float) -> None:
     """An AUTH packet in an exchange, before CONNACK or in a re-authentication (4.12)."""
     connect = connection.connect
@@ -163,7 +161,7 @@ def exchange(broker: BrokerState, connection: BrokerConnection, packet: Auth, no
     broker.effects.append(Authenticate(connection, connect, True, data, connection.authentication_state))
 
 
-def go_on(broker: BrokerState, question: Authenticate | Authorize, answer: Answer, now: float) -> None:
+def go_on(broker: BrokerState, question: Question, answer: Answer, now: float) -> None:
     """A question about a connection is answered: it goes on with the bytes that waited."""
     connection = question.connection
     if connection.state == CLOSED:
@@ -172,6 +170,12 @@ def go_on(broker: BrokerState, question: Authenticate | Authorize, answer: Answe
     if isinstance(question, Authenticate):
         connection.paused = False
         decided(broker, connection, answer, now)
+    elif isinstance(question, Claim):
+        connection.paused = False
+        _claimed(broker, connection, answer, now)
+    elif isinstance(question, CatchUp):
+        connection.paused = False
+        connection.has_caught_up = True
     else:
         permissions.remember(connection, question, answer.reason_code)
         if connection.paused:
@@ -181,6 +185,20 @@ def go_on(broker: BrokerState, question: Authenticate | Authorize, answer: Answe
         if connection.state == AUTHENTICATING:  # it was about the will
             admit(broker, connection, now)
     connection.proceed(now)
+
+
+def _claimed(broker: BrokerState, connection: BrokerConnection, answer: Answer, now: float) -> None:
+    """The answer to ``Claim``."""
+    connection.has_claim = answer.reason_code == 0
+    if connection.has_claim:
+        admit(broker, connection, now)
+    else:
+        _refuse(broker, connection, answer, now)
+
+
+def _refuse(broker: BrokerState, connection: BrokerConnection, answer: Answer, now: float) -> None:
+    telling.refused(broker, connection, answer.reason_code, answer.why or answer.reason_string)
+    connection.refuse_connect(answer.reason_code, answer.reason_string, answer.server_reference, now)
 
 
 def decided(broker: BrokerState, connection: BrokerConnection, answer: Answer, now: float) -> None:
@@ -207,8 +225,7 @@ def decided(broker: BrokerState, connection: BrokerConnection, answer: Answer, n
             connection.end(answer.reason_code, answer.reason_string, now)
         return
     if answer.reason_code != 0:
-        telling.refused(broker, connection, answer.reason_code, answer.why or answer.reason_string)
-        connection.refuse_connect(answer.reason_code, answer.reason_string, answer.server_reference, now)
+        _refuse(broker, connection, answer, now)
         return
     _identify(broker, connection, answer, now)
     if connection.authentication_method is not None:  # [MQTT-4.12.0-6]
@@ -260,13 +277,15 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
     if connection.has_permissions and packet.will is not None:
         if not _may_leave(broker, connection, packet.will, now):
             return  # refused; or comes back here with the answer
+    if _must_claim(broker, connection, packet.client_id):
+        return
     session = broker.sessions.get(packet.client_id)
     reason_code, why, details = client_ids.why_not(broker, connection, packet.client_id, session)
     if reason_code:
         telling.refused(broker, connection, reason_code, details)
         connection.refuse_connect(reason_code, why, None, now)
         return
-    expiry_interval = _expiry_interval(broker, packet)
+    expiry_interval = connack.expiry_interval(broker, packet)
     source = shares.source_of(broker, connection)
     reason_code, why = _check_room(broker, connection, packet, session, source)
     if reason_code:
@@ -310,6 +329,15 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
         welcome(broker, connection, is_present, now)
 
 
+def _must_claim(broker: BrokerState, connection: BrokerConnection, client_id: str) -> bool:
+    """Is it yet to be found out whether this node of a cluster is to have the session?"""
+    if not broker.is_clustered or connection.has_claim:
+        return False
+    connection.paused = True
+    broker.effects.append(Claim(connection, client_id))
+    return True
+
+
 def _came(broker: BrokerState, session: ServerSession, connection: BrokerConnection, now: float) -> None:
     """Have the rights of a client in its session."""
     if permissions.came(broker, session, connection):
@@ -341,7 +369,7 @@ def _check_room(
     source: str,
 ) -> tuple[int, str]:
     """Reason Code and plain words where there is no room for a client that is known now, or (0, "")."""
-    if not _takes_connack(broker, connection, packet):
+    if not connack.is_taken(broker, connection, packet):
         why = "CONNACK is larger than the client's Maximum Packet Size [MQTT-3.1.2-24]"
         return IMPLEMENTATION_SPECIFIC_ERROR, why
     why = _why_full(broker, connection.entrance, session)  # others may have come while one was asked
@@ -350,21 +378,11 @@ def _check_room(
     why = shares.why_no_client(broker, source, session)
     if why:
         return QUOTA_EXCEEDED, why
-    if _expiry_interval(broker, packet):
+    if connack.expiry_interval(broker, packet):
         why = shares.why_no_session(broker, source, session)
         if why:
             return QUOTA_EXCEEDED, why
     return 0, ""
-
-
-def _expiry_interval(broker: BrokerState, packet: Connect) -> int:
-    """Session Expiry Interval in force (3.1.2.11.2); 3.x: Clean Session 0 means it does not end by itself."""
-    if packet.version == MQTT_50:
-        properties = packet.properties
-        asked = (properties.session_expiry_interval or 0) if properties is not None else 0
-    else:
-        asked = 0 if packet.clean_start else SESSION_NEVER_EXPIRES
-    return min(asked, broker.options.session_expiry_maximum)
 
 
 def _set_will(connection: BrokerConnection, session: ServerSession, packet: Connect) -> None:
@@ -419,7 +437,7 @@ def welcome(broker: BrokerState, connection: BrokerConnection, is_present: bool,
     if connection.state == CLOSED or session is None or packet is None:
         return
     options = broker.options
-    connection.send(encode(_connack(broker, connection, packet, is_present), packet.version))
+    connection.send(encode(connack.made(broker, connection, packet, is_present), packet.version))
     session.arriving = None
     session.connection = connection
     connection.state = CONNECTED
@@ -442,7 +460,7 @@ def welcome(broker: BrokerState, connection: BrokerConnection, is_present: bool,
             if maximum:
                 connection.outgoing_alias_maximum = maximum
                 connection.topic_aliases = {}
-    connection.keep_alive = _keep_alive(broker, packet) * 1.5
+    connection.keep_alive = connack.keep_alive(broker, packet) * 1.5
     if connection.authentication_method is None:
         connection.connect = None  # re-authentication is the only thing that needs it again
     statistics = broker.statistics
@@ -455,71 +473,6 @@ def welcome(broker: BrokerState, connection: BrokerConnection, is_present: bool,
     set_lanes(broker, connection)
     telling.connected(broker, connection, is_present)
     connection.pump(now)
-
-
-def _keep_alive(broker: BrokerState, packet: Connect) -> int:
-    """Keep Alive in force: the client's, or a shorter one it is told (3.2.2.3.14) [MQTT-3.2.2-22]."""
-    asked = packet.keep_alive
-    maximum = broker.options.keep_alive_maximum
-    if packet.version == MQTT_50 and maximum and (not asked or asked > maximum):  # 3.x cannot be told
-        return maximum
-    return asked
-
-
-def _takes_connack(broker: BrokerState, connection: BrokerConnection, packet: Connect) -> bool:
-    """Is CONNACK within the client's Maximum Packet Size [MQTT-3.1.2-24]?"""
-    if not connection.peer_max_packet_size:
-        return True
-    return connection.fits(encode(_connack(broker, connection, packet, False), packet.version))
-
-
-def _connack(broker: BrokerState, connection: BrokerConnection, packet: Connect, is_present: bool) -> Connack:
-    """CONNACK with all the client has to know (3.2.2.3); only what differs from the default is said."""
-    if packet.version != MQTT_50:
-        # Session Present is a flag of 3.1.1 [3.1.1: MQTT-3.2.2-2]; in 3.1 the byte is reserved.
-        return Connack(is_present and packet.version != MQTT_31, 0, None)
-    options = broker.options
-    properties = Properties()
-    asked = (packet.properties.session_expiry_interval or 0) if packet.properties is not None else 0
-    expiry_interval = _expiry_interval(broker, packet)
-    if asked != expiry_interval:
-        properties.session_expiry_interval = expiry_interval
-    properties.receive_maximum = options.receive_maximum
-    if options.maximum_qos < 2:  # [MQTT-3.2.2-9]
-        properties.maximum_qos = options.maximum_qos
-    if not options.retain_available:
-        properties.retain_available = 0
-    # Some clients, paho for one, take a number above the largest Remaining Length for an error.
-    most = connection.entrance.largest_packet(options.max_packet_size)
-    properties.maximum_packet_size = min(most, MAXIMUM_REMAINING_LENGTH)
-    if connection.assigned_client_id:  # [MQTT-3.2.2-16]
-        properties.assigned_client_identifier = packet.client_id
-    if options.topic_alias_maximum:
-        properties.topic_alias_maximum = options.topic_alias_maximum
-    if not options.wildcard_subscription_available:
-        properties.wildcard_subscription_available = 0
-    if not options.subscription_identifiers_available:
-        properties.subscription_identifier_available = 0
-    if not options.shared_subscription_available:
-        properties.shared_subscription_available = 0
-    keep_alive = _keep_alive(broker, packet)
-    if keep_alive != packet.keep_alive:
-        properties.server_keep_alive = keep_alive
-    if (
-        packet.properties is not None
-        and packet.properties.request_response_information
-        and options.response_information
-    ):
-        properties.response_information = options.response_information.replace(
-            "{client_id}", packet.client_id
-        )
-    properties.authentication_method = connection.authentication_method
-    properties.authentication_data = connection.authentication_data
-    hop = broker.hop
-    if hop is not None and packet.properties is not None and packet.properties.user_properties:
-        if hop[0] in dict(packet.properties.user_properties):  # a bridge, which says where it comes from
-            properties.user_properties = [hop]
-    return Connack(is_present, 0, properties)
 
 
 def disconnect(broker: BrokerState, connection: BrokerConnection, packet: Disconnect, now: float) -> None:

@@ -17,6 +17,7 @@ from curier.broker import (
     telling,
     unfinished,
 )
+from curier.broker.effects import CatchUp
 from curier.broker.entrances import Entrance
 from curier.broker.fast_lane import fast_lane
 from curier.broker.fetching import send_retained
@@ -153,6 +154,12 @@ class ServedConnection(BrokerConnection):
         kind = data[pos] >> 4
         if kind == PUBLISH:
             return self._publication(data, pos, stop, now)
+        if kind == SUBSCRIBE and self.broker.is_clustered and self.state == CONNECTED:
+            if not self.has_caught_up:
+                self.paused = True
+                self.broker.effects.append(CatchUp(self))
+                return False
+            self.has_caught_up = False
         if self.state == CONNECTED and (kind == SUBSCRIBE or kind == UNSUBSCRIBE):
             if stop - pos > piecemeal.LARGE:
                 piecemeal.begin(self.broker, self, data, pos, stop, now)

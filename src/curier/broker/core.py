@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Final, cast, final
 
 from curier.broker import (
+    client_ids,
     connecting,
     keeping,
     memory,
@@ -24,6 +25,7 @@ from curier.broker import (
     piecemeal,
     publishing,
     rejudging,
+    roaming,
     shares,
     spreading,
     telling,
@@ -32,7 +34,7 @@ from curier.broker import (
 from curier.broker.answers import answer_run
 from curier.broker.connection import ServedConnection
 from curier.broker.deadlines import Deadline
-from curier.broker.effects import Answer, Authenticate, Authorize, Commit, Effect
+from curier.broker.effects import Answer, Authenticate, Authorize, CatchUp, Claim, Commit, Effect
 from curier.broker.entrances import PER_CONNECTION, Entrance
 from curier.broker.faults import Fault, name_of
 from curier.broker.fetching import FETCHED_PER_TURN
@@ -40,7 +42,7 @@ from curier.broker.hooks import MOST_NESTED, Hook
 from curier.broker.judging import Judge
 from curier.broker.lanes import DECIDE_LANES, set_lanes
 from curier.broker.late_records import LateRecords
-from curier.broker.model import BrokerConnection, ServerSession, Spread
+from curier.broker.model import BrokerConnection, LogMessage, ServerSession, Spread
 from curier.broker.options import Options
 from curier.broker.pacing import RATES
 from curier.broker.repacing import Repacing
@@ -52,6 +54,7 @@ from curier.places import place_of
 from curier.protocol.connection import CLOSED, CONNECTED, STEPS_AT_ONCE
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
+from curier.session.records import decode, encode
 
 DEADLINES_PER_TURN: Final = 500
 DEADLINES_AT_ONCE: Final = 50  # of these, before it is asked how much they were to do
@@ -360,8 +363,8 @@ class BrokerCore(BrokerState):
         return effects
 
     def resume(self, effect: Effect, answer: Answer, now: float) -> None:
-        """Answer ``Authenticate`` or ``Authorize``; the connection goes on with the bytes that waited."""
-        if not isinstance(effect, (Authenticate, Authorize)):
+        """Answer a question; the connection goes on with the bytes that waited."""
+        if not isinstance(effect, (Authenticate, Authorize, Claim, CatchUp)):
             return
         try:
             connecting.go_on(self, effect, answer, now)
@@ -388,6 +391,86 @@ class BrokerCore(BrokerState):
                     connecting.let_in(self, arrival, now)
                 except Exception as error:
                     self.faults.met("letting a client in", error, arrival.connection)
+        self._settle(now)
+
+    # ---- as one node of a cluster ----
+
+    def join_cluster(self) -> None:
+        """Be one node of a cluster, before the first client comes; there is a journal.
+
+        From now on sessions are claimed (``Claim``), and messages of QoS 1 and 2 and retained ones are
+        written to the log that all nodes share (``records.Logged``) and given to receivers when they come by
+        there.
+        """
+        assert self.journal is not None
+        self.is_clustered = True
+
+    def install(self, state: bytes, freed: list[int], missed: list[LogMessage], now: float) -> None:
+        """Have a session here as another node ``export``-ed it, with what the log has had for it since;
+        ``freed`` are Packet Identifiers of QoS 2 messages that have not come into the log. Its client is
+        away, and comes by ``resume``, if it does. A will that is due is published, a session whose time is
+        over ends.
+
+        Raises ``StoreError`` for bytes that do not make a session; nothing has happened then.
+        """
+        roaming.install(self, decode(state), freed, missed, now)
+        self._settle(now)
+
+    def export(self, client_id: str) -> bytes | None:
+        """All of a session as it is now, as bytes; None: it is not here. Right as of what was read of the
+        log, whenever a batch of the journal is taken.
+        """
+        session = self.sessions.get(client_id)
+        return None if session is None else encode(roaming.exported(session))
+
+    def read_log(self, messages: list[LogMessage], now: float) -> None:
+        """These came by in the log, in this order."""
+        for one in messages:
+            try:
+                roaming.read_log(self, one, now)
+            except Exception as error:
+                self.faults.note("giving a message of the log to its receivers", error)
+        self._settle(now)
+
+    def read_direct(self, messages: list[LogMessage], now: float) -> None:
+        """These came from other nodes, with QoS 0."""
+        for one in messages:
+            try:
+                roaming.read_direct(self, one, now)
+            except Exception as error:
+                self.faults.note("giving a message of another node to its receivers", error)
+        self._settle(now)
+
+    def take_sendings(self) -> list[LogMessage]:
+        """Messages of QoS 0 for the other nodes, since the last time."""
+        sendings = self.sendings
+        self.sendings = []
+        return sendings
+
+    def why_not_whose(self, connection: BrokerConnection, user: str) -> str:
+        """Plain words where a session that belongs to ``user`` is not for who has come by ``connection``."""
+        return client_ids.why_not_whose(self, connection, user)[1]
+
+    def yield_session(self, client_id: str, now: float) -> None:
+        """Another node wants this session: its connection ends (0x8E), and when the next batch is durable it
+        may be exported for the last time, and dropped.
+        """
+        session = self.sessions.get(client_id)
+        try:
+            if session is not None:
+                roaming.yield_session(self, session, now)
+        except Exception as error:
+            self.faults.note(f"yielding the session of {client_id!r}", error)
+        self._settle(now)
+
+    def drop_session(self, client_id: str, now: float) -> None:
+        """A session goes on elsewhere; here nothing of it is left, and nothing of it is written."""
+        session = self.sessions.get(client_id)
+        try:
+            if session is not None:
+                roaming.drop(self, session, now)
+        except Exception as error:
+            self.faults.note(f"dropping the session of {client_id!r}", error)
         self._settle(now)
 
     def take_welcomed(self) -> list[BrokerConnection]:

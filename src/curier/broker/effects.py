@@ -1,7 +1,8 @@
 """What the core asks of the world: plain orders, drained with ``BrokerCore.take_effects``.
 
-While ``Authenticate`` or ``Authorize`` is open, only that connection is paused; ``BrokerCore.resume`` with
-the effect itself is the answer. ``Commit`` is answered with ``BrokerCore.committed``, ``Close`` not at all.
+While ``Authenticate``, ``Authorize``, ``Claim`` or ``CatchUp`` is open, only that connection is paused;
+``BrokerCore.resume`` with the effect itself is the answer. ``Commit`` is answered with
+``BrokerCore.committed``, ``Close`` not at all.
 """
 
 from __future__ import annotations
@@ -56,6 +57,31 @@ class Authorize(Effect):
 
 
 @final
+class Claim(Effect):
+    """A client has come, and is who it says; this node of a cluster is to be its session's. Answered by
+    ``resume``, once that has been put in place (``BrokerCore.install``) or there is none.
+    """
+
+    __slots__ = ("client_id", "connection")
+
+    def __init__(self, connection: BrokerConnection, client_id: str) -> None:
+        self.connection = connection
+        self.client_id = client_id
+
+
+@final
+class CatchUp(Effect):
+    """A SUBSCRIBE waits until this node has read all that is in the log of the cluster by now: retained
+    messages that have been acknowledged are known then. Answered by ``resume``.
+    """
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: BrokerConnection) -> None:
+        self.connection = connection
+
+
+@final
 class Commit(Effect):
     """Make a batch of the journal durable. There is never more than one open."""
 
@@ -75,9 +101,12 @@ class Close(Effect):
         self.connection = connection
 
 
+Question = Authenticate | Authorize | Claim | CatchUp
+
+
 @final
 class Answer:
-    """The world's answer to ``Authenticate`` or ``Authorize``.
+    """The world's answer to ``Authenticate``, ``Authorize``, ``Claim`` or ``CatchUp``.
 
     ``reason_code`` 0 accepts, 0x18 continues an enhanced exchange, 0x80 and above refuses.
     """

@@ -19,8 +19,11 @@ from curier.session.records import SessionEnded, SessionSaved, WillRemoved, Will
 def new_session(
     broker: BrokerState, client_id: str, is_durable: bool, mount: Mount | None = None
 ) -> ServerSession:
-    """Begin a Session, which ``is_durable`` if it may outlive its connection."""
+    """Begin a Session, which ``is_durable`` if it may outlive its connection; in a cluster all are, since
+    other nodes have to know whose they are, and their wills.
+    """
     journal = broker.journal
+    is_durable = is_durable or broker.is_clustered
     number = journal.next_number() if journal is not None else broker.next_number()
     session = ServerSession(client_id, number, journal if is_durable else None)
     session.mount = mount
@@ -114,13 +117,28 @@ def end_session(broker: BrokerState, session: ServerSession, why: str, now: floa
     """
     if broker.sessions.get(session.client_id) is not session:
         return
+    _take_out(broker, session, now)
+    publish_will(broker, session, now)
+    if session.journal is not None:
+        session.journal.add(SessionEnded(session.number))
+    _clear(broker, session, why, now)
+
+
+def drop_session(broker: BrokerState, session: ServerSession, why: str, now: float) -> None:
+    """Forget a session that goes on elsewhere: it has not ended, so nothing is published or written."""
+    _take_out(broker, session, now)
+    session.will = None
+    _clear(broker, session, why, now)
+
+
+def _take_out(broker: BrokerState, session: ServerSession, now: float) -> None:
     remove_session(broker, session)
     session.connection = None
     detach_all(broker, session, now)
     session.retained_sends.clear()
-    publish_will(broker, session, now)
-    if session.journal is not None:
-        session.journal.add(SessionEnded(session.number))
+
+
+def _clear(broker: BrokerState, session: ServerSession, why: str, now: float) -> None:
     leftovers.begin(broker, session, now)
     session.clear()
     if session.watch is not None:

@@ -28,6 +28,7 @@ def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
     connection.is_fast = (
         connected
         and not is_seen
+        and not broker.is_clustered
         and connection.mount is None
         and connection.stalled is None
         and hooks.publish is None

@@ -336,6 +336,20 @@ class Stalled:
 
 
 @final
+class LogMessage:
+    """A message of the log that all nodes of a cluster share, or of QoS 0 between them.
+
+    ``client_id`` is its publisher's, for No Local; "": it has none.
+    """
+
+    __slots__ = ("client_id", "message")
+
+    def __init__(self, client_id: str, message: ApplicationMessage) -> None:
+        self.client_id = client_id
+        self.message = message
+
+
+@final
 class Work:
     """A large SUBSCRIBE or UNSUBSCRIBE that is worked off over many turns (``piecemeal``)."""
 
@@ -419,6 +433,8 @@ class BrokerConnection(ServerConnection):
     outflow: Outflow | None = None  # how much it may be sent; None: as much as it takes
     tape_left: i64 = 0  # bytes of it that may still be kept (``net.tape``)
     tape_until: float = 0.0  # and until when
+    has_claim: bool = False  # is this node of a cluster that of its session?
+    has_caught_up: bool = False  # with the log of the cluster, for a SUBSCRIBE
 
     def __init__(
         self,

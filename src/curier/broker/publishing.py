@@ -9,7 +9,7 @@ from curier.broker.delivery import deliver, who_would_lose
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED
 from curier.broker.hooks import HOOK_FAILED
 from curier.broker.judging import Who
-from curier.broker.model import BrokerConnection, Route, ServerSession
+from curier.broker.model import BrokerConnection, LogMessage, Route, ServerSession
 from curier.broker.options import REFUSE
 from curier.broker.queueing import NOBODY_HAS_ROOM
 from curier.broker.stalling import stall
@@ -26,9 +26,9 @@ from curier.codec.constants import (
 from curier.codec.publish import IncomingPublish
 from curier.protocol.server import PAUSED
 from curier.session.message import NEVER, ApplicationMessage
-from curier.session.records import WillRemoved
+from curier.session.records import Logged, WillRemoved
 from curier.topics.filters import check_topic_name
-from curier.topics.reserved import why_not_published
+from curier.topics.reserved import is_told_by_server, why_not_published
 
 WORK_OF_MESSAGE: Final = 2  # besides what its receivers take
 
@@ -93,14 +93,12 @@ def _take(
                 return _refuse(broker, connection, publish, QUOTA_EXCEEDED, why)
             stall(broker, connection, loser, message.size(), now)
             return PAUSED
-    reason_code = telling.published(broker, connection, message)
-    if reason_code == HOOK_FAILED:
-        # It would fail again: a 3.x client, which can be told nothing, must not come with it for ever.
-        reason_code = IMPLEMENTATION_SPECIFIC_ERROR if connection.version == MQTT_50 else NOT_AUTHORIZED
-        return _refuse(broker, connection, publish, reason_code, "a hook has failed")
-    if reason_code >= 0x80:
-        return _refuse(broker, connection, publish, reason_code, "refused by a hook")
+    reason_code = _ask_hooks(broker, connection, publish, message)
+    if reason_code:
+        return reason_code
     is_retained = publish.retain and (publish.qos > 0 or not connection.disk_is_behind())
+    if broker.is_clustered and (publish.qos or is_retained):
+        return _log(broker, connection, publish, message, now)
     if is_retained:
         why = retaining.retain(broker, message, connection.server_session, now)
         if why:
@@ -108,6 +106,8 @@ def _take(
     route = broker.router.route(topic)
     if broker.hooks.witness is not None:
         telling.arrived(broker, connection, message, publish.packet_id, is_retained, not route.is_empty)
+    if broker.is_clustered:
+        broker.sendings.append(LogMessage(connection.client_id, message))
     if connection.has_permissions:
         if connection.generation != broker.router.cache.generation:
             permissions.forget_routes(broker, connection)
@@ -125,6 +125,47 @@ def _take(
     else:
         is_kept = deliver(broker, route, message, connection.server_session, now)
     return _given(connection, route, is_kept, publish.retain)
+
+
+def _ask_hooks(
+    broker: BrokerState, connection: BrokerConnection, publish: IncomingPublish, message: ApplicationMessage
+) -> int:
+    """The Reason Code with which a hook refuses a message, or 0."""
+    reason_code = telling.published(broker, connection, message)
+    if reason_code == HOOK_FAILED:
+        # It would fail again: a 3.x client, which can be told nothing, must not come with it for ever.
+        reason_code = IMPLEMENTATION_SPECIFIC_ERROR if connection.version == MQTT_50 else NOT_AUTHORIZED
+        return _refuse(broker, connection, publish, reason_code, "a hook has failed")
+    if reason_code >= 0x80:
+        return _refuse(broker, connection, publish, reason_code, "refused by a hook")
+    return 0
+
+
+def _log(
+    broker: BrokerState,
+    connection: BrokerConnection,
+    publish: IncomingPublish,
+    message: ApplicationMessage,
+    now: float,
+) -> int:
+    """Have a message written to the log of the cluster, where the nodes of its receivers read it. It is
+    acknowledged when it stands there, so nobody knows yet who they are.
+    """
+    session = connection.server_session
+    journal = broker.journal
+    assert session is not None
+    assert journal is not None
+    if publish.retain:
+        why = retaining.why_no_room(broker, message, session, now)
+        if why:
+            return _refuse(broker, connection, publish, QUOTA_EXCEEDED, why)
+        message.written_at = now
+    if broker.hooks.witness is not None:
+        telling.arrived(broker, connection, message, publish.packet_id, publish.retain, True)
+    packet_id = publish.packet_id if publish.qos == 2 else 0
+    journal.add_logged(Logged(session.number, packet_id, message, False))
+    broker.spent += WORK_OF_MESSAGE
+    return 0
 
 
 def _given(connection: BrokerConnection, route: Route, is_kept: bool, is_retained: bool) -> int:
@@ -167,6 +208,10 @@ def publish(
     It is retained now. Its receivers get it now or, where there is no time left, in one of the next turns.
     """
     why = check_topic_name(message.topic, broker.options.max_topic_levels, broker.options.max_topic_length)
+    if broker.is_clustered and not why and not is_told_by_server(message.topic):
+        if message.qos or message.retain:
+            return _log_own(broker, message, sender, now)
+        broker.sendings.append(LogMessage(sender.client_id if sender is not None else "", message))
     if not why and message.retain:
         why = retaining.retain(broker, message, sender, now)
     if why:
@@ -175,6 +220,22 @@ def publish(
     if broker.hooks.witness is not None:
         telling.arrived(broker, None, message, 0, message.retain, not route.is_empty)
     spreading.give(broker, route, message, sender, now)
+    return ""
+
+
+def _log_own(
+    broker: BrokerState, message: ApplicationMessage, sender: ServerSession | None, now: float
+) -> str:
+    """Have the log of the cluster take a message of the broker, or the will of ``sender``."""
+    if message.retain:
+        why = retaining.why_no_room(broker, message, sender, now)
+        if why:
+            return why
+        message.written_at = now
+    journal = broker.journal
+    assert journal is not None
+    number = sender.number if sender is not None else 0
+    journal.add_logged(Logged(number, 0, message, sender is not None))
     return ""
 
 

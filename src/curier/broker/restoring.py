@@ -15,6 +15,8 @@ from curier.broker.deadlines import Deadline
 from curier.broker.model import ServerSession
 from curier.broker.state import BrokerState
 from curier.codec.constants import SESSION_NEVER_EXPIRES
+from curier.errors import StoreError
+from curier.session.message import ApplicationMessage
 from curier.session.records import (
     MessageRemoved,
     Record,
@@ -43,6 +45,7 @@ class Restorer(FlowRestorer):
         super().__init__()
         self.broker: BrokerState = broker
         self._removed: dict[int, ServerSession] = {}  # in the records replayed so far
+        self._found: ServerSession | None = None  # last
         self._ended: dict[int, ServerSession] = {}  # whose messages were not yet forgotten (``leftovers``)
 
     def _replay_session(self, record: Record) -> None:
@@ -57,7 +60,7 @@ class Restorer(FlowRestorer):
         elif isinstance(record, SessionSaved):
             session = broker.sessions_by_number.get(record.session)
             if session is None:
-                session = ServerSession(record.client_id, record.session, broker.journal)
+                session = self._found = ServerSession(record.client_id, record.session, broker.journal)
                 keeping.add_session(broker, session)
                 self._seen(record.session)
             session.mount = broker.mount(record.mount)
@@ -108,19 +111,23 @@ class Restorer(FlowRestorer):
 
     def _retain(self, record: Retained) -> None:
         broker = self.broker
-        previous = broker.retained.remove(record.topic)
+        previous = broker.retained.get(record.topic)
         if previous is not None:
             previous.references -= 1
-            retaining.count(broker, previous, -1)
-        if record.message:
-            message = self._messages[record.message]
-            message.references += 1
-            message.written_at = record.written_at
-            message.owner = record.writer or None  # in words: it counts in no share (``broker.shares``)
-            broker.retained.set(record.topic, message)
-            retaining.count(broker, message, 1)
-            if message.expires_at:
-                retaining.wake_sweep(broker, message.expires_at)
+        if not record.message:
+            retaining.put(broker, ApplicationMessage(record.topic, b"", 0, True), "")
+            return
+        message = self._messages[record.message]
+        message.references += 1
+        message.written_at = record.written_at
+        retaining.put(broker, message, record.writer)  # in words: it counts in no share (``broker.shares``)
+
+    def finish_one(self) -> ServerSession:
+        """All records of the only session there is are replayed: put its deliveries in their places."""
+        self._place()
+        if self._found is None:
+            raise StoreError("there is no session in these records")
+        return self._found
 
     def finish(self, now: float) -> None:
         """All records are replayed: put deliveries in their places and start the clocks."""
@@ -141,7 +148,7 @@ class Restorer(FlowRestorer):
             broker.statistics.queued_bytes += session.outgoing.queued_bytes
             broker.statistics.stored_payload += session.outgoing.queued_payload()
             try:
-                has_changed = self._leave(session, now)
+                has_changed = was_left(broker, session, now)
             except Exception as error:
                 broker.faults.note(f"restoring the session of {session.client_id!r}", error)
                 continue
@@ -154,22 +161,22 @@ class Restorer(FlowRestorer):
         LeftSessions(broker, left).start(now)
         keeping.settle(broker, now)
 
-    def _leave(self, session: ServerSession, now: float) -> bool:
-        """Whoever was connected is so no more: like any lost connection, as of now. Must that be saved?"""
-        broker = self.broker
-        if not session.expiry_interval:
-            keeping.end_session(broker, session, "the broker was restarted", now)
-            return False
-        shares.stored(broker, session, True, "")
-        has_changed = False
-        if not session.ends_at and session.expiry_interval != SESSION_NEVER_EXPIRES:
-            session.ends_at = now + session.expiry_interval
-            has_changed = True
-        if session.will is not None and not session.will_due_at:
-            session.will_due_at = now + session.will_delay
-            has_changed = True
-        keeping.watch(broker, session)
-        return has_changed
+
+def was_left(broker: BrokerState, session: ServerSession, now: float) -> bool:
+    """Whoever was connected is so no more: like any lost connection, as of now. Must that be saved?"""
+    if not session.expiry_interval:
+        keeping.end_session(broker, session, "the broker was restarted", now)
+        return False
+    shares.stored(broker, session, True, "")
+    has_changed = False
+    if not session.ends_at and session.expiry_interval != SESSION_NEVER_EXPIRES:
+        session.ends_at = now + session.expiry_interval
+        has_changed = True
+    if session.will is not None and not session.will_due_at:
+        session.will_due_at = now + session.will_delay
+        has_changed = True
+    keeping.watch(broker, session)
+    return has_changed
 
 
 @final

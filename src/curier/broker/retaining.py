@@ -31,7 +31,6 @@ def retain(
     remembers where the message is.
     """
     topic = message.topic
-    statistics = broker.statistics
     if not message.payload:  # [MQTT-3.3.1-6] [MQTT-3.3.1-7]
         removed = broker.retained.remove(topic)
         if removed is not None:
@@ -48,6 +47,36 @@ def retain(
         if session is not None and owner is not None and owner is previous.owner:
             if owner.source == session.source:
                 return _replace_own(broker, place, previous, message, owner)
+    why = _why_no_room(broker, message, previous, session, now)
+    if why:
+        return why
+    if session is not None:
+        message.owner = shares.owner_of(session)
+    broker.retained.set(topic, message)  # [MQTT-3.3.1-5]
+    count(broker, message, 1)
+    if previous is not None:
+        count(broker, previous, -1)
+    _keep(broker, message, previous)
+    return ""
+
+
+def why_no_room(
+    broker: BrokerState, message: ApplicationMessage, session: ServerSession | None, now: float
+) -> str:
+    """Plain words where ``retain`` would refuse ``message``; or ""."""
+    if not message.payload:
+        return ""
+    return _why_no_room(broker, message, broker.retained.get(message.topic), session, now)
+
+
+def _why_no_room(
+    broker: BrokerState,
+    message: ApplicationMessage,
+    previous: ApplicationMessage | None,
+    session: ServerSession | None,
+    now: float,
+) -> str:
+    """The same for a message in the place of ``previous``."""
     size = message.size() - (previous.size() if previous is not None else 0)
     most = broker.options.max_retained_messages
     if previous is None and len(broker.retained) >= most:
@@ -55,22 +84,31 @@ def retain(
     if previous is None and broker.retained.nodes >= LEVELS_PER_RETAINED * most:
         levels = LEVELS_PER_RETAINED * most
         return f"retained topics have {levels} levels in all, and no more are kept (max_retained_messages)"
-    if size > 0 and statistics.retained_bytes + size > broker.options.max_retained_bytes:
+    if size > 0 and broker.statistics.retained_bytes + size > broker.options.max_retained_bytes:
         return f"retained messages fill their {broker.options.max_retained_bytes} bytes (max_retained_bytes)"
-    if session is not None:
-        owner = shares.owner_of(session)
-        why = shares.why_not_retained(broker, owner, previous, message.size())
-        if not why and previous is None:
-            why = shares.why_retained_too_fast(broker, owner.source, now)
-        if why:
-            return why
-        message.owner = owner
-    broker.retained.set(topic, message)  # [MQTT-3.3.1-5]
-    count(broker, message, 1)
+    if session is None:
+        return ""
+    owner = shares.owner_of(session)
+    why = shares.why_not_retained(broker, owner, previous, message.size())
+    if not why and previous is None:
+        why = shares.why_retained_too_fast(broker, owner.source, now)
+    return why
+
+
+def put(broker: BrokerState, message: ApplicationMessage, writer: object) -> None:
+    """Make ``message`` the retained message of its topic, or remove that, without regard to limits: it has
+    been taken. ``writer`` is the ``Owner`` it belongs to, or a Client Identifier that it counts for in no
+    share; "": nobody's.
+    """
+    previous = broker.retained.remove(message.topic)
     if previous is not None:
         count(broker, previous, -1)
-    _keep(broker, message, previous)
-    return ""
+    if message.payload:
+        message.owner = writer or None
+        broker.retained.set(message.topic, message)
+        count(broker, message, 1)
+        if message.expires_at != NEVER:
+            wake_sweep(broker, message.expires_at)
 
 
 def _place(broker: BrokerState, topic: bytes, route: Route | None) -> Node | None:
@@ -109,7 +147,7 @@ def _replace_own(
 def _keep(broker: BrokerState, message: ApplicationMessage, previous: ApplicationMessage | None) -> None:
     """What else there is to do about a message that is retained now."""
     journal = broker.journal
-    if journal is not None and not is_told_by_server(message.topic):
+    if journal is not None and not broker.is_clustered and not is_told_by_server(message.topic):
         number = journal.add_message(message)
         journal.add(Retained(message.topic, number, message.written_at, writer_of(message)))
         if previous is not None:
@@ -136,7 +174,7 @@ def count(broker: BrokerState, message: ApplicationMessage, change: int) -> None
 
 def _forget(broker: BrokerState, message: ApplicationMessage) -> None:
     """The journal's part of removing a retained message."""
-    if broker.journal is not None and message.number:
+    if broker.journal is not None and message.number and not broker.is_clustered:
         broker.journal.add(Retained(message.topic, 0))
         broker.journal.drop_message(message)
 

@@ -18,7 +18,15 @@ from curier.broker.entrances import Entrance
 from curier.broker.faults import Faults
 from curier.broker.hooks import Hooks, HookTap
 from curier.broker.layouts import Layouts
-from curier.broker.model import BrokerConnection, Leftovers, Route, ServerSession, SharedGroup, Spread
+from curier.broker.model import (
+    BrokerConnection,
+    Leftovers,
+    LogMessage,
+    Route,
+    ServerSession,
+    SharedGroup,
+    Spread,
+)
 from curier.broker.mounting import Mount
 from curier.broker.options import Options
 from curier.broker.rates import Allowance
@@ -145,6 +153,7 @@ class TurnWork:
         self.own: deque[Spread] = deque()  # those that no client waits for, in order
         self.own_records: int = 0  # how many of them may have records
         self.has_giant: bool = False  # is one of them in the open batch of the journal?
+        self.sendings: list[LogMessage] = []  # with QoS 0, for the other nodes of a cluster
         self.leftovers: deque[Leftovers] = deque()  # of sessions that have ended (``leftovers``)
         self.forgetting: Deadline | None = None  # sees to those
         self.may_split: bool = True  # may another be? Not before that batch had the chance to be taken.
@@ -153,6 +162,8 @@ class TurnWork:
 
 class BrokerState(TurnWork):
     """All state of a broker. ``id_prefix`` begins the Client Identifiers it assigns; make it unguessable."""
+
+    is_clustered: bool = False  # is it one node of a cluster (``roaming``), with a journal?
 
     def __init__(
         self,

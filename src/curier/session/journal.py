@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from curier.session.message import ApplicationMessage
-from curier.session.records import Batch, MessageRemoved, MessageSaved, Record
+from curier.session.records import Batch, Logged, MessageRemoved, MessageSaved, Record
 
 MAX_PENDING_BYTES: Final = 64 * 1024 * 1024  # of messages that may wait for the disk; then QoS 0 need not
 
@@ -78,6 +78,11 @@ class Journal:
             self.pending_bytes += message.size()
         message.references += 1
         return message.number
+
+    def add_logged(self, record: Logged) -> None:
+        """One more, whose message counts among those that wait."""
+        self.add(record)
+        self.pending_bytes += record.message.size()
 
     def drop_message(self, message: ApplicationMessage) -> None:
         """Undo one ``add_message``; with the last one the message itself goes."""

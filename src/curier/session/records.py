@@ -246,6 +246,23 @@ class WillRemoved(Record):
 
 
 @final
+class Logged(Record):
+    """A message goes to the log that all nodes of a cluster share, from where its receivers get it.
+
+    ``session`` is that of its publisher, 0: the broker; ``packet_id`` that of a PUBLISH of QoS 2, 0: of any
+    other. ``is_will``: it is that session's Will Message. It has no form as bytes.
+    """
+
+    __slots__ = ("is_will", "message", "packet_id", "session")
+
+    def __init__(self, session: int, packet_id: int, message: ApplicationMessage, is_will: bool) -> None:
+        self.session = session
+        self.packet_id = packet_id
+        self.message = message
+        self.is_will = is_will
+
+
+@final
 class ServerMet(Record):
     """A client's Session State is shared with this server from now on, and with no other."""
 

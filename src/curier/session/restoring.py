@@ -191,7 +191,14 @@ def records_of(session: Session, server: str) -> list[Record]:
         SessionSaved(session.number, session.client_id, 5, _NEVER_EXPIRES, 0.0),
         ServerMet(session.number, server),
     ]
+    return records + flow_records(session)
+
+
+def flow_records(session: Session) -> list[Record]:
+    """Records that give what is on its way in ``session``, both ways, when they are replayed."""
     outgoing = session.outgoing
+    outgoing.settle()
+    records: list[Record] = []
     begun = [*outgoing.releasing.values(), *outgoing.inflight.values()]
     saved: set[int] = set()
     for entry in sorted([*begun, *outgoing.queue], key=_delivery):
@@ -201,7 +208,15 @@ def records_of(session: Session, server: str) -> list[Record]:
                 saved.add(message.number)
                 records.append(MessageSaved(message.number, message))
             records.append(
-                Queued(session.number, entry.delivery, message.number, entry.qos, entry.retain, b"", b"")
+                Queued(
+                    session.number,
+                    entry.delivery,
+                    message.number,
+                    entry.qos,
+                    entry.retain,
+                    entry.identifiers,
+                    entry.group,
+                )
             )
     records += [Sent(session.number, entry.delivery, entry.packet_id) for entry in begun]
     for entry in outgoing.releasing.values():
