@@ -85,6 +85,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "laboratory": {"broker.model", "faults", "loglines", "net", "trace"},
     "cluster": {"frozen", "topics.filters"},
+    "jetstream": {"cluster", "frozen", "loglines"},
     "tour": {"faults", "frozen", "testing", "trace"},
     "verify": {"client.dial", "client.urls", "codec", "frozen"},
     "strict_toml": set(),

@@ -1,0 +1,446 @@
+"""The orders of ``curier.cluster.orders``, carried out by NATS JetStream.
+
+A write has one answer: that of the server, or UNKNOWN, soon or after ``WRITE_SECONDS``. A question is put
+again until it has one. Leases and what nodes say to each other go over a second connection, so that no frame
+stands before them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
+
+from nats.aio.msg import Msg
+
+from curier.cluster.orders import (
+    LEASES,
+    REFUSED,
+    SESSIONS,
+    STORED,
+    UNKNOWN,
+    AnswerRelease,
+    AskLast,
+    AskOwners,
+    AskRelease,
+    AskSessions,
+    Fetch,
+    Follow,
+    Look,
+    ToBus,
+    Write,
+)
+from curier.cluster.records import Boot, Message, SessionRecord, Value
+from curier.jetstream.consumer import Consumer
+from curier.jetstream.line import Access, Line, log
+from curier.jetstream.names import Names
+from curier.jetstream.wire import Direct, WireError, Wish, decode, encode
+
+WRITE_SECONDS: Final = 5.0
+READ_SECONDS: Final = 3.0
+AGAIN_SECONDS: Final = 0.1  # the first pause before a question is put again; it doubles
+LONGEST_PAUSE: Final = 2.0
+FETCHED: Final = 256  # entries of one answer, and
+FETCHED_BYTES: Final = 4 << 20
+SLACK: Final = 2048  # bytes of headers
+
+EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
+OWNER: Final = "Curier-Owner"
+SESSION: Final = "Curier-Session"  # its name, in base64
+WRONG_LAST: Final = 10071
+IN_FLIGHT: Final = 10164  # another write to the subject is: the same question may be answered otherwise then
+
+Entry = tuple[int, Value]
+
+
+class Hearer(Protocol):
+    """Who gets the answers: whoever drives a ``Node``."""
+
+    def answer(self, token: int, *answer: object) -> None: ...
+    def feed(self, stream: int, generation: int, number: int, entries: Sequence[Entry]) -> None: ...
+    def asked(self, node: Boot, token: int, asker: str, session: str) -> None: ...
+    def direct(self, messages: Sequence[Message]) -> None: ...
+    def broken(self, error: WireError) -> None:
+        """Something on the bus cannot be read: nothing more comes by in its stream."""
+
+
+class Bus:
+    """``open`` it, ``obey`` each order of a node, ``close`` it. All in one event loop."""
+
+    def __init__(self, access: Access, names: Names, node: str, hearer: Hearer) -> None:
+        self.names = names
+        self.unhappy = ""  # why writes fail at the moment, or ""
+        self.data = Line(access, f"curier {node}", self._came)
+        self.control = Line(access, f"curier {node} (leases)", self._came)
+        self._node = node
+        self._hearer = hearer
+        self._loop = asyncio.get_running_loop()
+        self._feeds: dict[int, _Feed] = {}
+        self._is_closed = False
+        self._asks_last: dict[int, tuple[list[int], list[int]]] = {}  # by partition: asked for, and to be
+        self._asks_owners: list[Callable[[Sequence[tuple[Boot, str]]], None]] = []
+        self._scan: Consumer | None = None
+        self.control.listen(names.asked(node), self._was_asked)
+        self.data.listen(names.direct, self._heard_direct)
+        self._commands: dict[type, Callable[[Any], None]] = {
+            Write: self._write,
+            Look: self._look,
+            AskLast: self._ask_last,
+            Fetch: lambda order: _Fetching(self, order).ask(),
+            AskOwners: self._ask_owners,
+            AskSessions: self._ask_sessions,
+            Follow: self._follow,
+            AskRelease: self._ask_release,
+            AnswerRelease: self._answer_release,
+        }
+
+    def open(self) -> None:
+        """Begin to connect; it goes on for ever."""
+        self.data.open()
+        self.control.open()
+
+    async def close(self) -> None:
+        self._is_closed = True
+        for feed in self._feeds.values():
+            feed.end()
+        await asyncio.gather(self.data.close(), self.control.close())
+
+    def obey(self, order: ToBus) -> None:
+        """Returns at once; what comes of it is told to the hearer, in a later turn."""
+        self._commands[type(order)](order)
+
+    @property
+    def most(self) -> int:
+        """Bytes of the largest value that can be written now; 0 before there was a connection."""
+        return max(0, min(self.data.most, self.control.most) - SLACK)
+
+    def send_direct(self, messages: Sequence[Message], writer: Boot) -> None:
+        """To all other nodes, now or never."""
+        piece: list[Message] = []
+        size, most = 0, max(1, self.data.most // 2)
+        for message in messages:
+            weight = len(message.payload) + len(message.topic) + 256
+            if piece and size + weight > most:
+                self._send_piece(piece, writer)
+                piece, size = [], 0
+            piece.append(message)
+            size += weight
+        if piece:
+            self._send_piece(piece, writer)
+
+    # -- writing
+
+    def _line(self, stream: int) -> Line:
+        return self.control if stream == LEASES else self.data
+
+    def _write(self, order: Write) -> None:
+        value, line = order.value, self._line(order.stream)
+        headers = {EXPECTED: str(order.expected)}
+        if isinstance(value, SessionRecord):
+            headers[OWNER] = f"{value.owner.name}.{value.owner.number}"
+            headers[SESSION] = base64.b64encode(order.subject.encode()).decode()
+            data = encode(value, order.subject)
+        else:
+            data = encode(value)
+        if line.is_up and len(data) + len(headers.get(SESSION, "")) + SLACK > line.most:
+            self._is_unhappy(
+                f"{len(data)} bytes are to be written at once, and NATS takes {line.most}: "
+                "raise its max_payload"
+            )
+            self._loop.call_later(LONGEST_PAUSE, self._hearer.answer, order.token, UNKNOWN, 0)
+            return
+        subject = self.names.subject(order.stream, order.subject)
+        line.ask(subject, data, partial(self._written, order), WRITE_SECONDS, headers)
+
+    def _written(self, order: Write, message: Msg | None) -> bool:
+        outcome, sequence = UNKNOWN, 0
+        answer = _json(message)
+        code = answer.get("error", {}).get("err_code", 0)
+        if code == WRONG_LAST:
+            outcome = REFUSED
+        elif answer.get("stream") == self.names.stream(order.stream) and answer.get("seq", 0) > 0:
+            outcome, sequence = STORED, answer["seq"]
+            self.unhappy = ""
+        elif code and code != IN_FLIGHT:
+            self._is_unhappy(f"NATS did not store: {answer['error'].get('description', code)}")
+        self._answer(order.token, outcome, sequence)
+        return True
+
+    def _is_unhappy(self, why: str) -> None:
+        self.unhappy = why
+        log.warning("the cluster's bus: %s", why)
+
+    def _answer(self, token: int, *answer: object) -> None:
+        if not self._is_closed:
+            self._hearer.answer(token, *answer)
+
+    # -- reading
+
+    def again(self, attempt: int, do: Callable[[int], None]) -> None:
+        """In a while, as the next attempt."""
+        if not self._is_closed:
+            pause = min(LONGEST_PAUSE, AGAIN_SECONDS * 2 ** min(attempt, 10))
+            self._loop.call_later(pause, do, attempt + 1)
+
+    def _look(self, order: Look, attempt: int = 0) -> None:
+        stream = self.names.stream(order.stream)
+        subject = self.names.subject(order.stream, order.subject)
+
+        def heard(message: Msg | None) -> bool:
+            status = _status(message)
+            if message is None or status not in ("", "404"):
+                self.again(attempt, partial(self._look, order))
+            elif status:
+                self._answer(order.token, 0, None)
+            else:
+                found = self.read(message)
+                if found is not None:
+                    self._answer(order.token, int((message.headers or {})["Nats-Sequence"]), found)
+            return True
+
+        # Any replica may answer, and one that is behind gives an old answer, as may be.
+        self._line(order.stream).ask(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", heard, READ_SECONDS)
+
+    def read(self, message: Msg) -> Value | None:
+        """None: it cannot be read, which the hearer was told."""
+        try:
+            return decode(message.data)[1]  # type: ignore[return-value]
+        except WireError as error:
+            if not self._is_closed:
+                self._hearer.broken(error)
+            return None
+
+    def _ask_last(self, order: AskLast) -> None:
+        """Of the leader, whose answer is new; those that come meanwhile have the next."""
+        asked = self._asks_last.setdefault(order.partition, ([], []))
+        asked[1].append(order.token)
+        if not asked[0]:
+            self._ask_info(order.partition, 0)
+
+    def _ask_info(self, partition: int, attempt: int) -> None:
+        tokens, waiting = self._asks_last[partition]
+        tokens += waiting
+        waiting.clear()
+
+        def heard(message: Msg | None) -> bool:
+            answer = _json(message)
+            if "state" not in answer:
+                self.again(attempt, partial(self._ask_info, partition))
+                return True
+            told = [*tokens]
+            tokens.clear()
+            for token in told:
+                self._answer(token, answer["state"]["last_seq"])
+            if waiting:
+                self._ask_info(partition, 0)
+            return True
+
+        self.data.ask(f"$JS.API.STREAM.INFO.{self.names.stream(partition)}", b"", heard, READ_SECONDS)
+
+    def _ask_owners(self, order: AskOwners) -> None:
+        self._scan_owners(
+            lambda found: self._answer(order.token, sorted({boot for boot, _ in found}, key=_key))
+        )
+
+    def _ask_sessions(self, order: AskSessions) -> None:
+        self._scan_owners(
+            lambda found: self._answer(order.token, [name for boot, name in found if boot == order.owner])
+        )
+
+    def _scan_owners(self, then: Callable[[Sequence[tuple[Boot, str]]], None]) -> None:
+        """Read the headers of all records once, for all that ask before it begins."""
+        self._asks_owners.append(then)
+        if self._scan is None:
+            self._begin_scan(0)
+
+    def _begin_scan(self, attempt: int) -> None:
+        asking, found = [*self._asks_owners], dict[str, tuple[Boot, str]]()
+
+        def heard(sequence: int, pending: int, message: Msg) -> None:
+            headers = message.headers or {}
+            name, _, number = headers.get(OWNER, "").rpartition(".")
+            if number.isdigit():
+                session = base64.b64decode(headers.get(SESSION, "")).decode()
+                found[message.subject] = (Boot(name, int(number)), session)
+            if not pending:
+                finished()
+
+        def finished() -> None:
+            if self._scan is not None:
+                self._scan.end()
+            self._scan = None
+            del self._asks_owners[: len(asking)]
+            for then in asking:
+                then([*found.values()])
+            if self._asks_owners and self._scan is None:
+                self._begin_scan(0)
+
+        def broken(why: str) -> None:
+            self.again(attempt, self._begin_scan)
+
+        where = {"deliver_policy": "last_per_subject", "headers_only": True}
+        where["filter_subject"] = self.names.all_of(SESSIONS)
+        if not self.data.is_up:
+            self.again(attempt, self._begin_scan)
+            return
+        stream = self.names.stream(SESSIONS)
+        self._scan = Consumer(self.data, stream, where, heard, broken, finished)
+
+    def _follow(self, order: Follow) -> None:
+        former = self._feeds.pop(order.stream, None)
+        if former is not None:
+            former.end()
+        self._feeds[order.stream] = _Feed(self, order, self._line(order.stream), self._hearer)
+
+    def _came(self) -> None:
+        for feed in self._feeds.values():
+            feed.begin()
+
+    # -- between nodes
+
+    def _ask_release(self, order: AskRelease) -> None:
+        if not self.control.is_up:
+            return
+
+        def heard(message: Msg | None) -> bool:
+            if message is not None and not _status(message):
+                self._answer(order.token)
+            return True
+
+        inbox = self.control.inbox(heard)
+        self._loop.call_later(60.0, self.control.forget, inbox)
+        wish = Wish(order.token, inbox, order.session)
+        self.control.send(self.names.asking(order.node), encode(wish))
+
+    def _was_asked(self, message: Msg) -> None:
+        try:
+            _, wish = decode(message.data)
+        except WireError as error:
+            log.warning("another node says what cannot be read: %s", error)
+            return
+        number = message.subject.rpartition(".")[2]
+        if isinstance(wish, Wish) and number.isdigit() and not self._is_closed:
+            self._hearer.asked(Boot(self._node, int(number)), wish.token, wish.asker, wish.session)
+
+    def _answer_release(self, order: AnswerRelease) -> None:
+        self.control.send(order.node, b"")
+
+    def _send_piece(self, messages: Sequence[Message], writer: Boot) -> None:
+        self.data.send(self.names.direct, encode(Direct(writer, tuple(messages))))
+
+    def _heard_direct(self, message: Msg) -> None:
+        try:
+            _, direct = decode(message.data)
+        except WireError as error:
+            log.warning("messages of QoS 0 of another node cannot be read, and are lost: %s", error)
+            return
+        if isinstance(direct, Direct) and not self._is_closed:
+            self._hearer.direct(direct.messages)
+
+
+class _Feed:
+    """``Follow``: repaired by itself, and numbered without a gap, since nothing of it is ever left out."""
+
+    def __init__(self, bus: Bus, order: Follow, line: Line, hearer: Hearer) -> None:
+        self._bus = bus
+        self._order = order
+        self._line = line
+        self._hearer = hearer
+        self._last = order.after
+        self._number = 0
+        self._is_over = False
+        self._consumer: Consumer | None = None
+        self.begin()
+
+    def begin(self, attempt: int = 0) -> None:
+        if self._is_over or self._consumer is not None or not self._line.is_up:
+            return  # ``Bus`` begins it when the line comes
+        where = {"deliver_policy": "by_start_sequence", "opt_start_seq": self._last + 1}
+        stream = self._bus.names.stream(self._order.stream)
+        self._consumer = Consumer(self._line, stream, where, self._heard, partial(self._broken, attempt))
+
+    def end(self) -> None:
+        self._is_over = True
+        if self._consumer is not None:
+            self._consumer.end()
+
+    def _broken(self, attempt: int, why: str) -> None:
+        self._consumer = None
+        self._bus.again(attempt, self.begin)
+
+    def _heard(self, sequence: int, pending: int, message: Msg) -> None:
+        if sequence <= self._last:
+            return
+        value = self._bus.read(message)
+        if value is None:
+            self.end()
+            return
+        self._last = sequence
+        self._number += 1
+        order = self._order
+        self._hearer.feed(order.stream, order.generation, self._number, [(sequence, value)])
+
+
+class _Fetching:
+    """``Fetch``: in pieces, whole or not at all. A replica that is behind is asked again."""
+
+    def __init__(self, bus: Bus, order: Fetch) -> None:
+        self._bus = bus
+        self._order = order
+        self._found: list[Entry] = []
+        self._last = order.after
+
+    def ask(self, attempt: int = 0) -> None:
+        order, before = self._order, self._last
+        if before >= order.upto:
+            asyncio.get_running_loop().call_soon(self._finish)
+            return
+        batch = min(FETCHED, order.upto - before)
+        request = json.dumps({"seq": before + 1, "batch": batch, "max_bytes": FETCHED_BYTES}).encode()
+        stream = self._bus.names.stream(order.partition)
+
+        def heard(message: Msg | None) -> bool:
+            if message is None or _status(message):
+                self._next(attempt if self._last == before else -1)
+                return True
+            sequence = int((message.headers or {})["Nats-Sequence"])
+            if sequence <= order.upto:
+                value = self._bus.read(message)
+                if value is None:
+                    return True
+                self._found.append((sequence, value))
+            self._last = max(self._last, sequence)
+            if self._last < order.upto:
+                return False
+            self._finish()
+            return True
+
+        self._bus.data.ask(f"$JS.API.DIRECT.GET.{stream}", request, heard, READ_SECONDS)
+
+    def _next(self, attempt: int) -> None:
+        if attempt < 0:
+            self.ask()
+        else:
+            self._bus.again(attempt, self.ask)
+
+    def _finish(self) -> None:
+        self._bus._answer(self._order.token, self._found)
+
+
+def _status(message: Msg | None) -> str:
+    """What a server says in the place of an answer: 404 nothing found, 503 nobody there; "" else."""
+    return (message.headers or {}).get("Status", "") if message is not None else ""
+
+
+def _json(message: Msg | None) -> dict[str, Any]:
+    if message is None or not message.data:
+        return {}
+    answer = json.loads(message.data)
+    return answer if isinstance(answer, dict) else {}
+
+
+def _key(boot: Boot) -> tuple[str, int]:
+    return boot.name, boot.number

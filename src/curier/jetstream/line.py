@@ -1,0 +1,305 @@
+"""A connection to the servers that comes back for ever, and questions over it that may have no answer.
+
+nats-py's own reconnecting is off, and so are its buffers: what was sent on a connection that ended is lost,
+and who asked is told so at once. A server that was stopped is found by its silence, and the next is tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from curier.frozen import dataclass
+from curier.loglines import logger
+
+try:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+    from nats.errors import Error as NatsError
+except ImportError as missing:
+    raise ImportError("a cluster needs nats-py: pip install 'curier[cluster]'", name="nats") from missing
+
+log = logger("curier.cluster")
+
+CONNECT_SECONDS: Final = 4.0
+LOOK_SECONDS: Final = 1.0  # between two questions whether the server still answers
+SILENT_SECONDS: Final = 3  # until one that does not is left
+AGAIN_SECONDS: Final = 0.2
+SOON: Final[dict[str, Any]] = {"reconnect_time_wait": 0.1}  # nats-py says that it takes whole seconds
+CLOSE_SECONDS: Final = 1.0
+
+Heard = Callable[[Msg | None], bool]
+"""Gets an answer, or None: there will be none. True: nothing more is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How this node comes to the servers. ``servers`` are URLs, which may have a user and a password."""
+
+    servers: tuple[str, ...]
+    credentials: str = ""  # a file of NATS
+    tls: ssl.SSLContext | None = None
+
+
+class _Question:
+    __slots__ = ("heard", "timer")
+
+    def __init__(self, heard: Heard) -> None:
+        self.heard = heard
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Line:
+    """Begins with ``open``; ``came`` is called each time the connection is there, ``went`` when it is not."""
+
+    def __init__(
+        self,
+        access: Access,
+        name: str,
+        came: Callable[[], None] = lambda: None,
+        went: Callable[[str], None] = lambda why: None,
+    ) -> None:
+        self.is_up = False
+        self.why = "nothing was tried yet"  # there is no connection
+        self.most = 0  # bytes of a message
+        self.server = ""  # which one it is connected to, and what that is
+        self.version = ""
+        self._access = access
+        self._name = name
+        self._came = came
+        self._went = went
+        self._loop = asyncio.get_running_loop()
+        self._listened: list[tuple[str, Callable[[Msg], None]]] = []
+        self._questions: dict[str, _Question] = {}
+        self._count = 0
+        self._error = ""  # what nats-py said last
+        self._inbox = ""
+        self._out: deque[Callable[[Client], Awaitable[object]]] = deque()
+        self._exact: dict[str, Subscription] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        self._task = self._loop.create_task(self._live())
+
+    async def close(self) -> None:
+        """Nothing is heard any more."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def listen(self, subject: str, heard: Callable[[Msg], None]) -> None:
+        """What comes there, on each connection that will be. Before ``open``."""
+        self._listened.append((subject, heard))
+
+    def send(
+        self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Without a connection it is lost."""
+        self._do(lambda client: client.publish(subject, payload, reply, headers))
+
+    def ask(
+        self,
+        subject: str,
+        payload: bytes,
+        heard: Heard,
+        seconds: float,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """``heard`` is called in a later turn, at the latest in ``seconds`` with None."""
+        if not self.is_up:
+            self._loop.call_soon(heard, None)
+            return
+        inbox = self.inbox(heard)
+        word = inbox.rpartition(".")[2]
+        self._questions[word].timer = self._loop.call_later(seconds, self._no_answer, word)
+        self.send(subject, payload, inbox, headers)
+
+    def inbox(self, heard: Heard) -> str:
+        """A subject on this connection whose messages ``heard`` gets; None when the connection has ended."""
+        self._count += 1
+        word = str(self._count)
+        self._questions[word] = _Question(heard)
+        return f"{self._inbox}.{word}"
+
+    def subscription(self, heard: Heard) -> str:
+        """An inbox with a subscription of its own.
+
+        A consumer needs that: its messages have the subjects under which they were stored, so only the
+        subscription tells whose they are; and with one to a pattern JetStream (2.15.1) sends none.
+        """
+        inbox = f"{self._inbox}.only{self.inbox(heard)[len(self._inbox) :]}"
+        word = inbox.rpartition(".")[2]
+
+        async def came(message: Msg) -> None:
+            self._hear(word, message)
+
+        async def subscribe(client: Client) -> None:
+            self._exact[word] = await client.subscribe(inbox, cb=came)
+
+        self._do(subscribe)
+        return inbox
+
+    def forget(self, inbox: str) -> None:
+        """``inbox`` is of no use any more."""
+        word = inbox.rpartition(".")[2]
+        self._questions.pop(word, None)
+
+        async def unsubscribe(client: Client) -> None:
+            subscription = self._exact.pop(word, None)
+            if subscription is not None:
+                await subscription.unsubscribe()
+
+        if ".only." in inbox:
+            self._do(unsubscribe)
+
+    # -- within
+
+    def _do(self, what: Callable[[Client], Awaitable[object]]) -> None:
+        """In order, on this connection or never."""
+        if self.is_up:
+            self._out.append(what)
+            self._wake.set()
+
+    def _no_answer(self, word: str) -> None:
+        question = self._questions.pop(word, None)
+        if question is not None:
+            question.heard(None)
+
+    async def _answered(self, message: Msg) -> None:
+        self._hear(message.subject.rpartition(".")[2], message)
+
+    def _hear(self, word: str, message: Msg) -> None:
+        question = self._questions.get(word)
+        if question is not None and question.heard(message):
+            self._questions.pop(word, None)
+            if question.timer is not None:
+                question.timer.cancel()
+
+    async def _live(self) -> None:
+        servers = list(self._access.servers)
+        random.shuffle(servers)  # so that not all nodes are at one
+        at = 0
+        while True:
+            client, self._error = Client(), ""
+            ended = asyncio.Event()
+            try:
+                try:
+                    async with asyncio.timeout(CONNECT_SECONDS):
+                        await self._connect(client, servers[at % len(servers)], ended)
+                except (OSError, NatsError, TimeoutError, ValueError) as error:
+                    self.why = (
+                        f"{without_password(servers[at % len(servers)])} cannot be reached: {_said(error)}"
+                    )
+                    log.debug("%s", self.why)
+                else:
+                    await self._is_there(client, ended)
+            finally:
+                self._leave(client)
+            at += 1
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _connect(self, client: Client, server: str, ended: asyncio.Event) -> None:
+        async def has_closed() -> None:
+            ended.set()
+
+        async def failed(error: Exception) -> None:
+            self._error = _said(error)
+            log.debug("from NATS: %s", self._error)
+
+        await client.connect(
+            servers=[server],
+            name=self._name,
+            error_cb=failed,
+            closed_cb=has_closed,
+            disconnected_cb=has_closed,
+            allow_reconnect=False,
+            connect_timeout=2,
+            max_reconnect_attempts=1,  # so many of its own, before there is a connection
+            **SOON,
+            no_echo=True,
+            pending_size=0,
+            tls=self._access.tls,
+            user_credentials=self._access.credentials or None,
+        )
+        self._inbox = client.new_inbox()
+        await client.subscribe(f"{self._inbox}.*", cb=self._answered)
+        for subject, heard in self._listened:
+            await client.subscribe(subject, cb=_calling(heard))
+        await client.flush(timeout=2)
+        self.most = client.max_payload
+        self.server = str(client._server_info.get("server_name", ""))
+        self.version = str(client._server_info.get("version", ""))
+
+    async def _is_there(self, client: Client, ended: asyncio.Event) -> None:
+        """Until the connection ends, or the server is silent."""
+        self.is_up, self.why = True, ""
+        sender = self._loop.create_task(self._send_all(client))
+        self._came()
+        why = "the connection has ended"
+        try:
+            while not ended.is_set() and not sender.done():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await ended.wait()
+                if not ended.is_set():
+                    await client.flush(timeout=SILENT_SECONDS)
+        except (NatsError, OSError, TimeoutError) as error:
+            why = f"the server does not answer: {_said(error)}"
+        finally:
+            sender.cancel()
+            self.is_up, self.why = False, f"{self.server or 'NATS'}: {why}"
+            self._out.clear()
+            self._exact.clear()
+            questions, self._questions = self._questions, {}
+            for question in questions.values():
+                if question.timer is not None:
+                    question.timer.cancel()
+                question.heard(None)
+            self._went(self.why)
+
+    async def _send_all(self, client: Client) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._out:
+                await self._out.popleft()(client)
+
+    def _leave(self, client: Client) -> None:
+        """Close it, however long that takes: a server that was stopped reads nothing, not even the end."""
+
+        async def close() -> None:
+            with contextlib.suppress(NatsError, OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await client.close()
+
+        task = self._loop.create_task(close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+def without_password(server: str) -> str:
+    """A URL for a log."""
+    scheme, separator, rest = server.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _calling(heard: Callable[[Msg], None]) -> Any:
+    async def call(message: Msg) -> None:
+        heard(message)
+
+    return call

@@ -1,0 +1,72 @@
+"""Whether what the servers call stored is on their disks: each is asked, at the port of its monitoring.
+
+JetStream acknowledges before it has told the disk, unless ``sync_interval: always`` stands in the server's
+configuration. A loss of power at all servers, or at one and a bad moment, would take back what was
+acknowledged then (https://jepsen.io/analyses/nats-2.12.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from curier.jetstream.line import without_password
+from curier.jetstream.streams import ClusterError
+
+MONITORING: Final = 8222
+ANSWER_SECONDS: Final = 3.0
+MOST_BYTES: Final = 1 << 20
+RELAXED: Final = (
+    "or say that a loss of power may take back what was acknowledged: --cluster-sync relaxed "
+    '(in the configuration file, sync = "relaxed")'
+)
+
+
+def monitors_of(servers: Sequence[str]) -> tuple[str, ...]:
+    """Where the monitoring of servers is that use the usual port for it."""
+    hosts = [urlsplit(server).hostname or "" for server in servers]
+    return tuple([f"http://{f'[{host}]' if ':' in host else host}:{MONITORING}" for host in hosts])
+
+
+async def prove(monitors: Sequence[str], servers: set[str]) -> None:
+    """That all of ``servers``, by name, write at once. Raises ``ClusterError``."""
+    answers = await asyncio.gather(*[asyncio.to_thread(_ask, monitor) for monitor in monitors])
+    proved, wrong = set[str](), list[str]()
+    for monitor, answer in zip(monitors, answers, strict=True):
+        if isinstance(answer, str):
+            wrong.append(f"{without_password(monitor)} does not answer ({answer})")
+            continue
+        config = (answer.get("jetstream") or {}).get("config") or {}
+        if config.get("sync_always") is True:
+            proved.add(str(answer.get("server_name")))
+        else:
+            wrong.append(f"{answer.get('server_name')} does not write at once")
+    missing = sorted(servers - proved)
+    if missing:
+        reasons = f" ({'; '.join(wrong)})" if wrong else ""
+        raise ClusterError(
+            f"not known to write at once, as a cluster needs: {', '.join(missing)}{reasons}. "
+            "Put sync_interval: always into the jetstream block of every server's configuration, and "
+            "http: 8222, and name all servers, or with --cluster-monitor their monitoring; "
+            f"{RELAXED}"
+        )
+
+
+def _ask(monitor: str) -> dict[str, Any] | str:
+    """What it says, or in words why it does not."""
+    url = f"{monitor.rstrip('/')}/varz"
+    if not url.startswith(("http://", "https://")):
+        return "not a URL of http or https"
+    try:
+        with urlopen(url, timeout=ANSWER_SECONDS) as answer:
+            found = json.loads(answer.read(MOST_BYTES))
+    except URLError as error:
+        return str(error.reason)
+    except (OSError, ValueError) as error:
+        return str(error) or type(error).__name__
+    return found if isinstance(found, dict) else "its answer is none of NATS"

@@ -1,0 +1,84 @@
+"""Servers of NATS with JetStream, in processes of their own on this machine."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from tests.conftest import require_peer
+from tests.ports import free_port
+
+START_SECONDS = 60.0
+
+
+class NatsServers:
+    """``count`` of them, which are one cluster. ``close`` ends them."""
+
+    def __init__(self, folder: Path, count: int = 3, sync: str = "always", max_payload: str = "8MB") -> None:
+        self._program = require_peer("nats-server")
+        self.folder = folder
+        self.ports = [free_port() for _ in range(count)]
+        self.monitors = [free_port() for _ in range(count)]
+        routes = [free_port() for _ in range(count)]
+        self.processes: list[subprocess.Popen[bytes] | None] = [None] * count
+        together = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
+        for at in range(count):
+            cluster = f'cluster {{ name: c, listen: "127.0.0.1:{routes[at]}", routes: [{together}] }}\n'
+            (folder / f"{at}.conf").write_text(
+                f'server_name: s{at}\nlisten: "127.0.0.1:{self.ports[at]}"\n'
+                f'http: "127.0.0.1:{self.monitors[at]}"\nmax_payload: {max_payload}\n'
+                f'jetstream {{ store_dir: "{folder}/js{at}", sync_interval: {sync}, max_file: 4GB }}\n'
+                + (cluster if count > 1 else "")
+            )
+        for at in range(count):
+            self.start(at)
+        for port in self.ports:
+            self._wait_for(port)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple([f"nats://127.0.0.1:{port}" for port in self.ports])
+
+    @property
+    def monitor_urls(self) -> tuple[str, ...]:
+        return tuple([f"http://127.0.0.1:{port}" for port in self.monitors])
+
+    def start(self, at: int) -> None:
+        command = [self._program, "-c", str(self.folder / f"{at}.conf"), "-l", str(self.folder / f"{at}.log")]
+        self.processes[at] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def kill(self, at: int) -> None:
+        """SIGKILL."""
+        process = self.processes[at]
+        assert process is not None
+        process.kill()
+        process.wait()
+
+    def stop(self, at: int) -> None:
+        self._signal(at, signal.SIGSTOP)
+
+    def go_on(self, at: int) -> None:
+        self._signal(at, signal.SIGCONT)
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def _signal(self, at: int, number: int) -> None:
+        process = self.processes[at]
+        assert process is not None
+        process.send_signal(number)
+
+    def _wait_for(self, port: int) -> None:
+        end = time.monotonic() + START_SECONDS
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            assert time.monotonic() < end, "nats-server did not start"
+            time.sleep(0.05)

@@ -1,0 +1,192 @@
+"""What a node may believe of its bus: of the one of the simulation, and of three servers of NATS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+import tests.jetstream.needs  # noqa: F401, isort: skip
+
+from curier.cluster.orders import LEASES, REFUSED, SESSIONS, STORED, UNKNOWN
+from curier.cluster.records import Boot, Frame, Lease, Seal
+from tests.jetstream.buses import Asker, Simulated, frame, on_nats, record
+from tests.jetstream.servers import NatsServers
+from tests.waiting import until
+
+A, B = Boot("a", 1), Boot("b", 4)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
+    running = NatsServers(tmp_path_factory.mktemp("nats"))
+    yield running
+    running.close()
+
+
+@pytest.fixture(params=["simulated", pytest.param("nats", marks=pytest.mark.interop)])
+async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Asker]:
+    if request.param == "nats":
+        async with on_nats(request.getfixturevalue("servers")) as asker:
+            yield asker
+    else:
+        asker = Asker()
+        Simulated(asker)
+        yield asker
+
+
+async def test_a_write_is_stored_if_it_knows_the_one_before(bus: Asker) -> None:
+    first = await bus.write(0, "a.1", frame(1), 0)
+    other = await bus.write(0, "b.4", frame(1, B), 0)
+    second = await bus.write(0, "a.1", frame(2), 1)
+
+    assert [first, other, second] == [(STORED, 1), (STORED, 2), (STORED, 3)]
+    for expected in (0, 1, 2, 4):
+        assert await bus.write(0, "a.1", frame(3), expected) == (REFUSED, 0)
+    assert await bus.write(0, "a.1", Seal(A), 3) == (STORED, 4)
+    assert await bus.last(0) == 4
+    assert await bus.last(1) == 0
+
+
+async def test_of_two_writes_at_once_one_is_stored(bus: Asker) -> None:
+    expected = 0
+    for number in range(1, 20):
+        written = [bus.write(LEASES, "a", Lease(Boot("a", racer), number), expected) for racer in range(4)]
+        outcomes = await asyncio.gather(*written)
+        stored = [sequence for outcome, sequence in outcomes if outcome == STORED]
+        assert len(stored) == 1
+        found, value = await bus.look(LEASES, "a")
+        while found < stored[0]:  # an old answer
+            found, value = await bus.look(LEASES, "a")
+        racer = [outcome for outcome, _ in outcomes].index(STORED)
+        assert (found, value) == (stored[0], Lease(Boot("a", racer), number))
+        expected = stored[0]
+
+
+async def test_what_was_never_written_is_not_found(bus: Asker) -> None:
+    assert await bus.look(SESSIONS, "nobody") == (0, None)
+    assert await bus.look(0, "a.1") == (0, None)
+
+
+async def test_a_session_is_found_by_any_name_a_client_may_have(bus: Asker) -> None:
+    names = ["", "a.b.>", "*", "gärtner/7 \n", "x" * 3000]
+    for number, name in enumerate(names):
+        await bus.store(SESSIONS, name, record(A, number), 0)
+    for number, name in enumerate(names):
+        found, value = await bus.look(SESSIONS, name)
+        assert value == record(A, number) or not found
+    assert await bus.sessions(A) == sorted(names)
+
+
+async def test_all_that_is_asked_for_is_fetched_in_order(bus: Asker) -> None:
+    written = []
+    last = 0
+    for number in range(1, 400):
+        last = await bus.store(1, "a.1", frame(number, size=number), last)
+        written.append((last, frame(number, size=number)))
+
+    assert await bus.fetch(1, 0, 399) == written
+    assert await bus.fetch(1, 100, 300) == written[100:300]
+    assert await bus.fetch(1, 398, 399) == written[398:]
+    assert await bus.fetch(1, 399, 399) == []
+
+
+async def test_a_stream_comes_by_whole_and_in_order(bus: Asker) -> None:
+    first = bus.follow(0, 0)
+    last = 0
+    for number in range(1, 50):
+        last = await bus.store(0, "a.1", frame(number), last)
+    await until(lambda: len(first.entries) == 49)
+    assert first.entries == [(number, frame(number)) for number in range(1, 50)]
+    assert first.numbers == list(range(1, len(first.numbers) + 1))
+
+    second = bus.follow(0, 40)
+    last = await bus.store(0, "a.1", frame(50), last)
+    await until(lambda: len(second.entries) == 10)
+    assert [sequence for sequence, _ in second.entries] == list(range(41, 51))
+    assert second.numbers[0] == 1
+    assert len(first.entries) == 49
+
+
+async def test_owners_are_those_of_the_last_records(bus: Asker) -> None:
+    assert await bus.owners() == []
+    assert await bus.sessions(A) == []
+    places = {}
+    for name in ("x", "y", "z"):
+        places[name] = await bus.store(SESSIONS, name, record(A, 0), 0)
+    await bus.store(SESSIONS, "y", record(B, 1), places["y"])
+
+    assert await bus.owners() == [A, B]
+    asked = [bus.sessions(A), bus.sessions(B), bus.sessions(Boot("a", 2))]
+    assert await asyncio.gather(*asked) == [["x", "z"], ["y"], []]
+
+
+async def test_a_late_writer_is_shut_out_by_a_seal(bus: Asker) -> None:
+    last = await bus.store(0, "a.1", frame(1), 0)
+    sealed = await bus.store(0, "a.1", Seal(A), last)
+
+    assert await bus.write(0, "a.1", frame(2), last) == (REFUSED, 0)
+    assert (await bus.look(0, "a.1"))[1] in (Seal(A), frame(1))
+    assert await bus.last(0) == sealed
+
+
+async def test_many_writers_in_line_and_what_they_were_told_is_what_is_there(bus: Asker) -> None:
+    """Each writes as a ``Writer`` does; what each thinks it stored, and where, is what a reader gets."""
+    thought: dict[int, Frame] = {}
+
+    async def write(name: str) -> None:
+        last = 0
+        for number in range(1, 40):
+            value = frame(number, Boot(name, 1))
+            last = await bus.store(0, f"{name}.1", value, last)
+            assert last not in thought
+            thought[last] = value
+
+    await asyncio.gather(*[write(name) for name in "abcdef"])
+    assert await bus.last(0) == len(thought) == 39 * 6
+    assert dict(await bus.fetch(0, 0, len(thought))) == thought
+
+
+@pytest.mark.interop
+async def test_a_node_is_asked_for_a_session_by_another(servers: NatsServers) -> None:
+    from curier.cluster.orders import AnswerRelease, AskRelease
+
+    async with on_nats(servers, "wishes", "a") as one, on_nats(servers, "wishes", "b") as other:
+        answered = one.begin(lambda token: AskRelease(token, B, "gärtner > *"))
+        await until(lambda: bool(other.wishes))
+        node, token, asker, session = other.wishes[0]
+        assert (node, session) == (B, "gärtner > *")
+        assert other.bus is not None
+        other.bus.obey(AnswerRelease(token, asker))
+        assert await answered == ()
+
+
+@pytest.mark.interop
+async def test_messages_of_qos_0_reach_the_other_nodes_and_not_their_own(servers: NatsServers) -> None:
+    from curier.cluster.records import Message
+    from curier.jetstream.bus import Bus
+
+    sent = [Message(("me", 0, 0), b"a/%d" % number, b"x" * 100_000, 0) for number in range(100)]
+    async with on_nats(servers, "direct", "a") as one, on_nats(servers, "direct", "b") as other:
+        assert isinstance(one.bus, Bus)
+        one.bus.send_direct(sent, A)
+        await until(lambda: len(other.messages) == 100)
+        assert other.messages == sent
+        assert one.messages == []
+
+
+@pytest.mark.interop
+async def test_what_is_too_large_is_never_stored_and_the_words_say_so(
+    tmp_path: pytest.TempPathFactory, servers: NatsServers
+) -> None:
+    from curier.jetstream.bus import Bus
+
+    async with on_nats(servers) as asker:
+        assert isinstance(asker.bus, Bus)
+        assert asker.bus.most > 8_000_000
+        assert await asker.write(0, "a.1", frame(1, size=9_000_000), 0) == (UNKNOWN, 0)
+        assert "raise its max_payload" in asker.bus.unhappy
+        assert await asker.write(0, "a.1", frame(1, size=7_000_000), 0) == (STORED, 1)
+        assert asker.bus.unhappy == ""
+        assert await asker.fetch(0, 0, 1) == [(1, frame(1, size=7_000_000))]
