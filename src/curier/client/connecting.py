@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from curier.client.dial import DialSettings, dial
 from curier.client.dialing.environment import environment_proxy
+from curier.client.dialing.tls import TlsSettings
 from curier.client.link import Link
 from curier.client.settings import CHANGING, FROM_ENVIRONMENT, LARGEST_PACKET, ClientSettings
 from curier.client.urls import ServerUrl, parse_references, parse_server_url
@@ -226,7 +227,14 @@ class Connector:
             why = same if said[0] == said[1] else f"with MQTT 5.0: {said[0]}; with 3.1.1: {said[1]}"
         if url.scheme in TLS_SCHEMES:
             why += f"; does it want TLS there, as {TLS_SCHEMES[url.scheme]}://?"
+        elif url.is_tls and self._shows_no_certificate():
+            why += "; does it want a certificate of ours?"
         return ConnectionLost(f"{url}: {why}", errors[-1].reason_code)
+
+    def _shows_no_certificate(self) -> bool:
+        """In TLS 1.3 a server that wants one says so behind the handshake, and what it says may be lost."""
+        tls = self.settings.tls
+        return tls is None or (isinstance(tls, TlsSettings) and tls.certificate is None)
 
     async def _open(self, url: ServerUrl) -> Link:
         settings = self.settings
