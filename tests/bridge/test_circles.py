@@ -108,3 +108,36 @@ def test_what_nothing_would_stop_is_refused_before_it_begins() -> None:
         settings(old, "a/# both 1")
     settings(old, "a/# out 1", "b/# in 1")
     settings(replace(old, bridge_bit=True), "a/# both 1")
+
+
+async def test_three_brokers_that_are_all_joined_both_ways() -> None:
+    """A message comes by each way that there is, and everything comes to rest."""
+    async with AsyncExitStack() as stack:
+        ring = await stack.enter_async_context(brokers(3))
+        for number, one in enumerate(ring):
+            wanted = settings(peer(ring[(number + 1) % 3]), "# both 1")
+            await stack.enter_async_context(bridged(one, wanted))
+        near, first = await stack.enter_async_context(client(ring[0]))
+        _, second = await stack.enter_async_context(client(ring[1]))
+        _, third = await stack.enter_async_context(client(ring[2]))
+        await near.publish("a", b"1", qos=1)
+        await until(lambda: len(second) >= 2 and len(third) >= 2)
+        await all_at_rest(*ring)
+        assert (len(first), len(second), len(third)) == (1, 2, 2)
+
+
+@pytest.mark.parametrize("version", [None, 4])
+async def test_a_retained_message_and_its_deletion_settle_as_well(version: int | None) -> None:
+    async with brokers(2) as (here, there), bridged(here, settings(peer(there, version=version), "# both 1")):
+        async with client(here) as (local, _), client(there) as (remote, _):
+            await local.publish("a", b"kept", qos=1, retain=True)
+            await until(lambda: there.core.retained.get(b"a") is not None)
+            await remote.publish("b", b"kept too", qos=1, retain=True)
+            await until(lambda: here.core.retained.get(b"b") is not None)
+            await remote.publish("a", b"", qos=1, retain=True)
+            await until(lambda: here.core.retained.get(b"a") is None)
+            await local.publish("b", b"", qos=1, retain=True)
+            await until(lambda: there.core.retained.get(b"b") is None)
+            await all_at_rest(here, there)
+            assert not here.core.retained.get(b"a")
+            assert not there.core.retained.get(b"b")

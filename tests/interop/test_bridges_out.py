@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 import pytest
 
 import curier
-from curier.bridge.settings import Peer
+from curier.bridge.settings import BridgeSettings, Peer
+from curier.client.dialing.tls import TlsSettings
 from tests.bridge.brokers import SECONDS, bridged, brokers, came, client, settings
 from tests.interop import other_brokers
 from tests.interop.mosquitto_process import MosquittoProcess
+from tests.net.doors import Authority
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # for brokers that take long to start
@@ -113,5 +117,64 @@ async def test_nothing_is_lost_when_mosquitto_is_killed(tmp_path: Path) -> None:
                 url = f"mqtt://127.0.0.1:{mosquitto.port}"
                 async with curier.connect(url) as remote, remote.subscribe("out/#") as kept:
                     assert (await kept.get(SECONDS)).payload == NUMBERS[-1]
+    finally:
+        mosquitto.close()
+
+
+def secure_mosquitto(folder: Path, authority: Authority) -> MosquittoProcess:
+    """It asks for a certificate, whose name is the user, and speaks TLS at its second listener alone."""
+    certificate, key = authority.issue("broker.test")
+    for path in (certificate, key, authority.file):
+        path.chmod(0o644)
+    return MosquittoProcess(
+        folder,
+        "user root",  # where it is started by him: its own may not read what he has made
+        f"listener {free_port()} 127.0.0.1",
+        f"cafile {authority.file}",
+        f"certfile {certificate}",
+        f"keyfile {key}",
+        "require_certificate true",
+        "use_identity_as_username true",
+    )
+
+
+async def test_mosquitto_over_tls_with_certificates_of_both(tmp_path: Path) -> None:
+    authority = Authority()
+    mosquitto = secure_mosquitto(tmp_path, authority)
+    port = re.findall(r"^listener (\d+)", mosquitto.config.read_text(), re.MULTILINE)[1]
+    certificate, key = authority.issue("hall", common_name="hall")
+    mine: dict[str, Any] = {"certificate": certificate, "key": key, "server_name": "broker.test"}
+
+    def wanted(**tls: Any) -> BridgeSettings:
+        peer = Peer(
+            urls=(f"mqtts://127.0.0.1:{port}",),
+            tls=TlsSettings(ca_file=authority.file, **tls),
+            client_id="hall",
+        )
+        return settings(peer, "# both 2")
+
+    try:
+        async with brokers(1, tmp_path) as (here,), client(here) as (local, at):
+            for wrong, why in (
+                (mine | {"server_name": "other.test"}, "other.test"),
+                ({"server_name": "broker.test"}, "certificate"),
+            ):
+                async with bridged(here, wanted(**wrong), waits=False) as house:
+                    await until(lambda house=house: bool(house.running["hall"].error))  # type: ignore[misc]
+                    assert why in house.running["hall"].error
+            async with (
+                curier.connect(f"mqtt://127.0.0.1:{mosquitto.port}") as remote,
+                remote.subscribe("#", qos=2) as to,
+                bridged(here, wanted(**mine)),
+            ):
+                for number in NUMBERS:
+                    await local.publish("out", number, qos=2)
+                    await remote.publish("in", b"in %b" % number, qos=2)
+                found = [await to.get(SECONDS) for _ in range(40)]
+                assert [one.payload for one in found if one.topic == "out"] == NUMBERS
+                found = [await at.get(SECONDS) for _ in range(40)]
+                assert [one.payload for one in found if one.topic == "in"] == [
+                    b"in %b" % one for one in NUMBERS
+                ]
     finally:
         mosquitto.close()
