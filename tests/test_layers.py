@@ -23,7 +23,6 @@ ALLOWED: dict[str, set[str]] = {
     "payloads": set(),
     "places": set(),
     "version": set(),
-    "unloaded": set(),
     "rereading": set(),
     "dynamic_security": set(),
     "greetings": set(),
@@ -84,7 +83,14 @@ ALLOWED: dict[str, set[str]] = {
         "trace",
     },
     "laboratory": {"broker.model", "faults", "loglines", "net", "trace"},
-    "cluster": {"frozen", "topics.filters"},
+    "cluster": {
+        "broker.effects",
+        "broker.model",
+        "frozen",
+        "protocol.connection",
+        "session.message",
+        "session.records",
+    },
     "jetstream": {"cluster", "frozen", "loglines"},
     "tour": {"faults", "frozen", "testing", "trace"},
     "verify": {"client.dial", "client.urls", "codec", "frozen"},
@@ -237,7 +243,7 @@ ALLOWED: dict[str, set[str]] = {
         "webhooks",
     },
     "": {"*"},
-    "__main__": {"cli", "unloaded"},
+    "__main__": {"cli"},
     "testing": {"*"},
 }
 

@@ -30,6 +30,7 @@ class Weather:
     slow: float = 0.02  # seconds, at most, that anything takes
     cut_out: set[str] = field(default_factory=set)  # nothing that these say arrives
     cut_in: set[str] = field(default_factory=set)  # nothing is heard by these
+    lagging: set[str] = field(default_factory=set)  # nothing of the log comes by at these
     is_down: bool = False  # no quorum
 
 

@@ -6,10 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from curier.cluster.orders import Acknowledge, Connack, Deliver, ToClient
-from curier.cluster.records import Frame, Will
+from curier.cluster.records import Frame
+from curier.codec import packets as p
+from curier.codec.constants import MQTT_50
+from curier.codec.encode import encode
 from curier.topics.filters import matches
 from tests.cluster.world import World
+from tests.codec.cases import properties
 
 
 @dataclass
@@ -22,7 +25,9 @@ class Sent:
     qos: int
     retain: bool
     begun: float
+    expiry: int | None = None  # Message Expiry Interval, seconds
     acknowledged: float | None = None
+    is_again: bool = False  # was it sent before?
 
 
 @dataclass
@@ -55,11 +60,13 @@ class Person:
         name: str,
         picks: Callable[[], str],
         filters: dict[bytes, int] | None = None,
-        lasts: float = 1e6,
-        will_delay: float | None = None,
+        lasts: int = 1_000_000,
+        will_delay: int | None = None,
+        version: int = MQTT_50,
     ) -> None:
         self.ledger, self.world, self.name, self.picks = ledger, ledger.world, name, picks
         self.filters, self.lasts, self.will_delay = filters or {}, lasts, will_delay
+        self.version = version
         self.connection: int | None = None
         self.is_connected = False
         self.rests = True
@@ -69,9 +76,12 @@ class Person:
         self.out: dict[int, tuple[Sent, str]] = {}  # by identifier: the message, and what is waited for
         self.inside: set[int] = set()  # QoS 2 identifiers between PUBLISH and PUBREL
         self.got: list[tuple[int, int, bool, float]] = []  # number, QoS, retained, when
+        self.once: set[int] = set()  # messages of QoS 0 and 2 of its session
+        self.doubled: list[int] = []  # those that it got again
+        self.remaining: dict[int, int] = {}  # seconds until a message expires, where it does
+        self.refused: list[p.Packet] = []
         self.will: int | None = None
         self.presents: list[bool] = []
-        self.refusals = 0
         self.mute = frozenset[str]()  # what it does not answer
         self._id = 1000  # of what is not a message
 
@@ -80,16 +90,20 @@ class Person:
     def come(self) -> None:
         self.rests = False
         if self.connection is None:
-            will = None
-            if self.will_delay is not None:
-                sent = Sent(
-                    self.ledger.number(), self.name, b"will/" + self.name.encode(), 1, False, self.world.now
-                )
-                self.ledger.sent.append(sent)
-                self.will = sent.number
-                self.ledger.wills[sent.number] = "open"
-                will = Will(sent.topic, str(sent.number).encode(), 1, False, self.will_delay)
-            self.connection = self.world.connect(self, self.picks(), False, self.lasts, will)
+            will = self._new_will() if self.will_delay is not None else None
+            is_50 = self.version == MQTT_50
+            values = properties(session_expiry_interval=self.lasts) if is_50 else None
+            packet = p.Connect(self.version, self.name, False, 0, None, None, will, values)
+            self.connection = self.world.connect(self, self.picks(), encode(packet, self.version))
+
+    def _new_will(self) -> p.Will:
+        topic = "will/" + self.name
+        sent = Sent(self.ledger.number(), self.name, topic.encode(), 1, False, self.world.now)
+        self.ledger.sent.append(sent)
+        self.will = sent.number
+        self.ledger.wills[sent.number] = "open"
+        values = properties(will_delay_interval=self.will_delay) if self.version == MQTT_50 else None
+        return p.Will(topic, str(sent.number).encode(), 1, False, values)
 
     def go(self) -> None:
         """DISCONNECT."""
@@ -98,13 +112,14 @@ class Person:
             connection, self.connection, self.is_connected = self.connection, None, False
             if self.will is not None and self.ledger.wills[self.will] == "armed":
                 self.ledger.wills[self.will] = "open"  # it may cross what ends the connection
-            self.world.hang_up(connection, keeps_will=False)
+            self.world.send(connection, encode(p.Disconnect(), self.version))
+            self.world.hang_up(connection)
 
     def drop(self) -> None:
         """The network does it."""
         if self.connection is not None:
             connection = self.connection
-            self.world.hang_up(connection, keeps_will=True)
+            self.world.hang_up(connection)
             self.lost(connection)
 
     def lost(self, connection: int) -> None:
@@ -118,23 +133,36 @@ class Person:
 
     # -- what it does
 
-    def publish(self, topic: bytes, qos: int, retain: bool = False) -> Sent:
-        packet_id = min(set(range(1, len(self.out) + 2)) - set(self.out))  # used again as soon as it may be
-        sent = Sent(self.ledger.number(), self.name, topic, qos, retain, self.world.now)
+    def publish(self, topic: bytes, qos: int, retain: bool = False, expiry: int | None = None) -> Sent:
+        sent = Sent(self.ledger.number(), self.name, topic, qos, retain, self.world.now, expiry)
         self.ledger.sent.append(sent)
+        if not qos:
+            if self.is_connected:
+                self._say(sent, 0)
+            return sent
+        packet_id = min(set(range(1, len(self.out) + 2)) - set(self.out))  # used again as soon as it may be
         self.out[packet_id] = (sent, "PUBLISH")
         if self.is_connected:
             self._send(packet_id)
         return sent
 
     def _send(self, packet_id: int) -> None:
-        assert self.connection is not None
         sent, state = self.out[packet_id]
         if state == "PUBLISH":
-            payload = str(sent.number).encode()
-            self.world.say(self.connection, "publish", packet_id, sent.qos, sent.topic, payload, sent.retain)
+            self._say(sent, packet_id)
         else:
-            self.world.say(self.connection, "pubrel", packet_id)
+            self.say(p.Pubrel(packet_id))
+
+    def _say(self, sent: Sent, packet_id: int) -> None:
+        payload, topic = str(sent.number).encode(), sent.topic.decode()
+        values = properties(message_expiry_interval=sent.expiry) if sent.expiry is not None else None
+        self.say(p.Publish(topic, payload, sent.qos, sent.is_again, sent.retain, packet_id, values))
+        sent.is_again = True
+
+    def say(self, packet: p.Packet) -> None:
+        """Send a packet."""
+        assert self.connection is not None
+        self.world.send(self.connection, encode(packet, self.version))
 
     def subscribe(self, topic_filter: bytes, qos: int) -> None:
         self.filters[topic_filter] = qos
@@ -142,67 +170,77 @@ class Person:
             self._subscribe(topic_filter)
 
     def _subscribe(self, topic_filter: bytes) -> None:
-        assert self.connection is not None
         self._id += 1
         self.asked[self._id] = topic_filter
-        self.world.say(
-            self.connection, "subscribe", self._id, topic_filter, self.filters[topic_filter], False
-        )
+        self.say(p.Subscribe(self._id, [(topic_filter.decode(), self.filters[topic_filter])]))
 
     # -- what it is told
 
-    def told(self, connection: int, order: ToClient) -> None:
+    def told(self, connection: int, packet: p.Packet) -> None:
         if connection != self.connection:
             return
-        if isinstance(order, Connack):
-            self._accepted(order)
-        elif isinstance(order, Deliver):
-            self._deliver(connection, order)
-        elif isinstance(order, Acknowledge):
-            self._acknowledged(connection, order)
+        is_refused = getattr(packet, "reason_code", 0) >= 0x80
+        if is_refused and not isinstance(packet, p.Connack | p.Disconnect | p.Pubcomp):
+            self.refused.append(packet)
+        elif isinstance(packet, p.Connack):
+            if packet.reason_code == 0:
+                self._accepted(packet)
+        elif isinstance(packet, p.Publish):
+            self._deliver(packet)
+        elif isinstance(packet, p.Suback):
+            topic_filter = self.asked.pop(packet.packet_id, None)
+            if topic_filter is not None:
+                self.subscribed[topic_filter] = self.world.now
+        elif isinstance(packet, p.Pubrel):
+            self.inside.discard(packet.packet_id)
+            if "pubcomp" not in self.mute:
+                self.say(p.Pubcomp(packet.packet_id))
+        elif isinstance(packet, p.Puback | p.Pubrec | p.Pubcomp) and packet.packet_id in self.out:
+            self._acknowledged(packet)
 
-    def _accepted(self, order: Connack) -> None:
-        self.presents.append(order.is_present)
-        if self.has_session and not order.is_present and self.lasts > 1e5:
+    def _accepted(self, packet: p.Connack) -> None:
+        self.presents.append(packet.session_present)
+        if self.has_session and not packet.session_present and self.lasts > 100_000:
             self.world.wrongs.append(f"{self.name}: its session is lost")
         self.has_session = self.is_connected = True
         if self.will is not None:
             self.ledger.wills[self.will] = "armed"
-        if not order.is_present:
-            self.subscribed, self.inside = {}, set()
+        if not packet.session_present:
+            self.subscribed, self.inside, self.once = {}, set(), set()
+            if not self.lasts:  # what it had sent without answer is given up with its session
+                self.out = {id_: one for id_, one in self.out.items() if not one[0].is_again}
         for packet_id in self.out:
             self._send(packet_id)
         for topic_filter in self.filters:
             if topic_filter not in self.subscribed:
                 self._subscribe(topic_filter)
 
-    def _deliver(self, connection: int, order: Deliver) -> None:
-        number, qos = int(order.item.message.payload), order.item.qos
-        if qos == 1 or order.packet_id not in self.inside:
-            self.got.append((number, qos, order.item.is_retained, self.world.now))
+    def _deliver(self, packet: p.Publish) -> None:
+        number, qos, packet_id = int(packet.payload or b"0"), packet.qos, packet.packet_id
+        if packet.properties is not None and packet.properties.message_expiry_interval is not None:
+            self.remaining[number] = packet.properties.message_expiry_interval
+        if qos < 2 or packet_id not in self.inside:
+            self.got.append((number, qos, packet.retain, self.world.now))
+            if qos != 1 and not packet.retain and number in self.once:
+                self.doubled.append(number)
+            if qos != 1:
+                self.once.add(number)
         if qos == 2:
-            self.inside.add(order.packet_id)
-        answer = "puback" if qos == 1 else "pubrec"
-        if answer not in self.mute:
-            self.world.say(connection, answer, order.packet_id)
+            self.inside.add(packet_id)
+        if qos == 1 and "puback" not in self.mute:
+            self.say(p.Puback(packet_id))
+        elif qos == 2 and "pubrec" not in self.mute:
+            self.say(p.Pubrec(packet_id))
 
-    def _acknowledged(self, connection: int, order: Acknowledge) -> None:
-        packet_id = order.packet_id
-        if order.packet == "SUBACK":
-            self.subscribed[self.asked.pop(packet_id)] = self.world.now
-        elif order.packet == "PUBREL":
-            self.inside.discard(packet_id)
-            if "pubcomp" not in self.mute:
-                self.world.say(connection, "pubcomp", packet_id)
-        elif packet_id in self.out:
-            sent, state = self.out[packet_id]
-            if order.packet == "PUBREC":
-                self.out[packet_id] = (sent, "PUBREL")
-                self.world.say(connection, "pubrel", packet_id)
-            elif order.packet == "PUBACK" or state == "PUBREL":
-                del self.out[packet_id]
-            if sent.acknowledged is None:
-                sent.acknowledged = self.world.now
+    def _acknowledged(self, packet: p.Puback | p.Pubrec | p.Pubcomp) -> None:
+        sent, state = self.out[packet.packet_id]
+        if isinstance(packet, p.Pubrec):
+            self.out[packet.packet_id] = (sent, "PUBREL")
+            self.say(p.Pubrel(packet.packet_id))
+        elif isinstance(packet, p.Puback) or state == "PUBREL":
+            del self.out[packet.packet_id]
+        if sent.acknowledged is None:
+            sent.acknowledged = self.world.now
 
 
 def wrongs(ledger: Ledger, people: list[Person]) -> list[str]:
@@ -218,6 +256,8 @@ def wrongs(ledger: Ledger, people: list[Person]) -> list[str]:
         if written[number] > 1 or (state == "owed" and not written[number]):
             found.append(f"will {number}, {state}, was published {written[number]} times")
     for person in people:
+        found += [f"{person.name} was refused: {packet}" for packet in person.refused]
+        found += [f"{person.name} got {number}, QoS 0 or 2, again" for number in person.doubled]
         found += _of_one(ledger, person)
     return found
 
@@ -227,13 +267,11 @@ def _of_one(ledger: Ledger, person: Person) -> list[str]:
     counts: dict[int, int] = defaultdict(int)
     firsts: dict[tuple[str, bytes, int], list[int]] = defaultdict(list)
     sent_by = {one.number: one for one in ledger.sent}
-    for number, qos, is_retained, _ in person.got:
+    for number, _, is_retained, _ in person.got:
         counts[number] += 1
         one = sent_by[number]
-        if counts[number] == 1 and not is_retained:
+        if counts[number] == 1 and not is_retained and one.qos:
             firsts[one.publisher, one.topic, one.qos].append(number)
-        if counts[number] > 1 and qos == 2:
-            found.append(f"{person.name} got {number}, QoS 2, {counts[number]} times")
     for (publisher, topic, qos), numbers in firsts.items():
         if numbers != sorted(numbers):
             found.append(f"{person.name} got {topic!r} of {publisher} at QoS {qos} in the order {numbers}")

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from curier.codec.constants import MQTT_311
 from tests.cluster.bus import Weather
 from tests.cluster.people import Ledger, Person, wrongs
 from tests.cluster.world import World
@@ -12,7 +13,7 @@ TOPICS = (b"t/1", b"t/2", b"u/1", b"u/2")
 
 
 def storm(seed: int, steps: int = 60) -> tuple[Ledger, list[Person]]:
-    """Three nodes and six people through ``steps`` of anything, then calm."""
+    """Three nodes and seven people through ``steps`` of anything, then calm."""
     world = World(seed)
     chance = random.Random(seed)
     ledger = Ledger(world)
@@ -22,12 +23,13 @@ def storm(seed: int, steps: int = 60) -> tuple[Ledger, list[Person]]:
         return chance.choice("abc")
 
     people = [
-        Person(ledger, "p1", picks),
+        Person(ledger, "p1", picks, version=MQTT_311),
         Person(ledger, "p2", picks, will_delay=0),
         Person(ledger, "s1", picks, {b"#": 2}),
-        Person(ledger, "s2", picks, {b"t/+": 1}),
+        Person(ledger, "s2", picks, {b"t/+": 1}, version=MQTT_311),
         Person(ledger, "s3", picks, {b"t/1": 2, b"u/#": 2}, will_delay=0),
-        Person(ledger, "both", picks, {b"u/+": 2}, will_delay=3.0),
+        Person(ledger, "both", picks, {b"u/+": 2}, will_delay=3),
+        Person(ledger, "brief", picks, {b"t/#": 2}, lasts=0, will_delay=0),
     ]
     for person in people:
         person.come()
@@ -46,7 +48,9 @@ def happens(world: World, chance: random.Random, people: list[Person]) -> None:
     process = world.nodes[name]
     if what < 50:
         for _ in range(chance.choice((1, 1, 2, 5))):
-            chance.choice(people).publish(chance.choice(TOPICS), chance.choice((1, 2)), chance.random() < 0.2)
+            chance.choice(people).publish(
+                chance.choice(TOPICS), chance.choice((0, 1, 2)), chance.random() < 0.2
+            )
     elif what < 60:
         chance.choice(people).drop()
     elif what < 66:
@@ -81,10 +85,12 @@ def weather(world: World, chance: random.Random) -> None:
         return
     now = world.bus.weather
     what = chance.choice(
-        ("lost_request", "lost_answer", "late", "busy", "stale", "hole", "slow", "cut", "down")
+        ("lost_request", "lost_answer", "late", "busy", "stale", "hole", "slow", "cut", "lag", "down")
     )
     if what == "cut":
         (now.cut_in if chance.random() < 0.5 else now.cut_out).add(chance.choice("abc"))
+    elif what == "lag":
+        now.lagging.add(chance.choice("abc"))
     elif what == "down":
         now.is_down = True
     elif what == "slow":

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol
 
+from curier.broker.core import BrokerCore
+from curier.broker.effects import CatchUp, Claim, Close, Commit
+from curier.broker.model import BrokerConnection
 from curier.cluster.node import Node
 from curier.cluster.orders import (
     STORED,
@@ -18,17 +21,19 @@ from curier.cluster.orders import (
     AskOwners,
     AskRelease,
     AskSessions,
-    Close,
-    Connack,
     Died,
     Fetch,
     Follow,
     Look,
     Order,
-    ToClient,
+    Tell,
     Write,
 )
-from curier.cluster.records import Will
+from curier.codec import packets as p
+from curier.codec.decode import decode
+from curier.codec.primitives import packet_end
+from curier.session.journal import Journal
+from tests.broker.harness import quiet
 from tests.cluster.bus import TIMEOUT, Bus
 
 START: Final = 1_000.0
@@ -38,8 +43,9 @@ class Caller(Protocol):
     """Who is at the other end of a connection."""
 
     name: str
+    version: int
 
-    def told(self, connection: int, order: ToClient) -> None: ...
+    def told(self, connection: int, packet: p.Packet) -> None: ...
     def lost(self, connection: int) -> None: ...
 
 
@@ -54,15 +60,20 @@ class Cursor:
 
 @dataclass
 class Process:
-    """A node that runs, is paused, or was killed."""
+    """A node with its broker that runs, is paused, or was killed."""
 
     node: Node
+    core: BrokerCore
     skew: float  # of its clock of the day
     feeds: dict[int, Cursor] = field(default_factory=dict)
     is_paused: bool = False
     is_gone: bool = False
     inbox: list[Callable[[], None]] = field(default_factory=list)
     timer: float | None = None
+    connections: dict[int, BrokerConnection] = field(default_factory=dict)
+    numbers: dict[BrokerConnection, int] = field(default_factory=dict)
+    unread: list[Callable[[float], None]] = field(default_factory=list)  # what clients did meanwhile
+    unsent: dict[BrokerConnection, None] = field(default_factory=dict)
 
 
 class World:
@@ -109,7 +120,9 @@ class World:
     # -- nodes
 
     def start(self, name: str, skew: float = 0.0) -> Process:
-        process = Process(Node(name, self.partitions, self.random.random), skew)
+        core = BrokerCore(quiet(max_inflight=10), self._wall(skew), f"{name}-", Journal())
+        core.join_cluster()
+        process = Process(Node(name, self.partitions, self.random.random, core), core, skew)
         self.nodes[name] = process
         self._call(process, process.node.begin)
         return process
@@ -151,23 +164,80 @@ class World:
         if process.is_paused:
             process.inbox.append(lambda: self._call(process, do))
             return
-        do(self.now, self.now + 1e9 + process.skew)
-        for order in process.node.take_orders():
-            self._obey(process, order)
+        wall = self._wall(process.skew)
+        process.node.passed(self.now, wall)
+        do(self.now, wall)
+        self._turns(process, wall)
         self._timer(process)
 
+    def _wall(self, skew: float) -> float:
+        return self.now + 1e9 + skew
+
+    def _turns(self, process: Process, wall: float) -> None:
+        """What the driver of a broker and its node does, until there is nothing left."""
+        core, node = process.core, process.node
+        while True:
+            if node.is_trusted and process.unread:
+                process.unread.pop(0)(wall)
+            closing = self._effects(process, wall)
+            dirty = core.take_dirty()
+            process.unsent.update(dict.fromkeys(dirty))
+            self._send(process, wall)
+            for connection in closing:
+                self._close(process, connection)
+            for fault in core.take_faults():
+                raise fault.error
+            for order in node.take_orders():
+                self._obey(process, order)
+            core.take_welcomed()
+            if process.is_gone:
+                return
+            if core.has_more_work():
+                core.continue_work(wall)
+            elif not (closing or dirty or core.effects or (node.is_trusted and process.unread)):
+                core.end_turn()
+                return
+
+    def _effects(self, process: Process, wall: float) -> list[BrokerConnection]:
+        """Do what the core asks for; returns the connections to be closed."""
+        effects = process.core.take_effects(wall)
+        for effect in effects:
+            if isinstance(effect, Commit):  # first of all: it is right as of now
+                process.node.commit(self.now, wall, effect.batch)
+        for effect in effects:
+            if isinstance(effect, Claim):
+                process.node.claim(self.now, wall, effect)
+            elif isinstance(effect, CatchUp):
+                process.node.catch_up(self.now, wall, effect)
+        sendings = process.core.take_sendings()
+        if sendings:
+            process.node.send(self.now, wall, sendings)
+        return [effect.connection for effect in effects if isinstance(effect, Close)]
+
     def _timer(self, process: Process) -> None:
-        deadline = process.node.deadline
-        if deadline is None or (process.timer is not None and process.timer <= deadline):
+        deadlines = [] if process.node.deadline is None else [process.node.deadline]
+        if process.node.is_trusted and process.core.next_deadline() != float("inf"):
+            deadlines.append(process.core.next_deadline() - self._wall(process.skew) + self.now)
+        if process.is_gone or not deadlines:
+            return
+        deadline = max(min(deadlines), self.now + 1e-6)
+        if process.timer is not None and process.timer <= deadline:
             return
         process.timer = deadline
 
         def ring() -> None:
             if process.timer == deadline:
                 process.timer = None
-            self._call(process, process.node.passed)
+            self._call(process, self._passed(process))
 
-        self.at(max(deadline, self.now + 1e-6), ring)
+        self.at(deadline, ring)
+
+    def _passed(self, process: Process) -> Callable[[float, float], None]:
+        def passed(now: float, wall: float) -> None:
+            if process.node.is_trusted:
+                process.core.deadline_reached(wall)
+
+        return passed
 
     # -- what nodes ask for
 
@@ -175,8 +245,6 @@ class World:
         name = process.node.ground.boot.name
         if isinstance(order, Write):
             self._write(process, order)
-        elif isinstance(order, ToClient):
-            self._tell(process, order)
         elif isinstance(order, Follow):
             process.feeds[order.stream] = Cursor(order.generation, order.after)
             self.later(self._delay(), lambda: self._feed(process, order.stream))
@@ -186,11 +254,29 @@ class World:
             asker = self.nodes[order.node]
             if not self._is_cut(name, order.node):
                 self._answer(asker, self._delay(), order.token)
+        elif isinstance(order, Tell):
+            self._spread(process, order)
         elif isinstance(order, Died):
             process.is_gone = True
             self._end_connections(name)
         else:
             self._read(process, order)
+
+    def _spread(self, process: Process, order: Tell) -> None:
+        name = process.node.ground.boot.name
+        for other in list(self.nodes.values()):
+            to = other.node.ground.boot.name
+            if (
+                to != name
+                and not self._is_cut(name, to)
+                and not self.bus.happens(self.bus.weather.lost_request)
+            ):
+                self.later(
+                    self.bus.weather.slow,
+                    lambda other=other: self._call(
+                        other, lambda n, w: other.node.heard(n, w, order.messages)
+                    ),  # type: ignore[misc]
+                )
 
     def _is_cut(self, one: str, other: str) -> bool:
         weather = self.bus.weather
@@ -278,6 +364,8 @@ class World:
         name = process.node.ground.boot.name
         if process.is_gone or cursor is None or weather.is_down or name in weather.cut_in:
             return
+        if stream >= 0 and name in weather.lagging:
+            return
         end = self.bus.streams[stream].length(self.now)
         given = [
             (sequence, value) for sequence, _, value in self.bus.streams[stream].entries[cursor.at : end]
@@ -296,10 +384,8 @@ class World:
 
     # -- people
 
-    def connect(
-        self, caller: Caller, name: str, is_clean: bool, lasts: float, will: Will | None = None
-    ) -> int:
-        """Begin a connection to that node; the answer comes as CONNACK, or it is lost."""
+    def connect(self, caller: Caller, name: str, data: bytes) -> int:
+        """Begin a connection to that node, and send ``data``; the answer comes as CONNACK, or it is lost."""
         self._count += 1
         connection = self._count
         process = self.nodes[name]
@@ -307,53 +393,83 @@ class World:
             self.later(0.01, lambda: caller.lost(connection))
             return connection
         self.people[connection] = (caller, name)
-        self.later(
-            0.01,
-            lambda: self._call(
-                process,
-                lambda n, w: process.node.connect(n, w, connection, caller.name, is_clean, lasts, will),
-            ),
-        )
+
+        def accepted(now: float, wall: float) -> None:
+            served = process.core.attach(caller.name, "memory", wall)
+            process.connections[connection] = served
+            process.numbers[served] = connection
+            process.core.receive(served, data, wall)
+
+        self.later(0.01, lambda: self._call(process, accepted))
         return connection
 
-    def say(self, connection: int, what: str, *arguments: object) -> None:
-        """A packet of a client: the name of the method of ``Session`` that it is."""
-        if connection not in self.people:
-            return
-        process = self.nodes[self.people[connection][1]]
+    def send(self, connection: int, data: bytes) -> None:
+        """Bytes of a client."""
+        if connection in self.people:
+            process = self.nodes[self.people[connection][1]]
+            self.later(0.01, lambda: self._call(process, self._read_from(process, connection, data)))
 
-        def arrived(now: float, wall: float) -> None:
-            session = process.node.session_of(now, wall, connection)
-            if session is not None:
-                getattr(session, what)(*arguments)
-
-        self.later(0.01, lambda: self._call(process, arrived))
-
-    def hang_up(self, connection: int, keeps_will: bool) -> None:
+    def hang_up(self, connection: int) -> None:
         """The connection ends, and the node hears of it."""
         found = self.people.pop(connection, None)
         if found is not None:
             process = self.nodes[found[1]]
-            self.later(
-                0.01,
-                lambda: self._call(process, lambda n, w: process.node.closed(n, w, connection, keeps_will)),
-            )
+            self.later(0.01, lambda: self._call(process, self._read_from(process, connection, None)))
 
-    def _tell(self, process: Process, order: ToClient) -> None:
-        found = self.people.get(order.connection)
+    def _read_from(
+        self, process: Process, connection: int, data: bytes | None
+    ) -> Callable[[float, float], None]:
+        """Bytes, or the end of a connection; a node that is not trusted reads neither."""
+
+        def read(wall: float) -> None:
+            served = process.connections.get(connection)
+            if served is not None and data is not None:
+                process.core.receive(served, data, wall)
+            elif served is not None:
+                process.core.detach(served, wall)
+
+        def arrived(now: float, wall: float) -> None:
+            served = process.connections.get(connection)
+            is_stranger = served is not None and served.server_session is None
+            if (process.node.is_trusted and not process.unread) or is_stranger:
+                read(wall)
+            else:
+                process.unread.append(read)
+
+        return arrived
+
+    def _send(self, process: Process, wall: float) -> None:
+        """Send what the core has for clients: if it is to be trusted, or to who is none of its clients."""
+        for served in list(process.unsent):
+            if process.node.is_trusted or served.server_session is None:
+                del process.unsent[served]
+                data = served.take_output()
+                process.core.written(served, len(data), 0, wall)
+                self._tell(process, process.numbers[served], data)
+
+    def _close(self, process: Process, served: BrokerConnection) -> None:
+        process.unsent.pop(served, None)
+        connection = process.numbers.pop(served)
+        del process.connections[connection]
+        found = self.people.pop(connection, None)
+        if found is not None:
+            self.later(0.01, lambda: found[0].lost(connection))
+
+    def _tell(self, process: Process, connection: int, data: bytes) -> None:
+        found = self.people.get(connection)
         if found is None:
             return
         caller, name = found
-        if isinstance(order, Connack) and order.reason_code == 0:
-            self.served[caller.name] = order.connection
-        elif not isinstance(order, Close | Connack) and self.served.get(caller.name) != order.connection:
-            self.wrongs.append(f"{caller.name} is served by {name} after another accepted it: {order}")
-        if isinstance(order, Close) or (isinstance(order, Connack) and order.reason_code):
-            del self.people[order.connection]
-            self.later(
-                0.01,
-                lambda: self._call(process, lambda n, w: process.node.closed(n, w, order.connection, True)),
-            )
-            self.later(0.01, lambda: caller.lost(order.connection))
-        else:
-            self.later(0.01, lambda: caller.told(order.connection, order))
+        at = 0
+        while at < len(data):
+            end = packet_end(data, at)
+            packet = decode(data, at, end, caller.version)
+            at = end
+            if isinstance(packet, p.Connack) and packet.reason_code == 0:
+                self.served[caller.name] = connection
+            elif (
+                not isinstance(packet, p.Connack | p.Disconnect)
+                and self.served.get(caller.name) != connection
+            ):
+                self.wrongs.append(f"{caller.name} is served by {name} after another accepted it: {packet}")
+            self.later(0.01, partial(caller.told, connection, packet))

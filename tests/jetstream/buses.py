@@ -196,8 +196,10 @@ async def on_nats(
 
 
 def frame(number: int, writer: Boot = A, size: int = 20) -> Frame:
-    return Frame(writer, number, (Message(("me", 1, number), b"a/b", b"x" * size, 1),))
+    return Frame(
+        writer, number, (Message((writer.name, writer.number, number), "me", b"a/b", b"x" * size, 1),)
+    )
 
 
 def record(owner: Boot, write: int) -> SessionRecord:
-    return SessionRecord(owner, 1, write, places=((1, 0), (1, 0)))
+    return SessionRecord(owner, 1, write, places=(1, 1))

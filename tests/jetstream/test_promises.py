@@ -164,13 +164,13 @@ async def test_a_node_is_asked_for_a_session_by_another(servers: NatsServers) ->
 
 @pytest.mark.interop
 async def test_messages_of_qos_0_reach_the_other_nodes_and_not_their_own(servers: NatsServers) -> None:
+    from curier.cluster.orders import Tell
     from curier.cluster.records import Message
-    from curier.jetstream.bus import Bus
 
-    sent = [Message(("me", 0, 0), b"a/%d" % number, b"x" * 100_000, 0) for number in range(100)]
+    sent = [Message(("a", 1, 0), "me", b"a/%d" % number, b"x" * 100_000, 0) for number in range(100)]
     async with on_nats(servers, "direct", "a") as one, on_nats(servers, "direct", "b") as other:
-        assert isinstance(one.bus, Bus)
-        one.bus.send_direct(sent, A)
+        assert one.bus is not None
+        one.bus.obey(Tell(A, tuple(sent)))
         await until(lambda: len(other.messages) == 100)
         assert other.messages == sent
         assert one.messages == []

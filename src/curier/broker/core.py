@@ -473,6 +473,17 @@ class BrokerCore(BrokerState):
             self.faults.note(f"dropping the session of {client_id!r}", error)
         self._settle(now)
 
+    def has_session(self, client_id: str) -> bool:
+        """Is there a session of this client here?"""
+        return client_id in self.sessions
+
+    def is_settled(self) -> bool:
+        """Is all that has happened in batches that were taken, and no message half given? Then ``export`` is
+        right, too.
+        """
+        assert self.journal is not None
+        return not (self.journal.count() or self.has_giant or self.spreads or self.own)
+
     def take_welcomed(self) -> list[BrokerConnection]:
         """Connections that were paused for the journal, for room or for work of theirs, and may go on."""
         welcomed = self.welcomed

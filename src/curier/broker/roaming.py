@@ -121,6 +121,7 @@ def install(
     restorer = Restorer(broker)
     restorer.replay(records)
     session = restorer.finish_one()
+    keeping.save_session(session)
     session.incoming.identifiers.difference_update(freed)
     broker.statistics.queued_bytes += session.outgoing.queued_bytes
     broker.statistics.stored_payload += session.outgoing.queued_payload()

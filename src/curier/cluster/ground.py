@@ -14,7 +14,6 @@ from curier.cluster.orders import (
     Fetch,
     Look,
     Order,
-    ToClient,
     Write,
 )
 from curier.cluster.records import Boot, Value
@@ -36,7 +35,7 @@ class Ground:
         self.orders: list[Order] = []
         self.is_trusted = False  # may it speak for the cluster to its clients?
         self.is_dead = False
-        self._held: list[ToClient] = []
+        self._readers: list[Callable[[], None]] = []
         self._answers: dict[int, Callable[..., None]] = {}
         self._tokens = 0
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -55,6 +54,16 @@ class Ground:
     def soon(self, do: Callable[[], None]) -> None:
         """Try again: a moment, not the same for all."""
         self.later(0.05 + 0.1 * self.random(), do)
+
+    def when_read(self, do: Callable[[], None]) -> None:
+        """Call that when more of the log has been read."""
+        self._readers.append(do)
+
+    def tell_readers(self) -> None:
+        """What was read has been given to everybody."""
+        readers, self._readers = self._readers, []
+        for do in readers:
+            do()
 
     @property
     def deadline(self) -> float | None:
@@ -93,25 +102,12 @@ class Ground:
         if then is not None and not self.is_dead:
             then(*answer)
 
-    def tell(self, order: ToClient) -> None:
-        """Say that to a client: now, or as soon as this node is known to live."""
-        if self.is_trusted:
-            self.orders.append(order)
-        elif not self.is_dead:
-            self._held.append(order)
-
-    def trust(self, is_trusted: bool) -> None:
-        self.is_trusted = is_trusted
-        if is_trusted and self._held:
-            self.orders += self._held
-            self._held = []
-
     def die(self) -> None:
-        """Nothing that was held is said, nothing that comes is heard."""
+        """Nothing that comes is heard any more."""
         if not self.is_dead:
             self.orders.append(Died())
         self.is_dead, self.is_trusted = True, False
-        self._held, self._timers = [], []
+        self._timers, self._readers = [], []
         self._answers.clear()
 
     def _token(self, then: Callable[..., None]) -> int:

@@ -80,7 +80,7 @@ class Life:
     def check(self) -> None:
         """Is this node still to be trusted? Called before anything else is done."""
         if not self._ground.is_dead:
-            self._ground.trust(self._lease is not None and self._ground.now < self._trusted_until)
+            self._ground.is_trusted = self._lease is not None and self._ground.now < self._trusted_until
 
     def _proved_by(self, lease: Lease) -> None:
         sent = self._sent.get(lease.renewal)

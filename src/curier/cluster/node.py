@@ -1,33 +1,34 @@
-"""One node: bytes of clients are somebody else's, this says what becomes of their sessions and messages.
+"""One node: what becomes of its broker's sessions and messages among all the others.
 
-What comes in are calls with the time; what goes out are orders. Whatever the bus answers may be late, old,
-lost or doubled: each part says beside the line why that does no harm.
+What comes in are calls with the time; what goes out are orders to the bus, and calls of the broker's core
+(``House``). Whatever the bus answers may be late, old, lost or doubled: each part says beside the line why
+that does no harm.
+
+Who drives a node reads nothing from its clients and sends nothing to them while it is not ``is_trusted``.
+What the core has to say goes in this order: ``commit`` first, before anything else happens to the core; then
+``claim`` and ``catch_up``, and ``send``; then the orders.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from curier.cluster.claim import Claim
+from curier.broker.effects import Answer, CatchUp, Claim
+from curier.broker.model import LogMessage
+from curier.cluster.claiming import Claiming
+from curier.cluster.committing import Committer
 from curier.cluster.ground import Ground
+from curier.cluster.house import House
 from curier.cluster.life import DEAD, LASTS, RENEWED, Life
-from curier.cluster.orders import LEASES, AnswerRelease, Close, Connack, Follow, Order
-from curier.cluster.records import (
-    Boot,
-    Frame,
-    Lease,
-    Message,
-    Place,
-    SessionRecord,
-    Value,
-    Will,
-)
-from curier.cluster.session import TAKEN_OVER, Session
+from curier.cluster.messages import as_read, as_sent, messages_of
+from curier.cluster.orders import LEASES, AnswerRelease, Follow, Order, Tell
+from curier.cluster.owned import Owned
+from curier.cluster.records import Boot, Lease, Message, SessionRecord, Value
 from curier.cluster.writer import Sealer, Writer
-from curier.topics.filters import matches
+from curier.protocol.connection import CLOSED
+from curier.session.records import Batch
 
 SERVER_UNAVAILABLE: Final = 0x88
 RELEASED_FOR: Final = 10.0  # seconds until a session that nobody took is taken back
@@ -46,33 +47,22 @@ class _Feed:
         self.number = 0
 
 
-class _Wish:
-    """A CONNECT that waits for its session."""
-
-    __slots__ = ("connection", "is_clean", "lasts", "will")
-
-    def __init__(self, connection: int, is_clean: bool, lasts: float, will: Will | None) -> None:
-        self.connection = connection
-        self.is_clean = is_clean
-        self.lasts = lasts
-        self.will = will
-
-
 class Node:
-    """``random`` gives numbers from 0 to 1; nothing but waiting depends on them."""
+    """``house`` is its broker; ``random`` gives numbers from 0 to 1: nothing but waiting depends on them."""
 
-    def __init__(self, name: str, partitions: int, random: Callable[[], float]) -> None:
+    def __init__(self, name: str, partitions: int, random: Callable[[], float], house: House) -> None:
         self.ground = Ground(name, partitions, random)
         self.is_open = False
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, Owned] = {}
+        self._house = house
         self._life = Life(self.ground, self._joined, self._has_ended)
         self._feeds = {stream: _Feed() for stream in (LEASES, *range(partitions))}
         self._writers = [Writer(self.ground, one, self.ground.die) for one in range(partitions)]
         self._sealer = Sealer(self.ground)
-        self._retained: dict[bytes, tuple[int, Place, Message]] = {}
-        self._claims: dict[str, Claim] = {}
-        self._wishes: dict[str, _Wish] = {}
-        self._names: dict[int, str] = {}
+        self._due: set[str] = set()
+        self._committer = Committer(self.ground, house, self, self.sessions, self._due)
+        self._claims: dict[str, Claiming] = {}
+        self._wishes: dict[str, list[Claim]] = {}
         self._to_read: dict[int, int] = {}
         self._has_joined = False
         self._is_draining = False
@@ -83,6 +73,11 @@ class Node:
         """What is to be done, in order."""
         taken, self.ground.orders = self.ground.orders, []
         return taken
+
+    @property
+    def is_trusted(self) -> bool:
+        """May it speak for the cluster to its clients?"""
+        return self.ground.is_trusted
 
     @property
     def deadline(self) -> float | None:
@@ -129,9 +124,12 @@ class Node:
     def asked(self, now: float, wall: float, token: int, asker: str, session: str) -> None:
         """Another node wants a session."""
         self.passed(now, wall)
+        if self.ground.is_dead:
+            return
         owned = self.sessions.get(session)
         if owned is not None:
-            self._release(session, owned, lambda: self.ground.orders.append(AnswerRelease(token, asker)))
+            self._refuse(session)  # the other asks later than these came: it has the newer one
+            owned.leave(lambda: self.ground.orders.append(AnswerRelease(token, asker)))
         elif session not in self._claims:
             self.ground.orders.append(AnswerRelease(token, asker))
 
@@ -139,80 +137,77 @@ class Node:
         """Give everything up, and end."""
         self.passed(now, wall)
         self.is_open, self._is_draining = False, True
-        for connection in [wish.connection for wish in self._wishes.values()]:
-            self.ground.tell(Close(connection, SERVER_UNAVAILABLE))
-        self._wishes.clear()
-        for session in [*self.sessions.values()]:
-            session.leave(self._has_drained)
-        self._has_drained()
+        for name in [*self._wishes]:
+            self._refuse(name)
+        for owned in [*self.sessions.values()]:
+            owned.leave(_nothing)
+        self._may_end()
 
-    # -- clients
+    # -- what the core has to say
 
-    def connect(
-        self,
-        now: float,
-        wall: float,
-        connection: int,
-        session: str,
-        is_clean: bool,
-        lasts: float,
-        will: Will | None = None,
-    ) -> None:
-        """``session`` is the Client Identifier, ``lasts`` the Session Expiry Interval in seconds."""
+    def commit(self, now: float, wall: float, batch: Batch) -> None:
+        """Have a batch of the journal stored. It was taken just now, and nothing else has happened since."""
+        self.ground.set_time(now, wall)
+        if not self.ground.is_dead:
+            self._committer.commit(batch)
+
+    def claim(self, now: float, wall: float, claim: Claim) -> None:
+        """A client has come, and its session is to be here."""
         self.passed(now, wall)
-        if not self.is_open or not self.ground.is_trusted:
-            self.ground.orders.append(Connack(connection, False, SERVER_UNAVAILABLE))
+        if self.ground.is_dead:
             return
-        former = self._wishes.get(session)
-        if former is not None:
-            self.ground.tell(Close(former.connection, TAKEN_OVER))
-        self._names[connection] = session
-        self._wishes[session] = _Wish(connection, is_clean, lasts, will)
-        self._grant(session)
+        if not self.is_open or not self.ground.is_trusted:
+            self._house.resume(
+                claim, Answer(SERVER_UNAVAILABLE, "this node has no part in the cluster now"), wall
+            )
+            return
+        self._wishes.setdefault(claim.client_id, []).append(claim)
+        self._grant(claim.client_id)
 
-    def closed(self, now: float, wall: float, connection: int, keeps_will: bool) -> None:
-        """The connection has ended; ``keeps_will`` but for a DISCONNECT without Will Message."""
+    def catch_up(self, now: float, wall: float, question: CatchUp) -> None:
+        """A SUBSCRIBE waits until all is read that is in the log now."""
         self.passed(now, wall)
-        name = self._names.pop(connection, "")
-        wish, session = self._wishes.get(name), self.sessions.get(name)
-        if wish is not None and wish.connection == connection:
-            del self._wishes[name]
-            claim = self._claims.get(name)
-            if claim is not None:
-                claim.is_wanted = False
-        if session is not None:
-            session.closed(connection, keeps_will)
+        lasts: dict[int, int] = {}
 
-    def session_of(self, now: float, wall: float, connection: int) -> Session | None:
-        """The session that is connected by that; its methods are what a client may do then."""
+        def look() -> None:
+            if self._has_read(lasts):
+                self._house.resume(question, Answer(0), self.ground.wall)
+            else:
+                self.ground.when_read(look)
+
+        def told(partition: int, last: int) -> None:
+            lasts[partition] = last
+            if len(lasts) == self.ground.partitions:
+                look()
+
+        for partition in range(self.ground.partitions):
+            self.ground.ask_last(partition, partial(told, partition))
+
+    def send(self, now: float, wall: float, messages: Sequence[LogMessage]) -> None:
+        """Messages of QoS 0 were published here: receivers at other nodes get them at most once."""
+        self.ground.set_time(now, wall)
+        origin = (self.ground.boot.name, self.ground.boot.number, 0)
+        told = [as_sent(origin, one.client_id, one.message, wall) for one in messages]
+        self.ground.orders.append(Tell(self.ground.boot, tuple(told)))
+
+    def heard(self, now: float, wall: float, messages: Sequence[Message]) -> None:
+        """Another node has published messages of QoS 0."""
         self.passed(now, wall)
-        session = self.sessions.get(self._names.get(connection, ""))
-        if session is None or session.connection != connection or self.ground.is_dead:
-            return None
-        return session
+        if not self.ground.is_dead:
+            self._house.read_direct(as_read(messages), wall)
 
-    # -- what sessions need
+    def _has_read(self, lasts: dict[int, int]) -> bool:
+        return all(self.ground.applied[one] >= last for one, last in lasts.items())
 
-    def partition_of(self, topic: bytes) -> int:
-        return zlib.crc32(topic) % self.ground.partitions
+    # -- the log, for its parts
 
     def append(self, partition: int, message: Message, then: Callable[[], None]) -> None:
+        """Have a message written; ``then`` is called when it is stored."""
         self._writers[partition].append(message, then)
 
     def seal(self, writer: Boot, partition: int, then: Callable[[int], None]) -> None:
+        """End the writing of a node that is dead."""
         self._sealer.seal(writer, partition, then)
-
-    def retained(self, topic_filter: bytes) -> list[tuple[int, Place, Message]]:
-        return [one for topic, one in self._retained.items() if matches(topic_filter, topic)]
-
-    def forget(self, session: Session, is_lost: bool) -> None:
-        """It is not ours any more: given up, or ``is_lost`` to who took us for dead."""
-        if self.sessions.get(session.name) is session:
-            del self.sessions[session.name]
-        if session.name in self._wishes:
-            self._grant(session.name)
-        elif not is_lost and not self._is_draining:
-            self.ground.later(RELEASED_FOR, lambda: self._adopt(session.name))
 
     # -- within
 
@@ -230,69 +225,100 @@ class Node:
 
     def _read_to(self, partition: int, last: int) -> None:
         self._to_read[partition] = last
-        self._may_open()
+        if len(self._to_read) == self.ground.partitions:
+            self._may_open()
 
     def _may_open(self) -> None:
-        if len(self._to_read) == self.ground.partitions and not self._is_draining and not self.is_open:
-            self.is_open = all(self.ground.applied[one] >= last for one, last in self._to_read.items())
+        if self._has_read(self._to_read):
+            self.is_open = not self._is_draining
+        else:
+            self.ground.when_read(self._may_open)
 
     def _apply(self, partition: int, sequence: int, value: Value) -> None:
         self.ground.applied[partition] = sequence
-        messages = value.messages if isinstance(value, Frame) else ()
-        for index, message in enumerate(messages):
-            if message.retain and message.payload:
-                self._retained[message.topic] = (partition, (sequence, index), message)
-            elif message.retain:
-                self._retained.pop(message.topic, None)
-        for session in [*self.sessions.values()]:
-            session.applied(partition, sequence, messages)
-        self._may_open()
+        messages = messages_of(value)
+        if messages:
+            self._house.read_log(messages, self.ground.wall)
+        self.ground.tell_readers()
+
+    # -- sessions that come
 
     def _grant(self, name: str) -> None:
         """Give a session to who waits for it, when it is ours."""
-        if name not in self._wishes:
+        owned = self.sessions.get(name)
+        if not self._is_wanted(name) or (owned is not None and (owned.is_leaving or not owned.is_here)):
             return
-        session = self.sessions.get(name)
-        if session is not None and not session.is_leaving:
-            session.when_ready(lambda: self._attach(name, session))
-        elif session is None:
-            self._claim(name, is_wanted=True)
+        if owned is None:
+            self._claim(name)
+            return
+        for claim in self._wishes.pop(name):  # each takes over from the one before
+            self._house.resume(claim, Answer(0), self.ground.wall)
 
-    def _attach(self, name: str, session: Session) -> None:
-        wish = self._wishes.get(name)
-        if wish is not None and self.sessions.get(name) is session and not session.is_leaving:
-            del self._wishes[name]
-            session.connect(wish.connection, wish.is_clean, wish.lasts, wish.will)
+    def _refuse(self, name: str) -> None:
+        for claim in self._wishes.pop(name, []):
+            answer = Answer(SERVER_UNAVAILABLE, "its session goes to another node")
+            self._house.resume(claim, answer, self.ground.wall)
 
-    def _claim(self, name: str, is_wanted: bool) -> None:
-        claim = self._claims.get(name)
-        if claim is not None:
-            claim.is_wanted = claim.is_wanted or is_wanted
+    def _is_wanted(self, name: str) -> bool:
+        """Does a client wait for it that is still there?"""
+        wishes = [one for one in self._wishes.pop(name, []) if one.connection.state != CLOSED]
+        if wishes:
+            self._wishes[name] = wishes
+        return bool(wishes)
+
+    def _claim(self, name: str) -> None:
+        if name in self._claims:
             return
 
         def won(record: SessionRecord, sequence: int) -> None:
             del self._claims[name]
-            session = self.sessions[name] = Session(self.ground, self, name, record, sequence)
-            self._grant(name)
-            session.begin()
+            self._own(name, record, sequence)
 
         def given_up() -> None:
             del self._claims[name]
             self._grant(name)
+            self._may_end()
 
-        claim = self._claims[name] = Claim(self.ground, self._life, name, won, given_up)
-        claim.is_wanted = is_wanted
-        claim.begin()
+        wanted = partial(self._is_wanted, name)
+        claiming = self._claims[name] = Claiming(self.ground, self._life, name, wanted, won, given_up)
+        claiming.begin()
+
+    def _own(self, name: str, record: SessionRecord, sequence: int) -> None:
+        owned = self.sessions[name] = Owned(
+            self.ground,
+            self._house,
+            self,
+            self._due,
+            name,
+            record,
+            sequence,
+            partial(self._has_come, name, not record.state),
+            partial(self._has_gone, name),
+        )
+        if self._is_draining:
+            owned.leave(_nothing)
+        owned.begin()
+
+    def _has_come(self, name: str, is_new: bool) -> None:
+        self._grant(name)
+        if is_new and not self._house.has_session(name):
+            self.sessions[name].end()
+
+    def _has_gone(self, name: str, is_lost: bool) -> None:
+        """Given up, or lost to who took us for dead."""
+        owned = self.sessions.pop(name)
+        self._committer.forget(name)
+        if self._is_wanted(name):
+            self._grant(name)
+        elif not is_lost and not owned.keeper.record.is_over and not self._is_draining:
+            self.ground.later(RELEASED_FOR, partial(self._adopt, name))
+        self._may_end()
+
+    # -- sessions of the dead
 
     def _adopt(self, name: str) -> None:
         if name not in self.sessions and not self._is_draining:
-            self._claim(name, is_wanted=False)
-
-    def _release(self, name: str, session: Session, then: Callable[[], None]) -> None:
-        wish = self._wishes.pop(name, None)
-        if wish is not None:  # the other asks later than this client came: it is the newer one
-            self.ground.tell(Close(wish.connection, TAKEN_OVER))
-        session.leave(then)
+            self._claim(name)
 
     def _has_ended(self, boot: Boot) -> None:
         self.ground.later(RENEWED * self.ground.random(), self._look_once)
@@ -315,6 +341,10 @@ class Node:
         for name in names:
             self._adopt(name)
 
-    def _has_drained(self) -> None:
+    def _may_end(self) -> None:
         if self._is_draining and not self.sessions and not self._claims:
             self._life.leave()
+
+
+def _nothing() -> None:
+    pass

@@ -1,4 +1,4 @@
-"""What a node asks of the bus, and what it tells its clients. Drained with ``Node.take_orders``.
+"""What a node asks of the bus. Drained with ``Node.take_orders``.
 
 The bus has streams: ``LEASES``, ``SESSIONS`` and one for each partition of the log (its number). A stream
 gives every write a sequence, counted from 1, and knows the last sequence of every subject (0: none).
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from curier.cluster.records import Boot, Item, Value
+from curier.cluster.records import Boot, Message, Value
 from curier.frozen import dataclass
 
 LEASES: Final = -1
@@ -100,46 +100,19 @@ class AnswerRelease:
 
 
 @dataclass(frozen=True, slots=True)
+class Tell:
+    """Have all other nodes hear of messages of QoS 0 (``Node.heard``), each at most once, in order."""
+
+    writer: Boot
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Died:
-    """This node is dead to the others. It has closed its connections; a new life may begin."""
+    """This node is dead to the others. Close all connections without a word, and throw its broker away with
+    it; a new life may begin.
+    """
 
 
-@dataclass(frozen=True, slots=True)
-class Connack:
-    """CONNACK."""
-
-    connection: int
-    is_present: bool = False
-    reason_code: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledge:
-    """PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK or UNSUBACK."""
-
-    connection: int
-    packet: str
-    packet_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """PUBLISH."""
-
-    connection: int
-    packet_id: int
-    item: Item
-    is_again: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """End the connection."""
-
-    connection: int
-    reason_code: int
-
-
-ToBus = Write | Look | AskLast | Fetch | AskOwners | AskSessions | Follow | AskRelease | AnswerRelease
-ToClient = Connack | Acknowledge | Deliver | Close
-Order = ToBus | Died | ToClient
+ToBus = Write | Look | AskLast | Fetch | AskOwners | AskSessions | Follow | AskRelease | AnswerRelease | Tell
+Order = ToBus | Died

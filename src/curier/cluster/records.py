@@ -6,19 +6,10 @@ off makes a will or the end of a session early or late by as much, and nothing e
 
 from __future__ import annotations
 
-from typing import Final
-
 from curier.frozen import dataclass
 
 Origin = tuple[str, int, int]
-"""Which publication a message is: the publisher's session, the epoch of its owner, and a count in that."""
-
-Place = tuple[int, int]
-"""Where a message stands in a partition of the log: the sequence of its frame, and its index in that."""
-
-NEVER: Final = float("inf")
-PUBLISH_SENT: Final = "PUBLISH"  # an outgoing message waits for PUBACK or PUBREC
-PUBREL_SENT: Final = "PUBREL"  # ... for PUBCOMP
+"""Which publication a message is: the name and number of the life that took it, and a count in that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +22,21 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An Application Message of QoS 1 or 2 in the log."""
+    """An Application Message in the log: of QoS 1 or 2, or to be retained.
+
+    ``publisher`` is the Client Identifier of who published it, "": a broker. ``properties`` are encoded, and
+    ``expires_at`` is 0 where it does not expire.
+    """
 
     origin: Origin
+    publisher: str
     topic: bytes
     payload: bytes
     qos: int
     retain: bool = False
+    properties: bytes = b""
+    expires_at: float = 0.0
+    published_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,36 +65,6 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
-    """A Topic Filter, and the place in each partition from which on it counts."""
-
-    topic_filter: bytes
-    qos: int
-    no_local: bool
-    starts: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A message that is for a session, with what that session is granted."""
-
-    partition: int
-    place: Place
-    qos: int
-    message: Message
-    is_retained: bool = False  # sent because of a SUBSCRIBE
-
-
-@dataclass(frozen=True, slots=True)
-class Out:
-    """A message that a client was sent, or will be as soon as this record is stored, under an identifier."""
-
-    packet_id: int
-    item: Item
-    state: str = PUBLISH_SENT
-
-
-@dataclass(frozen=True, slots=True)
 class Intent:
     """A message goes into the log once, whoever writes it.
 
@@ -108,45 +77,34 @@ class Intent:
     partition: int
     after: int
     writer: Boot
-    is_done: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Will:
-    """A Will Message. ``due`` is set when its Network Connection is known to have ended."""
-
-    topic: bytes
-    payload: bytes
-    qos: int
-    retain: bool
-    delay: float
-    due: float = NEVER
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
     """All there is to know of a session, in one record, so that one comparison guards all of it.
 
-    ``places`` is where reading goes on in each partition: what stands before was acknowledged, is in ``out``
-    or ``waiting``, or was not for it. ``write`` counts the writes of an ``epoch``; both together tell whose a
-    record is. ``unsealed`` are former owners that died, and may still have something on its way to the log.
+    ``state`` is the session as the broker's core exports it, b"" where there is none any more, as of when the
+    log had been read to ``places``: the last sequence of each partition. What stands behind is still to be
+    given to it, unless it ``is_brief``: such a session ends with its connection, and misses nothing.
+
+    ``write`` counts the writes of an ``epoch``; both together tell whose a record is. ``unsealed`` are former
+    owners that died, and may still have something on its way to the log.
     """
 
     owner: Boot
     epoch: int
     write: int
     is_released: bool = False
-    is_ended: bool = False
-    lasts: float = 0.0  # Session Expiry Interval, seconds
-    away_since: float | None = None
-    subscriptions: tuple[Subscription, ...] = ()
-    places: tuple[Place, ...] = ()
-    out: tuple[Out, ...] = ()
-    waiting: tuple[Item, ...] = ()
-    received: tuple[Intent, ...] = ()
-    will: Will | None = None
-    firing: tuple[Intent, ...] = ()
+    is_brief: bool = False
+    places: tuple[int, ...] = ()
+    state: bytes = b""
+    intents: tuple[Intent, ...] = ()
     unsealed: tuple[Boot, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """Is there nothing left to do for it?"""
+        return not self.state and not self.intents
 
 
 Value = Frame | Seal | Lease | SessionRecord

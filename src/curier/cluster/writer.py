@@ -6,6 +6,7 @@ from a dead node ends its writing with a ``Seal``, conditioned on the same: noth
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Final
 
@@ -21,6 +22,11 @@ Then = Callable[[], None]
 def subject_of(writer: Boot) -> str:
     """The subject of a writer's frames, and of its seal, in each partition."""
     return f"{writer.name}.{writer.number}"
+
+
+def partition_of(topic: bytes, partitions: int) -> int:
+    """Where messages of that topic stand in the log."""
+    return zlib.crc32(topic) % partitions
 
 
 class Writer:

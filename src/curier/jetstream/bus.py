@@ -30,6 +30,7 @@ from curier.cluster.orders import (
     Fetch,
     Follow,
     Look,
+    Tell,
     ToBus,
     Write,
 )
@@ -95,6 +96,7 @@ class Bus:
             Follow: self._follow,
             AskRelease: self._ask_release,
             AnswerRelease: self._answer_release,
+            Tell: self._tell,
         }
 
     def open(self) -> None:
@@ -117,8 +119,9 @@ class Bus:
         """Bytes of the largest value that can be written now; 0 before there was a connection."""
         return max(0, min(self.data.most, self.control.most) - SLACK)
 
-    def send_direct(self, messages: Sequence[Message], writer: Boot) -> None:
+    def _tell(self, order: Tell) -> None:
         """To all other nodes, now or never."""
+        messages, writer = order.messages, order.writer
         piece: list[Message] = []
         size, most = 0, max(1, self.data.most // 2)
         for message in messages:

@@ -20,13 +20,19 @@ ASKED_AGAIN: Final = 1.0  # seconds until an owner that said nothing is asked ag
 Won = Callable[[SessionRecord, int], None]
 
 
-class Claim:
-    """``won`` or ``given_up`` is called, once. Only if a client wants it, a living owner is asked for it."""
+class Claiming:
+    """``won`` or ``given_up`` is called, once. A living owner is asked only if a client wants it."""
 
     def __init__(
-        self, ground: Ground, life: Life, session: str, won: Won, given_up: Callable[[], None]
+        self,
+        ground: Ground,
+        life: Life,
+        session: str,
+        is_wanting: Callable[[], bool],
+        won: Won,
+        given_up: Callable[[], None],
     ) -> None:
-        self.is_wanted = True
+        self._is_wanting = is_wanting
         self._ground = ground
         self._life = life
         self._session = session
@@ -49,14 +55,14 @@ class Claim:
 
     def _decide(self, sequence: int, value: Value | None) -> None:
         if not isinstance(value, SessionRecord):
-            if self.is_wanted:
+            if self._is_wanting():
                 self._take(sequence, self._new())
             else:
                 self._given_up()
             return
         standing = self._life.standing(value.owner)
         if value.is_released or (standing != ALIVE and standing != NOT_KNOWN):
-            if self.is_wanted or not value.is_ended:
+            if self._is_wanting() or not value.is_over:
                 self._take(sequence, self._claimed(value))
             else:
                 self._given_up()
@@ -64,7 +70,7 @@ class Claim:
             value.owner == self._ground.boot or standing == NOT_KNOWN
         ):  # an old answer, or of one not met yet
             self._ground.soon(self.begin)
-        elif self.is_wanted:
+        elif self._is_wanting():
             self._ask(value.owner)
         else:
             self._given_up()
@@ -80,10 +86,7 @@ class Claim:
         self._ground.later(ASKED_AGAIN, look_again)
 
     def _new(self) -> SessionRecord:
-        places = tuple([(applied + 1, 0) for applied in self._ground.applied])
-        return SessionRecord(
-            self._ground.boot, 1, 0, is_ended=True, away_since=self._ground.wall, places=places
-        )
+        return SessionRecord(self._ground.boot, 1, 0, places=tuple(self._ground.applied))
 
     def _claimed(self, record: SessionRecord) -> SessionRecord:
         unsealed = record.unsealed if record.is_released else (*record.unsealed, record.owner)
@@ -93,6 +96,7 @@ class Claim:
             epoch=record.epoch + 1,
             write=0,
             is_released=False,
+            places=record.places if record.state else tuple(self._ground.applied),
             unsealed=unsealed,
         )
 

@@ -1,0 +1,229 @@
+"""What a batch of the broker's journal means to the cluster, and when it is stored.
+
+Sessions that it changes are written down as they are now; messages go to the log. Some changes are not waited
+for: a message on its way at QoS 1 stands in the log, behind the place that the record says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from curier.cluster.ground import Ground
+from curier.cluster.house import House
+from curier.cluster.inheriting import Log
+from curier.cluster.messages import as_sent
+from curier.cluster.owned import Owned
+from curier.cluster.records import Intent, Message
+from curier.cluster.writer import partition_of
+from curier.session.records import (
+    Batch,
+    Delivered,
+    IdentifierFreed,
+    IdentifierTaken,
+    Logged,
+    Queued,
+    Received,
+    Sent,
+    SessionEnded,
+    SessionSaved,
+    Subscribed,
+    Unsubscribed,
+    WillRemoved,
+    WillSaved,
+)
+
+OfSession = (
+    SessionSaved
+    | SessionEnded
+    | WillSaved
+    | WillRemoved
+    | Subscribed
+    | Unsubscribed
+    | IdentifierTaken
+    | IdentifierFreed
+    | Queued
+    | Sent
+    | Received
+    | Delivered
+)
+ALWAYS_URGENT = (SessionSaved, SessionEnded, WillSaved, WillRemoved)
+
+
+class _Open:
+    """The batch that is open, and how much of it is not stored yet."""
+
+    def __init__(self, done: Callable[[], None]) -> None:
+        self._done = done
+        self._waits = 1
+
+    def wait(self) -> None:
+        self._waits += 1
+
+    def stored(self) -> None:
+        self._waits -= 1
+        if not self._waits:
+            self._done()
+
+
+class _Change:
+    """What a batch changes of one session."""
+
+    def __init__(self) -> None:
+        self.is_urgent = False
+        self.is_brief: bool | None = None  # if it says so
+        self.intents: list[Intent] = []
+
+
+class Committer:
+    """``owned`` are the sessions of this node, by Client Identifier; ``due`` the names of those that are to
+    be written down with the next batch.
+    """
+
+    def __init__(
+        self, ground: Ground, house: House, log: Log, owned: dict[str, Owned], due: set[str]
+    ) -> None:
+        self._ground = ground
+        self._house = house
+        self._log = log
+        self._owned = owned
+        self._due = due
+        self._names: dict[int, str] = {}  # of sessions, by the numbers of the journal
+        self._numbers: dict[str, int] = {}
+        self._at_qos_1: set[int] = set()  # deliveries
+        self._messages = 0
+
+    def commit(self, batch: Batch) -> None:
+        """Have it stored. All sessions are now as they are behind it."""
+        changes: dict[str, _Change] = {}
+        messages: list[tuple[Owned | None, Message]] = []
+        for record in batch.records:
+            if isinstance(record, Logged):
+                self._log_message(record, changes, messages)
+            elif isinstance(record, OfSession):
+                name, is_lazy = self._name(record), self._may_wait(record)
+                if name:
+                    self._note(name, record, is_lazy, changes.setdefault(name, _Change()))
+        for name in self._due:
+            changes.setdefault(name, _Change())
+        opened = _Open(partial(self._is_done, batch.number))
+        for owned, message in messages:
+            if owned is not None:
+                owned.begins_message()
+            opened.wait()
+            self._append(message, partial(self._is_logged, owned, None, opened))
+        for name, change in changes.items():
+            self._write(name, change, opened)
+        opened.stored()
+
+    def _is_done(self, number: int) -> None:
+        self._house.committed(number, self._ground.wall)
+
+    # -- what a record says
+
+    def forget(self, name: str) -> None:
+        """That session is not here any more."""
+        self._names.pop(self._numbers.pop(name, 0), None)
+
+    def _name(self, record: OfSession) -> str:
+        """Whose session it is about, "": of one that is gone, and has messages left to forget."""
+        number = record.session
+        if isinstance(record, SessionSaved) and record.client_id:
+            self._names[number] = record.client_id
+            self._numbers[record.client_id] = number
+        if isinstance(record, SessionEnded):
+            return self._names.pop(number, "")
+        return self._names.get(number, "")
+
+    def _may_wait(self, record: OfSession) -> bool:
+        """Is it about a message at QoS 1, or one that is not sent yet? It stands in the log."""
+        if isinstance(record, Queued):
+            if record.qos == 1:
+                self._at_qos_1.add(record.delivery)
+            return True
+        if isinstance(record, Delivered):
+            self._at_qos_1.discard(record.delivery)
+            return True
+        return isinstance(record, Sent) and record.delivery in self._at_qos_1
+
+    def _note(self, name: str, record: OfSession, is_lazy: bool, change: _Change) -> None:
+        if isinstance(record, SessionSaved):
+            change.is_brief = not record.expiry_interval
+        if isinstance(record, ALWAYS_URGENT) or not (is_lazy or self._is_brief(name, change)):
+            change.is_urgent = True
+
+    def _is_brief(self, name: str, change: _Change) -> bool:
+        """Does the session end with its connection? Then it has no need of what would be told to an heir."""
+        if change.is_brief is not None:
+            return change.is_brief
+        owned = self._owned.get(name)
+        return owned is not None and owned.keeper.record.is_brief
+
+    def _log_message(
+        self, record: Logged, changes: dict[str, _Change], messages: list[tuple[Owned | None, Message]]
+    ) -> None:
+        name = self._names.get(record.session, "")
+        owned = self._owned.get(name)
+        if record.session and (owned is None or not owned.is_here):
+            return  # it is lost, and with it who waits for this
+        message = self._message(name, record)
+        if owned is None:
+            messages.append((None, message))
+            return
+        change = changes.setdefault(name, _Change())
+        if record.is_will or (record.packet_id and not self._is_brief(name, change)):
+            partition = self._partition(message.topic)
+            after = self._ground.applied[partition]
+            change.is_urgent = True
+            change.intents.append(Intent(record.packet_id, message, partition, after, self._ground.boot))
+        else:
+            messages.append((owned, message))
+
+    def _message(self, publisher: str, record: Logged) -> Message:
+        self._messages += 1
+        origin = (self._ground.boot.name, self._ground.boot.number, self._messages)
+        return as_sent(origin, publisher, record.message, self._ground.wall)
+
+    # -- writing
+
+    def _write(self, name: str, change: _Change, opened: _Open) -> None:
+        owned = self._owned.get(name)
+        if owned is None or not owned.is_here:  # it is another's, whatever has come of it here
+            self._house.drop_session(name, self._ground.wall)
+            return
+        if not change.is_urgent and name not in self._due:
+            owned.changes_lazily()
+            return
+        owned.take_state(change.is_brief, change.intents)
+        for _ in change.intents:
+            owned.begins_message()
+        if not change.is_urgent:
+            owned.write(_nobody_waits)
+            return
+
+        def stored(is_stored: bool) -> None:
+            for intent in change.intents:
+                if is_stored:
+                    opened.wait()
+                    self._append(intent.message, partial(self._is_logged, owned, intent, opened))
+                else:
+                    owned.ends_message(intent)
+            opened.stored()
+
+        opened.wait()
+        owned.write(stored)
+
+    def _append(self, message: Message, then: Callable[[], None]) -> None:
+        self._log.append(self._partition(message.topic), message, then)
+
+    def _is_logged(self, owned: Owned | None, intent: Intent | None, opened: _Open) -> None:
+        if owned is not None:
+            owned.ends_message(intent)
+        opened.stored()
+
+    def _partition(self, topic: bytes) -> int:
+        return partition_of(topic, self._ground.partitions)
+
+
+def _nobody_waits(is_stored: bool) -> None:
+    pass

@@ -1,0 +1,48 @@
+"""What a node needs of the broker it belongs to: ``BrokerCore``, as a cluster has it.
+
+``now`` is the wall clock time everywhere, since it stands in what goes to other nodes.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from curier.broker.effects import Answer, CatchUp, Claim
+from curier.broker.model import LogMessage
+
+
+class House(Protocol):
+    """The sessions that are here, and how others come and go."""
+
+    def committed(self, batch: int, now: float) -> None:
+        """All of that batch is stored."""
+
+    def resume(self, effect: Claim | CatchUp, answer: Answer, now: float) -> None:
+        """The answer to a question of the core."""
+
+    def export(self, client_id: str) -> bytes | None:
+        """The session as it is now; None: there is none."""
+
+    def has_session(self, client_id: str) -> bool:
+        """Is it here?"""
+
+    def is_settled(self) -> bool:
+        """Is all that happened in batches which were taken, and nothing half done?"""
+
+    def install(self, state: bytes, freed: list[int], missed: list[LogMessage], now: float) -> None:
+        """A session comes, with what the log has had for it since; its connection, if it had one, is over.
+
+        ``freed`` are Packet Identifiers of QoS 2 messages of its client that nobody has.
+        """
+
+    def yield_session(self, client_id: str, now: float) -> None:
+        """Another node wants it: its connection ends."""
+
+    def drop_session(self, client_id: str, now: float) -> None:
+        """It goes on elsewhere: nothing of it is said or written here any more."""
+
+    def read_log(self, messages: list[LogMessage], now: float) -> None:
+        """Messages came by in the log."""
+
+    def read_direct(self, messages: list[LogMessage], now: float) -> None:
+        """Messages of QoS 0 came from another node."""

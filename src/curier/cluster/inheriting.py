@@ -1,0 +1,151 @@
+"""Between a claim and the session itself: what its former owner left, and what the log has had since.
+
+A former owner that died may have messages of the session on their way to the log. Its writing is ended first,
+so that none of them comes behind what is written here; then it shows which of them it had written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+from curier.broker.model import LogMessage
+from curier.cluster.ground import Ground
+from curier.cluster.keeper import Keeper
+from curier.cluster.messages import messages_of
+from curier.cluster.records import Boot, Frame, Intent, Message, Value
+
+Sealed = Callable[[int], None]
+
+
+class Log(Protocol):
+    """The log, as it is written."""
+
+    def append(self, partition: int, message: Message, then: Callable[[], None]) -> None: ...
+    def seal(self, writer: Boot, partition: int, then: Sealed) -> None: ...
+
+
+class Inheritance:
+    """``done`` is called once, with all of the log up to where this node has read it.
+
+    ``freed`` are then the Packet Identifiers of QoS 2 messages that are not in the log: such a PUBLISH has no
+    PUBREC either, and the client sends it again.
+    """
+
+    def __init__(
+        self, ground: Ground, keeper: Keeper, log: Log, done: Callable[[list[LogMessage]], None]
+    ) -> None:
+        self.freed: list[int] = []
+        self.is_open = True
+        self._ground = ground
+        self._keeper = keeper
+        self._log = log
+        self._done = done
+        self._open = 1  # questions without answer
+        self._behind = [*keeper.record.places]
+        self._missed: list[LogMessage] = []
+
+    def begin(self) -> None:
+        for writer in self._keeper.record.unsealed:
+            self._end_writing_of(writer)
+        for intent in self._keeper.record.intents:
+            self._resolve(intent)
+        self._answered()
+
+    def _answered(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._catch_up()
+
+    # -- what a former owner was about to write
+
+    def _end_writing_of(self, writer: Boot) -> None:
+        partitions = range(self._ground.partitions)
+        missing = set(partitions)
+        self._open += 1
+
+        def sealed(partition: int, sequence: int) -> None:
+            missing.discard(partition)
+            if not missing:
+                record = self._keeper.record
+                left = tuple([one for one in record.unsealed if one != writer])
+                self._keeper.record = replace(record, unsealed=left)
+                self._answered()
+
+        for partition in partitions:
+            self._log.seal(writer, partition, partial(sealed, partition))
+
+    def _resolve(self, intent: Intent) -> None:
+        """Did the former owner write it? Its writing is ended, so the answer stays true."""
+        self._open += 1
+
+        def sealed(sequence: int) -> None:
+            self._ground.fetch(intent.partition, intent.after, sequence, fetched)
+
+        def fetched(entries: Sequence[tuple[int, Value]]) -> None:
+            frames = [value for _, value in entries if isinstance(value, Frame)]
+            if any(one.origin == intent.message.origin for frame in frames for one in frame.messages):
+                self._drop(intent)
+                self._answered()
+            elif intent.packet_id:
+                self.freed.append(intent.packet_id)  # the intent stays until the state is another, too
+                self._answered()
+            else:
+                self._write(intent)
+
+        self._log.seal(intent.writer, intent.partition, sealed)
+
+    def _write(self, old: Intent) -> None:
+        """A Will Message that nobody has written yet. It stands in the record as this node's before it is."""
+        after = self._ground.applied[old.partition]
+        new = replace(old, after=after, writer=self._ground.boot)
+        record = self._keeper.record
+        intents = tuple([new if one == old else one for one in record.intents])
+        self._keeper.record = replace(record, intents=intents)
+
+        def written() -> None:
+            self._drop(new)
+            self._answered()
+
+        def stored(is_stored: bool) -> None:
+            if is_stored:
+                self._log.append(new.partition, new.message, written)
+
+        self._keeper.write(stored)
+
+    def _drop(self, intent: Intent) -> None:
+        record = self._keeper.record
+        left = tuple([one for one in record.intents if one != intent])
+        self._keeper.record = replace(record, intents=left)
+
+    # -- what came since
+
+    def _catch_up(self) -> None:
+        """Read on from the session's places, until it stands where this node does.
+
+        It may have come from a node that was further: what this one reads before it is there as well, is not
+        for that session again.
+        """
+        record, applied = self._keeper.record, self._ground.applied
+        if record.state and not record.is_brief:
+            for partition, after in enumerate(self._behind):
+                if after < applied[partition]:
+                    self._read(partition, after, applied[partition])
+                    return
+                if after > applied[partition]:
+                    self._ground.when_read(self._catch_up)
+                    return
+        self.is_open = False
+        if not self._keeper.is_lost:
+            self._done(self._missed)
+
+    def _read(self, partition: int, after: int, upto: int) -> None:
+        def fetched(entries: Sequence[tuple[int, Value]]) -> None:
+            for _, value in entries:
+                self._missed += messages_of(value)
+            self._behind[partition] = upto
+            self._catch_up()
+
+        self._ground.fetch(partition, after, upto, fetched)
