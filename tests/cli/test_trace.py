@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from curier.cli import main
+from curier.cli.tracing.sources import _own_broker
 from curier.testing import Pair
 from curier.trace.events import DENIED, DROPPED, EXPIRED, Happening, Packet
 from curier.trace.lines import from_line, to_line
@@ -311,9 +314,30 @@ def test_a_broker_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 2
     assert f"{tmp_path}/trace.sock: no broker serves traces there" in result.output
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     result = run()
     assert result.exit_code == 2
-    assert "XDG_RUNTIME_DIR is not set" in result.output
+    assert f"No broker of this user serves traces at {tmp_path}/curier/trace.sock." in result.output
+
+
+def test_without_a_word_it_is_the_broker_that_was_started_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its data in the usual place, or in memory; one that was killed has left its socket."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    usual, memory = tmp_path / "curier" / "trace.sock", tmp_path / "curier-trace.sock"
+    usual.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as kept, socket.socket(socket.AF_UNIX) as lost:
+        lost.bind(str(memory))  # nobody listens there
+        kept.bind(str(usual))
+        kept.listen()
+        os.utime(usual, (1, 1))
+        assert _own_broker() == usual
+        lost.listen()
+        assert _own_broker() == memory
+        os.utime(memory, (0, 0))
+        assert _own_broker() == usual
 
 
 async def test_a_broker_that_runs_is_followed_until_it_stops(tmp_path: Path) -> None:

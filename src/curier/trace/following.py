@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,18 @@ def without_data() -> Path | None:
     """Where the socket of a broker without a directory is: in the user's own for what runs; None: nowhere."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     return Path(runtime, f"curier-{SOCKET}") if runtime else None
+
+
+def is_served(path: Path) -> bool:
+    """Does a broker serve traces there now? One that was killed has left its socket."""
+    if not hasattr(socket, "AF_UNIX"):
+        return False
+    with socket.socket(socket.AF_UNIX) as asking:
+        try:
+            asking.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True
 
 
 async def follow(

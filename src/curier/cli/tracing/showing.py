@@ -115,8 +115,8 @@ def show(source: str | None, **options: Any) -> None:
     """See what goes by on the wire: packets, the flows they make, drawings of them.
 
     SOURCE is the data directory of a broker that runs, or its socket; a recording; a capture (pcap, pcapng);
-    or - for one of these two on standard input. Without, it is a broker of this user that runs in memory.
-    --proxy is a source as well.
+    or - for one of these two on standard input. Without, it is the broker that this user has started last,
+    with its data in the usual place or in memory. --proxy is a source as well.
 
     On a terminal, and where nothing else is asked for, it shows flows while they go on: space pauses, q ends.
     Otherwise it is lines, one for each packet.

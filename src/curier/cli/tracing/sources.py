@@ -19,7 +19,7 @@ from curier.cli.trace import SUBCOMMANDS
 from curier.frozen import dataclass
 from curier.trace.choice import Choice
 from curier.trace.events import Event
-from curier.trace.following import SOCKET, CannotFollow, follow, without_data
+from curier.trace.following import SOCKET, CannotFollow, follow, is_served, without_data
 from curier.trace.recordings import NotARecording, read_events
 
 STDIN: Final = "-"
@@ -152,16 +152,31 @@ def source_of(word: str | None, choice: Choice, past: bool = False) -> Source:
     """
     if word == STDIN:
         return Source("standard input", from_file(STDIN))
-    path = Path(word) if word is not None else without_data()
-    if path is None:
-        raise CannotTrace(
-            "of what? Give a broker's data directory, or a recording (XDG_RUNTIME_DIR is not set)"
-        )
+    path = Path(word) if word is not None else _own_broker()
     if path.is_dir():
         path /= SOCKET
     elif word is not None and not path.is_socket():
         return Source(word, from_file(word), file=word)
     return Source(word or "the broker of this user", from_broker(path, choice, past), is_live=True)
+
+
+def _own_broker() -> Path:
+    """The socket of the broker that this user has started last, with nothing said of where: with its data
+    in the usual place, or in memory. Raises ``CannotTrace``.
+    """
+    from curier.config import default_directory  # which a recording has no use for
+
+    places = [Path(default_directory(), SOCKET)]
+    if (memory := without_data()) is not None:
+        places.append(memory)
+    served = [path for path in places if is_served(path)]
+    if served:
+        return max(served, key=lambda path: path.stat().st_mtime)
+    looked = " and ".join(map(str, places))
+    raise CannotTrace(
+        f"of what? No broker of this user serves traces at {looked}. Start one (curier broker), or give a "
+        "broker's data directory, or a recording"
+    )
 
 
 async def from_broker(path: Path, choice: Choice, past: bool) -> AsyncIterator[Event]:
