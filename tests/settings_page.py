@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from curier.mosquitto_conf import translating
+from curier.settings.cluster import CLUSTER
 from curier.settings.limits import LIMITS
 from curier.settings.listener import LISTENER
 from curier.settings.table import LIMIT, TOP
@@ -39,7 +40,7 @@ def options() -> str:
         ("`--config`", "", "none", "Read settings from this TOML file."),
         *(
             (f"`{one.option}`", f"`{one.key}`", one.default, one.about)
-            for one in (*TOP.values(), *WEB.values())
+            for one in (*TOP.values(), *WEB.values(), *CLUSTER.values())
         ),
         ("`--no-web`", "", "off", "No window: the same as `--web off`."),
         (
@@ -75,6 +76,11 @@ def keys() -> str:
         (
             "`web`",
             "the table of the [window](api.md): " + ", ".join(f"`{one.key_there}`" for one in WEB.values()),
+        ),
+        (
+            "`cluster`",
+            "the table of a [cluster](cluster.md): "
+            + ", ".join(f"`{one.key_there}`" for one in CLUSTER.values()),
         ),
         (
             "`webhook`",

@@ -31,11 +31,19 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from curier.auth.bans import BanSettings
 from curier.broker.options import Options
+from curier.cluster_settings import (
+    DEFAULT_NAME,
+    DEFAULT_PARTITIONS,
+    DEFAULT_REPLICAS,
+    ClusterSettings,
+    Sync,
+)
 from curier.config_authenticators import HOOKS, Asked, read_authenticators
 from curier.config_bans import read_bans
 from curier.config_listeners import read_listeners
 from curier.errors import ConfigError
 from curier.listeners import DEFAULT_LISTEN, Listener, Network, parse_listen
+from curier.settings.cluster import CLUSTER, own_name
 from curier.settings.kinds import DIRECTORY, FILE
 from curier.settings.setting import Setting
 from curier.settings.table import ALL, LIMIT, TOP
@@ -102,6 +110,14 @@ class Config:
     web_viewers: tuple[str, ...] = ()
     web_operators: tuple[str, ...] = ()
     web_admins: tuple[str, ...] = ()
+    cluster: tuple[str, ...] = ()
+    node_name: str = ""
+    cluster_name: str = DEFAULT_NAME
+    cluster_sync: Sync = "always"
+    cluster_monitors: tuple[str, ...] = ()
+    cluster_credentials: str | None = None
+    cluster_replicas: int = DEFAULT_REPLICAS
+    cluster_partitions: int = DEFAULT_PARTITIONS
     webhooks: tuple[WebhookSettings, ...] = ()
     bridges: tuple[BridgeSettings, ...] = ()
     options: Options = field(default_factory=Options)
@@ -122,6 +138,7 @@ class Config:
             *(partial(self._check_anonymous, door) for door in self.doors()),
             self._check_hooks,
             self._check_web,
+            self._check_cluster,
         )
         for check in checks:
             try:
@@ -140,7 +157,7 @@ class Config:
     @property
     def directory(self) -> str | None:
         """Where durable state lies: ``data``, or the user's own place for such things; None: nowhere."""
-        if self.memory or self.durability == "memory":
+        if self.memory or self.durability == "memory" or self.cluster:
             return None
         return self.data if self.data is not None else default_directory()
 
@@ -233,6 +250,38 @@ class Config:
                 "there are none: give --password-file FILE (password_file = ...), or leave it out"
             )
 
+    @property
+    def membership(self) -> ClusterSettings | None:
+        """The cluster that it is one node of; None: it is alone."""
+        if not self.cluster:
+            return None
+        return ClusterSettings(
+            self.cluster,
+            self.node_name or own_name(),
+            self.cluster_name,
+            self.cluster_sync,
+            self.cluster_replicas,
+            self.cluster_partitions,
+            self.cluster_monitors,
+            self.cluster_credentials or "",
+        )
+
+    def _check_cluster(self) -> None:
+        """A cluster keeps all there is to keep."""
+        if self.membership is None:
+            return
+        self.membership.check()
+        for option, is_given in (
+            ("data", self.data is not None),
+            ("memory", self.memory),
+            ("durability", self.durability is not None),
+        ):
+            if is_given:
+                raise ConfigError(
+                    f"{option} and cluster cannot both be: a cluster keeps all there is to keep; leave "
+                    f"{option} out"
+                )
+
     def _check_anonymous(self, door: Listener) -> None:
         """Somebody may connect there, and where strangers may, that was asked for."""
         users = "--password-file FILE (password_file = ...; make one with: curier passwd FILE USER)"
@@ -307,9 +356,10 @@ def read(path: Path) -> tuple[Config, list[ConfigError]]:
 
         with file.noted():
             settings["bridges"] = read_bridges(file)
-    if "web" in file.table:
-        with file.noted():
-            settings.update(file.web())
+    for name, known in (("web", WEB), ("cluster", CLUSTER)):
+        if name in file.table:
+            with file.noted():
+                settings.update(file.table_of(name, known))
     config = Config(
         **settings,
         options=file.limits(),
@@ -351,12 +401,12 @@ class _File(TomlFile):
             raise other.wrong(("include",), "a file that is included cannot include others")
         self.add(other)
 
-    def web(self) -> dict[str, Any]:
-        """The settings of the table ``[web]``, by their names."""
-        names = {one.key_there: one for one in WEB.values()}
+    def table_of(self, table: str, known: Mapping[str, Setting]) -> dict[str, Any]:
+        """The settings of that table, by their names."""
+        names = {one.key_there: one for one in known.values()}
         found: dict[str, Any] = {}
-        for key in cast(dict[str, object], self.value(("web",), _web_table)):
-            keys = ("web", key)
+        for key in cast(dict[str, object], self.value((table,), partial(_take_table, table))):
+            keys = (table, key)
             with self.noted():
                 if key not in names:
                     raise self.unknown(keys, [*names])
@@ -372,7 +422,7 @@ class _File(TomlFile):
         places: list[tuple[str, ...]] = []
         if "limits" in self.table:
             with self.noted():
-                table = cast(dict[str, object], self.value(("limits",), _table))
+                table = cast(dict[str, object], self.value(("limits",), partial(_take_table, "limits")))
                 places += [("limits", name) for name in table]
         if "sys_interval" in self.table:
             if ("limits", "sys_interval") in places:
@@ -420,15 +470,9 @@ def with_settings(config: Config, settings: Mapping[str, object], origin: Callab
     return replace(config, **top, origins=origins)  # type: ignore[arg-type]  # each was checked by its kind
 
 
-def _table(value: object) -> dict[str, object]:
+def _take_table(name: str, value: object) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise ValueError(f"expected a table, as below the line [limits], got {shown(value)}")
-    return value
-
-
-def _web_table(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected a table, as below the line [web], got {shown(value)}")
+        raise ValueError(f"expected a table, as below the line [{name}], got {shown(value)}")
     return value
 
 
@@ -452,8 +496,9 @@ _KEYS: Final[dict[str, Callable[[object], object]]] = {
     "authenticator": _anything,
     "ban": _anything,
     "web": _anything,
+    "cluster": _anything,
     "webhook": _anything,
     "bridge": _anything,
-    "limits": _table,
+    "limits": _anything,
 }
 """What stands at the top of the file."""

@@ -13,6 +13,8 @@
     ├── QueueFull                                        as many messages wait as may
     ├── PublishWithdrawn                                 the program has withdrawn the message
     ├── StoreError                                       durable state cannot be read or written
+    ├── ClusterError                                     this broker cannot be one node of its cluster
+    │   └── TakenForDead                                 the other nodes do without it; it may join anew
     └── ConfigError                                      a setting is wrong; says where, and what was expected
 
 A protocol error carries the Reason Code that answers it and the spec statement it broke, so that the
@@ -138,6 +140,14 @@ class StoreError(MqttError):
     """Durable state cannot be read or written; the message names the file and the way out."""
 
 
+class ClusterError(MqttError):
+    """This broker cannot be one node of its cluster; the message says why, and the way out."""
+
+
+class TakenForDead(ClusterError):
+    """The other nodes have gone on without this one: it was paused, or cut off. It may join anew."""
+
+
 def missing_package(error: ImportError, what: str) -> ConfigError:
     """What to raise where ``what`` lacks a package of an extra; other errors are raised again."""
     package = (error.name or "").partition(".")[0]
@@ -158,6 +168,7 @@ _EXTRAS = {
     "psycopg": "postgresql",
     "pymysql": "mysql",
     "bonsai": "ldap",
+    "nats": "cluster",
     "starlette": "web",
     "uvicorn": "web",
     "h11": "web",

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curier.errors import missing_package
+from curier.cluster_settings import ClusterSettings
+from curier.errors import ConfigError, missing_package
 from curier.listeners import Listener
 from curier.store.base import Durability, Store
 
 if TYPE_CHECKING:
     from curier.acme.process import AcmeProcess
+    from curier.member import Member
     from curier.net.certificates import Certificates
 
 
@@ -21,6 +23,17 @@ def stored(directory: Path, durability: Durability, accept_loss: bool) -> Store:
     except ImportError as error:
         raise missing_package(error, f"data: {directory}") from error
     return SqliteStore(directory, durability, accept_loss=accept_loss)
+
+
+def member_of(settings: ClusterSettings, data: str | Path | None) -> Member:
+    """The broker's part in a cluster, whose packages few have need of."""
+    if data is not None:
+        raise ConfigError("cluster and data cannot both be: a cluster keeps all there is to keep itself")
+    try:
+        from curier.member import Member
+    except ImportError as error:
+        raise missing_package(error, "cluster") from error
+    return Member(settings)
 
 
 def with_acme(

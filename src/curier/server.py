@@ -7,7 +7,6 @@ async with curier.Broker(listen=["tcp://127.0.0.1:0"]) as broker:
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import os
 import socket
@@ -25,11 +24,10 @@ from curier.auth.bans import Bans, BanSettings
 from curier.auth.base import AllowAnonymous, Authenticator, Authorizer, Credentials, Verdict
 from curier.banning import Banning
 from curier.broker.core import BrokerCore
-from curier.broker.effects import Authenticate, Authorize, Close, Commit, Effect
+from curier.broker.effects import Authenticate, Authorize, CatchUp, Claim, Close, Commit, Effect
 from curier.broker.hooks import Hook
 from curier.broker.model import BrokerConnection
 from curier.broker.options import Options
-from curier.broker.restoring import Restorer
 from curier.broker_arguments import (
     application_message,
     check_all_anonymous,
@@ -39,8 +37,9 @@ from curier.broker_arguments import (
     hooks_of,
     listeners_of,
 )
+from curier.cluster_settings import ClusterSettings
 from curier.doorways import Doorway, change
-from curier.errors import ConfigError, StoreError
+from curier.errors import ConfigError, StoreError, TakenForDead
 from curier.inside import HOP, BridgeNumbers, InsidersToo
 from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
 from curier.loglines import logger, tell_left_out
@@ -56,11 +55,12 @@ from curier.net.pings import Pings
 from curier.net.renewal import Renewal
 from curier.net.transports import TransportServer
 from curier.net.turn import Turn
-from curier.optional_parts import certificates_of, stored, with_acme
+from curier.optional_parts import certificates_of, member_of, stored, with_acme
 from curier.permissions.base import Rules
 from curier.permissions.rule_file import RuleFile
+from curier.restored import restore
 from curier.session.journal import Journal
-from curier.store.base import Durability, Store, described
+from curier.store.base import Durability, described
 from curier.trace.traced import Traced
 from curier.types import Message
 
@@ -70,9 +70,6 @@ if TYPE_CHECKING:
 log = logger("curier.server")
 
 DEFAULT_BANS = BanSettings()
-
-MANY_RECORDS = 100_000
-"""Of a store; from so many on the garbage collector need not look at what they became."""
 
 STOP_SECONDS = 8.0
 """How long ``stop`` may take, with a disk that takes the last changes slowly or not at all."""
@@ -98,17 +95,22 @@ class Broker(Traced, Mounted):
     without it, or with ``"memory"``, nothing is kept. ``accept_loss`` goes on with what is there, where
     something that was acknowledged is missing from it.
 
+    ``cluster`` makes it one node of a cluster, which keeps all there is to keep: there is no ``data`` then.
+
     ``bans`` say what an address, or a user at one, is banned for, where there is an ``authenticator``; None:
     nobody is. ``audit`` is told who comes, is refused or banned, and what is denied or changed.
 
     Raises ``TypeError`` for arguments of a wrong type, ``ConfigError`` for settings that cannot be. ``start``
     raises ``OSError`` for an address that cannot be listened on, ``StoreError`` for a directory that cannot
-    be used. A broker starts and stops once.
+    be used, ``ClusterError`` for such a cluster. A broker starts and stops once.
     Cancelling ``start`` or ``stop`` leaves nothing listening.
     """
 
     bridges: Callable[[], Sequence[BridgeNumbers]] = tuple  # what they count, where there are any
     lab: Laboratory | None = None  # set before ``start``: breaks connections on purpose
+    _asking: Asking | None = None
+    _stopped: asyncio.Event | None = None
+    _why_dead: str = ""  # a node of a cluster: why others go on without it
 
     def __init__(
         self,
@@ -124,6 +126,7 @@ class Broker(Traced, Mounted):
         hooks: Sequence[Hook] = (),
         bans: BanSettings | None = DEFAULT_BANS,
         audit: Audit | None = None,
+        cluster: ClusterSettings | None = None,
         use_reactor: bool = reactor.IS_AVAILABLE,
     ) -> None:
         expect("options", options, Options, "None, or curier.Options() with attributes set")
@@ -138,7 +141,8 @@ class Broker(Traced, Mounted):
             raise ConfigError(f"durability is fsync, os or memory, not {durability!r}")
         kept_at = self.directory = Path(data) if data is not None and durability != "memory" else None
         how = cast(Durability, durability)
-        self._store = stored(kept_at, how, accept_loss) if kept_at is not None else None
+        self._member = member_of(cluster, data) if cluster is not None else None
+        self._store = self._member or (stored(kept_at, how, accept_loss) if kept_at is not None else None)
         self._listen = listeners_of(listen)
         self._is_default = self._listen == listeners_of(DEFAULT_LISTEN)
         self._listen, self._acme = with_acme(self._listen, kept_at)
@@ -157,8 +161,6 @@ class Broker(Traced, Mounted):
         self.bans = Banning(Bans(bans), time.monotonic, audit) if bans is not None else None
         """Who is banned, unless nobody ever is."""
         self.audit = audit
-        self._asking: Asking | None = None
-        self._stopped: asyncio.Event | None = None
         self._core: BrokerCore | None = None
         self._log = LogHook()
         self._log_timer: asyncio.TimerHandle | None = None
@@ -239,8 +241,7 @@ class Broker(Traced, Mounted):
         self._top = self.lab.layers(turn, self._handshakes, tell) if self.lab is not None else None
         self._stopped = asyncio.Event()
         try:
-            if self._store is not None:
-                await self._restore(self._store, turn)
+            await self._begin_to_keep(turn)
             passed = Passed()
             for listener, entrance in zip(self._listen, entrances_of(self._listen), strict=True):
                 doorway = Doorway(listener, entrance)
@@ -266,6 +267,13 @@ class Broker(Traced, Mounted):
             self._acme.start()
         self._tell_log()
         turn.schedule()
+
+    async def _begin_to_keep(self, turn: Turn) -> None:
+        """Have what the last life left, and a store for this one, if there is any."""
+        if self._member is not None:
+            self._member.enter(turn, self._end_without_a_word)
+        if self._store is not None:
+            await restore(self._store, turn)
 
     def _unwritten(self) -> list[BrokerConnection]:
         return self._turn.waiting() if self._turn is not None else []
@@ -294,38 +302,6 @@ class Broker(Traced, Mounted):
         assert self._turn is not None
         self.core.judge_by(InsidersToo(rules), self._turn.clock.now())
         self._turn.schedule()
-
-    async def _restore(self, store: Store, turn: Turn) -> None:
-        """Bring back what the last life left, and be ready to keep what this one brings."""
-        core = self.core
-        store.on_committed = turn.committed
-        store.on_trouble = core.store_failed
-        restorer = Restorer(core)
-        began = told = turn.clock.now()
-        gc.disable()  # a million new objects that all stay: looking for garbage among them is in vain
-        try:
-            for records in store.load():
-                try:
-                    restorer.replay(records)
-                except StoreError as error:
-                    raise StoreError(
-                        f"{store.where}: what is stored does not fit together: {error}; "
-                        "restore a backup in its place, or move it away to begin with nothing"
-                    ) from None
-                if turn.clock.now() - told >= 1.0:
-                    told = turn.clock.now()
-                    log.info("loading what was stored: %d records so far", restorer.count)
-                await asyncio.sleep(0)
-            restorer.finish(turn.clock.now())
-            if restorer.count > MANY_RECORDS:
-                gc.freeze()  # nor later
-        finally:
-            gc.enable()
-        if restorer.count:
-            seconds = turn.clock.now() - began
-            sessions, retained = len(core.sessions), len(core.retained)
-            log.info("restored %d sessions and %d retained messages in %.1f s", sessions, retained, seconds)
-        await store.open()
 
     async def _open(self, doorway: Doorway, passed: Passed) -> None:
         address = doorway.listener.address
@@ -439,10 +415,19 @@ class Broker(Traced, Mounted):
             doorway.close()
 
     async def serve_forever(self) -> None:
-        """Wait until ``stop`` is called."""
+        """Wait until ``stop`` is called. Raises ``TakenForDead`` where a node of a cluster has to end."""
         if self._stopped is None:
             raise RuntimeError("the broker has not been started")
         await self._stopped.wait()
+        if self._why_dead:
+            raise TakenForDead(self._why_dead)
+
+    def _end_without_a_word(self, why: str) -> None:
+        """Another node may have the sessions of this one: nothing more is said to anybody."""
+        self._why_dead = why
+        self._close_now()
+        if self._stopped is not None:
+            self._stopped.set()
 
     async def stop(self) -> None:
         """Stop listening, tell 5.0 clients (0x8B), send and store what is left, close.
@@ -489,7 +474,7 @@ class Broker(Traced, Mounted):
             await store.close(max(LAST_SECONDS, until - asyncio.get_running_loop().time()))
         later = core.journal.take() if core.journal is not None else None
         lost = [*store.unwritten, *(later.records if later is not None else ())]
-        if lost:
+        if lost and self._member is None:  # other nodes have what those are about
             raise StoreError(
                 f"{store.where}: the last changes could not be written ({described(lost)}); none of them was "
                 f"acknowledged{f': {core.store_trouble}' if core.store_trouble else ''}"
@@ -595,3 +580,5 @@ class Broker(Traced, Mounted):
             self._asking.call_off(effect.connection.number)  # nobody is there to hear the answer
         elif isinstance(effect, (Authenticate, Authorize)):
             self._asking.ask(effect)
+        elif isinstance(effect, (Claim, CatchUp)) and self._member is not None:
+            self._member.ask(effect)

@@ -114,7 +114,7 @@ class BrokerCore(BrokerState):
             value = getattr(options, name)
             if name.startswith("_") or callable(value) or value == getattr(self.options, name):
                 continue
-            if name == "route_cache_size":
+            if name == "route_cache_size" or (self.is_clustered and name == "shared_subscription_available"):
                 stuck.add(name)
                 continue
             setattr(self.options, name, value)
@@ -404,6 +404,7 @@ class BrokerCore(BrokerState):
         """
         assert self.journal is not None
         self.is_clustered = True
+        self.options.shared_subscription_available = False  # each node would give a message to a member
 
     def install(self, state: bytes, freed: list[int], missed: list[LogMessage], now: float) -> None:
         """Have a session here as another node ``export``-ed it, with what the log has had for it since;

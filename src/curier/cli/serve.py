@@ -31,6 +31,7 @@ from curier.cli.traces import Traces
 from curier.cli.window import CannotListen, open_window, way_to, window_of
 from curier.config import Config
 from curier.config_authenticators import HOOKS
+from curier.errors import TakenForDead
 from curier.hook_files.files import HookFiles
 from curier.listeners import Listen, Listener, parse_listen
 from curier.net import reactor
@@ -55,7 +56,14 @@ def run(config: Config, reread: Callable[[], Config] | None = None) -> None:
     allow_files(config.options.max_connections)
     make_loop = Loop if reactor.IS_AVAILABLE else None
     with asyncio.Runner(loop_factory=make_loop) as runner:
-        runner.run(serve(config, reread))
+        while True:
+            try:
+                runner.run(serve(config, reread))
+                return
+            except (
+                TakenForDead
+            ) as error:  # others have its sessions now; its clients come again, as to anybody
+                _log.error("%s: this node ends all its connections and joins anew", error)
 
 
 async def serve(config: Config, reread: Callable[[], Config] | None = None) -> None:
@@ -91,6 +99,7 @@ async def _serve(
         permissions=permissions_of(config),
         hooks=[*hook_files.defined.hooks, *webhooks],
         data=config.directory,
+        cluster=config.membership,
         durability=config.durability or "fsync",
         accept_loss=config.accept_loss,
         bans=config.bans,
@@ -236,7 +245,13 @@ def greeting(
     to = _way_to(parse_listen(first), door)
     if not door.knows_all and not config.anonymous_may_connect(door):
         to += " -u USER -P PASSWORD"
-    if config.directory is None:
+    if config.membership is not None:
+        kept = "on their disks" if config.cluster_sync == "always" else "by more than half of them"
+        stored = (
+            f"node {config.membership.node} of the cluster {config.cluster_name}: an acknowledgement is sent "
+            f"when servers of NATS have it, {kept}"
+        )
+    elif config.directory is None:
         stored = "kept in memory only: everything is lost when the broker stops"
     else:
         waits = {

@@ -38,7 +38,7 @@ class Life:
         self._is_leaving = False
         self._sent: dict[int, float] = {}  # renewals on their way to the bus and back
         self._proved = 0.0  # when the last one that came back was sent
-        self._trusted_until = 0.0
+        self.trusted_until = 0.0  # by this node's own clock: how long it may speak for its sessions
         self._watched: tuple[int, float] | None = (
             None  # a former life of this name, and since when it is silent
         )
@@ -80,7 +80,7 @@ class Life:
     def check(self) -> None:
         """Is this node still to be trusted? Called before anything else is done."""
         if not self._ground.is_dead:
-            self._ground.is_trusted = self._lease is not None and self._ground.now < self._trusted_until
+            self._ground.is_trusted = self._lease is not None and self._ground.now < self.trusted_until
 
     def _proved_by(self, lease: Lease) -> None:
         sent = self._sent.get(lease.renewal)
@@ -137,7 +137,7 @@ class Life:
         if lease.is_over:
             self._ground.die()
             return
-        self._trusted_until = self._sent[lease.renewal] + TRUSTED
+        self.trusted_until = self._sent[lease.renewal] + TRUSTED
         self._sent = {n: sent for n, sent in self._sent.items() if n > lease.renewal - 5}
         self.check()
         if is_first:

@@ -80,6 +80,11 @@ class Node:
         return self.ground.is_trusted
 
     @property
+    def trusted_until(self) -> float:
+        """How long it may, by ``now``, if it hears nothing more."""
+        return 0.0 if self.ground.is_dead else self._life.trusted_until
+
+    @property
     def deadline(self) -> float | None:
         """When ``passed`` is to be called, if nothing else comes before."""
         return self.ground.deadline

@@ -15,8 +15,8 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+from curier.errors import ClusterError
 from curier.jetstream.line import without_password
-from curier.jetstream.streams import ClusterError
 
 MONITORING: Final = 8222
 ANSWER_SECONDS: Final = 3.0

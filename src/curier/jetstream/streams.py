@@ -9,7 +9,7 @@ from typing import Any, Final
 from nats.aio.msg import Msg
 
 from curier.cluster.orders import LEASES, SESSIONS
-from curier.errors import MqttError
+from curier.errors import ClusterError
 from curier.jetstream.line import Line, log
 from curier.jetstream.names import Names
 from curier.jetstream.wire import FORMAT
@@ -19,10 +19,6 @@ AGAIN_SECONDS: Final = 0.5
 NOT_FOUND: Final = 10059
 IN_USE: Final = 10058  # another node has made it meanwhile, otherwise
 LEAST_VERSION: Final = (2, 14)  # older ones ignore conditions, or were not tried
-
-
-class ClusterError(MqttError):
-    """This node cannot be one of the cluster; the message says why, and the way out."""
 
 
 async def ensure(line: Line, names: Names, replicas: int, seconds: float) -> set[str]:
@@ -60,7 +56,7 @@ def _config(names: Names, stream: int, replicas: int) -> dict[str, Any]:
     keeps_last = stream in (LEASES, SESSIONS)
     return {
         "name": names.stream(stream),
-        "subjects": [names.all_of(stream), *([names.all_parts] if stream == SESSIONS else ())],
+        "subjects": [names.all_of(stream)],
         "storage": "file",
         "retention": "limits",
         "discard": "new",  # what is full refuses, and forgets nothing

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import Final, final
 
 from curier.broker.core import BrokerCore
-from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect
+from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect, Question
 from curier.broker.entrances import Entrance
-from curier.broker.model import BrokerConnection
+from curier.broker.model import BrokerConnection, LogMessage
 from curier.codec.primitives import LARGE_PIECE
 from curier.loglines import logger, printable
 from curier.net.clock import Clock
@@ -64,6 +64,8 @@ class Turn:
         self.on_effect: Callable[[Effect], None] = on_effect
         self.wires: dict[int, Wire] = {}  # by number of the connection
         self.tape: Tape | None = None  # has what was read and written last, where that is kept
+        self.trusted_until: float = math.inf  # as one node of a cluster: by the clock; see ``hold``
+        self.send: Callable[[list[LogMessage]], None] | None = None  # to other nodes, at QoS 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float = NO_DEADLINE
         self._is_scheduled: bool = False
@@ -74,6 +76,7 @@ class Turn:
         self._postponed_at: float = 0.0  # when the first of them was
         self._written: int = 0  # bytes, to all sockets in this turn
         self._throttled: set[Wire] = set()  # not read from until a batch is durable
+        self._held: list[BrokerConnection] = []  # dirty, to be written when this node is trusted
 
     def attach(
         self, address: str, listener: str, entrance: Entrance | None = None, place: str = ""
@@ -166,6 +169,35 @@ class Turn:
         self.write_out(now, is_busy)
         self.core.end_turn()
 
+    def hold(self, trusted_until: float) -> None:
+        """Until then this node of a cluster may speak for its sessions. Later nothing of theirs is read or
+        written: they may be another's. Who has no session yet may be refused.
+        """
+        now = self.clock.now()
+        was_held = now >= self.trusted_until
+        self.trusted_until = trusted_until
+        if was_held == (now >= trusted_until):
+            return
+        held = self._held
+        self._held = []
+        self.core.dirty[:0] = held
+        for wire in [*self.wires.values()]:
+            self._try_reading(wire)
+        self.schedule()
+
+    def _puts_off(self, connection: BrokerConnection, now: float, is_busy: bool) -> bool:
+        """Is what it has to be written later?"""
+        if now >= self.trusted_until and self._is_held(connection, now):
+            self._held.append(connection)
+            return True
+        if is_busy and connection.can_wait(POSTPONED_BYTES):
+            self._postponed.append(connection)
+            return True
+        return False
+
+    def _is_held(self, connection: BrokerConnection, now: float) -> bool:
+        return now >= self.trusted_until and connection.server_session is not None
+
     def write_out(self, now: float, is_busy: bool = False) -> None:
         """Do what there is to do at the end of a turn, which goes on all the same."""
         if self._is_stopped:
@@ -197,8 +229,7 @@ class Turn:
                     continue  # of an error while these were carried out
                 break
             for connection in core.take_dirty():
-                if is_busy and connection.can_wait(POSTPONED_BYTES):
-                    self._postponed.append(connection)
+                if self._puts_off(connection, now, is_busy):
                     continue
                 writes += 1
                 if writes > MOST_WRITES and not connection.is_closed():
@@ -210,6 +241,8 @@ class Turn:
                     core.give_up(connection, "writing", error, now)
         if closing is not None:
             self._close(closing, now)
+        if core.sendings and self.send is not None:
+            self.send(core.take_sendings())
         if core.faults.noted:
             self._tell_faults()
         if writes > MOST_WRITES:
@@ -331,6 +364,8 @@ class Turn:
             connection.written_unsent > EARLY_UNSENT and connection.server_session is None
         ):
             wanted = False
+        if wanted and self.trusted_until != math.inf and self._is_held(connection, self.clock.now()):
+            wanted = False
         if wanted and connection.held and self._waits_for_disk(connection):
             wanted = False
             self._throttled.add(wire)
@@ -360,7 +395,7 @@ class Turn:
         else:
             self.finish(now)
 
-    def resume(self, effect: Authenticate | Authorize, answer: Answer) -> None:
+    def resume(self, effect: Question, answer: Answer) -> None:
         """The answer to a question about one connection, which goes on now."""
         self.core.resume(effect, answer, self.clock.now())
         self.resumed(effect.connection)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from curier.settings.ban import BAN
+from curier.settings.cluster import CLUSTER
 from curier.settings.listener import LISTENER
 from curier.settings.setting import Setting, plain
 from curier.settings.table import LIMIT, TOP
@@ -33,6 +34,7 @@ def schema(**more: object) -> dict[str, Any]:
             listener={"type": "array", "items": {**_table(LISTENER.values()), "required": ["url"]}},
             ban=_table(BAN.values()),
             web=_table(WEB.values()),
+            cluster=_table(CLUSTER.values()),
             webhook={"type": "array", "items": {"type": "object", "required": ["url"]}},
             bridge={"type": "array", "items": {"type": "object", "required": ["name", "url", "topics"]}},
             limits=_table(LIMIT.values()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from curier.broker.options import Options
+from curier.settings.cluster import CLUSTER
 from curier.settings.kinds import DIRECTORY, FILE, FILES, FLAG, URLS, one_of
 from curier.settings.limits import LIMITS
 from curier.settings.log_levels import LEVELS, LOG_LEVELS
@@ -154,5 +155,5 @@ TOP: Final = {one.name: one for one in _TOP}
 LIMIT: Final = {one.name: one for one in _limits()}
 """Those below ``[limits]``, which are the attributes of ``Options``."""
 
-ALL: Final = {**TOP, **WEB, **LIMIT}
+ALL: Final = {**TOP, **WEB, **CLUSTER, **LIMIT}
 """These, and those below ``[web]``; no name is there twice."""

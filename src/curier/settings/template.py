@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from curier.settings.ban import BAN
+from curier.settings.cluster import CLUSTER
 from curier.settings.limits import LIMITS
 from curier.settings.listener import LISTENER
 from curier.settings.schema import default_of
@@ -37,6 +38,10 @@ _EXAMPLES: Final = {
     "hooks": '["hooks.py"]',
     "log_file": '"/var/log/curier/curier.log"',
     "audit_log": '"/var/log/curier/audit.log"',
+    "cluster": '"nats://10.0.0.1,10.0.0.2,10.0.0.3"',
+    "node_name": '"a"',
+    "cluster_monitors": '["http://10.0.0.1:8222"]',
+    "cluster_credentials": '"curier.creds"',
     "web_certificate": '"web.pem"',
     "web_key": '"web.key"',
     "web_tokens": '"web-tokens"',
@@ -83,6 +88,9 @@ def _lines() -> Iterator[str]:
     yield "# The window: pages, an API and metrics by HTTP."
     yield "[web]"
     yield from _settings(WEB.values())
+    yield "# One node of a cluster on NATS JetStream."
+    yield "[cluster]"
+    yield from _settings(CLUSTER.values())
     yield "[limits]"
     for section in LIMITS:
         yield f"\n# -- {section} --\n"

@@ -1,0 +1,88 @@
+"""What a broker is told of the cluster it is one node of: plain data, which needs no package."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from curier.errors import ConfigError
+
+Sync = Literal["always", "relaxed"]
+SYNCS: Final = ("always", "relaxed")
+
+DEFAULT_NAME: Final = "curier"
+DEFAULT_PARTITIONS: Final = 8
+DEFAULT_REPLICAS: Final = 3
+SCHEMES: Final = ("nats", "tls", "ws", "wss")
+
+_WORD: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """One node of a cluster on NATS JetStream.
+
+    ``servers`` are URLs of NATS, with or without the scheme; ``node`` is the name of this one, which no other
+    has. All nodes have the same ``name`` of the cluster, and ``partitions``, which never change. ``sync`` is
+    ``"always"``, or ``"relaxed"`` where a loss of power at NATS may take back what was acknowledged.
+    ``monitors`` are where the servers tell how they are set, by HTTP; none: port 8222 of each of ``servers``.
+    ``credentials`` is a file of NATS.
+    """
+
+    servers: tuple[str, ...]
+    node: str
+    name: str = DEFAULT_NAME
+    sync: Sync = "always"
+    replicas: int = DEFAULT_REPLICAS
+    partitions: int = DEFAULT_PARTITIONS
+    monitors: tuple[str, ...] = ()
+    credentials: str = ""
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` for what cannot be."""
+        if not self.servers:
+            raise ConfigError("cluster: name the servers of NATS, such as nats://10.0.0.1,10.0.0.2,10.0.0.3")
+        for server in self.urls:
+            check_server(server)
+        for what, word in (("node_name", self.node), ("the cluster's name", self.name)):
+            if not _WORD.fullmatch(word):
+                raise ConfigError(f"{what} has letters, digits, - and _, at most 32 of them: not {word!r}")
+        if self.replicas not in (1, 3, 5):
+            raise ConfigError(f"replicas: NATS keeps 1, 3 or 5 of each, not {self.replicas}")
+        if self.replicas == 1 and self.sync == "always":
+            raise ConfigError(
+                "replicas: with 1 a server that is lost takes along what was acknowledged; if that is meant, "
+                'say so: sync = "relaxed"'
+            )
+        if not 1 <= self.partitions <= 64:
+            raise ConfigError(f"partitions: from 1 to 64, not {self.partitions}")
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The servers, each as a whole URL: ``nats://a,b`` names two."""
+        found: list[str] = []
+        scheme = "nats"
+        for text in self.servers:
+            for server in text.split(","):
+                one = server.strip()
+                if "://" in one:
+                    scheme = one.partition("://")[0]
+                elif one:
+                    one = f"{scheme}://{one}"
+                if one:
+                    found.append(one)
+        return tuple(found)
+
+
+def check_server(server: str) -> None:
+    """Raise ``ConfigError`` where this is no URL of a server."""
+    try:
+        parts = urlsplit(server)
+        is_url = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or parts.path not in ("", "/"):
+        shown = server.rpartition("@")[2]  # no password in a message
+        raise ConfigError(f"cluster: expected servers such as nats://10.0.0.1:4222, got {shown!r}")

@@ -1,0 +1,310 @@
+"""A broker as one node of a cluster: what its core asks, and what is to be kept, carried to a ``Node`` and
+its bus.
+
+To the broker it is a ``Store``: batches of the journal are durable when the cluster has them. Needs the extra
+``cluster``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from curier.broker.core import BrokerCore
+from curier.broker.effects import Answer, CatchUp, Claim
+from curier.broker.model import LogMessage
+from curier.cluster.node import Node
+from curier.cluster.orders import Died
+from curier.cluster.records import Boot, Message
+from curier.cluster_settings import ClusterSettings
+from curier.errors import ClusterError, StoreError
+from curier.jetstream.bus import Bus, Entry
+from curier.jetstream.line import Access
+from curier.jetstream.names import Names
+from curier.jetstream.proof import monitors_of, prove
+from curier.jetstream.streams import ensure
+from curier.jetstream.wire import WireError
+from curier.loglines import logger
+from curier.net.turn import Turn
+from curier.session.records import Batch, Record
+from curier.store.base import CLOSE_SECONDS, Store
+
+log = logger("curier.cluster")
+
+STREAMS_SECONDS: Final = 60.0
+"""How long NATS may take to have the streams, from when a node is started."""
+
+TELL_SECONDS: Final = 5.0
+"""From how long a node waits for something on, and how often, the log says for what."""
+
+
+class Member(Store):
+    """``enter`` a broker before its first client comes, then ``open``. Where the others have taken this node
+    for dead, its broker has to end without a word to anybody, and may begin anew.
+    """
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        settings.check()
+        self.settings = settings
+        self.where = f"the cluster {settings.name}"
+        self.node: Node | None = None
+        self._died: Callable[[str], None] = _expected
+        self._bus: Bus | None = None
+        self._turn: Turn | None = None
+        self._asked: list[Claim | CatchUp] = []
+        self._is_asking = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_over = asyncio.Event()
+        self._has_told: float = 0.0
+        self._trouble = ""
+
+    # -- a store
+
+    def enter(self, turn: Turn, died: Callable[[str], None]) -> None:
+        """The broker that is to be a node. ``died`` is told why it has to end."""
+        self._turn, self._died = turn, died
+        turn.core.join_cluster()
+        turn.hold(0.0)
+        turn.send = self._send
+
+    def load(self) -> Iterator[list[Record]]:
+        """Nothing: sessions come when their clients do, what is retained by the log."""
+        return iter(())
+
+    async def open(self) -> None:
+        """Join; returns when clients can be served. Raises ``ClusterError`` where that cannot be."""
+        settings, turn = self.settings, self._need_turn()
+        names = Names(settings.name, settings.partitions)
+        access = Access(settings.urls, settings.credentials)
+        bus = self._bus = Bus(access, names, settings.node, self)
+        bus.open()
+        try:
+            servers = await ensure(bus.control, names, settings.replicas, STREAMS_SECONDS)
+            if settings.sync == "always":
+                await prove(settings.monitors or monitors_of(settings.urls), servers)
+            else:
+                log.warning(
+                    "sync is relaxed: where NATS loses power, what was acknowledged lately may be lost, and "
+                    "sessions may be older than their clients"
+                )
+        except BaseException:
+            await bus.close()
+            raise
+        self.node = Node(settings.node, settings.partitions, random.random, _House(turn))
+        self.node.begin(time.monotonic(), turn.clock.now())
+        self._after()
+        await self._opened(self.node)
+        log.info("node %s has joined %s, on %s", settings.node, self.where, bus.control.server)
+
+    async def _opened(self, node: Node) -> None:
+        began = told = time.monotonic()
+        while not node.is_open:
+            if self._is_over.is_set():
+                raise ClusterError("another process has taken the name of this node meanwhile")
+            await asyncio.sleep(0.02)
+            now = time.monotonic()
+            if now - told >= TELL_SECONDS:
+                told = now
+                log.info("joining %s since %d s: %s", self.where, now - began, self._waits_for(node))
+
+    def _waits_for(self, node: Node) -> str:
+        assert self._bus is not None
+        if not self._bus.data.is_up:
+            return f"there is no connection to NATS ({self._bus.data.why})"
+        if not node.is_trusted:
+            return (
+                f"the last life of node {self.settings.node} did not end in order; its lease runs out first"
+            )
+        return "it reads what is retained"
+
+    def commit(self, batch: Batch) -> None:
+        turn, node = self._need_turn(), self.node
+        assert node is not None
+        node.commit(time.monotonic(), turn.clock.now(), batch)
+        self._after()
+
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Give all sessions up, so that other nodes have them at once, and leave."""
+        bus, self._died = self._bus, _expected
+        if bus is None:
+            return
+        try:
+            if self.node is not None and not self._is_over.is_set():
+                self.node.drain(time.monotonic(), self._need_turn().clock.now())
+                self._after()
+                async with asyncio.timeout(max(0.1, seconds - 1.0)):
+                    await self._is_over.wait()
+                log.info("node %s has left %s", self.settings.node, self.where)
+        except TimeoutError:
+            log.warning(
+                "node %s could not give all of its sessions up in %g s: other nodes take them in 30 s",
+                self.settings.node,
+                seconds,
+            )
+        finally:
+            self._end_timer()
+            await bus.close()
+            self._bus = None
+
+    # -- what the core asks
+
+    def ask(self, question: Claim | CatchUp) -> None:
+        """Have it answered, once the batch of this turn was given to ``commit``."""
+        self._asked.append(question)
+        if not self._is_asking:
+            self._is_asking = True
+            self._need_turn().loop.call_soon(self._ask)
+
+    def _ask(self) -> None:
+        self._is_asking = False
+        asked, self._asked = self._asked, []
+        node, turn = self.node, self._need_turn()
+        for question in asked:
+            if node is None:
+                continue
+            if isinstance(question, Claim):
+                node.claim(time.monotonic(), turn.clock.now(), question)
+            else:
+                node.catch_up(time.monotonic(), turn.clock.now(), question)
+        self._after()
+
+    def _send(self, messages: list[LogMessage]) -> None:
+        if self.node is not None:
+            self.node.send(time.monotonic(), self._need_turn().clock.now(), messages)
+            self._after()
+
+    # -- what the bus says
+
+    def answer(self, token: int, *answer: object) -> None:
+        node, turn = self.node, self._need_turn()
+        if node is not None:
+            node.answer(time.monotonic(), turn.clock.now(), token, *answer)
+            self._after()
+
+    def feed(self, stream: int, generation: int, number: int, entries: Sequence[Entry]) -> None:
+        node, turn = self.node, self._need_turn()
+        if node is not None:
+            node.feed(time.monotonic(), turn.clock.now(), stream, generation, number, entries)
+            self._after()
+
+    def asked(self, node: Boot, token: int, asker: str, session: str) -> None:
+        own, turn = self.node, self._need_turn()
+        if own is not None and node == own.ground.boot:
+            own.asked(time.monotonic(), turn.clock.now(), token, asker, session)
+            self._after()
+
+    def direct(self, messages: Sequence[Message]) -> None:
+        node, turn = self.node, self._need_turn()
+        if node is not None and node.is_open:
+            node.heard(time.monotonic(), turn.clock.now(), messages)
+            self._after()
+
+    def broken(self, error: WireError) -> None:
+        log.error("%s: %s", self.where, error)
+        self._end(f"what lies on the bus cannot be read: {error}")
+
+    # -- time
+
+    def _after(self) -> None:
+        """Do what the node has said, and see when it wants to be called."""
+        node, bus, turn = self.node, self._bus, self._need_turn()
+        if node is None or bus is None:
+            return
+        for order in node.take_orders():
+            if isinstance(order, Died):
+                self._end("the other nodes have taken this one for dead")
+                return
+            bus.obey(order)
+        turn.hold(node.trusted_until + turn.clock.offset)
+        self._tell_trouble(bus.unhappy or ("" if bus.data.is_up else f"no connection: {bus.data.why}"))
+        turn.schedule()
+        self._end_timer()
+        if node.deadline is not None:
+            wait = max(0.0, node.deadline - time.monotonic())
+            self._timer = turn.loop.call_later(wait, self._passed)
+
+    def _passed(self) -> None:
+        self._timer = None
+        if self.node is not None:
+            self.node.passed(time.monotonic(), self._need_turn().clock.now())
+            self._after()
+
+    def _tell_trouble(self, why: str) -> None:
+        if why != self._trouble:
+            self._trouble = why
+            if why:
+                log.warning("%s: %s; what has to be acknowledged waits", self.where, why)
+            else:
+                log.info("%s takes what is to be kept again", self.where)
+
+    def _end_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end(self, why: str) -> None:
+        if not self._is_over.is_set():
+            self._is_over.set()
+            self._end_timer()
+            self._need_turn().hold(0.0)
+            self._died(why)
+
+    def _need_turn(self) -> Turn:
+        assert self._turn is not None
+        return self._turn
+
+
+def _expected(why: str) -> None:
+    """This node has left by itself."""
+
+
+class _House:
+    """The core, as its node has to do with it."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._core: BrokerCore = turn.core
+
+    def committed(self, batch: int, now: float) -> None:
+        self._turn.committed(batch)
+
+    def resume(self, effect: Claim | CatchUp, answer: Answer, now: float) -> None:
+        self._turn.resume(effect, answer)
+
+    def export(self, client_id: str) -> bytes | None:
+        return self._core.export(client_id)
+
+    def has_session(self, client_id: str) -> bool:
+        return client_id in self._core.sessions
+
+    def is_settled(self) -> bool:
+        core = self._core
+        journal = core.journal
+        return not core.own_records and not core.has_giant and (journal is None or not journal.count())
+
+    def install(self, state: bytes, freed: list[int], missed: list[LogMessage], now: float) -> None:
+        try:
+            self._core.install(state, freed, missed, now)
+        except StoreError:
+            log.exception("a session that comes from another node cannot be read")
+            raise
+        self._turn.schedule()
+
+    def yield_session(self, client_id: str, now: float) -> None:
+        self._core.yield_session(client_id, now)
+        self._turn.schedule()
+
+    def drop_session(self, client_id: str, now: float) -> None:
+        self._core.drop_session(client_id, now)
+        self._turn.schedule()
+
+    def read_log(self, messages: list[LogMessage], now: float) -> None:
+        self._core.read_log(messages, now)
+        self._turn.schedule()
+
+    def read_direct(self, messages: list[LogMessage], now: float) -> None:
+        self._core.read_direct(messages, now)
+        self._turn.schedule()
