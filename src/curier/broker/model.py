@@ -241,7 +241,8 @@ class Route(Remembered):
         """May plain packets go to it unseen? Some $ topics are not for clients to publish to, which is found
         out on the general way.
         """
-        self.is_fast = not why_not_published(self.topic)
+        topic = self.topic
+        self.is_fast = topic[0] != 0x24 or not why_not_published(topic)
 
     def has(self, session: ServerSession) -> bool:
         """Does ``session`` receive what is published here?"""

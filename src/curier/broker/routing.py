@@ -34,6 +34,8 @@ MOST_LOOKS: Final = 1024  # at topics in the cache because of one subscription
 LOOKS_PER_ROUTE: Final = 128  # that cost less time than to make a route
 LOOKS_PER_MATCH: Final = 8  # that cost as much as to match a filter with a topic, and one more for each
 LOOKED_AT: Final = 8  # bytes of that topic
+FEW: Final = 8  # subscriptions
+DOLLAR: Final = 0x24
 
 
 @final
@@ -144,12 +146,32 @@ class Router:
         else:
             self.cache.forget(topic)
 
-    def _make_for(self, topic: bytes, subscription: Subscription) -> Route:
-        """The route of a topic that matches one subscription."""
-        session = self.sessions.get(subscription.key)
-        if session is None or not self.may_receive(session, topic):
-            return Route(topic, NO_RECEIVERS, NO_GROUPS, False)
-        return Route(topic, _alone(session, subscription), NO_GROUPS, session.journal is not None)
+    def _make_simple(self, topic: bytes, found: list[Subscriber]) -> Route | None:
+        """The route of a topic with these subscriptions, as most have it, where each is another session's;
+        None: it is not so simple.
+        """
+        only: list[Receiver] = NO_RECEIVERS
+        several: list[Receiver] | None = None
+        is_durable: bool = False
+        for target in found:
+            if not isinstance(target, Subscription):
+                return None
+            session = self.sessions.get(target.key)
+            if session is None or not self.may_receive(session, topic):
+                continue
+            alone = _alone(session, target)
+            if session.journal is not None:
+                is_durable = True
+            if only is NO_RECEIVERS:
+                only = alone
+                continue
+            for other in only if several is None else several:
+                if other.session is session:
+                    return None
+            if several is None:
+                several = only.copy()
+            several.append(alone[0])
+        return Route(topic, only if several is None else several, NO_GROUPS, is_durable)
 
     def _make(self, topic: bytes) -> Route:
         firsts: dict[int, Subscription] = {}  # of each session, by its number
@@ -157,10 +179,11 @@ class Router:
         groups: list[SharedGroup] = []
         is_durable = False
         found = self.table.match(topic)
-        if len(found) == 1 and not self.mounts:  # most often, and then most of this is not needed
-            only = found[0]
-            if isinstance(only, Subscription):
-                return self._make_for(topic, only)
+        count = len(found)
+        if count <= FEW and not self.mounts and (count == 1 or self.judge is None):
+            simple = self._make_simple(topic, found)
+            if simple is not None:
+                return simple
         for target in found:
             if self.mounts and not self._is_shown(topic, target):
                 continue
@@ -247,7 +270,9 @@ class Router:
 
 def _is_cached(topic: bytes) -> bool:
     """Are its routes remembered? Those of the server's own topics are few, and used seldom."""
-    return len(topic) <= LONGEST_CACHED and not is_told_by_server(topic)
+    if len(topic) > LONGEST_CACHED:
+        return False
+    return topic[0] != DOLLAR or not is_told_by_server(topic)
 
 
 def _alone(session: ServerSession, subscription: Subscription) -> list[Receiver]:
