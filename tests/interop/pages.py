@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from curier.auditing import Audit
+from curier.listeners import Network
 from curier.server import Broker
 from curier.types import Message, QoS
 from curier.web.libraries import missing
@@ -33,8 +35,10 @@ TOPIC = "home/kitchen/temp"
 class Window:
     """A broker with its window, on a loop of its own."""
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", proxies: tuple[Network, ...] = ()) -> None:
         self.prefix = prefix
+        self.proxies = proxies  # that are believed
+        self.audited: list[str] = []
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
@@ -47,8 +51,9 @@ class Window:
         return made.result(30)
 
     async def _start(self) -> None:
-        self.broker = await Broker(listen=["tcp://127.0.0.1:0"]).__aenter__()
-        self.web = Web(self.broker, "http://127.0.0.1:0", prefix=self.prefix)
+        audit = Audit(self.audited.append)
+        self.broker = await Broker(listen=["tcp://127.0.0.1:0"], audit=audit).__aenter__()
+        self.web = Web(self.broker, "http://127.0.0.1:0", prefix=self.prefix, proxies=self.proxies)
         await self.web.start()
         for number, topic in enumerate(TOPICS[:-1]):  # the last has more levels than a broker takes
             self.broker.publish(Message(topic, PAYLOADS[number % len(PAYLOADS)], QoS(1), True))

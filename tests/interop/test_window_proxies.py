@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +19,7 @@ from tests.conftest import require_peer
 from tests.interop.chromium import Chromium, Tab
 from tests.interop.pages import WATCHED, Window, click, go, shows
 from tests.interop.web_proxies import changed, nginx_with
+from tests.net.doors import server_files, trusting
 from tests.ports import free_port
 from tests.waiting import wait_until
 from tests.web.asking import serving
@@ -31,15 +34,18 @@ from tests.web.asking import serving
 class Front:
     """A window, and nginx in front of it."""
 
-    def __init__(self, folder: Path, is_kept: bool) -> None:
-        self.window = Window(prefix="/curier" if is_kept else "")
+    def __init__(self, folder: Path, is_kept: bool, scheme: str = "http", is_trusted: bool = False) -> None:
+        proxies = (ip_network("127.0.0.1"),) if is_trusted else ()
+        self.window = Window("/curier" if is_kept else "", proxies)
         port = free_port()
         inner = self.window.web.urls[0].removeprefix("http://")
         lines = changed(LINES, {"http://127.0.0.1:9883/": f"http://{inner}{'' if is_kept else '/'}"})
         plain = f"location /plain/ {{ proxy_pass http://{inner}/; proxy_set_header Host $http_host; }}"
-        site = f"server {{\nlisten 127.0.0.1:{port};\n{lines}{plain}\n}}"
-        self.proxy = nginx_with(folder, site, port)
-        self.url = f"http://127.0.0.1:{port}/curier/"
+        certificate, key = server_files()
+        tls = f"ssl_certificate {certificate};\nssl_certificate_key {key};\n"
+        door = f"listen 127.0.0.1:{port} ssl;\n{tls}" if scheme == "https" else f"listen 127.0.0.1:{port};\n"
+        self.proxy = nginx_with(folder, f"server {{\n{door}{lines}{plain}\n}}", port)
+        self.url = f"{scheme}://127.0.0.1:{port}/curier/"
 
     def link(self) -> str:
         """By the proxy."""
@@ -123,6 +129,42 @@ def test_a_websocket_passes(front: Front, client: httpx.Client) -> None:
     with connect(url, origin=Origin("http://elsewhere.example"), **how) as socket:  # type: ignore[arg-type]
         with pytest.raises(ConnectionClosed):
             socket.recv(20)
+
+
+@pytest.mark.parametrize("is_trusted", [True, False], ids=["trusted", "not trusted"])
+def test_what_a_proxy_says_of_a_browser_counts_where_it_is_trusted(tmp_path: Path, is_trusted: bool) -> None:
+    """Where the browser is, whatever it says of that itself, and that its cookie is for https alone."""
+    require_peer("nginx")
+    front = Front(tmp_path, False, "https", is_trusted)
+    try:
+        way = httpx.HTTPTransport(verify=trusting(), local_address="127.0.0.7")
+        lies = {"x-forwarded-for": "192.0.2.1", "x-curier": "1"}
+        with httpx.Client(base_url=front.url, transport=way, headers=lies, timeout=20) as browser:
+            answer = browser.get(front.link())
+            cookie = answer.headers["set-cookie"]
+            assert ("secure" in cookie.lower()) == is_trusted
+            cookies = {"cookie": cookie.partition(";")[0]}
+            body = {"topic": "by/proxy", "text": "x", "retain": True}
+            assert browser.post("api/v1/publish", json=body, headers=cookies).status_code == 200
+            url = front.url.replace("https", "wss") + "mqtt"
+            how: dict[str, Any] = {
+                "origin": Origin(front.url.removesuffix("/curier/")),
+                "subprotocols": [Subprotocol("mqtt")],
+                "additional_headers": cookies | lies,
+                "source_address": ("127.0.0.7", 0),
+                "ssl": trusting(),
+                "proxy": None,
+            }
+            with connect(url, **how) as socket:
+                socket.send(bytes.fromhex("101000044d5154540402003c0004") + b"page")
+                assert socket.recv(20) == bytes.fromhex("20020000")
+                [row] = browser.get("api/v1/clients", headers=cookies).json()["clients"]
+        seen = "127.0.0.7" if is_trusted else "127.0.0.1"
+        assert row["address"].rpartition(":")[0] == seen
+        [published] = [line for line in front.window.audited if "by/proxy" in line]
+        assert f"owner (admin) at {seen}" in published
+    finally:
+        front.close()
 
 
 def test_the_pages_work_there(front: Front, browser: Chromium) -> None:
