@@ -19,10 +19,24 @@ from curier.protocol.connection import NO_HELD
 from curier.session import incoming, outgoing
 from curier.session.outgoing import NO_BURSTS, NO_ENTRIES
 from tests.conformance.page import CITED, cited
-from tests.waiting import pytest_runtest_makereport, pytest_runtest_teardown, pytest_timeout_set_timer
+from tests.waiting import (
+    PROCESS_LIMIT,
+    ProcessLimit,
+    pytest_enter_pdb,
+    pytest_runtest_makereport,
+    pytest_runtest_teardown,
+    pytest_sessionfinish,
+    pytest_timeout_set_timer,
+)
 
 # Hooks: they end a test that hangs.
-__all__ = ["pytest_runtest_makereport", "pytest_runtest_teardown", "pytest_timeout_set_timer"]
+__all__ = [
+    "pytest_enter_pdb",
+    "pytest_runtest_makereport",
+    "pytest_runtest_teardown",
+    "pytest_sessionfinish",
+    "pytest_timeout_set_timer",
+]
 
 # A slow machine is no error of a test: no deadline, no complaint about slow generation.
 settings.register_profile(
@@ -93,12 +107,15 @@ def pytest_report_header() -> str:
     return f"curier: {form}, from {Path(curier.__path__[0])}"
 
 
-def pytest_configure() -> None:
-    """Let Ctrl-C and the end of a terminal reach the programs that tests start.
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a test that does not end even after its time (it may be cleaning up) end with its process.
+
+    And let Ctrl-C and the end of a terminal reach the programs that tests start.
 
     A shell without a terminal starts what it puts into the background with SIGINT ignored, nohup what it
     starts with SIGHUP, and programs inherit that; one that has a handler here has the default there.
     """
+    config.stash[PROCESS_LIMIT] = ProcessLimit()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

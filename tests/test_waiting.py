@@ -64,6 +64,18 @@ def test_a_test_that_hangs_ends_on_every_loop(tmp_path: Path) -> None:
     assert ran.stdout.count("longer than 1 seconds\n") >= hung + 1
 
 
+def test_a_process_whose_test_never_ends_is_ended() -> None:
+    program = (
+        "import os, time; from tests.waiting import ProcessLimit; limit = ProcessLimit(1.0, 1000.0)\n"
+        "limit.put_off(); limit.put_off(); os.dup2(os.open(os.devnull, os.O_WRONLY), 2)\n"
+        "while True: time.sleep(1)"
+    )
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=HERE.parent)
+    assert ran.returncode == 1
+    assert "<string>" in ran.stderr
+
+
 async def test_a_wait_in_vain() -> None:
     tries = []
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
+import os
 import signal
 import time
 from collections.abc import Callable, Generator
@@ -93,6 +95,35 @@ class TimeLimit:
         raise TimeIsUp(self.why)
 
 
+class ProcessLimit:
+    """Ends the process, and shows where all its threads are, where a test has not ended by then.
+
+    pytest's own, ``faulthandler_timeout``, has a thread for each test and waits for its end: milliseconds,
+    where the machine is busy. This one is put off every now and then.
+    """
+
+    def __init__(self, seconds: float = 400.0, put_off_every: float = 20.0) -> None:
+        self.seconds = seconds
+        self.put_off_every = put_off_every
+        self._stderr = os.dup(2)  # while a test runs, that is a file which is gone with the process
+        self._put_off = -put_off_every
+
+    def put_off(self) -> None:
+        """A test begins."""
+        now = time.monotonic()
+        if now >= self._put_off + self.put_off_every:
+            self._put_off = now
+            faulthandler.dump_traceback_later(self.seconds, exit=True, file=self._stderr)
+
+    def cancel(self) -> None:
+        """No test runs any more, or somebody looks at one that has failed."""
+        faulthandler.cancel_dump_traceback_later()
+        self._put_off = -self.put_off_every
+
+
+PROCESS_LIMIT: Final = pytest.StashKey[ProcessLimit]()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_timeout_set_timer(item: Any, settings: Any) -> bool | None:
     """In conftest.py; pytest-timeout calls it when a test begins, and ``item.cancel_timeout``."""
@@ -101,7 +132,20 @@ def pytest_timeout_set_timer(item: Any, settings: Any) -> bool | None:
     item.time_limit = TimeLimit(item.nodeid, settings.timeout)
     item.cancel_timeout = item.time_limit.cancel
     item.time_limit.set()
+    if (limit := item.config.stash.get(PROCESS_LIMIT, None)) is not None:
+        limit.put_off()
     return True
+
+
+def pytest_enter_pdb(config: pytest.Config) -> None:
+    """In conftest.py."""
+    if (limit := config.stash.get(PROCESS_LIMIT, None)) is not None:
+        limit.cancel()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In conftest.py."""
+    pytest_enter_pdb(session.config)
 
 
 @pytest.hookimpl(tryfirst=True)
