@@ -46,7 +46,7 @@ def each(names: str | Sequence[str], cases: Iterable[Any]) -> Callable[[Test], T
                     error.add_note(f"case: {name}")
                     failed.append(error)
             if failed:
-                raise _all_of(failed, len(taken))
+                raise all_of(failed, len(taken))
 
         parameters = inspect.signature(test).parameters
         assert set(called) <= set(parameters), f"{test.__name__} does not take {called}"
@@ -82,7 +82,8 @@ def _statements(mark: pytest.Mark | pytest.MarkDecorator) -> tuple[str, ...]:
     return mark.args
 
 
-def _all_of(failed: Sequence[BaseException], tried: int) -> BaseExceptionGroup[BaseException]:
+def all_of(failed: Sequence[BaseException], tried: int) -> BaseExceptionGroup[BaseException]:
+    """The error for several, each with a note that names its case."""
     message = f"{len(failed)} of {tried} cases fail"
     others = [error.__notes__[-1] for error in islice(failed, SHOWN, None)]
     return BaseExceptionGroup("; ".join([message, *others]), failed[:SHOWN])

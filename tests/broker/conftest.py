@@ -11,6 +11,7 @@ from typing import cast
 
 import pytest
 
+from tests import by_ways
 from tests.broker.harness import ALONE, WAYS, Net
 from tests.net.memory import ways_of
 
@@ -36,13 +37,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         cores = ("fast", "journal") if name in WITHOUT_MESSAGES else WAYS
         if name in CLUSTERED:
             cores = (*cores, ALONE)
-        metafunc.parametrize("make", ways_of(metafunc, cores), indirect=True)
+        by_ways.parametrize(metafunc, ways_of(metafunc, cores))
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    return by_ways.try_each(pyfuncitem, lambda way: partial(Net, way))
 
 
 @pytest.fixture
 def make(request: pytest.FixtureRequest) -> Make:
     """Makes a ``Net``; takes its arguments but for ``way``."""
-    return partial(Net, cast(str, request.param))
+    return partial(Net, cast("tuple[str, ...]", request.param)[0])
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from tests import by_ways
 from tests.net.memory import ways_of
 from tests.v311.harness import WAYS, Network
 
@@ -16,13 +17,17 @@ Make = Callable[..., Network]
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "make" in metafunc.fixturenames:
-        metafunc.parametrize("make", ways_of(metafunc, WAYS), indirect=True)
+        by_ways.parametrize(metafunc, ways_of(metafunc, WAYS))
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    return by_ways.try_each(pyfuncitem, lambda way: partial(Network, way))
 
 
 @pytest.fixture
 def make(request: pytest.FixtureRequest) -> Make:
     """Makes a ``Network``; takes its arguments but for ``way``."""
-    return partial(Network, cast(str, request.param))
+    return partial(Network, cast("tuple[str, ...]", request.param)[0])
 
 
 @pytest.fixture
