@@ -7,14 +7,15 @@ from a dead node ends its writing with a ``Seal``, conditioned on the same: noth
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from curier.cluster.ground import Ground
 from curier.cluster.orders import STORED, UNKNOWN
 from curier.cluster.records import Boot, Frame, Message, Seal, Value
 
-MOST: Final = 256  # messages of a frame
+MOST: Final = 256  # messages of a frame, which
+MOST_BYTES: Final = 256 * 1024  # has no more of them, but for one that is larger alone
 
 Then = Callable[[], None]
 
@@ -27,6 +28,16 @@ def subject_of(writer: Boot) -> str:
 def partition_of(topic: bytes, partitions: int) -> int:
     """Where messages of that topic stand in the log."""
     return zlib.crc32(topic) % partitions
+
+
+def fitting(messages: Sequence[Message]) -> int:
+    """How many of them, from the first, make a frame; one at least."""
+    size = 0
+    for at, message in enumerate(messages):
+        size += len(message.payload) + len(message.topic) + len(message.properties)
+        if size > MOST_BYTES and at:
+            return at
+    return len(messages)
 
 
 class Writer:
@@ -50,7 +61,8 @@ class Writer:
     def _begin(self) -> None:
         if self._frame is not None or not self._pending:
             return
-        taken, self._pending = self._pending[:MOST], self._pending[MOST:]
+        count = fitting([message for message, _ in self._pending[:MOST]])
+        taken, self._pending = self._pending[:count], self._pending[count:]
         self._number += 1
         self._thens = [then for _, then in taken]
         self._frame = Frame(self._ground.boot, self._number, tuple([message for message, _ in taken]))
