@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
+
+from nats.aio.msg import Msg
 
 from curier.cluster.orders import (
     STORED,
@@ -24,7 +27,7 @@ from curier.cluster.orders import (
 )
 from curier.cluster.records import Boot, Frame, Message, SessionRecord, Value
 from curier.jetstream.bus import Bus
-from curier.jetstream.line import Access
+from curier.jetstream.line import Access, Line
 from curier.jetstream.names import Names
 from curier.jetstream.streams import ensure
 from curier.jetstream.wire import WireError
@@ -203,3 +206,14 @@ def frame(number: int, writer: Boot = A, size: int = 20) -> Frame:
 
 def record(owner: Boot, write: int) -> SessionRecord:
     return SessionRecord(owner, 1, write, places=(1, 1))
+
+
+async def ask_api(line: Line, what: str, request: dict[str, Any]) -> dict[str, Any]:
+    answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    def heard(message: Msg | None) -> bool:
+        answered.set_result(json.loads(message.data if message else b"{}"))
+        return True
+
+    line.ask(f"$JS.API.{what}", json.dumps(request).encode(), heard, 10.0)
+    return await answered

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 
 import tests.jetstream.needs  # noqa: F401, isort: skip
 
-from curier.cluster.orders import LEASES, REFUSED, SESSIONS, STORED, UNKNOWN
-from curier.cluster.records import Boot, Frame, Lease, Seal
-from tests.jetstream.buses import Asker, Simulated, frame, on_nats, record
+from curier.cluster.orders import LEASES, REFUSED, SESSIONS, STORED, UNKNOWN, AnswerRelease, AskRelease, Tell
+from curier.cluster.records import Boot, Frame, Lease, Message, Seal, SessionRecord
+from curier.jetstream.bus import Bus
+from curier.jetstream.names import hashed
+from tests.jetstream.buses import Asker, Simulated, ask_api, frame, on_nats, record
 from tests.jetstream.servers import NatsServers
 from tests.waiting import until
 
@@ -150,8 +153,6 @@ async def test_many_writers_in_line_and_what_they_were_told_is_what_is_there(bus
 
 @pytest.mark.interop
 async def test_a_node_is_asked_for_a_session_by_another(servers: NatsServers) -> None:
-    from curier.cluster.orders import AnswerRelease, AskRelease
-
     async with on_nats(servers, "wishes", "a") as one, on_nats(servers, "wishes", "b") as other:
         answered = one.begin(lambda token: AskRelease(token, B, "gärtner > *"))
         await until(lambda: bool(other.wishes))
@@ -164,9 +165,6 @@ async def test_a_node_is_asked_for_a_session_by_another(servers: NatsServers) ->
 
 @pytest.mark.interop
 async def test_messages_of_qos_0_reach_the_other_nodes_and_not_their_own(servers: NatsServers) -> None:
-    from curier.cluster.orders import Tell
-    from curier.cluster.records import Message
-
     sent = [Message(("a", 1, 0), "me", b"a/%d" % number, b"x" * 100_000, 0) for number in range(100)]
     async with on_nats(servers, "direct", "a") as one, on_nats(servers, "direct", "b") as other:
         assert one.bus is not None
@@ -180,8 +178,6 @@ async def test_messages_of_qos_0_reach_the_other_nodes_and_not_their_own(servers
 async def test_what_is_too_large_is_never_stored_and_the_words_say_so(
     tmp_path: pytest.TempPathFactory, servers: NatsServers
 ) -> None:
-    from curier.jetstream.bus import Bus
-
     async with on_nats(servers) as asker:
         assert isinstance(asker.bus, Bus)
         assert asker.bus.most > 8_000_000
@@ -190,3 +186,39 @@ async def test_what_is_too_large_is_never_stored_and_the_words_say_so(
         assert await asker.write(0, "a.1", frame(1, size=7_000_000), 0) == (STORED, 1)
         assert asker.bus.unhappy == ""
         assert await asker.fetch(0, 0, 1) == [(1, frame(1, size=7_000_000))]
+
+
+@pytest.mark.interop
+async def test_a_record_may_be_larger_than_a_message_of_nats(servers: NatsServers) -> None:
+    def large(write: int) -> SessionRecord:
+        return replace(record(A, write), unsealed=tuple([Boot("x" * 2_500_000, one) for one in range(8)]))
+
+    async with on_nats(servers, "large", "a") as one, on_nats(servers, "large", "b") as other:
+        assert isinstance(one.bus, Bus)
+        last = 0
+        for number in range(1, 4):
+            last = await one.store(SESSIONS, "x", large(number), last)
+            found, value = await other.look(SESSIONS, "x")
+            while found < last:  # an old answer
+                found, value = await other.look(SESSIONS, "x")
+            assert (found, value) == (last, large(number))
+        assert await one.write(SESSIONS, "x", large(9), 1) == (REFUSED, 0)
+        assert await other.owners() == [A]
+        assert await other.sessions(A) == ["x"]
+
+        heir = await other.store(SESSIONS, "x", record(B, 1), last)
+        assert await one.write(SESSIONS, "x", large(4), last) == (REFUSED, 0)
+        await other.store(SESSIONS, "x", record(B, 2), heir)
+        kept = await other.store(SESSIONS, "y", large(1), 0)
+        assert (await one.look(SESSIONS, "y"))[0] in (0, kept)
+
+        subjects: dict[str, int] = {}
+        for _ in range(100):  # parts that no record names any more go a moment later
+            answer = await ask_api(
+                one.bus.data, "STREAM.INFO.LARGE_SESSIONS", {"subjects_filter": "large.parts.>"}
+            )
+            subjects = answer["state"].get("subjects") or {}
+            if len(subjects) == 3:
+                break
+            await asyncio.sleep(0.1)
+        assert [subject.startswith(f"large.parts.{hashed('y')}.") for subject in subjects] == [True] * 3

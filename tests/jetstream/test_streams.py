@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,13 +11,12 @@ import pytest
 
 import tests.jetstream.needs  # noqa: F401, isort: skip
 
-from nats.aio.msg import Msg
-
 from curier.errors import ClusterError
 from curier.jetstream.line import Access, Line
 from curier.jetstream.names import Names
 from curier.jetstream.proof import monitors_of, prove
 from curier.jetstream.streams import _config, ensure
+from tests.jetstream.buses import ask_api
 from tests.jetstream.servers import NatsServers
 from tests.waiting import until
 
@@ -51,17 +48,6 @@ async def line_to(servers: NatsServers) -> AsyncIterator[Line]:
         yield line
     finally:
         await line.close()
-
-
-async def ask(line: Line, what: str, request: dict[str, Any]) -> dict[str, Any]:
-    answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-
-    def heard(message: Msg | None) -> bool:
-        answered.set_result(json.loads(message.data if message else b"{}"))
-        return True
-
-    line.ask(f"$JS.API.{what}", json.dumps(request).encode(), heard, 10.0)
-    return await answered
 
 
 async def test_three_servers_that_write_at_once_are_proved(servers: NatsServers) -> None:
@@ -115,7 +101,7 @@ async def test_a_stream_that_would_forget_is_refused(
     names = Names(f"wrong{abs(hash(words)) % 10**9}", 1)
     async with line_to(servers) as line:
         config = _config(names, 0, 3) | change
-        answer = await ask(line, f"STREAM.CREATE.{names.stream(0)}", config)
+        answer = await ask_api(line, f"STREAM.CREATE.{names.stream(0)}", config)
         assert "config" in answer, answer
         with pytest.raises(ClusterError, match=words):
             await ensure(line, names, 3, 20.0)

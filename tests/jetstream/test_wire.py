@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curier.cluster import records
 from curier.jetstream import wire
-from curier.jetstream.wire import Direct, WireError, Wish, decode, encode
+from curier.jetstream.wire import Direct, Parted, WireError, Wish, decode, encode
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 
@@ -40,7 +40,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     return simple[hint]
 
 
-KINDS: Any = [records.Frame, records.Seal, records.Lease, records.SessionRecord, Direct, Wish]
+KINDS: Any = [records.Frame, records.Seal, records.Lease, records.SessionRecord, Direct, Wish, Parted]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -35,10 +35,11 @@ from curier.cluster.orders import (
     Write,
 )
 from curier.cluster.records import Boot, Message, SessionRecord, Value
+from curier.jetstream import parts
 from curier.jetstream.consumer import Consumer
 from curier.jetstream.line import Access, Line, log
 from curier.jetstream.names import Names
-from curier.jetstream.wire import Direct, WireError, Wish, decode, encode
+from curier.jetstream.wire import Direct, Parted, WireError, Wish, decode, encode
 
 WRITE_SECONDS: Final = 5.0
 READ_SECONDS: Final = 3.0
@@ -84,6 +85,7 @@ class Bus:
         self._asks_last: dict[int, tuple[list[int], list[int]]] = {}  # by partition: asked for, and to be
         self._asks_owners: list[Callable[[Sequence[tuple[Boot, str]]], None]] = []
         self._scan: Consumer | None = None
+        self._parted: set[str] = set()  # sessions whose records had parts when last seen
         self.control.listen(names.asked(node), self._was_asked)
         self.data.listen(names.direct, self._heard_direct)
         self._commands: dict[type, Callable[[Any], None]] = {
@@ -148,29 +150,56 @@ class Bus:
             data = encode(value, order.subject)
         else:
             data = encode(value)
-        if line.is_up and len(data) + len(headers.get(SESSION, "")) + SLACK > line.most:
-            self._is_unhappy(
-                f"{len(data)} bytes are to be written at once, and NATS takes {line.most}: "
-                "raise its max_payload"
-            )
-            self._loop.call_later(LONGEST_PAUSE, self._hearer.answer, order.token, UNKNOWN, 0)
-            return
         subject = self.names.subject(order.stream, order.subject)
-        line.ask(subject, data, partial(self._written, order), WRITE_SECONDS, headers)
+        most = line.most - SLACK - len(headers.get(SESSION, ""))
+        if len(data) <= most or not line.is_up:
+            line.ask(subject, data, partial(self._written, order, None, 0), WRITE_SECONDS, headers)
+        elif order.stream == SESSIONS:
 
-    def _written(self, order: Write, message: Msg | None) -> bool:
+            def are_stored(parted: Parted | None, first: int) -> None:
+                if parted is None:
+                    self._answer(order.token, UNKNOWN, 0)
+                else:
+                    heard = partial(self._written, order, parted, first)
+                    line.ask(subject, encode(parted, order.subject), heard, WRITE_SECONDS, headers)
+
+            parts.store(line, partial(self.names.part, order.subject), data, most, WRITE_SECONDS, are_stored)
+        else:
+            self._is_unhappy(
+                f"{len(data)} bytes are to be written at once, and NATS takes {most}: raise its max_payload"
+            )
+            self._loop.call_later(LONGEST_PAUSE, self._answer, order.token, UNKNOWN, 0)
+
+    def _written(self, order: Write, parted: Parted | None, first: int, message: Msg | None) -> bool:
+        """``parted`` if the value has parts; ``first`` is where they begin."""
         outcome, sequence = UNKNOWN, 0
         answer = _json(message)
         code = answer.get("error", {}).get("err_code", 0)
         if code == WRONG_LAST:
             outcome = REFUSED
+            if parted is not None:  # nobody names them
+                self._forget_parts(self.names.parts_of(order.subject, parted.nonce))
         elif answer.get("stream") == self.names.stream(order.stream) and answer.get("seq", 0) > 0:
             outcome, sequence = STORED, answer["seq"]
             self.unhappy = ""
+            if order.stream == SESSIONS:
+                self._has_parts(order.subject, parted, first or sequence)
         elif code and code != IN_FLIGHT:
             self._is_unhappy(f"NATS did not store: {answer['error'].get('description', code)}")
         self._answer(order.token, outcome, sequence)
         return True
+
+    def _has_parts(self, session: str, parted: Parted | None, before: int) -> None:
+        """Those of records that stood before are of no use any more."""
+        if parted is not None or session in self._parted:
+            self._forget_parts(self.names.parts_of(session), before)
+        if parted is not None:
+            self._parted.add(session)
+        else:
+            self._parted.discard(session)
+
+    def _forget_parts(self, which: str, before: int = 0) -> None:
+        parts.forget(self.data, self.names.stream(SESSIONS), which, before)
 
     def _is_unhappy(self, why: str) -> None:
         self.unhappy = why
@@ -199,18 +228,32 @@ class Bus:
             elif status:
                 self._answer(order.token, 0, None)
             else:
-                found = self.read(message)
-                if found is not None:
-                    self._answer(order.token, int((message.headers or {})["Nats-Sequence"]), found)
+                self._found(order, attempt, int((message.headers or {})["Nats-Sequence"]), message.data)
             return True
 
         # Any replica may answer, and one that is behind gives an old answer, as may be.
         self._line(order.stream).ask(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", heard, READ_SECONDS)
 
-    def read(self, message: Msg) -> Value | None:
+    def _found(self, order: Look, attempt: int, sequence: int, data: bytes) -> None:
+        value = self.read(data)
+        if isinstance(value, Parted):
+
+            def gathered(whole: bytes | None) -> None:
+                if whole is None:  # an old record, most likely
+                    self.again(attempt, partial(self._look, order))
+                else:
+                    self._found(order, attempt, sequence, whole)
+
+            self._parted.add(order.subject)
+            subjects = [self.names.part(order.subject, value.nonce, at) for at in range(value.count)]
+            parts.gather(self.data, self.names.stream(SESSIONS), subjects, READ_SECONDS, gathered)
+        elif value is not None:
+            self._answer(order.token, sequence, value)
+
+    def read(self, data: bytes) -> Value | Parted | None:
         """None: it cannot be read, which the hearer was told."""
         try:
-            return decode(message.data)[1]  # type: ignore[return-value]
+            return decode(data)[1]  # type: ignore[return-value]
         except WireError as error:
             if not self._is_closed:
                 self._hearer.broken(error)
@@ -377,8 +420,8 @@ class _Feed:
     def _heard(self, sequence: int, pending: int, message: Msg) -> None:
         if sequence <= self._last:
             return
-        value = self._bus.read(message)
-        if value is None:
+        value = self._bus.read(message.data)
+        if value is None or isinstance(value, Parted):
             self.end()
             return
         self._last = sequence
@@ -411,8 +454,8 @@ class _Fetching:
                 return True
             sequence = int((message.headers or {})["Nats-Sequence"])
             if sequence <= order.upto:
-                value = self._bus.read(message)
-                if value is None:
+                value = self._bus.read(message.data)
+                if value is None or isinstance(value, Parted):
                     return True
                 self._found.append((sequence, value))
             self._last = max(self._last, sequence)

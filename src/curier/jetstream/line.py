@@ -174,17 +174,38 @@ class Line:
     def _no_answer(self, word: str) -> None:
         question = self._questions.pop(word, None)
         if question is not None:
-            question.heard(None)
+            self._call(question.heard, None)
 
     async def _answered(self, message: Msg) -> None:
         self._hear(message.subject.rpartition(".")[2], message)
 
     def _hear(self, word: str, message: Msg) -> None:
         question = self._questions.get(word)
-        if question is not None and question.heard(message):
+        if question is not None and self._call(question.heard, message):
             self._questions.pop(word, None)
             if question.timer is not None:
                 question.timer.cancel()
+
+    def _call(self, heard: Heard, message: Msg | None) -> bool:
+        """A fault of who hears is told to the loop, and ends no connection; nats-py would hide it."""
+        try:
+            return heard(message)
+        except Exception as error:
+            self._loop.call_exception_handler(
+                {"message": "an answer of NATS was not taken", "exception": error}
+            )
+            return True
+
+    def _listener(self, heard: Callable[[Msg], None]) -> Callable[[Msg], Awaitable[None]]:
+        def take(message: Msg | None) -> bool:
+            if message is not None:
+                heard(message)
+            return False
+
+        async def call(message: Msg) -> None:
+            self._call(take, message)
+
+        return call
 
     async def _live(self) -> None:
         servers = list(self._access.servers)
@@ -235,7 +256,7 @@ class Line:
         self._inbox = client.new_inbox()
         await client.subscribe(f"{self._inbox}.*", cb=self._answered)
         for subject, heard in self._listened:
-            await client.subscribe(subject, cb=_calling(heard))
+            await client.subscribe(subject, cb=self._listener(heard))
         await client.flush(timeout=2)
         self.most = client.max_payload
         self.server = str(client._server_info.get("server_name", ""))
@@ -265,7 +286,7 @@ class Line:
             for question in questions.values():
                 if question.timer is not None:
                     question.timer.cancel()
-                question.heard(None)
+                self._call(question.heard, None)
             self._went(self.why)
 
     async def _send_all(self, client: Client) -> None:
@@ -296,10 +317,3 @@ def without_password(server: str) -> str:
 
 def _said(error: BaseException) -> str:
     return str(error) or type(error).__name__
-
-
-def _calling(heard: Callable[[Msg], None]) -> Any:
-    async def call(message: Msg) -> None:
-        heard(message)
-
-    return call

@@ -41,6 +41,19 @@ class Names:
             raise ValueError(f"a node's name has letters, digits, - and _, at most 32: not {subject!r}")
         return f"{self._prefix(stream)}.{subject}"
 
+    def part(self, session: str, nonce: str, at: int) -> str:
+        """Of a record that is too large for one message."""
+        return f"{self.cluster}.parts.{hashed(session)}.{nonce}.{at}"
+
+    def parts_of(self, session: str, nonce: str = "") -> str:
+        """A filter for all those of a session, or of one of its records."""
+        return f"{self.cluster}.parts.{hashed(session)}.{f'{nonce}.' if nonce else ''}>"
+
+    @property
+    def all_parts(self) -> str:
+        """A filter for those of all sessions."""
+        return f"{self.cluster}.parts.>"
+
     def asking(self, boot: Boot) -> str:
         """Where a life of a node is asked for a session."""
         return f"{self.cluster}.ask.{boot.name}.{boot.number}"

@@ -52,7 +52,7 @@ async def prove(monitors: Sequence[str], servers: set[str]) -> None:
         raise ClusterError(
             f"not known to write at once, as a cluster needs: {', '.join(missing)}{reasons}. "
             "Put sync_interval: always into the jetstream block of every server's configuration, and "
-            "http: 8222, and name all servers, or with --cluster-monitor their monitoring; "
+            "http: 8222, and name all servers, or with --cluster-monitors their monitoring; "
             f"{RELAXED}"
         )
 

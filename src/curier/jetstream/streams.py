@@ -56,7 +56,7 @@ def _config(names: Names, stream: int, replicas: int) -> dict[str, Any]:
     keeps_last = stream in (LEASES, SESSIONS)
     return {
         "name": names.stream(stream),
-        "subjects": [names.all_of(stream)],
+        "subjects": [names.all_of(stream), *([names.all_parts] if stream == SESSIONS else ())],
         "storage": "file",
         "retention": "limits",
         "discard": "new",  # what is full refuses, and forgets nothing

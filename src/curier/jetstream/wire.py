@@ -48,7 +48,15 @@ class Wish:
     session: str
 
 
-Sent = Value | Direct | Wish
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """A record of a session that lies in ``count`` parts, whose subjects have ``nonce`` in them."""
+
+    nonce: str
+    count: int
+
+
+Sent = Value | Direct | Wish | Parted
 
 Convert = Callable[[Any], Any]
 
@@ -139,7 +147,8 @@ class _Kind:
 
 
 _KINDS: Final = {
-    number: _Kind(cls) for number, cls in enumerate((Frame, Seal, Lease, SessionRecord, Direct, Wish), 1)
+    number: _Kind(cls)
+    for number, cls in enumerate((Frame, Seal, Lease, SessionRecord, Direct, Wish, Parted), 1)
 }
 _NUMBERS: Final = {kind.cls: (bytes([FORMAT, number]), kind) for number, kind in _KINDS.items()}
 _encode: Final = msgpack.Encoder().encode
