@@ -199,6 +199,72 @@ def test_a_session_is_not_released_before_its_frames_have_an_answer(stage: Stage
     assert stage.world.is_open("a")
 
 
+def test_a_session_is_not_released_before_what_it_published_is_stored(stage: Stage) -> None:
+    """Nor at QoS 1: what the client publishes at the next node would have an older value behind it."""
+    publisher = stage.person("w", "a")
+    held: list[Write] = []
+
+    def intercept(name: str, write: Write) -> float | None:
+        if name == "a" and isinstance(write.value, Frame) and not held:
+            held.append(write)
+            return 8.0
+        return None
+
+    stage.world.intercept = intercept
+    publisher.publish(b"r", 1, retain=True)
+    stage.until(lambda: held)
+    stage.world.bus.weather.slow = 3.0  # it is written again later than another node might
+    stage.move(publisher, "b")
+    newer = publisher.publish(b"r", 1, retain=True)
+    stage.until(lambda: newer.acknowledged)
+    stage.world.bus.weather.slow = 0.02
+    stage.world.run(20)
+    subscriber = stage.person("s", "c", {b"r": 1})
+    stage.until(lambda: stage.numbers(subscriber))
+    assert stage.numbers(subscriber) == [newer.number]
+
+
+def test_an_intent_stays_until_its_identifier_is_gone(stage: Stage) -> None:
+    """An heir has found that the message is not in the log, and gives the session on before it wrote so."""
+    reader = stage.person("s", "c", {b"f": 2})
+    publisher = stage.person("w", "a", {b"g": 1})
+    other = stage.person("v", "c")
+    stage.world.bus.weather.lagging.add("b")
+    other.publish(b"g", 1)
+    stage.until(lambda: stage.numbers(publisher))
+
+    def intercept(name: str, write: Write) -> str | None:
+        if name == "a" and isinstance(write.value, Frame):
+            stage.world.later(0.1, lambda: stage.world.kill("a"))
+            return "lose"
+        return None
+
+    stage.world.intercept = intercept
+    stage.where["w"] = "b"
+    sent = publisher.publish(b"f", 2)
+    stage.until(lambda: stage.record("w").owner.name == "b", within=100)
+    stage.world.run(3)
+    assert not publisher.is_connected, "its new node has not read so far"
+    stage.move(publisher, "c")
+    stage.world.run(3)
+    stage.world.bus.weather.lagging.clear()
+    stage.until(lambda: sent.acknowledged and stage.numbers(reader) == [sent.number])
+
+
+def test_a_session_that_ends_with_its_connection_is_not_written_for_messages(stage: Stage) -> None:
+    subscriber = stage.person("s", "a", {b"f": 2}, lasts=0)
+    publisher = stage.person("w", "c")
+    before = stage.record("s")
+    for _ in range(5):
+        sent = publisher.publish(b"f", 2)
+        subscriber.publish(b"g", 2)
+        stage.until(lambda: sent.number in stage.numbers(subscriber))  # noqa: B023
+    stage.world.run(5)
+    assert stage.record("s") == before
+    subscriber.go()
+    stage.until(lambda: stage.record("s").is_over and stage.record("s").is_released)
+
+
 def test_a_hole_in_a_feed_is_filled_in_order(stage: Stage) -> None:
     subscriber = stage.person("s", "b", {b"f": 1})
     publisher = stage.person("w", "a")
@@ -404,6 +470,31 @@ def test_a_will_is_published_once_though_heirs_die_too(stage: Stage) -> None:
         one.world.run(60)
         assert one.numbers(watcher) == [person.will]
         assert wrongs(one.ledger, one.people) == []
+
+
+def test_a_will_is_published_once_though_three_owners_die(stage: Stage) -> None:
+    """The first heir's frame is lost, the second heir's is stored; it is the third that has to know."""
+    person = stage.person("w", "a", will_delay=0)
+    person.rests = True
+    heirs: list[str] = []
+
+    def intercept(name: str, write: Write) -> str | None:
+        if isinstance(write.value, Frame) and len(heirs) < 2:
+            heirs.append(name)
+            stage.world.later(0.2, lambda: stage.world.kill(name))
+            return "lose" if len(heirs) == 1 else "no answer"
+        return None
+
+    stage.world.intercept = intercept
+    stage.world.kill("a")
+    stage.until(lambda: len(heirs) == 1, within=100)
+    stage.until(lambda: len(heirs) == 2, within=100)
+    stage.world.start("a")
+    stage.world.run(150)
+    assert heirs[0] != heirs[1]
+    assert stage.record("w").owner.name == "a"
+    assert person.will is not None
+    assert stage.written(person.will) == 1
 
 
 def test_an_heir_does_not_give_what_was_published_before_the_subscribe(stage: Stage) -> None:

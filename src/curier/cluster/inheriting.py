@@ -38,7 +38,6 @@ class Inheritance:
         self, ground: Ground, keeper: Keeper, log: Log, done: Callable[[list[LogMessage]], None]
     ) -> None:
         self.freed: list[int] = []
-        self.is_open = True
         self._ground = ground
         self._keeper = keeper
         self._log = log
@@ -137,7 +136,6 @@ class Inheritance:
                 if after > applied[partition]:
                     self._ground.when_read(self._catch_up)
                     return
-        self.is_open = False
         if not self._keeper.is_lost:
             self._done(self._missed)
 

@@ -159,7 +159,7 @@ class Owned:
             return False
         record = self.keeper.record
         own = any(one.writer == self._ground.boot for one in record.intents)
-        if own or self._under_way or self._inheritance.is_open:
+        if own or self._under_way:
             return False
         self._is_releasing = True
         self.keeper.record = replace(record, is_released=True)
