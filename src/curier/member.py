@@ -274,20 +274,18 @@ class _House:
     def resume(self, effect: Claim | CatchUp, answer: Answer, now: float) -> None:
         self._turn.resume(effect, answer)
 
-    def export(self, client_id: str) -> bytes | None:
+    def export(self, client_id: str) -> list[Record] | None:
         return self._core.export(client_id)
 
     def has_session(self, client_id: str) -> bool:
-        return client_id in self._core.sessions
+        return self._core.has_session(client_id)
 
     def is_settled(self) -> bool:
-        core = self._core
-        journal = core.journal
-        return not core.own_records and not core.has_giant and (journal is None or not journal.count())
+        return self._core.is_settled()
 
-    def install(self, state: bytes, freed: list[int], missed: list[LogMessage], now: float) -> None:
+    def install(self, records: list[Record], freed: list[int], missed: list[LogMessage], now: float) -> None:
         try:
-            self._core.install(state, freed, missed, now)
+            self._core.install(records, freed, missed, now)
         except StoreError:
             log.exception("a session that comes from another node cannot be read")
             raise

@@ -14,7 +14,7 @@ from curier.codec import packets as p
 from curier.codec.constants import SERVER_UNAVAILABLE, SESSION_TAKEN_OVER
 from curier.errors import StoreError
 from curier.session.message import ApplicationMessage
-from curier.session.records import Logged, SessionSaved, Unsubscribed, encode
+from curier.session.records import Logged, SessionSaved, Unsubscribed, decode, encode
 from tests.broker.harness import ALONE, FOREVER, Net, quiet
 from tests.codec.cases import properties
 
@@ -45,7 +45,7 @@ class Cluster:
         source.turn()
         if state is not None:
             missed = [copied(one) for one in self.log[self.at[source] : self.at[target]]]
-            target.core.install(state, [*freed], missed, target.now)
+            target.core.install(decode(encode(state)), [*freed], missed, target.now)
             target.turn()
 
 
@@ -223,7 +223,7 @@ def test_the_will_of_a_lost_connection_is_published_by_who_takes_the_session(bot
     both.a.connect("c", expiry=60, will=will)
     state = both.a.core.export("c")
     assert state is not None
-    both.b.core.install(state, [], [], both.b.now)
+    both.b.core.install(decode(encode(state)), [], [], both.b.now)
     both.b.turn()
     assert [one.message.payload for one in both.log] == [b"at once"]
     assert both.b.core.sessions["c"].will is None
@@ -255,7 +255,7 @@ def test_a_session_whose_time_is_over_ends_where_it_comes(both: Cluster, expiry:
     state = both.a.core.export("c")
     assert state is not None
     both.b.advance(31)
-    both.b.core.install(state, [], [], both.b.now)
+    both.b.core.install(decode(encode(state)), [], [], both.b.now)
     both.b.turn()
     assert both.b.core.sessions == {}
     assert [one.message.topic for one in both.log] == ([] if expiry else [b"will"])
@@ -344,5 +344,5 @@ def test_what_is_no_session_is_refused() -> None:
     net = Net(ALONE)
     for state in (b"", b"\xff", encode([Unsubscribed(1, b"t")])):
         with pytest.raises(StoreError):
-            net.core.install(state, [], [], net.now)
+            net.core.install(decode(state), [], [], net.now)
     assert net.core.sessions == {}

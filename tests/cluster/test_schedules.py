@@ -10,8 +10,9 @@ import pytest
 from curier.cluster.life import LASTS, TRUSTED
 from curier.cluster.orders import SESSIONS, Write
 from curier.cluster.records import Frame, Lease, Seal, SessionRecord
+from curier.cluster.states import WHOLE
 from curier.codec import packets as p
-from curier.session.records import Queued, Record, SessionSaved, decode
+from curier.session.records import MessageSaved, Queued, Record, SessionSaved, decode
 from tests.cluster.people import Ledger, Person, wrongs
 from tests.cluster.world import World
 
@@ -21,8 +22,8 @@ R = TypeVar("R", bound=Record)
 class Stage:
     """Three nodes, and people who are where they are told to be."""
 
-    def __init__(self, seed: int = 1) -> None:
-        self.world = World(seed)
+    def __init__(self, seed: int = 1, whole: int = WHOLE) -> None:
+        self.world = World(seed, whole=whole)
         self.ledger = Ledger(self.world)
         self.people: list[Person] = []
         self.where: dict[str, str] = {}
@@ -202,26 +203,99 @@ def test_a_session_is_not_released_before_its_frames_have_an_answer(stage: Stage
 def test_a_session_is_not_released_before_what_it_published_is_stored(stage: Stage) -> None:
     """Nor at QoS 1: what the client publishes at the next node would have an older value behind it."""
     publisher = stage.person("w", "a")
-    held: list[Write] = []
 
-    def intercept(name: str, write: Write) -> float | None:
-        if name == "a" and isinstance(write.value, Frame) and not held:
-            held.append(write)
-            return 8.0
-        return None
+    def intercept(name: str, write: Write) -> str | None:
+        return "lose" if name == "a" and isinstance(write.value, Frame) else None
 
     stage.world.intercept = intercept
     publisher.publish(b"r", 1, retain=True)
-    stage.until(lambda: held)
-    stage.world.bus.weather.slow = 3.0  # it is written again later than another node might
+    stage.world.run(1)
     stage.move(publisher, "b")
     newer = publisher.publish(b"r", 1, retain=True)
+    stage.world.run(10)
+    stage.world.intercept = lambda name, write: None
     stage.until(lambda: newer.acknowledged)
-    stage.world.bus.weather.slow = 0.02
-    stage.world.run(20)
+    stage.world.run(10)
     subscriber = stage.person("s", "c", {b"r": 1})
     stage.until(lambda: stage.numbers(subscriber))
     assert stage.numbers(subscriber) == [newer.number]
+
+
+def test_an_intent_stays_while_its_message_is_under_way(stage: Stage) -> None:
+    """Also when the record is written again meanwhile, for something else."""
+    reader = stage.person("s", "c", {b"f": 2})
+    publisher = stage.person("w", "a", {b"g": 1})
+    other = stage.person("v", "c")
+    other.publish(b"g", 1)
+    stage.until(lambda: stage.numbers(publisher))
+    stage.world.run(0.3)
+    stage.world.intercept = lambda name, write: "lose" if name == "a" and write.stream >= 0 else None
+    sent = publisher.publish(b"f", 2)
+    stage.until(lambda: stage.record("w").intents)
+    written = stage.record("w").write
+    stage.until(lambda: stage.record("w").write > written, within=5)
+    stage.where["w"] = "c"
+    stage.world.kill("a")
+    stage.until(lambda: sent.acknowledged and stage.numbers(reader) == [sent.number])
+
+
+def test_a_message_of_qos_2_is_there_once_though_two_owners_die(stage: Stage) -> None:
+    """The first before its frame was stored, the second behind that and before PUBREC."""
+    reader = stage.person("s", "c", {b"f": 2})
+    publisher = stage.person("w", "a")
+    owners: list[str] = []
+
+    def intercept(name: str, write: Write) -> str | None:
+        if isinstance(write.value, Frame) and len(owners) < 2:
+            owners.append(name)
+            stage.where["w"] = "bc"[len(owners) - 1]
+            stage.world.later(0.2, lambda: stage.world.kill(name))
+            return "lose" if len(owners) == 1 else "no answer"
+        return None
+
+    stage.world.intercept = intercept
+    sent = publisher.publish(b"f", 2)
+    stage.until(lambda: sent.acknowledged, within=200)
+    stage.until(lambda: stage.numbers(reader))
+    stage.world.run(10)
+    assert owners == ["a", "b"]
+    assert stage.written(sent.number) == 1
+    assert stage.numbers(reader) == [sent.number]
+
+
+@pytest.mark.parametrize("whole", [0, WHOLE])
+def test_what_waits_for_a_client_that_is_away_is_not_all_in_its_record(whole: int) -> None:
+    """And its next node finds it, in order, as does the one behind that."""
+    stage = Stage(whole=whole)
+    subscriber = stage.person("s", "a", {b"f/#": 2})
+    publisher = stage.person("w", "c")
+    subscriber.mute = frozenset({"puback", "pubrec"})  # ten are with the client, and will be again
+    sent = []
+    for number in range(60):
+        sent.append(publisher.publish(b"f/%d" % (number % 4), 1 + number % 2).number)
+        stage.world.run(0.1)
+    stage.until(lambda: not publisher.out)
+    stage.world.run(3)
+    record = stage.record("s")
+    assert len(record.in_log) + len(stage.state("s", MessageSaved)) == 60
+    assert len(record.in_log) == (0 if whole else 60)
+    stage.where["s"] = "b"
+    stage.world.kill("a")
+    sent += [publisher.publish(b"f/5", 2).number for _ in range(5)]  # while nobody has the session
+    stage.until(lambda: stage.record("s").owner.name == "b" and subscriber.is_connected)
+    stage.world.run(5)
+    assert len(stage.record("s").in_log) == (0 if whole else 65)
+    stage.move(subscriber, "c")
+    stage.until(lambda: subscriber.is_connected)
+    subscriber.mute = frozenset()
+    stage.move(subscriber, "b")
+    stage.until(lambda: set(stage.numbers(subscriber)) == set(sent))
+    stage.world.run(5)
+    record = stage.record("s")
+    assert not len(stage.world.nodes["b"].node.places)
+    assert not record.in_log
+    assert not stage.state("s", MessageSaved)
+    assert wrongs(stage.ledger, stage.people) == []
 
 
 def test_an_intent_stays_until_its_identifier_is_gone(stage: Stage) -> None:

@@ -29,6 +29,7 @@ from curier.cluster.orders import (
     Tell,
     Write,
 )
+from curier.cluster.states import WHOLE
 from curier.codec import packets as p
 from curier.codec.decode import decode
 from curier.codec.primitives import packet_end
@@ -79,10 +80,11 @@ class Process:
 class World:
     """``seed`` decides everything that is not said."""
 
-    def __init__(self, seed: int, names: str = "abc", partitions: int = 2) -> None:
+    def __init__(self, seed: int, names: str = "abc", partitions: int = 2, whole: int = WHOLE) -> None:
         self.random = random.Random(seed)
         self.now = START
         self.partitions = partitions
+        self.whole = whole
         self.bus = Bus(partitions, self.random)
         self.nodes: dict[str, Process] = {}
         self.people: dict[int, tuple[Caller, str]] = {}  # by connection: who, and at which node
@@ -122,7 +124,7 @@ class World:
     def start(self, name: str, skew: float = 0.0) -> Process:
         core = BrokerCore(quiet(max_inflight=10), self._wall(skew), f"{name}-", Journal())
         core.join_cluster()
-        process = Process(Node(name, self.partitions, self.random.random, core), core, skew)
+        process = Process(Node(name, self.partitions, self.random.random, core, self.whole), core, skew)
         self.nodes[name] = process
         self._call(process, process.node.begin)
         return process

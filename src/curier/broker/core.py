@@ -54,7 +54,7 @@ from curier.places import place_of
 from curier.protocol.connection import CLOSED, CONNECTED, STEPS_AT_ONCE
 from curier.session.journal import Journal
 from curier.session.message import ApplicationMessage
-from curier.session.records import decode, encode
+from curier.session.records import Record
 
 DEADLINES_PER_TURN: Final = 500
 DEADLINES_AT_ONCE: Final = 50  # of these, before it is asked how much they were to do
@@ -406,23 +406,25 @@ class BrokerCore(BrokerState):
         self.is_clustered = True
         self.options.shared_subscription_available = False  # each node would give a message to a member
 
-    def install(self, state: bytes, freed: list[int], missed: list[LogMessage], now: float) -> None:
-        """Have a session here as another node ``export``-ed it, with what the log has had for it since;
+    def install(self, records: list[Record], freed: list[int], missed: list[LogMessage], now: float) -> None:
+        """Have a session here as another node has it by ``export``, with what the log has had for it since;
         ``freed`` are Packet Identifiers of QoS 2 messages that have not come into the log. Its client is
         away, and comes by ``resume``, if it does. A will that is due is published, a session whose time is
         over ends.
 
-        Raises ``StoreError`` for bytes that do not make a session; nothing has happened then.
+        Their numbers are then those of this core's journal.
+
+        Raises ``StoreError`` for records that do not make a session; nothing has happened then.
         """
-        roaming.install(self, decode(state), freed, missed, now)
+        roaming.install(self, records, freed, missed, now)
         self._settle(now)
 
-    def export(self, client_id: str) -> bytes | None:
-        """All of a session as it is now, as bytes; None: it is not here. Right as of what was read of the
+    def export(self, client_id: str) -> list[Record] | None:
+        """All of a session as it is now, as records; None: it is not here. Right as of what was read of the
         log, whenever a batch of the journal is taken.
         """
         session = self.sessions.get(client_id)
-        return None if session is None else encode(roaming.exported(session))
+        return None if session is None else roaming.exported(session)
 
     def read_log(self, messages: list[LogMessage], now: float) -> None:
         """These came by in the log, in this order."""

@@ -15,6 +15,7 @@ from curier.cluster.inheriting import Log
 from curier.cluster.messages import as_sent
 from curier.cluster.owned import Owned
 from curier.cluster.records import Intent, Message
+from curier.cluster.states import Places
 from curier.cluster.writer import partition_of
 from curier.session.records import (
     Batch,
@@ -22,6 +23,7 @@ from curier.session.records import (
     IdentifierFreed,
     IdentifierTaken,
     Logged,
+    MessageRemoved,
     Queued,
     Received,
     Sent,
@@ -81,13 +83,20 @@ class Committer:
     """
 
     def __init__(
-        self, ground: Ground, house: House, log: Log, owned: dict[str, Owned], due: set[str]
+        self,
+        ground: Ground,
+        house: House,
+        log: Log,
+        owned: dict[str, Owned],
+        due: set[str],
+        places: Places,
     ) -> None:
         self._ground = ground
         self._house = house
         self._log = log
         self._owned = owned
         self._due = due
+        self._places = places
         self._names: dict[int, str] = {}  # of sessions, by the numbers of the journal
         self._numbers: dict[str, int] = {}
         self._at_qos_1: set[int] = set()  # deliveries
@@ -104,6 +113,8 @@ class Committer:
                 name, is_lazy = self._name(record), self._may_wait(record)
                 if name:
                     self._note(name, record, is_lazy, changes.setdefault(name, _Change()))
+            elif isinstance(record, MessageRemoved):
+                self._places.forget(record.message)
         for name in self._due:
             changes.setdefault(name, _Change())
         opened = _Open(partial(self._is_done, batch.number))

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from curier.broker.effects import Answer, CatchUp, Claim
 from curier.broker.model import LogMessage
+from curier.session.records import Record
 
 
 class House(Protocol):
@@ -20,7 +21,7 @@ class House(Protocol):
     def resume(self, effect: Claim | CatchUp, answer: Answer, now: float) -> None:
         """The answer to a question of the core."""
 
-    def export(self, client_id: str) -> bytes | None:
+    def export(self, client_id: str) -> list[Record] | None:
         """The session as it is now; None: there is none."""
 
     def has_session(self, client_id: str) -> bool:
@@ -29,8 +30,9 @@ class House(Protocol):
     def is_settled(self) -> bool:
         """Is all that happened in batches which were taken, and nothing half done?"""
 
-    def install(self, state: bytes, freed: list[int], missed: list[LogMessage], now: float) -> None:
+    def install(self, records: list[Record], freed: list[int], missed: list[LogMessage], now: float) -> None:
         """A session comes, with what the log has had for it since; its connection, if it had one, is over.
+        Its records have numbers of this house's journal then.
 
         ``freed`` are Packet Identifiers of QoS 2 messages of its client that nobody has.
         """

@@ -11,11 +11,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from curier.broker.model import LogMessage
 from curier.cluster.ground import Ground
 from curier.cluster.keeper import Keeper
 from curier.cluster.messages import messages_of
-from curier.cluster.records import Boot, Frame, Intent, Message, Value
+from curier.cluster.records import Boot, Frame, InLog, Intent, Message, Value
+from curier.cluster.states import Placed, placed, readings
+from curier.session.records import MessageSaved
 
 Sealed = Callable[[int], None]
 
@@ -30,13 +31,15 @@ class Log(Protocol):
 class Inheritance:
     """``done`` is called once, with all of the log up to where this node has read it.
 
-    ``freed`` are then the Packet Identifiers of QoS 2 messages that are not in the log: such a PUBLISH has no
-    PUBREC either, and the client sends it again.
+    ``saved`` are then the messages that the session's state does not have in it, and ``freed`` the Packet
+    Identifiers of QoS 2 messages that are not in the log: such a PUBLISH has no PUBREC either, and the client
+    sends it again.
     """
 
     def __init__(
-        self, ground: Ground, keeper: Keeper, log: Log, done: Callable[[list[LogMessage]], None]
+        self, ground: Ground, keeper: Keeper, log: Log, done: Callable[[list[Placed]], None]
     ) -> None:
+        self.saved: list[tuple[MessageSaved, InLog]] = []
         self.freed: list[int] = []
         self._ground = ground
         self._keeper = keeper
@@ -44,13 +47,16 @@ class Inheritance:
         self._done = done
         self._open = 1  # questions without answer
         self._behind = [*keeper.record.places]
-        self._missed: list[LogMessage] = []
+        self._missed: list[Placed] = []
 
     def begin(self) -> None:
         for writer in self._keeper.record.unsealed:
             self._end_writing_of(writer)
         for intent in self._keeper.record.intents:
             self._resolve(intent)
+        in_log = self._keeper.record.in_log
+        for partition, after, upto in readings(in_log):
+            self._find(in_log, partition, after, upto)
         self._answered()
 
     def _answered(self) -> None:
@@ -119,6 +125,21 @@ class Inheritance:
         left = tuple([one for one in record.intents if one != intent])
         self._keeper.record = replace(record, intents=left)
 
+    # -- what waits in the log
+
+    def _find(self, in_log: Sequence[InLog], partition: int, after: int, upto: int) -> None:
+        self._open += 1
+
+        def fetched(entries: Sequence[tuple[int, Value]]) -> None:
+            frames = dict(entries)
+            for one in in_log:
+                if one.partition == partition and after < one.sequence <= upto:
+                    message = messages_of(frames[one.sequence])[one.index].message
+                    self.saved.append((MessageSaved(one.number, message), one))
+            self._answered()
+
+        self._ground.fetch(partition, after, upto, fetched)
+
     # -- what came since
 
     def _catch_up(self) -> None:
@@ -141,8 +162,8 @@ class Inheritance:
 
     def _read(self, partition: int, after: int, upto: int) -> None:
         def fetched(entries: Sequence[tuple[int, Value]]) -> None:
-            for _, value in entries:
-                self._missed += messages_of(value)
+            for sequence, value in entries:
+                self._missed += placed(partition, sequence, messages_of(value))
             self._behind[partition] = upto
             self._catch_up()
 

@@ -26,6 +26,7 @@ from curier.cluster.messages import as_read, as_sent, messages_of
 from curier.cluster.orders import LEASES, AnswerRelease, Follow, Order, Tell
 from curier.cluster.owned import Owned
 from curier.cluster.records import Boot, Lease, Message, SessionRecord, Value
+from curier.cluster.states import WHOLE, Places, placed
 from curier.cluster.writer import Sealer, Writer
 from curier.protocol.connection import CLOSED
 from curier.session.records import Batch
@@ -48,9 +49,13 @@ class _Feed:
 
 
 class Node:
-    """``house`` is its broker; ``random`` gives numbers from 0 to 1: nothing but waiting depends on them."""
+    """``house`` is its broker; ``random`` gives numbers from 0 to 1: nothing but waiting depends on them.
+    ``whole`` is how many bytes of messages a session's record has in it.
+    """
 
-    def __init__(self, name: str, partitions: int, random: Callable[[], float], house: House) -> None:
+    def __init__(
+        self, name: str, partitions: int, random: Callable[[], float], house: House, whole: int = WHOLE
+    ) -> None:
         self.ground = Ground(name, partitions, random)
         self.is_open = False
         self.sessions: dict[str, Owned] = {}
@@ -60,7 +65,8 @@ class Node:
         self._writers = [Writer(self.ground, one, self.ground.die) for one in range(partitions)]
         self._sealer = Sealer(self.ground)
         self._due: set[str] = set()
-        self._committer = Committer(self.ground, house, self, self.sessions, self._due)
+        self.places = Places(whole)
+        self._committer = Committer(self.ground, house, self, self.sessions, self._due, self.places)
         self._claims: dict[str, Claiming] = {}
         self._wishes: dict[str, list[Claim]] = {}
         self._to_read: dict[int, int] = {}
@@ -244,6 +250,8 @@ class Node:
         messages = messages_of(value)
         if messages:
             self._house.read_log(messages, self.ground.wall)
+            for one, place in placed(partition, sequence, messages):
+                self.places.note(one.message, place)
         self.ground.tell_readers()
 
     # -- sessions that come
@@ -294,6 +302,7 @@ class Node:
             self._house,
             self,
             self._due,
+            self.places,
             name,
             record,
             sequence,

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from curier.broker.model import LogMessage
 from curier.cluster.ground import Ground
 from curier.cluster.house import House
 from curier.cluster.inheriting import Inheritance, Log
 from curier.cluster.keeper import Keeper
 from curier.cluster.records import Intent, SessionRecord
+from curier.cluster.states import Placed, Places
+from curier.session.records import decode
 
 LAZY: Final = 1.0  # seconds until what may come again after a crash is stored
 
@@ -32,6 +33,7 @@ class Owned:
         house: House,
         log: Log,
         due: set[str],
+        places: Places,
         name: str,
         record: SessionRecord,
         sequence: int,
@@ -45,6 +47,7 @@ class Owned:
         self._ground = ground
         self._house = house
         self._due = due
+        self._places = places
         self._came = came
         self._gone = gone
         self._inheritance = Inheritance(ground, self.keeper, log, self._has_inherited)
@@ -56,32 +59,43 @@ class Owned:
     def begin(self) -> None:
         self._inheritance.begin()
 
-    def _has_inherited(self, missed: list[LogMessage]) -> None:
+    def _has_inherited(self, missed: list[Placed]) -> None:
         if self.is_leaving:
             self._release()
             return
-        record = self.keeper.record
         self.is_here = True
-        if record.state:
-            self._house.install(record.state, self._inheritance.freed, missed, self._ground.wall)
+        if self.keeper.record.state:
+            self._install(missed)
         self._came()
+
+    def _install(self, missed: list[Placed]) -> None:
+        saved, freed = self._inheritance.saved, self._inheritance.freed
+        records = [*[one for one, _ in saved], *decode(self.keeper.record.state)]
+        self._house.install(records, freed, [one for one, _ in missed], self._ground.wall)
+        for one, place in missed:
+            self._places.note(one.message, place)
+        for record, at in saved:
+            self._places.note_saved(record, (at.partition, at.sequence, at.index))
+        self._inheritance.saved = []
 
     # -- what its record says
 
     def take_state(self, is_brief: bool | None, intents: list[Intent]) -> None:
         """Have the record say what the session is now, which is as of what was read of the log."""
-        state = self._house.export(self.name)
+        records = self._house.export(self.name)
+        state, in_log = self._places.pack(records) if records is not None else (b"", ())
         record = self.keeper.record
         kept = [one for one in record.intents if one.writer == self._ground.boot]
         self.keeper.record = replace(
             record,
             is_brief=record.is_brief if is_brief is None else is_brief,
             places=tuple(self._ground.applied),
-            state=state or b"",
+            state=state,
+            in_log=in_log,
             intents=(*kept, *intents),
         )
         self._due.discard(self.name)
-        if self.is_leaving or state is None:  # nothing may happen to it here any more
+        if self.is_leaving or records is None:  # nothing may happen to it here any more
             self._house.drop_session(self.name, self._ground.wall)
             self.is_here, self.is_leaving = False, True
 

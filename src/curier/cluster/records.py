@@ -80,6 +80,16 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class InLog:
+    """A message that a session's ``state`` calls ``number`` and has not in it: it stands in the log."""
+
+    number: int
+    partition: int
+    sequence: int  # of its frame
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRecord:
     """All there is to know of a session, in one record, so that one comparison guards all of it.
 
@@ -98,6 +108,7 @@ class SessionRecord:
     is_brief: bool = False
     places: tuple[int, ...] = ()
     state: bytes = b""
+    in_log: tuple[InLog, ...] = ()
     intents: tuple[Intent, ...] = ()
     unsealed: tuple[Boot, ...] = ()
 
