@@ -535,3 +535,28 @@ def test_hooks_may_decide_who_connects_and_then_nobody_else_does() -> None:
         replace(both, authenticators=(Asked(HOOKS),)).check()  # it is clear who comes when
     with pytest.raises(ConfigError, match="there is no authenticator in the hook files"):
         Config(authenticators=(Asked(HOOKS),)).check()
+
+
+def test_workers_are_nodes_of_a_cluster_at_one_port() -> None:
+    for config, why in (
+        (Config(workers=2), "nodes of a cluster"),
+        (Config(workers=0, cluster=("nats://a",)), "from 1 to 64"),
+        (Config(workers=2, cluster=("nats://a",), listen=("tcp://127.0.0.1:0",)), "has to have a number"),
+        (Config(workers=2, cluster=("nats://a",), listen=("unix:///x",)), "share a port"),
+        (Config(cluster=("nats://a",), data="x"), "data and cluster"),
+        (Config(cluster=("nats://a",), memory=True), "memory and cluster"),
+        (Config(cluster=("nats://a",), durability="os"), "durability and cluster"),
+        (Config(cluster=("http://a",)), "expected servers"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            config.check()
+    config = Config(workers=2, cluster=("nats://a",), node_name="n", listen=("tcp://127.0.0.1:1883",))
+    config.check()
+    assert config.directory is None
+    first, second = config.of_worker(1), config.of_worker(2)
+    assert first.membership is not None
+    assert second.membership is not None
+    assert (first.membership.node, second.membership.node) == ("n-1", "n-2")
+    assert (first.web, second.web) == (None, "off")
+    assert [door.reuse_port for door in second.doors()] == [True]
+    second.check()

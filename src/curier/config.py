@@ -112,6 +112,7 @@ class Config:
     web_admins: tuple[str, ...] = ()
     cluster: tuple[str, ...] = ()
     node_name: str = ""
+    workers: int = 1
     cluster_name: str = DEFAULT_NAME
     cluster_sync: Sync = "always"
     cluster_monitors: tuple[str, ...] = ()
@@ -266,10 +267,39 @@ class Config:
             self.cluster_credentials or "",
         )
 
+    def of_worker(self, number: int) -> Config:
+        """The settings of one of the ``workers``, counted from 1: the first has the window."""
+        membership = self.membership
+        if membership is None:
+            return self
+        return replace(
+            self,
+            workers=1,
+            node_name=f"{membership.node}-{number}",
+            listen=None,
+            certificate=None,
+            key=None,
+            client_ca=None,
+            listeners=tuple([replace(door, reuse_port=True) for door in self.doors()]),
+            web=self.web if number == 1 else OFF,
+            web_certificate=self.web_certificate if number == 1 else None,
+            web_key=self.web_key if number == 1 else None,
+        )
+
     def _check_cluster(self) -> None:
         """A cluster keeps all there is to keep."""
+        if self.membership is None and self.workers != 1:
+            raise ConfigError(
+                "workers are nodes of a cluster, and there is none: give --cluster nats://..., or leave "
+                "workers out"
+            )
         if self.membership is None:
             return
+        if not 1 <= self.workers <= 64:
+            raise ConfigError(f"workers: from 1 to 64, not {self.workers}")
+        for door in self.doors() if self.workers > 1 else ():
+            if door.address.carrier != "tcp" or not door.address.port:
+                raise ConfigError(f"{door.url}: workers share a port of TCP, and it has to have a number")
         self.membership.check()
         for option, is_given in (
             ("data", self.data is not None),

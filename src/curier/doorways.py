@@ -13,7 +13,7 @@ from curier.listeners import Listener
 from curier.net.listening import Opened, open_listener
 from curier.net.passed import Passed
 
-_OF_SOCKETS = ("owner", "group", "mode", "tcp_keepalive")
+_OF_SOCKETS = ("owner", "group", "mode", "reuse_port", "tcp_keepalive")
 """Settings of a listener that its sockets are made with."""
 
 

@@ -115,7 +115,9 @@ class Listener:
     ``paths`` and ``origins`` are those of WebSockets that are served, ``health_path`` one that answers 200 to
     plain HTTP, ``ping_interval`` seconds between pings (0: none), ``trusted_proxies`` whose
     ``X-Forwarded-For`` is believed. ``tcp_keepalive`` is the seconds of silence after which the kernel asks
-    whether a client is still there (0: never). ``owner``, ``group`` and ``mode`` are those of a Unix socket.
+    whether a client is still there (0: never). ``reuse_port`` lets other processes of the same user listen
+    at the same port: each client comes to one of them. ``owner``, ``group`` and ``mode`` are those of a Unix
+    socket.
     ``proxy_protocol`` has the networks whose connections must begin with a PROXY header (empty: none may);
     ``proxy_certificates`` takes the client certificate's name out of it.
 
@@ -154,6 +156,7 @@ class Listener:
     ping_interval: float = 0.0
     trusted_proxies: tuple[Network, ...] = ()
     tcp_keepalive: int = 240
+    reuse_port: bool = False
     owner: str = ""
     group: str = ""
     mode: int = 0o660

@@ -183,10 +183,10 @@ def no_ipv6(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
     number = request.param
     bind = listening._bind
 
-    def refuse(place: Any, port: int) -> socket.socket:
+    def refuse(place: Any, port: int, reuse_port: bool) -> socket.socket:
         if place[0] == socket.AF_INET6:
             raise OSError(number, "no IPv6 here")
-        return bind(place, port)
+        return bind(place, port, reuse_port)
 
     monkeypatch.setattr(listening, "_bind", refuse)
 
@@ -243,12 +243,12 @@ async def test_a_free_port_is_free_on_every_address_of_a_name(
     ports: list[int] = []
     bind = listening._bind
 
-    def busy(place: Any, port: int) -> socket.socket:
+    def busy(place: Any, port: int, reuse_port: bool) -> socket.socket:
         if port:
             ports.append(port)
             if len(ports) <= fails:
                 raise OSError(errno.EADDRINUSE, "in use")
-        return bind(place, port)
+        return bind(place, port, reuse_port)
 
     async def getaddrinfo(*_: object, **__: object) -> object:
         return places

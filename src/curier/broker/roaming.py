@@ -32,6 +32,7 @@ from curier.session.records import (
 from curier.session.restoring import flow_records
 
 ELSEWHERE: Final = "its session is on another node now [MQTT-3.1.4-3]"
+GOES_ON: Final = "here, and goes on at another node"
 
 
 def exported(session: ServerSession) -> list[Record]:
@@ -175,7 +176,7 @@ def yield_session(broker: BrokerState, session: ServerSession, now: float) -> No
 def drop(broker: BrokerState, session: ServerSession, now: float) -> None:
     """The session goes on elsewhere: nothing of it is said or written here any more."""
     connection = session.connection if session.connection is not None else session.arriving
-    keeping.drop_session(broker, session, ELSEWHERE, now)
+    keeping.drop_session(broker, session, GOES_ON, now)
     session.arriving = None
     if connection is not None:
         connection.send_disconnect(SESSION_TAKEN_OVER, ELSEWHERE, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import click
 from curier.cli.options import option
 from curier.cli.settings import InSections, setting_options, settings_from
 from curier.config import Config
+from curier.settings.environment import WORKER
 
 EXAMPLES = """\
 \b
@@ -101,6 +103,18 @@ def broker(file: Path | None, accept_loss: bool, lab: Path | None, **options: ob
 
     config = reread()
     config.check()
+    number = os.environ.get(WORKER, "")
+    if config.workers > 1 and not number:
+        from curier.cli.workers import run_workers  # which hardly anybody has
+
+        run_workers(config)
+        return
     from curier.cli.serve import run  # the other commands need not load the broker
 
-    run(config, reread)
+    if number.isdigit() and config.workers > 1:
+        from curier.cli.workers import end_with_parent
+
+        end_with_parent()
+        run(config.of_worker(int(number)), lambda: reread().of_worker(int(number)))
+    else:
+        run(config, reread)

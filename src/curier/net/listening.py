@@ -53,7 +53,11 @@ async def open_listener(listener: Listener, passed: Passed, *, may_lack_ipv6: bo
                 prepare(sock, listener.tcp_keepalive)
         return [Opened(sock, _found(address.speech, sock)) for sock in sockets]
     sockets = await bind(
-        address.host, address.port, may_lack_ipv6=may_lack_ipv6, keepalive=listener.tcp_keepalive
+        address.host,
+        address.port,
+        may_lack_ipv6=may_lack_ipv6,
+        keepalive=listener.tcp_keepalive,
+        reuse_port=listener.reuse_port,
     )
     return [Opened(sock, replace(address, port=sock.getsockname()[1])) for sock in sockets]
 
@@ -92,12 +96,18 @@ def plain(host: str) -> str | bytes:
 
 
 async def bind(
-    host: str, port: int, *, may_lack_ipv6: bool = False, keepalive: int = KEEPALIVE_SECONDS
+    host: str,
+    port: int,
+    *,
+    may_lack_ipv6: bool = False,
+    keepalive: int = KEEPALIVE_SECONDS,
+    reuse_port: bool = False,
 ) -> list[socket.socket]:
     """Listen on every address of ``host``, at one port; 0 takes one that is free on all of them.
 
     All or none; but with ``may_lack_ipv6`` addresses of IPv6 are left out where this system has none.
-    ``keepalive`` is that of ``prepare``. Raises ``OSError``.
+    ``keepalive`` is that of ``prepare``; with ``reuse_port`` other processes may listen there, too. Raises
+    ``OSError``.
     """
     infos = await asyncio.get_running_loop().getaddrinfo(
         plain(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -110,7 +120,7 @@ async def bind(
     while True:
         tries += 1
         try:
-            sockets = _bind_all(places, port, may_lack_ipv6)
+            sockets = _bind_all(places, port, may_lack_ipv6, reuse_port)
             break
         except OSError as error:
             if port or error.errno != errno.EADDRINUSE or tries == PORT_TRIES:
@@ -120,12 +130,12 @@ async def bind(
     return sockets
 
 
-def _bind_all(places: list[_Place], port: int, may_lack_ipv6: bool) -> list[socket.socket]:
+def _bind_all(places: list[_Place], port: int, may_lack_ipv6: bool, reuse_port: bool) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
         for place in places:
             try:
-                sock = _bind(place, port)
+                sock = _bind(place, port, reuse_port)
             except OSError as error:
                 if may_lack_ipv6 and place[0] == socket.AF_INET6 and error.errno in _NO_SUCH_ADDRESS:
                     continue
@@ -139,11 +149,15 @@ def _bind_all(places: list[_Place], port: int, may_lack_ipv6: bool) -> list[sock
     return sockets
 
 
-def _bind(place: _Place, port: int) -> socket.socket:
+def _bind(place: _Place, port: int, reuse_port: bool) -> socket.socket:
     family, kind, protocol, where = place
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            if not hasattr(socket, "SO_REUSEPORT"):
+                raise OSError(errno.ENOPROTOOPT, "several processes cannot listen at one port on this system")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((where[0], port, *where[2:]))

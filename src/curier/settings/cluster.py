@@ -59,6 +59,14 @@ CLUSTER: Final[dict[str, Setting]] = dict(
             "What this node is called; no other may have the same. Letters, digits, `-` and `_`.",
         ),
         _of(
+            "workers",
+            "workers",
+            COUNT,
+            "`1`",
+            "So many processes of this node take in clients, each a node of the cluster by itself: `NAME-1`, "
+            "`NAME-2` and so on. For machines with several processors.",
+        ),
+        _of(
             "cluster_name",
             "name",
             TEXT,

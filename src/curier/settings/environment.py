@@ -20,10 +20,13 @@ _log = logger("curier.settings")
 CONFIG: Final = "CURIER_CONFIG"
 """Names the configuration file."""
 
+WORKER: Final = "CURIER_WORKER"
+"""Tells a process which one of the workers it is."""
+
 _OTHERS: Final = frozenset(
     f"{ENVIRONMENT}{name}"
     for name in (
-        *("CONFIG", "PASSWORD"),  # of commands
+        *("CONFIG", "PASSWORD", "WORKER"),  # of commands
         *("PURE", "EXPECT", "REQUIRE_PEERS", "HYPOTHESIS"),  # of the build, and of the tests
         *("LIVES", "SCHEDULES", "STATEMENTS_FILE", "BENCH_NAMESPACE"),
     )

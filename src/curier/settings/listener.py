@@ -154,6 +154,13 @@ LISTENER: Final[dict[str, Setting]] = dict(
             "Seconds of silence after which the kernel asks whether a client is still there; 0: never.",
             "`240`",
         ),
+        _of(
+            "reuse_port",
+            FLAG,
+            "Let other processes of this user listen at the same port, where the system can do that: each "
+            "client comes to one of them.",
+            "`false`",
+        ),
         _of("owner", TEXT, "The owner of a Unix socket.", "the broker"),
         _of("group", TEXT, "The group of a Unix socket.", "the broker's"),
         _of("mode", _MODE, "The mode of a Unix socket.", '`"0660"`'),

@@ -1,0 +1,220 @@
+"""Brokers that are nodes of one cluster, on three servers of NATS: what clients meet."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+import tests.jetstream.needs  # noqa: F401, isort: skip
+
+import curier
+from curier import Broker, Client
+from curier.cluster_settings import ClusterSettings
+from curier.errors import ClusterError, ConfigError, ConnectionLost
+from tests.jetstream.servers import NatsServers
+from tests.ports import free_port
+from tests.waiting import PATIENCE, until
+
+pytestmark = pytest.mark.interop
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
+    running = NatsServers(tmp_path_factory.mktemp("nats"))
+    yield running
+    running.close()
+
+
+class Cluster:
+    """Nodes by name, each a broker in this process."""
+
+    def __init__(self, servers: NatsServers, name: str) -> None:
+        self._servers = servers
+        self._name = name
+        self.nodes: dict[str, Broker] = {}
+
+    def settings(self, node: str) -> ClusterSettings:
+        servers = self._servers
+        return ClusterSettings(servers.urls, node, self._name, partitions=2, monitors=servers.monitor_urls)
+
+    async def start(self, *nodes: str) -> None:
+        brokers = [Broker("tcp://127.0.0.1:0", cluster=self.settings(node)) for node in nodes]
+        self.nodes.update(zip(nodes, brokers, strict=True))
+        await asyncio.gather(*(broker.start() for broker in brokers))
+
+    def client(
+        self, node: str, client_id: str, *, expiry: int | None = None, will: curier.Will | None = None
+    ) -> Client:
+        return curier.connect(
+            self.nodes[node].urls[0].replace("tcp", "mqtt"),
+            client_id=client_id,
+            clean_start=expiry is None,
+            session_expiry=expiry,
+            will=will,
+            shared_sessions=True,
+            reconnect=None,
+        )
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(broker.stop() for broker in self.nodes.values()))
+
+
+@pytest.fixture
+async def cluster(servers: NatsServers, request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    made = Cluster(servers, f"t{abs(hash(request.node.name)) % 10**9}")
+    await made.start("a", "b")
+    yield made
+    await made.stop()
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_a_message_goes_from_any_node_to_any(cluster: Cluster, qos: int) -> None:
+    async with cluster.client("a", "here") as here, cluster.client("b", "there") as there:
+        async with here.subscribe("t/#", qos=2) as heard_here, there.subscribe("t/#", qos=2) as heard_there:
+            for number in range(20):
+                await here.publish("t/a", f"a{number}", qos=qos)
+                await there.publish("t/b", f"b{number}", qos=qos)
+            for heard in (heard_here, heard_there):
+                found: dict[str, list[str]] = {"a": [], "b": []}
+                for _ in range(40):
+                    message = await heard.get(timeout=PATIENCE)
+                    found[message.topic[-1]].append(message.payload.decode())
+                assert found == {one: [f"{one}{number}" for number in range(20)] for one in "ab"}
+
+
+async def test_a_session_goes_with_its_client(cluster: Cluster) -> None:
+    async with cluster.client("a", "roams", expiry=600) as client:
+        stream = await client.subscribe("r/#", qos=1)
+        await client.publish("r/1", "here", qos=1)
+        assert (await stream.get(timeout=PATIENCE)).payload.decode() == "here"
+    async with cluster.client("b", "other") as other:
+        await other.publish("r/2", "away", qos=1)
+        await other.publish("r/3", "away too", qos=2)
+    async with cluster.client("b", "roams", expiry=600) as client:
+        stream = await client.subscribe("r/#", qos=1)
+        assert [(await stream.get(timeout=PATIENCE)).payload.decode() for _ in range(2)] == [
+            "away",
+            "away too",
+        ]
+    assert "roams" not in cluster.nodes["a"].core.sessions
+    assert "roams" in cluster.nodes["b"].core.sessions
+
+
+async def test_a_second_connection_ends_the_first_on_another_node(cluster: Cluster) -> None:
+    first = cluster.client("a", "twice", expiry=60)
+    await first.connect()
+    async with cluster.client("b", "twice", expiry=60):
+        await until(lambda: not first.is_connected)
+    with pytest.raises(ConnectionLost, match="on another node now"):
+        await first.close()
+
+
+async def test_what_is_retained_is_known_to_a_node_that_comes_later(cluster: Cluster) -> None:
+    async with cluster.client("a", "writer") as writer:
+        await writer.publish("kept", "before", qos=1, retain=True)
+        await writer.publish("kept", "last", qos=1, retain=True)
+    await cluster.start("late")
+    async with cluster.client("late", "reader") as reader:
+        async with reader.subscribe("kept", qos=1) as kept:
+            message = await kept.get(timeout=PATIENCE)
+            assert (message.payload.decode(), message.retain) == ("last", True)
+
+
+async def test_a_node_that_stops_leaves_its_sessions_to_others_at_once(cluster: Cluster) -> None:
+    async with cluster.client("a", "stays", expiry=600) as client:
+        await client.subscribe("s", qos=1)
+    await cluster.nodes.pop("a").stop()
+    async with cluster.client("b", "stays", expiry=600) as client:
+        stream = await client.subscribe("s", qos=1)
+        await client.publish("s", "goes on", qos=1)
+        assert (await stream.get(timeout=PATIENCE)).payload.decode() == "goes on"
+
+
+async def test_a_will_is_told_on_all_nodes(cluster: Cluster) -> None:
+    will = curier.Will(curier.Message("will", b"gone", qos=curier.QoS.AT_LEAST_ONCE))
+    async with cluster.client("b", "heir") as heir, heir.subscribe("will", qos=1) as heard:
+        client = cluster.client("a", "mortal", will=will)
+        await client.connect()
+        connection = cluster.nodes["a"].core.sessions["mortal"].connection
+        assert connection is not None
+        cluster.nodes["a"].core.cut(connection, "a test", cluster.nodes["a"].turn.clock.now())
+        cluster.nodes["a"].turn.schedule()
+        assert (await heard.get(timeout=PATIENCE)).payload == b"gone"
+        with pytest.raises(ConnectionLost):
+            await client.close()
+
+
+async def test_shared_subscriptions_are_told_not_to_be_there(cluster: Cluster) -> None:
+    async with cluster.client("a", "member") as client:
+        assert not client.server_properties.shared_subscription_available
+
+
+async def test_a_cluster_that_may_lose_what_it_acknowledges_is_refused(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    lazy = NatsServers(tmp_path_factory.mktemp("nats"), sync="2m")
+    try:
+        settings = ClusterSettings(lazy.urls, "a", partitions=1, monitors=lazy.monitor_urls)
+        with pytest.raises(ClusterError, match="sync_interval: always"):
+            await Broker("tcp://127.0.0.1:0", cluster=settings).start()
+    finally:
+        lazy.close()
+
+
+async def test_workers_take_clients_in_at_one_port(servers: NatsServers, tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "curier", "broker", "--listen", f"tcp://127.0.0.1:{port}", "--no-web"]
+    command += ["--cluster", ",".join(servers.urls), "--cluster-monitors", ",".join(servers.monitor_urls)]
+    command += [
+        "--cluster-name",
+        "workers",
+        "--cluster-partitions",
+        "1",
+        "--node-name",
+        "w",
+        "--workers",
+        "2",
+    ]
+    log = tmp_path / "log"
+    with log.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=errors
+        )
+    assert process.stdout is not None
+    assert (await asyncio.wait_for(process.stdout.readline(), PATIENCE)).startswith(b"listening on")
+    await until(lambda: log.read_text().count("has joined") == 2)
+    met: set[str] = set()
+    async with curier.connect(f"mqtt://127.0.0.1:{port}", client_id="subscriber") as subscriber:
+        async with subscriber.subscribe("t", qos=1) as heard:
+            number = 0
+            while len(met) < 2:  # the system chooses which of the two it is
+                number += 1
+                async with curier.connect(f"mqtt://127.0.0.1:{port}") as publisher:
+                    met.add(publisher.client_id.rpartition("-")[0])
+                    await publisher.publish("t", str(number), qos=1)
+                assert (await heard.get(timeout=PATIENCE)).payload == str(number).encode()
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+    assert log.read_text().count("has left") == 2
+
+
+def test_what_cannot_be() -> None:
+    for settings, why in (
+        (ClusterSettings((), "a"), "name the servers"),
+        (ClusterSettings(("http://a",), "a"), "expected servers"),
+        (ClusterSettings(("nats://a/b",), "a"), "expected servers"),
+        (ClusterSettings(("nats://a",), "a b"), "node_name"),
+        (ClusterSettings(("nats://a",), "a", name="x.y"), "the cluster's name"),
+        (ClusterSettings(("nats://a",), "a", replicas=2), "replicas"),
+        (ClusterSettings(("nats://a",), "a", replicas=1), "relaxed"),
+        (ClusterSettings(("nats://a",), "a", partitions=0), "partitions"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            settings.check()
+    with pytest.raises(ConfigError, match="cluster and data"):
+        Broker(cluster=ClusterSettings(("nats://a",), "a"), data="x")
+    assert ClusterSettings(("nats://a:1,b:2", "c"), "x").urls == ("nats://a:1", "nats://b:2", "nats://c")
