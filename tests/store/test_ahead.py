@@ -420,7 +420,7 @@ def at_rest(place: Path) -> Process:
     return process
 
 
-def test_files_that_rest_take_two_looks_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_rest_take_one_look_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = at_rest(tmp_path)
     asked: list[str] = []
     stat = os.stat
@@ -431,7 +431,7 @@ def test_files_that_rest_take_two_looks_a_batch(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "stat", noted)
     process.commit()
-    assert asked == [f"{process.directory}/curier.db-wal", str(process.directory)]
+    assert asked == [str(process.directory)]
     process.writer._tidied_at -= TIDY_SECONDS
     process.writer.tidy()
     asked.clear()

@@ -37,6 +37,8 @@ TIDY_SECONDS: Final = 1.0
 """How old the mark may be after a loss of power, and batches that are in the journal file only."""
 JUST_NOW: Final = 20_000_000
 """Nanoseconds in which a file may be written twice and have one time for both."""
+INDEX_BYTES: Final = 96
+"""Of the index of the WAL, ``curier.db-shm``: its header comes first, twice, and each commit changes it."""
 
 
 class Writer:
@@ -65,6 +67,7 @@ class Writer:
             # for closing gives up the locks that SQLite has on them.
             paths = [str(directory / f"{FILE_NAME}{end}") for end in ("-wal", "", "-shm")]
             self._files = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in paths]
+            self._index_file = self._files[-1]
             self._names = [
                 (path, identity(os.fstat(file))) for path, file in zip(paths, self._files, strict=True)
             ]
@@ -78,6 +81,7 @@ class Writer:
             database.close_untouched()
             raise
         self._wal_time = 0
+        self._index = b""  # what its index says of the WAL when nobody else had written to it
         self._seen: tuple[int, int, int] | None = None  # the directory, when all in it was in its place
         self._is_synced = False
         self._tidied_at = time.monotonic()
@@ -166,17 +170,14 @@ class Writer:
         self._cannot_fold = ""
 
     def _is_undisturbed(self) -> bool:
-        """Has nobody done anything to a name in the directory or to the WAL since all was looked at? To ask
-        that takes half of the calls. All is looked at each second, in any case.
+        """Has nobody done anything to a name in the directory, or written to the database, since all was
+        looked at? To ask that takes a third of the calls. All is looked at each second, in any case.
         """
         if self._seen is None or self.trouble:
             return False
-        wal, ours = self._names[0]
         try:
-            status = os.stat(wal)
-            if status.st_mtime_ns != self._wal_time or (status.st_dev, status.st_ino) != ours:
-                return False
-            return self._state_of_directory() == self._seen
+            index = os.pread(self._index_file, INDEX_BYTES, 0)
+            return index == self._index and self._state_of_directory() == self._seen
         except OSError:
             return False
 
@@ -205,6 +206,9 @@ class Writer:
     def look(self) -> str:
         """Look at the files; ``trouble`` is as it is now."""
         self._seen = None
+        self._index = b""
+        with contextlib.suppress(OSError):  # before the database is asked: who writes meanwhile is noticed
+            self._index = os.pread(self._index_file, INDEX_BYTES, 0)
         wrong = ""
         written = 0
         for path, ours in self._names:
