@@ -62,7 +62,14 @@ def test_a_program_that_is_not_there_or_ends_is_no_verdict(tmp_path: Path) -> No
     result = verify(tmp_path, "--command", "sh -c 'echo cannot start; exit 3' {port}")
     assert result.exit_code == 2
     assert "the broker ended by itself, with code 3:\ncannot start" in result.stdout
+    assert "What kill -9 does not show" not in result.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_takes_nothing_is_no_verdict() -> None:
+    result = verify(Path("/proc"), "--rounds", "1")
+    assert result.exit_code == 2
+    assert "--dir /proc: nothing can be made there: " in result.stderr
 
 
 async def play_with(kill: str, url: str, tmp_path: Path) -> Play:

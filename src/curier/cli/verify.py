@@ -21,9 +21,10 @@ from curier.cli.running import signals_to
 from curier.cli.tls_options import TlsOptions
 from curier.client.dial import DialSettings
 from curier.client.urls import ServerUrl
+from curier.errors import ConfigError
 from curier.loadgen import Progress
 from curier.verify.brokers import BrokerElsewhere, BrokerUnderTest, OwnBroker, command_broker
-from curier.verify.outcome import REFUTED, Outcome, outcome_of
+from curier.verify.outcome import REFUTED, UNJUDGED, Outcome, outcome_of
 from curier.verify.place import Place, place_of
 from curier.verify.play import Plan, Play
 
@@ -128,8 +129,8 @@ def verify(directory: Path, as_json: bool, keep: bool, **options: Any) -> None:
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     plan = make_plan(seed, options)
     check_options(options)
-    made = Path(tempfile.mkdtemp(prefix="curier-verify-", dir=directory.absolute()))
     outcome = None
+    made = _make_directory(directory)
     try:
         broker = make_broker(made, seed, options)
         place = place_of(made) if not isinstance(broker, BrokerElsewhere) else None
@@ -138,6 +139,8 @@ def verify(directory: Path, as_json: bool, keep: bool, **options: Any) -> None:
         outcome = perform(broker, plan, options["wills"] or isinstance(broker, OwnBroker))
         result = {**outcome.as_json(), "seed": seed, "broker": broker.name, **_place_json(place)}
         (made / RESULT).write_text(json.dumps(result, indent=2))
+    except OSError as error:  # no verdict, and so not the exit code of one
+        raise ConfigError(f"{error.filename or made}: {error.strerror or error}") from error
     finally:
         keep = keep or (outcome is not None and outcome.verdict == REFUTED)
         if not keep:
@@ -148,11 +151,20 @@ def verify(directory: Path, as_json: bool, keep: bool, **options: Any) -> None:
         click.echo(outcome.words())
         if keep:
             click.echo(f"Data, log and result are in {made}")
+    if not as_json and outcome.verdict != UNJUDGED:
         click.echo()
         level = options["durability"] or "fsync" if isinstance(broker, OwnBroker) else ""
         click.echo(NOT_SHOWN.format(level=LEVELS[level]))
     if outcome.exit_code:
         raise SystemExit(outcome.exit_code)
+
+
+def _make_directory(directory: Path) -> Path:
+    """A new one below it. Raises ``ConfigError``."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="curier-verify-", dir=directory.absolute()))
+    except OSError as error:
+        raise ConfigError(f"--dir {directory}: nothing can be made there: {error.strerror}") from error
 
 
 def check_options(options: dict[str, Any]) -> None:
