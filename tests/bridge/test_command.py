@@ -50,6 +50,35 @@ def test_what_it_cannot_do_is_said(tmp_path: Path) -> None:
         assert why in result.stderr, text
 
 
+def test_a_file_that_cannot_be_read_is_told_before_it_begins(tmp_path: Path) -> None:
+    """By ``curier bridge``, and for a broker by ``curier config check``."""
+    file = tmp_path / "b.toml"
+    there = "[[bridge]]\nname = 'b'\nurl = 'mqtts://y'\ntopics = ['a']\n"
+    for own, where in (
+        (f"{there}ca_file = 'no.pem'\n[bridge.local]\nurl = 'mqtt://x'", ""),
+        (f"{there}[bridge.local]\nurl = 'mqtts://x'\nca_file = 'no.pem'", "local: "),
+    ):
+        file.write_text(own)
+        result = CliRunner().invoke(main, ["bridge", str(file)])
+        assert result.exit_code == 2, own
+        assert f"the bridge b: {where}ca_file {tmp_path}/no.pem: No such file" in result.stderr
+    file.write_text(f"listen = ['tcp://127.0.0.1:0']\n{there}ca_file = 'no.pem'")
+    result = CliRunner().invoke(main, ["config", "check", str(file)])
+    assert result.exit_code == 2
+    assert f"the bridge b: ca_file {tmp_path}/no.pem: No such file" in result.stderr
+
+
+async def test_a_bridge_from_a_broker_to_itself_carries_what_is_called_otherwise(tmp_path: Path) -> None:
+    async with brokers(1) as (here,), client(here, "b/#") as (local, to):
+        url = f"mqtt://127.0.0.1:{here.port}"
+        topics = ("-t", 'a/# out 1 "" b/')
+        async with program("--local", url, "--remote", url, *topics, "--data", str(tmp_path)):
+            await until(lambda: sum(bool(one.subscriptions) for one in here.core.sessions.values()) == 2)
+            await local.publish("a/x", b"1", qos=1)
+            message = await to.get(SECONDS)
+            assert (message.topic, message.payload) == ("b/a/x", b"1")
+
+
 @contextlib.asynccontextmanager
 async def program(*args: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """``curier bridge``, from its first line to its end."""

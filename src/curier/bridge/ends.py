@@ -84,7 +84,8 @@ def _settings(
     highest_qos: int,
     side: str,
 ) -> ClientSettings:
-    client_id = peer.client_id or f"{socket.gethostname()}.{settings.name}"
+    own_id = f"{socket.gethostname()}.{settings.name}"  # both sides may be one broker
+    client_id = peer.client_id or (f"{own_id}.local" if side == "local" else own_id)
     session = None
     if highest_qos == 2 and directory is not None:
         where = f"{parse_server_url(urls[0])} {client_id}"  # whose session it is, whatever the password

@@ -146,7 +146,9 @@ class Bridges:
                 return path.read_text().strip() or made
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.write_text(f"{made}\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
             raise StoreError(f"{path}: {error}") from error
         return made
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from curier.bridge.hops import MOST
 from curier.bridge.topics import Topic, may_come_back
-from curier.client.dialing.tls import TlsSettings
+from curier.client.dialing.tls import TlsSettings, make_context
 from curier.client.settings import ClientSettings
 from curier.client.urls import parse_server_url
 from curier.codec.constants import MQTT_50
@@ -164,6 +164,17 @@ class BridgeSettings:
                     f"{into} would bring back what {out} carries away: before MQTT 5.0 nothing but the "
                     "bridge bit stops that; have bridge_bit = true, or topics with different prefixes"
                 )
+
+
+def look_at_files(bridge: BridgeSettings) -> None:
+    """Read the certificates and keys that it names. Raises ``ConfigError`` for what is wrong with them."""
+    for peer, words in ((bridge.remote, ""), (bridge.local, "local: ")):
+        if peer is None or peer.tls is None:
+            continue
+        try:
+            make_context(peer.tls)
+        except ConfigError as error:
+            raise ConfigError(f"the bridge {bridge.name}: {words}{error}") from error
 
 
 def check_all(bridges: Sequence[BridgeSettings]) -> None:

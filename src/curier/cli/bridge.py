@@ -89,6 +89,7 @@ def bridge(
 
 def _of_file(file: Path) -> Sequence[BridgeSettings]:
     """Those of a file. Raises the first ``ConfigError``."""
+    from curier.bridge.settings import look_at_files
     from curier.config_bridges import read_bridges
     from curier.strict_toml import TomlFile
 
@@ -101,6 +102,8 @@ def _of_file(file: Path) -> Sequence[BridgeSettings]:
     found = read_bridges(table, has_local=True)
     for wrong in table.errors:
         raise wrong
+    for one in found:
+        look_at_files(one)
     return found
 
 

@@ -37,6 +37,11 @@ def _looks(config: Config) -> Iterator[Callable[[], object]]:
         yield partial(_look_at_directory, "audit_log", config.audit_log)
     if config.acl_file is not None:
         yield partial(RuleFile, config.acl_file, dialect=config.acl_dialect)
+    if config.bridges:
+        from curier.bridge.settings import look_at_files  # which most brokers have no use for
+
+        for bridge in config.bridges:
+            yield partial(look_at_files, bridge)
     for door in config.doors():
         if door.address.is_secure and not door.acme:  # else there may be no certificate yet
             yield partial(Broker, replace(door, allow_anonymous=True))
