@@ -82,13 +82,15 @@ def plain(record: r.Record) -> tuple[object, ...]:
 
 
 def test_every_record_is_tested() -> None:
-    assert set(RECORDS) == set(FIELDS) == set(r.Record.__subclasses__()) - {r.MessagesKept, r.QueuesKept}
+    without_form = {r.MessagesKept, r.QueuesKept, r.Logged}
+    assert set(RECORDS) == set(FIELDS) == set(r.Record.__subclasses__()) - without_form
 
 
-def test_rows_of_a_store_have_no_form_as_bytes() -> None:
-    for rows in (r.MessagesKept([]), r.QueuesKept([])):
+def test_rows_of_a_store_and_what_goes_to_the_log_of_a_cluster_have_no_form_as_bytes() -> None:
+    message = ApplicationMessage(b"t", b"x", 1, False)
+    for record in (r.MessagesKept([]), r.QueuesKept([]), r.Logged(1, 0, message, False)):
         with pytest.raises(TypeError, match="has no form as bytes"):
-            r.encode([rows])
+            r.encode([record])
 
 
 @given(st.lists(records, max_size=20))

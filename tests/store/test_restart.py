@@ -138,7 +138,7 @@ def test_retained_messages_expire_too() -> None:
     net = restart(
         MessageSaved(1, message(b"x", NOW + 5)),
         Retained(b"t", 1),
-        MessageSaved(2, message(b"y")),
+        MessageSaved(2, message(b"y", topic=b"u")),
         Retained(b"u", 2),
     )
     net.advance(100)
