@@ -20,6 +20,7 @@ from curier.cluster.node import Node
 from curier.cluster.orders import Died
 from curier.cluster.records import Boot, Message
 from curier.cluster_settings import ClusterSettings
+from curier.cluster_view import ClusterView
 from curier.errors import ClusterError, StoreError
 from curier.jetstream.bus import Bus, Entry
 from curier.jetstream.line import Access
@@ -28,6 +29,7 @@ from curier.jetstream.proof import monitors_of, prove
 from curier.jetstream.streams import ensure
 from curier.jetstream.wire import WireError
 from curier.loglines import logger
+from curier.member_watch import Watch
 from curier.net.turn import Turn
 from curier.session.records import Batch, Record
 from curier.store.base import CLOSE_SECONDS, Store
@@ -58,7 +60,7 @@ class Member(Store):
         self._is_asking = False
         self._timer: asyncio.TimerHandle | None = None
         self._is_over = asyncio.Event()
-        self._has_told: float = 0.0
+        self._watch: Watch | None = None
         self._trouble = ""
 
     # -- a store
@@ -96,7 +98,9 @@ class Member(Store):
         self.node = Node(settings.node, settings.partitions, random.random, _House(turn))
         self.node.begin(time.monotonic(), turn.clock.now())
         self._after()
+        self._watch = Watch(settings, self.node, bus, turn.core.host.told)
         await self._opened(self.node)
+        self._watch.begin()
         log.info("node %s has joined %s, on %s", settings.node, self.where, bus.control.server)
 
     async def _opened(self, node: Node) -> None:
@@ -146,8 +150,27 @@ class Member(Store):
             )
         finally:
             self._end_timer()
+            if self._watch is not None:
+                self._watch.end()
             await bus.close()
             self._bus = None
+
+    # -- what people ask
+
+    def view(self) -> ClusterView | None:
+        """How things stand; None before it has joined."""
+        return self._watch.view(self._is_over.is_set()) if self._watch is not None else None
+
+    def give_up(self, names: Sequence[str] | None) -> int:
+        """Give these sessions up, or all, of a node that is to leave; how many are left. With none it is
+        over, and its broker has only to stop.
+        """
+        node, self._died = self.node, _expected
+        if node is None or self._is_over.is_set():
+            return 0
+        node.drain(time.monotonic(), self._need_turn().clock.now(), names)
+        self._after()
+        return len(node.sessions)
 
     # -- what the core asks
 

@@ -38,6 +38,7 @@ from curier.broker_arguments import (
     listeners_of,
 )
 from curier.cluster_settings import ClusterSettings
+from curier.cluster_view import ClusterView
 from curier.doorways import Doorway, change
 from curier.errors import ConfigError, StoreError, TakenForDead
 from curier.inside import HOP, BridgeNumbers, InsidersToo
@@ -191,6 +192,15 @@ class Broker(Traced, Mounted):
         if self._turn is None:
             raise RuntimeError("the broker has not been started")
         return self._turn
+
+    @property
+    def cluster_view(self) -> ClusterView | None:
+        """How things stand with the cluster that it is a node of; None where there is none."""
+        return self._member.view() if self._member is not None else None
+
+    def give_up_sessions(self, names: Sequence[str] | None) -> int:
+        """Give these or all of them to other nodes, and take none any more; how many are left."""
+        return self._member.give_up(names) if self._member is not None else 0
 
     @property
     def port(self) -> int:
@@ -404,7 +414,8 @@ class Broker(Traced, Mounted):
                 self._transports = TransportServer(self._turn, self._handshakes)
             self._transports.listen(sock, door)
 
-    def _stop_listening(self) -> None:
+    def stop_listening(self) -> None:
+        """Let nobody in any more."""
         for doorway in self._doorways:
             doorway.remove_files()
         if self._reactor is not None:
@@ -439,7 +450,7 @@ class Broker(Traced, Mounted):
             return
         until = asyncio.get_running_loop().time() + STOP_SECONDS
         self._is_stopping = True
-        self._stop_listening()
+        self.stop_listening()
         self._core.shut_down(self._turn.clock.now())
         self._turn.finish(self._turn.clock.now())
         try:
@@ -489,7 +500,7 @@ class Broker(Traced, Mounted):
             self.authorizer.unwatch(self._core.permissions_changed)
         if self._turn is not None:
             self._turn.stop()
-        self._stop_listening()
+        self.stop_listening()
         if self._reactor is not None:
             self._reactor.stop()
         if self._transports is not None:

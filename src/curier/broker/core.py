@@ -208,11 +208,19 @@ class BrokerCore(BrokerState):
         self._settle(now)
 
     def expel(
-        self, connection: BrokerConnection, reason_code: int, reason: str, why: str, now: float
+        self,
+        connection: BrokerConnection,
+        reason_code: int,
+        reason: str,
+        why: str,
+        now: float,
+        server_reference: str | None = None,
     ) -> None:
-        """Disconnect a client with this Reason Code and Reason String; ``why`` is for hooks and the log."""
+        """Disconnect a client with this Reason Code, Reason String and Server Reference; ``why`` is for hooks
+        and the log.
+        """
         try:
-            watches.expel(self, connection, reason_code, reason, why, now)
+            watches.expel(self, connection, reason_code, reason, why, now, server_reference)
         except Exception as error:
             self.faults.note(f"ending the connection of {name_of(connection)}", error)
         self._settle(now)

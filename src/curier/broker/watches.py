@@ -71,14 +71,20 @@ def _first(one: float, other: float) -> float:
 
 
 def expel(
-    broker: BrokerState, connection: BrokerConnection, reason_code: int, reason: str, why: str, now: float
+    broker: BrokerState,
+    connection: BrokerConnection,
+    reason_code: int,
+    reason: str,
+    why: str,
+    now: float,
+    server_reference: str | None = None,
 ) -> None:
     """Disconnect a client that was let in, with this Reason String; ``why`` is for hooks and the log."""
     if connection.state == AUTHENTICATING:  # its CONNACK waits for the disk
         telling.refused(broker, connection, reason_code, why)
-        connection.refuse_connect(reason_code, reason, None, now)
+        connection.refuse_connect(reason_code, reason, server_reference, now)
     else:
-        connection.send_disconnect(reason_code, reason, None)
+        connection.send_disconnect(reason_code, reason, server_reference)
         connection.end(reason_code, why, now)
 
 

@@ -62,6 +62,10 @@ class Life:
         lease = known[1]
         return DEAD if lease.boot.number > boot.number or lease.is_over else ALIVE
 
+    def leases(self, now: float) -> list[tuple[Lease, float]]:
+        """The last of each node, and how many seconds ago it came by here."""
+        return [(lease, now - self._seen[name]) for name, (_, lease) in sorted(self._others.items())]
+
     def came_by(self, sequence: int, lease: Lease) -> None:
         """A lease in the feed."""
         name = lease.boot.name

@@ -91,6 +91,20 @@ class Node:
         return 0.0 if self.ground.is_dead else self._life.trusted_until
 
     @property
+    def is_draining(self) -> bool:
+        """Does it give its sessions up, to leave?"""
+        return self._is_draining
+
+    @property
+    def claims(self) -> int:
+        """Sessions that are on their way to it."""
+        return len(self._claims)
+
+    def leases(self, now: float) -> list[tuple[Lease, float]]:
+        """The last of each node that is known, and how many seconds ago it came by."""
+        return self._life.leases(now)
+
+    @property
     def deadline(self) -> float | None:
         """When ``passed`` is to be called, if nothing else comes before."""
         return self.ground.deadline
@@ -144,14 +158,15 @@ class Node:
         elif session not in self._claims:
             self.ground.orders.append(AnswerRelease(token, asker))
 
-    def drain(self, now: float, wall: float) -> None:
-        """Give everything up, and end."""
+    def drain(self, now: float, wall: float, names: Sequence[str] | None = None) -> None:
+        """Give everything up, or these sessions of it, and end when nothing is left."""
         self.passed(now, wall)
         self.is_open, self._is_draining = False, True
         for name in [*self._wishes]:
             self._refuse(name)
-        for owned in [*self.sessions.values()]:
-            owned.leave(_nothing)
+        for name in [*self.sessions] if names is None else names:
+            if name in self.sessions:
+                self.sessions[name].leave(_nothing)
         self._may_end()
 
     # -- what the core has to say

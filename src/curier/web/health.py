@@ -12,4 +12,5 @@ def why_not_ready(broker: Broker) -> str:
     trouble = broker.core.store_trouble
     if trouble:
         return f"the disk takes nothing: {trouble}"
-    return ""
+    view = broker.cluster_view
+    return view.why_not_healthy if view is not None else ""

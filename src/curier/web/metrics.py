@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+from curier.cluster_view import ClusterView
 from curier.inside import BridgeNumbers
 from curier.net.host import Process
 from curier.server import Broker
@@ -113,6 +114,29 @@ def _not_carried(broker: Broker) -> Iterable[Sample] | None:
         for one in broker.bridges()
         for reason, value in one.lost.items()
     ] or None
+
+
+def _of_cluster(read: Callable[[ClusterView], float]) -> Callable[[Broker], float | None]:
+    def reading(broker: Broker) -> float | None:
+        view = broker.cluster_view
+        return None if view is None else read(view)
+
+    return reading
+
+
+def _nodes(broker: Broker) -> Iterable[Sample] | None:
+    view = broker.cluster_view
+    if view is None:
+        return None
+    standings = [one.standing for one in view.nodes]
+    return [({"state": one}, standings.count(one)) for one in ("living", "silent", "over")]
+
+
+def _lags(broker: Broker) -> Iterable[Sample] | None:
+    view = broker.cluster_view
+    if view is None:
+        return None
+    return [({"stream": one.stream}, one.lag) for one in view.streams if one.read >= 0 and one.last >= 0]
 
 
 def _memory(broker: Broker) -> float | None:
@@ -267,6 +291,34 @@ METRICS: Final = (
         "curier_bridge_waiting_messages",
         "Messages that wait here for a bridge, those on their way among them.",
         _of_bridges(lambda one: one.waiting),
+    ),
+    _gauge(
+        "curier_cluster_trusted",
+        "1 while this node of a cluster may speak for its sessions.",
+        _of_cluster(lambda view: int(view.is_trusted)),
+    ),
+    _gauge(
+        "curier_cluster_connected",
+        "1 while this node is connected to NATS.",
+        _of_cluster(lambda view: int(bool(view.server))),
+    ),
+    _gauge(
+        "curier_cluster_nodes",
+        "Nodes of the cluster as this one knows them; silent: a lease is not renewed, over: it has ended.",
+        _nodes,
+    ),
+    _gauge(
+        "curier_cluster_sessions",
+        "Sessions that this node owns.",
+        _of_cluster(lambda view: view.sessions),
+    ),
+    _gauge(
+        "curier_cluster_claims",
+        "Sessions that are on their way to this node.",
+        _of_cluster(lambda view: view.claims),
+    ),
+    _gauge(
+        "curier_cluster_lag_entries", "Entries of the log of all nodes that this one has not read.", _lags
     ),
     _gauge("process_resident_memory_bytes", "Memory of the process.", _memory),
     _counter("process_cpu_seconds_total", "Time of processors that the process has used.", _cpu),

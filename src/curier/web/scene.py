@@ -32,6 +32,7 @@ class Scene:
         self.history = history or History(broker)
         self.hub = Hub(lambda: broker.turn.clock.now())
         self.copying: asyncio.Task[BackupFile] | None = None  # the broker's state, for a backup
+        self.draining: asyncio.Task[None] | None = None  # of a node of a cluster, which leaves
         self.endings = Endings(broker.turn.clock.now)
         self.looking = 0  # who ask for the fate of messages
         self.past = Past(broker)

@@ -14,6 +14,7 @@ from msgspec import Struct
 from curier.web import (
     backup_forms,
     bridge_forms,
+    cluster_forms,
     door_forms,
     drawing_forms,
     fate_forms,
@@ -370,6 +371,23 @@ BRIDGES: Final = Operation(
     "Bridges to other brokers: which are connected, since when, and why others are not.",
     forms.Nothing,
     bridge_forms.Bridges,
+)
+CLUSTER: Final = Operation(
+    "GET",
+    "/cluster",
+    Role.VIEWER,
+    "The cluster as this node knows it: nodes, their leases, how far the log is read, what is wrong.",
+    forms.Nothing,
+    cluster_forms.Cluster,
+)
+DRAIN: Final = Operation(
+    "POST",
+    "/cluster/drain",
+    Role.ADMIN,
+    "Give all sessions to the other nodes of the cluster, a few at a time, and end.",
+    cluster_forms.Drain,
+    forms.Done,
+    called="drain",
 )
 LOG_LEVELS: Final = Operation(
     "GET", "/log/levels", Role.VIEWER, "How much is logged of each topic.", forms.Nothing, forms.LogLevels

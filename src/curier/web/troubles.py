@@ -27,6 +27,9 @@ def troubles(broker: Broker, last: Sample | None) -> list[Trouble]:
         found.append(
             Trouble(ERROR, f"the disk takes nothing, so nothing is acknowledged: {core.store_trouble}")
         )
+    view = broker.cluster_view
+    for wrong in view.wrong if view is not None else ():
+        found.append(Trouble(ERROR if wrong.is_error else WARNING, str(wrong)))
     for door in broker.doorways:
         name, ends = door.listener.name or door.listener.url, broker.certificates_end(door.listener)
         days = (ends - time.time()) / 86_400
