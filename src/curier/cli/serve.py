@@ -56,14 +56,7 @@ def run(config: Config, reread: Callable[[], Config] | None = None) -> None:
     allow_files(config.options.max_connections)
     make_loop = Loop if reactor.IS_AVAILABLE else None
     with asyncio.Runner(loop_factory=make_loop) as runner:
-        while True:
-            try:
-                runner.run(serve(config, reread))
-                return
-            except (
-                TakenForDead
-            ) as error:  # others have its sessions now; its clients come again, as to anybody
-                _log.error("%s: this node ends all its connections and joins anew", error)
+        runner.run(serve(config, reread))
 
 
 async def serve(config: Config, reread: Callable[[], Config] | None = None) -> None:
@@ -76,7 +69,12 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
     log_file = start_logging(config)
     audit_file = open_audit(config)
     with closing(audit_file) if audit_file is not None else nullcontext():
-        await _serve(config, reread or (lambda: config), log_file, audit_file)
+        while True:
+            try:
+                await _serve(config, reread or (lambda: config), log_file, audit_file)
+                break
+            except TakenForDead as error:  # others have its sessions: clients come again, as to any node
+                _log.error("%s: this node has ended all its connections, and joins anew", error)
     _log.info("stopped")
 
 
