@@ -43,6 +43,10 @@ TELL_SECONDS: Final = 5.0
 """From how long a node waits for something on, and how often, the log says for what."""
 
 
+BESIDE_MESSAGE: Final = 96 * 1024
+"""Bytes of a frame with one message, at most, that are none of the PUBLISH it came in: names and numbers."""
+
+
 class Member(Store):
     """``enter`` a broker before its first client comes, then ``open``. Where the others have taken this node
     for dead, its broker has to end without a word to anybody, and may begin anew.
@@ -100,8 +104,21 @@ class Member(Store):
         self._after()
         self._watch = Watch(settings, self.node, bus, turn.core.host.told)
         await self._opened(self.node)
+        self._limit_packets(bus.most)
         self._watch.begin()
         log.info("node %s has joined %s, on %s", settings.node, self.where, bus.control.server)
+
+    def _limit_packets(self, most: int) -> None:
+        """Take no packet from a client that the log could not: its message would be tried for ever."""
+        options = self._need_turn().core.options
+        if most <= BESIDE_MESSAGE:
+            raise ClusterError(f"NATS takes {most} bytes at once: raise its max_payload, to 8MB at best")
+        if options.max_packet_size > most - BESIDE_MESSAGE:
+            options.max_packet_size = most - BESIDE_MESSAGE
+            log.info(
+                "packets of clients may have %d bytes: NATS takes no more; its max_payload can be raised",
+                options.max_packet_size,
+            )
 
     async def _opened(self, node: Node) -> None:
         began = told = time.monotonic()
