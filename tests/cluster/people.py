@@ -80,6 +80,7 @@ class Person:
         self.doubled: list[int] = []  # those that it got again
         self.remaining: dict[int, int] = {}  # seconds until a message expires, where it does
         self.refused: list[p.Packet] = []
+        self.denied: list[int] = []  # CONNECT was, with these
         self.will: int | None = None
         self.presents: list[bool] = []
         self.mute = frozenset[str]()  # what it does not answer
@@ -185,6 +186,8 @@ class Person:
         elif isinstance(packet, p.Connack):
             if packet.reason_code == 0:
                 self._accepted(packet)
+            else:
+                self.denied.append(packet.reason_code)
         elif isinstance(packet, p.Publish):
             self._deliver(packet)
         elif isinstance(packet, p.Suback):

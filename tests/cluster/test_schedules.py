@@ -400,6 +400,18 @@ def test_messages_for_a_session_that_nobody_owns_are_there_when_somebody_does(st
     assert subscriber.presents[-1]
 
 
+def test_a_client_whose_session_is_at_a_dead_node_is_told_so_in_time(stage: Stage) -> None:
+    client = stage.person("s", "a", {b"f": 1})
+    stage.world.kill("a")
+    stage.where["s"] = "b"
+    began = stage.world.now
+    stage.until(lambda: client.denied)
+    assert client.denied[0] == 0x88
+    assert stage.world.now - began < 10  # which is when a broker closes who has not logged in
+    stage.until(lambda: client.is_connected)
+    assert client.presents[-1]
+
+
 def test_a_claim_from_an_old_read_fails_and_reads_again(stage: Stage) -> None:
     subscriber = stage.person("s", "a", {b"f": 1})
     publisher = stage.person("w", "c")

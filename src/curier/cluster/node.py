@@ -32,6 +32,7 @@ from curier.protocol.connection import CLOSED
 from curier.session.records import Batch
 
 SERVER_UNAVAILABLE: Final = 0x88
+WAITS: Final = 8.0  # seconds that a CONNECT waits for its session
 RELEASED_FOR: Final = 10.0  # seconds until a session that nobody took is taken back
 
 Entry = tuple[int, Value]
@@ -188,6 +189,7 @@ class Node:
             )
             return
         self._wishes.setdefault(claim.client_id, []).append(claim)
+        self.ground.later(WAITS, partial(self._has_waited, claim))
         self._grant(claim.client_id)
 
     def catch_up(self, now: float, wall: float, question: CatchUp) -> None:
@@ -285,6 +287,14 @@ class Node:
     def _refuse(self, name: str) -> None:
         for claim in self._wishes.pop(name, []):
             answer = Answer(SERVER_UNAVAILABLE, "its session goes to another node")
+            self._house.resume(claim, answer, self.ground.wall)
+
+    def _has_waited(self, claim: Claim) -> None:
+        """Say so before it is closed without a word for having come to no login."""
+        wishes = self._wishes.get(claim.client_id, [])
+        if claim in wishes:
+            wishes.remove(claim)
+            answer = Answer(SERVER_UNAVAILABLE, "its session is at a node that does not give it up yet")
             self._house.resume(claim, answer, self.ground.wall)
 
     def _is_wanted(self, name: str) -> bool:
