@@ -1,6 +1,7 @@
 """Kills a broker under load as often as you like: ``python -m tests.crash --rounds 300 --seed 1``.
 
-With ``--clients``, programs that have their sessions on disk are killed as well.
+With ``--clients``, programs that have their sessions on disk are killed as well; with ``--cluster``, nodes
+of a cluster and their servers of NATS are killed and stopped.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from curier.verify.play import Play
 from tests.crash.client_rounds import ClientRounds
+from tests.crash.cluster_rounds import NAMES, ClusterRounds
 from tests.crash.rounds import Rounds
 
 
@@ -23,7 +26,8 @@ from tests.crash.rounds import Rounds
 @click.option("--rounds", default=200, show_default=True, help="How often something is killed.")
 @click.option("--seed", type=int, help="Repeats the choices of a run, though not its timing.")
 @click.option("--clients", is_flag=True, help="Kill clients with sessions on disk, and the broker.")
-def main(rounds: int, seed: int | None, clients: bool) -> None:
+@click.option("--cluster", is_flag=True, help="Kill and stop nodes of a cluster, and servers of NATS.")
+def main(rounds: int, seed: int | None, clients: bool, cluster: bool) -> None:
     """Kill broker and store under load, and see whether every promise is kept."""
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     click.echo(f"seed {seed}, {rounds} rounds")
@@ -41,6 +45,9 @@ def main(rounds: int, seed: int | None, clients: bool) -> None:
 
     if clients:
         kill_clients(seed, rounds, began)
+        return
+    if cluster:
+        kill_cluster(seed, rounds, began, tell)
         return
 
     with tempfile.TemporaryDirectory() as name:
@@ -71,6 +78,26 @@ def kill_clients(seed: int, rounds: int, began: float) -> None:
         click.echo(
             f"{rounds} rounds, {play.kills} kills in {time.monotonic() - began:.0f} s: "
             f"{len(play.accepted)} messages accepted, lost 0, doubled 0, out of order 0"
+        )
+
+
+def kill_cluster(seed: int, rounds: int, began: float, tell: Callable[[Play], None]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        play = ClusterRounds(seed, rounds, Path(name), tell)
+        try:
+            asyncio.run(play.play())
+        except AssertionError as error:
+            kept = [Path(f"crash-{seed}-{node}.log") for node in NAMES]
+            for node, copy in zip(NAMES, kept, strict=True):
+                copy.write_text(play.own.log(node).read_text())
+            click.echo(
+                f"\nround {play.round}: {error}\nthe logs of the nodes are in {', '.join(map(str, kept))}"
+            )
+            sys.exit(1)
+        done = ", ".join(f"{kind} {count}" for kind, count in sorted(play.counts.items()))
+        click.echo(
+            f"\n{rounds} rounds ({done}) in {time.monotonic() - began:.0f} s: {play.promised} messages "
+            "acknowledged, lost 0, doubled 0, out of order 0"
         )
 
 

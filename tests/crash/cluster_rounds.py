@@ -1,0 +1,288 @@
+"""A cluster under load: nodes and servers of NATS are killed and stopped, and clients move among the nodes.
+
+The play and the judge are those of ``curier verify``. Each client calls any node, at each connection another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from curier.client.urls import ServerUrl
+from curier.codec import packets as p
+from curier.verify.brokers import BrokerUnderTest, Unjudged, free_port, tail
+from curier.verify.caller import TICK_SECONDS, Caller, Line
+from curier.verify.ledger import DOUBLED, OUT_OF_ORDER, Fault, judge_wills
+from curier.verify.peer import Peer
+from curier.verify.play import Plan, Play
+from tests.jetstream.servers import NatsServers
+
+SECONDS_A_ROUND: Final = 6.0
+PATIENCE: Final = 150.0  # a lease of 30 s, an election, and a busy machine
+QUIET_SECONDS: Final = 10.0
+"""A client hangs up where it is owed an answer for so long, and calls another node."""
+
+WILLS_SECONDS: Final = 75.0
+END_SECONDS: Final = 30.0
+NAMES: Final = "abc"
+
+
+class ClusterUnderTest(BrokerUnderTest):
+    """Three nodes on three servers of NATS. Whoever asks where the broker is, is told of one of the nodes."""
+
+    name = "three nodes of curier on three servers of NATS"
+
+    def __init__(self, directory: Path, dice: Random) -> None:
+        self.directory = directory
+        self.dice = dice
+        self.servers = NatsServers(directory)
+        self.urls = {name: ServerUrl("mqtt", "127.0.0.1", free_port()) for name in NAMES}
+        self.popens: dict[str, subprocess.Popen[bytes]] = {}
+        super().__init__(self.urls["a"])
+
+    @property
+    def url(self) -> ServerUrl:
+        """Another each time."""
+        return self.dice.choice([*self.urls.values()])
+
+    @url.setter
+    def url(self, url: ServerUrl) -> None:
+        """As the base class has it."""
+
+    def log(self, name: str) -> Path:
+        return self.directory / f"node-{name}.log"
+
+    async def start(self) -> None:
+        for name in NAMES:
+            self.start_node(name)
+
+    def start_node(self, name: str) -> None:
+        """If it does not run."""
+        if name in self.popens and self.popens[name].poll() is None:
+            return
+        command = [sys.executable, "-m", "curier", "broker", "--listen", f"tcp://{self.urls[name].address}"]
+        command += ["--cluster", ",".join(self.servers.urls), "--node-name", name, "--log-level", "info"]
+        command += ["--cluster-monitors", ",".join(self.servers.monitor_urls), "--cluster-partitions", "2"]
+        with self.log(name).open("ab") as log:
+            self.popens[name] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "CURIER_WEB": "off"},
+            )
+
+    def signal_node(self, name: str, number: int) -> None:
+        self.popens[name].send_signal(number)
+
+    async def end_node(self, name: str, number: int) -> None:
+        popen = self.popens.pop(name)
+        popen.send_signal(number)
+        try:
+            code = await asyncio.to_thread(popen.wait, END_SECONDS)
+        except subprocess.TimeoutExpired:
+            popen.kill()
+            raise Unjudged(f"node {name} does not end in {END_SECONDS:g} s{tail(self.log(name))}") from None
+        if number == signal.SIGTERM and code:
+            raise Unjudged(f"node {name} ended with code {code}{tail(self.log(name))}")
+
+    async def kill(self) -> None:
+        for name in [*self.popens]:
+            await self.end_node(name, signal.SIGKILL)
+
+    async def close(self) -> None:
+        for popen in self.popens.values():
+            popen.kill()
+            popen.wait()
+        self.servers.close()
+
+    def check(self) -> None:
+        for name, popen in self.popens.items():
+            if popen.poll() is not None:
+                raise Unjudged(f"node {name} ended by itself, with code {popen.poll()}{tail(self.log(name))}")
+
+
+class TopicPeer(Peer):
+    """Where a node dies, its heir sends again what was sent in the last second. In a cluster each topic has
+    its order; of two topics nobody says which comes first.
+    """
+
+    def __init__(self, name: str, version: int, filters: list[tuple[str, int]], is_durable: bool) -> None:
+        self.last_places: dict[str, int] = {}  # of each topic, on this connection
+        super().__init__(name, version, filters, is_durable, time.time)
+
+    def note_order(self, payload: bytes) -> None:
+        sent = next((one.sent[payload] for one in self.sources if payload in one.sent), None)
+        if sent is None or sent.is_repeated:
+            return
+        place = self.places.setdefault(payload, len(self.places))
+        if place < self.last_places.get(sent.topic, -1):
+            said = f"message {sent.number} on {sent.topic} came to {self.name} again, behind a later one"
+            self.faults.append(Fault(OUT_OF_ORDER, said, sent.topic, sent.number, sent.acknowledged_at))
+        self.last_places[sent.topic] = place
+
+    def hang_up(self) -> None:
+        super().hang_up()
+        self.last_places.clear()
+
+
+class Roamer(Caller):
+    """It does not wait for ever for a node that says nothing."""
+
+    async def _talk(self, line: Line) -> None:
+        peer = self.peer
+        heard, since = self._heard(), time.monotonic()
+        while not line.ended.is_set() and self._is_wanted.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS):
+                    await line.ended.wait()
+            line.tick()
+            now = self._heard()
+            is_owed = not peer.is_welcome or peer.unfinished or (peer.filters and not peer.is_subscribed)
+            if now != heard or not is_owed:
+                heard, since = now, time.monotonic()
+            if time.monotonic() - since > QUIET_SECONDS:
+                return
+            if self.breaks_off and self.dice.randrange(500) == 0:
+                return
+
+    def _heard(self) -> tuple[int, ...]:
+        peer = self.peer
+        return (peer.promised, len(peer.got), len(peer.unfinished), peer.is_welcome, peer.is_subscribed)
+
+
+class ClusterRounds(Play):
+    """The whole play. ``tell`` is called now and then."""
+
+    def __init__(
+        self, seed: int, rounds: int, directory: Path, tell: Callable[[Play], None] | None = None
+    ) -> None:
+        plan = Plan(
+            rounds=rounds,
+            seconds=rounds * SECONDS_A_ROUND,
+            seed=seed,
+            rate=300.0,
+            patience=PATIENCE,
+            prefix="crash",
+        )
+        self.own = ClusterUnderTest(directory, Random(seed))
+        super().__init__(self.own, plan, tell)
+        self.counts: Counter[str] = Counter()
+        self._later: set[asyncio.Task[None]] = set()
+
+    def call(self, peer: Peer, once: bool = False) -> Caller:
+        return Roamer(peer, self.own, self.callers_dice, once=once)
+
+    def peer(self, name: str, version: int, filters: list[tuple[str, int]], is_durable: bool) -> Peer:
+        made = TopicPeer(name, version, filters, is_durable)
+        made.client_id = f"{self.plan.prefix}-{name}"
+        return made
+
+    def _all_call(self) -> None:
+        super()._all_call()
+        self.wills.peer.filters = [(f"{self.plan.prefix}/will/#", 2)]
+
+    def _visitor(self) -> Caller:
+        visitor = super()._visitor()
+        number = len(self.visits)
+        visitor.peer.will = p.Will(f"{self.plan.prefix}/will/{number}", b"%d is gone" % number, 2)
+        return visitor
+
+    # -- misfortunes
+
+    async def disturb(self) -> None:
+        kinds = ("kill", "kill", "end", "stop 5", "stop 20", "stop 60", "nats", "all of nats", "nats stop")
+        kind = self.dice.choice(kinds)
+        self.counts[kind] += 1
+        self.kills.append(time.time())
+        if kind.startswith("nats") or kind == "all of nats":
+            await self._to_servers(kind)
+        elif kind in ("kill", "end"):
+            name = self.dice.choice(NAMES)
+            number = signal.SIGKILL if kind == "kill" else signal.SIGTERM
+            if name in self.own.popens and not self._is_stopped(name):
+                await self.own.end_node(name, number)
+            await asyncio.sleep(self.dice.choice((0.0, 2.0)))
+            self.own.start_node(name)
+        else:
+            name = self.dice.choice(NAMES)
+            if not self._is_stopped(name):
+                self.own.signal_node(name, signal.SIGSTOP)
+                self._in(float(kind.split()[1]), self._go_on(name), name)
+
+    async def _to_servers(self, kind: str) -> None:
+        servers = self.own.servers
+        at = self.dice.randrange(3)
+        if kind == "nats":
+            servers.kill(at)
+            await asyncio.sleep(self.dice.choice((0.0, 3.0)))
+            servers.start(at)
+        elif kind == "nats stop":
+            servers.stop(at)
+            await asyncio.sleep(5.0)
+            servers.go_on(at)
+        else:
+            for one in range(3):
+                servers.kill(one)
+            await asyncio.sleep(1.0)
+            for one in range(3):
+                servers.start(one)
+
+    def _is_stopped(self, name: str) -> bool:
+        return any(task.get_name() == name for task in self._later)
+
+    async def _go_on(self, name: str) -> None:
+        self.own.signal_node(name, signal.SIGCONT)
+
+    def _in(self, seconds: float, do: object, name: str) -> None:
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+            await do  # type: ignore[misc]
+
+        task = asyncio.create_task(wait(), name=name)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def _settle(self, check: Callable[[], None]) -> None:
+        if self._later:
+            await asyncio.wait(self._later)
+        end = time.monotonic() + WILLS_SECONDS
+        while time.monotonic() < end and any(judge_wills(self.visits, self.wills.peer.got)):
+            check()  # heirs publish them, when they know that the node is dead
+            await self._sleep(0.5)
+        await super()._settle(check)
+
+    # -- judging
+
+    def _judge(self, retained: dict[str, bytes]) -> None:
+        super()._judge(retained)
+        self.faults += self._judge_doubled_wills()
+
+    def _judge_doubled_wills(self) -> Iterator[Fault]:
+        counts = Counter(topic for topic, _ in self.wills.peer.got)
+        for topic, count in counts.items():
+            if count > 1:
+                yield Fault(DOUBLED, f"the will on {topic} came {count} times", topic)
+
+    async def play(self) -> None:
+        """Play it; raises ``AssertionError`` for a promise that was not kept."""
+        await self.run()
+        logs = "".join(self.own.log(name).read_text() for name in NAMES)
+        faults = [*self.faults, *self.will_faults]
+        assert not faults, "\n".join(fault.text for fault in faults[:10])
+        assert not self.unjudged, self.unjudged
+        assert "Traceback" not in logs, logs[logs.index("Traceback") - 300 :][:3000]
+
+    def __str__(self) -> str:
+        done = ", ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
+        return f"round {self.round}: {done}; {self.promised} acknowledged, {self.delivered} delivered"
