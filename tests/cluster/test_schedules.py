@@ -202,18 +202,26 @@ def test_a_session_is_not_released_before_its_frames_have_an_answer(stage: Stage
 
 def test_a_session_is_not_released_before_what_it_published_is_stored(stage: Stage) -> None:
     """Nor at QoS 1: what the client publishes at the next node would have an older value behind it."""
-    publisher = stage.person("w", "a")
+    publisher, other = stage.person("w", "a"), stage.person("u", "a")
+    lost = {b"x", b"r"}
 
     def intercept(name: str, write: Write) -> str | None:
-        return "lose" if name == "a" and isinstance(write.value, Frame) else None
+        frame = write.value
+        if name == "a" and isinstance(frame, Frame) and any(one.topic in lost for one in frame.messages):
+            return "lose"
+        return None
 
     stage.world.intercept = intercept
-    publisher.publish(b"r", 1, retain=True)
+    other.publish(b"x", 1)
+    stage.world.run(1)
+    publisher.publish(b"r", 1, retain=True)  # it waits for that, and goes with the end of its connection
     stage.world.run(1)
     stage.move(publisher, "b")
+    stage.world.run(1)
+    lost.discard(b"x")
     newer = publisher.publish(b"r", 1, retain=True)
     stage.world.run(10)
-    stage.world.intercept = lambda name, write: None
+    lost.clear()
     stage.until(lambda: newer.acknowledged)
     stage.world.run(10)
     subscriber = stage.person("s", "c", {b"r": 1})
@@ -466,6 +474,94 @@ def test_a_retained_message_that_was_acknowledged_reaches_who_subscribes_then(st
         assert stage.numbers(subscriber)[-1] == values[-1].number, "none goes backwards"
 
 
+def test_a_suback_waits_until_its_node_has_read_what_is_retained(stage: Stage) -> None:
+    publisher = stage.person("w", "a")
+    older = publisher.publish(b"r", 1, retain=True)
+    stage.until(lambda: older.acknowledged)
+    stage.world.run(1)
+    stage.world.bus.weather.lagging.add("b")
+    newer = publisher.publish(b"r", 1, retain=True)
+    stage.until(lambda: newer.acknowledged)
+    subscriber = stage.person("s", "b")
+    subscriber.subscribe(b"r", 1)
+    stage.world.run(5)
+    assert not subscriber.subscribed
+    stage.world.bus.weather.lagging.clear()
+    stage.until(lambda: subscriber.subscribed)
+    stage.world.run(1)
+    assert stage.numbers(subscriber) == [newer.number]
+
+
+def test_a_node_does_not_ask_for_a_session_whose_client_has_gone_back(stage: Stage) -> None:
+    person = stage.person("s", "a")
+    stage.world.bus.weather.cut_in.add("b")
+    stage.move(person, "b")
+    stage.world.run(3)
+    assert not person.is_connected
+    stage.move(person, "a")
+    stage.until(lambda: person.is_connected)
+    connection = person.connection
+    stage.world.bus.weather.cut_in.clear()
+    stage.world.run(20)
+    assert person.connection == connection
+    assert stage.record("s").owner.name == "a"
+
+
+def test_a_session_that_was_released_and_that_nobody_took_is_taken_back(stage: Stage) -> None:
+    """Or nobody would publish its will."""
+    watcher = stage.person("v", "c", {b"will/#": 1})
+    person = stage.person("s", "a", will_delay=30)
+
+    def intercept(name: str, write: Write) -> str | None:
+        if name == "b" and write.subject == "s":
+            stage.world.later(0, lambda: stage.world.kill("b"))
+            person.rests = True
+            return "lose"
+        return None
+
+    stage.world.intercept = intercept
+    stage.move(person, "b")
+    stage.until(lambda: stage.record("s").is_released)
+    stage.until(lambda: not stage.record("s").is_released, within=15)
+    assert stage.record("s").owner.name == "a"
+    stage.until(lambda: stage.numbers(watcher), within=60)
+
+
+def test_who_goes_before_it_has_come_leaves_nothing_behind(stage: Stage) -> None:
+    person = Person(stage.ledger, "s", lambda: "a")
+
+    def intercept(name: str, write: Write) -> None:
+        if write.subject == "s":
+            person.go()
+
+    stage.world.intercept = intercept
+    person.come()
+    stage.until(lambda: stage.world.bus.streams[SESSIONS].entries, within=5)
+    stage.until(lambda: stage.record("s").is_released, within=5)
+    stage.world.run(1)
+    assert not stage.world.nodes["a"].node.sessions
+
+
+def test_a_node_that_wakes_says_nothing_to_a_client_that_others_have(stage: Stage) -> None:
+    """Its first connection still stands there, and the messages of a minute are in hand."""
+    first = Person(stage.ledger, "s", lambda: "a", {b"f": 1})
+    first.come()
+    stage.until(lambda: first.subscribed)
+    publisher = stage.person("w", "c")
+    stage.world.pause("a")
+    first.rests = True
+    second = stage.person("s", "b", {b"f": 1})
+    sent = [publisher.publish(b"f", qos).number for qos in (1, 2)]
+    publisher.publish(b"f", 0)
+    stage.until(lambda: set(stage.numbers(second)) >= set(sent))
+    stage.world.run(10)
+    stage.world.resume("a")
+    stage.world.run(30)
+    assert first.connection is None
+    assert stage.numbers(first) == []
+    assert second.is_connected
+
+
 def test_deleting_a_retained_message_does_not_delete_a_newer_one(stage: Stage) -> None:
     first, second = stage.person("w1", "a"), stage.person("w2", "c")
     stage.until(lambda: first.publish(b"r", 1, retain=True))
@@ -581,6 +677,37 @@ def test_a_will_is_published_once_though_three_owners_die(stage: Stage) -> None:
     assert stage.record("w").owner.name == "a"
     assert person.will is not None
     assert stage.written(person.will) == 1
+
+
+def test_wills_that_an_heir_finds_come_in_their_order(stage: Stage) -> None:
+    """Of connections of one client, that came and went while one batch was under way."""
+    watcher = stage.person("v", "c", {b"will/#": 1})
+    person = stage.person("w", "a", will_delay=0)
+    other = stage.person("u", "a")
+    lost = {b"x", b"will/w"}
+
+    def intercept(name: str, write: Write) -> str | None:
+        frame = write.value
+        if name == "a" and isinstance(frame, Frame) and any(one.topic in lost for one in frame.messages):
+            return "lose"
+        return None
+
+    stage.world.intercept = intercept
+    other.publish(b"x", 1)
+    stage.world.run(1)
+    wills = []
+    for _ in range(6):
+        wills.append(person.will)
+        person.drop()
+        stage.world.run(1.5)
+    person.rests = True
+    person.drop()
+    lost.discard(b"x")
+    stage.until(lambda: len(stage.record("w").intents) >= 6, within=20)
+    stage.world.kill("a")
+    other.rests = True
+    stage.until(lambda: len(stage.numbers(watcher)) >= 6, within=100)
+    assert stage.numbers(watcher)[:6] == wills
 
 
 def test_an_heir_does_not_give_what_was_published_before_the_subscribe(stage: Stage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,7 +70,7 @@ class Process:
     feeds: dict[int, Cursor] = field(default_factory=dict)
     is_paused: bool = False
     is_gone: bool = False
-    inbox: list[Callable[[], None]] = field(default_factory=list)
+    inbox: dict[object, deque[Callable[[], None]]] = field(default_factory=dict)  # by where it came from
     timer: float | None = None
     connections: dict[int, BrokerConnection] = field(default_factory=dict)
     numbers: dict[BrokerConnection, int] = field(default_factory=dict)
@@ -140,9 +141,12 @@ class World:
     def resume(self, name: str) -> None:
         process = self.nodes[name]
         process.is_paused = False
-        inbox, process.inbox = process.inbox, []
-        for do in inbox:
-            do()
+        inbox, process.inbox = process.inbox, {}
+        while inbox:  # what came from one place is in order, and no more than that
+            source = self.random.choice([*inbox])
+            inbox[source].popleft()()
+            if not inbox[source]:
+                del inbox[source]
         self._timer(process)
 
     def drain(self, name: str) -> None:
@@ -159,12 +163,12 @@ class World:
                 del self.people[connection]
                 self.later(0.01, partial(caller.lost, connection))
 
-    def _call(self, process: Process, do: Callable[[float, float], object]) -> None:
+    def _call(self, process: Process, do: Callable[[float, float], object], source: object = None) -> None:
         """Let a node do something, and do what it says; a paused one does it when it wakes."""
         if process.is_gone:
             return
         if process.is_paused:
-            process.inbox.append(lambda: self._call(process, do))
+            process.inbox.setdefault(source, deque()).append(lambda: self._call(process, do))
             return
         wall = self._wall(process.skew)
         process.node.passed(self.now, wall)
@@ -376,7 +380,7 @@ class World:
         generation, number = cursor.generation, cursor.number
         if given and self.bus.happens(weather.hole):
             return
-        self._call(process, lambda n, w: process.node.feed(n, w, stream, generation, number, given))
+        self._call(process, lambda n, w: process.node.feed(n, w, stream, generation, number, given), stream)
 
     def _beat(self) -> None:
         for process in self.nodes.values():
@@ -402,21 +406,23 @@ class World:
             process.numbers[served] = connection
             process.core.receive(served, data, wall)
 
-        self.later(0.01, lambda: self._call(process, accepted))
+        self.later(0.01, lambda: self._call(process, accepted, caller))
         return connection
 
     def send(self, connection: int, data: bytes) -> None:
         """Bytes of a client."""
         if connection in self.people:
             process = self.nodes[self.people[connection][1]]
-            self.later(0.01, lambda: self._call(process, self._read_from(process, connection, data)))
+            caller, read = self.people[connection][0], self._read_from(process, connection, data)
+            self.later(0.01, lambda: self._call(process, read, caller))
 
     def hang_up(self, connection: int) -> None:
         """The connection ends, and the node hears of it."""
         found = self.people.pop(connection, None)
         if found is not None:
             process = self.nodes[found[1]]
-            self.later(0.01, lambda: self._call(process, self._read_from(process, connection, None)))
+            ended = self._read_from(process, connection, None)
+            self.later(0.01, lambda: self._call(process, ended, found[0]))
 
     def _read_from(
         self, process: Process, connection: int, data: bytes | None

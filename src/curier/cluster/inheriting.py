@@ -48,6 +48,7 @@ class Inheritance:
         self._open = 1  # questions without answer
         self._behind = [*keeper.record.places]
         self._missed: list[Placed] = []
+        self._unwritten: set[Intent] = set()  # Will Messages that are not in the log
 
     def begin(self) -> None:
         for writer in self._keeper.record.unsealed:
@@ -62,7 +63,7 @@ class Inheritance:
     def _answered(self) -> None:
         self._open -= 1
         if not self._open:
-            self._catch_up()
+            self._write_wills()
 
     # -- what a former owner was about to write
 
@@ -98,25 +99,38 @@ class Inheritance:
                 self.freed.append(intent.packet_id)  # the intent stays until the state is another, too
                 self._answered()
             else:
-                self._write(intent)
+                self._unwritten.add(intent)
+                self._answered()
 
         self._log.seal(intent.writer, intent.partition, sealed)
 
-    def _write(self, old: Intent) -> None:
-        """A Will Message that nobody has written yet. It stands in the record as this node's before it is."""
-        after = self._ground.applied[old.partition]
-        new = replace(old, after=after, writer=self._ground.boot)
-        record = self._keeper.record
-        intents = tuple([new if one == old else one for one in record.intents])
-        self._keeper.record = replace(record, intents=intents)
+    def _write_wills(self) -> None:
+        """Will Messages that nobody has written yet, in order. They stand in the record as this node's before
+        they are.
+        """
+        record, applied = self._keeper.record, self._ground.applied
+        intents = [
+            replace(one, after=applied[one.partition], writer=self._ground.boot)
+            if one in self._unwritten
+            else one
+            for one in record.intents
+        ]
+        own = [one for one in intents if one.writer == self._ground.boot]
+        if not own:
+            self._catch_up()
+            return
+        self._keeper.record = replace(record, intents=tuple(intents))
+        left = {*own}
 
-        def written() -> None:
-            self._drop(new)
-            self._answered()
+        def written(intent: Intent) -> None:
+            self._drop(intent)
+            left.discard(intent)
+            if not left:
+                self._catch_up()
 
         def stored(is_stored: bool) -> None:
-            if is_stored:
-                self._log.append(new.partition, new.message, written)
+            for intent in own if is_stored else ():
+                self._log.append(intent.partition, intent.message, partial(written, intent))
 
         self._keeper.write(stored)
 
