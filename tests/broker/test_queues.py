@@ -75,6 +75,18 @@ def test_what_is_larger_than_a_whole_queue_is_dropped(make: Make, oldest: bool) 
     assert net.core.sessions["c"].outgoing.unfinished() == []
 
 
+def test_what_waits_for_no_acknowledgement_goes_when_what_was_before_it_is_dropped(make: Make) -> None:
+    net = make(quiet(max_queued_messages=2, when_full="drop-oldest", queue_qos0=True))
+    client = net.connect("c", receive_maximum=1)
+    client.subscribe(("t", 1))
+    sender = net.connect("sender")
+    sender.publish("t", b"first", 1)  # unacknowledged to the end
+    for payload, qos in ((b"dropped", 1), (b"one", 0), (b"two", 0)):
+        sender.publish("t", payload, qos)
+    assert client.payloads() == [b"first", b"one", b"two"]
+    assert net.core.statistics.dropped == 1
+
+
 def test_messages_that_wait_for_quota_are_in_the_queue_too(make: Make) -> None:
     net = make(quiet(max_queued_messages=3))
     client = net.connect("c", receive_maximum=2)

@@ -47,7 +47,18 @@ def enqueue(broker: BrokerState, session: ServerSession, entry: Outgoing, now: f
     put(broker, outgoing, entry)
     if broker.hooks.witness is not None:
         telling.queued(broker, session, entry.message)
+    _go_on(broker, session)
     return True
+
+
+def _go_on(broker: BrokerState, session: ServerSession) -> None:
+    """A message of QoS 0 waits for those before it, and for no acknowledgement: where they were dropped, it
+    goes.
+    """
+    connection = session.connection
+    queue = session.outgoing.queue
+    if connection is not None and queue and not queue[0].qos and not connection.is_congested:
+        broker.continue_later(connection)
 
 
 def _drop(broker: BrokerState, session: ServerSession, message: ApplicationMessage, why: str) -> None:
