@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.servers import LOOPS
-from tests.waiting import until, wait_until
+from tests.waiting import stretched, until, wait_until
 
 HERE = Path(__file__).parent
 
@@ -54,7 +54,8 @@ def test_the_next():
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_test_that_hangs_ends_on_every_loop(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text("from tests.waiting import *\n")
+    not_stretched = "import tests.waiting\ntests.waiting.MOST_STRETCH = 1.0\n"
+    (tmp_path / "conftest.py").write_text(f"from tests.waiting import *\n{not_stretched}")
     (tmp_path / "test_hanging.py").write_text(HANGING)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=1"]
     command += ["-c", "pyproject.toml", str(tmp_path)]
@@ -74,6 +75,13 @@ def test_a_process_whose_test_never_ends_is_ended() -> None:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=HERE.parent)
     assert ran.returncode == 1
     assert "<string>" in ran.stderr
+
+
+def test_a_limit_is_longer_where_the_machine_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    for load, seconds in ((0.0, 10.0), (2.0, 10.0), (6.0, 30.0), (1000.0, 50.0)):
+        monkeypatch.setattr("os.getloadavg", lambda load=load: (load, 0.0, 0.0))
+        assert stretched(10.0) == seconds
 
 
 async def test_a_wait_in_vain() -> None:

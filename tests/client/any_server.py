@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import curier
+from tests.waiting import PATIENCE
 
 DO_NOT_SEND = curier.RetainHandling.DO_NOT_SEND  # some servers send them to a shared subscription, unasked
 
@@ -31,14 +32,14 @@ async def overlapping_streams_each_get_a_message_once(url: str) -> None:
                 five: [*live, b"end"],
             }
             for stream, payloads in expected.items():
-                messages = [await stream.get(timeout=10) for _ in payloads]
+                messages = [await stream.get(timeout=PATIENCE) for _ in payloads]
                 # A server may send different QoS in an order of its own, and what is retained when it likes.
                 assert sorted(message.payload for message in messages) == sorted(payloads)
                 assert all(message.subscription_identifiers == () for message in messages)
             await client.publish("job/last", "", qos=2)
             for stream in expected:
-                assert (await stream.get(timeout=10)).topic == "job/last"
+                assert (await stream.get(timeout=PATIENCE)).topic == "job/last"
         await client.publish("job/50", "alone", qos=2)
-        assert (await one.get(timeout=10)).payload == b"alone"
+        assert (await one.get(timeout=PATIENCE)).payload == b"alone"
         await client.publish("job/51", "alone", qos=2)
-        assert (await one.get(timeout=10)).topic == "job/51"
+        assert (await one.get(timeout=PATIENCE)).topic == "job/51"

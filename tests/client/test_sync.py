@@ -21,6 +21,7 @@ from curier.client.loop_thread import LoopThread
 from curier.client.sync import SyncClient
 from curier.trace.events import Packet
 from curier.trace.summaries import summary
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,7 @@ def _threads_of(client: SyncClient) -> list[threading.Thread]:
 def test_receipts(url: str) -> None:
     with curier.connect_sync(url) as client:
         receipt = client.publish_nowait("a", "x", qos=2)
-        assert receipt.result(timeout=10).reason_code == 0x10  # nobody subscribes
+        assert receipt.result(timeout=PATIENCE).reason_code == 0x10  # nobody subscribes
         assert receipt.done()
         assert client.publish_many((("a", str(number)) for number in range(250)), qos=1) == 250
 
@@ -75,11 +76,11 @@ def test_manual_acknowledgement(url: str) -> None:
     with curier.connect_sync(url, receive_maximum=1) as client:
         with client.subscribe("a", qos=1, ack="manual") as stream:
             client.publish_many([("a", "1"), ("a", "2")], qos=1)
-            first = stream.get(timeout=10)
+            first = stream.get(timeout=PATIENCE)
             with pytest.raises(TimeoutError):
                 stream.get(timeout=0.05)
             first.ack()
-            assert stream.get(timeout=10).payload == b"2"
+            assert stream.get(timeout=PATIENCE).payload == b"2"
 
 
 def test_request_and_serve(url: str) -> None:
@@ -93,15 +94,15 @@ def test_request_and_serve(url: str) -> None:
 
             answering = pool.submit(answer)
             for word in (b"a", b"b", b"c"):
-                assert client.request("service", word, timeout=10).payload == word * 2
-            answering.result(timeout=10)
+                assert client.request("service", word, timeout=PATIENCE).payload == word * 2
+            answering.result(timeout=PATIENCE)
 
 
 def test_from_many_threads(url: str) -> None:
     with curier.connect_sync(url) as client, client.subscribe("a", qos=1) as stream:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda number: client.publish("a", str(number), qos=1), range(100)))
-        assert {int(stream.get(timeout=10).payload) for _ in range(100)} == set(range(100))
+        assert {int(stream.get(timeout=PATIENCE).payload) for _ in range(100)} == set(range(100))
 
 
 def test_events(url: str) -> None:
@@ -111,7 +112,7 @@ def test_events(url: str) -> None:
         watching = threading.Thread(target=lambda: seen.extend(events))
         watching.start()
         client.disconnect()
-        watching.join(timeout=10)
+        watching.join(timeout=PATIENCE)
     assert seen == [curier.Closed(None)]
 
 
@@ -121,9 +122,9 @@ def test_events_with_a_timeout(url: str) -> None:
         with pytest.raises(TimeoutError):
             events.get(timeout=0.05)
         client.disconnect()
-        assert events.get(timeout=10) == curier.Closed(None)
+        assert events.get(timeout=PATIENCE) == curier.Closed(None)
         with pytest.raises(curier.ConnectionLost, match="over"):
-            events.get(timeout=10)
+            events.get(timeout=PATIENCE)
         assert list(events) == []
 
 
@@ -132,9 +133,9 @@ def test_requests_with_a_timeout(url: str) -> None:
         with pytest.raises(TimeoutError):
             requests.get(timeout=0.05)
         with ThreadPoolExecutor() as pool:
-            asking = pool.submit(client.request, "service", "hi", timeout=10)
-            requests.get(timeout=10).reply("there")
-            assert asking.result(timeout=10).payload == b"there"
+            asking = pool.submit(client.request, "service", "hi", timeout=PATIENCE)
+            requests.get(timeout=PATIENCE).reply("there")
+            assert asking.result(timeout=PATIENCE).payload == b"there"
 
 
 def test_a_message_that_is_there(url: str) -> None:
@@ -145,7 +146,7 @@ def test_a_message_that_is_there(url: str) -> None:
             while (message := stream.get_nowait()) is None:
                 time.sleep(0.01)
             message.ack()
-            assert stream.get(timeout=10).payload == b"2"
+            assert stream.get(timeout=PATIENCE).payload == b"2"
 
 
 class Miser:
@@ -176,7 +177,7 @@ def test_publish_many_keeps_its_window_full() -> None:
     with ThreadPoolExecutor() as pool, curier.connect_sync(url) as client:
         pairs = [("a", str(number)) for number in range(15)]
         publishing = pool.submit(client.publish_many, iter(pairs), qos=1, window=10)
-        assert publishing.result(timeout=10) == 15
+        assert publishing.result(timeout=PATIENCE) == 15
         assert miser.found == [str(number).encode() for number in range(15)]
         with pytest.raises(curier.ConfigError, match="window"):
             client.publish_many(pairs, window=0)
@@ -213,7 +214,7 @@ def test_waiting_ends_with_the_client(url: str) -> None:
             reading = pool.submit(stream.get)
             time.sleep(0.05)
         with pytest.raises(curier.ConnectionLost, match="closed"):
-            reading.result(timeout=10)
+            reading.result(timeout=PATIENCE)
 
 
 def test_it_has_the_names_of_the_async_client() -> None:
@@ -241,7 +242,8 @@ def test_publish_many_hands_over_each_item_as_it_comes(url: str) -> None:
         def source() -> Iterator[tuple[str, str]]:
             for number in range(5):
                 yield "a", str(number)
-                assert stream.get(timeout=10).payload == b"%d" % number  # on its way before the next is taken
+                # It is on its way before the next is taken.
+                assert stream.get(timeout=PATIENCE).payload == b"%d" % number
 
         assert client.publish_many(source(), qos=1) == 5
 
@@ -257,7 +259,7 @@ def test_what_was_taken_from_the_source_is_delivered_though_it_is_interrupted(ur
 
         with pytest.raises(KeyboardInterrupt):
             client.publish_many(source(), qos=qos)
-        assert [int(stream.get(timeout=10).payload) for _ in range(74)] == list(range(74))
+        assert [int(stream.get(timeout=PATIENCE).payload) for _ in range(74)] == list(range(74))
 
 
 def test_publish_many_raises_the_first_refusal_and_takes_no_more(url: str) -> None:
@@ -283,7 +285,7 @@ def test_messages_keep_their_order_whatever_their_qos(url: str) -> None:
     with curier.connect_sync(url) as client, client.subscribe("a", qos=2) as stream:
         for number in range(3000):
             client.publish("a", str(number), qos=1 if number % 500 == 499 else 0)
-        assert [int(stream.get(timeout=10).payload) for _ in range(3000)] == list(range(3000))
+        assert [int(stream.get(timeout=PATIENCE).payload) for _ in range(3000)] == list(range(3000))
 
 
 def test_publishing_at_qos_0_says_at_once_what_is_wrong(url: str) -> None:
@@ -312,7 +314,7 @@ def test_an_interrupted_read_loses_nothing(url: str) -> None:
                 got.append(int(stream.get(timeout=0.0001).payload))
             except TimeoutError:
                 continue
-        sending.join(timeout=10)
+        sending.join(timeout=PATIENCE)
         assert got == list(range(2000))
 
 
@@ -322,25 +324,25 @@ def test_threads_share_a_stream_and_none_starves(url: str) -> None:
         barrier = threading.Barrier(4)
 
         def work(_: int) -> bytes:
-            message = stream.get(timeout=10)
-            barrier.wait(timeout=10)
+            message = stream.get(timeout=PATIENCE)
+            barrier.wait(timeout=PATIENCE)
             return message.payload
 
         with ThreadPoolExecutor(4) as pool:
             working = [pool.submit(work, number) for number in range(4)]
             time.sleep(0.05)
             client.publish_many([("a", str(number)) for number in range(4)], qos=1)
-            assert {one.result(timeout=10) for one in working} == {b"0", b"1", b"2", b"3"}
+            assert {one.result(timeout=PATIENCE) for one in working} == {b"0", b"1", b"2", b"3"}
 
 
 def test_what_no_thread_has_taken_is_not_acknowledged(url: str) -> None:
     with curier.connect_sync(url, client_id="me", clean_start=False) as client:
         with client.subscribe("a", qos=1) as stream:
             client.publish_many([("a", str(number)) for number in range(50)], qos=1)
-            assert [int(stream.get(timeout=10).payload) for _ in range(3)] == [0, 1, 2]
+            assert [int(stream.get(timeout=PATIENCE).payload) for _ in range(3)] == [0, 1, 2]
     with curier.connect_sync(url, client_id="me", clean_start=False) as client:
         with client.subscribe("a", qos=1) as stream:
-            assert [int(stream.get(timeout=10).payload) for _ in range(47)] == list(range(3, 50))
+            assert [int(stream.get(timeout=PATIENCE).payload) for _ in range(47)] == list(range(3, 50))
 
 
 def test_a_session_on_disk_notes_each_message_before_a_thread_has_it(url: str, tmp_path: Path) -> None:
@@ -351,13 +353,13 @@ def test_a_session_on_disk_notes_each_message_before_a_thread_has_it(url: str, t
         with client.subscribe("a", qos=2) as stream:
             client.publish_many([("a", str(number)) for number in range(10)], qos=2)
             for number in range(4):
-                assert int(stream.get(timeout=10).payload) == number
+                assert int(stream.get(timeout=PATIENCE).payload) == number
                 identifiers = client.client._life.connector.state.incoming.identifiers  # type: ignore[union-attr]
                 assert len(identifiers) <= number + 1
             assert len(stream) == 6
     with curier.connect_sync(url, client_id="me", session=session()) as client:
         with client.subscribe("a", qos=2) as stream:
-            assert [int(stream.get(timeout=10).payload) for _ in range(6)] == list(range(4, 10))
+            assert [int(stream.get(timeout=PATIENCE).payload) for _ in range(6)] == list(range(4, 10))
 
 
 def test_ctrl_c_ends_the_waits(url: str) -> None:
@@ -373,7 +375,7 @@ with curier.connect_sync({url!r}) as client, client.subscribe("a", qos=1) as str
         next(stream)
     except KeyboardInterrupt:
         client.publish("a", "x", qos=1)
-        print(stream.get(timeout=10).payload)
+        print(stream.get(timeout=PATIENCE).payload)
     def source():
         for number in range(3):
             yield "a", str(number)
@@ -382,7 +384,7 @@ with curier.connect_sync({url!r}) as client, client.subscribe("a", qos=1) as str
     try:
         client.publish_many(source(), qos=1)
     except KeyboardInterrupt:
-        print([stream.get(timeout=10).payload for _ in range(3)])
+        print([stream.get(timeout=PATIENCE).payload for _ in range(3)])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("b'x'\n[b'0', b'1', b'2']\n", "")

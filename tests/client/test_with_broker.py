@@ -14,7 +14,7 @@ from tests.client.any_server import overlapping_streams_each_get_a_message_once
 from tests.client.servers import on_every_loop
 from tests.client.stage import Watch
 from tests.net import doors
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ async def test_every_qos_there_and_back(version: int) -> None:
         for qos in (0, 1, 2):
             result = await client.publish(f"a/{qos}", str(qos), qos=qos)
             assert result.reason_code == 0
-            message = await stream.get(timeout=10)
+            message = await stream.get(timeout=PATIENCE)
             assert message == curier.Message(f"a/{qos}", str(qos).encode(), curier.QoS(qos))
 
 

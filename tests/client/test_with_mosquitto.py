@@ -16,6 +16,7 @@ from tests.client.any_server import overlapping_streams_each_get_a_message_once
 from tests.client.stage import Watch
 from tests.conftest import require_peer
 from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
@@ -62,10 +63,10 @@ async def test_every_qos_there_and_back(tmp_path: Path, version: int) -> None:
     ):
         for qos in (0, 1, 2):
             await client.publish(f"a/{qos}", str(qos), qos=qos)
-            message = await stream.get(timeout=10)
+            message = await stream.get(timeout=PATIENCE)
             assert message == curier.Message(f"a/{qos}", str(qos).encode(), curier.QoS(qos))
         count = await client.publish_many((("a", str(number)) for number in range(1000)), qos=2)
-        assert [int((await stream.get(timeout=10)).payload) for _ in range(count)] == list(range(1000))
+        assert [int((await stream.get(timeout=PATIENCE)).payload) for _ in range(count)] == list(range(1000))
 
 
 async def test_request_and_serve(tmp_path: Path) -> None:
@@ -80,9 +81,9 @@ async def test_request_and_serve(tmp_path: Path) -> None:
                 await request.reply(request.payload.upper())
 
         answering = asyncio.ensure_future(answer())
-        assert (await client.request("service", "hi", timeout=10)).payload == b"HI"
+        assert (await client.request("service", "hi", timeout=PATIENCE)).payload == b"HI"
         with pytest.raises(curier.PublishRefused, match="nobody"):
-            await client.request("nowhere", "hi", timeout=10)
+            await client.request("nowhere", "hi", timeout=PATIENCE)
         answering.cancel()
         await asyncio.wait([answering])
 
@@ -112,7 +113,7 @@ async def test_it_restarts_and_has_forgotten_everything(tmp_path: Path) -> None:
         receipts = [client.publish_nowait("a", str(number), qos=1) for number in range(1, 20)]
         async with mosquitto(tmp_path, port):
             await asyncio.gather(*receipts)
-            found = [(await stream.get(timeout=10)).payload for _ in range(20)]
+            found = [(await stream.get(timeout=PATIENCE)).payload for _ in range(20)]
             assert found == [str(number).encode() for number in range(20)]
             assert "SessionLost" in watch.kinds()
             await client.disconnect()
@@ -140,7 +141,7 @@ async def test_messages_published_while_the_program_was_away(tmp_path: Path, ver
         expected = [str(number).encode() for number in range(20)]
         for name, qos in (("one", 1), ("two", 2)):
             stream = client.subscribe(name, qos=qos, keep=True)
-            assert [(await stream.get(timeout=10)).payload for _ in range(20)] == expected
+            assert [(await stream.get(timeout=PATIENCE)).payload for _ in range(20)] == expected
             assert stream.get_nowait() is None
 
 
@@ -282,13 +283,13 @@ async def test_more_at_qos_2_than_it_takes_at_a_time(tmp_path: Path, version: in
         ]
         await client.publish_many(messages, window=200)
         assert client.statistics.connections == 1
-        found = [await stream.get(timeout=10) for _ in messages]
+        found = [await stream.get(timeout=PATIENCE) for _ in messages]
         for topic in ("one", "two"):  # which it does not keep in order with each other
             assert [m.payload for m in found if m.topic == topic] == [
                 m.payload for m in messages if m.topic == topic
             ]
         await client.publish("end", qos=2)
-        assert (await stream.get(timeout=10)).topic == "end"  # and none came twice
+        assert (await stream.get(timeout=PATIENCE)).topic == "end"  # and none came twice
 
 
 async def test_a_mosquitto_that_takes_fewer_at_a_time(tmp_path: Path) -> None:
@@ -320,7 +321,7 @@ async def test_a_message_that_the_server_does_not_bear_is_given_up(
                 client.publish("a", b"x" * 5000, qos=1), *[client.publish("b", qos=2) for _ in range(3)]
             )
         for _ in range(3):
-            assert (await stream.get(timeout=10)).topic == "b"
+            assert (await stream.get(timeout=PATIENCE)).topic == "b"
         assert watch.kinds().count("PublishGivenUp") == (1 if version else 0)
 
 
@@ -333,6 +334,6 @@ async def test_retained_messages_beyond_receive_maximum(tmp_path: Path) -> None:
         many = [curier.Message(f"r/{number}", b"x", curier.QoS(1), retain=True) for number in range(1000)]
         await client.publish_many(many)
         async with client.subscribe("r/#", qos=1) as stream:
-            assert len({(await stream.get(timeout=10)).topic for _ in many}) == 1000
+            assert len({(await stream.get(timeout=PATIENCE)).topic for _ in many}) == 1000
         assert client.statistics.connections == 1
         assert client.statistics.tolerated > 0
