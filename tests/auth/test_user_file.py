@@ -230,3 +230,34 @@ def test_who_dies_with_the_lock_keeps_nobody_out(path: Path, tmp_path: Path) -> 
     delete_user(path, "ana")
     assert list(read_password_file(path)) == ["bob"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "user", "expected"),
+    [
+        (0o750, 1883, 0, 0o640),  # as /etc/curier is made for the broker's group
+        (0o755, 1883, 0, 0o600),  # everybody may look into it
+        (0o700, 1883, 0, 0o600),
+        (0o750, 0, 0, 0o600),
+        (0o750, 1883, 1000, 0o600),
+    ],
+)
+def test_a_file_that_root_makes_in_the_brokers_directory_is_for_the_broker_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, group: int, user: int, expected: int
+) -> None:
+    given: list[tuple[int, int]] = []
+    stat_of = Path.stat
+
+    def in_that_group(path: Path, **how: bool) -> os.stat_result:
+        found = stat_of(path, **how)
+        if path != tmp_path:
+            return found
+        return os.stat_result((stat.S_IFDIR | mode, *found[1:5], group, *found[6:10]))
+
+    monkeypatch.setattr(Path, "stat", in_that_group)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "chown", lambda path, owner, to: given.append((owner, to)))
+    made = tmp_path / "users"
+    set_password(made, "ana", b"right", "low")
+    assert stat.S_IMODE(os.stat(made).st_mode) == expected
+    assert given == ([(-1, group)] if expected == 0o640 else [])

@@ -59,8 +59,10 @@ def replace_lines(path: Path, lines: list[str]) -> None:
             file.write("".join(f"{line}\n" for line in lines))
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileNotFoundError):
+        if target.exists():
             _copy_owner_and_mode(target, temporary)
+        else:
+            _let_its_group_read(target.parent, temporary)
         os.replace(temporary, target)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
@@ -80,6 +82,17 @@ def _copy_owner_and_mode(source: Path, target: str) -> None:
     if (there.st_uid, there.st_gid) != (here.st_uid, here.st_gid):
         os.chown(target, there.st_uid, there.st_gid)
     os.chmod(target, there.st_mode & 0o777)
+
+
+def _let_its_group_read(folder: Path, made: str) -> None:
+    """Let the broker's user read a file that root makes in a directory which is for the broker's group and
+    nobody else, as ``/etc/curier`` is.
+    """
+    there = folder.stat()
+    if not hasattr(os, "geteuid") or os.geteuid() or not there.st_gid or there.st_mode & 0o057 != 0o050:
+        return
+    os.chown(made, -1, there.st_gid)
+    os.chmod(made, 0o640)
 
 
 @contextmanager

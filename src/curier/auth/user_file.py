@@ -64,7 +64,8 @@ def set_password(path: Path, user: str, password: bytes, cost: str = "normal") -
     """Add a user or change a password; other lines and comments stay. Returns whether the user is new.
     ``cost`` is what ``hashes.new_hash`` takes.
 
-    A file that is made here is for its owner only (mode 0600); one that was there keeps owner and mode.
+    A file that is made here is for its owner only (mode 0600), or for the group of its directory, too
+    (``text_file``); one that was there keeps owner and mode.
     Readers see the old file or the new one, never half of it; of several programs that change it at once
     each waits for the one before. Raises ``ConfigError`` for a user name or password that cannot be, and for
     a file that is malformed or cannot be written.

@@ -60,7 +60,8 @@ def passwd(
     """Add USER to the password FILE, or change the password of USER.
 
     Asks for the password twice and does not show it. FILE is made if it is not there, readable by its owner
-    only; it holds one line for each user, with an Argon2id hash in place of the password. A running broker
+    only (where root makes it in a directory that is for one group alone, as /etc/curier is, by that group
+    too); it holds one line for each user, with an Argon2id hash in place of the password. A running broker
     takes the change within a second, without a restart.
 
     A token is a password of 256 random bits, for devices: it is printed once and cannot be guessed, so
