@@ -165,6 +165,7 @@ class App:
             "APP_SUPERVISOR": supervisor.url,
             "APP_ADDRESS": "127.0.0.1",
             "APP_PORTS": " ".join(map(str, self.ports)),
+            "APP_PROXIES": "127.0.0.1 172.30.32.1",
             "SUPERVISOR_TOKEN": TOKEN,
         }
         environment.pop("CURIER_WEB", None)  # the tests have none, unless they ask for one
@@ -213,11 +214,19 @@ async def test_users_of_home_assistant_get_in_and_nobody_else(app: App) -> None:
 
 @pytest.mark.parametrize(("user", "password", "code"), [("ana", "right", 204), ("ana", "wrong", 401)])
 def test_pages_in_the_sidebar(app: App, user: str, password: str, code: int) -> None:
-    headers = {"Host": "homeassistant.local:8123", "X-Ingress-Path": "/api/hassio_ingress/abc"}
+    headers = {
+        "Host": "homeassistant.local:8123",
+        "X-Ingress-Path": "/api/hassio_ingress/abc",
+        "X-Forwarded-For": "192.0.2.9, 172.30.32.1",
+        "X-Forwarded-Proto": "https",
+    }
     with httpx.Client(base_url=f"http://127.0.0.1:{app.ports[4]}", headers=headers) as client:
         page = client.get("/")
         assert "frame-ancestors 'self'" in page.headers["content-security-policy"]
         said = {"user": user, "password": password}
-        assert client.post("/api/v1/session/user", json=said, headers={"X-Curier": "1"}).status_code == code
+        answer = client.post("/api/v1/session/user", json=said, headers={"X-Curier": "1"})
+        assert answer.status_code == code
         if code == 204:
-            assert client.get("/api/v1/self").json() == {"name": user, "role": "admin"}
+            assert "secure" in answer.headers["set-cookie"].lower()  # as the Supervisor says it was asked
+            cookie = {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
+            assert client.get("/api/v1/self", headers=cookie).json() == {"name": user, "role": "admin"}

@@ -25,6 +25,10 @@ SSL: Final = Path(os.environ.get("APP_SSL", "/ssl"))
 SUPERVISOR: Final = os.environ.get("APP_SUPERVISOR", "http://supervisor")
 ADDRESS: Final = os.environ.get("APP_ADDRESS", "0.0.0.0")
 PORTS: Final = os.environ.get("APP_PORTS", "1883 1884 8883 8884 9883").split()
+PROXIES: Final = os.environ.get("APP_PROXIES", "172.30.32.1 172.30.32.2").split()
+"""By whom the pages are asked, one behind the other: Home Assistant, its Supervisor. Who guesses at a login
+is told from others by what these say of him.
+"""
 OWN_USERS: Final = ("homeassistant", "addons")
 
 
@@ -42,6 +46,7 @@ def settings(options: dict[str, Any]) -> str:
         "[web]",
         f"url = {json.dumps(f'http://{ADDRESS}:{web}')}",
         'hosts = ["*"]  # whatever Home Assistant is called: it has let in who asks',
+        f"trusted_proxies = {json.dumps(PROXIES)}",
         'viewers = ["@homeassistant"]',
         f"admins = {json.dumps(options['admins'])}",
     ]
