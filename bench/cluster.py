@@ -1,15 +1,23 @@
-"""What the bus of a cluster costs: three servers of NATS on this machine that write at once, and one node.
+"""What a cluster costs: three servers of NATS on this machine that write at once, and nodes.
 
-``python bench/cluster.py`` (a minute). For frames of 1, 32 and 256 messages of 200 bytes, one after the other
-in each of eight partitions: messages a second; how long a frame waits (milliseconds, p50 and p99); the CPU
-time of a message in microseconds, of this process (which writes, and reads what comes by) and of the servers.
-The same for records of sessions.
+``python bench/cluster.py`` (two minutes); ``bus`` or ``nodes`` behind it is the one half or the other.
+
+The bus: frames of 1, 32 and 256 messages of 200 bytes, one after the other in each of eight partitions:
+messages a second; how long a frame waits (milliseconds, p50 and p99); the CPU time of a message in
+microseconds, of this process (which writes, and reads what comes by) and of the servers. The same for records
+of sessions.
+
+The nodes: three, and one broker with a data directory; eight publishers and a subscriber at one broker, at
+one node, and at two; CPU of a message by node, node and servers. Then a session that moves from node to node.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +35,7 @@ from curier.jetstream.line import Access
 from curier.jetstream.names import Names
 from curier.jetstream.streams import ensure
 from tests.jetstream.servers import NatsServers
+from tests.ports import free_port
 from tests.waiting import until
 
 PARTITIONS = 8
@@ -108,6 +117,17 @@ def records() -> Any:
         yield SessionRecord(BOOT, 1, number, places=(1,) * PARTITIONS, state=b"x" * 400)
 
 
+async def the_bus(servers: NatsServers) -> None:
+    for size in (1, 32, 256):
+        for follows in (False, True):
+            what = f"frames of {size}{', and read' if follows else ''}"
+            lines = [(one, "a.1", frames(size)) for one in range(PARTITIONS)]
+            await measure(servers, what, lines, size, follows)
+    for count in (1, 64):
+        lines = [(SESSIONS, f"client {one}", records()) for one in range(count)]
+        await measure(servers, f"records of {count} sessions, 400 bytes", lines, 1, False)
+
+
 def cpu_of(servers: NatsServers) -> float:
     found = [psutil.Process(one.pid).cpu_times() for one in servers.processes if one is not None]
     return sum(one.user + one.system for one in found)
@@ -140,18 +160,229 @@ async def measure(
     await bus.close()
 
 
+# -- nodes
+
+WINDOW = 400  # QoS 1: messages of one publisher without PUBACK
+PUBLISHERS = 8
+SIZE = 200
+TOPIC = b"room/%d/t"
+
+
+class Station(asyncio.Protocol):
+    """One end of MQTT 3.1.1, in bytes: what it costs is not what is measured."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+        self.data = bytearray()
+        self.take: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        if self.take is not None:
+            self.take()
+        else:
+            self.heard.set()
+
+    async def answer(self, size: int) -> bytes:
+        while len(self.data) < size:
+            self.heard.clear()
+            await self.heard.wait()
+        taken = bytes(self.data[:size])
+        del self.data[:size]
+        return taken
+
+
+def text(value: bytes) -> bytes:
+    return len(value).to_bytes(2, "big") + value
+
+
+async def connected(port: int, client_id: bytes, clean: bool = True) -> Station:
+    while True:
+        _, one = await asyncio.get_running_loop().create_connection(Station, "127.0.0.1", port)
+        body = text(b"MQTT") + bytes([4, 2 if clean else 0]) + b"\0\x3c" + text(client_id)
+        one.transport.write(bytes([0x10, len(body)]) + body)
+        if (await one.answer(4))[3] == 0:
+            return one
+        one.transport.close()
+        await asyncio.sleep(0.2)
+
+
+def publish(topic: bytes, qos: int) -> bytes:
+    """With Packet Identifier 0, for the moment; all are of one size."""
+    body = text(topic) + (b"\0\0" if qos else b"") + b"x" * SIZE
+    return bytes([0x30 | qos << 1, 0x80 | len(body) & 0x7F, len(body) >> 7]) + body
+
+
+class Subscriber:
+    """Counts, and acknowledges."""
+
+    def __init__(self, one: Station, qos: int) -> None:
+        self.one, self.qos, self.count = one, qos, 0
+        self.size = len(publish(TOPIC % 1, qos))
+        self.at = self.size - SIZE - 2
+        one.take = self.take
+
+    def take(self) -> None:
+        data, size, count = self.one.data, self.size, len(self.one.data) // self.size
+        if not count:
+            return
+        whole = data[: count * size]
+        del data[: count * size]
+        self.count += count
+        if self.qos:
+            acks = bytearray(b"\x40\x02\0\0" * count)
+            acks[2::4], acks[3::4] = whole[self.at :: size], whole[self.at + 1 :: size]
+            self.one.transport.write(acks)
+
+
+class Publisher:
+    """As fast as it is acknowledged, or so fast that what is on its way stays little."""
+
+    def __init__(self, one: Station, topic: bytes, qos: int) -> None:
+        self.one, self.qos, self.packet = one, qos, publish(topic, qos)
+        self.at = len(self.packet) - SIZE - 2
+        self.sent = self.acknowledged = self.next_id = 0
+        self.is_over = False
+        one.take = self.take
+
+    def send(self, count: int) -> None:
+        many = bytearray(self.packet * count)
+        if self.qos:
+            size = len(self.packet)
+            ids = [(self.next_id + one) % 65000 + 1 for one in range(count)]
+            self.next_id += count
+            many[self.at :: size] = bytes([one >> 8 for one in ids])
+            many[self.at + 1 :: size] = bytes([one & 0xFF for one in ids])
+        self.sent += count
+        self.one.transport.write(many)
+
+    def take(self) -> None:
+        count = len(self.one.data) // 4
+        del self.one.data[: count * 4]
+        self.acknowledged += count
+        if count and not self.is_over:
+            self.send(count)
+
+
+class Nodes:
+    """Brokers in processes of their own."""
+
+    def __init__(self, folder: Path, servers: NatsServers | None, names: str) -> None:
+        self.ports = {name: free_port() for name in names}
+        self.popens = {}
+        for name, port in self.ports.items():
+            command = [sys.executable, "-m", "curier", "broker", "--listen", f"tcp://127.0.0.1:{port}"]
+            if servers is not None:
+                command += ["--cluster", ",".join(servers.urls), "--node-name", name]
+                command += ["--cluster-monitors", ",".join(servers.monitor_urls)]
+            else:
+                command += ["--data", str(folder / "data")]
+            environment = {**os.environ, "CURIER_WEB": "off"}
+            with (folder / f"{name}.log").open("wb") as log:
+                self.popens[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+    async def station(self, name: str, client_id: bytes, clean: bool = True) -> Station:
+        end = time.monotonic() + 90
+        while True:
+            try:
+                return await connected(self.ports[name], client_id, clean)
+            except OSError:
+                assert time.monotonic() < end
+                await asyncio.sleep(0.1)
+
+    def cpu(self, name: str) -> float:
+        one = psutil.Process(self.popens[name].pid)
+        times = [one.cpu_times(), *[child.cpu_times() for child in one.children()]]
+        return sum(time.user + time.system for time in times)
+
+    def close(self) -> None:
+        for popen in self.popens.values():
+            popen.terminate()
+        for popen in self.popens.values():
+            popen.wait()
+
+
+async def messages(
+    what: str, nodes: Nodes, here: str, there: str, qos: int, servers: NatsServers | None
+) -> float:
+    """Publishers at ``here``, one subscriber at ``there``; the CPU time of a message, all together."""
+    subscriber = await nodes.station(there, b"s")
+    subscriber.transport.write(bytes([0x82, 11, 0, 1]) + text(b"room/#") + bytes([qos]))
+    await subscriber.answer(5)
+    taken = Subscriber(subscriber, qos)
+    publishers = [
+        Publisher(await nodes.station(here, b"p%d" % one), TOPIC % one, qos) for one in range(PUBLISHERS)
+    ]
+    await asyncio.sleep(0.5)
+
+    def costs() -> list[float]:
+        found = [nodes.cpu(here), nodes.cpu(there) if there != here else 0.0]
+        return [*found, cpu_of(servers) if servers is not None else 0.0]
+
+    before, began = costs(), time.monotonic()
+    for one in publishers:
+        one.send(WINDOW if qos else 1)
+    while time.monotonic() - began < SECONDS:
+        await asyncio.sleep(0.002)
+        for one in publishers if not qos else ():
+            if sum(each.sent for each in publishers) - taken.count < 4000:
+                one.send(100)
+    for one in publishers:
+        one.is_over = True
+    sent = sum(one.sent for one in publishers)
+    with contextlib.suppress(AssertionError):
+        await until(lambda: taken.count >= sent, patience=20.0)
+    seconds = time.monotonic() - began
+    spent = [(after - one) / max(1, taken.count) * 1e6 for one, after in zip(before, costs(), strict=True)]
+    lost = f", {sent - taken.count} did not come" if taken.count != sent else ""
+    parts = " + ".join(f"{one:.1f}" for one in spent if one)
+    print(f"{what:34} {taken.count / seconds:8.0f}/s  cpu {parts} us{lost}", flush=True)
+    for station in (subscriber, *[each.one for each in publishers]):
+        station.transport.close()
+    return sum(spent[:2])
+
+
+async def takeovers(nodes: Nodes, names: str) -> None:
+    """A client with a session, which is connected to one node and comes to another."""
+    former, waits = await nodes.station(names[0], b"mover", clean=False), []
+    for number in range(1, 201):
+        began = time.monotonic()
+        now = await nodes.station(names[number % len(names)], b"mover", clean=False)
+        waits.append(time.monotonic() - began)
+        former.transport.close()
+        former = now
+    waits.sort()
+    p50, p99 = waits[len(waits) // 2] * 1e3, waits[len(waits) * 99 // 100] * 1e3
+    print(f"{'a session moves to another node':34} wait {p50:.1f} {p99:.1f} ms", flush=True)
+
+
+async def nodes_and_one(folder: Path, servers: NatsServers) -> None:
+    alone, cluster = Nodes(folder, None, "x"), Nodes(folder, servers, "abc")
+    try:
+        for qos in (0, 1):
+            one = await messages(f"QoS {qos}, one broker", alone, "x", "x", qos, None)
+            same = await messages(f"QoS {qos}, at one node", cluster, "a", "a", qos, servers)
+            other = await messages(f"QoS {qos}, from node to node", cluster, "a", "b", qos, servers)
+            print(f"{'':34} the nodes' CPU: {same / one:.1f} and {other / one:.1f} times that of one broker")
+        await takeovers(cluster, "abc")
+    finally:
+        alone.close()
+        cluster.close()
+
+
 async def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        servers = NatsServers(Path(folder))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        servers = NatsServers(folder)
         try:
-            for size in (1, 32, 256):
-                for follows in (False, True):
-                    what = f"frames of {size}{', and read' if follows else ''}"
-                    lines = [(one, "a.1", frames(size)) for one in range(PARTITIONS)]
-                    await measure(servers, what, lines, size, follows)
-            for count in (1, 64):
-                lines = [(SESSIONS, f"client {one}", records()) for one in range(count)]
-                await measure(servers, f"records of {count} sessions, 400 bytes", lines, 1, False)
+            if "nodes" not in sys.argv:
+                await the_bus(servers)
+            if "bus" not in sys.argv:
+                await nodes_and_one(folder, servers)
         finally:
             servers.close()
 
