@@ -19,6 +19,7 @@ import click
 from curier.verify.play import Play
 from tests.crash.client_rounds import ClientRounds
 from tests.crash.cluster_rounds import NAMES, ClusterRounds
+from tests.crash.cuts import enter
 from tests.crash.rounds import Rounds
 
 
@@ -27,8 +28,11 @@ from tests.crash.rounds import Rounds
 @click.option("--seed", type=int, help="Repeats the choices of a run, though not its timing.")
 @click.option("--clients", is_flag=True, help="Kill clients with sessions on disk, and the broker.")
 @click.option("--cluster", is_flag=True, help="Kill and stop nodes of a cluster, and servers of NATS.")
-def main(rounds: int, seed: int | None, clients: bool, cluster: bool) -> None:
+@click.option("--cuts", is_flag=True, help="Cut nodes off as well, in a network namespace (Linux).")
+def main(rounds: int, seed: int | None, clients: bool, cluster: bool, cuts: bool) -> None:
     """Kill broker and store under load, and see whether every promise is kept."""
+    if cuts:
+        enter()
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     click.echo(f"seed {seed}, {rounds} rounds")
     began = time.monotonic()
@@ -47,7 +51,7 @@ def main(rounds: int, seed: int | None, clients: bool, cluster: bool) -> None:
         kill_clients(seed, rounds, began)
         return
     if cluster:
-        kill_cluster(seed, rounds, began, tell)
+        kill_cluster(seed, rounds, began, tell, cuts)
         return
 
     with tempfile.TemporaryDirectory() as name:
@@ -81,9 +85,9 @@ def kill_clients(seed: int, rounds: int, began: float) -> None:
         )
 
 
-def kill_cluster(seed: int, rounds: int, began: float, tell: Callable[[Play], None]) -> None:
+def kill_cluster(seed: int, rounds: int, began: float, tell: Callable[[Play], None], cuts: bool) -> None:
     with tempfile.TemporaryDirectory() as name:
-        play = ClusterRounds(seed, rounds, Path(name), tell)
+        play = ClusterRounds(seed, rounds, Path(name), tell, cuts)
         try:
             asyncio.run(play.play())
         except AssertionError as error:

@@ -25,6 +25,7 @@ from curier.verify.caller import TICK_SECONDS, Caller, Line
 from curier.verify.ledger import DOUBLED, OUT_OF_ORDER, Fault, judge_wills
 from curier.verify.peer import Peer
 from curier.verify.play import Plan, Play
+from tests.crash import cuts
 from tests.jetstream.servers import NatsServers
 
 SECONDS_A_ROUND: Final = 6.0
@@ -35,6 +36,9 @@ QUIET_SECONDS: Final = 10.0
 WILLS_SECONDS: Final = 75.0
 END_SECONDS: Final = 30.0
 NAMES: Final = "abc"
+KINDS: Final = ("kill", "kill", "end", "stop 5", "stop 20", "stop 60", "nats", "all of nats", "nats stop")
+CUTS: Final = tuple([f"cut {how} {seconds}" for how in cuts.SIDES for seconds in (5, 20, 60)])
+"""Of what a node says, of what it hears, of all; for so many seconds."""
 
 
 class ClusterUnderTest(BrokerUnderTest):
@@ -42,10 +46,11 @@ class ClusterUnderTest(BrokerUnderTest):
 
     name = "three nodes of curier on three servers of NATS"
 
-    def __init__(self, directory: Path, dice: Random) -> None:
+    def __init__(self, directory: Path, dice: Random, has_cuts: bool) -> None:
         self.directory = directory
         self.dice = dice
-        self.servers = NatsServers(directory)
+        self.servers = NatsServers(directory, host="0.0.0.0" if has_cuts else "127.0.0.1")
+        self.has_cuts = has_cuts
         self.urls = {name: ServerUrl("mqtt", "127.0.0.1", free_port()) for name in NAMES}
         self.popens: dict[str, subprocess.Popen[bytes]] = {}
         super().__init__(self.urls["a"])
@@ -71,7 +76,15 @@ class ClusterUnderTest(BrokerUnderTest):
         if name in self.popens and self.popens[name].poll() is None:
             return
         command = [sys.executable, "-m", "curier", "broker", "--listen", f"tcp://{self.urls[name].address}"]
-        command += ["--cluster", ",".join(self.servers.urls), "--node-name", name, "--log-level", "info"]
+        address = cuts.address_of(NAMES.index(name)) if self.has_cuts else "127.0.0.1"
+        command += [
+            "--cluster",
+            ",".join(self.servers.urls_at(address)),
+            "--node-name",
+            name,
+            "--log-level",
+            "info",
+        ]
         command += ["--cluster-monitors", ",".join(self.servers.monitor_urls), "--cluster-partitions", "2"]
         with self.log(name).open("ab") as log:
             self.popens[name] = subprocess.Popen(
@@ -165,7 +178,12 @@ class ClusterRounds(Play):
     """The whole play. ``tell`` is called now and then."""
 
     def __init__(
-        self, seed: int, rounds: int, directory: Path, tell: Callable[[Play], None] | None = None
+        self,
+        seed: int,
+        rounds: int,
+        directory: Path,
+        tell: Callable[[Play], None] | None = None,
+        has_cuts: bool = False,
     ) -> None:
         plan = Plan(
             rounds=rounds,
@@ -175,7 +193,7 @@ class ClusterRounds(Play):
             patience=PATIENCE,
             prefix="crash",
         )
-        self.own = ClusterUnderTest(directory, Random(seed))
+        self.own = ClusterUnderTest(directory, Random(seed), has_cuts)
         super().__init__(self.own, plan, tell)
         self.counts: Counter[str] = Counter()
         self._later: set[asyncio.Task[None]] = set()
@@ -201,24 +219,28 @@ class ClusterRounds(Play):
     # -- misfortunes
 
     async def disturb(self) -> None:
-        kinds = ("kill", "kill", "end", "stop 5", "stop 20", "stop 60", "nats", "all of nats", "nats stop")
-        kind = self.dice.choice(kinds)
+        kind = self.dice.choice(KINDS + (CUTS if self.own.has_cuts else ()))
         self.counts[kind] += 1
         self.kills.append(time.time())
-        if kind.startswith("nats") or kind == "all of nats":
+        if kind.startswith("cut"):
+            number, (_, how, seconds) = self.dice.randrange(len(NAMES)), kind.split()
+            if not self._is_off(f"cut {number}"):
+                cuts.cut(number, how)
+                self._in(float(seconds), lambda: cuts.mend(number, how), f"cut {number}")
+        elif kind.startswith("nats") or kind == "all of nats":
             await self._to_servers(kind)
         elif kind in ("kill", "end"):
             name = self.dice.choice(NAMES)
             number = signal.SIGKILL if kind == "kill" else signal.SIGTERM
-            if name in self.own.popens and not self._is_stopped(name):
+            if name in self.own.popens and not self._is_off(name):
                 await self.own.end_node(name, number)
             await asyncio.sleep(self.dice.choice((0.0, 2.0)))
             self.own.start_node(name)
         else:
             name = self.dice.choice(NAMES)
-            if not self._is_stopped(name):
+            if not self._is_off(name):
                 self.own.signal_node(name, signal.SIGSTOP)
-                self._in(float(kind.split()[1]), self._go_on(name), name)
+                self._in(float(kind.split()[1]), lambda: self.own.signal_node(name, signal.SIGCONT), name)
 
     async def _to_servers(self, kind: str) -> None:
         servers = self.own.servers
@@ -238,16 +260,13 @@ class ClusterRounds(Play):
             for one in range(3):
                 servers.start(one)
 
-    def _is_stopped(self, name: str) -> bool:
+    def _is_off(self, name: str) -> bool:
         return any(task.get_name() == name for task in self._later)
 
-    async def _go_on(self, name: str) -> None:
-        self.own.signal_node(name, signal.SIGCONT)
-
-    def _in(self, seconds: float, do: object, name: str) -> None:
+    def _in(self, seconds: float, do: Callable[[], None], name: str) -> None:
         async def wait() -> None:
             await asyncio.sleep(seconds)
-            await do  # type: ignore[misc]
+            do()
 
         task = asyncio.create_task(wait(), name=name)
         self._later.add(task)

@@ -17,7 +17,14 @@ START_SECONDS = 60.0
 class NatsServers:
     """``count`` of them, which are one cluster. ``close`` ends them."""
 
-    def __init__(self, folder: Path, count: int = 3, sync: str = "always", max_payload: str = "8MB") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        count: int = 3,
+        sync: str = "always",
+        max_payload: str = "8MB",
+        host: str = "127.0.0.1",
+    ) -> None:
         self._program = require_peer("nats-server")
         self.folder = folder
         self.ports = [free_port() for _ in range(count)]
@@ -28,8 +35,8 @@ class NatsServers:
         for at in range(count):
             cluster = f'cluster {{ name: c, listen: "127.0.0.1:{routes[at]}", routes: [{together}] }}\n'
             (folder / f"{at}.conf").write_text(
-                f'server_name: s{at}\nlisten: "127.0.0.1:{self.ports[at]}"\n'
-                f'http: "127.0.0.1:{self.monitors[at]}"\nmax_payload: {max_payload}\n'
+                f'server_name: s{at}\nlisten: "{host}:{self.ports[at]}"\n'
+                f'http: "{host}:{self.monitors[at]}"\nmax_payload: {max_payload}\n'
                 f'jetstream {{ store_dir: "{folder}/js{at}", sync_interval: {sync}, max_file: 4GB }}\n'
                 + (cluster if count > 1 else "")
             )
@@ -38,9 +45,12 @@ class NatsServers:
         for port in self.ports:
             self._wait_for(port)
 
+    def urls_at(self, host: str) -> tuple[str, ...]:
+        return tuple([f"nats://{host}:{port}" for port in self.ports])
+
     @property
     def urls(self) -> tuple[str, ...]:
-        return tuple([f"nats://127.0.0.1:{port}" for port in self.ports])
+        return self.urls_at("127.0.0.1")
 
     @property
     def monitor_urls(self) -> tuple[str, ...]:
