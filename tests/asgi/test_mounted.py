@@ -309,6 +309,25 @@ async def test_a_server_that_cancels_ends_the_connection() -> None:
         assert not mount.wires
 
 
+async def test_a_server_that_cancels_until_it_is_over_is_told_by_whom() -> None:
+    """As anyio does, with which Starlette's TestClient ends a WebSocket: it knows its own by that."""
+    broker = curier.Broker(None)
+    mount = broker.asgi()
+    async with broker:
+        for goes_first in (False, True):
+            visitor = Visitor(mount)
+            await visitor.enter()
+            if goes_first:
+                visitor.to_app.put_nowait({"type": "websocket.disconnect", "code": 1000})
+            while not visitor.task.done():
+                visitor.task.cancel("by the server")
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError, match="by the server"):
+                await visitor.task
+            assert not broker.turn.wires
+            assert not mount.wires
+
+
 async def test_plain_http_is_told_what_this_is() -> None:
     mount = curier.Broker(None).asgi()
     said: list[Any] = []

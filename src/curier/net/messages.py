@@ -126,10 +126,15 @@ async def converse(
         await asyncio.wait(wire.tasks, timeout=LINGER_SECONDS)  # for the last bytes, and the client's answer
     finally:
         wire.abort()
-        await asyncio.gather(*wire.tasks, return_exceptions=True)
-        wire.ended()
-        if not wire.has_ended:  # or what it has said before is due, first
-            wire.turn.lost(wire)
+        try:  # cancelled again and again by anyio, whose error says by whom, and has to go on
+            await asyncio.wait(wire.tasks)
+        finally:
+            for task in wire.tasks:
+                if task.done() and not task.cancelled():
+                    task.exception()  # has been seen
+            wire.ended()
+            if not wire.has_ended:  # or what it has said before is due, first
+                wire.turn.lost(wire)
 
 
 async def _read(wire: MessageWire, receive: Receive, nobody: tuple[type[Exception], ...]) -> None:
