@@ -231,7 +231,9 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {
         "",
         "bridge",
+        "cluster_settings",
         "config_bridges",
+        "jetstream",
         "auditing",
         "frozen",
         "rereading",

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "bridge": "Carry messages between two brokers.",
     "broker": "Run a broker until Ctrl-C.",
     "cert": "Make certificates to try TLS with.",
+    "cluster": "See how a cluster is, empty a node, look at NATS before.",
     "completion": "Have a shell complete commands and options.",
     "config": "Make a configuration file, or see what is wrong with one.",
     "limits": "Print every limit, and where it comes from.",

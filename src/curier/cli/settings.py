@@ -11,9 +11,10 @@ import click
 
 from curier.cli.options import option, write_sections
 from curier.config import Config, load, with_settings
+from curier.settings.cluster import CLUSTER
 from curier.settings.environment import CONFIG, settings_of
 from curier.settings.kinds import FILES, FLAG, URLS, Kind
-from curier.settings.setting import plain
+from curier.settings.setting import Setting, plain
 from curier.settings.table import ALL
 from curier.settings.web import OFF
 
@@ -52,7 +53,19 @@ def read(kind: Kind) -> Callable[[str], object]:
 
 def setting_options(command: Decorated) -> Decorated:
     """``command`` with --config, and an option for each setting; it is given all, by name."""
-    for setting in reversed(ALL.values()):
+    command = options_of(ALL, command)
+    command = option("--no-web", is_flag=True, help="No window.", section="The window")(command)
+    return _config(command)
+
+
+def cluster_options(command: Decorated) -> Decorated:
+    """``command`` with --config, and an option for each setting of a cluster."""
+    return _config(options_of(CLUSTER, command))
+
+
+def options_of(settings: Mapping[str, Setting], command: Decorated) -> Decorated:
+    """``command`` with an option for each of these."""
+    for setting in reversed([*settings.values()]):
         kind, help_text = setting.kind, setting.help
         if setting.default[0] in "`0123456789":
             default = plain(setting.default).strip('"')
@@ -68,7 +81,10 @@ def setting_options(command: Decorated) -> Decorated:
         else:
             how.update(type=read(kind), metavar=kind.metavar)
         command = option(names, setting.name, **how)(command)
-    command = option("--no-web", is_flag=True, help="No window.", section="The window")(command)
+    return command
+
+
+def _config(command: Decorated) -> Decorated:
     config = option(
         "--config",
         "file",

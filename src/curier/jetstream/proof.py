@@ -35,7 +35,7 @@ def monitors_of(servers: Sequence[str]) -> tuple[str, ...]:
 
 async def prove(monitors: Sequence[str], servers: set[str]) -> None:
     """That all of ``servers``, by name, write at once. Raises ``ClusterError``."""
-    answers = await asyncio.gather(*[asyncio.to_thread(_ask, monitor) for monitor in monitors])
+    answers = await asyncio.gather(*[asyncio.to_thread(told_by, monitor) for monitor in monitors])
     proved, wrong = set[str](), list[str]()
     for monitor, answer in zip(monitors, answers, strict=True):
         if isinstance(answer, str):
@@ -57,7 +57,7 @@ async def prove(monitors: Sequence[str], servers: set[str]) -> None:
         )
 
 
-def _ask(monitor: str) -> dict[str, Any] | str:
+def told_by(monitor: str) -> dict[str, Any] | str:
     """What it says, or in words why it does not."""
     url = f"{monitor.rstrip('/')}/varz"
     if not url.startswith(("http://", "https://")):

@@ -52,6 +52,28 @@ async def ensure(line: Line, names: Names, replicas: int, seconds: float) -> set
     return servers - {""}
 
 
+async def look_at(line: Line, names: Names, stream: int, replicas: int) -> tuple[dict[str, Any], str]:
+    """What NATS tells of a stream, {} where there is none; and what is wrong with it, or ""."""
+    answer = await _ask(line, f"STREAM.INFO.{names.stream(stream)}")
+    if "config" not in answer:
+        error = answer.get("error", {})
+        is_missing = error.get("err_code") == NOT_FOUND
+        return {}, "" if is_missing else error.get("description", "there is no answer")
+    try:
+        _check(names, stream, replicas, answer["config"])
+    except ClusterError as error:
+        return answer, str(error)
+    return answer, ""
+
+
+def is_too_old(version: str) -> bool:
+    """Or of no version that is known."""
+    words = version.split(".")
+    if len(words) < 3 or not all(word.isdigit() for word in words[:2]):
+        return True
+    return (int(words[0]), int(words[1])) < LEAST_VERSION
+
+
 def _config(names: Names, stream: int, replicas: int) -> dict[str, Any]:
     keeps_last = stream in (LEASES, SESSIONS)
     return {
@@ -72,12 +94,7 @@ def _config(names: Names, stream: int, replicas: int) -> dict[str, Any]:
 
 
 def _check_version(line: Line) -> None:
-    words = line.version.split(".")
-    if line.is_up and not (len(words) > 2 and all(word.isdigit() for word in words[:2])):
-        raise ClusterError(
-            f"the server {line.server} says that it is NATS {line.version!r}: of what version?"
-        )
-    if line.is_up and (int(words[0]), int(words[1])) < LEAST_VERSION:
+    if line.is_up and is_too_old(line.version):
         raise ClusterError(
             f"the server {line.server} is NATS {line.version}, and a cluster needs "
             f"{'.'.join(map(str, LEAST_VERSION))} or newer"
