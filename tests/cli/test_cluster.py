@@ -147,6 +147,13 @@ def test_drain_need_not_be_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(window.asked) == 1
 
 
+def test_drain_tells_programs_in_lines_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    result, _ = run(monkeypatch, "drain --json", forms.Done("it begins"), WELL, ApiError(503, "it stops"))
+    first, second, last = map(json.loads, result.output.splitlines())
+    assert (first, second) == ({"done": "it begins"}, {"sessions": 12})
+    assert last["gone"] is True
+
+
 @pytest.mark.parametrize("status", [0, 403, 409, 503])
 def test_a_node_that_refuses_or_is_not_there_is_told_of(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     result, _ = run(monkeypatch, "drain", ApiError(status, "no other node lives"))

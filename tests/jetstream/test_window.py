@@ -49,10 +49,10 @@ async def test_two_nodes_are_seen_and_one_is_emptied(servers: NatsServers, tmp_p
         await stack.enter_async_context(a)
         await stack.enter_async_context(b)
         by = await stack.enter_async_context(people(b, tmp_path))
-        url_a, url_b = (f"mqtt://127.0.0.1:{one.port}" for one in (a, b))
-        client = await stack.enter_async_context(curier.connect(url_b, client_id="c1", session_expiry=600))
+        url = f"mqtt://127.0.0.1:{b.port}"
+        client = await stack.enter_async_context(curier.connect(url, client_id="c1", session_expiry=600))
         await client.publish("x", b"1", qos=1)
-        async with curier.connect(url_b, client_id="away", session_expiry=600) as away:
+        async with curier.connect(url, client_id="away", session_expiry=600) as away:
             stream = away.subscribe("x", qos=1)
             await stream.__aenter__()
         assert [*b.core.sessions["away"].subscriptions] == [b"x"]

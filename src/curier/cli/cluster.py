@@ -169,17 +169,23 @@ def drain(
     began = time.monotonic()
     try:
         answer = api.ask(table.DRAIN, Drain(server_reference, permanent, per_second))
-        click.echo(printable(answer.done))
+        _tell(answer.done, as_json, done=answer.done)
         if not no_wait:
-            _wait(api)
-            click.echo(f"it has gone, after {time.monotonic() - began:.1f} s")
+            _wait(api, as_json)
+            seconds = round(time.monotonic() - began, 1)
+            _tell(f"it has gone, after {seconds} s", as_json, gone=True, seconds=seconds)
     except ApiError as error:
         raise click.ClickException(printable(str(error))) from error
     finally:
         api.close()
 
 
-def _wait(api: Api) -> None:
+def _tell(text: str, as_json: bool, **what: object) -> None:
+    """A line for people, or one of JSON."""
+    click.echo(json.dumps(what) if as_json else printable(text))
+
+
+def _wait(api: Api, as_json: bool) -> None:
     """Until the window of the node is there no more. Raises ``ApiError``."""
     told = -1
     while True:
@@ -192,7 +198,7 @@ def _wait(api: Api) -> None:
             raise
         if left != told:
             told = left
-            click.echo(f"{left} sessions are left")
+            _tell(f"{left} sessions are left", as_json, sessions=left)
 
 
 @cluster.command(cls=InSections, epilog="\b\nExamples:\n  curier cluster check --config broker.toml\n")

@@ -59,7 +59,7 @@ def setting_options(command: Decorated) -> Decorated:
 
 
 def cluster_options(command: Decorated) -> Decorated:
-    """``command`` with --config, and an option for each setting of a cluster."""
+    """``command`` with --config, and an option for each setting below ``[cluster]``."""
     return _config(options_of(CLUSTER, command))
 
 
