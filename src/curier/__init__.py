@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from curier.errors import (
+    ClusterError,
     ConfigError,
     ConnectionLost,
     ConnectRefused,
@@ -26,6 +27,7 @@ from curier.errors import (
     RemoteProtocolError,
     StoreError,
     SubscribeRefused,
+    TakenForDead,
 )
 from curier.types import Message, Payload, QoS, ReasonCode, RetainHandling, Subscription, Will
 from curier.version import VERSION
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         SyncTrace,
         connect_sync,
     )
+    from curier.cluster_settings import ClusterSettings
     from curier.codec.properties import Properties
     from curier.listeners import Listener
     from curier.server import Broker
@@ -101,6 +104,7 @@ _LAZY = {
     **dict.fromkeys(("PublishResult", "Receipt"), "curier.client.outbox"),
     "ReceivedMessage": "curier.client.received",
     **dict.fromkeys(("Request", "Service"), "curier.client.requests"),
+    "ClusterSettings": "curier.cluster_settings",
     "Listener": "curier.listeners",
     "ScramSha256": "curier.client.scram",
     "Session": "curier.client.session",
@@ -157,6 +161,8 @@ __all__ = [
     "Client",
     "ClientSettings",
     "Closed",
+    "ClusterError",
+    "ClusterSettings",
     "ConfigError",
     "ConnectRefused",
     "Connected",
@@ -210,6 +216,7 @@ __all__ = [
     "SyncService",
     "SyncStream",
     "SyncTrace",
+    "TakenForDead",
     "TlsSettings",
     "Trace",
     "Will",

@@ -200,9 +200,8 @@ async def test_listeners_come_and_go(running: Running, tmp_path: Path) -> None:
     said = await running.say(f'{USERS}[[listener]]\nurl = "{socket}"\nmax_connections = 5')
     assert said == f"{READ}; {socket} is for new clients as it says now"
     said = await running.say(f'{USERS}[[listener]]\nurl = "{socket}"\nmode = "0600"')
-    assert (
-        "owner, group, mode, tcp_keepalive of a listener changed, which needs a restart of the broker" in said
-    )
+    settings = "owner, group, mode, reuse_port, tcp_keepalive"
+    assert f"{settings} of a listener changed, which needs a restart of the broker" in said
     assert await running.say(USERS) == f"{READ}; {socket} is closed"
     assert len(running.broker.urls) == 1
 
