@@ -76,7 +76,8 @@ class Person:
         self.out: dict[int, tuple[Sent, str]] = {}  # by identifier: the message, and what is waited for
         self.inside: set[int] = set()  # QoS 2 identifiers between PUBLISH and PUBREL
         self.got: list[tuple[int, int, bool, float]] = []  # number, QoS, retained, when
-        self.once: set[int] = set()  # messages of QoS 0 and 2 of its session
+        self.once: set[int] = set()  # messages of QoS 2 of its session
+        self.heard: set[int] = set()  # ... of QoS 0 of its connection
         self.doubled: list[int] = []  # those that it got again
         self.remaining: dict[int, int] = {}  # seconds until a message expires, where it does
         self.refused: list[p.Packet] = []
@@ -206,6 +207,7 @@ class Person:
         if self.has_session and not packet.session_present and self.lasts > 100_000:
             self.world.wrongs.append(f"{self.name}: its session is lost")
         self.has_session = self.is_connected = True
+        self.heard = set()
         if self.will is not None:
             self.ledger.wills[self.will] = "armed"
         if not packet.session_present:
@@ -224,10 +226,10 @@ class Person:
             self.remaining[number] = packet.properties.message_expiry_interval
         if qos < 2 or packet_id not in self.inside:
             self.got.append((number, qos, packet.retain, self.world.now))
-            if qos != 1 and not packet.retain and number in self.once:
+            known = (self.heard, set[int](), self.once)[qos]
+            if not packet.retain and number in known:
                 self.doubled.append(number)
-            if qos != 1:
-                self.once.add(number)
+            known.add(number)
         if qos == 2:
             self.inside.add(packet_id)
         if qos == 1 and "puback" not in self.mute:
