@@ -550,9 +550,9 @@ def test_a_node_that_wakes_says_nothing_to_a_client_that_others_have(stage: Stag
     publisher = stage.person("w", "c")
     stage.world.pause("a")
     first.rests = True
+    sent = [publisher.publish(b"f", qos).number for qos in (1, 2, 0)][:2]
+    stage.world.run(5)
     second = stage.person("s", "b", {b"f": 1})
-    sent = [publisher.publish(b"f", qos).number for qos in (1, 2)]
-    publisher.publish(b"f", 0)
     stage.until(lambda: set(stage.numbers(second)) >= set(sent))
     stage.world.run(10)
     stage.world.resume("a")
@@ -652,6 +652,18 @@ def test_a_will_is_published_once_though_heirs_die_too(stage: Stage) -> None:
         one.world.run(60)
         assert one.numbers(watcher) == [person.will]
         assert wrongs(one.ledger, one.people) == []
+
+
+def test_the_will_of_a_session_that_has_ended_is_published_by_an_heir(stage: Stage) -> None:
+    """There is nothing left of it but that its message is to be in the log."""
+    watcher = stage.person("v", "c", {b"will/#": 1})
+    person = stage.person("w", "a", lasts=0, will_delay=0)
+    stage.world.intercept = lambda name, write: "lose" if name == "a" and write.stream >= 0 else None
+    person.rests = True
+    person.drop()
+    stage.until(lambda: not stage.record("w").state, within=5)
+    stage.world.kill("a")
+    stage.until(lambda: stage.numbers(watcher) == [person.will])
 
 
 def test_a_will_is_published_once_though_three_owners_die(stage: Stage) -> None:
