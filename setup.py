@@ -5,6 +5,7 @@ that cannot build C extensions gets it too, and is told so in one line. What is 
 error.
 """
 
+import json
 import os
 import re
 import sys
@@ -13,10 +14,12 @@ import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from runpy import run_path
 from shutil import rmtree
 from typing import Any, cast
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 from setuptools.dist import Distribution
@@ -113,6 +116,19 @@ class ParallelBuild(build_ext):
         say("compiled")
 
 
+class Wheel(bdist_wheel):
+    """A wheel that says what is in it besides Python (PEP 770): the libraries of the pages, if they are."""
+
+    def egg2dist(self, egginfo_path: str, distinfo_path: str) -> None:
+        """Write its metadata."""
+        super().egg2dist(egginfo_path, distinfo_path)
+        libraries = run_path("src/curier/web/libraries.py")
+        if not libraries["missing"](Path("src/curier/web/pages/lib")):
+            bill = Path(distinfo_path, "sboms", "pages.cdx.json")
+            bill.parent.mkdir()
+            bill.write_text(json.dumps(libraries["bill_of_materials"](), indent=1))
+
+
 def can_compile() -> bool:
     """Try to build a C extension of one line: this needs a compiler, a linker and Python's headers."""
     noise = os.dup(2), os.dup(1)
@@ -207,7 +223,7 @@ PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["pro
 # Metadata alone is asked for far more often than a build, and needs no extensions.
 BUILDS = {"build", "build_ext", "bdist_wheel", "editable_wheel", "install", "develop"}
 setup(
-    cmdclass={"build": CleanBuild, "build_ext": ParallelBuild},
+    cmdclass={"build": CleanBuild, "build_ext": ParallelBuild, "bdist_wheel": Wheel},
     long_description=long_description(Path("README.md").read_text(encoding="utf-8"), PROJECT.get("urls", {})),
     long_description_content_type="text/markdown",
     ext_modules=core_extensions() if BUILDS & set(sys.argv) else [],

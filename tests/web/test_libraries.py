@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from curier.web import libraries
-from curier.web.libraries import LIBRARIES, Library, Unavailable, fetch, missing
+from curier.web.libraries import FOLDER, LIBRARIES, Library, Unavailable, bill_of_materials, fetch, missing
 
 NPM = """#!/bin/sh
 while [ $# -gt 0 ]; do [ "$1" = --pack-destination ] && to=$2; shift; done
@@ -84,3 +84,17 @@ def test_each_comes_with_its_licence() -> None:
     for library in LIBRARIES:
         assert "LICENSE" in library.files
         assert len(base64.b64decode(library.sha512)) == 64
+
+
+def test_the_bill_of_materials_names_each_as_it_is() -> None:
+    components = bill_of_materials()["components"]
+    assert [(one["name"], one["version"]) for one in components] == [
+        (one.name, one.version) for one in LIBRARIES
+    ]
+    assert components[1]["purl"] == "pkg:npm/%40preact/signals-core@1.14.5"
+    for one, library in zip(components, LIBRARIES, strict=True):
+        assert bytes.fromhex(one["hashes"][0]["content"]) == base64.b64decode(library.sha512)
+        for file in library.files.values():
+            if file.endswith(".LICENSE") and (FOLDER / file).exists():
+                words = {"MIT": "Permission is hereby granted", "Apache-2.0": "Apache License"}
+                assert words[one["licenses"][0]["license"]["id"]] in (FOLDER / file).read_text()

@@ -18,7 +18,7 @@ import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent / "pages" / "lib"
 PATIENCE: Final = 120.0  # seconds for all of them
@@ -32,6 +32,7 @@ class Library:
     version: str
     sha512: str  # of the package, as base64
     files: dict[str, str]
+    licence: str = "MIT"  # as SPDX calls it
     exports: str = ""  # the variable that its script defines, where it is no module
 
 
@@ -59,6 +60,7 @@ LIBRARIES: Final = (
         "3.1.1",
         "983Vyg8NwUE7JkZ6NmOqpCZ+sh1bKv2iYTlUkzlWmA5JD2acKoxd4KVxbMmxX/85mtfdnDmTFoNKcg5DGAvxNQ==",
         {"dist/htm.mjs": "htm.js", "LICENSE": "htm.LICENSE"},
+        "Apache-2.0",
     ),
     Library(
         "uplot",
@@ -84,6 +86,29 @@ of names would have to stand in the page, which allows no script of its own."""
 
 class Unavailable(Exception):
     """They cannot be had; the text says why, and what to do."""
+
+
+def bill_of_materials() -> dict[str, Any]:
+    """What a wheel says of them (CycloneDX 1.6), for ``sboms`` beside its metadata (PEP 770)."""
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "components": [
+            {
+                "type": "library",
+                "bom-ref": purl,
+                "name": one.name,
+                "version": one.version,
+                "purl": purl,
+                "hashes": [{"alg": "SHA-512", "content": base64.b64decode(one.sha512).hex()}],
+                "licenses": [{"license": {"id": one.licence}}],
+            }
+            for one in LIBRARIES
+            for purl in [f"pkg:npm/{one.name.replace('@', '%40')}@{one.version}"]
+        ],
+    }
 
 
 def missing(folder: Path = FOLDER) -> list[str]:
