@@ -6,8 +6,8 @@ PY := $(VENV)/bin/python
 # Arguments for `make run` and `make bench`, and for pytest in `make check` and `make test`.
 ARGS ?=
 PYTEST_ARGS ?=
-# Tests that `make test` runs at once. They wait for a part of their time, so more than there are processors are faster.
-AT_ONCE ?= 3
+# Tests that `make test` runs at once. They wait for half of their time, so more than there are processors are faster.
+AT_ONCE ?= 4
 BENCH ?= bench/compare.py
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
