@@ -487,6 +487,7 @@ def test_what_else_a_bridge_may_say(path: Path) -> None:
         ("try_private true", {}),
         ("cleansession false", {"clean_start": False}),
         ("bridge_insecure false", {}),
+        ("bridge_tls_use_os_certs false", {}),
         ("restart_timeout 20", {"first_wait": 20, "longest_wait": 20}),
         ("bridge_protocol_version mqttv50", {"version": "5.0"}),
         ("start_type once", {"start": "once"}),
@@ -496,6 +497,14 @@ def test_what_else_a_bridge_may_say(path: Path) -> None:
         found = bridge(path, BRIDGE + text)
         more = {"notifications": "both", **expected}
         assert found == {"url": ["mqtt://cloud.example:1883"], "topics": ["a/# out 1"], **more}, text
+
+
+def test_a_bridge_by_tls_trusts_whom_the_system_trusts(path: Path) -> None:
+    assert bridge(path, f"{BRIDGE}bridge_tls_use_os_certs true") == {
+        "url": ["mqtts://cloud.example:1883"],
+        "topics": ["a/# out 1"],
+        "notifications": "both",
+    }
 
 
 def test_lines_of_a_bridge_that_are_not_needed_are_named(path: Path) -> None:
@@ -536,5 +545,5 @@ def test_every_option_of_bridges_is_known(path: Path) -> None:
     known = {*bridges.TEXTS, *bridges.OTHERS, *bridges.NOT_NEEDED, *bridges.MORE_OPEN}
     known |= {"address", "addresses", "topic", "notifications", "notifications_local_only", "restart_timeout"}
     known |= {"start_type", "bridge_protocol_version", "bridge_tls_version", "bridge_session_expiry_interval"}
-    known |= {"bridge_receive_maximum", "bridge_max_packet_size"}
+    known |= {"bridge_receive_maximum", "bridge_max_packet_size", "bridge_tls_use_os_certs"}
     assert {name for name in FLAGS | NUMBERS | TEXTS if is_of_bridge(name)} == known

@@ -48,8 +48,12 @@ OTHERS: Final = {
 
 NOT_NEEDED: Final = {
     "bridge_attempt_unsubscribe": "what is not a topic any more is unsubscribed from",
+    "bridge_ciphers": "OpenSSL's own choice is a safe one",
+    "bridge_ciphers_tls1.3": "OpenSSL's own choice is a safe one",
     "bridge_max_topic_alias": "Topic Aliases are used where the other side takes them",
     "bridge_reload_type": "a bridge that has changed begins anew at SIGHUP, with the session it had",
+    "bridge_tcp_keepalive": "keep_alive finds out that a connection is gone",
+    "bridge_tcp_user_timeout": "keep_alive finds out that a connection is gone",
     "local_cleansession": "what waits here is kept, however the other side does it",
     "local_clientid": "it is made of the bridge's name",
     "local_password": "nobody asks a bridge of the broker itself for a password",
@@ -183,8 +187,13 @@ def _urls(bridge: Bridge) -> tuple[str, ...]:
     ]
     if not addresses:
         raise bridge.line.wrong("there is no address, which Mosquitto refuses, too")
-    scheme = "mqtts" if any(line.name in _TLS for line in bridge.lines) else "mqtt"
+    scheme = "mqtts" if any(map(_asks_for_tls, bridge.lines)) else "mqtt"
     return tuple(f"{scheme}://{_with_port(one)}" for one in addresses)
+
+
+def _asks_for_tls(line: Line) -> bool:
+    """Where nothing else is said, those whom the system trusts are trusted here as well."""
+    return line.name in _TLS or (line.name == "bridge_tls_use_os_certs" and line.is_true)
 
 
 def _with_port(address: str) -> str:

@@ -16,6 +16,7 @@ from curier.errors import ConfigError
 FLAGS: Final = frozenset(
     """allow_anonymous allow_duplicate_messages allow_zero_length_clientid autosave_on_changes
     bridge_attempt_unsubscribe bridge_insecure bridge_outgoing_retain bridge_require_ocsp
+    bridge_tls_use_os_certs
     check_retain_source cleansession connection_messages disable_client_cert_date_checks
     enable_control_api enable_proxy_protocol_v2_require_tls log_timestamp notifications
     notifications_local_only per_listener_settings persistence queue_qos0_messages
@@ -24,6 +25,7 @@ FLAGS: Final = frozenset(
 )
 NUMBERS: Final = frozenset(
     """autosave_interval bridge_max_packet_size bridge_max_topic_alias bridge_receive_maximum
+    bridge_tcp_user_timeout
     enable_proxy_protocol global_max_clients global_max_connections idle_timeout keepalive_interval
     max_connections max_inflight_bytes max_inflight_messages max_keepalive max_packet_size max_qos
     max_queued_bytes max_queued_messages max_topic_alias max_topic_alias_broker memory_limit
@@ -35,7 +37,8 @@ TEXTS: Final = frozenset(
     """accept_protocol_versions acl_file address addresses auth_plugin auth_plugin_deny_special_chars
     auto_id_prefix bind_address bind_interface bridge_alpn bridge_bind_address bridge_cafile
     bridge_capath bridge_certfile bridge_identity bridge_keyfile bridge_protocol_version bridge_psk
-    bridge_reload_type bridge_session_expiry_interval bridge_tls_version cafile capath certfile
+    bridge_ciphers bridge_ciphers_tls1.3 bridge_reload_type bridge_session_expiry_interval
+    bridge_tcp_keepalive bridge_tls_version cafile capath certfile
     ciphers ciphers_tls1.3 clientid clientid_prefixes connection crlfile dhparamfile global_plugin
     http_api_port http_dir include_dir keyfile listener listener_allow_anonymous
     listener_auto_id_prefix local_cleansession local_clientid local_password local_username log_dest
