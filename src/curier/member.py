@@ -65,6 +65,7 @@ class Member(Store):
         self._timer: asyncio.TimerHandle | None = None
         self._is_over = asyncio.Event()
         self._watch: Watch | None = None
+        self._leaving: asyncio.Future[None] | None = None
         self._trouble = ""
 
     # -- a store
@@ -290,6 +291,8 @@ class Member(Store):
             self._is_over.set()
             self._end_timer()
             self._need_turn().hold(0.0)
+            if self._died is not _expected:  # or the bus would go on, and renew the lease of this life
+                self.node, self._leaving = None, asyncio.ensure_future(self.close())
             self._died(why)
 
     def _need_turn(self) -> Turn:

@@ -1,36 +1,42 @@
-"""A broker that is a node, on servers of NATS."""
+"""A broker's part in a cluster, without a cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
 
 import tests.jetstream.needs  # noqa: F401, isort: skip
 
-import curier
 from curier.cluster_settings import ClusterSettings
-from tests.jetstream.servers import NatsServers
-
-pytestmark = pytest.mark.interop
-
-
-@pytest.fixture
-def alone(tmp_path: Path) -> Iterator[NatsServers]:
-    """One server, as it is without settings."""
-    running = NatsServers(tmp_path, count=1, max_payload="1MB")
-    yield running
-    running.close()
+from curier.jetstream.wire import WireError
+from curier.member import Member
+from curier.net.turn import Turn
+from tests.waiting import until
 
 
-async def test_a_message_that_nats_would_not_take_is_refused_and_stops_nobody(alone: NatsServers) -> None:
-    settings = ClusterSettings(alone.urls, "a", sync="relaxed", replicas=1, partitions=1)
-    async with curier.Broker("tcp://127.0.0.1:0", cluster=settings) as broker:
-        async with curier.connect(f"mqtt://127.0.0.1:{broker.port}") as client:
-            with pytest.raises(curier.PublishRefused):
-                await client.publish("a", b"x" * 1_000_000, qos=1)
-            async with client.subscribe("b", qos=1) as messages:
-                await client.publish("b", b"x" * 900_000, qos=1)
-                message = await anext(messages)
-                assert len(message.payload) == 900_000
+class Bus:
+    def __init__(self) -> None:
+        self.closed = 0
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+        self.closed += 1
+
+
+async def test_a_node_that_has_to_end_renews_its_lease_no_more() -> None:
+    why: list[str] = []
+    held: list[float] = []
+    loop = asyncio.get_running_loop()
+    turn = SimpleNamespace(core=SimpleNamespace(join_cluster=lambda: None), hold=held.append, loop=loop)
+    member = Member(ClusterSettings(("nats://n1",), "a"))
+    member.enter(cast("Turn", turn), why.append)
+    bus: Any = Bus()
+    member._bus, member.node = bus, cast("Any", object())  # whatever of it is called would fail
+    member.broken(WireError("of another version"))
+    assert why == ["what lies on the bus cannot be read: of another version"]
+    assert held[-1] == 0.0
+    member.feed(0, 1, 1, [])  # which is on its way
+    await until(lambda: bus.closed == 1)
+    await member.close()
+    assert bus.closed == 1
