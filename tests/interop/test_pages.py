@@ -11,6 +11,7 @@ from tests.interop.chromium import Chromium, Tab
 from tests.interop.pages import TOPIC, Window, click, go, shows, tab, window, write
 from tests.waiting import wait_until
 from tests.web.asking import serving
+from tests.web.clusters import NO_NATS, SILENT, Said
 
 __all__ = ["tab", "window"]  # fixtures
 
@@ -50,6 +51,37 @@ def test_each_view_opens_in_both_languages(tab: Tab, view: str) -> None:
     alarm = tab.run("document.querySelector('[role=alert]')?.innerText ?? ''")
     has_settings = view != "configuration"
     assert alarm == ("" if has_settings else "this broker is part of a program, which has its settings")
+
+
+def test_without_a_cluster_there_is_no_view_of_it_and_its_place_says_why(tab: Tab) -> None:
+    shows(tab, "Configuration")
+    assert "Cluster" not in tab.run("document.querySelector('nav').innerText")
+    go(tab, "cluster")
+    shows(tab, "This broker is alone: it is no node of a cluster.")
+
+
+def test_a_cluster_has_a_view(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = Said(monkeypatch)
+    said.says(wrong=(SILENT, NO_NATS))
+    tab.run("location.reload()")
+    wait_until(lambda: "Cluster" in (tab.run("document.querySelector('nav')?.innerText") or ""))
+    go(tab, "cluster")
+    for text in (
+        "node b has not renewed",
+        "see whether it runs",
+        "CURIER_LOG_0",
+        "2 / 3",
+        "silent",
+        "s1, 2.15.1",
+    ):
+        shows(tab, text)
+    click(tab, "Empty this node")
+    shows(tab, "Its sessions go to the other nodes")
+    click(tab, "Leave it")
+    assert said.given_up == []
+    said.says(state="draining")
+    shows(tab, "gives its sessions up")
+    wait_until(lambda: "Empty this node" not in tab.run("document.querySelector('main').innerText"))
 
 
 def test_the_tree_has_every_nasty_topic_as_text(tab: Tab) -> None:

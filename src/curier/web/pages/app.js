@@ -1,8 +1,10 @@
 // The frame around all views: who is logged in, where one is, and whether the broker still answers.
 // @ts-check
 import { Access } from "./access.js";
+import { useAnswer } from "./asking.js";
 import { away, ended, heard, logIn, logInAs, logOut, look, me, Refusal, usersMayLogIn } from "./api.js";
 import { Client, Clients } from "./clients.js";
+import { Cluster } from "./cluster.js";
 import { Configuration, Listeners } from "./configuration.js";
 import { Fate } from "./fate.js";
 import { Faults } from "./faults.js";
@@ -32,6 +34,7 @@ const VIEWS = {
   tryit: ["Try it", TryIt],
   log: ["Log", Log],
   access: ["Access", Access],
+  cluster: ["Cluster", Cluster],
   listeners: ["Listeners", Listeners],
   configuration: ["Configuration", Configuration],
 };
@@ -51,6 +54,8 @@ const App = () => {
 
 const Frame = () => {
   const { view } = place.value;
+  const cluster = useAnswer("/cluster", {}, 0).data;
+  const isHere = (/** @type {string} */ name) => name !== "cluster" || (cluster !== null && cluster.state !== "none");
   const within = view in WITHIN ? WITHIN[/** @type {keyof typeof WITHIN} */ (view)] : null;
   const section = within ? within[0] : view in VIEWS ? view : "overview";
   const [title, Shown] = within ? [VIEWS[section][0], within[1]] : VIEWS[section];
@@ -61,7 +66,7 @@ const Frame = () => {
   return html`
     <a class="skip" href="#content" onClick=${(/** @type {Event} */ event) => { event.preventDefault(); document.getElementById("content")?.focus(); }}>${t("To the content")}</a>
     <header><a class="brand" href=${address("overview")}>curier</a>
-      <nav aria-label=${t("Views")}>${Object.entries(VIEWS).map(([name, [label]]) => html`
+      <nav aria-label=${t("Views")}>${Object.entries(VIEWS).filter(([name]) => isHere(name)).map(([name, [label]]) => html`
         <a key=${name} href=${address(name)} aria-current=${name === section ? "page" : undefined}>${t(label)}</a>`)}</nav>
       <span class="grow"></span><${Tools} />
     </header>

@@ -3,12 +3,13 @@
 import { filled } from "./filling.js";
 import { signal } from "./html.js";
 import { ro as views } from "./words.ro.js";
+import { ro as cluster } from "./words.cluster.ro.js";
 import { ro as keeping } from "./words.keeping.ro.js";
 import { ro as topics } from "./words.topics.ro.js";
 import { ro as trying } from "./words.try.ro.js";
 
 /** @type {Record<string, string>} */
-const ro = { ...views, ...keeping, ...topics, ...trying };
+const ro = { ...views, ...cluster, ...keeping, ...topics, ...trying };
 
 const KEPT = "curier.language";
 

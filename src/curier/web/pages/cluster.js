@@ -1,0 +1,57 @@
+// The cluster, as the node that is asked knows it: what is wrong first, then nodes, then how far the log is read.
+// @ts-check
+import { useAnswer } from "./asking.js";
+import { count, length, size } from "./format.js";
+import { html } from "./html.js";
+import { attempt, Fact, may, Nothing, Sure, Why } from "./parts.js";
+import { t } from "./words.js";
+
+// The words for each state stand here, where the test of words finds them.
+const state = (/** @type {string} */ name) => ({ open: t("serves its clients"), "not trusted": t("not trusted"), draining: t("gives its sessions up"), over: t("over") })[name] ?? name;
+const standing = (/** @type {string} */ name) => ({ living: t("living"), silent: t("silent"), over: t("over") })[name] ?? name;
+
+/** A number that may not be known. @param {number} value */
+const known = (value) => (value < 0 ? "–" : count(value));
+
+export const Cluster = () => {
+  const { data: c, why, again } = useAnswer("/cluster", {}, 2);
+  if (!c) return html`<${Why} why=${why} />`;
+  if (c.state === "none") return html`<${Nothing}>${t("This broker is alone: it is no node of a cluster.")}</${Nothing}>`;
+  const others = c.nodes.some((/** @type {any} */ one) => !one.self && one.standing === "living");
+  return html`
+    <${Why} why=${why} />
+    <section aria-label=${t("What is wrong")}>
+      ${c.wrong.length === 0 ? html`<p class="good"><b>✓</b> ${t("Nothing is wrong.")}</p>` : html`<ul class="troubles">${c.wrong.map((/** @type {any} */ one) => html`
+        <li class=${one.error ? "error" : "warning"}><b>${one.error ? `✗ ${t("Error")}` : `! ${t("Warning")}`}</b> ${one.text}<div class="dim">${one.advice}</div></li>`)}</ul>`}
+    </section>
+    <dl class="facts">
+      <${Fact} label=${t("This node")} value=${c.node} title=${t("its life {n}", { n: c.life })} />
+      <${Fact} label=${t("State")} value=${state(c.state)} />
+      <${Fact} label=${t("Trusted for")} value=${c.trusted_for > 0 ? length(c.trusted_for) : "✗"} title=${t("so long it may speak for its sessions if it hears nothing more")} />
+      <${Fact} label=${t("Sessions")} value=${count(c.sessions)} title=${t("those that it owns")} />
+      <${Fact} label=${t("Coming, leaving")} value=${`${count(c.claims)}, ${count(c.leaving)}`} title=${t("sessions on their way between nodes")} />
+      <${Fact} label=${t("Not read yet")} value=${count(c.lag)} title=${t("entries of the log of all nodes")} />
+      <${Fact} label="NATS" value=${c.server ? `${c.server}, ${c.version}` : "✗"} />
+      <${Fact} label=${t("Cluster")} value=${c.cluster} title=${c.sync === "always" ? t("NATS acknowledges what is on its disks") : t("a loss of power may take back what was acknowledged")} />
+    </dl>
+    ${may("admin") && others && c.state !== "draining" && html`<p><${Sure} label=${t("Empty this node")}
+      question=${t("Its sessions go to the other nodes, its clients are told to connect elsewhere, and it ends.")} does=${() => attempt("/cluster/drain", {}).then(again)} /></p>`}
+    <h2>${t("Nodes")}</h2>
+    <div class="scroll" tabindex="0" role="region" aria-label=${t("Nodes")}><table>
+      <thead><tr><th scope="col">${t("Name")}</th><th scope="col">${t("State")}</th><th scope="col" class="figure">${t("Lease renewed")}</th><th scope="col" class="figure wide">${t("Life")}</th></tr></thead>
+      <tbody>${c.nodes.map((/** @type {any} */ one) => html`
+        <tr key=${one.name}><td>${one.name}${one.self && html` <span class="dim">${t("this one")}</span>`}</td>
+          <td>${one.standing === "silent" ? "✗ " : ""}${standing(one.standing)}</td>
+          <td class="figure">${one.standing === "over" ? html`<span class="dim">–</span>` : t("{n} ago", { n: length(one.heard) })}</td><td class="figure wide">${count(one.life)}</td></tr>`)}</tbody>
+    </table></div>
+    <h2>${t("Streams")}</h2>
+    <div class="scroll" tabindex="0" role="region" aria-label=${t("Streams")}><table>
+      <thead><tr><th scope="col">${t("Name")}</th><th scope="col" class="figure wide">${t("Last")}</th><th scope="col" class="figure wide">${t("Read to")}</th><th scope="col" class="figure">${t("Not read yet")}</th>
+        <th scope="col" class="figure wide">${t("Size")}</th><th scope="col" class="wide">${t("Leader")}</th><th scope="col" class="figure">${t("Copies")}</th></tr></thead>
+      <tbody>${c.streams.map((/** @type {any} */ one) => html`
+        <tr key=${one.stream}><td>${one.stream}</td><td class="figure wide">${known(one.last)}</td><td class="figure wide">${known(one.read)}</td><td class="figure">${known(one.lag)}</td>
+          <td class="figure wide">${one.last < 0 ? "–" : size(one.bytes)}</td><td class="wide">${one.leader || html`<span class="dim">–</span>`}</td>
+          <td class="figure" title=${one.behind.join(", ")}>${one.behind.length ? "✗ " : ""}${one.last < 0 ? "–" : `${count(one.replicas - one.behind.length)} / ${count(one.replicas)}`}</td></tr>`)}</tbody>
+    </table></div>
+    <p class="dim">${t("What is said of streams is {n} old.", { n: length(c.told_before) })}</p>`;
+};
