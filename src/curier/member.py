@@ -15,7 +15,7 @@ from typing import Final
 
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, CatchUp, Claim
-from curier.broker.model import LogMessage
+from curier.broker.model import BrokerConnection, LogMessage
 from curier.cluster.node import Node
 from curier.cluster.orders import Died
 from curier.cluster.records import Boot, Message
@@ -316,6 +316,9 @@ class _House:
 
     def resume(self, effect: Claim | CatchUp, answer: Answer, now: float) -> None:
         self._turn.resume(effect, answer)
+
+    def why_not_whose(self, connection: BrokerConnection, user: str) -> str:
+        return self._core.why_not_whose(connection, user)
 
     def export(self, client_id: str) -> list[Record] | None:
         return self._core.export(client_id)

@@ -13,8 +13,9 @@ import tests.jetstream.needs  # noqa: F401, isort: skip
 
 import curier
 from curier import Broker, Client
+from curier.auth import Authenticator, Credentials, Verdict
 from curier.cluster_settings import ClusterSettings
-from curier.errors import ClusterError, ConfigError, ConnectionLost
+from curier.errors import ClusterError, ConfigError, ConnectionLost, ConnectRefused
 from tests.jetstream.servers import NatsServers
 from tests.ports import free_port
 from tests.waiting import PATIENCE, until
@@ -33,6 +34,7 @@ class Cluster:
     """Nodes by name, each a broker in this process."""
 
     def __init__(self, servers: NatsServers, name: str) -> None:
+        self.authenticator: Authenticator | None = None
         self._servers = servers
         self._name = name
         self.nodes: dict[str, Broker] = {}
@@ -42,16 +44,26 @@ class Cluster:
         return ClusterSettings(servers.urls, node, self._name, partitions=2, monitors=servers.monitor_urls)
 
     async def start(self, *nodes: str) -> None:
-        brokers = [Broker("tcp://127.0.0.1:0", cluster=self.settings(node)) for node in nodes]
+        brokers = [
+            Broker("tcp://127.0.0.1:0", cluster=self.settings(node), authenticator=self.authenticator)
+            for node in nodes
+        ]
         self.nodes.update(zip(nodes, brokers, strict=True))
         await asyncio.gather(*(broker.start() for broker in brokers))
 
     def client(
-        self, node: str, client_id: str, *, expiry: int | None = None, will: curier.Will | None = None
+        self,
+        node: str,
+        client_id: str,
+        *,
+        expiry: int | None = None,
+        will: curier.Will | None = None,
+        user: str | None = None,
     ) -> Client:
         return curier.connect(
             self.nodes[node].urls[0].replace("tcp", "mqtt"),
             client_id=client_id,
+            username=user,
             clean_start=expiry is None,
             session_expiry=expiry,
             will=will,
@@ -111,6 +123,30 @@ async def test_a_second_connection_ends_the_first_on_another_node(cluster: Clust
         await until(lambda: not first.is_connected)
     with pytest.raises(ConnectionLost, match="on another node now"):
         await first.close()
+
+
+class ByName(Authenticator):
+    """Everybody is who they say."""
+
+    async def authenticate(self, credentials: Credentials) -> Verdict:
+        return Verdict(0, identity=credentials.username)
+
+
+async def test_nobody_ends_the_connection_of_another_user_at_another_node(servers: NatsServers) -> None:
+    cluster = Cluster(servers, "users")
+    cluster.authenticator = ByName()
+    await cluster.start("a", "b")
+    try:
+        async with cluster.client("a", "mine", expiry=60, user="one") as mine:
+            stream = await mine.subscribe("t", qos=1)
+            with pytest.raises(ConnectRefused, match="another user"):
+                await cluster.client("b", "mine", expiry=60, user="two").connect()
+            await mine.publish("t", "still here", qos=1)
+            assert (await stream.get(timeout=PATIENCE)).payload == b"still here"
+        async with cluster.client("b", "mine", expiry=60, user="one"):
+            pass
+    finally:
+        await cluster.stop()
 
 
 async def test_what_is_retained_is_known_to_a_node_that_comes_later(cluster: Cluster) -> None:

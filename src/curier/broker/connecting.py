@@ -277,7 +277,7 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
     if connection.has_permissions and packet.will is not None:
         if not _may_leave(broker, connection, packet.will, now):
             return  # refused; or comes back here with the answer
-    if _must_claim(broker, connection, packet.client_id):
+    if _must_claim(broker, connection, packet.client_id, now):
         return
     session = broker.sessions.get(packet.client_id)
     reason_code, why, details = client_ids.why_not(broker, connection, packet.client_id, session)
@@ -329,10 +329,17 @@ def admit(broker: BrokerState, connection: BrokerConnection, now: float) -> None
         welcome(broker, connection, is_present, now)
 
 
-def _must_claim(broker: BrokerState, connection: BrokerConnection, client_id: str) -> bool:
-    """Is it yet to be found out whether this node of a cluster is to have the session?"""
+def _must_claim(broker: BrokerState, connection: BrokerConnection, client_id: str, now: float) -> bool:
+    """Is it yet to be found out whether this node of a cluster is to have the session? True also where it is
+    refused.
+    """
     if not broker.is_clustered or connection.has_claim:
         return False
+    reason_code, why, details = client_ids.why_not(broker, connection, client_id, None)
+    if reason_code:  # before its client at another node is disconnected
+        telling.refused(broker, connection, reason_code, details)
+        connection.refuse_connect(reason_code, why, None, now)
+        return True
     connection.paused = True
     broker.effects.append(Claim(connection, client_id))
     return True

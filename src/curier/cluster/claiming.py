@@ -21,14 +21,16 @@ Won = Callable[[SessionRecord, int], None]
 
 
 class Claiming:
-    """``won`` or ``given_up`` is called, once. A living owner is asked only if a client wants it."""
+    """``won`` or ``given_up`` is called, once. A living owner is asked only if a client wants the session
+    that may have it: ``is_wanting`` is told whose user's it is.
+    """
 
     def __init__(
         self,
         ground: Ground,
         life: Life,
         session: str,
-        is_wanting: Callable[[], bool],
+        is_wanting: Callable[[str], bool],
         won: Won,
         given_up: Callable[[], None],
     ) -> None:
@@ -55,14 +57,14 @@ class Claiming:
 
     def _decide(self, sequence: int, value: Value | None) -> None:
         if not isinstance(value, SessionRecord):
-            if self._is_wanting():
+            if self._is_wanting(""):
                 self._take(sequence, self._new())
             else:
                 self._given_up()
             return
         standing = self._life.standing(value.owner)
         if value.is_released or (standing != ALIVE and standing != NOT_KNOWN):
-            if self._is_wanting() or not value.is_over:
+            if self._is_wanting(value.user) or not value.is_over:
                 self._take(sequence, self._claimed(value))
             else:
                 self._given_up()
@@ -70,7 +72,7 @@ class Claiming:
             value.owner == self._ground.boot or standing == NOT_KNOWN
         ):  # an old answer, or of one not met yet
             self._ground.soon(self.begin)
-        elif self._is_wanting():
+        elif self._is_wanting(value.user):
             self._ask(value.owner)
         else:
             self._given_up()

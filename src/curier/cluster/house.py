@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from curier.broker.effects import Answer, CatchUp, Claim
-from curier.broker.model import LogMessage
+from curier.broker.model import BrokerConnection, LogMessage
 from curier.session.records import Record
 
 
@@ -20,6 +20,9 @@ class House(Protocol):
 
     def resume(self, effect: Claim | CatchUp, answer: Answer, now: float) -> None:
         """The answer to a question of the core."""
+
+    def why_not_whose(self, connection: BrokerConnection, user: str) -> str:
+        """Plain words where a session of that user is not for who has come by ``connection``; or ""."""
 
     def export(self, client_id: str) -> list[Record] | None:
         """The session as it is now; None: there is none."""

@@ -31,6 +31,7 @@ from curier.cluster.writer import Sealer, Writer
 from curier.protocol.connection import CLOSED
 from curier.session.records import Batch
 
+NOT_AUTHORIZED: Final = 0x87
 SERVER_UNAVAILABLE: Final = 0x88
 WAITS: Final = 8.0  # seconds that a CONNECT waits for its session
 RELEASED_FOR: Final = 10.0  # seconds until a session that nobody took is taken back
@@ -297,9 +298,15 @@ class Node:
             answer = Answer(SERVER_UNAVAILABLE, "its session is at a node that does not give it up yet")
             self._house.resume(claim, answer, self.ground.wall)
 
-    def _is_wanted(self, name: str) -> bool:
-        """Does a client wait for it that is still there?"""
-        wishes = [one for one in self._wishes.pop(name, []) if one.connection.state != CLOSED]
+    def _is_wanted(self, name: str, user: str = "") -> bool:
+        """Does a client wait for it that is still there, and may have a session of that user?"""
+        wishes: list[Claim] = []
+        for one in self._wishes.pop(name, []):
+            why = self._house.why_not_whose(one.connection, user)
+            if why:
+                self._house.resume(one, Answer(NOT_AUTHORIZED, why), self.ground.wall)
+            elif one.connection.state != CLOSED:
+                wishes.append(one)
         if wishes:
             self._wishes[name] = wishes
         return bool(wishes)

@@ -15,7 +15,7 @@ from curier.cluster.inheriting import Inheritance, Log
 from curier.cluster.keeper import Keeper
 from curier.cluster.records import Intent, SessionRecord
 from curier.cluster.states import Placed, Places
-from curier.session.records import decode
+from curier.session.records import Record, SessionSaved, decode
 
 LAZY: Final = 1.0  # seconds until what may come again after a crash is stored
 
@@ -89,6 +89,7 @@ class Owned:
         self.keeper.record = replace(
             record,
             is_brief=record.is_brief if is_brief is None else is_brief,
+            user=_user_of(records),
             places=tuple(self._ground.applied),
             state=state,
             in_log=in_log,
@@ -205,3 +206,8 @@ class Owned:
 
 def _nobody_waits(is_stored: bool) -> None:
     pass
+
+
+def _user_of(records: list[Record] | None) -> str:
+    """Whose session these records make."""
+    return next((one.user for one in records or () if isinstance(one, SessionSaved)), "")

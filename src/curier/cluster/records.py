@@ -95,7 +95,8 @@ class SessionRecord:
 
     ``state`` is the session as the broker's core exports it, b"" where there is none any more, as of when the
     log had been read to ``places``: the last sequence of each partition. What stands behind is still to be
-    given to it, unless it ``is_brief``: such a session ends with its connection, and misses nothing.
+    given to it, unless it ``is_brief``: such a session ends with its connection, and misses nothing. ``user``
+    is whose it is, "": nobody's: others are refused before its owner is asked for it.
 
     ``write`` counts the writes of an ``epoch``; both together tell whose a record is. ``unsealed`` are former
     owners that died, and may still have something on its way to the log.
@@ -106,6 +107,7 @@ class SessionRecord:
     write: int
     is_released: bool = False
     is_brief: bool = False
+    user: str = ""
     places: tuple[int, ...] = ()
     state: bytes = b""
     in_log: tuple[InLog, ...] = ()
