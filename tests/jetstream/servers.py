@@ -24,6 +24,7 @@ class NatsServers:
         sync: str = "always",
         max_payload: str = "8MB",
         host: str = "127.0.0.1",
+        max_file: str = "4GB",
     ) -> None:
         self._program = require_peer("nats-server")
         self.folder = folder
@@ -37,7 +38,7 @@ class NatsServers:
             (folder / f"{at}.conf").write_text(
                 f'server_name: s{at}\nlisten: "{host}:{self.ports[at]}"\n'
                 f'http: "{host}:{self.monitors[at]}"\nmax_payload: {max_payload}\n'
-                f'jetstream {{ store_dir: "{folder}/js{at}", sync_interval: {sync}, max_file: 4GB }}\n'
+                f'jetstream {{ store_dir: "{folder}/js{at}", sync_interval: {sync}, max_file: {max_file} }}\n'
                 + (cluster if count > 1 else "")
             )
         for at in range(count):

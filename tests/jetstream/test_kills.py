@@ -13,7 +13,7 @@ import tests.jetstream.needs  # noqa: F401, isort: skip
 
 from nats.aio.msg import Msg
 
-from curier.cluster.orders import LEASES, SESSIONS
+from curier.cluster.orders import LEASES, SESSIONS, STORED, UNKNOWN
 from curier.cluster.records import Boot, Frame, Lease
 from curier.jetstream.bus import Bus
 from tests.jetstream.buses import Asker, Feed, frame, on_nats, record
@@ -191,8 +191,28 @@ async def test_a_question_waits_until_there_is_a_server_again(servers: NatsServe
             for one in (asker.last(0), asker.look(0, "a.1"), asker.fetch(0, 0, 1), asker.owners())
         ]
         outcome, _ = await asker.write(0, "a.1", frame(2), last)
-        assert outcome == "unknown"
+        assert outcome == UNKNOWN
         assert not any(task.done() for task in asked)
         for at in range(3):
             servers.start(at)
         assert await asyncio.gather(*asked) == [1, (1, frame(1)), [(1, frame(1))], []]
+
+
+async def test_where_there_is_no_room_nothing_is_acknowledged_and_the_words_say_why(tmp_path: Path) -> None:
+    servers = NatsServers(tmp_path, max_file="2MB")
+    try:
+        async with on_nats(servers) as asker:
+            assert isinstance(asker.bus, Bus)
+            last = number = 0
+            outcome = STORED
+            while outcome == STORED:
+                number += 1
+                outcome, sequence = await asker.write(0, "a.1", frame(number, size=200_000), last)
+                last = sequence or last
+            assert outcome == UNKNOWN
+            assert "it has no room" in asker.bus.unhappy
+            assert await asker.write(0, "a.1", frame(number), last) == (UNKNOWN, 0)
+            assert await asker.last(0) == last == number - 1
+            assert [sequence for sequence, _ in await asker.fetch(0, 0, last)] == list(range(1, last + 1))
+    finally:
+        servers.close()

@@ -54,6 +54,7 @@ OWNER: Final = "Curier-Owner"
 SESSION: Final = "Curier-Session"  # its name, in base64
 WRONG_LAST: Final = 10071
 IN_FLIGHT: Final = 10164  # another write to the subject is: the same question may be answered otherwise then
+NO_ROOM: Final = (10023, 10047)
 
 Entry = tuple[int, Value]
 
@@ -185,7 +186,8 @@ class Bus:
             if order.stream == SESSIONS:
                 self._has_parts(order.subject, parted, first or sequence)
         elif code and code != IN_FLIGHT:
-            self._is_unhappy(f"NATS did not store: {answer['error'].get('description', code)}")
+            hint = ": it has no room, by its max_file or its disk" if code in NO_ROOM else ""
+            self._is_unhappy(f"NATS did not store: {answer['error'].get('description', code)}{hint}")
         self._answer(order.token, outcome, sequence)
         return True
 
@@ -202,8 +204,9 @@ class Bus:
         parts.forget(self.data, self.names.stream(SESSIONS), which, before)
 
     def _is_unhappy(self, why: str) -> None:
-        self.unhappy = why
-        log.warning("the cluster's bus: %s", why)
+        if why != self.unhappy:
+            self.unhappy = why
+            log.warning("the cluster's bus: %s", why)
 
     def _answer(self, token: int, *answer: object) -> None:
         if not self._is_closed:
