@@ -121,8 +121,17 @@ async def test_owners_are_those_of_the_last_records(bus: Asker) -> None:
     await bus.store(SESSIONS, "y", record(B, 1), places["y"])
 
     assert await bus.owners() == [A, B]
+    assert await asyncio.gather(*[bus.owners() for _ in range(5)]) == [[A, B]] * 5
     asked = [bus.sessions(A), bus.sessions(B), bus.sessions(Boot("a", 2))]
     assert await asyncio.gather(*asked) == [["x", "z"], ["y"], []]
+
+    for name in ("x", "z"):
+        places[name] = await bus.store(SESSIONS, name, record(B, 2), places[name])
+    assert await bus.owners() == [B]
+    assert await bus.sessions(A) == []
+    await bus.store(SESSIONS, "x", record(A, 3), places["x"])
+    assert await bus.owners() == [A, B]
+    assert await bus.sessions(B) == ["y", "z"]
 
 
 async def test_a_late_writer_is_shut_out_by_a_seal(bus: Asker) -> None:

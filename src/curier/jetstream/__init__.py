@@ -2,8 +2,8 @@
 
 Needs the extra ``cluster`` (nats-py, msgspec). ``wire`` is what lies on the bus as bytes, ``names`` where,
 ``streams`` makes and checks that, ``proof`` asks the servers whether what they say is stored is stored,
-``line`` is a connection that comes back, ``consumer`` a stream as it comes by, ``parts`` are of records that
-are too large for one message, ``bus`` is all of it.
+``line`` is a connection that comes back, ``consumer`` a stream as it comes by, ``owners`` are those of
+sessions, ``parts`` are of records that are too large for one message, ``bus`` is all of it.
 
 Whoever drives a ``Node`` is the ``Hearer`` of a ``Bus``, all in one event loop::
 

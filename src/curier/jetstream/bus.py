@@ -8,7 +8,6 @@ stands before them.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -39,6 +38,7 @@ from curier.jetstream import parts
 from curier.jetstream.consumer import Consumer
 from curier.jetstream.line import Access, Line, log
 from curier.jetstream.names import Names
+from curier.jetstream.owners import SESSION, Owners, headers_of
 from curier.jetstream.wire import Direct, Parted, WireError, Wish, decode, encode
 
 WRITE_SECONDS: Final = 5.0
@@ -50,8 +50,6 @@ FETCHED_BYTES: Final = 4 << 20
 SLACK: Final = 2048  # bytes of headers
 
 EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
-OWNER: Final = "Curier-Owner"
-SESSION: Final = "Curier-Session"  # its name, in base64
 WRONG_LAST: Final = 10071
 IN_FLIGHT: Final = 10164  # another write to the subject is: the same question may be answered otherwise then
 NO_ROOM: Final = (10023, 10047)
@@ -84,8 +82,7 @@ class Bus:
         self._feeds: dict[int, _Feed] = {}
         self._is_closed = False
         self._asks_last: dict[int, tuple[list[int], list[int]]] = {}  # by partition: asked for, and to be
-        self._asks_owners: list[Callable[[Sequence[tuple[Boot, str]]], None]] = []
-        self._scan: Consumer | None = None
+        self._owners = Owners(self.data, names, self.again)
         self._parted: set[str] = set()  # sessions whose records had parts when last seen
         self.control.listen(names.asked(node), self._was_asked)
         self.data.listen(names.direct, self._heard_direct)
@@ -94,8 +91,8 @@ class Bus:
             Look: self._look,
             AskLast: self._ask_last,
             Fetch: lambda order: _Fetching(self, order).ask(),
-            AskOwners: self._ask_owners,
-            AskSessions: self._ask_sessions,
+            AskOwners: lambda order: self._owners.ask(partial(self._answer, order.token)),
+            AskSessions: lambda order: self._owners.sessions(order.owner, partial(self._answer, order.token)),
             Follow: self._follow,
             AskRelease: self._ask_release,
             AnswerRelease: self._answer_release,
@@ -146,8 +143,7 @@ class Bus:
         value, line = order.value, self._line(order.stream)
         headers = {EXPECTED: str(order.expected)}
         if isinstance(value, SessionRecord):
-            headers[OWNER] = f"{value.owner.name}.{value.owner.number}"
-            headers[SESSION] = base64.b64encode(order.subject.encode()).decode()
+            headers |= headers_of(order.subject, value)
             data = encode(value, order.subject)
         else:
             data = encode(value)
@@ -288,55 +284,6 @@ class Bus:
             return True
 
         self.data.ask(f"$JS.API.STREAM.INFO.{self.names.stream(partition)}", b"", heard, READ_SECONDS)
-
-    def _ask_owners(self, order: AskOwners) -> None:
-        self._scan_owners(
-            lambda found: self._answer(order.token, sorted({boot for boot, _ in found}, key=_key))
-        )
-
-    def _ask_sessions(self, order: AskSessions) -> None:
-        self._scan_owners(
-            lambda found: self._answer(order.token, [name for boot, name in found if boot == order.owner])
-        )
-
-    def _scan_owners(self, then: Callable[[Sequence[tuple[Boot, str]]], None]) -> None:
-        """Read the headers of all records once, for all that ask before it begins."""
-        self._asks_owners.append(then)
-        if self._scan is None:
-            self._begin_scan(0)
-
-    def _begin_scan(self, attempt: int) -> None:
-        asking, found = [*self._asks_owners], dict[str, tuple[Boot, str]]()
-
-        def heard(sequence: int, pending: int, message: Msg) -> None:
-            headers = message.headers or {}
-            name, _, number = headers.get(OWNER, "").rpartition(".")
-            if number.isdigit():
-                session = base64.b64decode(headers.get(SESSION, "")).decode()
-                found[message.subject] = (Boot(name, int(number)), session)
-            if not pending:
-                finished()
-
-        def finished() -> None:
-            if self._scan is not None:
-                self._scan.end()
-            self._scan = None
-            del self._asks_owners[: len(asking)]
-            for then in asking:
-                then([*found.values()])
-            if self._asks_owners and self._scan is None:
-                self._begin_scan(0)
-
-        def broken(why: str) -> None:
-            self.again(attempt, self._begin_scan)
-
-        where = {"deliver_policy": "last_per_subject", "headers_only": True}
-        where["filter_subject"] = self.names.all_of(SESSIONS)
-        if not self.data.is_up:
-            self.again(attempt, self._begin_scan)
-            return
-        stream = self.names.stream(SESSIONS)
-        self._scan = Consumer(self.data, stream, where, heard, broken, finished)
 
     def _follow(self, order: Follow) -> None:
         former = self._feeds.pop(order.stream, None)
@@ -489,7 +436,3 @@ def _json(message: Msg | None) -> dict[str, Any]:
         return {}
     answer = json.loads(message.data)
     return answer if isinstance(answer, dict) else {}
-
-
-def _key(boot: Boot) -> tuple[str, int]:
-    return boot.name, boot.number
