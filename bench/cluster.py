@@ -310,7 +310,7 @@ async def messages(
     what: str, nodes: Nodes, here: str, there: str, qos: int, servers: NatsServers | None
 ) -> float:
     """Publishers at ``here``, one subscriber at ``there``; the CPU time of a message, all together."""
-    subscriber = await nodes.station(there, b"s")
+    subscriber = await nodes.station(there, b"s%d" % qos, clean=not qos)  # QoS 1 is to be kept by both
     subscriber.transport.write(bytes([0x82, 11, 0, 1]) + text(b"room/#") + bytes([qos]))
     await subscriber.answer(5)
     taken = Subscriber(subscriber, qos)

@@ -33,6 +33,7 @@ PATIENCE: Final = 150.0  # a lease of 30 s, an election, and a busy machine
 QUIET_SECONDS: Final = 10.0
 """A client hangs up where it is owed an answer for so long, and calls another node."""
 
+NO_SERVERS: Final = "NATS does not give this cluster its streams within"
 WILLS_SECONDS: Final = 75.0
 END_SECONDS: Final = 30.0
 NAMES: Final = "abc"
@@ -120,8 +121,11 @@ class ClusterUnderTest(BrokerUnderTest):
         self.servers.close()
 
     def check(self) -> None:
-        for name, popen in self.popens.items():
-            if popen.poll() is not None:
+        """A node that finds no servers for a minute when it starts ends; it is started again."""
+        for name, popen in [*self.popens.items()]:
+            if popen.poll() == 1 and NO_SERVERS in tail(self.log(name)):
+                self.start_node(name)
+            elif popen.poll() is not None:
                 raise Unjudged(f"node {name} ended by itself, with code {popen.poll()}{tail(self.log(name))}")
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Final
 
-MARK: Final = "CURIER_TESTS_NAMESPACE"
+MARK: Final = "TESTS_OF_CURIER_NAMESPACE"
 SIDES: Final = {"says": ("-d",), "hears": ("-s",), "all": ("-d", "-s")}
 """Of packets that are dropped: those to the address, those from it."""
 

@@ -31,7 +31,7 @@ from curier.cli.traces import Traces
 from curier.cli.window import CannotListen, open_window, way_to, window_of
 from curier.config import Config
 from curier.config_authenticators import HOOKS
-from curier.errors import TakenForDead
+from curier.errors import ClusterError, TakenForDead
 from curier.hook_files.files import HookFiles
 from curier.listeners import Listen, Listener, parse_listen
 from curier.net import reactor
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from curier.webhooks import Webhook
 
 _log = logging.getLogger("curier.cli")
+
+JOIN_AGAIN_SECONDS: Final = 2.0
+"""After a node that was taken for dead could not join, until it tries again."""
 
 WEBHOOK_SECONDS: Final = 2.0
 """How long they have at the end to tell what has happened."""
@@ -69,12 +72,19 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
     log_file = start_logging(config)
     audit_file = open_audit(config)
     with closing(audit_file) if audit_file is not None else nullcontext():
+        was_in = False
         while True:
             try:
                 await _serve(config, reread or (lambda: config), log_file, audit_file)
                 break
             except TakenForDead as error:  # others have its sessions: clients come again, as to any node
+                was_in = True
                 _log.error("%s: this node has ended all its connections, and joins anew", error)
+            except ClusterError as error:
+                if not was_in:  # a mistake of the settings, most likely, which somebody looks at now
+                    raise
+                _log.error("%s; it is tried again", error)
+                await asyncio.sleep(JOIN_AGAIN_SECONDS)
     _log.info("stopped")
 
 
