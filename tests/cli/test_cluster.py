@@ -148,10 +148,24 @@ def test_drain_need_not_be_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_drain_tells_programs_in_lines_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    result, _ = run(monkeypatch, "drain --json", forms.Done("it begins"), WELL, ApiError(503, "it stops"))
+    result, _ = run(
+        monkeypatch,
+        "drain --json",
+        forms.Done("it begins"),
+        WELL,
+        ApiError(503, "it stops"),
+        ApiError(0, "refused"),
+    )
     first, second, last = map(json.loads, result.output.splitlines())
     assert (first, second) == ({"done": "it begins"}, {"sessions": 12})
     assert last["gone"] is True
+
+
+def test_a_node_within_a_program_that_goes_on_has_gone_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "END_SECONDS", 0.0)
+    result, _ = run(monkeypatch, "drain", forms.Done("it begins"), ApiError(503, "it stops"))
+    assert result.exit_code == 0
+    assert "it has gone" in result.output
 
 
 @pytest.mark.parametrize("status", [0, 403, 409, 503])

@@ -34,8 +34,12 @@ Examples:
 
 FAILED: Final = 1
 LOOK_SECONDS: Final = 0.5
-GONE: Final = (0, 503)
-"""What a window answers that is closed, or whose broker stops."""
+CLOSED: Final = 0
+STOPS: Final = 503
+"""The status of a window that is there no more, and of one whose broker stops."""
+
+END_SECONDS: Final = 10.0
+"""How long the window may be there yet when its broker has stopped: it may be part of another program."""
 
 
 @click.group(epilog=EXAMPLES)
@@ -187,15 +191,20 @@ def _tell(text: str, as_json: bool, **what: object) -> None:
 
 def _wait(api: Api, as_json: bool) -> None:
     """Until the window of the node is there no more. Raises ``ApiError``."""
-    told = -1
+    told, stopped = -1, 0.0
     while True:
         time.sleep(LOOK_SECONDS)
         try:
             left = api.ask(table.CLUSTER, forms.Nothing()).sessions
         except ApiError as error:
-            if error.status in GONE:
+            stopped = stopped or time.monotonic()
+            if error.status == CLOSED or (error.status == STOPS and time.monotonic() - stopped > END_SECONDS):
                 return
+            if error.status == STOPS:
+                continue
             raise
+        finally:
+            api.close()  # or the window would wait for this connection before it ends
         if left != told:
             told = left
             _tell(f"{left} sessions are left", as_json, sessions=left)

@@ -189,7 +189,11 @@ async def _streams(line: Line, wanted: Wanted) -> list[Finding]:
         ]
         if why:
             found.append(
-                Finding("error", why if name in why else f"{name}: {why}", "see above, then check again")
+                Finding(
+                    "error",
+                    why if name in why else f"{name}: {why}",
+                    "a server that was just started needs a moment; else mend that, and check again",
+                )
             )
         elif not info:
             missing.append(name)
