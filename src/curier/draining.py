@@ -27,7 +27,8 @@ async def drain(broker: Broker, reference: str, is_permanent: bool, per_second: 
     broker.stop_listening()
     log.info("this node is emptied: its %d sessions go to other nodes", len(broker.core.sessions))
     loop = asyncio.get_running_loop()
-    slices = _slices(broker, max(1, math.ceil(per_second * SLICE_SECONDS)))
+    most, pause = paced(per_second)
+    slices = _slices(broker, most)
     code = SERVER_MOVED if is_permanent else USE_ANOTHER_SERVER
     told, left = loop.time(), -1
     while left and broker.is_serving:  # or it was told to stop meanwhile
@@ -37,8 +38,14 @@ async def drain(broker: Broker, reference: str, is_permanent: bool, per_second: 
         if left and loop.time() - told >= TELL_SECONDS:
             told = loop.time()
             log.info("%d sessions are left", left)
-        await asyncio.sleep(SLICE_SECONDS)
+        await asyncio.sleep(pause if names is not None else SLICE_SECONDS)
     await broker.stop()
+
+
+def paced(per_second: int) -> tuple[int, float]:
+    """How many sessions at once, and the seconds between two such slices."""
+    most = max(1, math.ceil(per_second * SLICE_SECONDS))
+    return most, most / per_second
 
 
 def _slices(broker: Broker, most: int) -> Iterator[list[str]]:

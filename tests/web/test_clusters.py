@@ -14,7 +14,7 @@ from curier.codec.constants import MQTT_50
 from curier.codec.decode import decode
 from curier.codec.encode import encode
 from curier.codec.packets import Connack, Connect, Disconnect, Packet
-from curier.draining import drain
+from curier.draining import drain, paced
 from curier.server import Broker
 from curier.web import forms, metrics, table
 from curier.web.cluster_forms import Drain
@@ -171,6 +171,13 @@ async def test_sessions_are_given_up_a_few_at_a_time_those_with_clients_first(sa
         assert [len(one) for one in said.given_up if one is not None] == [2, 2]
         assert said.given_up[0] is not None
         assert said.given_up[0][0] == "here"
+
+
+@pytest.mark.parametrize("per_second", [1, 2, 9, 10, 11, 500, 100_000])
+def test_so_many_are_given_up_each_second_as_was_said(per_second: int) -> None:
+    most, pause = paced(per_second)
+    assert most / pause == pytest.approx(per_second)
+    assert most <= max(1, per_second)
 
 
 async def test_a_node_that_is_told_to_stop_while_it_is_emptied_stops(said: Said) -> None:
