@@ -330,11 +330,11 @@ class _House:
         return self._core.is_settled()
 
     def install(self, records: list[Record], freed: list[int], missed: list[LogMessage], now: float) -> None:
-        try:
-            self._core.install(records, freed, missed, now)
-        except StoreError:
-            log.exception("a session that comes from another node cannot be read")
-            raise
+        self._core.install(records, freed, missed, now)
+        self._turn.schedule()
+
+    def cannot_read(self, client_id: str, error: StoreError) -> None:
+        self._core.cannot_read(client_id, error)
         self._turn.schedule()
 
     def yield_session(self, client_id: str, now: float) -> None:

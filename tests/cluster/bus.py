@@ -60,19 +60,19 @@ class Bus:
         self.weather = Weather()
         self.random = random
         self.streams = {stream: Stream() for stream in (-1, -2, *range(partitions))}
-        self._lasts: dict[tuple[int, str], int] = {}
+        self.lasts: dict[tuple[int, str], int] = {}
 
     def arrives(self, write: Write, now: float) -> tuple[str, int]:
         """A write, at the servers."""
         if self.weather.is_down or self.happens(self.weather.busy):
             return UNKNOWN, 0
-        if self._lasts.get((write.stream, write.subject), 0) != write.expected:
+        if self.lasts.get((write.stream, write.subject), 0) != write.expected:
             return REFUSED, 0
         stream = self.streams[write.stream]
         sequence = len(stream.entries) + 1
         stream.entries.append((sequence, write.subject, write.value))
         stream.times.append(now)
-        self._lasts[write.stream, write.subject] = sequence
+        self.lasts[write.stream, write.subject] = sequence
         return STORED, sequence
 
     def seen(self, stream: int, now: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -816,6 +817,34 @@ def test_what_a_dead_node_wrote_late_is_not_behind_what_its_heir_wrote(stage: St
         if isinstance(value, Seal)
     ]
     assert seals
+
+
+def test_a_session_that_cannot_be_read_stays_as_it_is(stage: Stage) -> None:
+    """As another version of curier may have written it: its client is refused, and loses nothing."""
+    subscriber = stage.person("s", "a", {b"f": 1})
+    stage.world.run(3)
+    stage.world.kill("a")
+    sessions = stage.world.bus.streams[SESSIONS]
+    good = stage.record("s")
+    at = max(at for at, (_, subject, _) in enumerate(sessions.entries) if subject == "s")
+    sequence = sessions.entries[at][0]
+    sessions.entries[at] = (sequence, "s", replace(good, state=b"\xff" + good.state))
+    stage.where["s"] = "b"
+    stage.world.run(60)
+    assert stage.world.unreadable
+    assert not subscriber.is_connected
+    bad = stage.record("s")
+    assert bad.state == b"\xff" + good.state
+    stage.until(lambda: stage.record("s").is_released, within=5)
+    subscriber.go()
+    stage.world.run(15)
+    last = stage.record("s")
+    sessions.entries.append((len(sessions.entries) + 1, "s", replace(last, state=good.state)))
+    sessions.times.append(stage.world.now)
+    stage.world.bus.lasts[SESSIONS, "s"] = len(sessions.entries)
+    subscriber.come()
+    stage.until(lambda: subscriber.is_connected)
+    assert subscriber.presents[-1]
 
 
 def test_two_processes_with_one_name(stage: Stage) -> None:

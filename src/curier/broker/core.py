@@ -50,6 +50,7 @@ from curier.broker.state import BrokerState, Host
 from curier.broker.sys_topics import SysPublisher
 from curier.broker.witness import Witness
 from curier.codec.constants import PROTOCOL_ERROR, SERVER_SHUTTING_DOWN
+from curier.errors import StoreError
 from curier.places import place_of
 from curier.protocol.connection import CLOSED, CONNECTED, STEPS_AT_ONCE
 from curier.session.journal import Journal
@@ -427,6 +428,10 @@ class BrokerCore(BrokerState):
         roaming.install(self, records, freed, missed, now)
         self._settle(now)
 
+    def cannot_read(self, client_id: str, error: StoreError) -> None:
+        """A session that was to be installed makes none, and stays where it is."""
+        self.faults.note(f"reading the session of {client_id!r}, which another node has written", error)
+
     def export(self, client_id: str) -> list[Record] | None:
         """All of a session as it is now, as records; None: it is not here. Right as of what was read of the
         log, whenever a batch of the journal is taken.
@@ -463,9 +468,7 @@ class BrokerCore(BrokerState):
         return client_ids.why_not_whose(self, connection, user)[1]
 
     def yield_session(self, client_id: str, now: float) -> None:
-        """Another node wants this session: its connection ends (0x8E), and when the next batch is durable it
-        may be exported for the last time, and dropped.
-        """
+        """Another node wants this session: its connection ends (0x8E), and with a batch it is dropped."""
         session = self.sessions.get(client_id)
         try:
             if session is not None:
@@ -489,9 +492,7 @@ class BrokerCore(BrokerState):
         return client_id in self.sessions
 
     def is_settled(self) -> bool:
-        """Is all that has happened in batches that were taken, and no message half given? Then ``export`` is
-        right, too.
-        """
+        """Is all that happened in batches that were taken, no message half given? So is ``export`` then."""
         assert self.journal is not None
         return not (self.journal.count() or self.has_giant or self.spreads or self.own)
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from curier.broker.effects import Answer, CatchUp, Claim
 from curier.broker.model import BrokerConnection, LogMessage
+from curier.errors import StoreError
 from curier.session.records import Record
 
 
@@ -38,6 +39,11 @@ class House(Protocol):
         Its records have numbers of this house's journal then.
 
         ``freed`` are Packet Identifiers of QoS 2 messages of its client that nobody has.
+        """
+
+    def cannot_read(self, client_id: str, error: StoreError) -> None:
+        """A session that was to come stays as it is on the bus: another version of curier wrote it, or it is
+        damaged. Whoever runs this node is to know.
         """
 
     def yield_session(self, client_id: str, now: float) -> None:

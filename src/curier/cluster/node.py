@@ -346,9 +346,12 @@ class Node:
         owned.begin()
 
     def _has_come(self, name: str, is_new: bool) -> None:
+        owned = self.sessions[name]
+        if owned.is_unreadable:
+            self._refuse(name)
         self._grant(name)
-        if is_new and not self._house.has_session(name):
-            self.sessions[name].end()
+        if is_new and owned.is_here and not self._house.has_session(name):
+            owned.end()
 
     def _has_gone(self, name: str, is_lost: bool) -> None:
         """Given up, or lost to who took us for dead."""
@@ -356,7 +359,7 @@ class Node:
         self._committer.forget(name)
         if self._is_wanted(name):
             self._grant(name)
-        elif not is_lost and not owned.keeper.record.is_over and not self._is_draining:
+        elif not (is_lost or owned.is_unreadable or owned.keeper.record.is_over or self._is_draining):
             self.ground.later(RELEASED_FOR, partial(self._adopt, name))
         self._may_end()
 

@@ -15,6 +15,7 @@ from curier.cluster.inheriting import Inheritance, Log
 from curier.cluster.keeper import Keeper
 from curier.cluster.records import Intent, SessionRecord
 from curier.cluster.states import Placed, Places
+from curier.errors import StoreError
 from curier.session.records import Record, SessionSaved, decode
 
 LAZY: Final = 1.0  # seconds until what may come again after a crash is stored
@@ -44,6 +45,7 @@ class Owned:
         self.keeper = Keeper(ground, name, record, sequence, self._is_lost)
         self.is_here = False  # in the broker's core
         self.is_leaving = False
+        self.is_unreadable = False
         self._ground = ground
         self._house = house
         self._due = due
@@ -60,12 +62,16 @@ class Owned:
         self._inheritance.begin()
 
     def _has_inherited(self, missed: list[Placed]) -> None:
+        if not self.is_leaving:
+            try:
+                if self.keeper.record.state:
+                    self._install(missed)
+                self.is_here = True
+            except StoreError as error:  # it is not ours to overwrite: who can read it may have it
+                self._house.cannot_read(self.name, error)
+                self.is_leaving = self.is_unreadable = True
         if self.is_leaving:
             self._release()
-            return
-        self.is_here = True
-        if self.keeper.record.state:
-            self._install(missed)
         self._came()
 
     def _install(self, missed: list[Placed]) -> None:
