@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tests.conftest import require_peer
 from tests.ports import free_port
+from tests.waiting import PATIENCE
 
-TIMEOUT = 20.0
+TIMEOUT = PATIENCE
 
 
 class MosquittoProcess:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from curier import Message, Subscription, Will
+from tests.waiting import PATIENCE
 
-TIMEOUT = 20.0
+TIMEOUT = PATIENCE
 """Seconds until something that is bound to come is given up on; long, because machines are busy."""
 
 VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}

@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 from curier.auth import Authenticator, Credentials, Verdict
+from tests.waiting import PATIENCE
 
 CLIENT = "127.0.0.9"
 """Where clients come from; proxies come from 127.0.0.1."""
 
-TIMEOUT = 20.0
+TIMEOUT = PATIENCE
 
 
 class Doorkeeper(Authenticator):

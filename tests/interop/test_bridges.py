@@ -13,10 +13,11 @@ import curier
 from tests.interop.mosquitto_process import MosquittoProcess
 from tests.interop.process import BrokerProcess
 from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
-TIMEOUT = 20.0
+TIMEOUT = PATIENCE
 NUMBERS = [b"%d" % number for number in range(20)]
 STATE = "$SYS/broker/connection/hall/state"
 
