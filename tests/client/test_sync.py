@@ -375,7 +375,7 @@ with curier.connect_sync({url!r}) as client, client.subscribe("a", qos=1) as str
         next(stream)
     except KeyboardInterrupt:
         client.publish("a", "x", qos=1)
-        print(stream.get(timeout=PATIENCE).payload)
+        print(stream.get(timeout={PATIENCE}).payload)
     def source():
         for number in range(3):
             yield "a", str(number)
@@ -384,7 +384,7 @@ with curier.connect_sync({url!r}) as client, client.subscribe("a", qos=1) as str
     try:
         client.publish_many(source(), qos=1)
     except KeyboardInterrupt:
-        print([stream.get(timeout=PATIENCE).payload for _ in range(3)])
+        print([stream.get(timeout={PATIENCE}).payload for _ in range(3)])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("b'x'\n[b'0', b'1', b'2']\n", "")
