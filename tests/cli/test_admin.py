@@ -172,7 +172,9 @@ def test_where_tokens_are() -> None:
     assert tokens_of(Config(memory=True)) is None
 
 
-LENGTHS = {"keep_alive", "lasted", "loop_lag", "seconds", "uptime"}
+LENGTHS = {
+    *("heard", "keep_alive", "lasted", "loop_lag", "seconds", "told_before", "trusted_for", "uptime"),
+}
 """Numbers of answers that are not whole, and no points in time."""
 
 
