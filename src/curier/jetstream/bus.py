@@ -258,6 +258,16 @@ class Bus:
                 self._hearer.broken(error)
             return None
 
+    def missing(self, stream: int, after: int, sequence: int) -> None:
+        """Tell of entries of the log that are gone: nobody but people removes any."""
+        if stream >= 0 and sequence > after + 1:
+            log.error(
+                "%s: entries %d to %d are gone, and with them what was acknowledged",
+                self.names.stream(stream),
+                after + 1,
+                sequence - 1,
+            )
+
     def _ask_last(self, order: AskLast) -> None:
         """Of the leader, whose answer is new; those that come meanwhile have the next."""
         asked = self._asks_last.setdefault(order.partition, ([], []))
@@ -374,6 +384,7 @@ class _Feed:
         if value is None or isinstance(value, Parted):
             self.end()
             return
+        self._bus.missing(self._order.stream, self._last, sequence)
         self._last = sequence
         self._number += 1
         order = self._order
@@ -407,6 +418,7 @@ class _Fetching:
                 value = self._bus.read(message.data)
                 if value is None or isinstance(value, Parted):
                     return True
+                self._bus.missing(order.partition, self._last, sequence)
                 self._found.append((sequence, value))
             self._last = max(self._last, sequence)
             if self._last < order.upto:
@@ -434,5 +446,8 @@ def _status(message: Msg | None) -> str:
 def _json(message: Msg | None) -> dict[str, Any]:
     if message is None or not message.data:
         return {}
-    answer = json.loads(message.data)
+    try:
+        answer = json.loads(message.data)
+    except ValueError:
+        return {}
     return answer if isinstance(answer, dict) else {}
