@@ -291,6 +291,7 @@ FLOORS: dict[str, list[str]] = {
             "publishing",
             "finding",
             "special",
+            "blocks",
             "trains",
             "fetching",
             "fast_lane",

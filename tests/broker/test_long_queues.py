@@ -97,7 +97,8 @@ def held_by(flow: OutgoingFlow) -> int:
 def test_unacknowledged_messages_of_many_sessions_are_forgotten_in_pieces(make: Make, kind: str) -> None:
     net = make()
     readers = [net.connect(f"r{number}", expiry=9) for number in range(3)]
-    values = {"subscription_identifiers": [7]} if kind == "identified" else {}
+    # One that is longer than those with which messages wait as bursts.
+    values = {"subscription_identifiers": [3_000_000]} if kind == "identified" else {}
     for reader in readers:
         reader.send(p.Subscribe(1, [("t", 2)], properties(**values) if values else None))
     net.warm("t")

@@ -38,7 +38,8 @@ def readers(net: Net, count: int, kind: str) -> list[Client]:
     made = [net.connect(f"r{number}", expiry=100) for number in range(count)]
     for number, reader in enumerate(made):
         name = f"$share/g{number}/t" if kind == "shared" else "t"
-        values = {"subscription_identifiers": [7]} if kind == "identified" else {}
+        # One that is longer than those that the fast lane forwards.
+        values = {"subscription_identifiers": [3_000_000]} if kind == "identified" else {}
         reader.send(p.Subscribe(1, [(name, 2)], properties(**values) if values else None))
         reader.pop(p.Suback)
         if kind == "away":

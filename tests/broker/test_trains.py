@@ -79,6 +79,9 @@ def start(settings: Choices, stores: bool) -> Both:
         both.near_the_last_identifier(index, settings.one(5, 0, 20))
         if index or settings.seldom():
             topic_filter = settings.one("#", "#", "#", "b/#", "b/+")
+            asked = Properties() if version == 5 and settings.one(False, True) else None
+            if asked is not None:
+                asked.subscription_identifiers = [settings.one(7, 300, 3_000_000)]
             both.receive(
                 index,
                 encode(
@@ -91,10 +94,14 @@ def start(settings: Choices, stores: bool) -> Both:
                                 | (settings.one(0, 0, 8, 4) if version == 5 else 0),
                             )
                         ],
+                        asked,
                     ),
                     version,
                 ),
             )
+            if asked is not None and settings.one(True, False):  # overlaps, in part
+                asked.subscription_identifiers = [settings.one(8, 301)]
+                both.receive(index, encode(p.Subscribe(91, [("b/d", settings.one(1, 5))], asked), version))
     return both
 
 

@@ -147,7 +147,7 @@ def fast_lane(
                     if at < all_end and is_spent(broker, connection):
                         break
                     continue
-            if route is None or is_recorded:
+            if route is None or is_recorded or (count == 1 and qos < 2 and not route.is_plain):
                 if not take_special(
                     broker, connection, session, data, at, body + 2, topic_end, payload_at, stop, now
                 ):
@@ -276,9 +276,9 @@ def is_run(route: Route, lane: i64, qos: i64) -> bool:
         is_like = True
         for receiver in route.receivers:
             other = receiver.session
-            if not other.in_trains or not receiver.is_plain:
+            if not other.in_trains or not receiver.is_in_trains:
                 return True
-            if other.lane != lane or receiver.qos < qos:
+            if other.lane != lane or receiver.qos < qos or not receiver.is_plain:
                 is_like = False
         return is_like
     return True

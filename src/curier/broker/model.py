@@ -173,11 +173,23 @@ class Owner:
 NO_SENDS: Final[deque[RetainedSend]] = deque()  # of a session that rests; see ``session.outgoing``
 
 
+MOST_IDENTIFIERS: Final = 4  # bytes of Subscription Identifiers with which the fast lane forwards: one or two
+
+
 @final
 class Receiver:
     """What one session gets of the messages on one topic."""
 
-    __slots__ = ("has_no_local", "identifiers", "is_plain", "own", "qos", "retain_as_published", "session")
+    __slots__ = (
+        "has_no_local",
+        "identifiers",
+        "is_in_trains",
+        "is_plain",
+        "own",
+        "qos",
+        "retain_as_published",
+        "session",
+    )
 
     def __init__(self, session: ServerSession) -> None:
         self.session = session
@@ -187,6 +199,7 @@ class Receiver:
         self.has_no_local: bool = False
         self.own: Receiver | None = None  # what it gets of its own messages, where has_no_local
         self.is_plain: bool = True  # gets the publisher's bytes but for the Packet Identifier
+        self.is_in_trains: bool = True  # the same with few identifiers, and whoever publishes
 
     def merge(self, subscriptions: list[Subscription]) -> None:
         """Be what all these, which match, ask for together."""
@@ -199,6 +212,7 @@ class Receiver:
                 self.has_no_local = True
         self.identifiers = b"".join([subscription.identifier for subscription in subscriptions])
         self.is_plain = not self.identifiers and not self.has_no_local
+        self.is_in_trains = len(self.identifiers) <= MOST_IDENTIFIERS
 
 
 NO_RECEIVERS: Final[list[Receiver]] = []  # of all routes that have none; never filled
@@ -215,7 +229,16 @@ MERGED_BYTES: Final = 160  # for one of overlapping subscriptions, which is the 
 class Route(Remembered):
     """All receivers of one Topic Name; lists are not changed, and may be shared."""
 
-    __slots__ = ("groups", "is_durable", "is_empty", "receivers", "retained", "takes_runs", "topic")
+    __slots__ = (
+        "groups",
+        "is_durable",
+        "is_empty",
+        "is_plain",
+        "receivers",
+        "retained",
+        "takes_runs",
+        "topic",
+    )
 
     def __init__(
         self,
@@ -231,6 +254,10 @@ class Route(Remembered):
         self.receivers = receivers if receivers else NO_RECEIVERS
         self.groups = groups if groups else NO_GROUPS
         self.is_empty: bool = not receivers and not groups
+        self.is_plain: bool = True  # are all receivers?
+        for receiver in self.receivers:
+            if not receiver.is_plain:
+                self.is_plain = False
         # With more than one way to a session, messages go one by one, so that it gets them in one order.
         self.takes_runs: bool = not groups or (not receivers and len(groups) == 1)
         self.is_durable = is_durable  # somebody's session is in the journal

@@ -17,7 +17,7 @@ from curier.broker.answers import puback, refusal, two_bytes
 from curier.broker.delivery import deliver_receiver, deliver_shared
 from curier.broker.finding import find_route
 from curier.broker.layouts import LONGEST_KNOWN, MOST_KNOWN, KnownProperties
-from curier.broker.model import RETAINED, BrokerConnection, Route, ServerSession
+from curier.broker.model import MOST_IDENTIFIERS, RETAINED, BrokerConnection, Route, ServerSession
 from curier.broker.options import REFUSE
 from curier.broker.spreading import work_of
 from curier.broker.state import BrokerState
@@ -31,6 +31,7 @@ from curier.session.outgoing import Burst
 
 ALIAS_ONLY: Final = 3  # bytes of Properties that are a Topic Alias and nothing else
 SPECIAL: Final = 1  # as ``Burst`` has it
+AS_RETAINED: Final = 0  # the same, sent with RETAIN
 MOST_AROUND: Final = 24  # bytes of a packet besides Topic Name, payload and Properties
 
 
@@ -181,16 +182,20 @@ def give(
         outgoing = target.outgoing
         if (
             not target.lane
-            or size + MOST_AROUND > target.largest  # perhaps
+            or size + MOST_AROUND + MOST_IDENTIFIERS > target.largest  # perhaps
             or other is None
-            or not receiver.is_plain
-            or (message.retain and receiver.retain_as_published)  # [MQTT-3.3.1-13]
+            or not receiver.is_in_trains
+            or (receiver.has_no_local and target is session)  # [MQTT-3.8.3-3]
             or (qos and (not receiver.qos or not outgoing.burst_room(1, size)))
         ):
             if deliver_receiver(broker, route, message, session, now, receiver):
                 is_kept = True
             continue
-        if target.lane == MQTT_50:
+        retain: bool = message.retain and receiver.retain_as_published  # [MQTT-3.3.1-13]
+        identifiers = receiver.identifiers
+        if retain or identifiers:
+            layout = _layout(message, target.lane == MQTT_50, now, retain, identifiers)
+        elif target.lane == MQTT_50:
             if new is None:
                 new = _layout(message, True, now)
             layout = new
@@ -202,7 +207,8 @@ def give(
         output.append(layout.head)
         if qos:
             packet_id = outgoing.burst_id()
-            outgoing.add_burst(Burst(b"", b"", SPECIAL, 0, packet_id, 1, b"", now, [message]))
+            size_of: i64 = AS_RETAINED if retain else SPECIAL
+            outgoing.add_burst(Burst(b"", b"", size_of, 0, packet_id, 1, b"", now, [message], identifiers))
             output.append(encode_two(packet_id))
         output.append(layout.tail)
         if not other.is_dirty:
@@ -216,14 +222,19 @@ def give(
     return is_kept
 
 
-def _layout(message: ApplicationMessage, is_50: bool, now: float) -> Layout:
-    """A message as it goes to those who are subscribed already: without RETAIN [MQTT-3.3.1-12]."""
+def _layout(
+    message: ApplicationMessage, is_50: bool, now: float, retain: bool = False, identifiers: bytes = b""
+) -> Layout:
+    """A message as it goes to those who are subscribed already: without RETAIN, but for those who ask for it
+    [MQTT-3.3.1-12].
+    """
     if not is_50:
-        return publish_layout(message.topic, message.payload, message.qos, False, False, None)
+        return publish_layout(message.topic, message.payload, message.qos, False, retain, None)
     properties = message.properties
     if message.expires_at != NEVER:
         properties = encode_expiry(message.remaining_expiry(now)) + properties
-    return publish_layout(message.topic, message.payload, message.qos, False, False, properties)
+    properties += identifiers
+    return publish_layout(message.topic, message.payload, message.qos, False, retain, properties)
 
 
 def _acknowledge(

@@ -5,6 +5,7 @@ publishers send is seldom alike, but often goes to the same receivers: one block
 one version and QoS, at QoS 1 with one ``Burst`` each, and its acknowledgements are one block, too. All of a
 train have one QoS, and RETAIN or not; a Topic Alias is resolved. It begins only where each receiver is served
 unseen and has room, and ends before the first packet that does not fit; nothing else happens meanwhile.
+``blocks`` makes what receivers get in another form.
 
 For a receiver whose session is in the journal, each message has the records that it has on the general way,
 and in their order. The acknowledgements of a train with records, or behind others that wait, wait for the
@@ -19,24 +20,33 @@ from librt.strings import BytesWriter, read_i64_le, write_i32_be
 from mypy_extensions import i32, i64, mypyc_attr, u8
 
 from curier.broker.answers import two_bytes
+from curier.broker.blocks import aliased, begin, identified, numbered, translated, two
 from curier.broker.delivery import blame
 from curier.broker.finding import find_route
 from curier.broker.layouts import LONGEST_KNOWN, KnownProperties
-from curier.broker.model import RETAINED, BrokerConnection, Receiver, Route, ServerSession
-from curier.broker.special import ALIAS_ONLY, SPECIAL, may_be_kept, read_properties, retain_special
+from curier.broker.model import MOST_IDENTIFIERS, RETAINED, BrokerConnection, Receiver, Route, ServerSession
+from curier.broker.special import (
+    ALIAS_ONLY,
+    AS_RETAINED,
+    SPECIAL,
+    may_be_kept,
+    read_properties,
+    retain_special,
+)
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50, TOPIC_ALIAS
-from curier.codec.publish import id_place, short_size
+from curier.codec.publish import short_size
 from curier.protocol.connection import STEPS_AT_ONCE
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Burst
 from curier.session.records import Queued, Sent
 
-GROWTH: Final = 6  # bytes that a packet may be larger in another version, with a Topic Alias
+# Bytes that a packet may be larger in another version, with a Topic Alias, with Subscription Identifiers.
+GROWTH: Final = 6 + MOST_IDENTIFIERS
 LONGEST: Final = 16_000  # bytes of a packet, so that it is short in any version
 FREE_AT_ONCE: Final = 16  # Packet Identifiers that are looked for among those in use
 WORK_OF_RECORDS: Final = 2  # of a message, for each session in the journal
-FORMS: Final = 4  # of a block: QoS 0 and 1, without Properties and with
+FORMS: Final = 8  # of a block: QoS 0 and 1, without Properties and with, without RETAIN and with
 
 
 def take_train(
@@ -92,6 +102,7 @@ class Train:
         "name_size",
         "payloads",
         "receivers",
+        "recorded",
         "records_before",
         "route",
         "routes",
@@ -135,6 +146,7 @@ class Train:
         self.messages: list[ApplicationMessage] | None = None  # where packets alone do not say all
         self.durable: i64 = 0  # receivers for whom there are records
         self.deliveries: list[int] = []  # the first in the journal of each of those
+        self.recorded: i64 = 0  # how many of those have their burst
         self.records_before: int = connection.journal_length() if connection.journal is not None else -1
 
     def takes(self, broker: BrokerState, now: float) -> bool:
@@ -259,9 +271,9 @@ class Train:
         for receiver in route.receivers:
             target = receiver.session
             other = target.connection
-            if not target.in_trains or not receiver.is_plain or other is None:
+            if not target.in_trains or not receiver.is_in_trains or other is None:
                 return False
-            if first & 1 and receiver.retain_as_published:  # [MQTT-3.3.1-13]
+            if receiver.has_no_local and target is self.session:  # [MQTT-3.8.3-3]
                 return False
             if target.largest < self.largest:
                 self.largest = target.largest
@@ -271,6 +283,8 @@ class Train:
                 return False
             if not receiver.qos:
                 continue
+            if first & 1 and receiver.retain_as_published:  # packets alone do not say so of those that wait
+                self.messages = []
             if target.journal is not None:
                 if other.publish_batch:  # one with QoS 2 waits, and goes first [MQTT-4.6.0-1]
                     return False
@@ -345,7 +359,8 @@ class Train:
             session = target.number
             number = journal.add_message(message)
             delivery = journal.next_number()
-            journal.add(Queued(session, delivery, number, 1, False, b"", b""))
+            retain = message.retain and receiver.retain_as_published
+            journal.add(Queued(session, delivery, number, 1, retain, receiver.identifiers, b""))
             journal.add(Sent(session, delivery, target.outgoing.burst_id() + self.count))
             if not self.count:
                 self.deliveries.append(delivery)
@@ -359,11 +374,11 @@ class Train:
         if made is None:
             made = self.made = BytesWriter()
             made.write(self.data[self.begin : self.at])
-        _begin(made, self.first, 3 + (self.first & 2) + len(topic) + len(properties) + stop - payload_at)
-        _two(made, len(topic))
+        begin(made, self.first, 3 + (self.first & 2) + len(topic) + len(properties) + stop - payload_at)
+        two(made, len(topic))
         made.write(topic)
         if self.first & 2:
-            _two(made, 0)
+            two(made, 0)
         made.append(u8(len(properties)))
         made.write(properties)
         made.write(self.data[payload_at:stop])
@@ -375,37 +390,36 @@ class Train:
         forms = [b""] * FORMS  # as receivers get it, with the identifiers of the one before
         ids = [0] * FORMS  # the first of those
         count = self.count
-        recorded: i64 = 0
         for receiver in self.receivers:
             target = receiver.session
             other = target.connection
             assert other is not None
             qos: i64 = 1 if self.first & 2 and receiver.qos else 0
             lane: i64 = target.in_trains
-            form: i64 = qos + 2 if lane == MQTT_50 else qos
+            retain: i64 = self.first & 1 if receiver.retain_as_published else 0  # [MQTT-3.3.1-13]
+            form: i64 = qos | retain << 2
+            identifiers = b""
+            if lane == MQTT_50:
+                form |= 2
+                identifiers = receiver.identifiers
             frames = forms[form]
             if not frames:
-                frames = forms[form] = self._form(block, qos, lane)
+                frames = forms[form] = self._form(block, qos, lane, retain)
+            first: i64 = 0x30 | qos << 1 | retain
             packet_id: i64 = 0
             is_aliased: bool = other.topic_aliases is not None
             if qos:
                 packet_id = target.outgoing.burst_id()
-                if packet_id != ids[form] and not is_aliased:
-                    frames = forms[form] = numbered(frames, 0x32, packet_id)
+                if packet_id != ids[form] and not is_aliased and not identifiers:
+                    frames = forms[form] = numbered(frames, first, packet_id)
                     ids[form] = packet_id
-                if self.messages is None:
-                    burst = Burst(b"", frames, 0, form >> 1, packet_id, count, b"", now)
-                else:
-                    burst = Burst(b"", b"", SPECIAL, 0, packet_id, count, b"", now, self.messages)
-                    if target.journal is not None:
-                        burst.delivery = self.deliveries[recorded]
-                        burst.stride = self.durable + 1  # a number for each, and one for the message
-                        recorded += 1
-                burst.content = self.content
-                target.outgoing.add_burst(burst)
+            if identifiers:
+                frames = identified(frames, first, packet_id, identifiers)
+            if qos:
+                target.outgoing.add_burst(self._burst(receiver, frames, form, packet_id, now))
             if is_aliased:
                 try:
-                    frames = aliased(other, frames, packet_id)
+                    frames = aliased(other, frames, first, packet_id)
                 except Exception as error:  # with QoS 1 its session has them, for when it is back
                     blame(broker, target, error)
                     continue
@@ -424,6 +438,22 @@ class Train:
         receivers: i64 = len(self.receivers)
         traffic.count_sent(count * receivers, self.payloads * receivers)
 
+    def _burst(self, receiver: Receiver, frames: bytes, form: i64, packet_id: i64, now: float) -> Burst:
+        """All of them, as they wait in the receiver's session."""
+        identifiers = receiver.identifiers
+        if self.messages is None:
+            size: i64 = len(identifiers) + 1 if form & 2 else 0  # of Properties
+            burst = Burst(b"", frames, 0, size, packet_id, self.count, b"", now, None, identifiers)
+            burst.content = self.content
+            return burst
+        kind: i64 = AS_RETAINED if form & 4 else SPECIAL
+        burst = Burst(b"", b"", kind, 0, packet_id, self.count, b"", now, self.messages, identifiers)
+        if receiver.session.journal is not None:
+            burst.delivery = self.deliveries[self.recorded]
+            burst.stride = self.durable + 1  # a number for each, and one for the message
+            self.recorded += 1
+        return burst
+
     def _answer(self, connection: BrokerConnection) -> None:
         """Acknowledge all of them, now or when the disk has what was recorded of them."""
         answers = self.answers.getvalue()
@@ -441,11 +471,13 @@ class Train:
             connection.dirty.append(connection)
         connection.traffic.packets_sent += self.count
 
-    def _form(self, block: bytes, qos: i64, lane: i64) -> bytes:
-        """``block`` as it goes to receivers with that QoS and version."""
+    def _form(self, block: bytes, qos: i64, lane: i64, retain: i64) -> bytes:
+        """``block`` as it goes to receivers with that QoS, version and RETAIN flag, which at QoS 1 comes with
+        the Packet Identifiers.
+        """
         if lane != self.lane or qos != (self.first >> 1) & 1:
-            return translated(block, self.lane == MQTT_50, qos, lane == MQTT_50)
-        return numbered(block, 0x30, 0) if self.first == 0x31 else block
+            block = translated(block, self.lane == MQTT_50, qos, lane == MQTT_50)
+        return numbered(block, 0x30 | retain, 0) if self.first & 1 and not qos else block
 
 
 def _are_same(receivers: list[Receiver], others: list[Receiver]) -> bool:
@@ -459,115 +491,6 @@ def _are_same(receivers: list[Receiver], others: list[Receiver]) -> bool:
             return False
         at += 1
     return True
-
-
-def _begin(made: BytesWriter, first: i64, remaining: i64) -> None:
-    """The Fixed Header of a short packet."""
-    made.append(u8(first))
-    if remaining > 127:
-        made.append(u8(remaining & 127 | 128))
-        remaining >>= 7
-    made.append(u8(remaining))
-
-
-def _two(made: BytesWriter, number: i64) -> None:
-    """A Two Byte Integer (1.5.2)."""
-    made.append(u8(number >> 8))
-    made.append(u8(number & 255))
-
-
-def numbered(block: bytes, first: i64, packet_id: i64) -> bytes:
-    """``block``, short PUBLISH packets, with another first byte of each, and Packet Identifiers from that one
-    on where it is not 0.
-    """
-    writer = BytesWriter()
-    writer.write(block)
-    at: i64 = 0
-    end: i64 = len(block)
-    while at < end:
-        writer[at] = u8(first)
-        if packet_id:
-            place = id_place(block, at)
-            writer[place] = u8(packet_id >> 8)
-            writer[place + 1] = u8(packet_id & 255)
-            packet_id += 1
-        at += short_size(block, at)
-    return writer.getvalue()
-
-
-def translated(block: bytes, was_50: bool, qos: i64, is_50: bool) -> bytes:
-    """``block``, short PUBLISH packets with few Properties, as they are in a version and with QoS 0 or 1. For
-    QoS 1 they come with that.
-    """
-    writer = BytesWriter()
-    at: i64 = 0
-    end: i64 = len(block)
-    while at < end:
-        stop = at + short_size(block, at)
-        name_at: i64 = at + 2 if block[at + 1] < 128 else at + 3
-        name_end = name_at + 2 + two_bytes(block, name_at)
-        payload_at = name_end
-        if block[at] & 2:
-            payload_at += 2
-        properties_at = payload_at
-        if was_50:
-            payload_at += 1 + block[payload_at]
-        remaining = name_end - name_at + stop - payload_at
-        if is_50:
-            remaining += payload_at - properties_at if was_50 else 1
-        _begin(writer, 0x32 if qos else 0x30, remaining + 2 if qos else remaining)
-        writer.write(block[name_at : name_end + 2 if qos else name_end])
-        if is_50 and was_50:
-            writer.write(block[properties_at:payload_at])
-        elif is_50:
-            writer.append(0)
-        writer.write(block[payload_at:stop])
-        at = stop
-    return writer.getvalue()
-
-
-def aliased(connection: BrokerConnection, block: bytes, packet_id: i64) -> bytes:
-    """``block``, short PUBLISH packets of 5.0 with few Properties, as a client gets them that takes Topic
-    Aliases: with Packet Identifiers from that one on, where it is not 0.
-    """
-    aliases = connection.topic_aliases
-    assert aliases is not None
-    most = connection.outgoing_alias_maximum
-    writer = BytesWriter()
-    at: i64 = 0
-    end: i64 = len(block)
-    while at < end:
-        stop = at + short_size(block, at)
-        name_at: i64 = at + 4 if block[at + 1] < 128 else at + 5
-        name_end = name_at + two_bytes(block, name_at - 2)
-        properties_at = name_end + 3 if packet_id else name_end + 1
-        length: i64 = block[properties_at - 1]
-        topic = block[name_at:name_end]
-        alias: i64 = aliases.get(topic, 0)
-        name = b"" if alias else topic
-        if not alias and len(aliases) < most and len(topic) > ALIAS_ONLY:
-            alias = len(aliases) + 1  # [MQTT-3.1.2-26]
-            aliases[topic] = alias
-        remaining = 3 + len(name) + stop - properties_at
-        if packet_id:
-            remaining += 2
-        if alias:
-            remaining += ALIAS_ONLY
-        _begin(writer, 0x32 if packet_id else 0x30, remaining)
-        _two(writer, len(name))
-        writer.write(name)
-        if packet_id:
-            _two(writer, packet_id)
-            packet_id += 1
-        if alias:
-            writer.append(u8(ALIAS_ONLY + length))
-            writer.append(TOPIC_ALIAS)
-            _two(writer, alias)
-        else:
-            writer.append(u8(length))
-        writer.write(block[properties_at:stop])
-        at = stop
-    return writer.getvalue()
 
 
 def is_same_name(data: bytes, one: i64, other: i64, size: i64) -> bool:

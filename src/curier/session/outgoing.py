@@ -78,8 +78,9 @@ class Burst:
     ``count`` of them are unacknowledged, the first of those at ``frames[start]`` with ``first_id``. Where
     ``messages`` holds them ``frames`` is empty: one whose packet is not that of its publisher, or, where
     ``size`` is 0, retained ones of any topics and sizes. Where ``size`` is 0 and there are ``frames``, those
-    are packets of up to 16 KiB, of any topics and sizes, with ``payload_at`` bytes, a Property Length of 0,
-    between Packet Identifier and payload; ``content`` is the bytes of their Topic Names and payloads.
+    are packets of up to 16 KiB, of any topics and sizes, with ``payload_at`` bytes, which are ``identifiers``
+    and their length, between Packet Identifier and payload; ``content`` is the bytes of their Topic Names and
+    payloads.
 
     Where the journal knows of them, there are ``messages``, and ``delivery`` is the number of the next, that
     of the one behind it ``stride`` more.
@@ -140,7 +141,7 @@ class Burst:
                 message = messages[len(messages) - self.count + index]
                 entry = Outgoing(message, 1, not self.size, self.identifiers)
             elif not self.size:
-                entry = Outgoing(self._message(start), 1, False)
+                entry = Outgoing(self._message(start), 1, False, self.identifiers)
                 start += short_size(self.frames, start)
             else:
                 payload = self.frames[start + self.payload_at : start + self.size]
