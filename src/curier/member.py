@@ -67,6 +67,7 @@ class Member(Store):
         self._watch: Watch | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._trouble = ""
+        self._unread = ""
 
     # -- a store
 
@@ -125,7 +126,9 @@ class Member(Store):
         began = told = time.monotonic()
         while not node.is_open:
             if self._is_over.is_set():
-                raise ClusterError("another process has taken the name of this node meanwhile")
+                raise ClusterError(
+                    self._unread or "another process has taken the name of this node meanwhile"
+                )
             await asyncio.sleep(0.02)
             now = time.monotonic()
             if now - told >= TELL_SECONDS:
@@ -245,7 +248,8 @@ class Member(Store):
 
     def broken(self, error: WireError) -> None:
         log.error("%s: %s", self.where, error)
-        self._end(f"what lies on the bus cannot be read: {error}")
+        self._unread = f"what lies on the bus cannot be read: {error}"
+        self._end(self._unread)
 
     # -- time
 

@@ -6,9 +6,12 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 import tests.jetstream.needs  # noqa: F401, isort: skip
 
 from curier.cluster_settings import ClusterSettings
+from curier.errors import ClusterError
 from curier.jetstream.wire import WireError
 from curier.member import Member
 from curier.net.turn import Turn
@@ -36,6 +39,8 @@ async def test_a_node_that_has_to_end_renews_its_lease_no_more() -> None:
     member.broken(WireError("of another version"))
     assert why == ["what lies on the bus cannot be read: of another version"]
     assert held[-1] == 0.0
+    with pytest.raises(ClusterError, match="of another version"):
+        await member._opened(cast("Any", SimpleNamespace(is_open=False)))  # it was still joining
     member.feed(0, 1, 1, [])  # which is on its way
     await until(lambda: bus.closed == 1)
     await member.close()

@@ -98,6 +98,27 @@ RULES: Final = (
         "The disk takes nothing, so nothing is acknowledged.",
     ),
     Rule(
+        "CurierNodeNotTrusted",
+        "curier_cluster_trusted == 0",
+        1,
+        "critical",
+        "A node has no part in its cluster: it acknowledges nothing, and its clients wait.",
+    ),
+    Rule(
+        "CurierNodesSilent",
+        'curier_cluster_nodes{state="silent"} > 0',
+        1,
+        "warning",
+        "A node does not renew its lease, and others take its sessions.",
+    ),
+    Rule(
+        "CurierNodeLags",
+        "sum by (instance) (curier_cluster_lag_entries) > 10000",
+        5,
+        "warning",
+        "A node reads the log of its cluster more slowly than all nodes write it, so messages are late.",
+    ),
+    Rule(
         "CurierQueuesFull",
         'rate(curier_messages_dropped_total{reason="queue_full"}[5m]) > 0',
         5,
