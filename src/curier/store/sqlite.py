@@ -32,7 +32,7 @@ log = logging.getLogger("curier.store")
 RETRY_SECONDS: Final = 1.0
 START_SECONDS: Final = 30.0
 KILL_SECONDS: Final = 0.5  # of the time to close, for a process that does not end by itself
-PIECE: Final = 5000  # records encoded before others have their turn: two to four milliseconds
+PIECE: Final = 2000  # records encoded before others have their turn: about a millisecond
 SMALL: Final = 64 * 1024  # bytes that are copied rather than sent by themselves
 PIECE_BYTES: Final = 2 * 1024 * 1024  # and what is copied of them
 
@@ -106,7 +106,10 @@ class SqliteStore(Store):
         self._open_records = batch.records
         self._open_number = batch.number
         self._count += 1
-        self._encode(batch, [], 0)
+        if len(batch.records) <= PIECE:
+            self._encode(batch, [], 0)
+        else:  # the turn that has made so many has taken long enough
+            asyncio.get_running_loop().call_soon(self._encode, batch, [], 0)
 
     def _encode(self, batch: Batch, parts: list[bytes], done: int) -> None:
         """Encode the records behind the first ``done``, which ``parts`` has: a large batch in pieces, so
