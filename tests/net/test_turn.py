@@ -5,6 +5,7 @@ for the disk.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -20,7 +21,7 @@ from curier.codec.primitives import packet_end
 from curier.net import reactor
 from curier.net.clock import Clock
 from curier.net.loop import Loop
-from curier.net.turn import POSTPONED_BYTES, POSTPONED_SECONDS, Turn
+from curier.net.turn import POSTPONED_BYTES, POSTPONED_SECONDS, WRITE_SECONDS, WRITES_A_LOOK, Turn
 from curier.net.wire import Wire
 from curier.protocol.connection import STEPS_AT_ONCE
 from curier.session.journal import Journal
@@ -190,6 +191,28 @@ def test_the_last_bytes_go_before_the_end(desk: Desk) -> None:
     assert [type(packet) for packet in receiver.take()[0]] == [p.Publish, p.Disconnect]
     assert receiver.is_closed
     assert not desk.turn.is_postponing()
+
+
+class Slow(Tape):
+    """The system takes its time."""
+
+    def write(self, data: bytes) -> int:
+        time.sleep(2 * WRITE_SECONDS / WRITES_A_LOOK)
+        return super().write(data)
+
+
+def test_where_each_write_takes_long_a_turn_has_few_of_them_and_nobody_is_forgotten(desk: Desk) -> None:
+    receivers: list[Tape] = []
+    for number in range(3 * WRITES_A_LOOK):
+        receivers.append(Slow(desk.turn))
+        connect = p.Connect(MQTT_50, f"receiver-{number}", True, 0, None, None, None, None)
+        desk.say(receivers[-1], connect, p.Subscribe(1, [("t", 0)]))
+        receivers[-1].take()
+    desk.say(desk.connect("sender"), p.Publish("t", b"x", 0))
+    assert sum(len(receiver.writes) for receiver in receivers) == 2 * WRITES_A_LOOK
+    desk.loop.call_soon(desk.loop.stop)
+    desk.loop.run_forever()
+    assert [payloads(receiver.take()) for receiver in receivers] == [[[b"x"]]] * 3 * WRITES_A_LOOK
 
 
 @pytest.mark.skipif(not reactor.IS_AVAILABLE, reason="no epoll in this system")

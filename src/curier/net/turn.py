@@ -34,6 +34,8 @@ NO_PIECES: Final[list[bytes]] = []
 POSTPONED_SECONDS: Final = 0.003  # at most, and only while there is more to be read
 MOST_OF_FAULT: Final = 500  # characters of what is logged of one, but for its traceback
 MOST_WRITES: Final = 256  # in one turn
+WRITE_SECONDS: Final = 0.004  # the same, where the system takes long for each; it is asked now and then
+WRITES_A_LOOK: Final = 32
 POSTPONED_BYTES: Final = 8192  # what is worth a write of its own
 
 EARLY_BYTES: Final = 4096
@@ -75,6 +77,9 @@ class Turn:
         self._postponed: list[BrokerConnection] = []  # dirty, to be written in a later turn
         self._postponed_at: float = 0.0  # when the first of them was
         self._written: int = 0  # bytes, to all sockets in this turn
+        self._writes: int = 0
+        self._most_writes: int = MOST_WRITES
+        self._writing_since: float = 0.0
         self._throttled: set[Wire] = set()  # not read from until a batch is durable
         self._held: list[BrokerConnection] = []  # dirty, to be written when this node is trusted
 
@@ -198,13 +203,25 @@ class Turn:
     def _is_held(self, connection: BrokerConnection, now: float) -> bool:
         return now >= self.trusted_until and connection.server_session is not None
 
+    def _may_write(self) -> bool:
+        """To one more connection in this turn?"""
+        self._writes += 1
+        if not self._writes % WRITES_A_LOOK:
+            now = self.clock.now()
+            if self._writes == WRITES_A_LOOK:
+                self._writing_since = now
+            elif now - self._writing_since > WRITE_SECONDS:
+                self._most_writes = min(self._most_writes, self._writes)
+        return self._writes <= self._most_writes
+
     def write_out(self, now: float, is_busy: bool = False) -> None:
         """Do what there is to do at the end of a turn, which goes on all the same."""
         if self._is_stopped:
             return
         core = self.core
         self._written = 0
-        writes = 0
+        self._writes = 0
+        self._most_writes = MOST_WRITES
         if self._postponed:
             core.dirty[:0] = self._postponed
             self._postponed.clear()
@@ -231,8 +248,7 @@ class Turn:
             for connection in core.take_dirty():
                 if self._puts_off(connection, now, is_busy):
                     continue
-                writes += 1
-                if writes > MOST_WRITES and not connection.is_closed():
+                if not self._may_write() and not connection.is_closed():
                     self._postponed.append(connection)
                     continue
                 try:
@@ -245,7 +261,7 @@ class Turn:
             self.send(core.take_sendings())
         if core.faults.noted:
             self._tell_faults()
-        if writes > MOST_WRITES:
+        if self._writes > self._most_writes:
             self.schedule()
         if not self._is_continuing and core.has_more_work():  # once in a round of the loop
             self._is_continuing = True
