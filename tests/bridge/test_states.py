@@ -26,6 +26,12 @@ async def told(admin: Person, state: str) -> bridge_forms.BridgeRow:
             await asyncio.sleep(0.02)
 
 
+async def wrong(admin: Person) -> list[str]:
+    """What the overview says is wrong with bridges; a machine may be too slow besides."""
+    found = (await admin.ask(table.OVERVIEW, forms.Nothing())).troubles
+    return [one.text for one in found if "bridge" in one.text]
+
+
 async def test_the_window_tells_of_each_bridge(tmp_path: Path) -> None:
     async with serving(tmp_path) as (here, admin, _):
         assert (await admin.ask(table.BRIDGES, forms.Nothing())).bridges == []
@@ -36,13 +42,12 @@ async def test_the_window_tells_of_each_bridge(tmp_path: Path) -> None:
             before = await told(admin, "away")
             assert (before.name, before.url, before.connects) == ("hall", f"mqtt://127.0.0.1:{port}", 0)
             assert "refused" in before.why
-            [trouble] = (await admin.ask(table.OVERVIEW, forms.Nothing())).troubles
-            assert trouble.text == f"the bridge hall is not connected to {before.url}: {before.why}"
+            assert await wrong(admin) == [f"the bridge hall is not connected to {before.url}: {before.why}"]
             async with there:
                 found = await told(admin, "connected")
                 assert (found.why, found.connects, found.waiting) == ("", 1, 0)
                 assert before.since < found.since <= here.turn.clock.now()
-                assert (await admin.ask(table.OVERVIEW, forms.Nothing())).troubles == []
+                assert await wrong(admin) == []
             after = await told(admin, "away")
             assert after.since > found.since
             assert after.why
@@ -60,10 +65,10 @@ async def test_one_that_waits_for_messages_or_has_ended_says_so(tmp_path: Path) 
             again = await told(admin, "idle")
             assert (again.why, again.connects) == ("", 1)
             assert again.since > first.since
-            assert (await admin.ask(table.OVERVIEW, forms.Nothing())).troubles == []
+            assert await wrong(admin) == []
         async with bridged(here, settings(peer(there), "# out 1", start="once")):
             await there.stop()
             ended = await told(admin, "ended")
             assert ended.why
-            [trouble] = (await admin.ask(table.OVERVIEW, forms.Nothing())).troubles
-            assert "the bridge hall is not connected" in trouble.text
+            [trouble] = await wrong(admin)
+            assert "the bridge hall is not connected" in trouble
