@@ -160,12 +160,12 @@ async def test_a_node_that_reads_too_slowly_says_so(stage: Stage) -> None:
 
 
 async def test_a_node_that_is_silent_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    later = stage.now + 16.0
+    later = stage.now + 14.0
     stage.node.feed(later, 0.0, LEASES, 1, 2, [(3, Lease(Boot("a", 1), 1))])
     monkeypatch.setattr("curier.member_watch.time.monotonic", lambda: later)
     view = await stage.view()
     assert [one.standing for one in view.nodes] == ["living", "silent"]
-    assert [one.what for one in view.wrong] == ["node b has not renewed its lease for 16 s"]
+    assert [one.what for one in view.wrong] == ["node b has not renewed its lease for 14 s"]
     assert view.living == 2
 
 
