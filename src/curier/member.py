@@ -20,7 +20,7 @@ from curier.cluster.node import Node
 from curier.cluster.orders import Died
 from curier.cluster.records import Boot, Message
 from curier.cluster_settings import ClusterSettings
-from curier.cluster_view import ClusterView
+from curier.cluster_view import ClusterView, StreamView
 from curier.errors import ClusterError, StoreError
 from curier.jetstream.bus import Bus, Entry
 from curier.jetstream.line import Access
@@ -42,6 +42,12 @@ STREAMS_SECONDS: Final = 60.0
 TELL_SECONDS: Final = 5.0
 """From how long a node waits for something on, and how often, the log says for what."""
 
+
+PROVED_AGAIN_SECONDS: Final = 3.0
+"""How often servers of NATS that were away are asked how they write."""
+
+BACK_SECONDS: Final = 30.0
+"""How long one may be there again without having said it."""
 
 BESIDE_MESSAGE: Final = 96 * 1024
 """Bytes of a frame with one message, at most, that are none of the PUBLISH it came in: names and numbers."""
@@ -67,6 +73,7 @@ class Member(Store):
         self._watch: Watch | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._trouble = ""
+        self._doubting: asyncio.Task[None] | None = None
         self._unread = ""
 
     # -- a store
@@ -92,7 +99,9 @@ class Member(Store):
         try:
             servers = await ensure(bus.control, names, settings.replicas, STREAMS_SECONDS)
             if settings.sync == "always":
-                await prove(settings.monitors or monitors_of(settings.urls), servers)
+                away = await prove(self._monitors, servers)
+                if away:
+                    self._doubting = asyncio.create_task(self._prove_those(away, servers))
             else:
                 log.warning(
                     "sync is relaxed: where NATS loses power, what was acknowledged lately may be lost, and "
@@ -109,6 +118,37 @@ class Member(Store):
         self._limit_packets(bus.most)
         self._watch.begin()
         log.info("node %s has joined %s, on %s", settings.node, self.where, bus.control.server)
+
+    @property
+    def _monitors(self) -> Sequence[str]:
+        return self.settings.monitors or monitors_of(self.settings.urls)
+
+    async def _prove_those(self, away: set[str], servers: set[str]) -> None:
+        """Ask the servers that were away whether they write at once, as soon as they are back. Where one does
+        not, or does not say so, nothing more is acknowledged here.
+        """
+        log.warning("away, so not yet known to write at once: %s", ", ".join(sorted(away)))
+        back: dict[str, float] = {}  # since when
+        while away:
+            await asyncio.sleep(PROVED_AGAIN_SECONDS)
+            try:
+                away = await prove(self._monitors, servers)
+            except ClusterError as error:
+                if "does not write at once" in str(error):
+                    self._end(str(error))
+                    return
+            behind = {name for one in self._streams() for name in one.behind}
+            for name in away:
+                if not self._streams() or name in behind:
+                    back.pop(name, None)
+                elif time.monotonic() - back.setdefault(name, time.monotonic()) > BACK_SECONDS:
+                    self._end(f"{name} is there, and its monitoring does not tell whether it writes at once")
+                    return
+        log.info("all servers of %s write at once", self.where)
+
+    def _streams(self) -> Sequence[StreamView]:
+        view = self.view()
+        return view.streams if view is not None else ()
 
     def _limit_packets(self, most: int) -> None:
         """Take no packet from a client that the log could not: its message would be tried for ever."""
@@ -171,6 +211,8 @@ class Member(Store):
             )
         finally:
             self._end_timer()
+            if self._doubting is not None:
+                self._doubting.cancel()
             if self._watch is not None:
                 self._watch.end()
             await bus.close()

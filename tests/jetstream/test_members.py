@@ -15,7 +15,7 @@ import curier
 from curier import Broker, Client
 from curier.auth import Authenticator, Credentials, Verdict
 from curier.cluster_settings import ClusterSettings
-from curier.errors import ClusterError, ConfigError, ConnectionLost, ConnectRefused
+from curier.errors import ClusterError, ConfigError, ConnectionLost, ConnectRefused, TakenForDead
 from tests.jetstream.servers import NatsServers
 from tests.ports import free_port
 from tests.waiting import PATIENCE, until
@@ -236,6 +236,33 @@ async def test_workers_take_clients_in_at_one_port(servers: NatsServers, tmp_pat
     process.terminate()
     assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
     assert log.read_text().count("has left") == 2
+
+
+async def test_a_server_that_was_away_has_to_prove_it_when_it_is_back(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("nats")
+    servers = NatsServers(folder)
+    try:
+        cluster = Cluster(servers, "away")
+        await cluster.start("first")
+        servers.kill(2)
+        await cluster.start("a", "b")
+        async with cluster.client("a", "c") as client:
+            await client.publish("t", "taken", qos=1)
+        servers.start(2)
+        async with cluster.client("b", "c") as client:
+            await client.publish("t", "taken", qos=1)
+        servers.kill(2)
+        await cluster.start("d")
+        conf = folder / "2.conf"
+        conf.write_text(conf.read_text().replace("sync_interval: always", "sync_interval: 2m"))
+        servers.start(2)
+        with pytest.raises(TakenForDead, match="s2 does not write at once"):
+            await asyncio.wait_for(cluster.nodes["d"].serve_forever(), 2 * PATIENCE)
+        await cluster.stop()
+    finally:
+        servers.close()
 
 
 def test_what_cannot_be() -> None:

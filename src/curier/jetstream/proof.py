@@ -33,28 +33,33 @@ def monitors_of(servers: Sequence[str]) -> tuple[str, ...]:
     return tuple([f"http://{f'[{host}]' if ':' in host else host}:{MONITORING}" for host in hosts])
 
 
-async def prove(monitors: Sequence[str], servers: set[str]) -> None:
-    """That all of ``servers``, by name, write at once. Raises ``ClusterError``."""
+async def prove(monitors: Sequence[str], servers: set[str]) -> set[str]:
+    """That ``servers``, by name, write at once. Returns those that may be away, as their monitoring is; more
+    than half of them have to be known to write so. Raises ``ClusterError``.
+    """
     answers = await asyncio.gather(*[asyncio.to_thread(told_by, monitor) for monitor in monitors])
-    proved, wrong = set[str](), list[str]()
+    proved, lazy, reasons = set[str](), set[str](), list[str]()
     for monitor, answer in zip(monitors, answers, strict=True):
         if isinstance(answer, str):
-            wrong.append(f"{without_password(monitor)} does not answer ({answer})")
+            reasons.append(f"{without_password(monitor)} does not answer ({answer})")
             continue
-        config = (answer.get("jetstream") or {}).get("config") or {}
+        name, config = str(answer.get("server_name")), (answer.get("jetstream") or {}).get("config") or {}
         if config.get("sync_always") is True:
-            proved.add(str(answer.get("server_name")))
+            proved.add(name)
         else:
-            wrong.append(f"{answer.get('server_name')} does not write at once")
-    missing = sorted(servers - proved)
-    if missing:
-        reasons = f" ({'; '.join(wrong)})" if wrong else ""
+            lazy.add(name)
+            reasons.append(f"{name} does not write at once")
+    missing = servers - proved
+    silent = sum([isinstance(answer, str) for answer in answers])
+    if missing & lazy or len(missing) > silent or 2 * len(servers & proved) <= len(servers):
+        why = f" ({'; '.join(reasons)})" if reasons else ""
         raise ClusterError(
-            f"not known to write at once, as a cluster needs: {', '.join(missing)}{reasons}. "
+            f"not known to write at once, as a cluster needs: {', '.join(sorted(missing))}{why}. "
             "Put sync_interval: always into the jetstream block of every server's configuration, and "
             "http: 8222, and name all servers, or with --cluster-monitors their monitoring; "
             f"{RELAXED}"
         )
+    return missing
 
 
 def told_by(monitor: str) -> dict[str, Any] | str:
