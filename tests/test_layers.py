@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "payloads": set(),
     "places": set(),
     "version": set(),
+    "unloaded": set(),
     "rereading": set(),
     "dynamic_security": set(),
     "greetings": set(),
@@ -267,7 +268,7 @@ ALLOWED: dict[str, set[str]] = {
         "webhooks",
     },
     "": {"*"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "unloaded"},
     "testing": {"*"},
 }
 

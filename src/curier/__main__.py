@@ -4,6 +4,8 @@ import gc
 import signal
 from typing import Final
 
+from curier import unloaded
+
 YOUNG: Final = 100_000
 """Objects more than before, until it is time to look for garbage among them: more than a command begins with,
 which is none.
@@ -14,6 +16,7 @@ def run(name: str | None = None) -> None:
     """Run the command line of this process, and exit. Ctrl-C while it is imported needs no traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.set_threshold(YOUNG)
+    unloaded.put_off(*unloaded.TLS)
     from curier.cli import main, streams
 
     streams.prepare()

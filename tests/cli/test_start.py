@@ -15,7 +15,7 @@ import curier
 from tests.cli.conftest import BrokerThread
 
 FACE = "curier curier.errors curier.frozen curier.types curier.version"
-COMMANDS = f"{FACE} curier.__main__ curier.cli curier.cli.streams"
+COMMANDS = f"{FACE} curier.__main__ curier.cli curier.cli.streams curier.unloaded"
 CLIENT_COMMAND = f"""{COMMANDS}
     curier.cli.connecting curier.cli.options curier.payloads curier.cli.profiles curier.cli.properties
     curier.cli.running curier.cli.tls_options curier.cli.topics curier.cli.wording

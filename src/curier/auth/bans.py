@@ -12,7 +12,6 @@ No threads and no clock: time is an argument, in seconds from wherever.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -304,6 +303,8 @@ def _alike(who: str) -> str:
     """The same for all names that may be one to a database: case, accents and blanks do not count."""
     if who.isascii():
         return who[:LONGEST_NAME].lower().strip()
+    import unicodedata
+
     parts = unicodedata.normalize("NFKD", who[:LONGEST_NAME])
     return "".join(one for one in parts if not unicodedata.combining(one)).casefold().strip()[:LONGEST_NAME]
 
