@@ -150,7 +150,7 @@ async def test_a_publisher_that_does_not_read_its_answers_is_not_read_from(use_r
         await until(lambda: not wire.is_reading)
         deaf.send_soon(*publishes[count // 2 :])
         await exchange.rounds(5)
-        assert not wire.is_reading
+        await until(lambda: not wire.is_reading)  # a client that reads ahead may still have taken some
         assert 16 * KIB < connection.written_unsent < 16 * KIB + TURN_BYTES
         assert broker.core.statistics.refused < count  # the rest waits where it is
         deaf.listen()
