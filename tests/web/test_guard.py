@@ -80,6 +80,19 @@ async def test_too_many_requests_are_told_to_wait(monkeypatch: pytest.MonkeyPatc
     assert refused.headers["retry-after"] == "1"
 
 
+async def test_many_pages_at_once_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is some 60 files; one that is refused leaves the page empty."""
+    monkeypatch.setattr(guard.time, "monotonic", lambda: 1000.0)  # type: ignore[attr-defined]
+    for prefix in ("", "/behind"):
+        async with asking(Guard(APP, prefix=prefix)) as client:
+            path = f"{prefix}/pages/app.js"
+            codes = {(await client.get(path)).status_code for _ in range(guard.FILES_PER_SECOND)}
+            last = (await client.get(path)).status_code
+            other = (await client.get(f"{prefix}/")).status_code
+        assert 429 not in {*codes, other}
+        assert last == 429
+
+
 async def test_every_answer_is_strict() -> None:
     async with asking(Guard(APP)) as client:
         for path in ("/", "/nothing", "/fails"):
