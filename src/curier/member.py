@@ -25,7 +25,7 @@ from curier.errors import ClusterError, StoreError
 from curier.jetstream.bus import Bus, Entry
 from curier.jetstream.line import Access
 from curier.jetstream.names import Names
-from curier.jetstream.proof import monitors_of, prove
+from curier.jetstream.proof import WritesLate, monitors_of, prove
 from curier.jetstream.streams import ensure
 from curier.jetstream.wire import WireError
 from curier.loglines import logger
@@ -133,10 +133,11 @@ class Member(Store):
             await asyncio.sleep(PROVED_AGAIN_SECONDS)
             try:
                 away = await prove(self._monitors, servers)
+            except WritesLate as error:
+                self._end(str(error))
+                return
             except ClusterError as error:
-                if "does not write at once" in str(error):
-                    self._end(str(error))
-                    return
+                log.debug("more servers of NATS are away: %s", error)
             behind = {name for one in self._streams() for name in one.behind}
             for name in away:
                 if not self._streams() or name in behind:

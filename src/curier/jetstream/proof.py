@@ -27,6 +27,10 @@ RELAXED: Final = (
 )
 
 
+class WritesLate(ClusterError):
+    """A server says that it does not write at once."""
+
+
 def monitors_of(servers: Sequence[str]) -> tuple[str, ...]:
     """Where the monitoring of servers is that use the usual port for it."""
     hosts = [urlsplit(server).hostname or "" for server in servers]
@@ -35,7 +39,8 @@ def monitors_of(servers: Sequence[str]) -> tuple[str, ...]:
 
 async def prove(monitors: Sequence[str], servers: set[str]) -> set[str]:
     """That ``servers``, by name, write at once. Returns those that may be away, as their monitoring is; more
-    than half of them have to be known to write so. Raises ``ClusterError``.
+    than half of them have to be known to write so. Raises ``ClusterError``, of a server that does not
+    ``WritesLate``.
     """
     answers = await asyncio.gather(*[asyncio.to_thread(told_by, monitor) for monitor in monitors])
     proved, lazy, reasons = set[str](), set[str](), list[str]()
@@ -53,7 +58,8 @@ async def prove(monitors: Sequence[str], servers: set[str]) -> set[str]:
     silent = sum([isinstance(answer, str) for answer in answers])
     if missing & lazy or len(missing) > silent or 2 * len(servers & proved) <= len(servers):
         why = f" ({'; '.join(reasons)})" if reasons else ""
-        raise ClusterError(
+        kind = WritesLate if missing & lazy else ClusterError
+        raise kind(
             f"not known to write at once, as a cluster needs: {', '.join(sorted(missing))}{why}. "
             "Put sync_interval: always into the jetstream block of every server's configuration, and "
             "http: 8222, and name all servers, or with --cluster-monitors their monitoring; "
