@@ -21,6 +21,7 @@ from curier.auth.user_file import set_password
 from curier.codec import packets as p
 from curier.codec.encode import encode
 from curier.codec.properties import Properties
+from tests.standing_still import stand_still
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -137,7 +138,7 @@ def test_a_disk_that_takes_nothing_does_not_keep_it_from_stopping(tmp_path: Path
         while b"\x90" not in reader.recv(1000):
             pass
         (store,) = psutil.Process(daemon.pid).children()
-        store.send_signal(signal.SIGSTOP)
+        stand_still(store.pid)
         writer = connect_without_session(daemon)
         for packet_id in range(1, 4):  # one is on its way to the disk, the others wait behind it
             writer.sendall(encode(p.Publish("t", b"x", 1, False, False, packet_id, None), 5))

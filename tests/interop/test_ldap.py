@@ -22,6 +22,7 @@ from curier.auth import Credentials
 from curier.auth.ldap import LdapAuthenticator, LdapSettings
 from curier.errors import ConfigError
 from tests.conftest import require_peer
+from tests.standing_still import stand_still
 
 ANA = Credentials("c1", "ana", b"right", "192.0.2.1:5000", "tcp://0.0.0.0:1883", 5)
 
@@ -140,8 +141,7 @@ class Directory:
                 time.sleep(0.02)
 
     def stand_still(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
-        os.waitpid(self.process.pid, os.WUNTRACED)  # all of its threads
+        stand_still(self.process.pid)
 
     def stop(self) -> None:
         self.process.terminate()

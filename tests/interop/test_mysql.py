@@ -24,6 +24,7 @@ from curier.auth.hashes import new_token
 from curier.auth.sql import SqlAuthenticator, SqlSettings
 from tests.conftest import require_peer
 from tests.ports import free_port
+from tests.standing_still import stand_still
 
 TOKEN, HASH = new_token()
 QUERY = "SELECT name AS identity, users.* FROM users WHERE name = {username} AND name NOT LIKE '%-off'"
@@ -245,7 +246,7 @@ async def test_a_server_that_stands_still(server: Server) -> None:
     one, fresh = asking(server), asking(server, timeout=0.3)
     assert (await one.authenticate(ANA)).accepted
     one._database._timeout = 0.3  # type: ignore[misc]  # it may have taken longer to connect
-    os.kill(server.popen.pid, signal.SIGSTOP)
+    stand_still(server.popen.pid)
     try:
         for asked in (one, fresh):
             assert (await asked.authenticate(ANA)).reason_code == 0x88

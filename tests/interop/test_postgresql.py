@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from curier.auth import Credentials, Verdict
 from curier.auth.hashes import new_token
 from curier.auth.sql import SqlAuthenticator, SqlSettings
 from tests.conftest import require_peer
+from tests.standing_still import stand_still
 
 TOKEN, HASH = new_token()
 QUERY = "SELECT * FROM users WHERE name = {username} AND name NOT LIKE '%-off'"
@@ -83,12 +83,6 @@ def server() -> Iterator[Server]:
     finally:
         server.stop()
         shutil.rmtree(folder)
-
-
-def stand_still(pid: int) -> None:
-    os.kill(pid, signal.SIGSTOP)
-    while "\nState:\tT" not in Path(f"/proc/{pid}/status").read_text():
-        time.sleep(0.001)
 
 
 def asking(server: Server, **settings: Any) -> SqlAuthenticator:

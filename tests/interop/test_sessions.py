@@ -8,6 +8,7 @@ import pytest
 from curier import Message, QoS, ReasonCode, Subscription, Will
 from tests.interop.conftest import KINDS, Peers, Side
 from tests.interop.peer import TIMEOUT, Connect
+from tests.standing_still import stand_still
 
 
 @pytest.mark.parametrize("qos", [QoS(1), QoS(2)])
@@ -93,7 +94,7 @@ def test_a_client_that_falls_silent(peers: Peers, topic: str) -> None:
     node = MqttjsPeer()
     try:
         node.connect(Connect(peers.port, 5, keep_alive=1, will=Will(Message(topic, b"silent"))))
-        os.kill(node.node.popen.pid, signal.SIGSTOP)
+        stand_still(node.node.popen.pid)
         assert witness.next() == Message(topic, b"silent")
     finally:
         os.kill(node.node.popen.pid, signal.SIGCONT)

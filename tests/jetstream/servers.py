@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.conftest import require_peer
 from tests.ports import free_port
+from tests.standing_still import stand_still
 
 START_SECONDS = 60.0
 
@@ -69,10 +70,10 @@ class NatsServers:
         process.wait()
 
     def stop(self, at: int) -> None:
-        self._signal(at, signal.SIGSTOP)
+        stand_still(self._process(at).pid)
 
     def go_on(self, at: int) -> None:
-        self._signal(at, signal.SIGCONT)
+        self._process(at).send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         for process in self.processes:
@@ -80,10 +81,10 @@ class NatsServers:
                 process.kill()
                 process.wait()
 
-    def _signal(self, at: int, number: int) -> None:
+    def _process(self, at: int) -> subprocess.Popen[bytes]:
         process = self.processes[at]
         assert process is not None
-        process.send_signal(number)
+        return process
 
     def _wait_for(self, port: int) -> None:
         end = time.monotonic() + START_SECONDS

@@ -15,6 +15,7 @@ from curier.session.records import Batch, Subscribed
 from curier.store.base import Store
 from curier.store.sqlite import SqliteStore
 from curier.testing.stores import SESSION, StoreContract, look, restore
+from tests.standing_still import stand_still
 from tests.waiting import until
 
 
@@ -46,7 +47,7 @@ async def test_a_killed_process_is_started_again_and_gets_the_open_batch(tmp_pat
     restore(store)
     await store.open()
     first = pid_of(store)
-    os.kill(first, signal.SIGSTOP)  # it cannot answer
+    stand_still(first)  # it cannot answer
     store.commit(Batch(1, [SESSION]))
     os.kill(first, signal.SIGKILL)
     await until(lambda: told == [1])
