@@ -1,5 +1,5 @@
 """A broker as one node of a cluster: what its core asks, and what is to be kept, carried to a ``Node`` and
-its bus.
+its bus, which ``member_on_nats`` has.
 
 To the broker it is a ``Store``: batches of the journal are durable when the cluster has them. Needs the extra
 ``cluster``.
@@ -10,47 +10,54 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, CatchUp, Claim
 from curier.broker.model import BrokerConnection, LogMessage
-from curier.cluster.node import Node
-from curier.cluster.orders import Died
+from curier.cluster.node import Entry, Node
+from curier.cluster.orders import Died, ToBus
 from curier.cluster.records import Boot, Message
-from curier.cluster_settings import ClusterSettings
-from curier.cluster_view import ClusterView, StreamView
+from curier.cluster_view import ClusterView
 from curier.errors import ClusterError, StoreError
-from curier.jetstream.bus import Bus, Entry
-from curier.jetstream.line import Access
-from curier.jetstream.names import Names
-from curier.jetstream.proof import WritesLate, monitors_of, prove
-from curier.jetstream.streams import ensure
 from curier.jetstream.wire import WireError
 from curier.loglines import logger
-from curier.member_watch import Watch
 from curier.net.turn import Turn
 from curier.session.records import Batch, Record
 from curier.store.base import CLOSE_SECONDS, Store
 
 log = logger("curier.cluster")
 
-STREAMS_SECONDS: Final = 60.0
-"""How long NATS may take to have the streams, from when a node is started."""
-
 TELL_SECONDS: Final = 5.0
 """From how long a node waits for something on, and how often, the log says for what."""
 
-
-PROVED_AGAIN_SECONDS: Final = 3.0
-"""How often servers of NATS that were away are asked how they write."""
-
-BACK_SECONDS: Final = 30.0
-"""How long one may be there again without having said it."""
-
 BESIDE_MESSAGE: Final = 96 * 1024
 """Bytes of a frame with one message, at most, that are none of the PUBLISH it came in: names and numbers."""
+
+
+class Bus(Protocol):
+    """What carries out the orders of a node. It answers by the methods of its ``Member``, in later turns."""
+
+    @property
+    def why(self) -> str:
+        """Why nothing can be stored now, in words; "" where nothing keeps it from that."""
+
+    @property
+    def most(self) -> int:
+        """Bytes of the largest value that can be written now."""
+
+    def obey(self, order: ToBus) -> None: ...
+    async def close(self) -> None: ...
+
+
+class Watching(Protocol):
+    """How a node sees its cluster."""
+
+    def begin(self) -> None: ...
+    def end(self) -> None: ...
+    def view(self, is_over: bool) -> ClusterView: ...
 
 
 class Member(Store):
@@ -58,11 +65,11 @@ class Member(Store):
     for dead, its broker has to end without a word to anybody, and may begin anew.
     """
 
-    def __init__(self, settings: ClusterSettings) -> None:
-        settings.check()
-        self.settings = settings
-        self.where = f"the cluster {settings.name}"
+    def __init__(self, where: str, name: str, partitions: int) -> None:
+        self.where = where
         self.node: Node | None = None
+        self._name = name
+        self._partitions = partitions
         self._died: Callable[[str], None] = _expected
         self._bus: Bus | None = None
         self._turn: Turn | None = None
@@ -70,10 +77,9 @@ class Member(Store):
         self._is_asking = False
         self._timer: asyncio.TimerHandle | None = None
         self._is_over = asyncio.Event()
-        self._watch: Watch | None = None
+        self._watch: Watching | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._trouble = ""
-        self._doubting: asyncio.Task[None] | None = None
         self._unread = ""
 
     # -- a store
@@ -91,77 +97,30 @@ class Member(Store):
 
     async def open(self) -> None:
         """Join; returns when clients can be served. Raises ``ClusterError`` where that cannot be."""
-        settings, turn = self.settings, self._need_turn()
-        names = Names(settings.name, settings.partitions)
-        access = Access(settings.urls, settings.credentials)
-        bus = self._bus = Bus(access, names, settings.node, self)
-        bus.open()
-        try:
-            servers = await ensure(bus.control, names, settings.replicas, STREAMS_SECONDS)
-            if settings.sync == "always":
-                away = await prove(self._monitors, servers)
-                if away:
-                    self._doubting = asyncio.create_task(self._prove_those(away, servers))
-            else:
-                log.warning(
-                    "sync is relaxed: where NATS loses power, what was acknowledged lately may be lost, and "
-                    "sessions may be older than their clients"
-                )
-        except BaseException:
-            await bus.close()
-            raise
-        self.node = Node(settings.node, settings.partitions, random.random, _House(turn))
-        self.node.begin(time.monotonic(), turn.clock.now())
+        turn = self._need_turn()
+        bus = self._bus = await self._connect()
+        node = self.node = Node(self._name, self._partitions, random.random, _House(turn))
+        node.begin(time.monotonic(), turn.clock.now())
         self._after()
-        self._watch = Watch(settings, self.node, bus, turn.core.host.told)
-        await self._opened(self.node)
+        self._watch = self._watch_over(node)
+        await self._opened(node)
         self._limit_packets(bus.most)
         self._watch.begin()
-        log.info("node %s has joined %s, on %s", settings.node, self.where, bus.control.server)
+        log.info("node %s has joined %s", self._name, self.where)
 
-    @property
-    def _monitors(self) -> Sequence[str]:
-        return self.settings.monitors or monitors_of(self.settings.urls)
+    @abstractmethod
+    async def _connect(self) -> Bus:
+        """The bus, open. Raises ``ClusterError`` where there is none that keeps its promises."""
 
-    async def _prove_those(self, away: set[str], servers: set[str]) -> None:
-        """Ask the servers that were away whether they write at once, as soon as they are back. Where one does
-        not, or does not say so, nothing more is acknowledged here.
-        """
-        log.warning("away, so not yet known to write at once: %s", ", ".join(sorted(away)))
-        back: dict[str, float] = {}  # since when
-        while away:
-            await asyncio.sleep(PROVED_AGAIN_SECONDS)
-            try:
-                away = await prove(self._monitors, servers)
-            except WritesLate as error:
-                self._end(str(error))
-                return
-            except ClusterError as error:
-                log.debug("more servers of NATS are away: %s", error)
-            behind = {name for one in self._streams() for name in one.behind}
-            for name in away:
-                if not self._streams() or name in behind:
-                    back.pop(name, None)
-                elif time.monotonic() - back.setdefault(name, time.monotonic()) > BACK_SECONDS:
-                    self._end(f"{name} is there, and its monitoring does not tell whether it writes at once")
-                    return
-        log.info("all servers of %s write at once", self.where)
-
-    def _streams(self) -> Sequence[StreamView]:
-        view = self.view()
-        return view.streams if view is not None else ()
+    @abstractmethod
+    def _watch_over(self, node: Node) -> Watching: ...
 
     def _limit_packets(self, most: int) -> None:
         """Take no packet from a client that the log could not: its message would be tried for ever."""
         options = self._need_turn().core.options
-        if most <= BESIDE_MESSAGE:
-            raise ClusterError(f"NATS takes {most} bytes at once: raise its max_payload, to 8MB at best")
         if options.max_packet_size > most - BESIDE_MESSAGE:
             options.max_packet_size = most - BESIDE_MESSAGE
-            log.info(
-                "packets of clients may have %d bytes: NATS takes no more; its max_payload can be raised",
-                options.max_packet_size,
-            )
+            log.info("packets of clients may have %d bytes", options.max_packet_size)
 
     async def _opened(self, node: Node) -> None:
         began = told = time.monotonic()
@@ -178,12 +137,10 @@ class Member(Store):
 
     def _waits_for(self, node: Node) -> str:
         assert self._bus is not None
-        if not self._bus.data.is_up:
-            return f"there is no connection to NATS ({self._bus.data.why})"
+        if self._bus.why:
+            return self._bus.why
         if not node.is_trusted:
-            return (
-                f"the last life of node {self.settings.node} did not end in order; its lease runs out first"
-            )
+            return f"the last life of node {self._name} did not end in order; its lease runs out first"
         return "it reads what is retained"
 
     def commit(self, batch: Batch) -> None:
@@ -203,17 +160,15 @@ class Member(Store):
                 self._after()
                 async with asyncio.timeout(max(0.1, seconds - 1.0)):
                     await self._is_over.wait()
-                log.info("node %s has left %s", self.settings.node, self.where)
+                log.info("node %s has left %s", self._name, self.where)
         except TimeoutError:
             log.warning(
                 "node %s could not give all of its sessions up in %g s: other nodes take them in 30 s",
-                self.settings.node,
+                self._name,
                 seconds,
             )
         finally:
             self._end_timer()
-            if self._doubting is not None:
-                self._doubting.cancel()
             if self._watch is not None:
                 self._watch.end()
             await bus.close()
@@ -307,7 +262,7 @@ class Member(Store):
                 return
             bus.obey(order)
         turn.hold(node.trusted_until + turn.clock.offset)
-        self._tell_trouble(bus.unhappy or ("" if bus.data.is_up else f"no connection: {bus.data.why}"))
+        self._tell_trouble(bus.why)
         turn.schedule()
         self._end_timer()
         if node.deadline is not None:

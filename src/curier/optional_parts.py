@@ -30,10 +30,10 @@ def member_of(settings: ClusterSettings, data: str | Path | None) -> Member:
     if data is not None:
         raise ConfigError("cluster and data cannot both be: a cluster keeps all there is to keep itself")
     try:
-        from curier.member import Member
+        from curier.member_on_nats import NatsMember
     except ImportError as error:
         raise missing_package(error, "cluster") from error
-    return Member(settings)
+    return NatsMember(settings)
 
 
 def with_acme(

@@ -13,7 +13,7 @@ import tests.jetstream.needs  # noqa: F401, isort: skip
 from curier.cluster_settings import ClusterSettings
 from curier.errors import ClusterError
 from curier.jetstream.wire import WireError
-from curier.member import Member
+from curier.member_on_nats import NatsMember
 from curier.net.turn import Turn
 from tests.waiting import until
 
@@ -32,7 +32,7 @@ async def test_a_node_that_has_to_end_renews_its_lease_no_more() -> None:
     held: list[float] = []
     loop = asyncio.get_running_loop()
     turn = SimpleNamespace(core=SimpleNamespace(join_cluster=lambda: None), hold=held.append, loop=loop)
-    member = Member(ClusterSettings(("nats://n1",), "a"))
+    member = NatsMember(ClusterSettings(("nats://n1",), "a"))
     member.enter(cast("Turn", turn), why.append)
     bus: Any = Bus()
     member._bus, member.node = bus, cast("Any", object())  # whatever of it is called would fail

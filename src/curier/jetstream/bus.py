@@ -115,6 +115,13 @@ class Bus:
         self._commands[type(order)](order)
 
     @property
+    def why(self) -> str:
+        """Why nothing is stored at the moment; ""."""
+        return self.unhappy or (
+            "" if self.data.is_up else f"there is no connection to NATS ({self.data.why})"
+        )
+
+    @property
     def most(self) -> int:
         """Bytes of the largest value that can be written now; 0 before there was a connection."""
         return max(0, min(self.data.most, self.control.most) - SLACK)
