@@ -12,9 +12,9 @@ import faulthandler
 import os
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import pytest
 
@@ -23,6 +23,7 @@ LONGER: Final = (0.25, 1.0, 5.0, 25.0)
 """Seconds for a time limit that is to be met at a late step: where a busy machine comes to it at an early one
 already, that is tried again with the next.
 """
+T = TypeVar("T")
 MOST_STRETCH: Final = 5.0
 AGAIN: Final = 5.0  # seconds a test that is over time has for cleaning up, before that is ended as well
 
@@ -54,6 +55,19 @@ def wait_until(condition: Callable[[], bool], *, pause: float = 0.005, patience:
 
 def _check(waited: float, patience: float) -> None:
     assert waited < patience or waited < stretched(patience), f"not within {patience:g} seconds"
+
+
+def in_longer(
+    attempt: Callable[[float], T], holds: Callable[[T], bool], seconds: Sequence[float] = LONGER
+) -> T:
+    """What ``attempt`` comes to in the first of these seconds with which it holds, or else in the last.
+
+    For a program that ends by itself when its time is up, whatever it has not come to by then.
+    """
+    for one in seconds[:-1]:
+        if holds(result := attempt(one)):
+            return result
+    return attempt(seconds[-1])
 
 
 def comes_to_rest(count: Callable[[], int]) -> Callable[[], bool]:

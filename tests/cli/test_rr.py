@@ -11,7 +11,7 @@ import pytest
 from curier.client.client import connect
 from tests.cli.conftest import BrokerThread, Curier
 
-QUICK = ("-W", "20")
+QUICK = ("-W", "100")
 
 
 @pytest.fixture

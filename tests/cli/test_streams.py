@@ -17,7 +17,7 @@ import pytest
 from curier.codec.encode import encode
 from curier.codec.packets import Connect
 from tests.cli.conftest import BrokerThread, Curier
-from tests.waiting import wait_until
+from tests.waiting import in_longer, wait_until
 
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -33,7 +33,7 @@ def shell(tmp_path: Path) -> Shell:
     def run(line: str, *words: object) -> subprocess.CompletedProcess[str]:
         command = ["sh", "-c", line, "sh", sys.executable, "-m", "curier", *map(str, words)]
         environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment)
+        return subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
 
     return run
 
@@ -77,10 +77,10 @@ def test_every_command(shell: Shell, line: str, code: int, said: str, tmp_path: 
         (["sub", "-C", 1], ">/dev/full", 1, "", FULL),
         (["sub", "-C", 1], ">/dev/full 2>&-", 1, "", ""),
         (["sub", "-E"], ">&-", 0, "", ""),
-        (["sub", "-W", "3"], "2>/dev/full", 27, "x\n", ""),
-        (["sub", "-W", "3"], "2>&-", 27, "x\n", ""),
-        (["rr", "-m", "x", "-e", "{}", "-W", 5], ">&-", 1, "", CLOSED),
-        (["rr", "-m", "x", "-e", "{}", "-W", 5], ">/dev/full", 1, "", FULL),
+        (["sub", "-W", "{1}"], "2>/dev/full", 27, "x\n", ""),
+        (["sub", "-W", "{1}"], "2>&-", 27, "x\n", ""),
+        (["rr", "-m", "x", "-e", "{}", "-W", 60], ">&-", 1, "", CLOSED),
+        (["rr", "-m", "x", "-e", "{}", "-W", 60], ">/dev/full", 1, "", FULL),
     ],
 )
 def test_clients(
@@ -93,8 +93,12 @@ def test_clients(
     out: str,
     said: str,
 ) -> None:
-    words = [str(word).format(topic) for word in words]
-    result = shell(f'"$@" {streams}', *words, "-t", topic, "-p", broker.port)
+    def run(seconds: float) -> subprocess.CompletedProcess[str]:
+        own = [str(word).format(topic, seconds) for word in words]
+        return shell(f'"$@" {streams}', *own, "-t", topic, "-p", broker.port)
+
+    times = (1.0, 5.0, 50.0) if "{1}" in words else (0.0,)
+    result = in_longer(run, lambda one: one.stdout == out, times)
     assert (result.returncode, result.stdout, result.stderr) == (code, out, said)
 
 
@@ -103,7 +107,7 @@ def test_any_locale(shell: Shell, curier: Curier, broker: BrokerThread, locale: 
     topic = f"test/{uuid.uuid4().hex}/\N{LATIN SMALL LETTER O WITH DIAERESIS}"
     words = ["-t", topic, "-p", broker.port]
     assert shell(f'{locale} "$@"', "pub", *words, "-m", "\N{SNOWMAN}", "-r", "-q", 1).returncode == 0
-    result = shell(f'{locale} "$@"', "sub", *words, "-C", 1, "-F", "%t %p %l", "-W", 20)
+    result = shell(f'{locale} "$@"', "sub", *words, "-C", 1, "-F", "%t %p %l", "-W", 60)
     assert (result.returncode, result.stdout) == (0, f"{topic} \N{SNOWMAN} 3\n")
     wrong = shell(f'{locale} "$@"', "pub", "-t", "\N{SNOWMAN}#", "-m", "x")
     assert (wrong.returncode, "Error: -t '\N{SNOWMAN}#'" in wrong.stderr) == (2, True)

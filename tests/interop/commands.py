@@ -9,6 +9,11 @@ import sys
 import threading
 from collections.abc import Mapping
 
+from tests.waiting import in_longer
+
+TIMES = (1, 5, 25)
+"""Seconds for ``-W``, of which mosquitto_sub takes whole ones."""
+
 
 class Commands:
     """Runs a command of either family with the same words."""
@@ -26,6 +31,16 @@ class Commands:
         """The exit codes of both."""
         ours, theirs = self.both(name, *words)
         return ours.returncode, theirs.returncode
+
+    def codes_in_time(self, expected: tuple[int, int], name: str, *words: str) -> tuple[int, int]:
+        """The exit codes of both with ``-W``; with more time, where they are others: who is not connected
+        when it is up has a code of its own.
+        """
+        return in_longer(
+            lambda seconds: self.codes(name, *words, "-W", f"{seconds:g}"),
+            lambda codes: codes == expected,
+            TIMES,
+        )
 
     def start(self, family: str, name: str, *words: str) -> "subprocess.Popen[bytes]":
         """One that goes on; it is in the background when the broker has its subscription."""
@@ -47,7 +62,7 @@ class Commands:
             [*command, *self.server, *words],
             input=stdin,
             capture_output=True,
-            timeout=30,
+            timeout=100,
             env=self.environment,
         )
 
