@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from curier.errors import (
+    ClusterAway,
     ClusterError,
     ConfigError,
     ConnectionLost,
@@ -161,6 +162,7 @@ __all__ = [
     "Client",
     "ClientSettings",
     "Closed",
+    "ClusterAway",
     "ClusterError",
     "ClusterSettings",
     "ConfigError",

@@ -14,6 +14,7 @@
     ├── PublishWithdrawn                                 the program has withdrawn the message
     ├── StoreError                                       durable state cannot be read or written
     ├── ClusterError                                     this broker cannot be one node of its cluster
+    │   ├── ClusterAway                                  too little of NATS can be reached; it may try again
     │   └── TakenForDead                                 the other nodes do without it; it may join anew
     └── ConfigError                                      a setting is wrong; says where, and what was expected
 
@@ -142,6 +143,10 @@ class StoreError(MqttError):
 
 class ClusterError(MqttError):
     """This broker cannot be one node of its cluster; the message says why, and the way out."""
+
+
+class ClusterAway(ClusterError):
+    """Too little of the cluster's NATS could be reached, for too long. It may be tried again."""
 
 
 class TakenForDead(ClusterError):

@@ -21,7 +21,7 @@ from curier.cluster.node import Entry, Node
 from curier.cluster.orders import Died, ToBus
 from curier.cluster.records import Boot, Message
 from curier.cluster_view import ClusterView
-from curier.errors import ClusterError, StoreError
+from curier.errors import ClusterError, StoreError, TakenForDead
 from curier.jetstream.wire import WireError
 from curier.loglines import logger
 from curier.net.turn import Turn
@@ -70,7 +70,7 @@ class Member(Store):
         self.node: Node | None = None
         self._name = name
         self._partitions = partitions
-        self._died: Callable[[str], None] = _expected
+        self._died: Callable[[ClusterError], None] = _expected
         self._bus: Bus | None = None
         self._turn: Turn | None = None
         self._asked: list[Claim | CatchUp] = []
@@ -80,11 +80,11 @@ class Member(Store):
         self._watch: Watching | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._trouble = ""
-        self._unread = ""
+        self._why_over = ClusterError("this node has left")
 
     # -- a store
 
-    def enter(self, turn: Turn, died: Callable[[str], None]) -> None:
+    def enter(self, turn: Turn, died: Callable[[ClusterError], None]) -> None:
         """The broker that is to be a node. ``died`` is told why it has to end."""
         self._turn, self._died = turn, died
         turn.core.join_cluster()
@@ -126,8 +126,11 @@ class Member(Store):
         began = told = time.monotonic()
         while not node.is_open:
             if self._is_over.is_set():
+                raise self._why_over
+            if node.is_name_taken:
                 raise ClusterError(
-                    self._unread or "another process has taken the name of this node meanwhile"
+                    f"another process lives that is node {self._name} of {self.where}: give this one a name "
+                    "of its own (--node-name), or end that one"
                 )
             await asyncio.sleep(0.02)
             now = time.monotonic()
@@ -246,8 +249,7 @@ class Member(Store):
 
     def broken(self, error: WireError) -> None:
         log.error("%s: %s", self.where, error)
-        self._unread = f"what lies on the bus cannot be read: {error}"
-        self._end(self._unread)
+        self._end(ClusterError(f"what lies on the bus cannot be read: {error}"))
 
     # -- time
 
@@ -258,7 +260,7 @@ class Member(Store):
             return
         for order in node.take_orders():
             if isinstance(order, Died):
-                self._end("the other nodes have taken this one for dead")
+                self._end(TakenForDead("the other nodes have taken this one for dead"))
                 return
             bus.obey(order)
         turn.hold(node.trusted_until + turn.clock.offset)
@@ -288,8 +290,9 @@ class Member(Store):
             self._timer.cancel()
             self._timer = None
 
-    def _end(self, why: str) -> None:
+    def _end(self, why: ClusterError) -> None:
         if not self._is_over.is_set():
+            self._why_over = why
             self._is_over.set()
             self._end_timer()
             self._need_turn().hold(0.0)
@@ -302,7 +305,7 @@ class Member(Store):
         return self._turn
 
 
-def _expected(why: str) -> None:
+def _expected(why: ClusterError) -> None:
     """This node has left by itself."""
 
 

@@ -100,7 +100,7 @@ class NatsMember(Member):
             try:
                 away = await prove(self._monitors, servers)
             except WritesLate as error:
-                self._end(str(error))
+                self._end(error)
                 return
             except ClusterError as error:
                 log.debug("more servers of NATS are away: %s", error)
@@ -109,7 +109,8 @@ class NatsMember(Member):
                 if not self._streams() or name in behind:
                     back.pop(name, None)
                 elif time.monotonic() - back.setdefault(name, time.monotonic()) > BACK_SECONDS:
-                    self._end(f"{name} is there, and its monitoring does not tell whether it writes at once")
+                    why = f"{name} is there, and its monitoring does not tell whether it writes at once"
+                    self._end(ClusterError(why))
                     return
         log.info("all servers of %s write at once", self.where)
 

@@ -40,7 +40,7 @@ from curier.broker_arguments import (
 from curier.cluster_settings import ClusterSettings
 from curier.cluster_view import ClusterView
 from curier.doorways import Doorway, change
-from curier.errors import ConfigError, StoreError, TakenForDead
+from curier.errors import ClusterError, ConfigError, StoreError
 from curier.inside import HOP, BridgeNumbers, InsidersToo
 from curier.listeners import DEFAULT_LISTEN, Listener, parse_listen
 from curier.loglines import logger, tell_left_out
@@ -111,7 +111,7 @@ class Broker(Traced, Mounted):
     lab: Laboratory | None = None  # set before ``start``: breaks connections on purpose
     _asking: Asking | None = None
     _stopped: asyncio.Event | None = None
-    _why_dead: str = ""  # a node of a cluster: why others go on without it
+    _why_dead: ClusterError | None = None  # a node of a cluster: why it had to end
 
     def __init__(
         self,
@@ -426,14 +426,16 @@ class Broker(Traced, Mounted):
             doorway.close()
 
     async def serve_forever(self) -> None:
-        """Wait until ``stop`` is called. Raises ``TakenForDead`` where a node of a cluster has to end."""
+        """Wait until ``stop`` is called. Raises ``ClusterError`` where a node of a cluster has to end;
+        ``TakenForDead``, one of those, where it may join anew.
+        """
         if self._stopped is None:
             raise RuntimeError("the broker has not been started")
         await self._stopped.wait()
         if self._why_dead:
-            raise TakenForDead(self._why_dead)
+            raise self._why_dead
 
-    def _end_without_a_word(self, why: str) -> None:
+    def _end_without_a_word(self, why: ClusterError) -> None:
         """Another node may have the sessions of this one: nothing more is said to anybody."""
         self._why_dead = why
         self._close_now()

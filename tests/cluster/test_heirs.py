@@ -379,6 +379,27 @@ def test_two_processes_with_one_name(stage: Stage) -> None:
     stage.world.run(50)
     assert first.node.is_open
     assert not second.node.is_open
+    assert second.node.is_name_taken
+    assert not first.node.is_name_taken
     first.is_gone = True
     stage.until(lambda: second.node.is_open)
     assert second.node.ground.boot.number == first.node.ground.boot.number + 1
+
+
+def test_a_name_whose_process_was_killed_is_not_taken(stage: Stage) -> None:
+    stage.world.kill("a")
+    second = stage.world.start("a")
+    stage.until(lambda: second.node.is_open)
+    assert not second.node.is_name_taken
+
+
+def test_a_node_may_leave_before_it_has_come(stage: Stage) -> None:
+    """It waits for its last life to end, and is told to stop: nobody knows of it, so it ends at once."""
+    stage.world.kill("a")
+    second = stage.world.start("a")
+    stage.world.run(5)
+    assert not second.node.is_trusted
+    stage.world.drain("a")
+    assert second.node.ground.is_dead
+    third = stage.world.start("a")
+    stage.until(lambda: third.node.is_open)

@@ -15,7 +15,17 @@ import curier
 from curier import Broker, Client
 from curier.auth import Authenticator, Credentials, Verdict
 from curier.cluster_settings import ClusterSettings
-from curier.errors import ClusterError, ConfigError, ConnectionLost, ConnectRefused, TakenForDead
+from curier.errors import (
+    ClusterAway,
+    ClusterError,
+    ConfigError,
+    ConnectionLost,
+    ConnectRefused,
+    TakenForDead,
+)
+from curier.jetstream.line import Access, Line
+from curier.jetstream.names import Names
+from curier.jetstream.wire import FORMAT
 from tests.jetstream.servers import NatsServers
 from tests.ports import free_port
 from tests.waiting import PATIENCE, until
@@ -201,6 +211,30 @@ async def test_a_cluster_that_may_lose_what_it_acknowledges_is_refused(
         lazy.close()
 
 
+async def test_a_second_process_with_the_name_of_one_that_lives_is_refused(cluster: Cluster) -> None:
+    second = Broker("tcp://127.0.0.1:0", cluster=cluster.settings("a"))
+    with pytest.raises(ClusterError, match="another process lives that is node a") as raised:
+        await second.start()
+    assert not isinstance(raised.value, ClusterAway)
+    async with cluster.client("a", "c") as client:
+        await client.publish("t", "the first goes on", qos=1)
+
+
+async def test_a_record_that_cannot_be_read_ends_a_node_for_good(cluster: Cluster) -> None:
+    own = Line(Access(cluster.settings("a").urls), "test")
+    own.open()
+    try:
+        await until(lambda: own.is_up)
+        stream = Names(cluster.settings("a").name, 2)
+        own.send(stream.subject(0, "x.1"), bytes([FORMAT + 1, 0]))
+        with pytest.raises(ClusterError, match="format") as raised:
+            await asyncio.wait_for(cluster.nodes["a"].serve_forever(), PATIENCE)
+    finally:
+        await own.close()
+    assert not isinstance(raised.value, (ClusterAway, TakenForDead))  # or it would join again and again
+    cluster.nodes.clear()
+
+
 async def test_workers_take_clients_in_at_one_port(servers: NatsServers, tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "curier", "broker", "--listen", f"tcp://127.0.0.1:{port}", "--no-web"]
@@ -258,7 +292,7 @@ async def test_a_server_that_was_away_has_to_prove_it_when_it_is_back(
         conf = folder / "2.conf"
         conf.write_text(conf.read_text().replace("sync_interval: always", "sync_interval: 2m"))
         servers.start(2)
-        with pytest.raises(TakenForDead, match="s2 does not write at once"):
+        with pytest.raises(ClusterError, match="s2 does not write at once"):
             await asyncio.wait_for(cluster.nodes["d"].serve_forever(), 2 * PATIENCE)
         await cluster.stop()
     finally:

@@ -31,7 +31,7 @@ from curier.cli.traces import Traces
 from curier.cli.window import CannotListen, open_window, way_to, window_of
 from curier.config import Config
 from curier.config_authenticators import HOOKS
-from curier.errors import ClusterError, TakenForDead
+from curier.errors import ClusterAway, TakenForDead
 from curier.hook_files.files import HookFiles
 from curier.listeners import Listen, Listener, parse_listen
 from curier.net import reactor
@@ -66,8 +66,8 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
     """Run a broker until SIGINT or SIGTERM, or until its terminal is gone. At SIGHUP the settings are those
     that ``reread`` gives.
 
-    Raises ``ConfigError``, ``StoreError`` (for last changes that could not be written, too), or
-    ``CannotListen`` for an address that cannot be had.
+    Raises ``ConfigError``, ``StoreError`` (for last changes that could not be written, too),
+    ``CannotListen`` for an address that cannot be had, or ``ClusterError`` where joining anew is no use.
     """
     log_file = start_logging(config)
     audit_file = open_audit(config)
@@ -80,7 +80,7 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
             except TakenForDead as error:  # others have its sessions: clients come again, as to any node
                 was_in = True
                 _log.error("%s: this node has ended all its connections, and joins anew", error)
-            except ClusterError as error:
+            except ClusterAway as error:
                 if not was_in:  # a mistake of the settings, most likely, which somebody looks at now
                     raise
                 _log.error("%s; it is tried again", error)
@@ -120,10 +120,8 @@ async def _serve(
     window = window_of(config, broker, reload)
     traces = Traces(broker)
     with signals(told_to_stop.set, reload.soon):
-        try:
-            await broker.start()
-        except OSError as error:
-            raise CannotListen(explain_listen_error(error, [door.url for door in config.doors()])) from error
+        if not await _start(broker, told_to_stop, config):
+            return
         bridges = reload.bridges = bridges_of(config, broker)
         try:
             await traces.start(config)
@@ -159,6 +157,24 @@ def _say(text: str) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)  # or the last flush at exit would fail again
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+async def _start(broker: Broker, told_to_stop: asyncio.Event, config: Config) -> bool:
+    """Start it, unless told to stop before it has: a node may have to wait for its cluster."""
+    starting = asyncio.create_task(broker.start())
+    waiting = asyncio.create_task(told_to_stop.wait())
+    try:
+        await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            return True
+        return False
+    except OSError as error:
+        raise CannotListen(explain_listen_error(error, [door.url for door in config.doors()])) from error
+    finally:
+        waiting.cancel()
+        starting.cancel()
+        await asyncio.gather(starting, waiting, return_exceptions=True)
 
 
 async def _until(broker: Broker, told_to_stop: asyncio.Event) -> None:

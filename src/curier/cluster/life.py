@@ -18,6 +18,9 @@ from curier.cluster.records import Boot, Lease, Value
 LASTS: Final = 30.0
 RENEWED: Final = LASTS / 6
 TRUSTED: Final = LASTS * 3 / 4
+RENEWALS: Final = 3
+"""Of a lease that this node waits for: so many were no late writes, but are of a process that lives."""
+
 ALIVE: Final = "alive"
 DEAD: Final = "dead"
 NOT_KNOWN: Final = "not known"
@@ -42,15 +45,25 @@ class Life:
         self._watched: tuple[int, float] | None = (
             None  # a former life of this name, and since when it is silent
         )
+        self._renewals = 0  # of that, while this one waited for its end
 
     def begin(self) -> None:
         """Take the name: at once if it is free, else when its lease is over."""
         self._ground.look(LEASES, self._ground.boot.name, self._found_former)
 
     def leave(self) -> None:
-        """Say that this life is over. Its sessions are released already, or heirs take them."""
+        """Say that this life is over, if others may know of it. Its sessions are released already, or heirs
+        take them.
+        """
         self._is_leaving = True
+        if self._lease is None and self._renewing is None:
+            self._ground.die()
         self._renew()
+
+    @property
+    def is_name_taken(self) -> bool:
+        """Does another process live that has the name of this node? It waits for the end of that one."""
+        return self._lease is None and self._renewals >= RENEWALS
 
     def standing(self, boot: Boot) -> str:
         """``ALIVE``, ``DEAD``, or ``NOT_KNOWN`` while the feed has not brought that life yet."""
@@ -99,6 +112,7 @@ class Life:
         now = self._ground.now
         if lease is not None and not lease.is_over:
             if self._watched is None or self._watched[0] != sequence:
+                self._renewals += self._watched is not None
                 self._watched = (sequence, now)
             if now - self._watched[1] < LASTS:
                 self._ground.later(RENEWED / 2, self.begin)

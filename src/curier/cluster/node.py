@@ -98,6 +98,11 @@ class Node:
         return self._is_draining
 
     @property
+    def is_name_taken(self) -> bool:
+        """Does another process live that is called as this one?"""
+        return self._life.is_name_taken
+
+    @property
     def claims(self) -> int:
         """Sessions that are on their way to it."""
         return len(self._claims)

@@ -15,7 +15,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from curier.errors import ClusterError
+from curier.errors import ClusterAway, ClusterError
 from curier.jetstream.line import without_password
 
 MONITORING: Final = 8222
@@ -39,8 +39,8 @@ def monitors_of(servers: Sequence[str]) -> tuple[str, ...]:
 
 async def prove(monitors: Sequence[str], servers: set[str]) -> set[str]:
     """That ``servers``, by name, write at once. Returns those that may be away, as their monitoring is; more
-    than half of them have to be known to write so. Raises ``ClusterError``, of a server that does not
-    ``WritesLate``.
+    than half of them have to be known to write so. Raises ``ClusterError``: ``ClusterAway`` where too many
+    do not answer, ``WritesLate`` of a server that does not.
     """
     answers = await asyncio.gather(*[asyncio.to_thread(told_by, monitor) for monitor in monitors])
     proved, lazy, reasons = set[str](), set[str](), list[str]()
@@ -58,7 +58,7 @@ async def prove(monitors: Sequence[str], servers: set[str]) -> set[str]:
     silent = sum([isinstance(answer, str) for answer in answers])
     if missing & lazy or len(missing) > silent or 2 * len(servers & proved) <= len(servers):
         why = f" ({'; '.join(reasons)})" if reasons else ""
-        kind = WritesLate if missing & lazy else ClusterError
+        kind = WritesLate if missing & lazy else ClusterAway if len(missing) <= silent else ClusterError
         raise kind(
             f"not known to write at once, as a cluster needs: {', '.join(sorted(missing))}{why}. "
             "Put sync_interval: always into the jetstream block of every server's configuration, and "

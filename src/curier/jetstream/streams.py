@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any, Final
 
 from nats.aio.msg import Msg
 
 from curier.cluster.orders import LEASES, SESSIONS
-from curier.errors import ClusterError
+from curier.errors import ClusterAway, ClusterError
 from curier.jetstream.line import Line, log
 from curier.jetstream.names import Names
 from curier.jetstream.wire import FORMAT
 
 ANSWER_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 0.5
+TELL_SECONDS: Final = 5.0
 NOT_FOUND: Final = 10059
 IN_USE: Final = 10058  # another node has made it meanwhile, otherwise
 LEAST_VERSION: Final = (2, 14)  # older ones ignore conditions, or were not tried
 
 
 async def ensure(line: Line, names: Names, replicas: int, seconds: float) -> set[str]:
-    """Make and check all streams; the names of the servers that keep them. Raises ``ClusterError``."""
+    """Make and check all streams; the names of the servers that keep them. Raises ``ClusterAway`` where they
+    are not there in time, ``ClusterError`` where they are not as they have to be.
+    """
     servers: set[str] = set()
     why = ""
+    began = told = time.monotonic()
     try:
         async with asyncio.timeout(seconds):
             for stream in names.streams:
@@ -40,12 +45,15 @@ async def ensure(line: Line, names: Names, replicas: int, seconds: float) -> set
                     if "config" in answer and answer.get("cluster", {}).get("leader", replicas == 1):
                         break
                     why = line.why or answer.get("error", {}).get("description", "its streams have no leader")
+                    if (now := time.monotonic()) - told >= TELL_SECONDS:
+                        told = now
+                        log.info("waiting for the streams of NATS since %d s: %s", now - began, why)
                     await asyncio.sleep(AGAIN_SECONDS)
                 _check(names, stream, replicas, answer["config"])
                 cluster = answer.get("cluster", {})
                 servers |= {cluster.get("leader", ""), *(one["name"] for one in cluster.get("replicas", ()))}
     except TimeoutError:
-        raise ClusterError(
+        raise ClusterAway(
             f"NATS does not give this cluster its streams within {seconds:g} s: {line.why or why}. "
             f"JetStream has to be on, with {replicas} servers or more that see each other"
         ) from None
