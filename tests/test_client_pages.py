@@ -167,12 +167,12 @@ def places(certificates: Certificates, tmp_path: Path, proxy: Proxy) -> Iterator
 
     thread = threading.Thread(target=run)
     thread.start()
-    where = found.get(timeout=30)
+    where = found.get(timeout=100)
     assert isinstance(where, dict), where
     yield where
     loop, end = over[0]
     loop.call_soon_threadsafe(end.set)
-    thread.join(30)
+    thread.join(100)
     assert found.empty(), found.get()
 
 

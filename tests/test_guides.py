@@ -40,9 +40,9 @@ def port() -> Iterator[int]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
     thread.start()
-    yield ports.get(timeout=30)
+    yield ports.get(timeout=100)
     loop.call_soon_threadsafe(over.set)
-    thread.join(30)
+    thread.join(100)
     loop.close()
 
 

@@ -18,7 +18,7 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a program where the packages of `curier[broker]` are not installed."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", WITHOUT + program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=50)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
 
 
 def test_a_client_and_a_broker_in_memory() -> None:

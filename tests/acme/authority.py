@@ -185,7 +185,7 @@ class Authority:
         wanted = f"{challenge['token']}.{digest}"
         why = ""
         try:
-            link = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=5)
+            link = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=100)
             link.request("GET", f"/.well-known/acme-challenge/{challenge['token']}", headers={"Host": host})
             answer = link.getresponse()
             said = answer.read().decode()

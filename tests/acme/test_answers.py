@@ -19,7 +19,7 @@ def port_of(made: Answers) -> int:
 
 
 def get(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
-    link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=100)
     try:
         link.request(method, path)
         answer = link.getresponse()
@@ -50,10 +50,10 @@ def test_strangers_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
         port = port_of(made)
         held = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
         held[0].sendall(b"GET / HT")
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as third:
+        with socket.create_connection(("127.0.0.1", port), timeout=100) as third:
             assert third.recv(1) == b""
         for one in held:
-            one.settimeout(10)
+            one.settimeout(100)
             assert one.recv(1) == b""
             one.close()
 

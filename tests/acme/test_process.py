@@ -105,7 +105,7 @@ def test_the_process_ends_with_the_broker(tmp_path: Path) -> None:
         assert child.stdout.readline() == f"INFO {NAME}: asking {plan.directory} for a certificate\n".encode()
         assert b"cannot be reached: " in child.stdout.readline()
         child.stdin.close()
-        assert child.wait(20) == 0
+        assert child.wait(100) == 0
 
 
 async def test_a_process_that_ends_is_started_again(

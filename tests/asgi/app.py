@@ -50,7 +50,7 @@ class Visitor:
 
     async def next(self) -> Message:
         """What the application says next."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             return await self.from_app.get()
 
     def say(self, *packets: p.Packet, version: int = 5) -> None:
@@ -95,5 +95,5 @@ class Visitor:
         """Hang up, and wait until the application has noticed."""
         self.hang_up()
         self.takes.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             await self.task

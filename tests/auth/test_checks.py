@@ -52,7 +52,7 @@ class Worker:
         self.niceness = hasher.niceness
         self.thread = threading.get_native_id()
         self.began.set()
-        assert self.may_end.wait(30)
+        assert self.may_end.wait(100)
         return True
 
 
@@ -78,7 +78,7 @@ async def keep_busy(checks: Checks, workers: list[Worker]) -> list[asyncio.Task[
             assert not await checks.run(f"busy {number}", "somebody", lambda _: False)
     for number, worker in enumerate(workers):
         tasks.append(asyncio.create_task(checks.run(f"busy {number}", "u", worker)))
-        assert await asyncio.to_thread(worker.began.wait, 30)
+        assert await asyncio.to_thread(worker.began.wait, 100)
     return tasks
 
 
@@ -196,7 +196,7 @@ async def test_threads_end_when_there_is_nothing_to_do(
 
     for _ in range(3):
         assert await checks.run("a", "u", check)
-        await asyncio.to_thread(threads[-1].join, 30)
+        await asyncio.to_thread(threads[-1].join, 100)
         assert not threads[-1].is_alive()
     assert [(side.threads, side.bells) for side in checks._work.sides] == [(0, []), (0, [])]
 
@@ -222,7 +222,7 @@ async def test_threads_end_with_what_they_work_for(cores: int) -> None:
     thread, hasher = seen[0]
     del checks
     gc.collect()
-    await asyncio.to_thread(thread.join, 30)
+    await asyncio.to_thread(thread.join, 100)
     assert not thread.is_alive()
     assert isinstance(hasher, InThread)
     assert hasher.is_closed
@@ -252,5 +252,5 @@ async def test_threads_end_with_what_they_work_for_though_it_named_itself(cores:
     del asking
     gc.collect()
     for thread in threads:
-        await asyncio.to_thread(thread.join, 30)
+        await asyncio.to_thread(thread.join, 100)
         assert not thread.is_alive()

@@ -55,7 +55,7 @@ def test_it_begins_anew_when_it_has_died(process: HashProcess) -> None:
         died = psutil.Process(pid_of(process))
         died.kill()
         if number:
-            died.wait(30)
+            died.wait(100)
         assert process.fits(RIGHT, b"right")
 
 

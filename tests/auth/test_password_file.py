@@ -304,11 +304,11 @@ class Gate:
     def pass_through(self, password: bytes) -> None:
         may_end = self._may_end[password]
         self.begun.put(password)
-        assert self._is_open or may_end.wait(30)
+        assert self._is_open or may_end.wait(100)
 
     async def next(self) -> bytes:
         """The password whose check is the next to begin."""
-        return await asyncio.to_thread(self.begun.get, timeout=30)
+        return await asyncio.to_thread(self.begun.get, timeout=100)
 
     def let_go(self, password: bytes) -> None:
         self._may_end[password].set()

@@ -54,7 +54,7 @@ def web_server(tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
             certificate = self.request.getpeercert() if tls is not None else None
             headers = {name.lower(): value for name, value in self.headers.items()}
             this.asked.append(Asked(self.command, self.path, headers, body, certificate))
-            this.gate.wait(30)
+            this.gate.wait(100)
             status, headers, body = this.answer
             self.send_response(status)
             for name, value in headers.items():

@@ -28,7 +28,7 @@ class BrokerThread:
             target=lambda: self._loop.run_until_complete(self._serve()), daemon=True
         )
         self._thread.start()
-        assert self._ready.wait(30), "the broker does not start"
+        assert self._ready.wait(100), "the broker does not start"
 
     async def _serve(self) -> None:
         async with Broker(["tcp://127.0.0.1:0"]) as broker:
@@ -37,11 +37,11 @@ class BrokerThread:
             await self._stop.wait()
 
     def run(self, main: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(main, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(main, self._loop).result(100)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
+        self._thread.join(100)
         self._loop.close()
 
 

@@ -129,8 +129,8 @@ def test_a_link_logs_a_browser_in(run: Admin) -> None:
     link = run("admin", "login").output.strip()
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     with contextlib.suppress(urllib.error.HTTPError):  # where it leads to, there may be no pages yet
-        opener.open(link, timeout=20).close()
-    with opener.open(re.sub("login.*", "api/v1/self", link), timeout=20) as answer:
+        opener.open(link, timeout=100).close()
+    with opener.open(re.sub("login.*", "api/v1/self", link), timeout=100) as answer:
         assert json.load(answer) == {"name": "owner", "role": "admin"}
 
 

@@ -43,7 +43,7 @@ def serving(listener: Listener) -> Iterator[curier.Broker]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
-    assert ready.wait(30)
+    assert ready.wait(100)
     try:
         yield found[0]
     finally:

@@ -50,7 +50,7 @@ class Process:
     def ask(self, packet: bytes) -> bytes:
         """The first four bytes of the answer to one packet."""
         assert self.port, self.end()
-        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), 100) as connection:
             connection.sendall(packet)
             return connection.recv(4, socket.MSG_WAITALL)
 
@@ -63,7 +63,7 @@ class Process:
         assert self.popen.stderr is not None
         err = self.popen.stderr.read()  # first: the log may be more than a pipe holds
         out = self.popen.stdout.read() if self.popen.stdout else ""
-        return self.popen.wait(30), out, err
+        return self.popen.wait(100), out, err
 
     def wait_for_log(self, word: str) -> None:
         """Read the log up to the next line with this word in it."""
@@ -78,7 +78,7 @@ class Process:
     def close(self) -> None:
         if self.popen.poll() is None:
             self.popen.kill()
-            self.popen.wait(30)
+            self.popen.wait(100)
         for pipe in (self.popen.stdout, self.popen.stderr):
             if pipe:
                 pipe.close()
@@ -124,7 +124,7 @@ def test_it_serves_traces_to_its_own_user(start: Start, tmp_path: Path, words: t
         return
     assert path.stat().st_mode & 0o777 == 0o600
     with socket.socket(socket.AF_UNIX) as reader:
-        reader.settimeout(30)
+        reader.settimeout(100)
         reader.connect(str(path))
         reader.sendall(b'{"client_id": "c1"}\n')
         with reader.makefile("rb") as lines:
@@ -149,7 +149,7 @@ def test_a_log_that_nobody_reads_does_not_stop_it(start: Start) -> None:
 
 def test_it_stops_with_clients_connected(start: Start) -> None:
     broker = start(*ANYWHERE)
-    with socket.create_connection(("127.0.0.1", broker.port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", broker.port), 100) as connection:
         connection.sendall(CONNECT)
         assert connection.recv(4, socket.MSG_WAITALL) == ACCEPTED
         broker.popen.send_signal(signal.SIGTERM)

@@ -24,7 +24,7 @@ class Manager:
     def __init__(self, path: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(path)
-        self.socket.settimeout(30)
+        self.socket.settimeout(100)
 
     def heard(self) -> dict[str, str]:
         """The next message."""

@@ -21,7 +21,9 @@ MODULE = [sys.executable, "-m", "curier"]
 
 def cert(*arguments: str | Path) -> list[list[str]]:
     """Run ``curier cert``; returns the commands it says to run next, without ``curier``."""
-    done = subprocess.run([*MODULE, "cert", *map(str, arguments)], capture_output=True, text=True, timeout=50)
+    done = subprocess.run(
+        [*MODULE, "cert", *map(str, arguments)], capture_output=True, text=True, timeout=100
+    )
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.partition("next:\n")[2].splitlines()
     return [shlex.split(line)[1:] for line in lines]
@@ -31,7 +33,7 @@ def shown(port: int, lab: Path) -> int:
     """The serial number that a client sees which trusts the laboratory."""
     context = ssl.create_default_context(cafile=lab / "ca.pem")
     with (
-        socket.create_connection(("127.0.0.1", port), 10) as plain,
+        socket.create_connection(("127.0.0.1", port), 100) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as connection,
     ):
         der = connection.getpeercert(binary_form=True)
@@ -53,11 +55,11 @@ def test_what_curier_cert_says_to_run(start: Start, tmp_path: Path) -> None:
     sub = [port if one == "8883" else one for one in sub]
     pub = ["pub", *sub[1 : sub.index("-t")], "-t", "a", "-m", "hello", "-r"]
     for command in (pub, [*sub, "-C", "1"]):
-        done = subprocess.run([*MODULE, *command], capture_output=True, text=True, timeout=50)
+        done = subprocess.run([*MODULE, *command], capture_output=True, text=True, timeout=100)
         assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "a hello\n"
     nobody = [one for one in pub if one not in ("--cert", "--key") and "dev1" not in one]
-    done = subprocess.run([*MODULE, *nobody, "--reconnect", "0"], capture_output=True, text=True, timeout=50)
+    done = subprocess.run([*MODULE, *nobody, "--reconnect", "0"], capture_output=True, text=True, timeout=100)
     assert done.returncode != 0
     code, _, err = process.stop()
     assert code == 0

@@ -137,7 +137,7 @@ class Session:
         self.seen = b""
 
     def until(self, what: bytes) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 100
         while what not in self.seen:
             assert time.monotonic() < deadline, self.seen
             if select.select([self.terminal], [], [], 1)[0]:

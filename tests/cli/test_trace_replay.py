@@ -13,6 +13,7 @@ from curier.testing import Pair
 from curier.trace.events import Event, Packet
 from curier.trace.recordings import writer
 from tests.cli.conftest import BrokerThread
+from tests.waiting import in_longer
 
 
 def run(*words: object, text: bytes | None = None) -> Result:
@@ -97,14 +98,20 @@ def test_what_was_there_before_the_recording_is_told_and_is_no_difference(url: s
     seen = pair.record_wires()
     pair.connect("reader").subscribe("replay/kept")
     path = save(list(seen), tmp_path / "day.curier")
-    result = run(path, "--to", url, "--patience", "0.2")
+    result = in_longer(
+        lambda seconds: run(path, "--to", url, "--patience", seconds), lambda result: result.exit_code == 0
+    )
     assert result.exit_code == 0
     kept = 'PUBLISH QoS 0 RETAIN replay/kept 1 byte "x" came then, and does not now'
     assert result.output.splitlines() == [
         f"reader: {kept} (from before the recording)",
         "6 steps, as then, 1 from before the recording",
     ]
-    (line,) = run(path, "--to", url, "--patience", "0.2", "--json").output.splitlines()
+    result = in_longer(
+        lambda seconds: run(path, "--to", url, "--patience", seconds, "--json"),
+        lambda result: result.exit_code == 0,
+    )
+    (line,) = result.output.splitlines()
     assert json.loads(line)["before"] is True
 
 

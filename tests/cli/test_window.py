@@ -37,7 +37,7 @@ def test_it_is_there_and_does_not_keep_the_broker_from_stopping(start: Start) ->
     broker = start("--listen", "tcp://127.0.0.1:0")
     found = re.search(r"http://127\.0\.0\.1:(\d+)/", window_line(broker))
     assert found
-    with socket.create_connection(("127.0.0.1", int(found[1])), 10) as waits:
+    with socket.create_connection(("127.0.0.1", int(found[1])), 100) as waits:
         waits.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nGET")
         assert waits.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 200"
         code, _, err = broker.stop(signal.SIGTERM)
@@ -97,6 +97,6 @@ def test_without_its_packages_a_line_of_the_log_says_how_to_get_it(bare: Process
 
 def test_who_asks_for_it_without_its_packages_is_told_so() -> None:
     command = [sys.executable, "-c", RUN, "broker", "--memory", "--web", "http://127.0.0.1:0"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=100)
     assert done.returncode == 2
     assert "pip install 'curier[web]'" in done.stderr

@@ -60,7 +60,7 @@ async def test_what_one_life_accepted_the_next_delivers(broker: curier.Broker, t
                 await asyncio.gather(nobody.publish("t", b"20", qos=2), nobody.disconnect())
         async with connect(broker, tmp_path):
             pass  # leaving waits for what is unfinished
-        got = [(await stream.get(timeout=10)).payload for _ in range(21)]
+        got = [(await stream.get(timeout=100)).payload for _ in range(21)]
         assert got == [b"%d" % number for number in range(21)]
     async with connect(broker, tmp_path) as client:
         await client.publish("t", b"new", qos=2)
@@ -72,9 +72,9 @@ async def test_a_message_is_taken_on_the_disk_before_the_application_has_it(
     async with connect(broker, tmp_path / "a") as client, client.subscribe("t", qos=2) as stream:
         for number in range(3):
             await client.publish("t", b"%d" % number, qos=2)
-        assert (await stream.get(timeout=10)).payload == b"0"
+        assert (await stream.get(timeout=100)).payload == b"0"
         assert len((await left_by_a_kill(tmp_path / "a", tmp_path / "b")).incoming.identifiers) == 1
-        assert (await stream.get(timeout=10)).payload == b"1"
+        assert (await stream.get(timeout=100)).payload == b"1"
         await asyncio.sleep(0.1)
 
 
@@ -97,7 +97,7 @@ async def test_a_message_that_is_taken_without_a_connection_does_not_come_again(
             connect(broker, tmp_path / "b") as again,
             again.subscribe("t", qos=2) as stream,
         ):
-            got = [(await stream.get(timeout=10)).payload for _ in range(2)]
+            got = [(await stream.get(timeout=100)).payload for _ in range(2)]
             assert got == [b"1", b"2"]
             await asyncio.sleep(0.2)
             assert len(stream) == 0
@@ -109,11 +109,11 @@ async def test_what_was_not_taken_comes_to_the_next_life_once(broker: curier.Bro
         async with connect(broker, tmp_path) as client, client.subscribe("t", qos=2) as stream:
             for number in range(6):
                 await other.publish("t", b"%d" % number, qos=2)
-            got += [(await stream.get(timeout=10)).payload for _ in range(2)]
+            got += [(await stream.get(timeout=100)).payload for _ in range(2)]
         with pytest.raises(curier.ConnectionLost):  # not to this one any more
             await stream.get(timeout=1)
         async with connect(broker, tmp_path) as client, client.subscribe("t", qos=2) as stream:
-            got += [(await stream.get(timeout=10)).payload for _ in range(4)]
+            got += [(await stream.get(timeout=100)).payload for _ in range(4)]
             await asyncio.sleep(0.2)
             assert len(stream) == 0
         assert got == [b"%d" % number for number in range(6)]
@@ -130,16 +130,16 @@ async def test_a_full_disk_refuses_publishing_and_nothing_else(
         with pytest.raises(curier.StoreError, match="the disk is full"):
             await client.publish("t", b"refused", qos=2)
         await client.publish("t", b"fleeting", qos=0)
-        assert [(await stream.get(timeout=10)).payload for _ in range(2)] == [b"before", b"fleeting"]
+        assert [(await stream.get(timeout=100)).payload for _ in range(2)] == [b"before", b"fleeting"]
         disk.is_full = False
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             while True:
                 try:
                     await client.publish("t", b"after", qos=2)
                     break
                 except curier.StoreError:
                     await asyncio.sleep(0.05)
-        assert (await stream.get(timeout=10)).payload == b"after"
+        assert (await stream.get(timeout=100)).payload == b"after"
 
 
 async def test_another_client_identifier_is_told_whose_it_is(broker: curier.Broker, tmp_path: Path) -> None:

@@ -294,9 +294,9 @@ def test_threads_that_wait_when_the_loop_stops_are_told() -> None:
 
     other = threading.Thread(target=work)
     other.start()
-    assert waiting.wait(30)
+    assert waiting.wait(100)
     thread.stop()
-    other.join(30)
+    other.join(100)
     assert not other.is_alive()
     assert [str(error) for error in raised] == ["the client is closed"]
     with pytest.raises(curier.MqttError, match="closed"):

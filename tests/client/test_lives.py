@@ -331,7 +331,7 @@ def test_the_child_of_a_fork(url: str, is_same_loop: bool) -> None:
 
     in_child(check)
     loop.run_until_complete(client.publish("a", "still here", qos=1))
-    assert loop.run_until_complete(stream.get(timeout=10)).payload == b"still here"
+    assert loop.run_until_complete(stream.get(timeout=100)).payload == b"still here"
     loop.run_until_complete(client.close())
     loop.close()
 
@@ -360,7 +360,7 @@ def test_the_child_of_a_fork_blocking(url: str) -> None:
 
         in_child(check)
         client.publish("a", "still here", qos=1)
-        assert stream.get(timeout=10).payload == b"still here"
+        assert stream.get(timeout=100).payload == b"still here"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
@@ -383,9 +383,9 @@ def test_what_waits_at_a_fork_is_for_the_parent(url: str, inside: bool) -> None:
                 assert stream.get_nowait() is None
 
             await asyncio.to_thread(in_child, check) if not inside else in_child(check)
-            assert (await stream.get(timeout=10)).payload == b"mine"
+            assert (await stream.get(timeout=100)).payload == b"mine"
             await client.publish("a", "still here", qos=1)
-            assert (await stream.get(timeout=10)).payload == b"still here"
+            assert (await stream.get(timeout=100)).payload == b"still here"
 
     asyncio.run(main())
 
@@ -394,7 +394,7 @@ def test_what_waits_at_a_fork_is_for_the_parent(url: str, inside: bool) -> None:
 def test_what_waits_at_a_fork_is_for_the_parent_blocking(url: str) -> None:
     with curier.connect_sync(url) as client, client.subscribe("a", qos=1) as stream:
         client.publish_many([("a", "first"), ("a", "mine")], qos=1)
-        assert stream.get(timeout=10).payload == b"first"
+        assert stream.get(timeout=100).payload == b"first"
         while not len(stream):
             time.sleep(0.01)
 
@@ -405,7 +405,7 @@ def test_what_waits_at_a_fork_is_for_the_parent_blocking(url: str) -> None:
                 next(stream)
 
         in_child(check)
-        assert stream.get(timeout=10).payload == b"mine"
+        assert stream.get(timeout=100).payload == b"mine"
 
 
 def test_blocking_without_a_context_and_again(url: str) -> None:

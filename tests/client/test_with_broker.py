@@ -51,7 +51,7 @@ async def test_many_messages_in_order(qos: int) -> None:
     ):
         pairs = (("a", str(number)) for number in range(count))
         publishing = asyncio.ensure_future(client.publish_many(pairs, qos=qos))
-        found = [int((await stream.get(timeout=20)).payload) for _ in range(count)]
+        found = [int((await stream.get(timeout=100)).payload) for _ in range(count)]
         assert await publishing == count
         assert found == list(range(count))
         assert client.statistics.messages_received == count
@@ -67,7 +67,7 @@ async def test_large_messages() -> None:
     ):
         for qos in (0, 1, 2):
             publishing = asyncio.ensure_future(client.publish("a", payload, qos=qos))
-            assert (await stream.get(timeout=20)).payload == payload
+            assert (await stream.get(timeout=100)).payload == payload
             await publishing
 
 
@@ -85,11 +85,11 @@ async def test_request_and_serve() -> None:
                 await request.reply(request.payload.upper())
 
         answering = asyncio.ensure_future(answer())
-        asked = [asker.request("upper", f"word {number}", timeout=20) for number in range(50)]
+        asked = [asker.request("upper", f"word {number}", timeout=100) for number in range(50)]
         replies = await asyncio.gather(*asked)
         assert [reply.payload for reply in replies] == [f"WORD {number}".encode() for number in range(50)]
         with pytest.raises(curier.PublishRefused, match="nobody"):
-            await asker.request("lower", "x", timeout=20)
+            await asker.request("lower", "x", timeout=100)
         answering.cancel()
         await asyncio.wait([answering])
 
@@ -113,7 +113,7 @@ async def test_a_broker_that_restarts_with_its_memory_gone() -> None:
         broker = curier.Broker(listen=[again])
         await broker.start()
         await asyncio.gather(*receipts)
-        found = [(await stream.get(timeout=20)).payload for _ in range(50)]
+        found = [(await stream.get(timeout=100)).payload for _ in range(50)]
         assert found == [str(number).encode() for number in range(50)]
         assert {"ConnectionLost", "Reconnecting", "Connected", "SessionLost"} <= set(watch.kinds())
     await broker.stop()
@@ -131,7 +131,7 @@ async def test_messages_published_while_the_program_was_away() -> None:
         async with curier.connect(url_of(broker), client_id="me", clean_start=False) as client:
             await asyncio.sleep(0.05)  # they come before anybody subscribes
             async with client.subscribe("a", qos=2) as stream:
-                found = [(await stream.get(timeout=20)).payload for _ in range(20)]
+                found = [(await stream.get(timeout=100)).payload for _ in range(20)]
                 assert found == [str(number).encode() for number in range(20)]
                 await stream.close()
             assert client.statistics.unclaimed == 0
@@ -176,7 +176,7 @@ async def test_a_small_receive_maximum_on_both_sides() -> None:
         )
         for number in range(100):
             assert len(stream) <= 1
-            assert (await stream.get(timeout=20)).payload == str(number).encode()
+            assert (await stream.get(timeout=100)).payload == str(number).encode()
         assert await publishing == 100
 
 
@@ -193,7 +193,7 @@ async def test_two_clients_of_one_name() -> None:
         async with curier.connect(url_of(broker), client_id="me") as second:
             with pytest.raises(curier.ConnectionLost, match="0x8E"):
                 async with first.subscribe("a") as stream:
-                    await stream.get(timeout=20)
+                    await stream.get(timeout=100)
             assert second.is_connected
         living.cancel()
         await asyncio.wait([living])

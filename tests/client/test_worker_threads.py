@@ -50,7 +50,7 @@ async def test_after_the_main_thread_has_returned(kind: str) -> None:
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
-        out, _ = await asyncio.wait_for(process.communicate(), 30)
+        out, _ = await asyncio.wait_for(process.communicate(), 100)
     assert out.split() == ([b"published"] if kind == "sync" else [b"published", b"True"])
 
 
@@ -68,7 +68,7 @@ async def test_there_are_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     most = 0
 
     def wait() -> int:
-        go.wait(30)
+        go.wait(100)
         return threading.active_count()
 
     waiting = [asyncio.ensure_future(in_thread(wait)) for _ in range(100)]
@@ -87,7 +87,7 @@ async def test_there_are_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_who_gives_up_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
-    task = asyncio.ensure_future(in_thread(lambda: go.wait(30)))
+    task = asyncio.ensure_future(in_thread(lambda: go.wait(100)))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
@@ -99,7 +99,7 @@ def test_a_loop_that_is_closed_meanwhile() -> None:
     go = threading.Event()
 
     async def main() -> None:
-        task = asyncio.ensure_future(in_thread(lambda: go.wait(30)))
+        task = asyncio.ensure_future(in_thread(lambda: go.wait(100)))
         await asyncio.sleep(0)
         task.cancel()
 

@@ -44,7 +44,7 @@ class Side:
 
     def kill(self) -> None:
         self.broker.popen.kill()
-        self.broker.popen.wait(30)
+        self.broker.popen.wait(100)
         self.broker.close()
 
     async def start(self) -> None:

@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.conftest import INTEROP_JS, require_peer
 from tests.waiting import wait_until
 
-TIMEOUT = 40.0
+TIMEOUT = 100.0
 FILES = {
     "/": (INTEROP_JS / "page.html", "text/html"),
     "/mqtt.min.js": (INTEROP_JS / "node_modules" / "mqtt" / "dist" / "mqtt.min.js", "text/javascript"),

@@ -83,7 +83,8 @@ class ScriptedServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._threads = [threading.Thread(target=self._serve, daemon=True)]
+        self._threads[0].start()
 
     @property
     def commands(self) -> Commands:
@@ -95,7 +96,8 @@ class ScriptedServer:
             while True:
                 connection = self._listener.accept()[0]
                 self._open.append(connection)
-                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+                self._threads.append(threading.Thread(target=self._answer, args=(connection,), daemon=True))
+                self._threads[-1].start()
 
     def _answer(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -104,6 +106,7 @@ class ScriptedServer:
                 self.asked.set()
                 self.may_answer.wait()
                 connection = self._context.wrap_socket(connection, server_side=True)
+                self._open.append(connection)
             for answer in self._answers:
                 packet = connection.recv(65536)
                 if answer is None:
@@ -112,5 +115,12 @@ class ScriptedServer:
             connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        """No thread is left that waits at one of its sockets: the next has its number."""
+        self.may_answer.set()
+        for thread in self._threads:  # the first adds others, and its own sockets, until it has ended
+            for one in (self._listener, *self._open):
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+            thread.join()
         for one in (self._listener, *self._open):
             one.close()

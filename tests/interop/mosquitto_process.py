@@ -11,7 +11,7 @@ from tests.conftest import require_peer
 from tests.ports import free_port
 from tests.waiting import PATIENCE
 
-TIMEOUT = PATIENCE
+TIMEOUT = 2 * PATIENCE
 
 
 class MosquittoProcess:

@@ -112,4 +112,4 @@ def served(
         yield
     finally:
         os.killpg(popen.pid, signal.SIGKILL)
-        popen.wait(30)
+        popen.wait(100)

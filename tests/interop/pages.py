@@ -48,7 +48,7 @@ class Window:
 
     def do(self, coroutine: Any) -> Any:
         made: Future[Any] = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-        return made.result(30)
+        return made.result(100)
 
     async def _start(self) -> None:
         audit = Audit(self.audited.append)
@@ -72,7 +72,7 @@ class Window:
     def stop(self) -> None:
         self.do(self._stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(30)
+        self.thread.join(100)
         self.loop.close()
 
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 from curier import Message, Subscription, Will
 from tests.waiting import PATIENCE
 
-TIMEOUT = PATIENCE
+TIMEOUT = 2 * PATIENCE
 """Seconds until something that is bound to come is given up on; long, because machines are busy."""
 
 VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}

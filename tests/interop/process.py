@@ -58,7 +58,7 @@ class BrokerProcess:
         """Stop as Ctrl-C does; everything must have gone well."""
         self.popen.terminate()
         try:
-            code = self.popen.wait(30)
+            code = self.popen.wait(100)
         finally:
             self.close()
         said = self.log.read_text()
@@ -69,6 +69,6 @@ class BrokerProcess:
         """End it, whatever it does."""
         if self.popen.poll() is None:
             self.popen.kill()
-            self.popen.wait(30)
+            self.popen.wait(100)
         if self.popen.stdout is not None:
             self.popen.stdout.close()

@@ -13,7 +13,7 @@ from tests.waiting import PATIENCE
 CLIENT = "127.0.0.9"
 """Where clients come from; proxies come from 127.0.0.1."""
 
-TIMEOUT = PATIENCE
+TIMEOUT = 2 * PATIENCE
 
 
 class Doorkeeper(Authenticator):

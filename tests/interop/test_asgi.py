@@ -148,9 +148,9 @@ async def test_pages_devices_and_the_program_meet(make: Callable[..., Any], serv
             assert connection.listener_name == "asgi"
             assert connection.address.startswith("127.0.0.1:")
             assert (await web.post(f"{here}/orders/7", content="a cake")).status_code < 300
-            assert (await seen.get(timeout=30)).payload == b"a cake"
+            assert (await seen.get(timeout=100)).payload == b"a cake"
             await page.publish("large", bytes(300_000), qos=2)
-            assert len((await seen.get(timeout=30)).payload) == 300_000
+            assert len((await seen.get(timeout=100)).payload) == 300_000
         await until(lambda: "page" not in broker.core.sessions)
     assert not broker.is_serving
     assert not broker.turn.wires

@@ -17,7 +17,7 @@ from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
-TIMEOUT = PATIENCE
+TIMEOUT = 2 * PATIENCE
 NUMBERS = [b"%d" % number for number in range(20)]
 STATE = "$SYS/broker/connection/hall/state"
 

@@ -131,7 +131,7 @@ class Directory:
         urls = f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.tls_port}"
         command = [require_peer("slapd"), "-f", str(self.folder / "slapd.conf"), "-h", urls, "-d", "0"]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 30
+        until = time.monotonic() + 100
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.tls_port)).close()
@@ -145,7 +145,7 @@ class Directory:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(100)
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def client(front: Front) -> Iterator[httpx.Client]:
     """Logged in, by the link."""
-    with httpx.Client(base_url=front.url, trust_env=False, follow_redirects=True, timeout=20) as made:
+    with httpx.Client(base_url=front.url, trust_env=False, follow_redirects=True, timeout=100) as made:
         answer = made.get(front.link())
         assert (answer.status_code, str(answer.url)) in ((200, front.url), (503, front.url))  # 503: not built
         yield made
@@ -139,7 +139,7 @@ def test_what_a_proxy_says_of_a_browser_counts_where_it_is_trusted(tmp_path: Pat
     try:
         way = httpx.HTTPTransport(verify=trusting(), local_address="127.0.0.7")
         lies = {"x-forwarded-for": "192.0.2.1", "x-curier": "1"}
-        with httpx.Client(base_url=front.url, transport=way, headers=lies, timeout=20) as browser:
+        with httpx.Client(base_url=front.url, transport=way, headers=lies, timeout=100) as browser:
             answer = browser.get(front.link())
             cookie = answer.headers["set-cookie"]
             assert ("secure" in cookie.lower()) == is_trusted

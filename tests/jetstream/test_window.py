@@ -76,7 +76,7 @@ async def test_two_nodes_are_seen_and_one_is_emptied(servers: NatsServers, tmp_p
         done = await by["admin"].ask(table.DRAIN, Drain(per_second=100))
         assert "to a" in done.done
         assert "gives its sessions up" in why_not_ready(b)
-        await asyncio.wait_for(b.serve_forever(), 30)
+        await asyncio.wait_for(b.serve_forever(), 100)
         await until(lambda: [one.standing for one in view_of(a).nodes] == ["living", "over"])
         assert view_of(b).state == "over"
 

@@ -76,7 +76,7 @@ async def test_each_listener_has_its_own(tmp_path: Path, use_reactor: bool) -> N
         ]
         for url, settings in refused:
             with pytest.raises(curier.Refused) as caught:
-                async with asyncio.timeout(10), curier.connect(url, **settings):
+                async with asyncio.timeout(100), curier.connect(url, **settings):
                     pass
             assert caught.value.reason_code == ReasonCode.BAD_USER_NAME_OR_PASSWORD
         assert names.seen == [("dev1", broker.urls[0]), (None, broker.urls[1])]

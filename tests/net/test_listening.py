@@ -33,7 +33,7 @@ KEEPALIVE = [("TCP_KEEPIDLE", 240), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4)]
 
 def accepted(listener: socket.socket) -> socket.socket:
     """The broker's end of a connection, as it is accepted."""
-    listener.settimeout(5.0)
+    listener.settimeout(100)
     with socket.create_connection(listener.getsockname()[:2]):
         sock, _ = listener.accept()
     return sock
@@ -337,7 +337,7 @@ async def test_sockets_of_systemd(path: str) -> None:
 )
 def test_sockets_that_are_not_there(url: str, environment: dict[str, str], said: str) -> None:
     with bound(("127.0.0.1", 0)) as sock, child([url], [sock], **environment) as broker:
-        output = broker.communicate(timeout=30)[0]
+        output = broker.communicate(timeout=100)[0]
     assert re.search(f"cannot listen on {url}: .*{said}", output), output
 
 
@@ -355,7 +355,7 @@ def test_sockets_that_are_none_to_come_in_by(
     path: str, make: Callable[[str], socket.socket], said: str
 ) -> None:
     with make(path) as sock, child(["fd://3"], [sock]) as broker:
-        output = broker.communicate(timeout=30)[0]
+        output = broker.communicate(timeout=100)[0]
     assert re.search(said, output), output
 
 
@@ -364,7 +364,7 @@ def test_a_socket_is_taken_once() -> None:
         bound(("127.0.0.1", 0)) as sock,
         child(["fd://3", "fd://mqtt"], [sock], LISTEN_FDNAMES="mqtt") as broker,
     ):
-        output = broker.communicate(timeout=30)[0]
+        output = broker.communicate(timeout=100)[0]
     assert "cannot listen on fd://mqtt: no such socket was passed, or is left: none" in output
 
 
@@ -374,5 +374,5 @@ def test_what_nobody_listens_on_is_told() -> None:
         bound(("127.0.0.1", 0)) as two,
         child(["fd://4"], [one, two]) as broker,
     ):
-        output = broker.communicate(timeout=30)[0]
+        output = broker.communicate(timeout=100)[0]
     assert "descriptor 3 (unknown) was passed to this process, and is not listened on" in output

@@ -334,7 +334,7 @@ async def run(*command: object, given: bytes = b"") -> tuple[int, bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         said, _ = await process.communicate(given)
     assert process.returncode is not None
     return process.returncode, said

@@ -252,7 +252,7 @@ def test_a_flood_comes_whole_and_in_order_through_the_loop_that_postpones() -> N
             await Peer.close_all()
 
     with asyncio.Runner(loop_factory=Loop) as runner:
-        runner.run(asyncio.wait_for(flood(), 30))
+        runner.run(asyncio.wait_for(flood(), 100))
 
 
 # ---- the disk ----

@@ -68,7 +68,7 @@ class SlowDisk:
 
     def __call__(self, fd: int) -> None:
         if self.is_slow:
-            self.go_on.wait(30)
+            self.go_on.wait(100)
         self.sync(fd)
 
     def go_on_soon(self) -> None:

@@ -191,7 +191,7 @@ def test_the_next_broker_waits_for_a_store_that_is_finishing(tmp_path: Path) -> 
     with dying:
         assert dying.stdout is not None
         dying.stdout.readline()
-        dying.wait(30)
+        dying.wait(100)
         os.close(lock(tmp_path))
 
 

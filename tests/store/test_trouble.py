@@ -42,7 +42,7 @@ class Client:
 
     async def take(self) -> p.Packet | None:
         """The next packet; None at the end of the connection."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             while True:
                 end = packet_end(self.data, 0)
                 if 0 < end <= len(self.data):

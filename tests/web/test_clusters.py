@@ -122,14 +122,14 @@ async def test_who_may_empty_a_node_and_when(tmp_path: Path, said: Said) -> None
         said.says(state="open")
         done = await by["admin"].ask(table.DRAIN, Drain("d.example:1883"))
         assert done.done == "node a gives 12 sessions up to d, and ends then"
-        await asyncio.wait_for(broker.serve_forever(), 20)
+        await asyncio.wait_for(broker.serve_forever(), 100)
     (action,) = [one for one in map(json.loads, lines) if one["event"] == "action"]
     assert (action["action"], action["server_reference"]) == ("cluster.drain", "d.example:1883")
 
 
 async def next_packet(reader: asyncio.StreamReader) -> Packet:
     """One of less than 128 bytes."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         head = await reader.readexactly(2)
         assert head[1] < 128
         whole = head + await reader.readexactly(head[1])
@@ -189,5 +189,5 @@ async def test_a_node_that_is_told_to_stop_while_it_is_emptied_stops(said: Said)
         emptying = asyncio.create_task(drain(broker, "", False, 1))
         await until(lambda: bool(said.given_up))
         await broker.stop()
-        await asyncio.wait_for(emptying, 20)
+        await asyncio.wait_for(emptying, 100)
         assert None not in said.given_up
