@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from curier.broker.options import Options
+from curier.cluster_settings import WorkerSettings
 from curier.config import Config, Durability, load, with_settings
 from curier.config_authenticators import HOOKS, Asked
 from curier.errors import ConfigError
@@ -539,7 +540,12 @@ def test_hooks_may_decide_who_connects_and_then_nobody_else_does() -> None:
 
 def test_workers_are_nodes_of_a_cluster_at_one_port() -> None:
     for config, why in (
-        (Config(workers=2), "nodes of a cluster"),
+        (Config(workers=2), "say that this is meant with --memory"),
+        (Config(workers=2, data="x"), "data and workers cannot both be"),
+        (Config(workers=2, durability="os", memory=True), "workers keep everything in memory"),
+        (Config(workers=0), "from 1 to 64"),
+        (Config(workers=2, memory=True, listen=("tcp://127.0.0.1:0",)), "has to have a number"),
+        (Config(workers=2, memory=True, node_name="a b"), "letters, digits"),
         (Config(workers=0, cluster=("nats://a",)), "from 1 to 64"),
         (Config(workers=2, cluster=("nats://a",), listen=("tcp://127.0.0.1:0",)), "has to have a number"),
         (Config(workers=2, cluster=("nats://a",), listen=("unix:///x",)), "share a port"),
@@ -560,3 +566,17 @@ def test_workers_are_nodes_of_a_cluster_at_one_port() -> None:
     assert (first.web, second.web) == (None, "off")
     assert [door.reuse_port for door in second.doors()] == [True]
     second.check()
+
+
+def test_workers_need_no_cluster_where_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(workers=2, memory=True, node_name="n", listen=("tcp://127.0.0.1:1883",))
+    config.check()
+    first, second = config.of_worker(1, 5), config.of_worker(2, 6)
+    assert (first.part, second.part) == (WorkerSettings("n-1", 2, 5), WorkerSettings("n-2", 2, 6))
+    assert first.membership is None
+    assert second.directory is None
+    assert (first.no_trace, second.no_trace) == (False, True)
+    second.check()
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(ConfigError, match="only Linux spreads"):
+        config.check()

@@ -76,6 +76,26 @@ class ClusterSettings:
         return tuple(found)
 
 
+@dataclass(frozen=True)
+class WorkerSettings:
+    """One of ``count`` processes of one machine that are one broker, all in memory.
+
+    ``node`` is its name. ``engine`` is the descriptor of a socket, at whose other end the engine is; only one
+    broker of this process can use it, and only once.
+    """
+
+    node: str
+    count: int
+    engine: int
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` for what cannot be."""
+        if not _WORD.fullmatch(self.node):
+            raise ConfigError(
+                f"node_name has letters, digits, - and _, at most 32 of them: not {self.node!r}"
+            )
+
+
 def check_server(server: str) -> None:
     """Raise ``ConfigError`` where this is no URL of a server."""
     try:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -37,6 +38,7 @@ from curier.cluster_settings import (
     DEFAULT_REPLICAS,
     ClusterSettings,
     Sync,
+    WorkerSettings,
 )
 from curier.config_authenticators import HOOKS, Asked, read_authenticators
 from curier.config_bans import read_bans
@@ -113,6 +115,8 @@ class Config:
     cluster: tuple[str, ...] = ()
     node_name: str = ""
     workers: int = 1
+    worker_name: str = ""
+    worker: WorkerSettings | None = None
     cluster_name: str = DEFAULT_NAME
     cluster_sync: Sync = "always"
     cluster_monitors: tuple[str, ...] = ()
@@ -158,7 +162,7 @@ class Config:
     @property
     def directory(self) -> str | None:
         """Where durable state lies: ``data``, or the user's own place for such things; None: nowhere."""
-        if self.memory or self.durability == "memory" or self.cluster:
+        if self.memory or self.durability == "memory" or self.cluster or self.worker:
             return None
         return self.data if self.data is not None else default_directory()
 
@@ -267,15 +271,28 @@ class Config:
             self.cluster_credentials or "",
         )
 
-    def of_worker(self, number: int) -> Config:
-        """The settings of one of the ``workers``, counted from 1: the first has the window."""
-        membership = self.membership
-        if membership is None:
-            return self
+    @property
+    def part(self) -> ClusterSettings | WorkerSettings | None:
+        """What it is a part of; None: it is alone."""
+        return self.worker or self.membership
+
+    def name_of_worker(self, number: int) -> str:
+        """What one of the ``workers`` is called, counted from 1."""
+        return f"{self.node_name or own_name() or 'worker'}-{number}"
+
+    def of_worker(self, number: int, engine: int = -1) -> Config:
+        """The settings of one of the ``workers``, counted from 1: the first has the window, and what is to be
+        there once. ``engine`` is where it meets the others where there is no cluster.
+        """
+        name = self.name_of_worker(number)
         return replace(
             self,
             workers=1,
-            node_name=f"{membership.node}-{number}",
+            worker_name=name,
+            worker=WorkerSettings(name, self.workers, engine) if not self.cluster else None,
+            node_name=name,
+            no_trace=self.no_trace or number != 1,
+            bridges=self.bridges if number == 1 else (),
             listen=None,
             certificate=None,
             key=None,
@@ -288,18 +305,9 @@ class Config:
 
     def _check_cluster(self) -> None:
         """A cluster keeps all there is to keep."""
-        if self.membership is None and self.workers != 1:
-            raise ConfigError(
-                "workers are nodes of a cluster, and there is none: give --cluster nats://..., or leave "
-                "workers out"
-            )
+        self._check_workers()
         if self.membership is None:
             return
-        if not 1 <= self.workers <= 64:
-            raise ConfigError(f"workers: from 1 to 64, not {self.workers}")
-        for door in self.doors() if self.workers > 1 else ():
-            if door.address.carrier != "tcp" or not door.address.port:
-                raise ConfigError(f"{door.url}: workers share a port of TCP, and it has to have a number")
         self.membership.check()
         for option, is_given in (
             ("data", self.data is not None),
@@ -311,6 +319,39 @@ class Config:
                     f"{option} and cluster cannot both be: a cluster keeps all there is to keep; leave "
                     f"{option} out"
                 )
+
+    def _check_workers(self) -> None:
+        """They share ports, and without a cluster nothing of theirs is on a disk, which has to be said."""
+        if not 1 <= self.workers <= 64:
+            raise ConfigError(f"workers: from 1 to 64, not {self.workers}")
+        if self.workers == 1:
+            return
+        if not sys.platform.startswith("linux"):
+            raise ConfigError(
+                "workers: only Linux spreads the connections of one port over several processes; leave "
+                "workers out, and take one broker"
+            )
+        for door in self.doors():
+            if door.address.carrier != "tcp" or not door.address.port:
+                raise ConfigError(f"{door.url}: workers share a port of TCP, and it has to have a number")
+        if self.membership is None:
+            self._check_in_memory()
+
+    def _check_in_memory(self) -> None:
+        """Nobody is to find out later that nothing was kept."""
+        ways = (
+            "say that this is meant with --memory (memory = true), keep it at servers of NATS with --cluster "
+            "nats://..., or leave workers out: one broker keeps its data on disk"
+        )
+        if self.data is not None:
+            raise ConfigError(f"data and workers cannot both be: workers keep everything in memory; {ways}")
+        if self.durability in ("fsync", "os") or self.directory is not None:
+            raise ConfigError(
+                f"workers keep everything in memory, and all is lost when they are stopped: {ways}"
+            )
+        if any(door.acme for door in self.doors()):
+            raise ConfigError("acme and workers cannot both be: each would ask for certificates of its own")
+        WorkerSettings(self.name_of_worker(self.workers), self.workers, -1).check()
 
     def _check_anonymous(self, door: Listener) -> None:
         """Somebody may connect there, and where strangers may, that was asked for."""

@@ -11,21 +11,17 @@ from typing import Any, Final
 
 from nats.aio.msg import Msg
 
-from curier.cluster.life import LASTS, RENEWED
 from curier.cluster.node import Node
-from curier.cluster.records import Lease
 from curier.cluster_settings import ClusterSettings
-from curier.cluster_view import ClusterView, NodeLife, NodeState, Standing, StreamView, Wrong
+from curier.cluster_view import ClusterView, NodeLife, StreamView, Wrong
 from curier.jetstream.bus import Bus
 from curier.jetstream.line import without_password
+from curier.node_view import nodes_of, silent, state_of, system_values
 
 EACH_SECONDS: Final = 5.0
 """How often the streams are asked for."""
 
 ANSWER_SECONDS: Final = 4.0
-SILENT: Final = 2.5 * RENEWED
-"""Seconds without a renewal from which a node is called silent."""
-
 MUCH_LAG: Final = 10_000
 
 
@@ -69,18 +65,13 @@ class Watch:
         node, bus, settings = self._node, self._bus, self._settings
         now = time.monotonic()
         trusted_for = 0.0 if is_over else max(0.0, node.trusted_until - now)
-        nodes = tuple(
-            [
-                NodeLife(lease.boot.name, lease.boot.number, _standing(lease, heard), heard)
-                for lease, heard in node.leases(now)
-            ]
-        )
+        nodes = nodes_of(node, now)
         streams = tuple([self._stream(stream) for stream in bus.names.streams])
         return ClusterView(
             cluster=settings.name,
             node=settings.node,
             number=node.ground.boot.number,
-            state=_state(node, trusted_for, is_over),
+            state=state_of(node, trusted_for, is_over),
             trusted_for=trusted_for,
             sync=settings.sync,
             server=bus.data.server if bus.data.is_up else "",
@@ -137,11 +128,7 @@ class Watch:
         yield from self._wrong_with(streams)
         for one in nodes:
             if one.standing == "silent":
-                yield Wrong(
-                    False,
-                    f"node {one.name} has not renewed its lease for {one.heard:.0f} s",
-                    f"others take its sessions after {LASTS:.0f} s; see whether it runs and reaches NATS",
-                )
+                yield silent(one, " and reaches NATS")
 
     def _wrong_with(self, streams: Sequence[StreamView]) -> Iterator[Wrong]:
         known = [one for one in streams if one.last >= 0]
@@ -168,32 +155,6 @@ class Watch:
                 f"{lag} entries of the log are not read here",
                 "it has just joined, or one core is too little for what all nodes publish: messages are late",
             )
-
-
-def system_values(view: ClusterView) -> dict[str, str]:
-    """Values below ``$SYS/broker/``."""
-    return {
-        "cluster/name": view.cluster,
-        "cluster/node": view.node,
-        "cluster/trusted": str(int(view.is_trusted)),
-        "cluster/nodes": str(view.living),
-        "cluster/sessions": str(view.sessions),
-        "cluster/lag": str(view.lag),
-    }
-
-
-def _state(node: Node, trusted_for: float, is_over: bool) -> NodeState:
-    if is_over:
-        return "over"
-    if node.is_draining:
-        return "draining"
-    return "open" if node.is_open and trusted_for else "not trusted"
-
-
-def _standing(lease: Lease, heard: float) -> Standing:
-    if lease.is_over:
-        return "over"
-    return "silent" if heard > SILENT else "living"
 
 
 def _some(names: Sequence[str]) -> str:

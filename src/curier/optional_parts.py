@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curier.cluster_settings import ClusterSettings
+from curier.cluster_settings import ClusterSettings, WorkerSettings
 from curier.errors import ConfigError, missing_package
 from curier.listeners import Listener
 from curier.store.base import Durability, Store
@@ -25,11 +25,15 @@ def stored(directory: Path, durability: Durability, accept_loss: bool) -> Store:
     return SqliteStore(directory, durability, accept_loss=accept_loss)
 
 
-def member_of(settings: ClusterSettings, data: str | Path | None) -> Member:
+def member_of(settings: ClusterSettings | WorkerSettings, data: str | Path | None) -> Member:
     """The broker's part in a cluster, whose packages few have need of."""
     if data is not None:
         raise ConfigError("cluster and data cannot both be: a cluster keeps all there is to keep itself")
     try:
+        if isinstance(settings, WorkerSettings):
+            from curier.member_of_workers import WorkerMember
+
+            return WorkerMember(settings)
         from curier.member_on_nats import NatsMember
     except ImportError as error:
         raise missing_package(error, "cluster") from error

@@ -37,7 +37,7 @@ from curier.broker_arguments import (
     hooks_of,
     listeners_of,
 )
-from curier.cluster_settings import ClusterSettings
+from curier.cluster_settings import ClusterSettings, WorkerSettings
 from curier.cluster_view import ClusterView
 from curier.doorways import Doorway, change
 from curier.errors import ClusterError, ConfigError, StoreError
@@ -127,7 +127,7 @@ class Broker(Traced, Mounted):
         hooks: Sequence[Hook] = (),
         bans: BanSettings | None = DEFAULT_BANS,
         audit: Audit | None = None,
-        cluster: ClusterSettings | None = None,
+        cluster: ClusterSettings | WorkerSettings | None = None,
         use_reactor: bool = reactor.IS_AVAILABLE,
     ) -> None:
         expect("options", options, Options, "None, or curier.Options() with attributes set")

@@ -1,4 +1,6 @@
-"""What a node may believe of its bus: of the one of the simulation, and of three servers of NATS."""
+"""What a node may believe of its bus: of the one of the simulation, of the engine of workers, and of three
+servers of NATS.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from curier.jetstream.bus import Bus
 from curier.jetstream.names import hashed
 from tests.jetstream.buses import Asker, Simulated, ask_api, frame, on_nats, record
 from tests.jetstream.servers import NatsServers
+from tests.local.engines import on_engine
 from tests.waiting import until
 
 A, B = Boot("a", 1), Boot("b", 4)
@@ -29,11 +32,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
     running.close()
 
 
-@pytest.fixture(params=["simulated", pytest.param("nats", marks=pytest.mark.interop)])
+@pytest.fixture(params=["simulated", "workers", pytest.param("nats", marks=pytest.mark.interop)])
 async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Asker]:
     if request.param == "nats":
         async with on_nats(request.getfixturevalue("servers")) as asker:
             yield asker
+    elif request.param == "workers":
+        async with on_engine() as local:
+            yield local
     else:
         asker = Asker()
         Simulated(asker)

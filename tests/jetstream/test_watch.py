@@ -21,7 +21,8 @@ from curier.cluster_settings import ClusterSettings
 from curier.cluster_view import ClusterView
 from curier.jetstream.bus import Bus
 from curier.jetstream.names import Names
-from curier.member_watch import MUCH_LAG, Watch, system_values
+from curier.member_watch import MUCH_LAG, Watch
+from curier.node_view import system_values
 
 SETTINGS = ClusterSettings(("nats://user:secret@n1:4222",), "a", "home", partitions=1)
 NAMES = Names("home", 1)

@@ -23,6 +23,7 @@ Examples:
   curier broker --listen tls://0.0.0.0 --certificate c.pem --key k.pem --password-file users
   curier broker --listen tcp://127.0.0.1 --listen ws://127.0.0.1:8083/mqtt
   curier broker --hook refuse_humidity.py
+  curier broker --workers 2 --memory --listen tcp://127.0.0.1
   curier broker --config broker.toml --max-packet-size "1 MiB"
 
 \b
@@ -111,10 +112,11 @@ def broker(file: Path | None, accept_loss: bool, lab: Path | None, **options: ob
         return
     from curier.cli.serve import run  # the other commands need not load the broker
 
-    if number.isdigit() and config.workers > 1:
-        from curier.cli.workers import end_with_parent
+    if number and config.workers > 1:
+        from curier.cli.workers import end_with_parent, which
 
         end_with_parent()
-        run(config.of_worker(int(number)), lambda: reread().of_worker(int(number)))
+        worker, engine = which(number)
+        run(config.of_worker(worker, engine), lambda: reread().of_worker(worker, engine))
     else:
         run(config, reread)

@@ -51,11 +51,16 @@ class Clock:
 
 
 class PlainFormatter(logging.Formatter):
-    """``2026-01-31 12:00:00+01:00 info: words``. A traceback follows in lines that begin with blanks."""
+    """``2026-01-31 12:00:00+01:00 info: words``. A traceback follows in lines that begin with blanks.
 
-    def __init__(self) -> None:
+    ``node`` stands before the words: which of several that write one log says so.
+    """
+
+    def __init__(self, node: str = "") -> None:
         super().__init__("%(message)s")
+        self.node = node
         self._clock = Clock(" ")
+        self._before = f"{node}: " if node else ""
 
     takes_fields = False
     """Does a line have what is known of the client, besides its words?"""
@@ -68,7 +73,8 @@ class PlainFormatter(logging.Formatter):
 
     def line(self, created: float, level: int, name: str, message: str, fields: Mapping[str, object]) -> str:
         """One line that has no traceback. ``message`` is as ``printable`` makes it."""
-        return f"{self._clock.text(created)} {_NAMES.get(level) or _name_of(level)}: {message}"
+        said = f"{self._before}{message}"
+        return f"{self._clock.text(created)} {_NAMES.get(level) or _name_of(level)}: {said}"
 
     def indent(self, record: logging.LogRecord) -> str:
         """What a line of a traceback begins with."""
@@ -89,7 +95,8 @@ class JournalFormatter(PlainFormatter):
     """For journald, which has the time already: each line begins with its priority, as ``<6>``."""
 
     def line(self, created: float, level: int, name: str, message: str, fields: Mapping[str, object]) -> str:
-        return f"<{_PRIORITIES.get(level, 6)}>{_NAMES.get(level) or _name_of(level)}: {message}"
+        said = f"{self._before}{message}"
+        return f"<{_PRIORITIES.get(level, 6)}>{_NAMES.get(level) or _name_of(level)}: {said}"
 
     def indent(self, record: logging.LogRecord) -> str:
         return f"<{_PRIORITIES.get(record.levelno, 6)}>  "
@@ -98,9 +105,10 @@ class JournalFormatter(PlainFormatter):
 class JsonFormatter(PlainFormatter):
     """An object a line: time, level, topic, message, and what is known of the client."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, node: str = "") -> None:
+        super().__init__(node)
         self._clock = Clock("T")
+        self._of_node = {"node": node} if node else {}
 
     takes_fields = True
 
@@ -116,6 +124,7 @@ class JsonFormatter(PlainFormatter):
                 "time": self._clock.text(created, f".{int(created % 1 * 1000):03d}"),
                 "level": _NAMES.get(level) or _name_of(level),
                 "topic": topic_of(name),
+                **self._of_node,
                 "message": message,
                 **fields,
             }

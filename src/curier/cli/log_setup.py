@@ -34,9 +34,10 @@ def start_logging(config: Config) -> FileWriter | None:
         except OSError:  # somebody has put something of their own in its place
             handler = logging.StreamHandler(sys.stderr)
     if config.log_format == "json":
-        handler.setFormatter(JsonFormatter())
+        handler.setFormatter(JsonFormatter(config.worker_name))
     else:
-        handler.setFormatter(JournalFormatter() if in_journal else PlainFormatter())
+        made = JournalFormatter if in_journal else PlainFormatter
+        handler.setFormatter(made(config.worker_name))
     # Nobody asks which line of which thread it was; not to find out makes a line half as expensive.
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

@@ -78,6 +78,8 @@ async def serve(config: Config, reread: Callable[[], Config] | None = None) -> N
                 await _serve(config, reread or (lambda: config), log_file, audit_file)
                 break
             except TakenForDead as error:  # others have its sessions: clients come again, as to any node
+                if config.worker is not None:
+                    raise  # who started this process starts another
                 was_in = True
                 _log.error("%s: this node has ended all its connections, and joins anew", error)
             except ClusterAway as error:
@@ -107,7 +109,7 @@ async def _serve(
         permissions=permissions_of(config),
         hooks=[*hook_files.defined.hooks, *webhooks],
         data=config.directory,
-        cluster=config.membership,
+        cluster=config.part,
         durability=config.durability or "fsync",
         accept_loss=config.accept_loss,
         bans=config.bans,
@@ -274,6 +276,11 @@ def greeting(
         stored = (
             f"node {config.membership.node} of the cluster {config.cluster_name}: an acknowledgement is sent "
             f"when servers of NATS have it, {kept}"
+        )
+    elif config.worker is not None:
+        stored = (
+            f"{config.worker.count} workers, all in memory: what one has acknowledged is not lost with it, "
+            "and everything is lost when all are stopped"
         )
     elif config.directory is None:
         stored = "kept in memory only: everything is lost when the broker stops"

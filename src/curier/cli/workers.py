@@ -2,7 +2,7 @@
 
 Each worker is this command again, with its number in the environment. One that ends is started again, one
 that cannot even start ends all. They end with this process, whatever ends it: each hears of it by its
-standard input.
+standard input. Where there is no cluster, this process is also the engine by which they are one broker.
 """
 
 from __future__ import annotations
@@ -11,16 +11,21 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from curier.cli.log_setup import start_logging
 from curier.cli.manager import served
 from curier.cli.signals import signals
 from curier.config import Config
+from curier.errors import missing_package
 from curier.settings.environment import WORKER
+
+if TYPE_CHECKING:
+    from curier.local.engine import Engine
 
 _log = logging.getLogger("curier.cli")
 
@@ -46,9 +51,28 @@ def end_with_parent() -> None:
     threading.Thread(target=look, name="parent", daemon=True).start()
 
 
+def which(told: str) -> tuple[int, int]:
+    """In a worker: its number, and the descriptor where the engine is, -1: nowhere; of ``WORKER``."""
+    number, _, engine = told.partition(":")
+    return int(number), int(engine or -1)
+
+
+def engine_of(config: Config) -> Engine | None:
+    """What joins the workers, where no cluster does. Raises ``ConfigError``."""
+    if config.membership is not None:
+        return None
+    try:
+        from curier.local.engine import Engine
+    except ImportError as error:
+        raise missing_package(error, "workers") from error
+    return Engine()
+
+
 async def _run(config: Config) -> int:
     start_logging(config)
-    workers = [_Worker(number) for number in range(1, config.workers + 1)]
+    engine = engine_of(config)
+    numbers = range(1, config.workers + 1)
+    workers = [_Worker(number, config.name_of_worker(number), engine) for number in numbers]
     told_to_stop = asyncio.Event()
 
     def reload() -> None:
@@ -77,8 +101,10 @@ async def _run(config: Config) -> int:
 class _Worker:
     """One process after the other."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, name: str, engine: Engine | None) -> None:
         self.number = number
+        self._name = name
+        self._engine = engine
         self.is_ready = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
 
@@ -97,13 +123,29 @@ class _Worker:
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _run_once(self) -> int:
+        if self._engine is None:
+            return await self._run_process(str(self.number), ())
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            with theirs:
+                await self._engine.serve(ours, self._name)
+                return await self._run_process(f"{self.number}:{theirs.fileno()}", (theirs,))
+        finally:
+            self._engine.gone(self._name)
+
+    async def _run_process(self, told: str, passed: tuple[socket.socket, ...]) -> int:
+        """It is told that, and gets those sockets."""
         process = self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "curier", *sys.argv[1:]),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, WORKER: str(self.number)},
+            env={**os.environ, WORKER: told},
+            pass_fds=[one.fileno() for one in passed],
             start_new_session=True,  # Ctrl-C comes by way of this process
         )
+        for one in passed:
+            one.close()
         assert process.stdout is not None
         while line := await process.stdout.readline():
             self.is_ready.set()

@@ -1,4 +1,4 @@
-"""The settings below ``[cluster]``: one node of a cluster on NATS JetStream."""
+"""The settings below ``[cluster]``: one node of a cluster on NATS JetStream, or several workers."""
 
 from __future__ import annotations
 
@@ -63,8 +63,10 @@ CLUSTER: Final[dict[str, Setting]] = dict(
             "workers",
             COUNT,
             "`1`",
-            "So many processes of this node take in clients, each a node of the cluster by itself: `NAME-1`, "
-            "`NAME-2` and so on. For machines with several processors.",
+            "So many processes take in clients at the same ports, for machines with several processors "
+            "(Linux only). They are one broker, which keeps everything in memory (see "
+            "[cluster.md](cluster.md#workers)); with `cluster`, each is a node of that by itself. They are "
+            "called `NAME-1`, `NAME-2` and so on.",
         ),
         _of(
             "cluster_name",

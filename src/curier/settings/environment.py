@@ -21,7 +21,7 @@ CONFIG: Final = "CURIER_CONFIG"
 """Names the configuration file."""
 
 WORKER: Final = "CURIER_WORKER"
-"""Tells a process which one of the workers it is."""
+"""Tells a process which one of the workers it is, and the descriptor where it meets the others: ``2:7``."""
 
 _OTHERS: Final = frozenset(
     f"{ENVIRONMENT}{name}"

@@ -1,0 +1,58 @@
+"""How a node of any cluster is put in words, for people: plain data, made of what the node knows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from curier.cluster.life import LASTS, RENEWED
+from curier.cluster.node import Node
+from curier.cluster_view import ClusterView, NodeLife, NodeState, Standing, Wrong
+
+SILENT: Final = 2.5 * RENEWED
+"""Seconds without a renewal from which a node is called silent."""
+
+
+def nodes_of(node: Node, now: float) -> tuple[NodeLife, ...]:
+    """All nodes that this one knows, and itself."""
+    return tuple(
+        [
+            NodeLife(lease.boot.name, lease.boot.number, _standing(lease.is_over, heard), heard)
+            for lease, heard in node.leases(now)
+        ]
+    )
+
+
+def state_of(node: Node, trusted_for: float, is_over: bool) -> NodeState:
+    """What it does, in a word."""
+    if is_over:
+        return "over"
+    if node.is_draining:
+        return "draining"
+    return "open" if node.is_open and trusted_for else "not trusted"
+
+
+def silent(one: NodeLife, whose: str) -> Wrong:
+    """What is wrong with a node that is not heard of; ``whose`` it is, and what it has to reach, in words."""
+    return Wrong(
+        False,
+        f"node {one.name} has not renewed its lease for {one.heard:.0f} s",
+        f"others take its sessions after {LASTS:.0f} s; see whether it runs{whose}",
+    )
+
+
+def system_values(view: ClusterView) -> dict[str, str]:
+    """Values below ``$SYS/broker/``."""
+    return {
+        "cluster/name": view.cluster,
+        "cluster/node": view.node,
+        "cluster/trusted": str(int(view.is_trusted)),
+        "cluster/nodes": str(view.living),
+        "cluster/sessions": str(view.sessions),
+        "cluster/lag": str(view.lag),
+    }
+
+
+def _standing(is_over: bool, heard: float) -> Standing:
+    if is_over:
+        return "over"
+    return "silent" if heard > SILENT else "living"
