@@ -63,6 +63,9 @@ class Load:
 
     def asked(self, *wish: Any) -> None: ...
     def direct(self, messages: Any) -> None: ...
+    def saw(self, format: int) -> None:
+        pass
+
     def broken(self, error: Exception) -> None:
         raise error
 

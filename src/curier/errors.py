@@ -15,7 +15,8 @@
     ├── StoreError                                       durable state cannot be read or written
     ├── ClusterError                                     this broker cannot be one node of its cluster
     │   ├── ClusterAway                                  too little of NATS can be reached; it may try again
-    │   └── TakenForDead                                 the other nodes do without it; it may join anew
+    │   ├── TakenForDead                                 the other nodes do without it; it may join anew
+    │   └── OtherVersion                                 the other nodes need another version of curier here
     └── ConfigError                                      a setting is wrong; says where, and what was expected
 
 A protocol error carries the Reason Code that answers it and the spec statement it broke, so that the
@@ -151,6 +152,10 @@ class ClusterAway(ClusterError):
 
 class TakenForDead(ClusterError):
     """The other nodes have gone on without this one: it was paused, or cut off. It may join anew."""
+
+
+class OtherVersion(ClusterError):
+    """What the other nodes write cannot be read by this version of curier, however often it is tried."""
 
 
 def missing_package(error: ImportError, what: str) -> ConfigError:

@@ -21,7 +21,7 @@ from curier.cluster.node import Entry, Node
 from curier.cluster.orders import Died, ToBus
 from curier.cluster.records import Boot, Message
 from curier.cluster_view import ClusterView
-from curier.errors import ClusterError, StoreError, TakenForDead
+from curier.errors import ClusterError, OtherVersion, StoreError, TakenForDead
 from curier.jetstream.wire import WireError
 from curier.loglines import logger
 from curier.net.turn import Turn
@@ -247,9 +247,13 @@ class Member(Store):
             node.heard(time.monotonic(), turn.clock.now(), messages)
             self._after()
 
+    def saw(self, format: int) -> None:
+        if self.node is not None:
+            self.node.saw(format)
+
     def broken(self, error: WireError) -> None:
         log.error("%s: %s", self.where, error)
-        self._end(ClusterError(f"what lies on the bus cannot be read: {error}"))
+        self._end(OtherVersion(f"what lies on the bus cannot be read: {error}"))
 
     # -- time
 
@@ -260,7 +264,8 @@ class Member(Store):
             return
         for order in node.take_orders():
             if isinstance(order, Died):
-                self._end(TakenForDead("the other nodes have taken this one for dead"))
+                dead = TakenForDead("the other nodes have taken this one for dead")
+                self._end(OtherVersion(order.why) if order.why else dead)
                 return
             bus.obey(order)
         turn.hold(node.trusted_until + turn.clock.offset)

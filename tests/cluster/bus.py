@@ -9,12 +9,21 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Protocol
 
 from curier.cluster.orders import REFUSED, SESSIONS, STORED, UNKNOWN, Write
 from curier.cluster.records import Boot, SessionRecord, Value
 
 TIMEOUT: Final = 2.0
+
+
+class Codec(Protocol):
+    """What a version of curier reads and writes."""
+
+    newest: int
+
+    def encode(self, value: Any, name: str = "", format: int = 0) -> bytes: ...
+    def decode(self, data: bytes) -> tuple[str, Any]: ...
 
 
 @dataclass
@@ -61,16 +70,21 @@ class Bus:
         self.random = random
         self.streams = {stream: Stream() for stream in (-1, -2, *range(partitions))}
         self.lasts: dict[tuple[int, str], int] = {}
+        self.data: dict[tuple[int, int], bytes] = {}  # what was written as bytes, by its place
 
-    def arrives(self, write: Write, now: float) -> tuple[str, int]:
-        """A write, at the servers."""
+    def arrives(self, write: Write, now: float, codec: Codec | None = None) -> tuple[str, int]:
+        """A write, at the servers; with ``codec``, as the bytes that it makes of it."""
         if self.weather.is_down or self.happens(self.weather.busy):
             return UNKNOWN, 0
         if self.lasts.get((write.stream, write.subject), 0) != write.expected:
             return REFUSED, 0
         stream = self.streams[write.stream]
         sequence = len(stream.entries) + 1
-        stream.entries.append((sequence, write.subject, write.value))
+        value = write.value
+        if codec is not None:
+            data = self.data[write.stream, sequence] = codec.encode(value, write.subject, write.format)
+            value = codec.decode(data)[1]
+        stream.entries.append((sequence, write.subject, value))
         stream.times.append(now)
         self.lasts[write.stream, write.subject] = sequence
         return STORED, sequence

@@ -9,6 +9,7 @@ from curier.cluster.orders import SESSIONS, Write
 from curier.cluster.records import Frame, SessionRecord
 from curier.cluster.states import WHOLE
 from curier.session.records import Record, decode
+from tests.cluster.bus import Codec
 from tests.cluster.people import Ledger, Person
 from tests.cluster.world import World
 
@@ -18,8 +19,8 @@ R = TypeVar("R", bound=Record)
 class Stage:
     """Three nodes, and people who are where they are told to be."""
 
-    def __init__(self, seed: int = 1, whole: int = WHOLE) -> None:
-        self.world = World(seed, whole=whole)
+    def __init__(self, seed: int = 1, whole: int = WHOLE, codec: Codec | None = None) -> None:
+        self.world = World(seed, whole=whole, codec=codec)
         self.ledger = Ledger(self.world)
         self.people: list[Person] = []
         self.where: dict[str, str] = {}

@@ -22,6 +22,17 @@ def storm(seed: int, steps: int = 60) -> tuple[Ledger, list[Person]]:
     ledger = Ledger(world)
     world.run_until(lambda: all(world.is_open(name) for name in "abc"))
 
+    people = seven(ledger, chance)
+    for _ in range(steps):
+        happens(world, chance, people)
+        world.run(chance.choice((0, 0.02, 0.1, 1.0, 3.0)))
+    calm(world, people)
+    return ledger, people
+
+
+def seven(ledger: Ledger, chance: random.Random) -> list[Person]:
+    """People of all kinds, who have come."""
+
     def picks() -> str:
         return chance.choice("abc")
 
@@ -36,12 +47,8 @@ def storm(seed: int, steps: int = 60) -> tuple[Ledger, list[Person]]:
     ]
     for person in people:
         person.come()
-    world.run(2)
-    for _ in range(steps):
-        happens(world, chance, people)
-        world.run(chance.choice((0, 0.02, 0.1, 1.0, 3.0)))
-    calm(world, people)
-    return ledger, people
+    ledger.world.run(2)
+    return people
 
 
 def happens(world: World, chance: random.Random, people: list[Person]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol
@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from curier.broker.core import BrokerCore
 from curier.broker.effects import CatchUp, Claim, Close, Commit
 from curier.broker.model import BrokerConnection
+from curier.cluster.formats import NEWEST
 from curier.cluster.node import Node
 from curier.cluster.orders import (
     STORED,
@@ -30,14 +31,15 @@ from curier.cluster.orders import (
     Tell,
     Write,
 )
+from curier.cluster.records import Value
 from curier.cluster.states import WHOLE
 from curier.codec import packets as p
 from curier.codec.decode import decode
 from curier.codec.primitives import packet_end
-from curier.errors import StoreError
+from curier.errors import MqttError, StoreError
 from curier.session.journal import Journal
 from tests.broker.harness import quiet
-from tests.cluster.bus import TIMEOUT, Bus
+from tests.cluster.bus import TIMEOUT, Bus, Codec
 
 START: Final = 1_000.0
 
@@ -68,6 +70,8 @@ class Process:
     node: Node
     core: BrokerCore
     skew: float  # of its clock of the day
+    codec: Codec | None = None  # of its version, where that matters
+    why: str = ""  # it ended, if it said so
     feeds: dict[int, Cursor] = field(default_factory=dict)
     is_paused: bool = False
     is_gone: bool = False
@@ -82,7 +86,14 @@ class Process:
 class World:
     """``seed`` decides everything that is not said."""
 
-    def __init__(self, seed: int, names: str = "abc", partitions: int = 2, whole: int = WHOLE) -> None:
+    def __init__(
+        self,
+        seed: int,
+        names: str = "abc",
+        partitions: int = 2,
+        whole: int = WHOLE,
+        codec: Codec | None = None,
+    ) -> None:
         self.random = random.Random(seed)
         self.now = START
         self.partitions = partitions
@@ -91,12 +102,14 @@ class World:
         self.nodes: dict[str, Process] = {}
         self.people: dict[int, tuple[Caller, str]] = {}  # by connection: who, and at which node
         self.served: dict[str, int] = {}  # by session: the connection that was accepted last
+        self.codecs: dict[str, Codec | None] = {}  # the versions that nodes are started as
         self.wrongs: list[str] = []
         self.unreadable: list[str] = []
         self.intercept: Callable[[str, Write], str | float | None] = lambda name, write: None
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         for name in names:
+            self.codecs[name] = codec
             self.start(name)
         self._beat()
 
@@ -127,7 +140,10 @@ class World:
     def start(self, name: str, skew: float = 0.0) -> Process:
         core = BrokerCore(quiet(max_inflight=10), self._wall(skew), f"{name}-", Journal())
         core.join_cluster()
-        process = Process(Node(name, self.partitions, self.random.random, core, self.whole), core, skew)
+        codec = self.codecs.get(name)
+        newest = codec.newest if codec is not None else NEWEST
+        node = Node(name, self.partitions, self.random.random, core, self.whole, newest)
+        process = Process(node, core, skew, codec)
         self.nodes[name] = process
         self._call(process, process.node.begin)
         return process
@@ -267,10 +283,28 @@ class World:
         elif isinstance(order, Tell):
             self._spread(process, order)
         elif isinstance(order, Died):
-            process.is_gone = True
-            self._end_connections(name)
+            self._ends(process, order.why)
         else:
             self._read(process, order)
+
+    def _ends(self, process: Process, why: str) -> None:
+        process.is_gone, process.why = True, why
+        self._end_connections(process.node.ground.boot.name)
+
+    def _is_read(self, process: Process, stream: int, entries: Sequence[tuple[int, Value | None]]) -> bool:
+        """Can a node's version read those? One that cannot ends, with words."""
+        if process.codec is not None:
+            for sequence, value in entries:
+                data = self.bus.data.get((stream, sequence))
+                if data is None:
+                    continue
+                try:
+                    assert process.codec.decode(data)[1] == value
+                except MqttError as error:
+                    self._ends(process, str(error))
+                    return False
+                process.node.saw(data[0])
+        return not process.is_gone
 
     def _spread(self, process: Process, order: Tell) -> None:
         name = process.node.ground.boot.name
@@ -309,11 +343,11 @@ class World:
         if isinstance(fate, float) or bus.happens(weather.late):
             self._answer(process, TIMEOUT, order.token, UNKNOWN, 0)
             late = fate if isinstance(fate, float) else TIMEOUT + 5 * self.random.random()
-            self.later(late, lambda: self._is_late(order))
+            self.later(late, lambda: self._is_late(order, process.codec))
             return
 
         def arrived() -> None:
-            answer = self._arrives(order)
+            answer = self._arrives(order, process.codec)
             if fate == "no answer" or name in weather.cut_in or bus.happens(weather.lost_answer):
                 self._answer(process, TIMEOUT, order.token, UNKNOWN, 0)
             else:
@@ -321,11 +355,11 @@ class World:
 
         self.later(self._delay(), arrived)
 
-    def _is_late(self, order: Write) -> None:
-        self._arrives(order)
+    def _is_late(self, order: Write, codec: Codec | None) -> None:
+        self._arrives(order, codec)
 
-    def _arrives(self, order: Write) -> tuple[str, int]:
-        outcome = self.bus.arrives(order, self.now)
+    def _arrives(self, order: Write, codec: Codec | None) -> tuple[str, int]:
+        outcome = self.bus.arrives(order, self.now, codec)
         if outcome[0] == STORED:
             for process in list(self.nodes.values()):
                 self.later(self._delay(), lambda p=process: self._feed(p, order.stream))  # type: ignore[misc]
@@ -340,22 +374,30 @@ class World:
                 self.later(TIMEOUT, lambda: self._read(process, order))
             return
         answer: Any
+        source, read = 0, list[tuple[int, Value | None]]()
         if isinstance(order, Look):
-            stream = bus.streams[order.stream]
-            answer = stream.last_of(order.subject, bus.seen(order.stream, self.now))
+            source = order.stream
+            answer = bus.streams[source].last_of(order.subject, bus.seen(source, self.now))
+            read = [answer]
         elif isinstance(order, AskLast):
             answer = (bus.seen(order.partition, self.now),)
         elif isinstance(order, Fetch):
-            entries = bus.streams[order.partition].entries
+            source, entries = order.partition, bus.streams[order.partition].entries
             assert len(entries) >= order.upto
-            answer = ([(sequence, value) for sequence, _, value in entries[order.after : order.upto]],)
+            read = [(sequence, value) for sequence, _, value in entries[order.after : order.upto]]
+            answer = (read,)
         elif isinstance(order, AskOwners):
             answer = (bus.owners(self.now),)
         else:
             assert isinstance(order, AskSessions)
             owned = bus.owned(self.now)
             answer = ([subject for subject, record in owned.items() if record.owner == order.owner],)
-        self._answer(process, self._delay(), order.token, *answer)
+
+        def told(now: float, wall: float) -> None:
+            if self._is_read(process, source, read):
+                process.node.answer(now, wall, order.token, *answer)
+
+        self.later(self._delay(), lambda: self._call(process, told))
 
     def _ask_release(self, process: Process, order: AskRelease) -> None:
         asker, target = process.node.ground.boot.name, self.nodes[order.node.name]
@@ -384,7 +426,12 @@ class World:
         generation, number = cursor.generation, cursor.number
         if given and self.bus.happens(weather.hole):
             return
-        self._call(process, lambda n, w: process.node.feed(n, w, stream, generation, number, given), stream)
+
+        def feed(now: float, wall: float) -> None:
+            if self._is_read(process, stream, given):
+                process.node.feed(now, wall, stream, generation, number, given)
+
+        self._call(process, feed, stream)
 
     def _beat(self) -> None:
         for process in self.nodes.values():

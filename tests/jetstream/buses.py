@@ -80,6 +80,9 @@ class Asker:
     def direct(self, messages: Sequence[Message]) -> None:
         self.messages += messages
 
+    def saw(self, format: int) -> None:
+        pass
+
     def broken(self, error: WireError) -> None:
         self.errors.append(error)
 

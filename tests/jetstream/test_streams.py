@@ -90,9 +90,9 @@ async def test_too_few_servers_are_told_of(alone: NatsServers) -> None:
         ({"max_msgs": 1000}, "limit of messages"),
         ({"storage": "memory"}, "storage is 'memory'"),
         ({"num_replicas": 1}, "has 1 replicas and needs 3: nats stream edit"),
-        ({"metadata": {"curier.format": "9", "curier.partitions": "1"}}, "the format is 9 there, 1 here"),
+        ({"metadata": {"curier.format": "9", "curier.partitions": "1"}}, "the format is 9 there, 2 here"),
         ({"metadata": {}}, "the format is not said there"),
-        ({"metadata": {"curier.format": "1", "curier.partitions": "8"}}, "partitions is 8 there, 1 here"),
+        ({"metadata": {"curier.format": "2", "curier.partitions": "8"}}, "partitions is 8 there, 1 here"),
     ],
 )
 async def test_a_stream_that_would_forget_is_refused(
@@ -101,8 +101,9 @@ async def test_a_stream_that_would_forget_is_refused(
     names = Names(f"wrong{abs(hash(words)) % 10**9}", 1)
     async with line_to(servers) as line:
         config = _config(names, 0, 3) | change
-        answer = await ask_api(line, f"STREAM.CREATE.{names.stream(0)}", config)
-        assert "config" in answer, answer
+        answer: dict[str, Any] = {}
+        while "config" not in answer:  # a busy machine may give none in time
+            answer = await ask_api(line, f"STREAM.CREATE.{names.stream(0)}", config)
         with pytest.raises(ClusterError, match=words):
             await ensure(line, names, 3, 20.0)
 

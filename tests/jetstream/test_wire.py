@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curier.cluster import records
-from curier.jetstream import wire
-from curier.jetstream.wire import Direct, Parted, WireError, Wish, decode, encode
+from curier.cluster.formats import FIRST, NEWEST
+from curier.jetstream.wire import CLASSES, Direct, Forms, Parted, WireError, Wish, decode, encode
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 
@@ -58,7 +58,7 @@ def test_a_record_comes_back_as_it_was(kind: Any, data: st.DataObject) -> None:
 )
 def test_other_bytes_are_refused_or_read_and_never_break(kind: int, body: bytes) -> None:
     try:
-        decode(bytes([wire.FORMAT, kind]) + body)
+        decode(bytes([FIRST, kind]) + body)
     except WireError:
         pass
 
@@ -67,9 +67,10 @@ def test_other_bytes_are_refused_or_read_and_never_break(kind: int, body: bytes)
     ("data", "words"),
     [
         (b"", "0 bytes"),
-        (b"\x02\x01\x90", "format 2 lies on the bus, and this curier knows format 1"),
-        (b"\x01\x63\x90", "kind 99"),
-        (b"\x01\x01\x90", "Frame"),
+        (b"\x01\x01\x90", "format 1 lies on the bus, and this curier knows format 2: an older curier"),
+        (b"\x09\x01\x90", "format 9 lies on the bus, and this curier knows format 2: run a newer curier"),
+        (b"\x02\x63\x90", "kind 99"),
+        (b"\x02\x01\x90", "Frame"),
     ],
 )
 def test_what_is_not_known_is_refused_in_plain_words(data: bytes, words: str) -> None:
@@ -78,7 +79,7 @@ def test_what_is_not_known_is_refused_in_plain_words(data: bytes, words: str) ->
 
 
 def test_a_record_that_is_cut_short_or_has_more_is_refused() -> None:
-    whole = encode(records.Lease(records.Boot("a", 7), 12))
+    whole = encode(records.Seal(records.Boot("a", 7)))
     for length in range(2, len(whole)):
         with pytest.raises(WireError):
             decode(whole[:length])
@@ -87,6 +88,58 @@ def test_a_record_that_is_cut_short_or_has_more_is_refused() -> None:
 
 
 def test_the_bytes_of_a_format_stay_as_they_are() -> None:
-    """Who changes fields changes ``wire.FORMAT`` too, once a cluster can be run."""
-    assert encode(records.Lease(records.Boot("a", 7), 12)) == b"\x01\x03\x92\xa0\x93\x92\xa1a\x07\x0c\xc2"
-    assert encode(records.Seal(records.Boot("a", 7))) == b"\x01\x02\x92\xa0\x91\x92\xa1a\x07"
+    """Other versions read them: who changes these has made a format that the others do not know."""
+    lease = records.Lease(records.Boot("a", 7), 12, nonce=5, writes=3)
+    assert encode(lease) == b"\x02\x03\x92\xa0\x96\x92\xa1a\x07\x0c\xc2\x05\x02\x03"
+    assert encode(records.Seal(records.Boot("a", 7))) == b"\x02\x02\x92\xa0\x91\x92\xa1a\x07"
+
+
+# -- two versions
+
+LATER = Forms(newest=FIRST + 1, sinces={(records.SessionRecord, "unsealed"): FIRST + 1})
+"""A version whose records of sessions have one field more."""
+
+EARLIER = Forms(newest=FIRST, sinces={(records.SessionRecord, "unsealed"): FIRST + 1})
+"""The one before it."""
+
+RECORD = records.SessionRecord(records.Boot("a", 7), 1, 2, user="u", unsealed=(records.Boot("b", 3),))
+
+
+def test_what_a_later_version_adds_is_left_out_in_the_older_format() -> None:
+    data = LATER.encode(RECORD, "me", FIRST)
+
+    assert data == EARLIER.encode(RECORD, "me")
+    assert EARLIER.decode(data) == LATER.decode(data) == ("me", dataclasses.replace(RECORD, unsealed=()))
+
+
+def test_a_later_format_has_it_and_is_refused_by_who_would_lose_it() -> None:
+    data = LATER.encode(RECORD, "me", FIRST + 1)
+
+    assert LATER.decode(data) == ("me", RECORD)
+    with pytest.raises(WireError, match=r"format 3 lies .* knows format 2: run a newer"):
+        EARLIER.decode(data)
+
+
+def test_leases_are_read_by_all_versions_whatever_later_ones_add() -> None:
+    lease = records.Lease(records.Boot("a", 7), 12, nonce=5, reads=9, writes=8)
+    data = encode(lease, "", NEWEST)
+    assert data[:2] == bytes([FIRST, 3])
+    more = data.replace(b"\x96", b"\x98", 1) + b"\x92\x01\x02\xa1x"
+    less = data.replace(b"\x96", b"\x93", 1)[:-3]
+
+    assert LATER.encode(lease, "", FIRST + 1) == data
+    assert decode(more)[1] == lease
+    assert decode(less)[1] == records.Lease(records.Boot("a", 7), 12)
+    for damaged in (data[:-1], data[:6], data[:2] + b"\x92\xa0\x90", data.replace(b"\x0c", b"\xa0", 1)):
+        with pytest.raises(WireError):
+            decode(damaged)
+
+
+def test_what_a_version_adds_comes_last() -> None:
+    with pytest.raises(AssertionError, match="comes last"):
+        Forms(newest=FIRST, sinces={(records.SessionRecord, "user"): FIRST + 1})
+
+
+def test_all_kinds_can_be_read_in_all_formats() -> None:
+    assert set(KINDS) == set(CLASSES)
+    assert FIRST <= NEWEST

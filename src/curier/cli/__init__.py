@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from curier.cli.streams import CannotWrite, NobodyTakes
-from curier.errors import ConfigError, MqttError, missing_package
+from curier.errors import ConfigError, MqttError, OtherVersion, missing_package
 
 COMMANDS: Final = {
     "acl": "Ask what the rules of a file let a client do.",
@@ -44,7 +44,9 @@ INTERRUPTED: Final = 130
 
 
 class WrongSetting(click.ClickException):
-    """A setting is wrong: one line for the user, and exit code 2, as for wrong usage."""
+    """A setting is wrong, or a node's version: one line for the user, and exit code 2, as for wrong usage. To
+    start it again would mend nothing.
+    """
 
     exit_code = 2
 
@@ -101,7 +103,7 @@ class Commands(click.Group):
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
+        except (ConfigError, OtherVersion) as error:
             raise WrongSetting(str(error)) from error
         except MqttError as error:
             raise click.ClickException(str(error)) from error

@@ -96,7 +96,8 @@ def broker(file: Path | None, accept_loss: bool, lab: Path | None, **options: ob
     It says "listening on URL" on standard output when it is ready, a line for each listener; port 0 takes
     a free port. Ctrl-C, SIGTERM or the end of its terminal finish what is being written and stop it; a second
     signal stops it at once. SIGHUP has it read its settings and their files again. It exits with 0 when
-    stopped so, with 2 when a setting is wrong or a port is in use, else with 1.
+    stopped so, with 2 when a setting is wrong, a port is in use or its cluster needs another version of
+    curier, else with 1.
     """
 
     def reread() -> Config:

@@ -119,7 +119,7 @@ class Claiming:
             self._ground.look(SESSIONS, self._session, self._read_back)
 
     def _read_back(self, sequence: int, value: Value | None) -> None:
-        if value == self._claim:
+        if self._claim is not None and self._claim.is_same_as(value):
             self._has_won(sequence)
         elif sequence <= self._expected:  # an old answer
             self._ground.soon(self._write)

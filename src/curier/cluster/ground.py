@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 
+from curier.cluster.formats import FIRST
 from curier.cluster.orders import (
     AskLast,
     AskOwners,
@@ -35,6 +36,7 @@ class Ground:
         self.orders: list[Order] = []
         self.is_trusted = False  # may it speak for the cluster to its clients?
         self.is_dead = False
+        self.format = FIRST  # what is written, since all others read it: see ``formats``
         self._readers: list[Callable[[], None]] = []
         self._answers: dict[int, Callable[..., None]] = {}
         self._tokens = 0
@@ -42,6 +44,10 @@ class Ground:
 
     def set_time(self, now: float, wall: float) -> None:
         self.now, self.wall = now, wall
+
+    def saw(self, format: int) -> None:
+        """That format is written: nothing is written in an older one any more."""
+        self.format = max(self.format, format)
 
     def at(self, when: float, do: Callable[[], None]) -> None:
         """Call that at ``when``, by ``now``."""
@@ -74,7 +80,7 @@ class Ground:
             heapq.heappop(self._timers)[2]()
 
     def write(self, stream: int, subject: str, value: Value, expected: int, then: Written) -> None:
-        self.orders.append(Write(self._token(then), stream, subject, value, expected))
+        self.orders.append(Write(self._token(then), stream, subject, value, expected, self.format))
 
     def look(self, stream: int, subject: str, then: Looked) -> None:
         self.orders.append(Look(self._token(then), stream, subject))
@@ -94,7 +100,7 @@ class Ground:
         self.orders.append(AskSessions(self._token(then), owner))
 
     def ask_release(self, node: Boot, session: str, then: Callable[[], None]) -> None:
-        self.orders.append(AskRelease(self._token(then), node, session))
+        self.orders.append(AskRelease(self._token(then), node, session, self.format))
 
     def answer(self, token: int, *answer: object) -> None:
         """The answer to a question. Who comes second, or to a node that is dead, is not heard."""
@@ -102,10 +108,10 @@ class Ground:
         if then is not None and not self.is_dead:
             then(*answer)
 
-    def die(self) -> None:
-        """Nothing that comes is heard any more."""
+    def die(self, why: str = "") -> None:
+        """Nothing that comes is heard any more. With words it has no second life."""
         if not self.is_dead:
-            self.orders.append(Died())
+            self.orders.append(Died(why))
         self.is_dead, self.is_trusted = True, False
         self._timers, self._readers = [], []
         self._answers.clear()

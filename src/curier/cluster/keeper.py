@@ -63,7 +63,7 @@ class Keeper:
 
     def _read_back(self, sequence: int, value: Value | None) -> None:
         assert self._writing is not None
-        if value == self._writing[1]:
+        if self._writing[1].is_same_as(value):
             self._is_stored(sequence)
         elif sequence <= self._sequence:  # an old answer
             self._ground.soon(self._write)

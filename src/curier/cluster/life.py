@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from curier.cluster.formats import FIRST
 from curier.cluster.ground import Ground
 from curier.cluster.orders import LEASES, STORED, UNKNOWN
 from curier.cluster.records import Boot, Lease, Value
@@ -29,8 +30,15 @@ NOT_KNOWN: Final = "not known"
 class Life:
     """``joined`` is called once this node has a lease, ``ended`` with each life that is seen to be over."""
 
-    def __init__(self, ground: Ground, joined: Callable[[], None], ended: Callable[[Boot], None]) -> None:
+    def __init__(
+        self, ground: Ground, newest: int, joined: Callable[[], None], ended: Callable[[Boot], None]
+    ) -> None:
         self._ground = ground
+        self._newest = newest  # the format that can be read here
+        self._writes = FIRST  # what is said of the format that is written
+        self._nonce = 0  # of this life
+        self._has_agreed = False
+        self._why_not = ""  # why this node may have no part
         self._joined = joined
         self._ended = ended
         self._others: dict[str, tuple[int, Lease]] = {}
@@ -57,7 +65,7 @@ class Life:
         """
         self._is_leaving = True
         if self._lease is None and self._renewing is None:
-            self._ground.die()
+            self._ground.die(self._why_not)
         self._renew()
 
     @property
@@ -87,8 +95,9 @@ class Life:
             return
         self._others[name] = (sequence, lease)
         self._seen[name] = self._ground.now
-        if lease.boot == self._ground.boot:
+        if lease.boot == self._ground.boot and lease.nonce == self._nonce:
             self._proved_by(lease)
+            self._agree(lease)
         if known is not None and known[1].boot != lease.boot and not known[1].is_over:
             self._ended(known[1].boot)
         if lease.is_over:
@@ -107,6 +116,38 @@ class Life:
             self._seen = dict.fromkeys(self._seen, self._ground.now)
         self._proved = sent
 
+    def _may_join(self) -> None:
+        """With a lease, and all leases known that stood before it."""
+        if self._lease is not None and self._has_agreed:
+            self._joined()
+
+    def _agree(self, lease: Lease) -> None:
+        """Which format may be written here, as of a renewal: all leases that stood before it are known.
+
+        Who writes a newer one has said so in a renewal before, and found nobody in front of that who does not
+        read it; whoever comes behind it sees that it stands there, and has no part if it cannot read it.
+        """
+        others = [one for _, one in self._others.values() if not one.is_over and one.boot != lease.boot]
+        if not self._has_agreed:
+            newest = max(others, key=lambda one: one.writes, default=lease)
+            if newest.writes > self._newest:
+                self._refuse(newest)
+                return
+        can = min([one.reads for one in others] + [self._newest])
+        if lease.writes <= can:
+            self._ground.saw(lease.writes)
+        self._writes = max(self._ground.format, can)
+        if not self._has_agreed:
+            self._has_agreed = True
+            self._may_join()
+
+    def _refuse(self, other: Lease) -> None:
+        self._why_not = (
+            f"node {other.boot.name} writes format {other.writes}, and the curier of this node reads format "
+            f"{self._newest} at most: run here the version that the other nodes run"
+        )
+        self.leave()
+
     def _found_former(self, sequence: int, value: Value | None) -> None:
         lease = value if isinstance(value, Lease) else None
         now = self._ground.now
@@ -117,9 +158,13 @@ class Life:
             if now - self._watched[1] < LASTS:
                 self._ground.later(RENEWED / 2, self.begin)
                 return
+        if lease is not None and lease.writes > self._newest:
+            self._refuse(lease)
+            return
         self._ground.boot = Boot(self._ground.boot.name, lease.boot.number + 1 if lease else 1)
+        self._nonce = int(self._ground.random() * 2**53)
         self._sequence = sequence
-        self._renewing = Lease(self._ground.boot, 0)
+        self._renewing = self._next(0)
         self._sent[0] = now
         self._write_renewal()
 
@@ -138,7 +183,7 @@ class Life:
             self._ground.look(LEASES, self._ground.boot.name, self._read_back)
 
     def _read_back(self, sequence: int, value: Value | None) -> None:
-        if value == self._renewing:
+        if self._renewing is not None and self._renewing.is_same_as(value):
             self._is_stored(sequence)
         elif sequence <= self._sequence:  # an old answer
             self._ground.soon(self._write_renewal)
@@ -153,14 +198,14 @@ class Life:
         assert lease is not None
         is_first, self._lease, self._sequence = self._lease is None, lease, sequence
         if lease.is_over:
-            self._ground.die()
+            self._ground.die(self._why_not)
             return
         self.trusted_until = self._sent[lease.renewal] + TRUSTED
         self._sent = {n: sent for n, sent in self._sent.items() if n > lease.renewal - 5}
         self.check()
         if is_first:
             self._proved = self._sent[lease.renewal]
-            self._joined()
+            self._may_join()
         if self._is_leaving:
             self._renew()
         else:
@@ -170,9 +215,12 @@ class Life:
 
     def _renew(self) -> None:
         if self._lease is not None and self._renewing is None:
-            self._renewing = Lease(self._ground.boot, self._lease.renewal + 1, self._is_leaving)
+            self._renewing = self._next(self._lease.renewal + 1)
             self._sent[self._renewing.renewal] = self._ground.now
             self._write_renewal()
+
+    def _next(self, renewal: int) -> Lease:
+        return Lease(self._ground.boot, renewal, self._is_leaving, self._nonce, self._newest, self._writes)
 
     def _look_round(self) -> None:
         """Call those dead that are."""

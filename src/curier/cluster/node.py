@@ -19,6 +19,7 @@ from curier.broker.effects import Answer, CatchUp, Claim
 from curier.broker.model import LogMessage
 from curier.cluster.claiming import Claiming
 from curier.cluster.committing import Committer
+from curier.cluster.formats import NEWEST
 from curier.cluster.ground import Ground
 from curier.cluster.house import House
 from curier.cluster.life import DEAD, LASTS, RENEWED, Life
@@ -52,17 +53,24 @@ class _Feed:
 
 class Node:
     """``house`` is its broker; ``random`` gives numbers from 0 to 1: nothing but waiting depends on them.
-    ``whole`` is how many bytes of messages a session's record has in it.
+    ``whole`` is how many bytes of messages a session's record has in it, ``newest`` the newest format that
+    can be read here.
     """
 
     def __init__(
-        self, name: str, partitions: int, random: Callable[[], float], house: House, whole: int = WHOLE
+        self,
+        name: str,
+        partitions: int,
+        random: Callable[[], float],
+        house: House,
+        whole: int = WHOLE,
+        newest: int = NEWEST,
     ) -> None:
         self.ground = Ground(name, partitions, random)
         self.is_open = False
         self.sessions: dict[str, Owned] = {}
         self._house = house
-        self._life = Life(self.ground, self._joined, self._has_ended)
+        self._life = Life(self.ground, newest, self._joined, self._has_ended)
         self._feeds = {stream: _Feed() for stream in (LEASES, *range(partitions))}
         self._writers = [Writer(self.ground, one, self.ground.die) for one in range(partitions)]
         self._sealer = Sealer(self.ground)
@@ -153,6 +161,12 @@ class Node:
                 elif stream != LEASES:
                     self._apply(stream, sequence, value)
 
+    def saw(self, format: int) -> None:
+        """Something of that format stands on the bus; to be told before the thing itself. So nothing is ever
+        written anew in an older format than it was read in, which has less in it.
+        """
+        self.ground.saw(format)
+
     def asked(self, now: float, wall: float, token: int, asker: str, session: str) -> None:
         """Another node wants a session."""
         self.passed(now, wall)
@@ -222,7 +236,7 @@ class Node:
         self.ground.set_time(now, wall)
         origin = (self.ground.boot.name, self.ground.boot.number, 0)
         told = [as_sent(origin, one.client_id, one.message, wall) for one in messages]
-        self.ground.orders.append(Tell(self.ground.boot, tuple(told)))
+        self.ground.orders.append(Tell(self.ground.boot, tuple(told), self.ground.format))
 
     def heard(self, now: float, wall: float, messages: Sequence[Message]) -> None:
         """Another node has published messages of QoS 0."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from curier.cluster.formats import FIRST
 from curier.cluster.records import Boot, Message, Value
 from curier.frozen import dataclass
 
@@ -29,6 +30,7 @@ class Write:
     subject: str
     value: Value
     expected: int
+    format: int = FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class AskRelease:
     token: int
     node: Boot
     session: str
+    format: int = FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +108,16 @@ class Tell:
 
     writer: Boot
     messages: tuple[Message, ...]
+    format: int = FIRST
 
 
 @dataclass(frozen=True, slots=True)
 class Died:
     """This node is dead to the others. Close all connections without a word, and throw its broker away with
-    it; a new life may begin.
+    it; a new life may begin, but where ``why`` says what stands against that.
     """
+
+    why: str = ""
 
 
 ToBus = Write | Look | AskLast | Fetch | AskOwners | AskSessions | Follow | AskRelease | AnswerRelease | Tell

@@ -6,6 +6,7 @@ off makes a will or the end of a session early or late by as much, and nothing e
 
 from __future__ import annotations
 
+from curier.cluster.formats import FIRST
 from curier.frozen import dataclass
 
 Origin = tuple[str, int, int]
@@ -47,6 +48,10 @@ class Frame:
     number: int
     messages: tuple[Message, ...]
 
+    def is_same_as(self, other: Value | None) -> bool:
+        """Is that the same write, in the same partition?"""
+        return isinstance(other, Frame) and (self.writer, self.number) == (other.writer, other.number)
+
 
 @dataclass(frozen=True, slots=True)
 class Seal:
@@ -57,11 +62,28 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A node lives while this changes. ``renewal`` counts; ``is_over`` is written by itself or an heir."""
+    """A node lives while this changes. ``renewal`` counts; ``is_over`` is written by itself or an heir.
+
+    ``nonce`` tells two processes apart that took one name at one time. ``reads`` is the newest format that it
+    reads, ``writes`` the one that it writes, or is about to. New fields come last, and have defaults
+    (``formats``).
+    """
 
     boot: Boot
     renewal: int
     is_over: bool = False
+    nonce: int = 0
+    reads: int = FIRST
+    writes: int = FIRST
+
+    def is_same_as(self, other: Value | None) -> bool:
+        """Is that the same write? What a format leaves out does not count."""
+        return isinstance(other, Lease) and (self.boot, self.nonce, self.renewal, self.is_over) == (
+            other.boot,
+            other.nonce,
+            other.renewal,
+            other.is_over,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +135,14 @@ class SessionRecord:
     in_log: tuple[InLog, ...] = ()
     intents: tuple[Intent, ...] = ()
     unsealed: tuple[Boot, ...] = ()
+
+    def is_same_as(self, other: Value | None) -> bool:
+        """Is that the same write, of the same session?"""
+        return isinstance(other, SessionRecord) and (self.owner, self.epoch, self.write) == (
+            other.owner,
+            other.epoch,
+            other.write,
+        )
 
     @property
     def is_over(self) -> bool:

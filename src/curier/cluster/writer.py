@@ -84,7 +84,7 @@ class Writer:
     def _read_back(self, sequence: int, value: Value | None) -> None:
         if isinstance(value, Seal):
             self._sealed()
-        elif isinstance(value, Frame) and value == self._frame:
+        elif self._frame is not None and self._frame.is_same_as(value):
             self._is_stored(sequence)
         else:  # an old answer
             self._ground.soon(self._write)

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from nats.aio.msg import Msg
 
+from curier.cluster.formats import FIRST
 from curier.cluster.orders import (
     LEASES,
     REFUSED,
@@ -64,6 +65,9 @@ class Hearer(Protocol):
     def feed(self, stream: int, generation: int, number: int, entries: Sequence[Entry]) -> None: ...
     def asked(self, node: Boot, token: int, asker: str, session: str) -> None: ...
     def direct(self, messages: Sequence[Message]) -> None: ...
+    def saw(self, format: int) -> None:
+        """Something of a format that is newer than all before stands on the bus. Told before the thing."""
+
     def broken(self, error: WireError) -> None:
         """Something on the bus cannot be read: nothing more comes by in its stream."""
 
@@ -83,6 +87,7 @@ class Bus:
         self._is_closed = False
         self._asks_last: dict[int, tuple[list[int], list[int]]] = {}  # by partition: asked for, and to be
         self._owners = Owners(self.data, names, self.again)
+        self._seen = FIRST  # the newest format
         self._parted: set[str] = set()  # sessions whose records had parts when last seen
         self.control.listen(names.asked(node), self._was_asked)
         self.data.listen(names.direct, self._heard_direct)
@@ -128,18 +133,18 @@ class Bus:
 
     def _tell(self, order: Tell) -> None:
         """To all other nodes, now or never."""
-        messages, writer = order.messages, order.writer
+        messages = order.messages
         piece: list[Message] = []
         size, most = 0, max(1, self.data.most // 2)
         for message in messages:
             weight = len(message.payload) + len(message.topic) + 256
             if piece and size + weight > most:
-                self._send_piece(piece, writer)
+                self._send_piece(order, piece)
                 piece, size = [], 0
             piece.append(message)
             size += weight
         if piece:
-            self._send_piece(piece, writer)
+            self._send_piece(order, piece)
 
     # -- writing
 
@@ -151,9 +156,9 @@ class Bus:
         headers = {EXPECTED: str(order.expected)}
         if isinstance(value, SessionRecord):
             headers |= headers_of(order.subject, value)
-            data = encode(value, order.subject)
+            data = encode(value, order.subject, order.format)
         else:
-            data = encode(value)
+            data = encode(value, "", order.format)
         subject = self.names.subject(order.stream, order.subject)
         most = line.most - SLACK - len(headers.get(SESSION, ""))
         if len(data) <= most or not line.is_up:
@@ -165,7 +170,8 @@ class Bus:
                     self._answer(order.token, UNKNOWN, 0)
                 else:
                     heard = partial(self._written, order, parted, first)
-                    line.ask(subject, encode(parted, order.subject), heard, WRITE_SECONDS, headers)
+                    named = encode(parted, order.subject, order.format)
+                    line.ask(subject, named, heard, WRITE_SECONDS, headers)
 
             parts.store(line, partial(self.names.part, order.subject), data, most, WRITE_SECONDS, are_stored)
         else:
@@ -259,11 +265,15 @@ class Bus:
     def read(self, data: bytes) -> Value | Parted | None:
         """None: it cannot be read, which the hearer was told."""
         try:
-            return decode(data)[1]  # type: ignore[return-value]
+            value = decode(data)[1]
         except WireError as error:
             if not self._is_closed:
                 self._hearer.broken(error)
             return None
+        if data[0] > self._seen:
+            self._seen = data[0]
+            self._hearer.saw(self._seen)
+        return value  # type: ignore[return-value]
 
     def missing(self, stream: int, after: int, sequence: int) -> None:
         """Tell of entries of the log that are gone: nobody but people removes any."""
@@ -326,7 +336,7 @@ class Bus:
         inbox = self.control.inbox(heard)
         self._loop.call_later(60.0, self.control.forget, inbox)
         wish = Wish(order.token, inbox, order.session)
-        self.control.send(self.names.asking(order.node), encode(wish))
+        self.control.send(self.names.asking(order.node), encode(wish, "", order.format))
 
     def _was_asked(self, message: Msg) -> None:
         try:
@@ -341,8 +351,8 @@ class Bus:
     def _answer_release(self, order: AnswerRelease) -> None:
         self.control.send(order.node, b"")
 
-    def _send_piece(self, messages: Sequence[Message], writer: Boot) -> None:
-        self.data.send(self.names.direct, encode(Direct(writer, tuple(messages))))
+    def _send_piece(self, order: Tell, messages: Sequence[Message]) -> None:
+        self.data.send(self.names.direct, encode(Direct(order.writer, tuple(messages)), "", order.format))
 
     def _heard_direct(self, message: Msg) -> None:
         try:

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from nats.aio.msg import Msg
 
+from curier.cluster.formats import FIRST
 from curier.cluster.orders import LEASES, SESSIONS
 from curier.errors import ClusterAway, ClusterError
 from curier.jetstream.line import Line, log
 from curier.jetstream.names import Names
-from curier.jetstream.wire import FORMAT
 
 ANSWER_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 0.5
@@ -97,7 +97,7 @@ def _config(names: Names, stream: int, replicas: int) -> dict[str, Any]:
         "max_bytes": -1,
         "duplicate_window": 1_000_000_000,  # it is not used
         "allow_direct": True,
-        "metadata": {"curier.format": str(FORMAT), "curier.partitions": str(names.partitions)},
+        "metadata": {"curier.format": str(FIRST), "curier.partitions": str(names.partitions)},
     }
 
 
