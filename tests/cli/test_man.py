@@ -44,6 +44,13 @@ def test_pages_have_the_sections_of_the_help_with_each_option(pages: dict[str, s
     assert plain(examples[0].strip()) in page
 
 
+def test_help_has_the_names_it_has_to_the_command(pages: dict[str, str]) -> None:
+    for name, option in (("curier", "-h, --help"), ("curier-pub", "--help")):
+        assert rf"\fB{plain(option)}\fR" in pages[f"{name}.1"]
+    helped = CliRunner().invoke(main, ["-h"])  # pages that are made leave commands as they are
+    assert (helped.exit_code, "-h, --help" in helped.stdout) == (0, True)
+
+
 def test_no_line_is_taken_for_what_it_is_not(pages: dict[str, str]) -> None:
     for name, text in pages.items():
         for line in text.splitlines():

@@ -52,7 +52,7 @@ def every_command() -> Iterator[tuple[click.Command, click.Context, dict[str, cl
 def _commands_of(
     command: click.Command, parent: click.Context | None, name: str
 ) -> Iterator[tuple[click.Command, click.Context, dict[str, click.Command]]]:
-    ctx = click.Context(command, parent, name)
+    ctx = click.Context(command, parent, name, **command.context_settings)
     below = {}
     if isinstance(command, click.Group):
         below = {one: command.get_command(ctx, one) for one in command.list_commands(ctx)}
