@@ -370,8 +370,8 @@ def interrupt():
     time.sleep(0.3)
     os.kill(os.getpid(), signal.SIGINT)
 with curier.connect_sync({url!r}) as client, client.subscribe("a", qos=1) as stream:
-    threading.Thread(target=interrupt).start()
     try:
+        threading.Thread(target=interrupt).start()
         next(stream)
     except KeyboardInterrupt:
         client.publish("a", "x", qos=1)
