@@ -310,6 +310,7 @@ FLOORS: dict[str, list[str]] = {
             "delivery",
             "spreading",
             "stalling",
+            "outbound",
             "retaining",
             "publishing",
             "finding",
@@ -318,6 +319,7 @@ FLOORS: dict[str, list[str]] = {
             "trains",
             "fetching",
             "fast_lane",
+            "inbound",
         ),
         # clients: what they subscribe to, their sessions, their coming and going
         *("client_ids", "connack", "shapes", "attaching", "subscribing", "rejudging", "piecemeal"),

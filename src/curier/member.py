@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from curier.broker.core import BrokerCore
-from curier.broker.effects import Answer, CatchUp, Claim
+from curier.broker.effects import Answer, CatchUp, Claim, Packets
 from curier.broker.model import BrokerConnection, LogMessage
 from curier.cluster.node import Entry, Node
 from curier.cluster.orders import Died, ToBus
-from curier.cluster.records import Boot, Message
+from curier.cluster.records import Boot, Passed
 from curier.cluster_view import ClusterView
 from curier.errors import ClusterError, OtherVersion, StoreError, TakenForDead
 from curier.jetstream.wire import WireError
@@ -216,9 +216,9 @@ class Member(Store):
                 node.catch_up(time.monotonic(), turn.clock.now(), question)
         self._after()
 
-    def _send(self, messages: list[LogMessage]) -> None:
+    def _send(self, packets: list[Packets]) -> None:
         if self.node is not None:
-            self.node.send(time.monotonic(), self._need_turn().clock.now(), messages)
+            self.node.send(time.monotonic(), self._need_turn().clock.now(), packets)
             self._after()
 
     # -- what the bus says
@@ -241,10 +241,10 @@ class Member(Store):
             own.asked(time.monotonic(), turn.clock.now(), token, asker, session)
             self._after()
 
-    def direct(self, messages: Sequence[Message]) -> None:
+    def direct(self, passed: Sequence[Passed]) -> None:
         node, turn = self.node, self._need_turn()
         if node is not None and node.is_open:
-            node.heard(time.monotonic(), turn.clock.now(), messages)
+            node.heard(time.monotonic(), turn.clock.now(), passed)
             self._after()
 
     def saw(self, format: int) -> None:
@@ -359,6 +359,6 @@ class _House:
         self._core.read_log(messages, now)
         self._turn.schedule()
 
-    def read_direct(self, messages: list[LogMessage], now: float) -> None:
-        self._core.read_direct(messages, now)
+    def read_direct(self, packets: list[Packets], now: float) -> None:
+        self._core.read_direct(packets, now)
         self._turn.schedule()

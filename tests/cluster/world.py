@@ -317,9 +317,7 @@ class World:
             ):
                 self.later(
                     self.bus.weather.slow,
-                    lambda other=other: self._call(
-                        other, lambda n, w: other.node.heard(n, w, order.messages)
-                    ),  # type: ignore[misc]
+                    lambda other=other: self._call(other, lambda n, w: other.node.heard(n, w, order.passed)),  # type: ignore[misc]
                 )
 
     def _is_cut(self, one: str, other: str) -> bool:

@@ -25,7 +25,7 @@ from curier.cluster.orders import (
     ToBus,
     Write,
 )
-from curier.cluster.records import Boot, Frame, Message, SessionRecord, Value
+from curier.cluster.records import Boot, Frame, Message, Passed, SessionRecord, Value
 from curier.jetstream.bus import Bus
 from curier.jetstream.line import Access, Line
 from curier.jetstream.names import Names
@@ -60,7 +60,7 @@ class Asker:
         self.bus: Obeying | None = None
         self.feeds: dict[int, Feed] = {}
         self.wishes: list[tuple[Boot, int, str, str]] = []
-        self.messages: list[Message] = []
+        self.passed: list[Passed] = []
         self.errors: list[WireError] = []
         self._tokens = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -77,8 +77,8 @@ class Asker:
     def asked(self, node: Boot, token: int, asker: str, session: str) -> None:
         self.wishes.append((node, token, asker, session))
 
-    def direct(self, messages: Sequence[Message]) -> None:
-        self.messages += messages
+    def direct(self, passed: Sequence[Passed]) -> None:
+        self.passed += passed
 
     def saw(self, format: int) -> None:
         pass

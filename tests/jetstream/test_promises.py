@@ -14,7 +14,7 @@ import pytest
 import tests.jetstream.needs  # noqa: F401, isort: skip
 
 from curier.cluster.orders import LEASES, REFUSED, SESSIONS, STORED, UNKNOWN, AnswerRelease, AskRelease, Tell
-from curier.cluster.records import Boot, Frame, Lease, Message, Seal, SessionRecord
+from curier.cluster.records import Boot, Frame, Lease, Passed, Seal, SessionRecord
 from curier.jetstream.bus import Bus
 from curier.jetstream.names import hashed
 from tests.jetstream.buses import Asker, Simulated, ask_api, frame, on_nats, record
@@ -188,20 +188,20 @@ async def test_a_node_is_asked_for_a_session_by_another(servers: NatsServers) ->
 
 @pytest.mark.interop
 async def test_messages_of_qos_0_reach_the_other_nodes_and_not_their_own(servers: NatsServers) -> None:
-    sent = [Message(("a", 1, 0), "me", b"a/%d" % number, b"x" * 100_000, 0) for number in range(100)]
+    sent = [Passed(4, False, 0.5, ("me", "you"), (60, 40), b"%d" % one * 50_000) for one in range(10, 99)]
     async with on_nats(servers, "direct", "a") as one, on_nats(servers, "direct", "b") as other:
         assert one.bus is not None
-        while not other.messages:  # until the servers know that somebody listens
+        while not other.passed:  # until the servers know that somebody listens
             one.bus.obey(Tell(A, tuple(sent[:1])))
             await asyncio.sleep(0.1)
-        last = Message(("a", 1, 0), "me", b"the last of them", b"", 0)
+        last = Passed(4, False, 0.5, ("me",), (1,), b"the last of them")
         one.bus.obey(Tell(A, (last,)))
-        await until(lambda: last in other.messages)
-        other.messages.clear()
+        await until(lambda: last in other.passed)
+        other.passed.clear()
         one.bus.obey(Tell(A, tuple(sent)))
-        await until(lambda: len(other.messages) == 100)
-        assert other.messages == sent
-        assert one.messages == []
+        await until(lambda: len(other.passed) == len(sent))
+        assert other.passed == sent
+        assert one.passed == []
 
 
 @pytest.mark.interop

@@ -8,7 +8,7 @@ import socket
 import tests.jetstream.needs  # noqa: F401, isort: skip
 
 from curier.cluster.orders import LEASES, SESSIONS, STORED, UNKNOWN, AnswerRelease, AskRelease, Tell
-from curier.cluster.records import Boot, Lease, Message, SessionRecord
+from curier.cluster.records import Boot, Lease, Passed, SessionRecord
 from curier.local.bus import FULL
 from curier.local.engine import Engine
 from tests.jetstream.buses import A, frame, record
@@ -62,14 +62,14 @@ async def test_a_node_is_asked_for_a_session_and_the_answer_goes_to_who_asked() 
 
 async def test_messages_of_qos_0_reach_all_others_in_order_and_not_their_own_worker() -> None:
     engine = Engine()
-    sent = [Message(("a", 1, 0), "me", b"a/%d" % number, b"x" * 100_000, 0) for number in range(100)]
+    sent = [Passed(4, False, 0.5, ("me",), (9,), b"%d" % number * 50_000) for number in range(100)]
     async with on_engine(engine, "a") as one, on_engine(engine, "b") as b, on_engine(engine, "c") as c:
         assert one.bus is not None
         for message in sent:
             one.bus.obey(Tell(A, (message,)))
-        await until(lambda: len(b.messages) == len(c.messages) == 100)
-        assert b.messages == c.messages == sent
-        assert one.messages == []
+        await until(lambda: len(b.passed) == len(c.passed) == 100)
+        assert b.passed == c.passed == sent
+        assert one.passed == []
 
 
 async def test_a_worker_that_reads_nothing_holds_up_nobody_and_gets_all_of_the_log_later() -> None:
@@ -88,14 +88,14 @@ async def test_a_worker_that_reads_nothing_holds_up_nobody_and_gets_all_of_the_l
         assert worker.wire.waiting < 4 << 20
         assert one.bus is not None
         for _ in range(100):
-            one.bus.obey(Tell(A, (Message(("a", 1, 0), "me", b"a", b"x" * 1_000_000, 0),)))
+            one.bus.obey(Tell(A, (Passed(4, False, 0.5, ("me",), (9,), b"x" * 1_000_000),)))
             await one.last(0)
         assert engine.left_out > 0
         assert worker.wire.waiting < 40 << 20
         transport.resume_reading()
         await until(lambda: len(feed.entries) == 399)
         assert feed.entries == [(number, frame(number, size=50_000)) for number in range(1, 400)]
-        assert len(slow.messages) == 100 - engine.left_out
+        assert len(slow.passed) == 100 - engine.left_out
         await bus.close()
 
 

@@ -50,6 +50,22 @@ def numbered(block: bytes, first: i64, packet_id: i64) -> bytes:
     return writer.getvalue()
 
 
+def with_ids(block: bytes, skip: i64, count: i64, size: i64, id_at: i64, first_id: i64) -> bytes:
+    """``count`` packets of ``block`` behind the first ``skip``, with Packet Identifiers from ``first_id``."""
+    writer = BytesWriter()
+    if count * size == len(block):
+        writer.write(block)
+    else:
+        writer.write(block[skip * size : (skip + count) * size])
+    end = first_id + count
+    while first_id < end:
+        writer[id_at] = u8(first_id >> 8)
+        writer[id_at + 1] = u8(first_id & 255)
+        id_at += size
+        first_id += 1
+    return writer.getvalue()
+
+
 def translated(block: bytes, was_50: bool, qos: i64, is_50: bool) -> bytes:
     """``block``, short PUBLISH packets with few Properties, as they are in a version and with QoS 0 or 1. For
     QoS 1 they come with that.

@@ -34,11 +34,12 @@ from curier.broker import (
 from curier.broker.answers import answer_run
 from curier.broker.connection import ServedConnection
 from curier.broker.deadlines import Deadline
-from curier.broker.effects import Answer, Authenticate, Authorize, CatchUp, Claim, Commit, Effect
+from curier.broker.effects import Answer, Authenticate, Authorize, CatchUp, Claim, Commit, Effect, Packets
 from curier.broker.entrances import PER_CONNECTION, Entrance
 from curier.broker.faults import Fault, name_of
 from curier.broker.fetching import FETCHED_PER_TURN
 from curier.broker.hooks import MOST_NESTED, Hook
+from curier.broker.inbound import Inbound
 from curier.broker.judging import Judge
 from curier.broker.lanes import DECIDE_LANES, set_lanes
 from curier.broker.late_records import LateRecords
@@ -95,6 +96,7 @@ class BrokerCore(BrokerState):
         self.repacing = Repacing(self)
         self.sys_publisher = SysPublisher(self)
         self.late_records = LateRecords(journal)
+        self.inbound = Inbound(self, now)  # from other nodes
         if options.sys_interval:
             self.deadlines.add(self.sys_publisher, now)
 
@@ -448,17 +450,14 @@ class BrokerCore(BrokerState):
                 self.faults.note("giving a message of the log to its receivers", error)
         self._settle(now)
 
-    def read_direct(self, messages: list[LogMessage], now: float) -> None:
+    def read_direct(self, packets: list[Packets], now: float) -> None:
         """These came from other nodes, with QoS 0."""
-        for one in messages:
-            try:
-                roaming.read_direct(self, one, now)
-            except Exception as error:
-                self.faults.note("giving a message of another node to its receivers", error)
+        for one in packets:
+            self.inbound.take(one, now)
         self._settle(now)
 
-    def take_sendings(self) -> list[LogMessage]:
-        """Messages of QoS 0 for the other nodes, since the last time."""
+    def take_sendings(self) -> list[Packets]:
+        """Packets with QoS 0 for the other nodes, since the last time."""
         sendings = self.sendings
         self.sendings = []
         return sendings

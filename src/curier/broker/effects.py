@@ -139,3 +139,41 @@ class Answer:
         self.server_reference = server_reference  # for 0x9C and 0x9D (4.11)
         self.known: Known = NOTHING_KNOWN
         self.why: str = ""  # for hooks and logs, in place of the Reason String
+
+
+@final
+class Packets:
+    """PUBLISH packets with QoS 0, without RETAIN and Topic Alias, as their clients have published them, for
+    the other nodes of a cluster. All have that ``version``; ``may_expire``: some a Message Expiry Interval.
+
+    ``publishers`` are Client Identifiers, for No Local, or "", and ``sizes`` how many bytes are of each.
+    ``sent_at`` is when they left their node.
+    """
+
+    __slots__ = ("may_expire", "pieces", "publishers", "sent_at", "size", "sizes", "version")
+
+    def __init__(self, version: int, may_expire: bool, sent_at: float = 0.0) -> None:
+        self.version = version
+        self.may_expire = may_expire
+        self.sent_at = sent_at
+        self.pieces: list[bytes] = []
+        self.publishers: list[str] = []
+        self.sizes: list[int] = []
+        self.size: int = 0
+
+    def add(self, publisher: str, packets: bytes) -> None:
+        """Whole packets of one publisher, behind those that are there."""
+        size = len(packets)
+        self.size += size
+        self.pieces.append(packets)
+        if self.publishers and self.publishers[-1] == publisher:
+            self.sizes[-1] += size
+        else:
+            self.publishers.append(publisher)
+            self.sizes.append(size)
+
+    def whole(self) -> bytes:
+        """All of them."""
+        if len(self.pieces) != 1:
+            self.pieces = [b"".join(self.pieces)]
+        return self.pieces[0]

@@ -19,15 +19,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from librt.strings import BytesWriter, read_i16_be, read_i32_be
-from mypy_extensions import i64, u8
+from librt.strings import read_i16_be, read_i32_be
+from mypy_extensions import i64
 
 from curier.broker import permissions, telling
 from curier.broker.answers import pubacks, pubrec, refusal, some_refused, two_bytes
+from curier.broker.blocks import with_ids
 from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared, nobody_takes
 from curier.broker.finding import find_route
 from curier.broker.layouts import LONGEST_KNOWN
 from curier.broker.model import NO_SENDS, BrokerConnection, Receiver, Route, ServerSession, Spread
+from curier.broker.outbound import pass_on
 from curier.broker.special import may_be_kept, take_special
 from curier.broker.spreading import go_on, hold
 from curier.broker.state import WORK_OF_QOS_1, BrokerState
@@ -60,6 +62,7 @@ def fast_lane(
     publishes: i64 = 0
     payload_bytes: i64 = 0
     is_owed: bool = False  # has anything come that is to be answered?
+    is_clustered: bool = broker.is_clustered
 
     while at + 2 <= all_end and connection.steps < STEPS_AT_ONCE:
         first: i64 = data[at]
@@ -84,7 +87,7 @@ def fast_lane(
 
         if first >> 4 == 3:
             qos = (first >> 1) & 3
-            if qos == 3 or length < 3:
+            if qos == 3 or length < 3 or (is_clustered and first & 7):  # those go to the log of all nodes
                 break
             special = first & 9  # DUP, RETAIN
             is_short: bool = not first & 8  # may it be in a train, if it is special?
@@ -322,6 +325,8 @@ def forward_qos_0(
 ) -> None:
     """Give ``count`` equal-sized packets at ``at`` to all receivers: one slice for all that are plain."""
     frames = data[at : at + count * size]
+    if broker.is_clustered and session.number:
+        pass_on(broker, session.client_id, lane, False, frames)
     others: list[Receiver] | None = None
     sent: i64 = 0
     for receiver in route.receivers:
@@ -489,22 +494,6 @@ def forward_qos_1(
                 lost = set()
             lost.add(index)
     return lost
-
-
-def with_ids(block: bytes, skip: i64, count: i64, size: i64, id_at: i64, first_id: i64) -> bytes:
-    """``count`` packets of ``block`` behind the first ``skip``, with Packet Identifiers from ``first_id``."""
-    writer = BytesWriter()
-    if count * size == len(block):
-        writer.write(block)
-    else:
-        writer.write(block[skip * size : (skip + count) * size])
-    end = first_id + count
-    while first_id < end:
-        writer[id_at] = u8(first_id >> 8)
-        writer[id_at + 1] = u8(first_id & 255)
-        id_at += size
-        first_id += 1
-    return writer.getvalue()
 
 
 def forward_qos_2(

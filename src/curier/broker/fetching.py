@@ -94,7 +94,7 @@ def _send(
     """Send messages, at most as many as there is quota; returns those that the output has no room for."""
     start = 0
     takes_blocks = session.lane and not connection.peer_max_packet_size and broker.router.witness is None
-    if takes_blocks and _is_plain(messages, subscription.qos):
+    if takes_blocks and session.journal is None and _is_plain(messages, subscription.qos):
         start = _send_blocks(broker, session, connection, subscription, messages, now)
     for index in range(start, len(messages)):
         if connection.is_congested or not session.outgoing.has_room():

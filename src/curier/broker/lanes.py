@@ -28,7 +28,6 @@ def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
     connection.is_fast = (
         connected
         and not is_seen
-        and not broker.is_clustered
         and connection.mount is None
         and connection.stalled is None
         and hooks.publish is None
@@ -49,5 +48,6 @@ def set_lanes(broker: BrokerState, connection: BrokerConnection) -> None:
         )
         session.largest = connection.peer_max_packet_size or NO_LIMIT
         session.in_trains = 0 if not plain else MQTT_50 if connection.version == MQTT_50 else 4
-        is_plain_alone = connection.topic_aliases is None and session.journal is None
+        is_recorded = session.journal is not None and not broker.is_clustered  # where only QoS 0 goes unseen
+        is_plain_alone = connection.topic_aliases is None and not is_recorded
         session.lane = session.in_trains if is_plain_alone else 0

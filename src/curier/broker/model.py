@@ -365,7 +365,7 @@ class Stalled:
 
 @final
 class LogMessage:
-    """A message of the log that all nodes of a cluster share, or of QoS 0 between them.
+    """A message of the log that all nodes of a cluster share.
 
     ``client_id`` is its publisher's, for No Local; "": it has none.
     """

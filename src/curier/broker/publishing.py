@@ -9,8 +9,9 @@ from curier.broker.delivery import deliver, who_would_lose
 from curier.broker.effects import PUBLISH_ACTION, UNDECIDED
 from curier.broker.hooks import HOOK_FAILED
 from curier.broker.judging import Who
-from curier.broker.model import BrokerConnection, LogMessage, Route, ServerSession
+from curier.broker.model import BrokerConnection, Route, ServerSession
 from curier.broker.options import REFUSE
+from curier.broker.outbound import tell
 from curier.broker.queueing import NOBODY_HAS_ROOM
 from curier.broker.stalling import stall
 from curier.broker.state import BrokerState
@@ -107,7 +108,7 @@ def _take(
     if broker.hooks.witness is not None:
         telling.arrived(broker, connection, message, publish.packet_id, is_retained, not route.is_empty)
     if broker.is_clustered:
-        broker.sendings.append(LogMessage(connection.client_id, message))
+        tell(broker, connection.client_id, connection.version, message, now)
     if connection.has_permissions:
         if connection.generation != broker.router.cache.generation:
             permissions.forget_routes(broker, connection)
@@ -211,7 +212,8 @@ def publish(
     if broker.is_clustered and not why and not is_told_by_server(message.topic):
         if message.qos or message.retain:
             return _log_own(broker, message, sender, now)
-        broker.sendings.append(LogMessage(sender.client_id if sender is not None else "", message))
+        name, version = (sender.client_id, sender.version) if sender is not None else ("", MQTT_50)
+        tell(broker, name, version, message, now)
     if not why and message.retain:
         why = retaining.retain(broker, message, sender, now)
     if why:

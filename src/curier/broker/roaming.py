@@ -152,11 +152,6 @@ def read_log(broker: BrokerState, one: LogMessage, now: float) -> None:
     if one.message.retain:
         writer = broker.sessions.get(one.client_id) if one.client_id else None
         retaining.put(broker, one.message, shares.owner_of(writer) if writer is not None else one.client_id)
-    read_direct(broker, one, now)
-
-
-def read_direct(broker: BrokerState, one: LogMessage, now: float) -> None:
-    """Give a message to the sessions that are here."""
     if one.message.is_expired(now):  # [MQTT-3.3.2-5]
         return
     sender = broker.sessions.get(one.client_id) if one.client_id else None

@@ -19,6 +19,7 @@ from curier.broker.finding import find_route
 from curier.broker.layouts import LONGEST_KNOWN, MOST_KNOWN, KnownProperties
 from curier.broker.model import MOST_IDENTIFIERS, RETAINED, BrokerConnection, Route, ServerSession
 from curier.broker.options import REFUSE
+from curier.broker.outbound import tell
 from curier.broker.spreading import work_of
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50, NO_MATCHING_SUBSCRIBERS, PUBACK, TOPIC_ALIAS
@@ -86,6 +87,8 @@ def take_special(
         return False
     if alias:
         connection.aliases[alias] = topic
+    if broker.is_clustered and session.number:
+        tell(broker, session.client_id, connection.version, message, now)
     is_kept = give(broker, session, route, message, now)
     if qos:
         _acknowledge(connection, packet_id, route, is_kept or message.retain, before)

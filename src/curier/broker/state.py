@@ -13,7 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from curier.broker.buckets import Buckets
 from curier.broker.deadlines import Deadline, Deadlines
-from curier.broker.effects import Effect
+from curier.broker.effects import Effect, Packets
 from curier.broker.entrances import Entrance
 from curier.broker.faults import Faults
 from curier.broker.hooks import Hooks, HookTap
@@ -21,7 +21,6 @@ from curier.broker.layouts import Layouts
 from curier.broker.model import (
     BrokerConnection,
     Leftovers,
-    LogMessage,
     Route,
     ServerSession,
     SharedGroup,
@@ -153,7 +152,7 @@ class TurnWork:
         self.own: deque[Spread] = deque()  # those that no client waits for, in order
         self.own_records: int = 0  # how many of them may have records
         self.has_giant: bool = False  # is one of them in the open batch of the journal?
-        self.sendings: list[LogMessage] = []  # with QoS 0, for the other nodes of a cluster
+        self.sendings: list[Packets] = []  # for the other nodes of a cluster
         self.leftovers: deque[Leftovers] = deque()  # of sessions that have ended (``leftovers``)
         self.forgetting: Deadline | None = None  # sees to those
         self.may_split: bool = True  # may another be? Not before that batch had the chance to be taken.

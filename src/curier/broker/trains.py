@@ -25,6 +25,7 @@ from curier.broker.delivery import blame
 from curier.broker.finding import find_route
 from curier.broker.layouts import LONGEST_KNOWN, KnownProperties
 from curier.broker.model import MOST_IDENTIFIERS, RETAINED, BrokerConnection, Receiver, Route, ServerSession
+from curier.broker.outbound import pass_on
 from curier.broker.special import (
     ALIAS_ONLY,
     AS_RETAINED,
@@ -95,6 +96,7 @@ class Train:
         "lane",
         "largest",
         "made",
+        "may_expire",
         "messages",
         "most",
         "most_bytes",
@@ -140,6 +142,7 @@ class Train:
         self.content: i64 = 0  # bytes of Topic Names, payloads and Properties
         self.alias: i64 = 0  # of the packet that is looked at
         self.known: KnownProperties | None = None  # of that, but for an alias alone
+        self.may_expire: bool = False
         self.payloads: i64 = 0
         self.answers = BytesWriter()
         self.made: BytesWriter | None = None  # the packets, where they are not those of ``data``
@@ -316,6 +319,7 @@ class Train:
         forwarded = b""
         if known is not None:
             forwarded = known.forwarded
+            self.may_expire = self.may_expire or known.expiry_interval >= 0
             if self.first & 2 and self.messages is None:  # of 3.1.1, receivers are not sent Properties
                 if self.count:
                     return False
@@ -387,6 +391,8 @@ class Train:
         """Send all that was taken to all receivers, and acknowledge it."""
         made = self.made
         block = made.getvalue() if made is not None else self.data[self.begin : self.at]
+        if broker.is_clustered and self.session.number:
+            pass_on(broker, self.session.client_id, self.lane, self.may_expire, block)
         forms = [b""] * FORMS  # as receivers get it, with the identifiers of the one before
         ids = [0] * FORMS  # the first of those
         count = self.count
@@ -436,7 +442,7 @@ class Train:
         traffic.publishes_received += count
         traffic.publish_bytes_received += self.payloads
         receivers: i64 = len(self.receivers)
-        traffic.count_sent(count * receivers, self.payloads * receivers)
+        broker.traffic.count_sent(count * receivers, self.payloads * receivers)
 
     def _burst(self, receiver: Receiver, frames: bytes, form: i64, packet_id: i64, now: float) -> Burst:
         """All of them, as they wait in the receiver's session."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from curier.broker.effects import Answer, CatchUp, Claim
+from curier.broker.effects import Answer, CatchUp, Claim, Packets
 from curier.broker.model import BrokerConnection, LogMessage
 from curier.errors import StoreError
 from curier.session.records import Record
@@ -55,5 +55,5 @@ class House(Protocol):
     def read_log(self, messages: list[LogMessage], now: float) -> None:
         """Messages came by in the log."""
 
-    def read_direct(self, messages: list[LogMessage], now: float) -> None:
+    def read_direct(self, packets: list[Packets], now: float) -> None:
         """Messages of QoS 0 came from another node."""

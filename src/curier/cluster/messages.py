@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from curier.broker.effects import Packets
 from curier.broker.model import LogMessage
-from curier.cluster.records import Frame, Message, Origin, Value
+from curier.cluster.records import Frame, Message, Origin, Passed, Value
 from curier.session.message import ApplicationMessage
 
 
@@ -39,3 +40,19 @@ def _as_read(one: Message) -> LogMessage:
 def messages_of(value: Value) -> list[LogMessage]:
     """What stands in an entry of the log, for the broker."""
     return as_read(value.messages) if isinstance(value, Frame) else []
+
+
+def as_passed(packets: Packets, wall: float) -> Passed:
+    """Packets of the broker, which leave now for other nodes."""
+    publishers, sizes = tuple(packets.publishers), tuple(packets.sizes)
+    return Passed(packets.version, packets.may_expire, wall, publishers, sizes, packets.whole())
+
+
+def as_packets(one: Passed) -> Packets:
+    """Packets of another node, for the broker."""
+    packets = Packets(one.version, one.may_expire, one.sent_at)
+    packets.pieces.append(one.packets)
+    packets.publishers.extend(one.publishers)
+    packets.sizes.extend(one.sizes)
+    packets.size = len(one.packets)
+    return packets

@@ -15,18 +15,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from curier.broker.effects import Answer, CatchUp, Claim
-from curier.broker.model import LogMessage
+from curier.broker.effects import Answer, CatchUp, Claim, Packets
 from curier.cluster.claiming import Claiming
 from curier.cluster.committing import Committer
 from curier.cluster.formats import NEWEST
 from curier.cluster.ground import Ground
 from curier.cluster.house import House
 from curier.cluster.life import DEAD, LASTS, RENEWED, Life
-from curier.cluster.messages import as_read, as_sent, messages_of
+from curier.cluster.messages import as_packets, as_passed, messages_of
 from curier.cluster.orders import LEASES, AnswerRelease, Follow, Order, Tell
 from curier.cluster.owned import Owned
-from curier.cluster.records import Boot, Lease, Message, SessionRecord, Value
+from curier.cluster.records import Boot, Lease, Message, Passed, SessionRecord, Value
 from curier.cluster.states import WHOLE, Places, placed
 from curier.cluster.writer import Sealer, Writer
 from curier.protocol.connection import CLOSED
@@ -231,18 +230,17 @@ class Node:
         for partition in range(self.ground.partitions):
             self.ground.ask_last(partition, partial(told, partition))
 
-    def send(self, now: float, wall: float, messages: Sequence[LogMessage]) -> None:
+    def send(self, now: float, wall: float, packets: Sequence[Packets]) -> None:
         """Messages of QoS 0 were published here: receivers at other nodes get them at most once."""
         self.ground.set_time(now, wall)
-        origin = (self.ground.boot.name, self.ground.boot.number, 0)
-        told = [as_sent(origin, one.client_id, one.message, wall) for one in messages]
-        self.ground.orders.append(Tell(self.ground.boot, tuple(told), self.ground.format))
+        told = tuple([as_passed(one, wall) for one in packets])
+        self.ground.orders.append(Tell(self.ground.boot, told, self.ground.format))
 
-    def heard(self, now: float, wall: float, messages: Sequence[Message]) -> None:
+    def heard(self, now: float, wall: float, passed: Sequence[Passed]) -> None:
         """Another node has published messages of QoS 0."""
         self.passed(now, wall)
         if not self.ground.is_dead:
-            self._house.read_direct(as_read(messages), wall)
+            self._house.read_direct([as_packets(one) for one in passed], wall)
 
     def _has_read(self, lasts: dict[int, int]) -> bool:
         return all(self.ground.applied[one] >= last for one, last in lasts.items())

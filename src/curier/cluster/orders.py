@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from curier.cluster.formats import FIRST
-from curier.cluster.records import Boot, Message, Value
+from curier.cluster.records import Boot, Passed, Value
 from curier.frozen import dataclass
 
 LEASES: Final = -1
@@ -107,7 +107,7 @@ class Tell:
     """Have all other nodes hear of messages of QoS 0 (``Node.heard``), each at most once, in order."""
 
     writer: Boot
-    messages: tuple[Message, ...]
+    passed: tuple[Passed, ...]
     format: int = FIRST
 
 

@@ -41,6 +41,18 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """PUBLISH packets of QoS 0 on their way to other nodes, which are not kept: as ``effects.Packets``."""
+
+    version: int
+    may_expire: bool
+    sent_at: float
+    publishers: tuple[str, ...]
+    sizes: tuple[int, ...]
+    packets: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """Messages that were written at once. ``number`` counts the frames of a writer in a partition from 1."""
 

@@ -34,7 +34,7 @@ from curier.cluster.orders import (
     ToBus,
     Write,
 )
-from curier.cluster.records import Boot, Message, SessionRecord, Value
+from curier.cluster.records import Boot, Passed, SessionRecord, Value
 from curier.jetstream import parts
 from curier.jetstream.consumer import Consumer
 from curier.jetstream.line import Access, Line, log
@@ -64,7 +64,7 @@ class Hearer(Protocol):
     def answer(self, token: int, *answer: object) -> None: ...
     def feed(self, stream: int, generation: int, number: int, entries: Sequence[Entry]) -> None: ...
     def asked(self, node: Boot, token: int, asker: str, session: str) -> None: ...
-    def direct(self, messages: Sequence[Message]) -> None: ...
+    def direct(self, passed: Sequence[Passed]) -> None: ...
     def saw(self, format: int) -> None:
         """Something of a format that is newer than all before stands on the bus. Told before the thing."""
 
@@ -133,15 +133,14 @@ class Bus:
 
     def _tell(self, order: Tell) -> None:
         """To all other nodes, now or never."""
-        messages = order.messages
-        piece: list[Message] = []
+        piece: list[Passed] = []
         size, most = 0, max(1, self.data.most // 2)
-        for message in messages:
-            weight = len(message.payload) + len(message.topic) + 256
+        for one in order.passed:
+            weight = len(one.packets) + 32 * len(one.publishers) + 64
             if piece and size + weight > most:
                 self._send_piece(order, piece)
                 piece, size = [], 0
-            piece.append(message)
+            piece.append(one)
             size += weight
         if piece:
             self._send_piece(order, piece)
@@ -351,8 +350,8 @@ class Bus:
     def _answer_release(self, order: AnswerRelease) -> None:
         self.control.send(order.node, b"")
 
-    def _send_piece(self, order: Tell, messages: Sequence[Message]) -> None:
-        self.data.send(self.names.direct, encode(Direct(order.writer, tuple(messages)), "", order.format))
+    def _send_piece(self, order: Tell, passed: Sequence[Passed]) -> None:
+        self.data.send(self.names.direct, encode(Direct(order.writer, tuple(passed)), "", order.format))
 
     def _heard_direct(self, message: Msg) -> None:
         try:
@@ -361,7 +360,7 @@ class Bus:
             log.warning("messages of QoS 0 of another node cannot be read, and are lost: %s", error)
             return
         if isinstance(direct, Direct) and not self._is_closed:
-            self._hearer.direct(direct.messages)
+            self._hearer.direct(direct.passed)
 
 
 class _Feed:

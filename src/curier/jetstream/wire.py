@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from curier.cluster.formats import FIRST, NEWEST, since_of
-from curier.cluster.records import Boot, Frame, Lease, Message, Seal, SessionRecord, Value
+from curier.cluster.records import Boot, Frame, Lease, Passed, Seal, SessionRecord, Value
 from curier.errors import MqttError
 from curier.frozen import dataclass
 
@@ -38,7 +38,7 @@ class Direct:
     """Messages of QoS 0 for the other nodes, which are not kept."""
 
     writer: Boot
-    messages: tuple[Message, ...]
+    passed: tuple[Passed, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from curier.cluster.orders import (
     ToBus,
     Write,
 )
-from curier.cluster.records import Boot, Message, SessionRecord, Value
+from curier.cluster.records import Boot, Passed, SessionRecord, Value
 from curier.jetstream.wire import Direct, WireError, decode, encode
 from curier.local import frames
 from curier.local.frames import Wire
@@ -42,7 +42,7 @@ class Hearer(Protocol):
     def answer(self, token: int, *answer: object) -> None: ...
     def feed(self, stream: int, generation: int, number: int, entries: Sequence[Entry]) -> None: ...
     def asked(self, node: Boot, token: int, asker: str, session: str) -> None: ...
-    def direct(self, messages: Sequence[Message]) -> None: ...
+    def direct(self, passed: Sequence[Passed]) -> None: ...
     def broken(self, error: WireError) -> None: ...
     def ended(self, why: str) -> None:
         """There is no bus any more."""
@@ -55,7 +55,7 @@ class Bus:
 
     def __init__(self, node: str, hearer: Hearer) -> None:
         self.why = ""
-        self.left_out = 0  # messages of QoS 0 that the engine was too slow for
+        self.left_out = 0  # pieces of messages of QoS 0 that the engine was too slow for
         self._node = node
         self._hearer = hearer
         self._is_closed = False
@@ -202,14 +202,14 @@ class Bus:
     def _tell(self, order: Tell) -> None:
         """To all other workers, now or never."""
         if self._wire.waiting > DIRECT:
-            self.left_out += len(order.messages)
+            self.left_out += len(order.passed)
         else:
-            self._say(frames.Spread(encode(Direct(order.writer, order.messages))))
+            self._say(frames.Spread(encode(Direct(order.writer, order.passed))))
 
     def _heard_direct(self, told: frames.Heard) -> None:
         _, direct = decode(told.value)
         if isinstance(direct, Direct):
-            self._hearer.direct(direct.messages)
+            self._hearer.direct(direct.passed)
 
 
 def _value(data: bytes) -> Value:

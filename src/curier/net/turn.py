@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import Final, final
 
 from curier.broker.core import BrokerCore
-from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect, Question
+from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect, Packets, Question
 from curier.broker.entrances import Entrance
-from curier.broker.model import BrokerConnection, LogMessage
+from curier.broker.model import BrokerConnection
 from curier.codec.primitives import LARGE_PIECE
 from curier.loglines import logger, printable
 from curier.net.clock import Clock
@@ -67,7 +67,7 @@ class Turn:
         self.wires: dict[int, Wire] = {}  # by number of the connection
         self.tape: Tape | None = None  # has what was read and written last, where that is kept
         self.trusted_until: float = math.inf  # as one node of a cluster: by the clock; see ``hold``
-        self.send: Callable[[list[LogMessage]], None] | None = None  # to other nodes, at QoS 0
+        self.send: Callable[[list[Packets]], None] | None = None  # to other nodes, at QoS 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float = NO_DEADLINE
         self._is_scheduled: bool = False
