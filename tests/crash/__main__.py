@@ -1,7 +1,7 @@
 """Kills a broker under load as often as you like: ``python -m tests.crash --rounds 300 --seed 1``.
 
 With ``--clients``, programs that have their sessions on disk are killed as well; with ``--cluster``, nodes
-of a cluster and their servers of NATS are killed and stopped.
+of a cluster and their servers of NATS are killed and stopped; with ``--workers``, workers of one machine.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import click
 
 from curier.verify.play import Play
 from tests.crash.client_rounds import ClientRounds
-from tests.crash.cluster_rounds import NAMES, ClusterRounds
+from tests.crash.cluster_rounds import NAMES, ClusterRounds, Roaming
 from tests.crash.cuts import enter
 from tests.crash.rounds import Rounds
+from tests.crash.worker_rounds import WorkerRounds
 
 
 @click.command()
@@ -28,8 +29,9 @@ from tests.crash.rounds import Rounds
 @click.option("--seed", type=int, help="Repeats the choices of a run, though not its timing.")
 @click.option("--clients", is_flag=True, help="Kill clients with sessions on disk, and the broker.")
 @click.option("--cluster", is_flag=True, help="Kill and stop nodes of a cluster, and servers of NATS.")
+@click.option("--workers", is_flag=True, help="Kill and stop workers of one machine (Linux).")
 @click.option("--cuts", is_flag=True, help="Cut nodes off as well, in a network namespace (Linux).")
-def main(rounds: int, seed: int | None, clients: bool, cluster: bool, cuts: bool) -> None:
+def main(rounds: int, seed: int | None, clients: bool, cluster: bool, workers: bool, cuts: bool) -> None:
     """Kill broker and store under load, and see whether every promise is kept."""
     if cuts:
         enter()
@@ -52,6 +54,9 @@ def main(rounds: int, seed: int | None, clients: bool, cluster: bool, cuts: bool
         return
     if cluster:
         kill_cluster(seed, rounds, began, tell, cuts)
+        return
+    if workers:
+        kill_workers(seed, rounds, began, tell)
         return
 
     with tempfile.TemporaryDirectory() as name:
@@ -98,11 +103,28 @@ def kill_cluster(seed: int, rounds: int, began: float, tell: Callable[[Play], No
                 f"\nround {play.round}: {error}\nthe logs of the nodes are in {', '.join(map(str, kept))}"
             )
             sys.exit(1)
-        done = ", ".join(f"{kind} {count}" for kind, count in sorted(play.counts.items()))
-        click.echo(
-            f"\n{rounds} rounds ({done}) in {time.monotonic() - began:.0f} s: {play.promised} messages "
-            "acknowledged, lost 0, doubled 0, out of order 0"
-        )
+        tell_end(play, began)
+
+
+def kill_workers(seed: int, rounds: int, began: float, tell: Callable[[Play], None]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        play = WorkerRounds(seed, rounds, Path(name), tell)
+        try:
+            asyncio.run(play.play())
+        except AssertionError as error:
+            kept = Path(f"crash-{seed}-workers.log")
+            kept.write_text(play.logs())
+            click.echo(f"\nround {play.round}: {error}\nthe log of the workers is in {kept}")
+            sys.exit(1)
+        tell_end(play, began)
+
+
+def tell_end(play: Roaming, began: float) -> None:
+    done = ", ".join(f"{kind} {count}" for kind, count in sorted(play.counts.items()))
+    click.echo(
+        f"\n{play.plan.rounds} rounds ({done}) in {time.monotonic() - began:.0f} s: {play.promised} messages "
+        "acknowledged, lost 0, doubled 0, out of order 0"
+    )
 
 
 if __name__ == "__main__":

@@ -178,16 +178,11 @@ class Roamer(Caller):
         return (peer.promised, len(peer.got), len(peer.unfinished), peer.is_welcome, peer.is_subscribed)
 
 
-class ClusterRounds(Play):
-    """The whole play. ``tell`` is called now and then."""
+class Roaming(Play):
+    """A play whose clients call another node each time they connect. ``tell`` is called now and then."""
 
     def __init__(
-        self,
-        seed: int,
-        rounds: int,
-        directory: Path,
-        tell: Callable[[Play], None] | None = None,
-        has_cuts: bool = False,
+        self, own: BrokerUnderTest, seed: int, rounds: int, tell: Callable[[Play], None] | None
     ) -> None:
         plan = Plan(
             rounds=rounds,
@@ -197,13 +192,17 @@ class ClusterRounds(Play):
             patience=PATIENCE,
             prefix="crash",
         )
-        self.own = ClusterUnderTest(directory, Random(seed), has_cuts)
-        super().__init__(self.own, plan, tell)
+        self.nodes = own
+        super().__init__(own, plan, tell)
         self.counts: Counter[str] = Counter()
         self._later: set[asyncio.Task[None]] = set()
 
+    def logs(self) -> str:
+        """What all nodes have said."""
+        raise NotImplementedError
+
     def call(self, peer: Peer, once: bool = False) -> Caller:
-        return Roamer(peer, self.own, self.callers_dice, once=once)
+        return Roamer(peer, self.nodes, self.callers_dice, once=once)
 
     def peer(self, name: str, version: int, filters: list[tuple[str, int]], is_durable: bool) -> Peer:
         made = TopicPeer(name, version, filters, is_durable)
@@ -220,7 +219,69 @@ class ClusterRounds(Play):
         visitor.peer.will = p.Will(f"{self.plan.prefix}/will/{number}", b"%d is gone" % number, 2)
         return visitor
 
-    # -- misfortunes
+    def _is_off(self, name: str) -> bool:
+        return any(task.get_name() == name for task in self._later)
+
+    def _in(self, seconds: float, do: Callable[[], None], name: str) -> None:
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+            do()
+
+        task = asyncio.create_task(wait(), name=name)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def _settle(self, check: Callable[[], None]) -> None:
+        if self._later:
+            await asyncio.wait(self._later)
+        end = time.monotonic() + WILLS_SECONDS
+        while time.monotonic() < end and any(judge_wills(self.visits, self.wills.peer.got)):
+            check()  # heirs publish them, when they know that the node is dead
+            await self._sleep(0.5)
+        await super()._settle(check)
+
+    # -- judging
+
+    def _judge(self, retained: dict[str, bytes]) -> None:
+        super()._judge(retained)
+        self.faults += self._judge_doubled_wills()
+
+    def _judge_doubled_wills(self) -> Iterator[Fault]:
+        counts = Counter(topic for topic, _ in self.wills.peer.got)
+        for topic, count in counts.items():
+            if count > 1:
+                yield Fault(DOUBLED, f"the will on {topic} came {count} times", topic)
+
+    async def play(self) -> None:
+        """Play it; raises ``AssertionError`` for a promise that was not kept."""
+        await self.run()
+        logs = self.logs()
+        faults = [*self.faults, *self.will_faults]
+        assert not faults, "\n".join(fault.text for fault in faults[:10])
+        assert not self.unjudged, self.unjudged
+        assert "Traceback" not in logs, logs[logs.index("Traceback") - 300 :][:3000]
+
+    def __str__(self) -> str:
+        done = ", ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
+        return f"round {self.round}: {done}; {self.promised} acknowledged, {self.delivered} delivered"
+
+
+class ClusterRounds(Roaming):
+    """A cluster on NATS."""
+
+    def __init__(
+        self,
+        seed: int,
+        rounds: int,
+        directory: Path,
+        tell: Callable[[Play], None] | None = None,
+        has_cuts: bool = False,
+    ) -> None:
+        self.own = ClusterUnderTest(directory, Random(seed), has_cuts)
+        super().__init__(self.own, seed, rounds, tell)
+
+    def logs(self) -> str:
+        return "".join(self.own.log(name).read_text() for name in NAMES)
 
     async def disturb(self) -> None:
         kind = self.dice.choice(KINDS + (CUTS if self.own.has_cuts else ()))
@@ -263,49 +324,3 @@ class ClusterRounds(Play):
             await asyncio.sleep(1.0)
             for one in range(3):
                 servers.start(one)
-
-    def _is_off(self, name: str) -> bool:
-        return any(task.get_name() == name for task in self._later)
-
-    def _in(self, seconds: float, do: Callable[[], None], name: str) -> None:
-        async def wait() -> None:
-            await asyncio.sleep(seconds)
-            do()
-
-        task = asyncio.create_task(wait(), name=name)
-        self._later.add(task)
-        task.add_done_callback(self._later.discard)
-
-    async def _settle(self, check: Callable[[], None]) -> None:
-        if self._later:
-            await asyncio.wait(self._later)
-        end = time.monotonic() + WILLS_SECONDS
-        while time.monotonic() < end and any(judge_wills(self.visits, self.wills.peer.got)):
-            check()  # heirs publish them, when they know that the node is dead
-            await self._sleep(0.5)
-        await super()._settle(check)
-
-    # -- judging
-
-    def _judge(self, retained: dict[str, bytes]) -> None:
-        super()._judge(retained)
-        self.faults += self._judge_doubled_wills()
-
-    def _judge_doubled_wills(self) -> Iterator[Fault]:
-        counts = Counter(topic for topic, _ in self.wills.peer.got)
-        for topic, count in counts.items():
-            if count > 1:
-                yield Fault(DOUBLED, f"the will on {topic} came {count} times", topic)
-
-    async def play(self) -> None:
-        """Play it; raises ``AssertionError`` for a promise that was not kept."""
-        await self.run()
-        logs = "".join(self.own.log(name).read_text() for name in NAMES)
-        faults = [*self.faults, *self.will_faults]
-        assert not faults, "\n".join(fault.text for fault in faults[:10])
-        assert not self.unjudged, self.unjudged
-        assert "Traceback" not in logs, logs[logs.index("Traceback") - 300 :][:3000]
-
-    def __str__(self) -> str:
-        done = ", ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
-        return f"round {self.round}: {done}; {self.promised} acknowledged, {self.delivered} delivered"

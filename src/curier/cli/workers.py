@@ -1,8 +1,9 @@
 """`curier broker --workers N`: the process that starts the others, and sees to them.
 
-Each worker is this command again, with its number in the environment. One that ends is started again, one
-that cannot even start ends all. They end with this process, whatever ends it: each hears of it by its
-standard input. Where there is no cluster, this process is also the engine by which they are one broker.
+Each worker is this command again, with its number in the environment. One that ends is started again. One
+that cannot even start ends all; so does one that could, and cannot again, while no other serves. They end
+with this process, whatever ends it: each hears of it by its standard input. Where there is no cluster, this
+process is also the engine by which they are one broker.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("curier.cli")
 
 AGAIN_SECONDS: Final = 1.0
+MOST_FAILURES: Final = 3
+"""So often one that has served may end again before it does, if no other serves."""
 
 
 def run_workers(config: Config) -> None:
@@ -72,7 +76,8 @@ async def _run(config: Config) -> int:
     start_logging(config)
     engine = engine_of(config)
     numbers = range(1, config.workers + 1)
-    workers = [_Worker(number, config.name_of_worker(number), engine) for number in numbers]
+    workers: list[_Worker] = []
+    workers += [_Worker(number, config.name_of_worker(number), engine, workers) for number in numbers]
     told_to_stop = asyncio.Event()
 
     def reload() -> None:
@@ -99,10 +104,11 @@ async def _run(config: Config) -> int:
 
 
 class _Worker:
-    """One process after the other."""
+    """One process after the other, and how the one of now is: ``is_ready``, it serves clients."""
 
-    def __init__(self, number: int, name: str, engine: Engine | None) -> None:
+    def __init__(self, number: int, name: str, engine: Engine | None, workers: Sequence[_Worker]) -> None:
         self.number = number
+        self._workers = workers
         self._name = name
         self._engine = engine
         self.is_ready = asyncio.Event()
@@ -115,10 +121,17 @@ class _Worker:
 
     async def run(self, told_to_stop: asyncio.Event) -> int:
         """Until told to stop; its exit code."""
+        has_served, failures = False, 0
         while True:
             code = await self._run_once()
-            if told_to_stop.is_set() or not self.is_ready.is_set():
+            if self.is_ready.is_set():
+                has_served, failures = True, 0
+            else:
+                failures += 1
+            others_serve = any(one.is_ready.is_set() for one in self._workers)
+            if told_to_stop.is_set() or not has_served or (failures >= MOST_FAILURES and not others_serve):
                 return code
+            self.is_ready.clear()
             _log.error("worker %d has ended (%d), and is started again", self.number, code)
             await asyncio.sleep(AGAIN_SECONDS)
 
@@ -146,6 +159,8 @@ class _Worker:
         )
         for one in passed:
             one.close()
+        if self._engine is not None:
+            self._watch(process.pid, self._engine)
         assert process.stdout is not None
         while line := await process.stdout.readline():
             self.is_ready.set()
@@ -153,3 +168,21 @@ class _Worker:
                 sys.stdout.write(line.decode(errors="replace"))
                 sys.stdout.flush()
         return await process.wait()
+
+    def _watch(self, pid: int, engine: Engine) -> None:
+        """Have the engine know at once when the process is dead: what it has started may hold its pipes yet,
+        and then nobody hears of it by those.
+        """
+        try:
+            watched = os.pidfd_open(pid)
+        except ProcessLookupError:
+            engine.gone(self._name)
+            return
+        loop = asyncio.get_running_loop()
+
+        def dead() -> None:
+            loop.remove_reader(watched)
+            os.close(watched)
+            engine.gone(self._name)
+
+        loop.add_reader(watched, dead)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
+from curier.cluster.formats import FIRST
 from curier.cluster.node import Entry
 from curier.cluster.orders import (
     REFUSED,
@@ -43,6 +44,7 @@ class Hearer(Protocol):
     def feed(self, stream: int, generation: int, number: int, entries: Sequence[Entry]) -> None: ...
     def asked(self, node: Boot, token: int, asker: str, session: str) -> None: ...
     def direct(self, passed: Sequence[Passed]) -> None: ...
+    def saw(self, format: int) -> None: ...
     def broken(self, error: WireError) -> None: ...
     def ended(self, why: str) -> None:
         """There is no bus any more."""
@@ -59,6 +61,7 @@ class Bus:
         self._node = node
         self._hearer = hearer
         self._is_closed = False
+        self._seen = FIRST  # the newest format
         self._wire = Wire(frames.told, self._hear, _nothing, self._has_ended)
         self._writes: dict[int, Write] = {}
         self._own: dict[tuple[int, int], Value] = {}  # what was stored here and has not come by yet
@@ -141,7 +144,13 @@ class Bus:
             is_over = value.is_released and value.is_over and not value.unsealed
         self._say(
             frames.Store(
-                order.token, order.stream, order.subject, order.expected, encode(value, name), owner, is_over
+                order.token,
+                order.stream,
+                order.subject,
+                order.expected,
+                encode(value, name, order.format),
+                owner,
+                is_over,
             )
         )
 
@@ -165,7 +174,7 @@ class Bus:
     # -- reading
 
     def _found(self, told: frames.Found) -> None:
-        self._answer(told.token, told.sequence, _value(told.value) if told.value is not None else None)
+        self._answer(told.token, told.sequence, self._value(told.value) if told.value is not None else None)
 
     def _fetch(self, order: Fetch) -> None:
         self._readings[order.token] = []
@@ -173,7 +182,7 @@ class Bus:
 
     def _read(self, told: frames.Reading) -> None:
         found = self._readings[told.token]
-        found += [(sequence, _value(data)) for sequence, data in told.entries]
+        found += [(sequence, self._value(data)) for sequence, data in told.entries]
         if told.is_last:
             self._answer(told.token, self._readings.pop(told.token))
 
@@ -186,10 +195,17 @@ class Bus:
         entries: list[Entry] = []
         for sequence, data in told.entries:
             own = self._own.pop((told.stream, sequence), None)
-            entries.append((sequence, _value(data) if data or own is None else own))
+            entries.append((sequence, self._value(data) if data or own is None else own))
         if told.generation == generation:
             self._numbers[told.stream] = (generation, number + 1)
             self._hearer.feed(told.stream, generation, number + 1, entries)
+
+    def _value(self, data: bytes) -> Value:
+        value = decode(data)[1]
+        if data[0] > self._seen:
+            self._seen = data[0]
+            self._hearer.saw(self._seen)
+        return value  # type: ignore[return-value]
 
     # -- between workers
 
@@ -204,16 +220,12 @@ class Bus:
         if self._wire.waiting > DIRECT:
             self.left_out += len(order.passed)
         else:
-            self._say(frames.Spread(encode(Direct(order.writer, order.passed))))
+            self._say(frames.Spread(encode(Direct(order.writer, order.passed), "", order.format)))
 
     def _heard_direct(self, told: frames.Heard) -> None:
         _, direct = decode(told.value)
         if isinstance(direct, Direct):
             self._hearer.direct(direct.passed)
-
-
-def _value(data: bytes) -> Value:
-    return decode(data)[1]  # type: ignore[return-value]
 
 
 def _plain(boot: Boot) -> tuple[str, int]:
