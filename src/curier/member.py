@@ -18,7 +18,7 @@ from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, CatchUp, Claim, Packets
 from curier.broker.model import BrokerConnection, LogMessage
 from curier.cluster.node import Entry, Node
-from curier.cluster.orders import Died, ToBus
+from curier.cluster.orders import Died, PutAhead, ToBus
 from curier.cluster.records import Boot, Passed
 from curier.cluster_view import ClusterView
 from curier.errors import ClusterError, OtherVersion, StoreError, TakenForDead
@@ -32,6 +32,9 @@ log = logger("curier.cluster")
 
 TELL_SECONDS: Final = 5.0
 """From how long a node waits for something on, and how often, the log says for what."""
+
+CLOCK_IS_OFF: Final = 2.0
+"""Seconds from which on the log says so when a node joins."""
 
 BESIDE_MESSAGE: Final = 96 * 1024
 """Bytes of a frame with one message, at most, that are none of the PUBLISH it came in: names and numbers."""
@@ -267,7 +270,10 @@ class Member(Store):
                 dead = TakenForDead("the other nodes have taken this one for dead")
                 self._end(OtherVersion(order.why) if order.why else dead)
                 return
-            bus.obey(order)
+            if isinstance(order, PutAhead):
+                self._put_ahead(order.seconds)
+            else:
+                bus.obey(order)
         turn.hold(node.trusted_until + turn.clock.offset)
         self._tell_trouble(bus.why)
         turn.schedule()
@@ -275,6 +281,19 @@ class Member(Store):
         if node.deadline is not None:
             wait = max(0.0, node.deadline - time.monotonic())
             self._timer = turn.loop.call_later(wait, self._passed)
+
+    def _put_ahead(self, seconds: float) -> None:
+        clock, core = self._need_turn().clock, self._need_turn().core
+        clock.offset += seconds
+        if abs(seconds) >= CLOCK_IS_OFF:
+            log.warning(
+                "the clock of this machine is %.0f s %s that of the other nodes, which the cluster goes by: "
+                "see that all machines are set by NTP",
+                abs(seconds),
+                "behind" if seconds > 0 else "ahead of",
+            )
+        if seconds < 0 and core.sys_publisher.is_scheduled():  # it would be silent for as long
+            core.deadlines.move(core.sys_publisher, clock.now())
 
     def _passed(self) -> None:
         self._timer = None

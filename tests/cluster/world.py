@@ -28,6 +28,7 @@ from curier.cluster.orders import (
     Follow,
     Look,
     Order,
+    PutAhead,
     Tell,
     Write,
 )
@@ -70,6 +71,9 @@ class Process:
     node: Node
     core: BrokerCore
     skew: float  # of its clock of the day
+    rate: float = 1.0  # of its clocks
+    lost: float = 0.0  # seconds that its monotonic clock stood still
+    suspended: float | None = None  # since when it does
     codec: Codec | None = None  # of its version, where that matters
     why: str = ""  # it ended, if it said so
     feeds: dict[int, Cursor] = field(default_factory=dict)
@@ -102,6 +106,8 @@ class World:
         self.nodes: dict[str, Process] = {}
         self.people: dict[int, tuple[Caller, str]] = {}  # by connection: who, and at which node
         self.served: dict[str, int] = {}  # by session: the connection that was accepted last
+        self.skews: dict[str, float] = {}  # of the clocks of the day, as nodes find them when they start
+        self.rates: dict[str, float] = {}  # of all clocks of a node
         self.codecs: dict[str, Codec | None] = {}  # the versions that nodes are started as
         self.wrongs: list[str] = []
         self.unreadable: list[str] = []
@@ -137,13 +143,15 @@ class World:
 
     # -- nodes
 
-    def start(self, name: str, skew: float = 0.0) -> Process:
-        core = BrokerCore(quiet(max_inflight=10), self._wall(skew), f"{name}-", Journal())
+    def start(self, name: str) -> Process:
+        skew = self.skews.get(name, 0.0)
+        core = BrokerCore(quiet(max_inflight=10), self.now + 1e9 + skew, f"{name}-", Journal())
         core.join_cluster()
         codec = self.codecs.get(name)
         newest = codec.newest if codec is not None else NEWEST
         node = Node(name, self.partitions, self.random.random, core, self.whole, newest)
-        process = Process(node, core, skew, codec)
+        process = Process(node, core, skew, self.rates.get(name, 1.0))
+        process.codec = codec
         self.nodes[name] = process
         self._call(process, process.node.begin)
         return process
@@ -156,9 +164,17 @@ class World:
     def pause(self, name: str) -> None:
         self.nodes[name].is_paused = True
 
+    def suspend(self, name: str) -> None:
+        """Pause it, and with it all its clocks, as where a machine is paused from outside."""
+        self.pause(name)
+        self.nodes[name].suspended = self.now
+
     def resume(self, name: str) -> None:
         process = self.nodes[name]
         process.is_paused = False
+        if process.suspended is not None:
+            process.lost += self.now - process.suspended
+            process.suspended = None
         inbox, process.inbox = process.inbox, {}
         while inbox:  # what came from one place is in order, and no more than that
             source = self.random.choice([*inbox])
@@ -188,14 +204,19 @@ class World:
         if process.is_paused:
             process.inbox.setdefault(source, deque()).append(lambda: self._call(process, do))
             return
-        wall = self._wall(process.skew)
-        process.node.passed(self.now, wall)
-        do(self.now, wall)
+        now, wall = self.clock(process), self.wall(process)
+        process.node.passed(now, wall)
+        do(now, wall)
         self._turns(process, wall)
         self._timer(process)
 
-    def _wall(self, skew: float) -> float:
-        return self.now + 1e9 + skew
+    def clock(self, process: Process) -> float:
+        """Its own monotonic one."""
+        return START + (self.now - process.lost - START) * process.rate
+
+    def wall(self, process: Process) -> float:
+        """What it takes for the time of day."""
+        return self.clock(process) + 1e9 + process.skew
 
     def _turns(self, process: Process, wall: float) -> None:
         """What the driver of a broker and its node does, until there is nothing left."""
@@ -226,27 +247,28 @@ class World:
 
     def _effects(self, process: Process, wall: float) -> list[BrokerConnection]:
         """Do what the core asks for; returns the connections to be closed."""
-        effects = process.core.take_effects(wall)
+        now, effects = self.clock(process), process.core.take_effects(wall)
         for effect in effects:
             if isinstance(effect, Commit):  # first of all: it is right as of now
-                process.node.commit(self.now, wall, effect.batch)
+                process.node.commit(now, wall, effect.batch)
         for effect in effects:
             if isinstance(effect, Claim):
-                process.node.claim(self.now, wall, effect)
+                process.node.claim(now, wall, effect)
             elif isinstance(effect, CatchUp):
-                process.node.catch_up(self.now, wall, effect)
+                process.node.catch_up(now, wall, effect)
         sendings = process.core.take_sendings()
         if sendings:
-            process.node.send(self.now, wall, sendings)
+            process.node.send(now, wall, sendings)
         return [effect.connection for effect in effects if isinstance(effect, Close)]
 
     def _timer(self, process: Process) -> None:
         deadlines = [] if process.node.deadline is None else [process.node.deadline]
         if process.node.is_trusted and process.core.next_deadline() != float("inf"):
-            deadlines.append(process.core.next_deadline() - self._wall(process.skew) + self.now)
+            deadlines.append(process.core.next_deadline() - self.wall(process) + self.clock(process))
         if process.is_gone or not deadlines:
             return
-        deadline = max(min(deadlines), self.now + 1e-6)
+        wait = (min(deadlines) - self.clock(process)) / process.rate
+        deadline = self.now + max(wait, 1e-6)
         if process.timer is not None and process.timer <= deadline:
             return
         process.timer = deadline
@@ -284,6 +306,9 @@ class World:
             self._spread(process, order)
         elif isinstance(order, Died):
             self._ends(process, order.why)
+        elif isinstance(order, PutAhead):
+            assert order.seconds > 0 or not any(one.server_session for one in process.numbers)
+            process.skew += order.seconds
         else:
             self._read(process, order)
 

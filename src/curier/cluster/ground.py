@@ -15,6 +15,7 @@ from curier.cluster.orders import (
     Fetch,
     Look,
     Order,
+    PutAhead,
     Write,
 )
 from curier.cluster.records import Boot, Value
@@ -44,6 +45,10 @@ class Ground:
 
     def set_time(self, now: float, wall: float) -> None:
         self.now, self.wall = now, wall
+
+    def put_ahead(self, seconds: float) -> None:
+        """The clock of the day, which is behind."""
+        self.orders.append(PutAhead(seconds))
 
     def saw(self, format: int) -> None:
         """That format is written: nothing is written in an older one any more."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from curier.cluster.daytime import to_follow, to_join
 from curier.cluster.formats import FIRST
 from curier.cluster.ground import Ground
 from curier.cluster.orders import LEASES, STORED, UNKNOWN
@@ -38,6 +39,7 @@ class Life:
         self._writes = FIRST  # what is said of the format that is written
         self._nonce = 0  # of this life
         self._has_agreed = False
+        self._last_wall = 0.0  # of the life before
         self._why_not = ""  # why this node may have no part
         self._joined = joined
         self._ended = ended
@@ -137,9 +139,22 @@ class Life:
         if lease.writes <= can:
             self._ground.saw(lease.writes)
         self._writes = max(self._ground.format, can)
+        self._set_clock()
         if not self._has_agreed:
             self._has_agreed = True
             self._may_join()
+
+    def _set_clock(self) -> None:
+        ground = self._ground
+        others = {name: lease for name, (_, lease) in self._others.items() if name != ground.boot.name}
+        if self._has_agreed:
+            living = [name for name, lease in others.items() if not lease.is_over and lease.wall]
+            walls = [others[name].wall + ground.now - self._seen[name] for name in living]
+            seconds = to_follow(ground.wall, walls)
+        else:
+            seconds = to_join(ground.wall, self._last_wall, others.values())
+        if seconds:
+            ground.put_ahead(seconds)
 
     def _refuse(self, other: Lease) -> None:
         self._why_not = (
@@ -162,6 +177,7 @@ class Life:
             self._refuse(lease)
             return
         self._ground.boot = Boot(self._ground.boot.name, lease.boot.number + 1 if lease else 1)
+        self._last_wall = lease.wall if lease else 0.0
         self._nonce = int(self._ground.random() * 2**53)
         self._sequence = sequence
         self._renewing = self._next(0)
@@ -220,14 +236,16 @@ class Life:
             self._write_renewal()
 
     def _next(self, renewal: int) -> Lease:
-        return Lease(self._ground.boot, renewal, self._is_leaving, self._nonce, self._newest, self._writes)
+        ground = self._ground
+        formats = self._newest, self._writes
+        return Lease(ground.boot, renewal, self._is_leaving, self._nonce, *formats, ground.wall)
 
     def _look_round(self) -> None:
         """Call those dead that are."""
         for name, (sequence, lease) in self._others.items():
             is_silent = self._proved - self._seen[name] >= LASTS
             if is_silent and not lease.is_over and name != self._ground.boot.name:
-                over = Lease(lease.boot, lease.renewal + 1, is_over=True)
+                over = Lease(lease.boot, lease.renewal + 1, is_over=True, wall=lease.wall)
                 self._ground.write(LEASES, name, over, sequence, _is_seen_in_the_feed)
         self._ground.later(RENEWED, self._look_round)
 

@@ -120,5 +120,14 @@ class Died:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PutAhead:
+    """Put the clock of the day ahead by so many seconds; back, where it is below 0, which is before the first
+    client comes.
+    """
+
+    seconds: float
+
+
 ToBus = Write | Look | AskLast | Fetch | AskOwners | AskSessions | Follow | AskRelease | AnswerRelease | Tell
-Order = ToBus | Died
+Order = ToBus | Died | PutAhead

@@ -1,7 +1,7 @@
 """What lies on the bus: frames of the log, leases of nodes, records of sessions. Plain data, never changed.
 
-Times in records are wall clock times in seconds, since another node may have to act on them; a clock that is
-off makes a will or the end of a session early or late by as much, and nothing else.
+Times in records are wall clock times in seconds, since another node may have to act on them; nodes agree on
+what time it is (``daytime``).
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Lease:
     """A node lives while this changes. ``renewal`` counts; ``is_over`` is written by itself or an heir.
 
     ``nonce`` tells two processes apart that took one name at one time. ``reads`` is the newest format that it
-    reads, ``writes`` the one that it writes, or is about to. New fields come last, and have defaults
-    (``formats``).
+    reads, ``writes`` the one that it writes, or is about to. ``wall`` is its time of day (``daytime``). New
+    fields come last, and have defaults (``formats``).
     """
 
     boot: Boot
@@ -87,6 +87,7 @@ class Lease:
     nonce: int = 0
     reads: int = FIRST
     writes: int = FIRST
+    wall: float = 0.0
 
     def is_same_as(self, other: Value | None) -> bool:
         """Is that the same write? What a format leaves out does not count."""
