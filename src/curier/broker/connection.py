@@ -110,7 +110,7 @@ class ServedConnection(BrokerConnection):
         session = self.server_session
         if session is not None and session.retained_sends:
             self._fetch(session)
-        if self.has_large_output:
+        if self.has_large_output or self.has_blocks:
             return None
         self.is_dirty = False
         output = self.output

@@ -35,7 +35,7 @@ from curier.broker.spreading import go_on, hold
 from curier.broker.state import WORK_OF_QOS_1, BrokerState
 from curier.broker.trains import is_same, take_train
 from curier.codec.constants import MQTT_50, PUBREC
-from curier.codec.primitives import encode_two
+from curier.codec.primitives import LARGE_PIECE, encode_two
 from curier.protocol.connection import STEPS_AT_ONCE
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Burst, Outgoing
@@ -258,8 +258,7 @@ def fast_lane(
         if connection.paused:  # until all receivers have the run
             break
 
-    # Other packets of the chunk came before ``pos``, or are to come.
-    connection.is_owed = is_owed or publishes > 0 or pos > 0 or at < all_end
+    connection.is_owed = is_owed or publishes > 0 or pos > 0 or at < all_end  # of what came with these, too
     if packets:
         traffic = connection.traffic
         traffic.packets_received += packets
@@ -334,6 +333,7 @@ def forward_qos_0(
         other = target.connection
         if target.lane == lane and size <= target.largest and receiver.is_plain and other is not None:
             other.output.append(frames)
+            other.has_blocks = other.has_blocks or len(frames) > LARGE_PIECE
             if not other.is_dirty:
                 other.is_dirty = True
                 other.dirty.append(other)

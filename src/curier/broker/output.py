@@ -8,7 +8,7 @@ from curier.broker.layouts import Layouts
 from curier.broker.model import BrokerConnection
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50, QUOTA_EXCEEDED
-from curier.codec.primitives import encode_two
+from curier.codec.primitives import LARGE_PIECE, encode_two
 from curier.codec.publish import Layout, encode_topic_alias, publish_layout
 from curier.protocol.connection import CONNECTED
 from curier.session.message import ApplicationMessage
@@ -85,6 +85,7 @@ def send_publish(
         output.append(layout.tail)
         if layout.payload:
             output.append(layout.payload)
+        if layout.payload or len(layout.tail) > LARGE_PIECE:
             connection.has_large_output = True
         if not connection.is_dirty:
             connection.is_dirty = True

@@ -36,6 +36,7 @@ from curier.broker.special import (
 )
 from curier.broker.state import BrokerState
 from curier.codec.constants import MQTT_50, TOPIC_ALIAS
+from curier.codec.primitives import LARGE_PIECE
 from curier.codec.publish import short_size
 from curier.protocol.connection import STEPS_AT_ONCE
 from curier.session.message import ApplicationMessage
@@ -389,8 +390,11 @@ class Train:
 
     def leave(self, broker: BrokerState, now: float) -> None:
         """Send all that was taken to all receivers, and acknowledge it."""
-        made = self.made
-        block = made.getvalue() if made is not None else self.data[self.begin : self.at]
+        block = self.data  # often it is all that came
+        if self.made is not None:
+            block = self.made.getvalue()
+        elif self.at - self.begin < len(block):
+            block = block[self.begin : self.at]
         if broker.is_clustered and self.session.number:
             pass_on(broker, self.session.client_id, self.lane, self.may_expire, block)
         forms = [b""] * FORMS  # as receivers get it, with the identifiers of the one before
@@ -430,6 +434,7 @@ class Train:
                     blame(broker, target, error)
                     continue
             other.output.append(frames)
+            other.has_blocks = other.has_blocks or len(frames) > LARGE_PIECE
             if not other.is_dirty:
                 other.is_dirty = True
                 other.dirty.append(other)

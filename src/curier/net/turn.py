@@ -335,6 +335,7 @@ class Turn:
 
     def _write_pieces(self, connection: BrokerConnection, now: float) -> None:
         """The same, where some of it is large."""
+        has_payloads = connection.has_large_output  # or all pieces begin where a packet does
         pieces = connection.take_pieces()
         wire = self.wires.get(connection.number)
         if wire is None:
@@ -342,7 +343,7 @@ class Turn:
         tape = self.tape
         if tape is not None:
             for data in pieces:
-                tape.goes(connection, data, UNKNOWN if len(data) > LARGE_PIECE else 0, now)
+                tape.goes(connection, data, UNKNOWN if has_payloads and len(data) > LARGE_PIECE else 0, now)
         before = connection.written_unsent
         unsent = 0
         if wire.layers is not None and len(pieces) > 1:

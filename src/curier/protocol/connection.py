@@ -47,6 +47,9 @@ ones on the fast lane, or a message for one of its receivers that are not plain;
 
 SMALL_CHUNK: Final = 16 * 1024  # bytes; larger chunks are joined once only
 
+MUCH: Final = 32 * 1024
+"""Bytes that cost more to copy than it does to work on one packet alone."""
+
 
 @final
 class Traffic:
@@ -128,6 +131,7 @@ class Connection:
         self.output: list[bytes] = []
         self.is_dirty: bool = False
         self.has_large_output: bool = False  # is there a large payload in it?
+        self.has_blocks: bool = False  # are there large pieces that are whole packets?
         self.dirty: list[Connection] = dirty
         self.held: deque[Held] = NO_HELD
         self.held_count: int = 0  # of packets in it
@@ -154,6 +158,19 @@ class Connection:
         self.now = now
         self.received_at = now
         self.traffic.bytes_received += len(chunk)
+        missing = self._wanted - self._tail_size
+        if self._tail and 0 < missing < len(chunk) - MUCH:  # joined to what has begun, it would all be copied
+            self._take_chunk(chunk[:missing], now)
+            if not self._tail and not self.paused and self._arriving is None:
+                self._consume(chunk, now, missing)
+                return
+            chunk = chunk[missing:]
+        self._take_chunk(chunk, now)
+
+    def _take_chunk(self, chunk: bytes, now: float) -> None:
+        """Work on a chunk, behind what has come before."""
+        if self.state == CLOSED:
+            return
         arriving = self._arriving
         if arriving is not None and arriving.missing:
             taken = arriving.take(chunk)
@@ -225,11 +242,12 @@ class Connection:
         self._wanted = 0
         return data
 
-    def _consume(self, data: bytes, now: float) -> None:
+    def _consume(self, data: bytes, now: float, begin: int = 0) -> None:
+        """Work on ``data`` from there on; what is left of it waits."""
         try:
-            pos = self._process(data, now) if self._arriving is None or self._arrived(now) else 0
+            pos = self._process(data, begin, now) if self._arriving is None or self._arrived(now) else begin
         except ProtocolError as error:
-            self.fail(self.explained(error, data), now)
+            self.fail(self.explained(error, data[begin:]), now)
             return
         if pos < len(data) and self.state != CLOSED:
             if self._arriving is None:
@@ -254,11 +272,10 @@ class Connection:
             self._arriving = None
         return True
 
-    def _process(self, data: bytes, now: float) -> int:
-        """Work on all whole packets of ``data``; returns where the first unfinished or postponed one
-        begins.
+    def _process(self, data: bytes, pos: int, now: float) -> int:
+        """Work on all whole packets of ``data`` from ``pos``; returns where the first unfinished or postponed
+        one begins.
         """
-        pos = 0
         end = len(data)
         self.steps = 0
         self.is_resting = False
@@ -393,8 +410,9 @@ class Connection:
         it.
         """
         output = self.output
-        if self.has_large_output:
+        if self.has_large_output or self.has_blocks:
             self.has_large_output = False
+            self.has_blocks = False
             pieces = join_small(output)
         else:
             pieces = [output[0] if len(output) == 1 else b"".join(output)]
