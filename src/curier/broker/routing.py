@@ -150,40 +150,46 @@ class Router:
         """The route of a topic with these subscriptions, as most have it, where each is another session's;
         None: it is not so simple.
         """
-        only: list[Receiver] = NO_RECEIVERS
-        several: list[Receiver] | None = None
+        receivers: list[Receiver] = NO_RECEIVERS
         is_durable: bool = False
         for target in found:
             if not isinstance(target, Subscription):
                 return None
-            session = self.sessions.get(target.key)
-            if session is None or not self.may_receive(session, topic):
+            alone = target.alone
+            if alone is None or self.ended:  # else all sessions that are subscribed are there
+                known = self.sessions.get(target.key)
+                if known is None:
+                    continue
+                alone = _alone(known, target)
+            receiver = alone[0]
+            session = receiver.session
+            if self.judge is not None and not self.may_receive(session, topic):
                 continue
-            alone = _alone(session, target)
             if session.journal is not None:
                 is_durable = True
-            if only is NO_RECEIVERS:
-                only = alone
+            if not receivers:
+                receivers = alone
                 continue
-            for other in only if several is None else several:
+            for other in receivers:
                 if other.session is session:
                     return None
-            if several is None:
-                several = only.copy()
-            several.append(alone[0])
-        return Route(topic, only if several is None else several, NO_GROUPS, is_durable)
+            if len(receivers) == 1:
+                receivers = [receivers[0], receiver]
+            else:
+                receivers.append(receiver)
+        return Route(topic, receivers, NO_GROUPS, is_durable)
 
     def _make(self, topic: bytes) -> Route:
-        firsts: dict[int, Subscription] = {}  # of each session, by its number
-        others: dict[int, list[Subscription]] = {}  # of the few that have more
-        groups: list[SharedGroup] = []
-        is_durable = False
         found = self.table.match(topic)
         count = len(found)
         if count <= FEW and not self.mounts and (count == 1 or self.judge is None):
             simple = self._make_simple(topic, found)
             if simple is not None:
                 return simple
+        firsts: dict[int, Subscription] = {}  # of each session, by its number
+        others: dict[int, list[Subscription]] = {}  # of the few that have more
+        groups: list[SharedGroup] = []
+        is_durable = False
         for target in found:
             if self.mounts and not self._is_shown(topic, target):
                 continue
