@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from curier.cluster.orders import SESSIONS, STORED, UNKNOWN, Follow, Write
 from curier.cluster.records import Boot, Frame, Message, SessionRecord
+from curier.jetstream.access import Access
 from curier.jetstream.bus import Bus
-from curier.jetstream.line import Access
 from curier.jetstream.names import Names
 from curier.jetstream.streams import ensure
 from tests.jetstream.servers import NatsServers

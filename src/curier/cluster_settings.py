@@ -28,7 +28,9 @@ class ClusterSettings:
     has. All nodes have the same ``name`` of the cluster, and ``partitions``, which never change. ``sync`` is
     ``"always"``, or ``"relaxed"`` where a loss of power at NATS may take back what was acknowledged.
     ``monitors`` are where the servers tell how they are set, by HTTP; none: port 8222 of each of ``servers``.
-    ``credentials`` is a file of NATS.
+    ``credentials`` is a file of NATS: a JWT with its seed, or the seed of a user. ``cafile`` has who signed
+    the certificates of the servers, where that is nobody whom the system knows; ``certificate`` and ``key``
+    are this node's own, where servers ask for one. With any of these nothing is said without TLS.
     """
 
     servers: tuple[str, ...]
@@ -39,6 +41,9 @@ class ClusterSettings:
     partitions: int = DEFAULT_PARTITIONS
     monitors: tuple[str, ...] = ()
     credentials: str = ""
+    cafile: str = ""
+    certificate: str = ""
+    key: str = ""
 
     def check(self) -> None:
         """Raise ``ConfigError`` for what cannot be."""
@@ -56,21 +61,24 @@ class ClusterSettings:
                 "replicas: with 1 a server that is lost takes along what was acknowledged; if that is meant, "
                 'say so: sync = "relaxed"'
             )
+        if self.key and not self.certificate:
+            raise ConfigError("cluster: a key is of no use without its certificate (--cluster-certificate)")
         if not 1 <= self.partitions <= 64:
             raise ConfigError(f"partitions: from 1 to 64, not {self.partitions}")
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The servers, each as a whole URL: ``nats://a,b`` names two."""
+        """The servers, each as a whole URL: ``nats://user:password@a,b`` names two, with the same user."""
         found: list[str] = []
-        scheme = "nats"
+        scheme, user = "nats", ""
         for text in self.servers:
             for server in text.split(","):
                 one = server.strip()
                 if "://" in one:
-                    scheme = one.partition("://")[0]
+                    scheme, _, rest = one.partition("://")
+                    user = "".join(rest.rpartition("@")[:2])
                 elif one:
-                    one = f"{scheme}://{one}"
+                    one = f"{scheme}://{one if '@' in one else user + one}"
                 if one:
                     found.append(one)
         return tuple(found)
@@ -103,6 +111,17 @@ def check_server(server: str) -> None:
         is_url = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_url = False
-    if not is_url or parts.path not in ("", "/"):
-        shown = server.rpartition("@")[2]  # no password in a message
-        raise ConfigError(f"cluster: expected servers such as nats://10.0.0.1:4222, got {shown!r}")
+    if not is_url or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ConfigError(
+            f"cluster: expected servers such as nats://10.0.0.1:4222, got {_shown(server)}; what is "
+            "special in a password (, / ? # @ : %) is written as %2C and so on"
+        )
+
+
+def _shown(server: str) -> str:
+    """Without what may be a password, or a piece of one."""
+    scheme, separator, rest = server.rpartition("://")
+    if "@" in rest:
+        return repr(f"{scheme}{separator}...@{rest.rpartition('@')[2]}")
+    host, _, port = rest.partition(":")
+    return repr(f"{scheme}{separator}{rest if port.isdigit() else host}")

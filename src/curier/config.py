@@ -121,6 +121,9 @@ class Config:
     cluster_sync: Sync = "always"
     cluster_monitors: tuple[str, ...] = ()
     cluster_credentials: str | None = None
+    cluster_cafile: str | None = None
+    cluster_certificate: str | None = None
+    cluster_key: str | None = None
     cluster_replicas: int = DEFAULT_REPLICAS
     cluster_partitions: int = DEFAULT_PARTITIONS
     webhooks: tuple[WebhookSettings, ...] = ()
@@ -269,6 +272,9 @@ class Config:
             self.cluster_partitions,
             self.cluster_monitors,
             self.cluster_credentials or "",
+            self.cluster_cafile or "",
+            self.cluster_certificate or "",
+            self.cluster_key or "",
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -11,8 +12,8 @@ from curier.cluster.node import Node
 from curier.cluster_settings import ClusterSettings
 from curier.cluster_view import StreamView
 from curier.errors import ClusterError
+from curier.jetstream.access import Access, is_seed, tls_of
 from curier.jetstream.bus import Bus
-from curier.jetstream.line import Access
 from curier.jetstream.names import Names
 from curier.jetstream.proof import WritesLate, monitors_of, prove
 from curier.jetstream.streams import ensure
@@ -33,6 +34,14 @@ BACK_SECONDS: Final = 30.0
 """How long one may be there again without having said it."""
 
 
+def access_of(settings: ClusterSettings) -> Access:
+    """How it comes to its servers. Raises ``ConfigError`` for files that cannot be used."""
+    if settings.credentials:
+        is_seed(settings.credentials)
+    tls = tls_of(settings.cafile, settings.certificate, settings.key)
+    return Access(settings.urls, settings.credentials, tls)
+
+
 class NatsMember(Member):
     """A ``Member`` whose servers have proved that they write at once, unless ``settings`` do without."""
 
@@ -45,15 +54,16 @@ class NatsMember(Member):
     async def _connect(self) -> Bus:
         settings = self.settings
         names = Names(settings.name, settings.partitions)
-        bus = Bus(Access(settings.urls, settings.credentials), names, settings.node, self)
+        access = access_of(settings)
+        bus = Bus(access, names, settings.node, self)
         self._bus = bus
         bus.open()
         try:
             servers = await ensure(bus.control, names, settings.replicas, STREAMS_SECONDS)
             if settings.sync == "always":
-                away = await prove(self._monitors, servers)
+                away = await prove(self._monitors, servers, access.tls)
                 if away:
-                    self._doubting = asyncio.create_task(self._prove_those(away, servers))
+                    self._doubting = asyncio.create_task(self._prove_those(away, servers, access.tls))
             else:
                 log.warning(
                     "sync is relaxed: where NATS loses power, what was acknowledged lately may be lost, and "
@@ -89,7 +99,7 @@ class NatsMember(Member):
     def _monitors(self) -> Sequence[str]:
         return self.settings.monitors or monitors_of(self.settings.urls)
 
-    async def _prove_those(self, away: set[str], servers: set[str]) -> None:
+    async def _prove_those(self, away: set[str], servers: set[str], tls: ssl.SSLContext | None) -> None:
         """Ask the servers that were away whether they write at once, as soon as they are back. Where one does
         not, or does not say so, nothing more is acknowledged here.
         """
@@ -98,7 +108,7 @@ class NatsMember(Member):
         while away:
             await asyncio.sleep(PROVED_AGAIN_SECONDS)
             try:
-                away = await prove(self._monitors, servers)
+                away = await prove(self._monitors, servers, tls)
             except WritesLate as error:
                 self._end(error)
                 return

@@ -26,8 +26,9 @@ from curier.cluster.orders import (
     Write,
 )
 from curier.cluster.records import Boot, Frame, Message, Passed, SessionRecord, Value
+from curier.jetstream.access import Access
 from curier.jetstream.bus import Bus
-from curier.jetstream.line import Access, Line
+from curier.jetstream.line import Line
 from curier.jetstream.names import Names
 from curier.jetstream.streams import ensure
 from curier.jetstream.wire import WireError

@@ -16,7 +16,9 @@ START_SECONDS = 60.0
 
 
 class NatsServers:
-    """``count`` of them, which are one cluster. ``close`` ends them."""
+    """``count`` of them, which are one cluster. ``close`` ends them. ``more`` stands in the configuration of
+    each; ``monitor`` is how that is asked, ``http`` or ``https``.
+    """
 
     def __init__(
         self,
@@ -26,9 +28,12 @@ class NatsServers:
         max_payload: str = "8MB",
         host: str = "127.0.0.1",
         max_file: str = "4GB",
+        more: str = "",
+        monitor: str = "http",
     ) -> None:
         self._program = require_peer("nats-server")
         self.folder = folder
+        self._monitor = monitor
         self.ports = [free_port() for _ in range(count)]
         self.monitors = [free_port() for _ in range(count)]
         routes = [free_port() for _ in range(count)]
@@ -38,9 +43,10 @@ class NatsServers:
             cluster = f'cluster {{ name: c, listen: "127.0.0.1:{routes[at]}", routes: [{together}] }}\n'
             (folder / f"{at}.conf").write_text(
                 f'server_name: s{at}\nlisten: "{host}:{self.ports[at]}"\n'
-                f'http: "{host}:{self.monitors[at]}"\nmax_payload: {max_payload}\n'
+                f'{monitor}: "{host}:{self.monitors[at]}"\nmax_payload: {max_payload}\n'
                 f'jetstream {{ store_dir: "{folder}/js{at}", sync_interval: {sync}, max_file: {max_file} }}\n'
                 + (cluster if count > 1 else "")
+                + more
             )
         for at in range(count):
             self.start(at)
@@ -56,7 +62,7 @@ class NatsServers:
 
     @property
     def monitor_urls(self) -> tuple[str, ...]:
-        return tuple([f"http://127.0.0.1:{port}" for port in self.monitors])
+        return tuple([f"{self._monitor}://127.0.0.1:{port}" for port in self.monitors])
 
     def start(self, at: int) -> None:
         command = [self._program, "-c", str(self.folder / f"{at}.conf"), "-l", str(self.folder / f"{at}.log")]

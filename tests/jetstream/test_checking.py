@@ -11,8 +11,9 @@ import pytest
 
 import tests.jetstream.needs  # noqa: F401, isort: skip
 
+from curier.jetstream.access import Access
 from curier.jetstream.checking import Finding, Wanted, _monitors, _servers, check
-from curier.jetstream.line import Access, Line
+from curier.jetstream.line import Line
 from curier.jetstream.names import Names
 from curier.jetstream.streams import ensure
 from tests.jetstream.servers import NatsServers

@@ -24,7 +24,8 @@ from curier.errors import (
     ConnectRefused,
     OtherVersion,
 )
-from curier.jetstream.line import Access, Line
+from curier.jetstream.access import Access
+from curier.jetstream.line import Line
 from curier.jetstream.names import Names
 from tests.jetstream.servers import NatsServers
 from tests.ports import free_port

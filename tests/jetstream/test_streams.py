@@ -12,7 +12,8 @@ import pytest
 import tests.jetstream.needs  # noqa: F401, isort: skip
 
 from curier.errors import ClusterError
-from curier.jetstream.line import Access, Line
+from curier.jetstream.access import Access
+from curier.jetstream.line import Line
 from curier.jetstream.names import Names
 from curier.jetstream.proof import monitors_of, prove
 from curier.jetstream.streams import _config, ensure

@@ -36,8 +36,9 @@ from curier.cluster.orders import (
 )
 from curier.cluster.records import Boot, Passed, SessionRecord, Value
 from curier.jetstream import parts
+from curier.jetstream.access import Access
 from curier.jetstream.consumer import Consumer
-from curier.jetstream.line import Access, Line, log
+from curier.jetstream.line import PERMIT, Line, log
 from curier.jetstream.names import Names
 from curier.jetstream.owners import SESSION, Owners, headers_of
 from curier.jetstream.wire import Direct, Parted, WireError, Wish, decode, encode
@@ -122,9 +123,10 @@ class Bus:
     @property
     def why(self) -> str:
         """Why nothing is stored at the moment; ""."""
-        return self.unhappy or (
-            "" if self.data.is_up else f"there is no connection to NATS ({self.data.why})"
-        )
+        if self.unhappy or not self.data.is_up:
+            return self.unhappy or f"there is no connection to NATS ({self.data.why})"
+        denied = self.data.denied or self.control.denied
+        return f"NATS says {denied}: {PERMIT}" if denied else ""
 
     @property
     def most(self) -> int:

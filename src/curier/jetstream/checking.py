@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from curier.jetstream.line import Access, Line, without_password
+from curier.jetstream.access import Access
+from curier.jetstream.line import Line, without_password
 from curier.jetstream.names import Names
 from curier.jetstream.proof import told_by
 from curier.jetstream.streams import LEAST_VERSION, is_too_old, look_at
@@ -60,7 +61,9 @@ async def check(wanted: Wanted) -> list[Finding]:
             async with asyncio.timeout(REACH_SECONDS):
                 await asyncio.gather(*[one.wait() for one in came])
         found = [*_servers(lines, urls, wanted.replicas)]
-        told = await asyncio.gather(*[asyncio.to_thread(told_by, one) for one in wanted.monitors])
+        told = await asyncio.gather(
+            *[asyncio.to_thread(told_by, one, wanted.access.tls) for one in wanted.monitors]
+        )
         found += _monitors(wanted, told, {line.server for line in lines if line.is_up})
         up = next((line for line in lines if line.is_up), None)
         if up is not None:

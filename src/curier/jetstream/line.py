@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from curier.frozen import dataclass
+from curier.errors import ConfigError
+from curier.jetstream.access import Access, NotSecure
 from curier.loglines import logger
 
 try:
@@ -33,18 +34,14 @@ SILENT_SECONDS: Final = 3  # until one that does not is left
 AGAIN_SECONDS: Final = 0.2
 SOON: Final[dict[str, Any]] = {"reconnect_time_wait": 0.1}  # nats-py says that it takes whole seconds
 CLOSE_SECONDS: Final = 1.0
+DENIED: Final = "permissions violation"
+PERMIT: Final = (
+    "give the user of this node the permissions of docs/cluster.md: publish and subscribe below $JS.API, "
+    "_INBOX and the name of the cluster"
+)
 
 Heard = Callable[[Msg | None], bool]
 """Gets an answer, or None: there will be none. True: nothing more is waited for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How this node comes to the servers. ``servers`` are URLs, which may have a user and a password."""
-
-    servers: tuple[str, ...]
-    credentials: str = ""  # a file of NATS
-    tls: ssl.SSLContext | None = None
 
 
 class _Question:
@@ -70,6 +67,7 @@ class Line:
         self.most = 0  # bytes of a message
         self.server = ""  # which one it is connected to, and what that is
         self.version = ""
+        self.denied = ""  # what the server does not let this user do, as it said last on this connection
         self._access = access
         self._name = name
         self._came = came
@@ -78,7 +76,7 @@ class Line:
         self._listened: list[tuple[str, Callable[[Msg], None]]] = []
         self._questions: dict[str, _Question] = {}
         self._count = 0
-        self._error = ""  # what nats-py said last
+        self._error: Exception | None = None  # what nats-py told last
         self._inbox = ""
         self._out: deque[Callable[[Client], Awaitable[object]]] = deque()
         self._exact: dict[str, Subscription] = {}
@@ -212,16 +210,15 @@ class Line:
         random.shuffle(servers)  # so that not all nodes are at one
         at = 0
         while True:
-            client, self._error = Client(), ""
+            client, self._error, self.denied = Client(), None, ""
             ended = asyncio.Event()
+            server = servers[at % len(servers)]
             try:
                 try:
                     async with asyncio.timeout(CONNECT_SECONDS):
-                        await self._connect(client, servers[at % len(servers)], ended)
-                except (OSError, NatsError, TimeoutError, ValueError) as error:
-                    self.why = (
-                        f"{without_password(servers[at % len(servers)])} cannot be reached: {_said(error)}"
-                    )
+                        await self._connect(client, server, ended)
+                except Exception as error:  # whatever nats-py makes of what a server or a file says
+                    self.why = f"{without_password(server)} {_why(error, self._error)}"
                     log.debug("%s", self.why)
                 else:
                     await self._is_there(client, ended)
@@ -235,9 +232,14 @@ class Line:
             ended.set()
 
         async def failed(error: Exception) -> None:
-            self._error = _said(error)
-            log.debug("from NATS: %s", self._error)
+            self._error = error
+            log.debug("from NATS: %s", _said(error))
+            if DENIED in str(error).lower():
+                self._is_denied(str(error))
 
+        options = self._access.options(server)
+        if self._access.needs_tls(server):
+            _only_by_tls(client, options)
         await client.connect(
             servers=[server],
             name=self._name,
@@ -250,17 +252,28 @@ class Line:
             **SOON,
             no_echo=True,
             pending_size=0,
-            tls=self._access.tls,
-            user_credentials=self._access.credentials or None,
+            **options,
         )
+        if self._access.needs_tls(server):
+            _check_tls(client)
         self._inbox = client.new_inbox()
         await client.subscribe(f"{self._inbox}.*", cb=self._answered)
         for subject, heard in self._listened:
             await client.subscribe(subject, cb=self._listener(heard))
         await client.flush(timeout=2)
+        if self.denied:  # what is said by others would not be heard
+            raise NatsError(self.denied)
         self.most = client.max_payload
         self.server = str(client._server_info.get("server_name", ""))
         self.version = str(client._server_info.get("version", ""))
+
+    def _is_denied(self, said: str) -> None:
+        """Once for each subject, or a log would be full of it."""
+        said = said.removeprefix("nats: ").strip("'")
+        if said != self.denied:
+            self.denied = said
+            if self.is_up:
+                log.error("%s: %s; %s", self.server, said, PERMIT)
 
     async def _is_there(self, client: Client, ended: asyncio.Event) -> None:
         """Until the connection ends, or the server is silent."""
@@ -313,6 +326,61 @@ def without_password(server: str) -> str:
     """A URL for a log."""
     scheme, separator, rest = server.rpartition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def _only_by_tls(client: Client, options: dict[str, Any]) -> None:
+    """Have passwords and tokens told only once the connection is secure: nats-py takes a server's word for it
+    that there is no TLS.
+    """
+
+    def once_secure(secret: str) -> Callable[[], str]:
+        def tell() -> str:
+            _check_tls(client)
+            return secret
+
+        return tell
+
+    for name in ("user", "password", "token"):
+        if name in options:
+            options[name] = once_secure(options[name])
+
+
+def _check_tls(client: Client) -> None:
+    server = client._current_server
+    is_secure = server is not None and server.uri.scheme == "wss"
+    if not is_secure and not client._server_info.get("tls_required"):
+        raise NotSecure(
+            "does not ask for TLS, so nothing was said to it: give the server a tls block (without "
+            "allow_non_tls), or use a nats:// URL without --cluster-cafile where the network is yours alone"
+        )
+
+
+def _why(error: Exception, before: Exception | None) -> str:
+    """Why a server was not reached, behind its name. ``before`` is what nats-py told meanwhile."""
+    if isinstance(error, NotSecure):
+        return str(error)
+    if isinstance(error, ConfigError):
+        return f"is not called: {error}"
+    for one in (error, before or error):
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return (
+                f"cannot be trusted: its certificate is not accepted: {one.verify_message.rstrip('.')}; see "
+                "--cluster-cafile, and that the names in the certificate have the one in the URL"
+            )
+        if isinstance(one, ssl.SSLError):
+            return (
+                f"cannot be reached by TLS: {_said(one)}; does it want a certificate of this node "
+                "(--cluster-certificate)?"
+            )
+        words = str(one).lower()
+        if "authorization violation" in words or "authentication" in words or "user authentication" in words:
+            return (
+                "does not let this node in: it knows no such user, password, token or key; see the URLs, or "
+                "--cluster-credentials"
+            )
+        if DENIED in words:
+            return f"does not let this node do its work: {_said(one)}; {PERMIT}"
+    return f"cannot be reached: {_said(error)}"
 
 
 def _said(error: BaseException) -> str:

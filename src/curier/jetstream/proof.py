@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
+from base64 import b64encode
 from collections.abc import Sequence
+from http.client import HTTPException
 from typing import Any, Final
-from urllib.error import URLError
-from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
 
 from curier.errors import ClusterAway, ClusterError
 from curier.jetstream.line import without_password
@@ -37,12 +40,12 @@ def monitors_of(servers: Sequence[str]) -> tuple[str, ...]:
     return tuple([f"http://{f'[{host}]' if ':' in host else host}:{MONITORING}" for host in hosts])
 
 
-async def prove(monitors: Sequence[str], servers: set[str]) -> set[str]:
+async def prove(monitors: Sequence[str], servers: set[str], tls: ssl.SSLContext | None = None) -> set[str]:
     """That ``servers``, by name, write at once. Returns those that may be away, as their monitoring is; more
     than half of them have to be known to write so. Raises ``ClusterError``: ``ClusterAway`` where too many
     do not answer, ``WritesLate`` of a server that does not.
     """
-    answers = await asyncio.gather(*[asyncio.to_thread(told_by, monitor) for monitor in monitors])
+    answers = await asyncio.gather(*[asyncio.to_thread(told_by, monitor, tls) for monitor in monitors])
     proved, lazy, reasons = set[str](), set[str](), list[str]()
     for monitor, answer in zip(monitors, answers, strict=True):
         if isinstance(answer, str):
@@ -68,16 +71,34 @@ async def prove(monitors: Sequence[str], servers: set[str]) -> set[str]:
     return missing
 
 
-def told_by(monitor: str) -> dict[str, Any] | str:
-    """What it says, or in words why it does not."""
-    url = f"{monitor.rstrip('/')}/varz"
-    if not url.startswith(("http://", "https://")):
+def told_by(monitor: str, tls: ssl.SSLContext | None = None) -> dict[str, Any] | str:
+    """What it says, or in words why it does not. ``tls`` is for https."""
+    parts = urlsplit(monitor)
+    if parts.scheme not in ("http", "https"):
         return "not a URL of http or https"
+    request = Request(f"{without_password(monitor).rstrip('/')}/varz")
+    if parts.username is not None:
+        who = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        request.add_unredirected_header("Authorization", f"Basic {b64encode(who.encode()).decode()}")
     try:
-        with urlopen(url, timeout=ANSWER_SECONDS) as answer:
+        with urlopen(request, timeout=ANSWER_SECONDS, context=tls) as answer:
             found = json.loads(answer.read(MOST_BYTES))
+    except HTTPError as error:
+        with error:
+            return _status(error.code)
     except URLError as error:
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            why = error.reason.verify_message.rstrip(".")
+            return f"its certificate is not accepted: {why}; see --cluster-cafile"
         return str(error.reason)
-    except (OSError, ValueError) as error:
+    except json.JSONDecodeError:
+        return "its answer is none of NATS: is it the port of http or http_port?"
+    except (OSError, ValueError, HTTPException) as error:
         return str(error) or type(error).__name__
     return found if isinstance(found, dict) else "its answer is none of NATS"
+
+
+def _status(code: int) -> str:
+    if code in (401, 403):
+        return f"HTTP {code}: it wants a user, so name it as https://USER:PASSWORD@HOST"
+    return f"HTTP {code}: is this the monitoring of NATS?"

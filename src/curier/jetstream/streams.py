@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from curier.cluster.formats import FIRST
 from curier.cluster.orders import LEASES, SESSIONS
 from curier.errors import ClusterAway, ClusterError
-from curier.jetstream.line import Line, log
+from curier.jetstream.line import PERMIT, Line, log
 from curier.jetstream.names import Names
 
 ANSWER_SECONDS: Final = 5.0
@@ -44,6 +44,8 @@ async def ensure(line: Line, names: Names, replicas: int, seconds: float) -> set
                             log.info("made the stream %s of the cluster", names.stream(stream))
                     if "config" in answer and answer.get("cluster", {}).get("leader", replicas == 1):
                         break
+                    if line.denied:
+                        raise ClusterError(f"{line.server} says {line.denied}: {PERMIT}")
                     why = line.why or answer.get("error", {}).get("description", "its streams have no leader")
                     if (now := time.monotonic()) - told >= TELL_SECONDS:
                         told = now
