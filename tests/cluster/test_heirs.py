@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import cycle
 
 import pytest
 
 from curier.cluster.life import LASTS
+from curier.cluster.node import WAITS
 from curier.cluster.orders import SESSIONS, Write
 from curier.cluster.records import Frame, Seal, SessionRecord
 from tests.cluster.people import Person, wrongs
@@ -403,3 +405,19 @@ def test_a_node_may_leave_before_it_has_come(stage: Stage) -> None:
     assert second.node.ground.is_dead
     third = stage.world.start("a")
     stage.until(lambda: third.node.is_open)
+
+
+def test_who_goes_on_while_its_session_is_read_for_finds_it_read(stage: Stage) -> None:
+    """The log behind the session's place takes longer to read than its client waits anywhere."""
+    reader = stage.person("s", "a", {b"f": 1})
+    publisher = stage.person("w", "b")
+    reader.go()
+    sent = [publisher.publish(b"other", 1) for _ in range(5)]
+    stage.until(lambda: all(one.acknowledged for one in sent))
+    stage.world.kill("a")
+    stage.world.reads_take = 2 * WAITS
+    at = cycle("bc")
+    reader.picks = lambda: next(at)
+    reader.come()
+    stage.until(lambda: reader.is_connected, within=LASTS + 20 * WAITS)
+    assert reader.presents[-1]

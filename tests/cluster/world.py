@@ -111,6 +111,7 @@ class World:
         self.codecs: dict[str, Codec | None] = {}  # the versions that nodes are started as
         self.wrongs: list[str] = []
         self.unreadable: list[str] = []
+        self.reads_take = 0.0  # seconds for what is read of the log for one session, besides the way
         self.intercept: Callable[[str, Write], str | float | None] = lambda name, write: None
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -420,7 +421,8 @@ class World:
             if self._is_read(process, source, read):
                 process.node.answer(now, wall, order.token, *answer)
 
-        self.later(self._delay(), lambda: self._call(process, told))
+        seconds = self.reads_take if isinstance(order, Fetch) else 0.0
+        self.later(self._delay() + seconds, lambda: self._call(process, told))
 
     def _ask_release(self, process: Process, order: AskRelease) -> None:
         asker, target = process.node.ground.boot.name, self.nodes[order.node.name]

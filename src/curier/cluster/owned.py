@@ -62,15 +62,21 @@ class Owned:
         self._inheritance.begin()
 
     def _has_inherited(self, missed: list[Placed]) -> None:
-        if not self.is_leaving:
+        """Also where it is to leave again: what was read of the log since is in the record then, or a session
+        that nobody keeps for as long as that takes would be read for anew at each node.
+        """
+        has_state = bool(self.keeper.record.state)
+        if has_state or not self.is_leaving:
             try:
-                if self.keeper.record.state:
+                if has_state:
                     self._install(missed)
                 self.is_here = True
             except StoreError as error:  # it is not ours to overwrite: who can read it may have it
                 self._house.cannot_read(self.name, error)
                 self.is_leaving = self.is_unreadable = True
-        if self.is_leaving:
+        if self.is_leaving and self.is_here:
+            self._give_up()
+        elif self.is_leaving:
             self._release()
         self._came()
 
@@ -163,9 +169,12 @@ class Owned:
         if not self.is_leaving:
             self.is_leaving = True
             if self.is_here:
-                self._house.yield_session(self.name, self._ground.wall)
-                self._due.add(self.name)
-                self._write_soon()
+                self._give_up()
+
+    def _give_up(self) -> None:
+        self._house.yield_session(self.name, self._ground.wall)
+        self._due.add(self.name)
+        self._write_soon()
 
     def end(self) -> None:
         """There was no session, and none has come of it."""
