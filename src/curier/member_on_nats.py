@@ -39,7 +39,7 @@ def access_of(settings: ClusterSettings) -> Access:
     if settings.credentials:
         is_seed(settings.credentials)
     tls = tls_of(settings.cafile, settings.certificate, settings.key)
-    return Access(settings.urls, settings.credentials, tls)
+    return Access(settings.urls, settings.credentials, tls, bool(settings.certificate))
 
 
 class NatsMember(Member):

@@ -33,6 +33,7 @@ class Access:
     servers: tuple[str, ...]
     credentials: str = ""  # a file of NATS: a JWT and its seed, or a seed alone
     tls: ssl.SSLContext | None = None
+    has_certificate: bool = False  # one of this node, in ``tls``
 
     def needs_tls(self, server: str) -> bool:
         """Is nothing to be said to it in the clear?"""

@@ -218,7 +218,7 @@ class Line:
                     async with asyncio.timeout(CONNECT_SECONDS):
                         await self._connect(client, server, ended)
                 except Exception as error:  # whatever nats-py makes of what a server or a file says
-                    self.why = f"{without_password(server)} {_why(error, self._error)}"
+                    self.why = f"{without_password(server)} {self._why_not(client, error)}"
                     log.debug("%s", self.why)
                 else:
                     await self._is_there(client, ended)
@@ -226,6 +226,14 @@ class Line:
                 self._leave(client)
             at += 1
             await asyncio.sleep(AGAIN_SECONDS)
+
+    def _why_not(self, client: Client, error: Exception) -> str:
+        if client._server_info.get("tls_verify") and not self._access.has_certificate:
+            return (
+                f"asks for a certificate of this node, and there is none ({_said(error)}): "
+                "--cluster-certificate and --cluster-key"
+            )
+        return _why(error, self._error)
 
     async def _connect(self, client: Client, server: str, ended: asyncio.Event) -> None:
         async def has_closed() -> None:
@@ -366,11 +374,6 @@ def _why(error: Exception, before: Exception | None) -> str:
             return (
                 f"cannot be trusted: its certificate is not accepted: {one.verify_message.rstrip('.')}; see "
                 "--cluster-cafile, and that the names in the certificate have the one in the URL"
-            )
-        if isinstance(one, ssl.SSLError):
-            return (
-                f"cannot be reached by TLS: {_said(one)}; does it want a certificate of this node "
-                "(--cluster-certificate)?"
             )
         words = str(one).lower()
         if "authorization violation" in words or "authentication" in words or "user authentication" in words:
