@@ -67,6 +67,12 @@ class ClusterSettings:
             raise ConfigError(f"partitions: from 1 to 64, not {self.partitions}")
 
     @property
+    def files(self) -> dict[str, str]:
+        """Of who this node is to the servers, and they to it: as ``curier.jetstream.access`` takes them."""
+        names = ("credentials", "cafile", "certificate", "key")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def urls(self) -> tuple[str, ...]:
         """The servers, each as a whole URL: ``nats://user:password@a,b`` names two, with the same user."""
         found: list[str] = []

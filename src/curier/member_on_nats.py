@@ -12,7 +12,7 @@ from curier.cluster.node import Node
 from curier.cluster_settings import ClusterSettings
 from curier.cluster_view import StreamView
 from curier.errors import ClusterError
-from curier.jetstream.access import Access, is_seed, tls_of
+from curier.jetstream.access import access_of
 from curier.jetstream.bus import Bus
 from curier.jetstream.names import Names
 from curier.jetstream.proof import WritesLate, monitors_of, prove
@@ -34,14 +34,6 @@ BACK_SECONDS: Final = 30.0
 """How long one may be there again without having said it."""
 
 
-def access_of(settings: ClusterSettings) -> Access:
-    """How it comes to its servers. Raises ``ConfigError`` for files that cannot be used."""
-    if settings.credentials:
-        is_seed(settings.credentials)
-    tls = tls_of(settings.cafile, settings.certificate, settings.key)
-    return Access(settings.urls, settings.credentials, tls, bool(settings.certificate))
-
-
 class NatsMember(Member):
     """A ``Member`` whose servers have proved that they write at once, unless ``settings`` do without."""
 
@@ -54,7 +46,7 @@ class NatsMember(Member):
     async def _connect(self) -> Bus:
         settings = self.settings
         names = Names(settings.name, settings.partitions)
-        access = access_of(settings)
+        access = access_of(settings.urls, **settings.files)
         bus = Bus(access, names, settings.node, self)
         self._bus = bus
         bus.open()

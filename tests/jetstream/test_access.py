@@ -26,12 +26,11 @@ import curier
 from curier import Broker
 from curier.cluster_settings import ClusterSettings
 from curier.errors import ClusterError, ConfigError
-from curier.jetstream.access import Access
+from curier.jetstream.access import Access, access_of
 from curier.jetstream.line import Line
 from curier.jetstream.names import Names
 from curier.jetstream.proof import told_by
 from curier.jetstream.streams import ensure
-from curier.member_on_nats import access_of
 from tests.jetstream import keys
 from tests.jetstream.servers import NatsServers
 from tests.waiting import PATIENCE, until
@@ -80,12 +79,14 @@ def one_server(folder: Path, more: str) -> Iterator[NatsServers]:
         server.close()
 
 
-async def meets(access: Access) -> str:
-    """Why there is no connection; ""."""
+async def meets(access: Access, words: str = "") -> str:
+    """Why there is no connection, which has these words; without any there is one. A machine that is busy may
+    have an attempt that is over time before it comes to that.
+    """
     line = Line(access, "test")
     line.open()
     try:
-        await until(lambda: line.is_up or line.why not in ("", "nothing was tried yet"))
+        await until(lambda: words in line.why if words and not line.is_up else line.is_up)
         return line.why
     finally:
         await line.close()
@@ -105,7 +106,7 @@ async def test_a_user_with_a_password_as_it_is_written_in_a_url(
     with one_server(tmp_path, USERS) as server:
         assert await meets(Access(at(server, f"node:{WRITTEN}@"))) == ""
         for user in ("", "node:wr0ng@", "wr0ng@"):
-            why = await meets(Access(at(server, user)))
+            why = await meets(Access(at(server, user)), "does not let this node in")
             assert why.startswith(f"{at(server)[0]} does not let this node in: it knows no such user")
             assert "--cluster-credentials" in why
             assert "wr0ng" not in why
@@ -115,7 +116,7 @@ async def test_a_user_with_a_password_as_it_is_written_in_a_url(
 async def test_a_token(tmp_path: Path) -> None:
     with one_server(tmp_path, f'authorization {{ token: "{SECRET}" }}\n') as server:
         assert await meets(Access(at(server, f"{WRITTEN}@"))) == ""
-        assert "does not let this node in" in await meets(Access(at(server)))
+        assert await meets(Access(at(server)), "does not let this node in")
 
 
 async def test_a_seed_is_who_this_node_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -126,8 +127,8 @@ async def test_a_seed_is_who_this_node_is(tmp_path: Path, caplog: pytest.LogCapt
     (tmp_path / "bent").write_text(keys.seed(own)[:-3])
     with one_server(tmp_path, f"authorization {{ users: [{{ nkey: {keys.public(own)} }}] }}\n") as server:
         assert await meets(Access(at(server), str(tmp_path / "own"))) == ""
-        assert "does not let this node in" in await meets(Access(at(server), str(tmp_path / "other")))
-        assert await meets(Access(at(server), str(tmp_path / "bent")))
+        assert await meets(Access(at(server), str(tmp_path / "other")), "does not let this node in")
+        assert await meets(Access(at(server), str(tmp_path / "bent")), "cannot be reached: ")
     assert keys.seed(own)[:-3] not in caplog.text
 
 
@@ -138,8 +139,8 @@ async def test_credentials_as_nsc_writes_them(tmp_path: Path, caplog: pytest.Log
     (tmp_path / "other.creds").write_text(keys.operator().credentials)
     with one_server(tmp_path, own.more) as server:
         assert await meets(Access(at(server), str(tmp_path / "own.creds"))) == ""
-        assert "does not let this node in" in await meets(Access(at(server), str(tmp_path / "other.creds")))
-        assert "does not let this node in" in await meets(Access(at(server)))
+        assert await meets(Access(at(server), str(tmp_path / "other.creds")), "does not let this node in")
+        assert await meets(Access(at(server)), "does not let this node in")
     seed = own.credentials.split("SEED-----\n")[1].splitlines()[0]
     assert seed.startswith("SU")
     assert seed not in caplog.text
@@ -149,9 +150,9 @@ def test_files_that_are_none_of_nats(tmp_path: Path) -> None:
     for name, text in (("empty", ""), ("text", "user = x\n"), ("jwt", "-----BEGIN NATS USER JWT-----\nx\n")):
         (tmp_path / name).write_text(text)
         with pytest.raises(ConfigError, match=r"is no file of NATS's credentials.*--cluster-credentials"):
-            access_of(ClusterSettings(("nats://a",), "a", credentials=str(tmp_path / name)))
+            access_of(("nats://a",), str(tmp_path / name))
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
-        access_of(ClusterSettings(("nats://a",), "a", credentials=str(tmp_path / "none")))
+        access_of(("nats://a",), str(tmp_path / "none"))
 
 
 async def test_a_file_that_is_spoilt_while_it_runs_is_told_of_and_tried_again(tmp_path: Path) -> None:
@@ -172,51 +173,51 @@ async def test_a_file_that_is_spoilt_while_it_runs_is_told_of_and_tried_again(tm
 # -- TLS
 
 
-def settings(files: Files, servers: tuple[str, ...], **how: Any) -> ClusterSettings:
-    return replace(ClusterSettings(servers, "a", cafile=str(files.cafile)), **how)
+def comes(files: Files, servers: tuple[str, ...], **how: Any) -> Access:
+    settings = replace(ClusterSettings(servers, "a", cafile=str(files.cafile)), **how)
+    settings.check()
+    return access_of(settings.urls, **settings.files)
 
 
 async def test_an_authority_of_its_own(files: Files, tmp_path: Path) -> None:
     with one_server(tmp_path, files.tls(files.server)) as server:
         for scheme in ("nats", "tls"):
-            assert await meets(access_of(settings(files, at(server, "", scheme)))) == ""
+            assert await meets(comes(files, at(server, "", scheme))) == ""
         for cafile in ("", str(files.folder / "other.pem")):
-            why = await meets(access_of(settings(files, at(server, "", "tls"), cafile=cafile)))
-            assert "its certificate is not accepted" in why
+            why = await meets(comes(files, at(server, "", "tls"), cafile=cafile), "its certificate is not")
             assert "--cluster-cafile" in why
 
 
 async def test_a_certificate_for_another_name_or_of_yesterday(files: Files, tmp_path: Path) -> None:
     wrong = files.certificate("wrong", files.authority.issue_cert("nats.example.org"))
     with one_server(tmp_path, files.tls(wrong)) as server:
-        why = await meets(access_of(settings(files, at(server))))
-        assert "IP address mismatch" in why
+        why = await meets(comes(files, at(server)), "IP address mismatch")
         assert "names in the certificate" in why
     then = datetime(2020, 1, 1, tzinfo=UTC)
     old = files.certificate("old", files.authority.issue_cert("127.0.0.1", not_after=then))
     (tmp_path / "old").mkdir()
     with one_server(tmp_path / "old", files.tls(old)) as server:
-        assert "certificate has expired" in await meets(access_of(settings(files, at(server))))
+        assert await meets(comes(files, at(server)), "certificate has expired")
 
 
 async def test_a_server_that_asks_for_a_certificate(files: Files, tmp_path: Path) -> None:
     more = files.tls(files.server, f'ca_file: "{files.cafile}", verify: true,')
     with one_server(tmp_path, more) as server:
         certificate, key = map(str, files.node)
-        own = settings(files, at(server), certificate=certificate, key=key)
-        assert await meets(access_of(own)) == ""
-        assert "--cluster-certificate" in await meets(access_of(settings(files, at(server))))
+        own = comes(files, at(server), certificate=certificate, key=key)
+        assert await meets(own) == ""
+        assert await meets(comes(files, at(server)), "--cluster-certificate")
 
 
 def test_files_that_are_none_of_tls(files: Files, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("text")
     for cafile in ("text", "none"):
         with pytest.raises(ConfigError, match=r"no authorities can be read.*--cluster-cafile"):
-            access_of(settings(files, ("nats://a",), cafile=str(tmp_path / cafile)))
+            comes(files, ("nats://a",), cafile=str(tmp_path / cafile))
     with pytest.raises(ConfigError, match=r"certificate for NATS cannot be used.*--cluster-key"):
-        access_of(settings(files, ("nats://a",), certificate=str(files.node[0]), key=str(files.server[1])))
+        comes(files, ("nats://a",), certificate=str(files.node[0]), key=str(files.server[1]))
     with pytest.raises(ConfigError, match="without its certificate"):
-        settings(files, ("nats://a",), key="x").check()
+        comes(files, ("nats://a",), key="x")
 
 
 @pytest.mark.parametrize("with_tls", [False, True])
@@ -234,7 +235,7 @@ async def test_nothing_secret_is_said_in_the_clear_where_tls_is_meant(files: Fil
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"{'nats' if with_tls else 'tls'}://node:{WRITTEN}@127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
-        why = await meets(Access((url,), tls=access_of(settings(files, (url,))).tls if with_tls else None))
+        why = await meets(Access((url,), tls=comes(files, (url,)).tls if with_tls else None), "ask for TLS")
     assert "does not ask for TLS" in why
     assert b"CONNECT" not in heard
 
@@ -254,14 +255,6 @@ async def test_a_subject_that_this_user_may_not_publish_to_is_named(tmp_path: Pa
                 await ensure(line, Names("home", 1), 1, PATIENCE)
         finally:
             await line.close()
-
-
-async def test_a_subject_that_this_user_may_not_hear_is_named(tmp_path: Path) -> None:
-    users = 'authorization { users: [{ user: node, password: "x", permissions: { subscribe: "x.>" } }] }\n'
-    with one_server(tmp_path, users) as server:
-        why = await meets(Access(at(server, "node:x@")))
-        assert "does not let this node do its work" in why
-        assert "_INBOX" in why
 
 
 # -- all of it
@@ -350,7 +343,7 @@ def test_urls_share_their_user_and_no_password_is_shown() -> None:
 
 
 def test_tls_of_nothing_is_left_to_nats() -> None:
-    assert access_of(ClusterSettings(("tls://a",), "a")).tls is None
+    assert access_of(("tls://a",)).tls is None
     assert Access(("tls://a",)).needs_tls("tls://a")
     assert not Access(("nats://a",)).needs_tls("nats://a")
     assert Access(("nats://a",), tls=ssl.create_default_context()).needs_tls("nats://a")

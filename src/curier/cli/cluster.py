@@ -245,13 +245,13 @@ def check(file: Path | None, free: int, as_json: bool, **options: object) -> Non
 
 
 async def _check(settings: ClusterSettings, free: int) -> list[Finding]:
+    from curier.jetstream.access import access_of
     from curier.jetstream.checking import Wanted
     from curier.jetstream.checking import check as looked_at
     from curier.jetstream.names import Names
     from curier.jetstream.proof import monitors_of
-    from curier.member_on_nats import access_of
 
-    access = access_of(settings)
+    access = access_of(settings.urls, **settings.files)
     monitors = settings.monitors or monitors_of(settings.urls)
     names = Names(settings.name, settings.partitions)
     return await looked_at(

@@ -52,6 +52,15 @@ class Access:
         return options
 
 
+def access_of(
+    servers: tuple[str, ...], credentials: str = "", cafile: str = "", certificate: str = "", key: str = ""
+) -> Access:
+    """With these files. Raises ``ConfigError`` for those that cannot be used."""
+    if credentials:
+        is_seed(credentials)
+    return Access(servers, credentials, tls_of(cafile, certificate, key), bool(certificate))
+
+
 def tls_of(cafile: str, certificate: str, key: str) -> ssl.SSLContext | None:
     """Of these files; None where there are none. Raises ``ConfigError`` for those that cannot be used."""
     if not (cafile or certificate):
