@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -118,3 +119,25 @@ async def test_nobody_there_is_told_in_time(tmp_path: Path) -> None:
         assert "secret" not in str(raised.value)
     finally:
         await line.close()
+
+
+async def test_a_cancellation_that_is_lost_on_its_way_keeps_no_line_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """wait_for of Python 3.11, in nats-py, hears of none when what it waits for has just failed."""
+    tries: list[str] = []
+
+    async def connect(self: Line, client: object, server: str, ended: asyncio.Event) -> None:
+        tries.append(server)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionRefusedError from None
+
+    monkeypatch.setattr(Line, "_connect", connect)
+    line = Line(Access(("nats://127.0.0.1:1",)), "test")
+    line.open()
+    await until(lambda: bool(tries))
+    await line.close()
+    assert line._task is not None
+    assert line._task.cancelled()

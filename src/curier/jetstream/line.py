@@ -89,10 +89,9 @@ class Line:
 
     async def close(self) -> None:
         """Nothing is heard any more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        while self._task is not None and not self._task.done():
+            self._task.cancel()  # which wait_for of Python 3.11, in nats-py, loses if it has come to its end
+            await asyncio.wait([self._task], timeout=AGAIN_SECONDS)
         if self._closing:
             await asyncio.wait(self._closing)
 
