@@ -145,10 +145,10 @@ def test_web_program(start: Any, client: Any) -> None:
     program.wait_for("Application startup complete")
     device = client(mqtt_port)
     device.subscribe(Subscription("orders/#", QoS(1)))
-    order = httpx.post(f"http://127.0.0.1:{port}/orders/7", content=b"a cake", trust_env=False)
+    order = httpx.post(f"http://127.0.0.1:{port}/orders/7", content=b"a cake", trust_env=False, timeout=100)
     assert order.json() == {"order": "taken"}
     assert device.next().payload == b"a cake"
-    assert httpx.get(f"http://127.0.0.1:{port}/health/", trust_env=False).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{port}/health/", trust_env=False, timeout=100).status_code == 200
     assert program.end(signal.SIGTERM) in (0, -signal.SIGTERM)  # uvicorn raises it again at the end
     assert "Traceback" not in program.said
 

@@ -220,7 +220,7 @@ def test_pages_in_the_sidebar(app: App, user: str, password: str, code: int) -> 
         "X-Forwarded-For": "192.0.2.9, 172.30.32.1",
         "X-Forwarded-Proto": "https",
     }
-    with httpx.Client(base_url=f"http://127.0.0.1:{app.ports[4]}", headers=headers) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{app.ports[4]}", headers=headers, timeout=100) as client:
         page = client.get("/")
         assert "frame-ancestors 'self'" in page.headers["content-security-policy"]
         said = {"user": user, "password": password}

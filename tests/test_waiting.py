@@ -52,17 +52,21 @@ def test_the_next():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_test_that_hangs_ends_on_every_loop(tmp_path: Path) -> None:
     not_stretched = "import tests.waiting\ntests.waiting.MOST_STRETCH = 1.0\n"
     (tmp_path / "conftest.py").write_text(f"from tests.waiting import *\n{not_stretched}")
     (tmp_path / "test_hanging.py").write_text(HANGING)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=1"]
-    command += ["-c", "pyproject.toml", str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=HERE.parent)
     hung = 3 * len(LOOPS) + 2
-    assert f"{hung + 1} failed, 1 passed, 1 error" in ran.stdout, ran.stdout + ran.stderr
-    assert ran.stdout.count("longer than 1 seconds\n") >= hung + 1
+    counted = f"{hung + 1} failed, 1 passed, 1 error"
+    for seconds in (1, 5, 15):  # in the first of which a busy machine may not even set up a test
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--timeout={seconds}"]
+        command += ["-c", "pyproject.toml", str(tmp_path)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=HERE.parent)
+        if f"{counted} in" in ran.stdout:
+            break
+    assert f"{counted} in" in ran.stdout, ran.stdout + ran.stderr
+    assert ran.stdout.count(f"longer than {seconds} seconds\n") >= hung + 1
 
 
 def test_a_process_whose_test_never_ends_is_ended() -> None:
@@ -72,7 +76,7 @@ def test_a_process_whose_test_never_ends_is_ended() -> None:
         "while True: time.sleep(1)"
     )
     command = [sys.executable, "-c", program]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=HERE.parent)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=HERE.parent)
     assert ran.returncode == 1
     assert "<string>" in ran.stderr
 

@@ -23,6 +23,8 @@ from tests.conftest import INTEROP_JS, require_peer
 from tests.waiting import wait_until
 
 TIMEOUT = 100.0
+PATIENT = {"open_timeout": TIMEOUT, "ping_interval": None}
+"""A busy machine may have it silent for long."""
 FILES = {
     "/": (INTEROP_JS / "page.html", "text/html"),
     "/mqtt.min.js": (INTEROP_JS / "node_modules" / "mqtt" / "dist" / "mqtt.min.js", "text/javascript"),
@@ -133,7 +135,7 @@ class Chromium:
         """Its door for debuggers, which it writes into a file."""
         wait_until(lambda: told.exists() and told.read_text().count("\n") >= 1)
         port, path = told.read_text().split("\n")[:2]
-        return connect(f"ws://127.0.0.1:{port}{path}", max_size=None, compression=None, proxy=None)
+        return connect(f"ws://127.0.0.1:{port}{path}", max_size=None, compression=None, proxy=None, **PATIENT)  # type: ignore[arg-type]
 
     def call(self, method: str, session: str = "", **arguments: Any) -> Any:
         """A command of its DevTools protocol."""

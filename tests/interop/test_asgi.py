@@ -136,7 +136,10 @@ async def test_pages_devices_and_the_program_meet(make: Callable[..., Any], serv
     broker = curier.Broker(f"tcp://127.0.0.1:{mqtt_port}")
     mqtt = curier.asgi.client(f"mqtt://127.0.0.1:{mqtt_port}", client_id="shop", broker=broker)
     here = f"http://127.0.0.1:{port}"
-    async with SERVERS[server](make(broker, mqtt), port), httpx.AsyncClient(trust_env=False) as web:
+    async with (
+        SERVERS[server](make(broker, mqtt), port),
+        httpx.AsyncClient(trust_env=False, timeout=100) as web,
+    ):
         health = await web.get(f"{here}/health/")
         assert (health.status_code, health.json()) == (200, {"client": "connected", "broker": "serving"})
         async with (

@@ -81,12 +81,12 @@ def test_it_is_reached_by_the_path_and_its_cookie_goes_no_further(front: Front, 
     assert client.get("metrics").status_code == client.get("readyz").status_code == 200
     [cookie] = client.cookies.jar
     assert cookie.path == ("/curier/" if front.window.prefix else "/")
-    direct = httpx.get(f"{front.window.web.urls[0]}/healthz", trust_env=False)
+    direct = httpx.get(f"{front.window.web.urls[0]}/healthz", trust_env=False, timeout=100)
     assert direct.status_code == 200  # as a check of health asks, beside the proxy
 
 
 def test_the_path_alone_leads_to_the_slash(front: Front) -> None:
-    answer = httpx.get(front.url.rstrip("/"), trust_env=False)
+    answer = httpx.get(front.url.rstrip("/"), trust_env=False, timeout=100)
     assert answer.status_code in (301, 308)
     assert httpx.URL(front.url).join(answer.headers["location"]).path == "/curier/"
 
@@ -121,14 +121,15 @@ def test_something_is_changed_and_other_sites_may_not(front: Front, client: http
 def test_a_websocket_passes(front: Front, client: httpx.Client) -> None:
     cookie = "; ".join(f"{one.name}={one.value}" for one in client.cookies.jar)
     url = front.url.replace("http", "ws") + "mqtt"
-    how = {"subprotocols": [Subprotocol("mqtt")], "additional_headers": {"cookie": cookie}, "proxy": None}
+    how: dict[str, Any] = {"subprotocols": [Subprotocol("mqtt")], "proxy": None, "open_timeout": 100}
+    how["additional_headers"] = {"cookie": cookie}
     origin = Origin(front.url.removesuffix("/curier/"))
-    with connect(url, origin=origin, **how) as socket:  # type: ignore[arg-type]
+    with connect(url, origin=origin, **how) as socket:
         socket.send(bytes.fromhex("101000044d5154540402003c0004") + b"page")
-        assert socket.recv(20) == bytes.fromhex("20020000")
-    with connect(url, origin=Origin("http://elsewhere.example"), **how) as socket:  # type: ignore[arg-type]
+        assert socket.recv(100) == bytes.fromhex("20020000")
+    with connect(url, origin=Origin("http://elsewhere.example"), **how) as socket:
         with pytest.raises(ConnectionClosed):
-            socket.recv(20)
+            socket.recv(100)
 
 
 @pytest.mark.parametrize("is_trusted", [True, False], ids=["trusted", "not trusted"])
@@ -154,10 +155,11 @@ def test_what_a_proxy_says_of_a_browser_counts_where_it_is_trusted(tmp_path: Pat
                 "source_address": ("127.0.0.7", 0),
                 "ssl": trusting(),
                 "proxy": None,
+                "open_timeout": 100,
             }
             with connect(url, **how) as socket:
                 socket.send(bytes.fromhex("101000044d5154540402003c0004") + b"page")
-                assert socket.recv(20) == bytes.fromhex("20020000")
+                assert socket.recv(100) == bytes.fromhex("20020000")
                 [row] = browser.get("api/v1/clients", headers=cookies).json()["clients"]
         seen = "127.0.0.7" if is_trusted else "127.0.0.1"
         assert row["address"].rpartition(":")[0] == seen

@@ -226,18 +226,26 @@ class Peer:
 class Exchange:
     """Two clients that exchange numbered messages without a pause: each must arrive, once and in order."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tries: int = 1) -> None:
+        """``tries``: to connect, to a broker with less patience than a busy machine may need."""
         self.port = port
         self.done = 0
+        self._tries = tries
         self._progress = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
-        self.receiver = await Peer.connect(self.port, "receiver", 4)
+        self.receiver = await self._connect("receiver", 4)
         await self.receiver.subscribe("exchange/+", 2)
-        self.sender = await Peer.connect(self.port, "sender", 5)
+        self.sender = await self._connect("sender", 5)
         self._task = asyncio.create_task(self._run())
         await self.rounds(1)
         return self
+
+    async def _connect(self, name: str, version: int) -> Peer:
+        for _ in range(self._tries - 1):
+            with contextlib.suppress(curier.ConnectionLost, OSError, EOFError):
+                return await Peer.connect(self.port, name, version)
+        return await Peer.connect(self.port, name, version)
 
     async def _run(self) -> None:
         while True:

@@ -7,7 +7,7 @@ import logging
 import re
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -266,7 +266,8 @@ async def test_who_never_opens_is_ended_in_time(use_reactor: bool) -> None:
             if reader.at_eof():
                 break
             await asyncio.sleep(0.01)
-        assert await reader.read() == b""
+        with suppress(ConnectionResetError):  # who sends even then hears it so
+            assert await reader.read() == b""
         writer.close()
 
 

@@ -487,7 +487,10 @@ async def test_packets_and_frames_of_websocket_are_not_the_same() -> None:
     async with server() as there, between(there.port, listen="ws://127.0.0.1:0/mqtt") as here:
         publish = encode(Publish("a", bytes(1000)), 5)
         async with connect(
-            f"ws://127.0.0.1:{here.proxy.port}/mqtt", subprotocols=[Subprotocol("mqtt")], close_timeout=0.1
+            f"ws://127.0.0.1:{here.proxy.port}/mqtt",
+            subprotocols=[Subprotocol("mqtt")],
+            open_timeout=100,
+            close_timeout=0.1,
         ) as web:  # whose other side does not end
             await web.send(CONNECT + PING + PING)
             for at in range(0, len(publish), 250):

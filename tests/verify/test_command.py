@@ -72,30 +72,37 @@ def test_a_place_that_takes_nothing_is_no_verdict() -> None:
     assert "--dir /proc: nothing can be made there: " in result.stderr
 
 
-async def play_with(kill: str, url: str, tmp_path: Path) -> Play:
+async def play_with(kill: str, url: str, tmp_path: Path, expected: str) -> Play:
+    """With more patience than at first, where a busy machine needs it to come so far."""
     from curier.client.dial import DialSettings
     from curier.client.urls import parse_server_url
     from curier.verify.brokers import BrokerElsewhere
 
     there = parse_server_url(url)
-    broker = BrokerElsewhere(there, DialSettings(), kill, "", tmp_path / "log")
-    play = Play(broker, Plan(rounds=1, seconds=0.1, patience=0.5))
-    await play.run()
+    for patience in (0.5, 5.0, 50.0):
+        broker = BrokerElsewhere(there, DialSettings(), kill, "", tmp_path / "log")
+        play = Play(broker, Plan(rounds=1, seconds=0.1, patience=patience))
+        await play.run()
+        if expected in play.unjudged:
+            break
     return play
 
 
 async def test_a_kill_that_kills_nobody_is_noticed(tmp_path: Path) -> None:
     async with curier.Broker(["tcp://127.0.0.1:0"]) as broker:
         url = f"mqtt://127.0.0.1:{broker.port}"
-        play = await play_with("true", url, tmp_path)
-        assert play.unjudged.startswith("the kill came back, but clients are connected as they were")
-        play = await play_with("echo no such process; exit 1", url, tmp_path)
-        assert "failed with code 1:\nno such process" in play.unjudged
+        said = "the kill came back, but clients are connected as they were"
+        play = await play_with("true", url, tmp_path, said)
+        assert play.unjudged.startswith(said)
+        said = "failed with code 1:\nno such process"
+        play = await play_with("echo no such process; exit 1", url, tmp_path, said)
+        assert said in play.unjudged
 
 
 async def test_a_broker_that_is_not_there_is_named_with_the_reason(tmp_path: Path) -> None:
-    play = await play_with("true", f"mqtt://127.0.0.1:{free_port()}", tmp_path)
-    assert "connection refused" in play.unjudged
+    said = "connection refused"
+    play = await play_with("true", f"mqtt://127.0.0.1:{free_port()}", tmp_path, said)
+    assert said in play.unjudged
 
 
 @pytest.mark.crash

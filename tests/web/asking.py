@@ -24,14 +24,14 @@ ANYWHERE = "http://127.0.0.1:0"
 def asking(app: ASGIApp, host: str = "localhost") -> httpx.AsyncClient:
     """Asks an application without any socket."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url=f"http://{host}")
+    return httpx.AsyncClient(transport=transport, base_url=f"http://{host}", timeout=100)
 
 
 @asynccontextmanager
 async def window(broker: Broker, **how: object) -> AsyncIterator[tuple[Web, httpx.AsyncClient]]:
     """The window of a broker, and somebody who asks it by its socket."""
     web = Web(broker, **{"url": ANYWHERE, **how})  # type: ignore[arg-type]  # as the tests give them
-    async with web, httpx.AsyncClient(base_url=web.urls[0], trust_env=False) as client:
+    async with web, httpx.AsyncClient(base_url=web.urls[0], trust_env=False, timeout=100) as client:
         yield web, client
 
 

@@ -153,7 +153,7 @@ async def test_streams_end_when_the_window_closes() -> None:
     async with broker:
         web = Web(broker, ANYWHERE)
         await web.start()
-        async with httpx.AsyncClient(base_url=web.urls[0], trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=web.urls[0], trust_env=False, timeout=100) as client:
             await client.get(web.login_link())
             async with client.stream("GET", EVENTS, params={"topics": "log"}, timeout=60) as response:
                 stream = Stream(response)

@@ -36,6 +36,7 @@ def by(web: Web, token: str, query: str = "", origin: str | None = None) -> conn
         additional_headers={"authorization": f"Bearer {token}"},
         origin=None if origin is None else Origin(origin),
         proxy=None,
+        open_timeout=100,
     )
 
 

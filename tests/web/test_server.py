@@ -105,7 +105,7 @@ async def test_https_with_a_certificate_that_is_renewed(tmp_path: Path) -> None:
             url = web.urls[0].replace("127.0.0.1", "localhost")
 
             async def shown() -> bytes:
-                async with httpx.AsyncClient(verify=context, trust_env=False) as client:
+                async with httpx.AsyncClient(verify=context, trust_env=False, timeout=100) as client:
                     async with client.stream("GET", f"{url}/healthz") as answer:
                         stream = answer.extensions["network_stream"]
                         return bytes(stream.get_extra_info("ssl_object").getpeercert(binary_form=True))
