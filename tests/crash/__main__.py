@@ -31,7 +31,10 @@ from tests.crash.worker_rounds import WorkerRounds
 @click.option("--cluster", is_flag=True, help="Kill and stop nodes of a cluster, and servers of NATS.")
 @click.option("--workers", is_flag=True, help="Kill and stop workers of one machine (Linux).")
 @click.option("--cuts", is_flag=True, help="Cut nodes off as well, in a network namespace (Linux).")
-def main(rounds: int, seed: int | None, clients: bool, cluster: bool, workers: bool, cuts: bool) -> None:
+@click.option("--kinds", default="", help="Of a cluster's misfortunes these alone: 'full one 10,part all 5'.")
+def main(
+    rounds: int, seed: int | None, clients: bool, cluster: bool, workers: bool, cuts: bool, kinds: str
+) -> None:
     """Kill broker and store under load, and see whether every promise is kept."""
     if cuts:
         enter()
@@ -53,7 +56,7 @@ def main(rounds: int, seed: int | None, clients: bool, cluster: bool, workers: b
         kill_clients(seed, rounds, began)
         return
     if cluster:
-        kill_cluster(seed, rounds, began, tell, cuts)
+        kill_cluster(seed, rounds, began, tell, cuts, kinds)
         return
     if workers:
         kill_workers(seed, rounds, began, tell)
@@ -90,9 +93,11 @@ def kill_clients(seed: int, rounds: int, began: float) -> None:
         )
 
 
-def kill_cluster(seed: int, rounds: int, began: float, tell: Callable[[Play], None], cuts: bool) -> None:
+def kill_cluster(
+    seed: int, rounds: int, began: float, tell: Callable[[Play], None], cuts: bool, kinds: str
+) -> None:
     with tempfile.TemporaryDirectory() as name:
-        play = ClusterRounds(seed, rounds, Path(name), tell, cuts)
+        play = ClusterRounds(seed, rounds, Path(name), tell, cuts, tuple(filter(None, kinds.split(","))))
         try:
             asyncio.run(play.play())
         except AssertionError as error:

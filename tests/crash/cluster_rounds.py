@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -37,7 +38,14 @@ NO_SERVERS: Final = "NATS does not give this cluster its streams within"
 WILLS_SECONDS: Final = 75.0
 END_SECONDS: Final = 30.0
 NAMES: Final = "abc"
-KINDS: Final = ("kill", "kill", "end", "stop 5", "stop 20", "stop 60", "nats", "all of nats", "nats stop")
+KINDS: Final = (
+    *("kill", "kill", "end", "stop 5", "stop 20", "stop 60", "roll"),
+    *("nats", "all of nats", "nats stop", "nats roll"),
+)
+FULL: Final = ("full one 10", "full all 10")
+PARTS: Final = ("part one 5", "part one 20", "part all 5")
+"""The disk of one server, or of all, is full; a server is cut off from the others, or each from each."""
+
 CUTS: Final = tuple([f"cut {how} {seconds}" for how in cuts.SIDES for seconds in (5, 20, 60)])
 """Of what a node says, of what it hears, of all; for so many seconds."""
 
@@ -50,10 +58,14 @@ class ClusterUnderTest(BrokerUnderTest):
     def __init__(self, directory: Path, dice: Random, has_cuts: bool) -> None:
         self.directory = directory
         self.dice = dice
+        if has_cuts:
+            for at in range(3):
+                cuts.small_disk(directory / f"js{at}")
         self.servers = NatsServers(directory, host="0.0.0.0" if has_cuts else "127.0.0.1")
         self.has_cuts = has_cuts
         self.urls = {name: ServerUrl("mqtt", "127.0.0.1", free_port()) for name in NAMES}
         self.popens: dict[str, subprocess.Popen[bytes]] = {}
+        self.began: dict[str, int] = {}  # where the log of a node's last life begins
         super().__init__(self.urls["a"])
 
     @property
@@ -88,6 +100,7 @@ class ClusterUnderTest(BrokerUnderTest):
         ]
         command += ["--cluster-monitors", ",".join(self.servers.monitor_urls), "--cluster-partitions", "2"]
         with self.log(name).open("ab") as log:
+            self.began[name] = log.tell()
             self.popens[name] = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -95,6 +108,11 @@ class ClusterUnderTest(BrokerUnderTest):
                 stderr=log,
                 env={**os.environ, "CURIER_WEB": "off"},
             )
+
+    def is_in(self, name: str) -> bool:
+        """Has its last life joined?"""
+        said = self.log(name).read_text()
+        return said.rfind("has joined") > self.began[name]
 
     def signal_node(self, name: str, number: int) -> None:
         self.popens[name].send_signal(number)
@@ -119,6 +137,9 @@ class ClusterUnderTest(BrokerUnderTest):
             popen.kill()
             popen.wait()
         self.servers.close()
+        if self.has_cuts:
+            for at in range(3):
+                cuts.no_disk(self.servers.store(at))
 
     def check(self) -> None:
         """A node that finds no servers for a minute when it starts ends; it is started again."""
@@ -276,15 +297,17 @@ class ClusterRounds(Roaming):
         directory: Path,
         tell: Callable[[Play], None] | None = None,
         has_cuts: bool = False,
+        kinds: tuple[str, ...] = (),
     ) -> None:
         self.own = ClusterUnderTest(directory, Random(seed), has_cuts)
+        self.kinds = kinds or KINDS + ((*CUTS, *FULL, *PARTS) if has_cuts else ())
         super().__init__(self.own, seed, rounds, tell)
 
     def logs(self) -> str:
         return "".join(self.own.log(name).read_text() for name in NAMES)
 
     async def disturb(self) -> None:
-        kind = self.dice.choice(KINDS + (CUTS if self.own.has_cuts else ()))
+        kind = self.dice.choice(self.kinds)
         self.counts[kind] += 1
         self.kills.append(time.time())
         if kind.startswith("cut"):
@@ -292,8 +315,16 @@ class ClusterRounds(Roaming):
             if not self._is_off(f"cut {number}"):
                 cuts.cut(number, how)
                 self._in(float(seconds), lambda: cuts.mend(number, how), f"cut {number}")
-        elif kind.startswith("nats") or kind == "all of nats":
+        elif kind.startswith(("nats", "all of nats")):
             await self._to_servers(kind)
+        elif kind.startswith(("full", "part")):
+            self._for_a_while(kind)
+        elif kind == "roll":
+            for name in NAMES:
+                if not self._is_off(name):
+                    await self.own.end_node(name, signal.SIGTERM)
+                    self.own.start_node(name)
+                    await self._until(partial(self.own.is_in, name), "node that has joined")
         elif kind in ("kill", "end"):
             name = self.dice.choice(NAMES)
             number = signal.SIGKILL if kind == "kill" else signal.SIGTERM
@@ -307,6 +338,28 @@ class ClusterRounds(Roaming):
                 self.own.signal_node(name, signal.SIGSTOP)
                 self._in(float(kind.split()[1]), lambda: self.own.signal_node(name, signal.SIGCONT), name)
 
+    def _has_room(self, at: int) -> None:
+        """A server whose disk was full uses JetStream no more before it is started anew."""
+        servers = self.own.servers
+        cuts.free(servers.store(at))
+        servers.end(at)
+        servers.start(at)
+
+    def _for_a_while(self, kind: str) -> None:
+        what, who, seconds = kind.split()
+        servers = self.own.servers
+        for at in range(3) if who == "all" else (self.dice.randrange(3),):
+            if self._is_off(f"{what} {at}"):
+                continue
+            if what == "full":
+                cuts.fill(servers.store(at))
+                again = partial(self._has_room, at)
+            else:
+                where = servers.caller(at), servers.routes[at]
+                cuts.part(*where)
+                again = partial(cuts.join, *where)
+            self._in(float(seconds), again, f"{what} {at}")
+
     async def _to_servers(self, kind: str) -> None:
         servers = self.own.servers
         at = self.dice.randrange(3)
@@ -314,6 +367,11 @@ class ClusterRounds(Roaming):
             servers.kill(at)
             await asyncio.sleep(self.dice.choice((0.0, 3.0)))
             servers.start(at)
+        elif kind == "nats roll":
+            for one in range(3):
+                servers.end(one)
+                servers.start(one)
+                await asyncio.sleep(5.0)
         elif kind == "nats stop":
             servers.stop(at)
             await asyncio.sleep(5.0)

@@ -34,24 +34,35 @@ class NatsServers:
         self._program = require_peer("nats-server")
         self.folder = folder
         self._monitor = monitor
+        self._host = host
         self.ports = [free_port() for _ in range(count)]
         self.monitors = [free_port() for _ in range(count)]
-        routes = [free_port() for _ in range(count)]
+        self.routes = [free_port() for _ in range(count)]
         self.processes: list[subprocess.Popen[bytes] | None] = [None] * count
-        together = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
         for at in range(count):
-            cluster = f'cluster {{ name: c, listen: "127.0.0.1:{routes[at]}", routes: [{together}] }}\n'
+            together = ", ".join(f'"nats://{self.caller(at)}:{port}"' for port in self.routes)
+            cluster = (
+                f'cluster {{ name: c, listen: "{host}:{self.routes[at]}", routes: [{together}], '
+                "no_advertise: true }\n"  # so that they know of each other by these routes alone
+            )
             (folder / f"{at}.conf").write_text(
                 f'server_name: s{at}\nlisten: "{host}:{self.ports[at]}"\n'
                 f'{monitor}: "{host}:{self.monitors[at]}"\nmax_payload: {max_payload}\n'
-                f'jetstream {{ store_dir: "{folder}/js{at}", sync_interval: {sync}, max_file: {max_file} }}\n'
-                + (cluster if count > 1 else "")
-                + more
+                f'jetstream {{ store_dir: "{self.store(at)}", sync_interval: {sync}, '
+                f"max_file: {max_file} }}\n" + (cluster if count > 1 else "") + more
             )
         for at in range(count):
             self.start(at)
         for port in self.ports:
             self._wait_for(port)
+
+    def store(self, at: int) -> Path:
+        """Where that one has its streams."""
+        return self.folder / f"js{at}"
+
+    def caller(self, at: int) -> str:
+        """By which address that one calls the others, where they listen on all: nobody else does."""
+        return "127.0.0.1" if self._host == "127.0.0.1" else f"127.{20 + at}.0.1"
 
     def urls_at(self, host: str) -> tuple[str, ...]:
         return tuple([f"nats://{host}:{port}" for port in self.ports])
@@ -73,6 +84,13 @@ class NatsServers:
         process = self.processes[at]
         assert process is not None
         process.kill()
+        process.wait()
+
+    def end(self, at: int) -> None:
+        """SIGTERM."""
+        process = self.processes[at]
+        assert process is not None
+        process.terminate()
         process.wait()
 
     def stop(self, at: int) -> None:

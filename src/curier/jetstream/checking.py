@@ -22,6 +22,11 @@ LEAST_MESSAGE: Final = 1 << 20
 FULL: Final = 0.85
 """Of the storage that a server may use."""
 
+JETSTREAM_OFF: Final = (
+    "give its configuration a jetstream block; where it has one, its disk was full: make room, and start it "
+    "again, for by itself it does not go on"
+)
+
 Level = Literal["ok", "warning", "error"]
 
 
@@ -125,7 +130,7 @@ def _monitors(wanted: Wanted, told: Sequence[dict[str, Any] | str], reached: set
         config, stats = jetstream.get("config") or {}, jetstream.get("stats") or {}
         proved.add(name)
         if not config:
-            yield Finding("error", f"{name}: JetStream is off", "give its configuration a jetstream block")
+            yield Finding("error", f"{name}: JetStream is off", JETSTREAM_OFF)
             continue
         yield from _sync(name, config.get("sync_always") is True, wanted.is_relaxed)
         yield from _room(name, config.get("max_storage", 0), stats.get("storage", 0), wanted.free)

@@ -31,6 +31,7 @@ log = logger("curier.cluster")
 CONNECT_SECONDS: Final = 4.0
 LOOK_SECONDS: Final = 1.0  # between two questions whether the server still answers
 SILENT_SECONDS: Final = 3  # until one that does not is left
+LATEST_SECONDS: Final = 10  # until which an answer that comes too late is still met
 AGAIN_SECONDS: Final = 0.2
 SOON: Final[dict[str, Any]] = {"reconnect_time_wait": 0.1}  # nats-py says that it takes whole seconds
 CLOSE_SECONDS: Final = 1.0
@@ -82,6 +83,7 @@ class Line:
         self._exact: dict[str, Subscription] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._asked: set[asyncio.Task[None]] = set()  # for signs of life
         self._closing: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
@@ -92,8 +94,10 @@ class Line:
         while self._task is not None and not self._task.done():
             self._task.cancel()  # which wait_for of Python 3.11, in nats-py, loses if it has come to its end
             await asyncio.wait([self._task], timeout=AGAIN_SECONDS)
-        if self._closing:
-            await asyncio.wait(self._closing)
+        for asked in self._asked:
+            asked.cancel()
+        if left := {*self._asked, *self._closing}:
+            await asyncio.wait(left)
 
     def listen(self, subject: str, heard: Callable[[Msg], None]) -> None:
         """What comes there, on each connection that will be. Before ``open``."""
@@ -294,7 +298,7 @@ class Line:
                     async with asyncio.timeout(LOOK_SECONDS):
                         await ended.wait()
                 if not ended.is_set():
-                    await client.flush(timeout=SILENT_SECONDS)
+                    await self._answers(client)
         except (NatsError, OSError, TimeoutError) as error:
             why = f"the server does not answer: {_said(error)}"
         finally:
@@ -308,6 +312,24 @@ class Line:
                     question.timer.cancel()
                 self._call(question.heard, None)
             self._went(self.why)
+
+    async def _answers(self, client: Client) -> None:
+        """Have a sign of life from the server. Raises ``TimeoutError``.
+
+        The limit is not given to nats-py, which meets an answer that comes behind it with a traceback.
+        """
+        asked = self._loop.create_task(client.flush(timeout=LATEST_SECONDS))
+        self._asked.add(asked)
+        asked.add_done_callback(self._is_answered)
+        done, _ = await asyncio.wait((asked,), timeout=SILENT_SECONDS)
+        if not done:
+            raise TimeoutError(f"for {SILENT_SECONDS} s")
+        await asked
+
+    def _is_answered(self, asked: asyncio.Task[None]) -> None:
+        self._asked.discard(asked)
+        if not asked.cancelled():
+            asked.exception()  # nobody waits for it any more
 
     async def _send_all(self, client: Client) -> None:
         while True:
