@@ -147,6 +147,28 @@ def test_topics_with_one_and_the_same_receiver_share_its_list() -> None:
     assert router.route(b"a").receivers is router.route(b"b").receivers
 
 
+def test_topics_in_a_row_with_the_same_receivers_share_their_list() -> None:
+    net = Net()
+    clients = [net.connect(f"c{number}") for number in range(20)]
+    route = net.core.router.route
+    for count in (2, 20):  # of few subscriptions, and of more
+        for client in clients[:count]:
+            client.subscribe("a/#")
+        first, second = route(b"a/1"), route(b"a/2")
+        assert len(first.receivers) == count
+        assert first.receivers is second.receivers
+        for client in clients[:2]:
+            client.subscribe("a/3")
+        other = route(b"a/3")
+        assert other.receivers is not first.receivers
+        assert len(other.receivers) == count
+    clients[5].unsubscribe("a/#")
+    assert [one.session for one in route(b"a/4").receivers] == [
+        one.session for one in route(b"a/1").receivers
+    ]
+    assert len(route(b"a/4").receivers) == 19
+
+
 def test_a_route_that_is_larger_than_all_together_may_be_is_remembered_alone() -> None:
     router = Router(1, {1: ServerSession("c", 1, None), 2: ServerSession("d", 2, None)})
     for number in (1, 2):

@@ -219,6 +219,20 @@ NO_RECEIVERS: Final[list[Receiver]] = []  # of all routes that have none; never 
 NO_GROUPS: Final[list[SharedGroup]] = []
 
 
+def are_same(receivers: list[Receiver], others: list[Receiver]) -> bool:
+    """Do both name the same, in one order?"""
+    if receivers is others:
+        return True
+    if len(receivers) != len(others):
+        return False
+    at: i64 = 0
+    for receiver in receivers:
+        if receiver is not others[at]:
+            return False
+        at += 1
+    return True
+
+
 RETAINED: Final = 3  # routes of what is to be retained, behind those of other messages by QoS
 ROUTE_BYTES: Final = 216  # of a route with its place in the cache, but for what follows
 RECEIVER_BYTES: Final = 8  # for each, which all routes of a subscription share

@@ -20,6 +20,7 @@ from curier.broker.model import (
     ServerSession,
     SharedGroup,
     Subscription,
+    are_same,
 )
 from curier.broker.mounting import Mount
 from curier.broker.witness import Witness
@@ -54,6 +55,7 @@ class Router:
         self.held: dict[bytes, int] = {}  # Topic Names of messages that are being given out: how many
         self.made: i64 = 0  # receivers of routes that were made, for whoever counts that as work
         self._credit: i64 = 0  # looks at cached topics that are paid for
+        self._last: list[Receiver] = NO_RECEIVERS  # of the last route that has several
 
     def add(self, topic_filter: bytes, subscriber: Subscriber) -> None:
         self.table.add(topic_filter, subscriber)
@@ -70,6 +72,7 @@ class Router:
         the topics are in use, since each would have to be routed again; so looks are paid for by the routes
         made before, and where nobody publishes, or the topics are many, all are forgotten.
         """
+        self._last = NO_RECEIVERS
         if not has_wildcard(topic_filter):
             self.cache.forget(topic_filter)
             return
@@ -95,6 +98,7 @@ class Router:
     def forget_all(self) -> None:
         """Any route may have changed."""
         self._credit = 0
+        self._last = NO_RECEIVERS
         self.cache.invalidate()
 
     def route(self, topic: bytes) -> Route:
@@ -177,7 +181,17 @@ class Router:
                 receivers = [receivers[0], receiver]
             else:
                 receivers.append(receiver)
-        return Route(topic, receivers, NO_GROUPS, is_durable)
+        return Route(topic, self._shared(receivers), NO_GROUPS, is_durable)
+
+    def _shared(self, receivers: list[Receiver]) -> list[Receiver]:
+        """The list of the route before, where it has the same: topics in a row often do, and to see whether
+        one list is another takes no look at who is in it.
+        """
+        if len(receivers) > 1:
+            if are_same(receivers, self._last):
+                return self._last
+            self._last = receivers
+        return receivers
 
     def _make(self, topic: bytes) -> Route:
         found = self.table.match(topic)
@@ -223,7 +237,7 @@ class Router:
             else:
                 receivers.append(_alone(session, first)[0])
             is_durable = is_durable or session.journal is not None
-        return Route(topic, receivers, groups, is_durable, merged)
+        return Route(topic, self._shared(receivers), groups, is_durable, merged)
 
     def may_receive(
         self, session: ServerSession, topic: bytes, kinds: dict[object, bool] | None = None

@@ -24,7 +24,15 @@ from curier.broker.blocks import aliased, begin, identified, numbered, translate
 from curier.broker.delivery import blame
 from curier.broker.finding import find_route
 from curier.broker.layouts import LONGEST_KNOWN, KnownProperties
-from curier.broker.model import MOST_IDENTIFIERS, RETAINED, BrokerConnection, Receiver, Route, ServerSession
+from curier.broker.model import (
+    MOST_IDENTIFIERS,
+    RETAINED,
+    BrokerConnection,
+    Receiver,
+    Route,
+    ServerSession,
+    are_same,
+)
 from curier.broker.outbound import pass_on
 from curier.broker.special import (
     ALIAS_ONLY,
@@ -257,7 +265,7 @@ class Train:
         if not self.count:
             if not self._opens(broker, route):
                 return None
-        elif route.groups or not _are_same(route.receivers, self.receivers):
+        elif route.groups or not are_same(route.receivers, self.receivers):
             return None
         self.route = route
         return route
@@ -489,19 +497,6 @@ class Train:
         if lane != self.lane or qos != (self.first >> 1) & 1:
             block = translated(block, self.lane == MQTT_50, qos, lane == MQTT_50)
         return numbered(block, 0x30 | retain, 0) if self.first & 1 and not qos else block
-
-
-def _are_same(receivers: list[Receiver], others: list[Receiver]) -> bool:
-    if receivers is others:
-        return True
-    if len(receivers) != len(others):
-        return False
-    at: i64 = 0
-    for receiver in receivers:
-        if receiver is not others[at]:
-            return False
-        at += 1
-    return True
 
 
 def is_same_name(data: bytes, one: i64, other: i64, size: i64) -> bool:
