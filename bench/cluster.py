@@ -1,6 +1,6 @@
 """What a cluster costs: three servers of NATS on this machine that write at once, and nodes.
 
-``python bench/cluster.py`` (two minutes); ``bus`` or ``nodes`` behind it is the one half or the other.
+``python bench/cluster.py`` (three minutes); ``bus``, ``nodes`` or ``joins`` behind it is one part of it.
 
 The bus: frames of 1, 32 and 256 messages of 200 bytes, one after the other in each of eight partitions:
 messages a second; how long a frame waits (milliseconds, p50 and p99); the CPU time of a message in
@@ -9,6 +9,10 @@ of sessions.
 
 The nodes: three, and one broker with a data directory; eight publishers and a subscriber at one broker, at
 one node, and at two; CPU of a message by node, node and servers. Then a session that moves from node to node.
+
+The joining: 100 000 sessions with five subscriptions each lie on the bus, and nobody has them (``joins``; a
+number behind it: so many). A node starts: until a new client is served; until one is that has a session among
+them; until the node has all of them; what its clients wait for an answer meanwhile (PINGREQ).
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -28,12 +33,14 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from curier.cluster.orders import SESSIONS, STORED, UNKNOWN, Follow, Write
-from curier.cluster.records import Boot, Frame, Message, SessionRecord
+from curier.cluster.orders import LEASES, SESSIONS, STORED, UNKNOWN, Follow, Write
+from curier.cluster.records import Boot, Frame, Lease, Message, SessionRecord
 from curier.jetstream.access import Access
 from curier.jetstream.bus import Bus
 from curier.jetstream.names import Names
 from curier.jetstream.streams import ensure
+from curier.session.records import Record, SessionSaved, Subscribed
+from curier.session.records import encode as encode_records
 from tests.jetstream.servers import NatsServers
 from tests.ports import free_port
 from tests.waiting import until
@@ -178,6 +185,7 @@ class Station(asyncio.Protocol):
         self.heard = asyncio.Event()
         self.data = bytearray()
         self.take: Any = None
+        self.answered = b""  # CONNACK
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -208,7 +216,8 @@ async def connected(port: int, client_id: bytes, clean: bool = True) -> Station:
         _, one = await asyncio.get_running_loop().create_connection(Station, "127.0.0.1", port)
         body = text(b"MQTT") + bytes([4, 2 if clean else 0]) + b"\0\x3c" + text(client_id)
         one.transport.write(bytes([0x10, len(body)]) + body)
-        if (await one.answer(4))[3] == 0:
+        one.answered = await one.answer(4)
+        if one.answered[3] == 0:
             return one
         one.transport.close()
         await asyncio.sleep(0.2)
@@ -274,13 +283,16 @@ class Publisher:
 class Nodes:
     """Brokers in processes of their own."""
 
-    def __init__(self, folder: Path, servers: NatsServers | None, names: str) -> None:
+    def __init__(
+        self, folder: Path, servers: NatsServers | None, names: str, cluster: str = "curier"
+    ) -> None:
         self.ports = {name: free_port() for name in names}
         self.popens = {}
         for name, port in self.ports.items():
             command = [sys.executable, "-m", "curier", "broker", "--listen", f"tcp://127.0.0.1:{port}"]
             if servers is not None:
                 command += ["--cluster", ",".join(servers.urls), "--node-name", name]
+                command += ["--cluster-name", cluster]
                 command += ["--cluster-monitors", ",".join(servers.monitor_urls)]
             else:
                 command += ["--data", str(folder / "data")]
@@ -377,15 +389,89 @@ async def nodes_and_one(folder: Path, servers: NatsServers) -> None:
         cluster.close()
 
 
+# -- joining
+
+SUBSCRIPTIONS = 5
+
+
+def stored(name: str) -> SessionRecord:
+    """A session that its last node has given up when it left."""
+    records: list[Record] = [SessionSaved(1, name, 4, 0xFFFFFFFF, 0.0, b"", "")]
+    records += [Subscribed(1, b"of/%s/%d/#" % (name.encode(), each), 1, 0) for each in range(SUBSCRIPTIONS)]
+    state = encode_records(records)
+    return SessionRecord(Boot("gone", 1), 1, 1, is_released=True, places=(0,) * PARTITIONS, state=state)
+
+
+async def last_of(bus: Bus, names: Names) -> int:
+    """The last sequence of all records of sessions."""
+    told = asyncio.get_running_loop().create_future()
+
+    def heard(message: Any) -> bool:
+        told.set_result(json.loads(message.data)["state"]["last_seq"] if message is not None else 0)
+        return True
+
+    bus.data.ask(f"$JS.API.STREAM.INFO.{names.stream(SESSIONS)}", b"", heard, 5.0)
+    return int(await told)
+
+
+async def joins(folder: Path, servers: NatsServers, count: int) -> None:
+    load, names = Load(), Names("joining", PARTITIONS)
+    bus = load.bus = Bus(Access(servers.urls), names, "z", load)
+    bus.open()
+    await until(lambda: bus.data.is_up and bus.control.is_up)
+    await ensure(bus.data, names, 3, 60.0)
+    await load.line(LEASES, "gone", [Lease(Boot("gone", 1), 1, is_over=True)], float("inf"))
+    left = iter(range(count))
+
+    async def store() -> None:
+        for number in left:
+            name = f"client {number}"
+            await load.line(SESSIONS, name, [stored(name)], float("inf"))
+
+    await asyncio.gather(*[store() for _ in range(256)])
+    before = await last_of(bus, names)
+    began = time.monotonic()
+    nodes = Nodes(folder, servers, "a", "joining")
+    try:
+        pinging = await nodes.station("a", b"new")
+        served = time.monotonic() - began
+        one = await nodes.station("a", b"client %d" % (count - 1), clean=False)
+        assert one.answered[2] == 1  # its session was there
+        its_own = time.monotonic() - began
+        waits = []
+        while await last_of(bus, names) < before + count:
+            for _ in range(10):
+                asked = time.monotonic()
+                pinging.transport.write(b"\xc0\0")
+                await pinging.answer(2)
+                waits.append(time.monotonic() - asked)
+                await asyncio.sleep(0.01)
+        seconds = time.monotonic() - began
+        waits.sort()
+        p50, most = waits[len(waits) // 2] * 1e3, waits[-1] * 1e3
+        print(
+            f"{f'a node joins, {count} sessions':34} serves new clients after {served:.1f} s, "
+            f"one of those after {its_own:.1f} s, has all after {seconds:.1f} s; "
+            f"cpu {nodes.cpu('a'):.1f} s; an answer p50 {p50:.1f}, at most {most:.0f} ms",
+            flush=True,
+        )
+    finally:
+        nodes.close()
+        await bus.close()
+
+
 async def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         servers = NatsServers(folder)
         try:
-            if "nodes" not in sys.argv:
+            part = sys.argv[1] if len(sys.argv) > 1 else ""
+            if part in ("", "bus"):
                 await the_bus(servers)
-            if "bus" not in sys.argv:
+            if part in ("", "nodes"):
                 await nodes_and_one(folder, servers)
+            if part in ("", "joins"):
+                await joins(folder, servers, int(sys.argv[2]) if len(sys.argv) > 2 else 100_000)
         finally:
             servers.close()
 
