@@ -73,6 +73,35 @@ def test_a_message_of_qos_2_is_there_once_though_two_owners_die(stage: Stage) ->
     assert stage.numbers(reader) == [sent.number]
 
 
+def test_sessions_of_the_dead_are_taken_a_few_at_a_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be a hundred thousand. One that its client asks for is not in that line."""
+    people = [stage.person(f"s{number}", "a", {b"f": 1}) for number in range(12)]
+    publisher = stage.person("w", "c")
+    monkeypatch.setattr("curier.cluster.node.ADOPTED_AT_ONCE", 2)
+    stage.world.kill("a")  # where all but one of them wait
+    stage.where["s0"] = "b"
+    sent = publisher.publish(b"f", 1)
+    most: list[int] = []
+
+    def all_are_taken() -> bool:
+        for name in "bc":
+            node = stage.world.nodes[name].node
+            most.append(len(node._adopted))
+            assert node.claims <= 2 + len(node._wishes)
+        return all(stage.record(person.name).owner.name in ("b", "c") for person in people)
+
+    stage.until(lambda: sent.acknowledged)
+    stage.until(all_are_taken)
+    assert max(most) == 2
+    stage.until(lambda: stage.numbers(people[0]) == [sent.number])
+    for person in people[1:]:
+        stage.move(person, "b")
+    stage.until(lambda: all(stage.numbers(person) == [sent.number] for person in people))
+    assert not any(stage.world.nodes[name].node._orphans for name in "bc")
+
+
 @pytest.mark.parametrize("seconds", [5.0, 20.0, 60.0])
 def test_a_node_that_was_paused_does_nothing_before_it_knows(stage: Stage, seconds: float) -> None:
     """It wakes with messages in hand. If it was called dead meanwhile, others have its clients."""

@@ -35,6 +35,10 @@ NOT_AUTHORIZED: Final = 0x87
 SERVER_UNAVAILABLE: Final = 0x88
 WAITS: Final = 8.0  # seconds that a CONNECT waits for its session
 RELEASED_FOR: Final = 10.0  # seconds until a session that nobody took is taken back
+ADOPTED_AT_ONCE: Final = 256
+"""Sessions of the dead that are on their way to this node at one time. There may be a hundred thousand, and
+whoever connects meanwhile is not to wait behind them.
+"""
 
 Entry = tuple[int, Value]
 
@@ -77,6 +81,8 @@ class Node:
         self.places = Places(whole)
         self._committer = Committer(self.ground, house, self, self.sessions, self._due, self.places)
         self._claims: dict[str, Claiming] = {}
+        self._adopted: set[str] = set()  # those among them, or not yet here, that no client asked for
+        self._orphans: dict[str, None] = {}  # in line for that
         self._wishes: dict[str, list[Claim]] = {}
         self._to_read: dict[int, int] = {}
         self._has_joined = False
@@ -338,6 +344,7 @@ class Node:
 
         def given_up() -> None:
             del self._claims[name]
+            self._adopt_more(name)
             self._grant(name)
             self._may_end()
 
@@ -364,6 +371,7 @@ class Node:
 
     def _has_come(self, name: str, is_new: bool) -> None:
         owned = self.sessions[name]
+        self._adopt_more(name)
         if owned.is_unreadable:
             self._refuse(name)
         self._grant(name)
@@ -373,6 +381,7 @@ class Node:
     def _has_gone(self, name: str, is_lost: bool) -> None:
         """Given up, or lost to who took us for dead."""
         owned = self.sessions.pop(name)
+        self._adopt_more(name)
         self._committer.forget(name)
         if self._is_wanted(name):
             self._grant(name)
@@ -383,8 +392,21 @@ class Node:
     # -- sessions of the dead
 
     def _adopt(self, name: str) -> None:
-        if name not in self.sessions and not self._is_draining:
+        if name in self.sessions or name in self._claims or self._is_draining:
+            return
+        if len(self._adopted) < ADOPTED_AT_ONCE:
+            self._adopted.add(name)
             self._claim(name)
+        else:
+            self._orphans[name] = None
+
+    def _adopt_more(self, name: str) -> None:
+        """That session is here, or is another's: the next one, if it was one of these."""
+        self._adopted.discard(name)
+        while self._orphans and len(self._adopted) < ADOPTED_AT_ONCE:
+            following = next(iter(self._orphans))
+            del self._orphans[following]
+            self._adopt(following)
 
     def _has_ended(self, boot: Boot) -> None:
         self.ground.later(RENEWED * self.ground.random(), self._look_once)
