@@ -50,6 +50,7 @@ OfSession = (
     | Delivered
 )
 ALWAYS_URGENT = (SessionSaved, SessionEnded, WillSaved, WillRemoved)
+OFTEN = (Queued, Sent, Delivered)  # three for each message that goes to a client at QoS 1
 
 
 class _Open:
@@ -106,15 +107,21 @@ class Committer:
         """Have it stored. All sessions are now as they are behind it."""
         changes: dict[str, _Change] = {}
         messages: list[tuple[Owned | None, Message]] = []
+        lazy: set[int] = set()
         for record in batch.records:
-            if isinstance(record, Logged):
-                self._log_message(record, changes, messages)
-            elif isinstance(record, OfSession):
-                name, is_lazy = self._name(record), self._may_wait(record)
-                if name:
-                    self._note(name, record, is_lazy, changes.setdefault(name, _Change()))
+            if isinstance(record, OFTEN) and self._may_wait(record):  # most there are
+                lazy.add(record.session)
             elif isinstance(record, MessageRemoved):
                 self._places.forget(record.message)
+            elif isinstance(record, Logged):
+                self._log_message(record, changes, messages)
+            elif isinstance(record, OfSession):
+                name = self._name(record)
+                if name:
+                    self._note(name, record, _change_of(name, changes))
+        for number in lazy:
+            if number in self._names:
+                _change_of(self._names[number], changes)
         for name in self._due:
             changes.setdefault(name, _Change())
         opened = _Open(partial(self._is_done, batch.number))
@@ -146,21 +153,20 @@ class Committer:
             return self._names.pop(number, "")
         return self._names.get(number, "")
 
-    def _may_wait(self, record: OfSession) -> bool:
+    def _may_wait(self, record: Queued | Sent | Delivered) -> bool:
         """Is it about a message at QoS 1, or one that is not sent yet? It stands in the log."""
-        if isinstance(record, Queued):
-            if record.qos == 1:
-                self._at_qos_1.add(record.delivery)
-            return True
+        if isinstance(record, Sent):
+            return record.delivery in self._at_qos_1
         if isinstance(record, Delivered):
             self._at_qos_1.discard(record.delivery)
-            return True
-        return isinstance(record, Sent) and record.delivery in self._at_qos_1
+        elif record.qos == 1:
+            self._at_qos_1.add(record.delivery)
+        return True
 
-    def _note(self, name: str, record: OfSession, is_lazy: bool, change: _Change) -> None:
+    def _note(self, name: str, record: OfSession, change: _Change) -> None:
         if isinstance(record, SessionSaved):
             change.is_brief = not record.expiry_interval
-        if isinstance(record, ALWAYS_URGENT) or not (is_lazy or self._is_brief(name, change)):
+        if isinstance(record, ALWAYS_URGENT) or not self._is_brief(name, change):
             change.is_urgent = True
 
     def _is_brief(self, name: str, change: _Change) -> bool:
@@ -181,7 +187,7 @@ class Committer:
         if owned is None:
             messages.append((None, message))
             return
-        change = changes.setdefault(name, _Change())
+        change = _change_of(name, changes)
         if record.is_will or (record.packet_id and not self._is_brief(name, change)):
             partition = self._partition(message.topic)
             after = self._ground.applied[partition]
@@ -234,6 +240,14 @@ class Committer:
 
     def _partition(self, topic: bytes) -> int:
         return partition_of(topic, self._ground.partitions)
+
+
+def _change_of(name: str, changes: dict[str, _Change]) -> _Change:
+    """That of a session, which there is from now on."""
+    found = changes.get(name)
+    if found is None:
+        found = changes[name] = _Change()
+    return found
 
 
 def _nobody_waits(is_stored: bool) -> None:
