@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from curier.cluster.orders import LEASES, SESSIONS
@@ -58,7 +58,7 @@ class Engine:
         sequence, value = self.leases.find(name)
         lease = wire.decode(value)[1] if value is not None else None
         if isinstance(lease, Lease) and not lease.is_over:
-            over = Lease(lease.boot, lease.renewal + 1, is_over=True)
+            over = replace(lease, renewal=lease.renewal + 1, is_over=True)
             self.leases.store(name, sequence, wire.encode(over))
             self.has_more(LEASES)
 
