@@ -44,6 +44,14 @@ def test_commands_that_need_nothing_more(command: str) -> None:
     assert "Usage" in done.stdout
 
 
+def test_the_manual_leaves_out_what_needs_more(tmp_path: Path) -> None:
+    done = run(f"import curier.cli; curier.cli.main(['man', {str(tmp_path)!r}])")
+    assert done.returncode == 0, done.stderr
+    assert "Warning: curier passwd is left out: curier passwd needs the package argon2" in done.stderr
+    assert "passwd" not in (tmp_path / "curier.1").read_text()
+    assert (tmp_path / "curier-pub.1").exists()
+
+
 @pytest.mark.parametrize(
     ("program", "said"),
     [

@@ -53,14 +53,24 @@ def _commands_of(
     command: click.Command, parent: click.Context | None, name: str
 ) -> Iterator[tuple[click.Command, click.Context, dict[str, click.Command]]]:
     ctx = click.Context(command, parent, name, **command.context_settings)
-    below = {}
-    if isinstance(command, click.Group):
-        below = {one: command.get_command(ctx, one) for one in command.list_commands(ctx)}
-    shown = {one: made for one, made in below.items() if made is not None and not made.hidden}
+    below = dict(_below(command, ctx)) if isinstance(command, click.Group) else {}
+    shown = {one: made for one, made in below.items() if not made.hidden}
     told = shown.pop(SHOW) if isinstance(command, TraceCommands) else command
     yield told, ctx, shown
     for one, made in shown.items():
         yield from _commands_of(made, ctx, one)
+
+
+def _below(command: click.Group, ctx: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """The commands of a group, but those that need a package which is not installed."""
+    for name in command.list_commands(ctx):
+        try:
+            made = command.get_command(ctx, name)
+        except click.ClickException as error:
+            click.echo(f"Warning: {ctx.command_path} {name} is left out: {error.message}", err=True)
+        else:
+            if made is not None:
+                yield name, made
 
 
 def _page(command: click.Command, ctx: click.Context, below: dict[str, click.Command]) -> Iterator[str]:
