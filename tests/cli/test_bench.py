@@ -276,7 +276,7 @@ FAULTS = {
 
 def patiently(attempt: Callable[[float], Ran], holds: Callable[[Ran], bool]) -> Ran:
     """What a command says with ``--patience``, which a busy machine may exhaust before its time."""
-    return in_longer(attempt, holds, (0.2, 2.0, 20.0))
+    return in_longer(attempt, lambda ran: bool(ran.out) and holds(ran), (0.2, 2.0, 20.0))
 
 
 def mistakes(ran: Ran) -> dict[str, int]:
