@@ -12,7 +12,7 @@ import pytest
 
 import tests.jetstream.needs  # noqa: F401, isort: skip
 
-from curier.errors import ClusterError
+from curier.errors import ClusterAway, ClusterError
 from curier.jetstream.access import Access
 from curier.jetstream.line import Line
 from curier.jetstream.names import Names
@@ -68,6 +68,19 @@ async def test_a_server_that_does_not_prove_it_is_named(servers: NatsServers, al
         await prove(alone.monitor_urls, {"s0"})
     with pytest.raises(ClusterError, match=r"s0, s1.*does not answer.*not a URL"):
         await prove(["http://127.0.0.1:1", "file:///etc/passwd"], {"s0", "s1"})
+
+
+async def test_a_server_whose_disk_was_full_counts_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has JetStream off then, until it is started again, and keeps nothing: it does not write late."""
+    told: dict[str, Any] = {
+        name: {"server_name": name, "jetstream": {"config": {"sync_always": True}}} for name in ("s0", "s1")
+    }
+    told["s2"] = {"server_name": "s2", "jetstream": {}}
+    monkeypatch.setattr("curier.jetstream.proof.told_by", lambda monitor, tls: told[monitor])
+    assert await prove(["s0", "s1", "s2"], {"s0", "s1", "s2"}) == {"s2"}
+    told["s1"] = {"server_name": "s1"}
+    with pytest.raises(ClusterAway, match="s1 has JetStream off: was its disk full"):
+        await prove(["s0", "s1", "s2"], {"s0", "s1", "s2"})
 
 
 def test_monitoring_is_looked_for_at_its_usual_port() -> None:

@@ -47,6 +47,7 @@ async def prove(monitors: Sequence[str], servers: set[str], tls: ssl.SSLContext 
     """
     answers = await asyncio.gather(*[asyncio.to_thread(told_by, monitor, tls) for monitor in monitors])
     proved, lazy, reasons = set[str](), set[str](), list[str]()
+    off = 0
     for monitor, answer in zip(monitors, answers, strict=True):
         if isinstance(answer, str):
             reasons.append(f"{without_password(monitor)} does not answer ({answer})")
@@ -54,11 +55,14 @@ async def prove(monitors: Sequence[str], servers: set[str], tls: ssl.SSLContext 
         name, config = str(answer.get("server_name")), (answer.get("jetstream") or {}).get("config") or {}
         if config.get("sync_always") is True:
             proved.add(name)
+        elif not config:  # it keeps nothing, as one that is away
+            off += 1
+            reasons.append(f"{name} has JetStream off: was its disk full? Make room, and start it again")
         else:
             lazy.add(name)
             reasons.append(f"{name} does not write at once")
     missing = servers - proved
-    silent = sum([isinstance(answer, str) for answer in answers])
+    silent = off + sum([isinstance(answer, str) for answer in answers])
     if missing & lazy or len(missing) > silent or 2 * len(servers & proved) <= len(servers):
         why = f" ({'; '.join(reasons)})" if reasons else ""
         kind = WritesLate if missing & lazy else ClusterAway if len(missing) <= silent else ClusterError
