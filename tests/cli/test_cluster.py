@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from msgspec import Struct
+from msgspec.structs import replace
 
 from curier.cli import cluster as command
 from curier.cli import main
@@ -87,6 +88,11 @@ def run(patch: pytest.MonkeyPatch, words: str, *answers: Struct | ApiError) -> t
 def test_status_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     result, _ = run(monkeypatch, "status", WELL)
     assert (result.exit_code, result.output) == (0, TABLE)
+
+
+def test_workers_of_one_machine_have_no_nats() -> None:
+    one = replace(WELL, sync="memory", cluster="workers", node="w-1", server="this machine", version="")
+    assert command.lines(one)[0] == "worker w-1 of this machine: open, in its life 3, all in memory"
 
 
 def test_what_is_wrong_stands_below_and_an_error_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

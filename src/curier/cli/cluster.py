@@ -82,9 +82,12 @@ def _ask(api: Api) -> Cluster:
 
 def lines(found: Cluster) -> list[str]:
     """What is said of it, for people."""
-    nats = f"{found.server}, NATS {found.version}" if found.server else "not connected to NATS"
+    where = f"{found.server}, NATS {found.version}" if found.server else "not connected to NATS"
+    what = f"node {found.node} of the cluster {found.cluster}"
+    if found.sync == "memory":
+        where, what = "all in memory", f"worker {found.node} of this machine"
     made = [
-        f"node {found.node} of the cluster {found.cluster}: {found.state}, in its life {found.life}, {nats}",
+        f"{what}: {found.state}, in its life {found.life}, {where}",
         f"sessions {found.sessions}, coming {found.claims}, leaving {found.leaving}; "
         f"trusted for {found.trusted_for:.1f} s more; entries not read {found.lag}",
         "",
