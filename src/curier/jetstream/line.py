@@ -19,6 +19,7 @@ from curier.jetstream.access import Access, NotSecure
 from curier.loglines import logger
 
 try:
+    import nats.aio.client as nats_client
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
@@ -27,6 +28,10 @@ except ImportError as missing:
     raise ImportError("a cluster needs nats-py: pip install 'curier[cluster]'", name="nats") from missing
 
 log = logger("curier.cluster")
+
+# Bytes that nats-py reads at once, for which it has no setting: with its own 32 KiB it stops and begins
+# to read all the time where much comes.
+nats_client.DEFAULT_BUFFER_SIZE = 256 * 1024
 
 CONNECT_SECONDS: Final = 4.0
 LOOK_SECONDS: Final = 1.0  # between two questions whether the server still answers
