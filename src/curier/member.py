@@ -17,9 +17,11 @@ from typing import Final, Protocol
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, CatchUp, Claim, Packets
 from curier.broker.model import BrokerConnection, LogMessage
+from curier.broker.retained_set import RetainedSet
 from curier.cluster.node import Entry, Node
 from curier.cluster.orders import Died, PutAhead, ToBus
 from curier.cluster.records import Boot, Passed
+from curier.cluster.snapshots import RetainedPieces
 from curier.cluster_view import ClusterView
 from curier.errors import ClusterError, OtherVersion, StoreError, TakenForDead
 from curier.jetstream.wire import WireError
@@ -102,7 +104,8 @@ class Member(Store):
         """Join; returns when clients can be served. Raises ``ClusterError`` where that cannot be."""
         turn = self._need_turn()
         bus = self._bus = await self._connect()
-        node = self.node = Node(self._name, self._partitions, random.random, _House(turn))
+        carried = [RetainedPieces(RetainedSet(turn.core))]
+        node = self.node = Node(self._name, self._partitions, random.random, _House(turn), carried=carried)
         node.begin(time.monotonic(), turn.clock.now())
         self._after()
         self._watch = self._watch_over(node)
@@ -265,6 +268,15 @@ class Member(Store):
         node, bus, turn = self.node, self._bus, self._need_turn()
         if node is None or bus is None:
             return
+        for partition, first, last in node.holes:
+            log.error(
+                "entries %d to %d of partition %d of the log were removed by hand, and with them what was "
+                "acknowledged",
+                first,
+                last,
+                partition,
+            )
+        node.holes.clear()
         for order in node.take_orders():
             if isinstance(order, Died):
                 dead = TakenForDead("the other nodes have taken this one for dead")

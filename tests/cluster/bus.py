@@ -11,8 +11,9 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from curier.cluster.orders import REFUSED, SESSIONS, STORED, UNKNOWN, Write
-from curier.cluster.records import Boot, SessionRecord, Value
+from curier.cluster.floors import needs
+from curier.cluster.orders import REFUSED, SESSIONS, SNAPSHOTS, STORED, UNKNOWN, Cut, Need, Sweep, Write
+from curier.cluster.records import Boot, Piece, SessionRecord, Value
 
 TIMEOUT: Final = 2.0
 
@@ -45,21 +46,42 @@ class Weather:
 
 @dataclass
 class Stream:
-    """Its entries, and when each was stored."""
+    """Its entries, and when each was stored. Those that were removed stay here, for the ledger: what is left
+    begins at ``first``.
+    """
 
     entries: list[tuple[int, str, Value]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    first: int = 1
+    swept: int = 0  # pieces of snapshots before that are gone
 
     def length(self, then: float) -> int:
         """How many there were at that time."""
         return bisect_right(self.times, then)
 
     def last_of(self, subject: str, within: int) -> tuple[int, Value | None]:
-        for at in range(within - 1, -1, -1):
+        for at in range(within - 1, self.first - 2, -1):
             sequence, name, value = self.entries[at]
             if name == subject:
-                return sequence, value
+                return (0, None) if self._is_swept(sequence, value) else (sequence, value)
         return 0, None
+
+    def _is_swept(self, sequence: int, value: Value) -> bool:
+        return sequence < self.swept and isinstance(value, Piece)
+
+    def left(self, after: int, upto: int) -> list[tuple[int, Value]]:
+        """What is left of those behind ``after``, up to there."""
+        return [(sequence, value) for sequence, _, value in self.entries[max(after, self.first - 1) : upto]]
+
+    def remove(self, upto: int) -> list[str]:
+        """... up to there; the subjects that have nothing left."""
+        gone = {subject for _, subject, _ in self.entries[self.first - 1 : upto]}
+        self.first = max(self.first, upto + 1)
+        return [*gone - {subject for _, subject, _ in self.entries[self.first - 1 :]}]
+
+    def sweep(self, before: int) -> list[str]:
+        self.swept = max(self.swept, before)
+        return [subject for sequence, subject, value in self.entries if self._is_swept(sequence, value)]
 
 
 class Bus:
@@ -68,7 +90,7 @@ class Bus:
     def __init__(self, partitions: int, random: random.Random) -> None:
         self.weather = Weather()
         self.random = random
-        self.streams = {stream: Stream() for stream in (-1, -2, *range(partitions))}
+        self.streams = {stream: Stream() for stream in (-1, -2, -3, *range(partitions))}
         self.lasts: dict[tuple[int, str], int] = {}
         self.data: dict[tuple[int, int], bytes] = {}  # what was written as bytes, by its place
 
@@ -88,6 +110,27 @@ class Bus:
         stream.times.append(now)
         self.lasts[write.stream, write.subject] = sequence
         return STORED, sequence
+
+    def removes(self, order: Cut | Sweep) -> None:
+        """An order to do so, at the servers: of what is gone, the last sequence is 0."""
+        if self.weather.is_down:
+            return
+        if isinstance(order, Cut):
+            stream, gone = order.partition, self.streams[order.partition].remove(order.upto)
+        else:
+            stream, gone = SNAPSHOTS, self.streams[SNAPSHOTS].sweep(order.before)
+        for subject in gone:
+            self.lasts.pop((stream, subject), None)
+
+    def needs(self, since: int, partitions: int, now: float) -> list[Need]:
+        """What each session needs, as of then or later."""
+        upto = max(since, self.seen(SESSIONS, now))
+        found = {name: value for _, name, value in self.streams[SESSIONS].entries[:upto]}
+        return [
+            Need(name, one.owner, one.is_released, needs(one, partitions))
+            for name, one in found.items()
+            if isinstance(one, SessionRecord)
+        ]
 
     def seen(self, stream: int, now: float) -> int:
         """How many entries a reader sees, who may be at a replica that is behind."""

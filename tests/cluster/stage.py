@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from curier.cluster.cutting import Thrift
 from curier.cluster.orders import SESSIONS, Write
 from curier.cluster.records import Frame, SessionRecord
 from curier.cluster.states import WHOLE
 from curier.session.records import Record, decode
 from tests.cluster.bus import Codec
 from tests.cluster.people import Ledger, Person
-from tests.cluster.world import World
+from tests.cluster.world import WASTEFUL, World
 
 R = TypeVar("R", bound=Record)
 
@@ -19,8 +20,14 @@ R = TypeVar("R", bound=Record)
 class Stage:
     """Three nodes, and people who are where they are told to be."""
 
-    def __init__(self, seed: int = 1, whole: int = WHOLE, codec: Codec | None = None) -> None:
-        self.world = World(seed, whole=whole, codec=codec)
+    def __init__(
+        self,
+        seed: int = 1,
+        whole: int = WHOLE,
+        codec: Codec | None = None,
+        thrift: Thrift = WASTEFUL,
+    ) -> None:
+        self.world = World(seed, whole=whole, codec=codec, thrift=thrift)
         self.ledger = Ledger(self.world)
         self.people: list[Person] = []
         self.where: dict[str, str] = {}

@@ -4,19 +4,20 @@ import random
 
 import pytest
 
+from curier.cluster.cutting import Thrift
 from curier.cluster.states import WHOLE
 from curier.codec.constants import MQTT_311
 from tests.cluster.bus import Weather
 from tests.cluster.people import Ledger, Person, wrongs
-from tests.cluster.world import World
+from tests.cluster.world import THRIFTY, WASTEFUL, World
 
 TOPICS = (b"t/1", b"t/2", b"u/1", b"u/2")
 
 
-def storm(seed: int, steps: int = 60) -> tuple[Ledger, list[Person]]:
+def storm(seed: int, steps: int = 60, thrift: Thrift = WASTEFUL) -> tuple[Ledger, list[Person]]:
     """Three nodes and seven people through ``steps`` of anything, then calm."""
     world = World(
-        seed, whole=0 if seed % 2 else WHOLE
+        seed, whole=0 if seed % 2 else WHOLE, thrift=thrift
     )  # messages of sessions by their place in the log, or whole
     chance = random.Random(seed)
     ledger = Ledger(world)
@@ -133,6 +134,17 @@ SEEDS = 60
 def test_whatever_happens_promises_are_kept(seed: int) -> None:
     """``storm`` with a seed is one run, to the last event; thousands of others were tried."""
     ledger, people = storm(seed)
+    assert_kept(ledger, people)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS, 2 * SEEDS))
+def test_promises_are_kept_though_the_log_is_cut_all_the_time(seed: int) -> None:
+    ledger, people = storm(seed, thrift=THRIFTY)
+    assert_kept(ledger, people)
+    assert any(ledger.world.bus.streams[one].first > 1 for one in range(ledger.world.partitions))
+
+
+def assert_kept(ledger: Ledger, people: list[Person]) -> None:
     assert wrongs(ledger, people) == []
     for person in people:
         assert person.is_connected, f"{person.name} is not served"

@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol
 from curier.broker.core import BrokerCore
 from curier.broker.effects import CatchUp, Claim, Close, Commit
 from curier.broker.model import BrokerConnection
+from curier.broker.retained_set import RetainedSet
+from curier.cluster.cutting import Thrift
 from curier.cluster.formats import NEWEST
 from curier.cluster.node import Node
 from curier.cluster.orders import (
@@ -20,19 +22,24 @@ from curier.cluster.orders import (
     UNKNOWN,
     AnswerRelease,
     AskLast,
+    AskNeeds,
     AskOwners,
     AskRelease,
     AskSessions,
+    AskSize,
+    Cut,
     Died,
     Fetch,
     Follow,
     Look,
     Order,
     PutAhead,
+    Sweep,
     Tell,
     Write,
 )
 from curier.cluster.records import Value
+from curier.cluster.snapshots import RetainedPieces
 from curier.cluster.states import WHOLE
 from curier.codec import packets as p
 from curier.codec.decode import decode
@@ -43,6 +50,8 @@ from tests.broker.harness import quiet
 from tests.cluster.bus import TIMEOUT, Bus, Codec
 
 START: Final = 1_000.0
+WASTEFUL: Final = Thrift()  # which cuts nothing of a log as short as here
+THRIFTY: Final = Thrift(every=3.0, entries=1, stride=1)
 
 
 class Caller(Protocol):
@@ -97,11 +106,13 @@ class World:
         partitions: int = 2,
         whole: int = WHOLE,
         codec: Codec | None = None,
+        thrift: Thrift = WASTEFUL,
     ) -> None:
         self.random = random.Random(seed)
         self.now = START
         self.partitions = partitions
         self.whole = whole
+        self.thrift = thrift
         self.bus = Bus(partitions, self.random)
         self.nodes: dict[str, Process] = {}
         self.people: dict[int, tuple[Caller, str]] = {}  # by connection: who, and at which node
@@ -113,6 +124,7 @@ class World:
         self.unreadable: list[str] = []
         self.reads_take = 0.0  # seconds for what is read of the log for one session, besides the way
         self.intercept: Callable[[str, Write], str | float | None] = lambda name, write: None
+        self.intercept_cut: Callable[[Cut | Sweep], str | float | None] = lambda order: None
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         for name in names:
@@ -150,7 +162,8 @@ class World:
         core.join_cluster()
         codec = self.codecs.get(name)
         newest = codec.newest if codec is not None else NEWEST
-        node = Node(name, self.partitions, self.random.random, core, self.whole, newest)
+        carried = [RetainedPieces(RetainedSet(core))]
+        node = Node(name, self.partitions, self.random.random, core, self.whole, newest, carried, self.thrift)
         process = Process(node, core, skew, self.rates.get(name, 1.0))
         process.codec = codec
         self.nodes[name] = process
@@ -305,6 +318,8 @@ class World:
                 self._answer(asker, self._delay(), order.token)
         elif isinstance(order, Tell):
             self._spread(process, order)
+        elif isinstance(order, Cut | Sweep):
+            self._remove(name, order)
         elif isinstance(order, Died):
             self._ends(process, order.why)
         elif isinstance(order, PutAhead):
@@ -379,6 +394,16 @@ class World:
 
         self.later(self._delay(), arrived)
 
+    def _remove(self, name: str, order: Cut | Sweep) -> None:
+        """It arrives now, late, or never."""
+        fate, weather = self.intercept_cut(order), self.bus.weather
+        if fate == "lose" or name in weather.cut_out or self.bus.happens(weather.lost_request):
+            return
+        late = fate if isinstance(fate, float) else 0.0
+        if self.bus.happens(weather.late):
+            late = TIMEOUT + 60 * self.random.random()
+        self.later(self._delay() + late, lambda: self.bus.removes(order))
+
     def _is_late(self, order: Write, codec: Codec | None) -> None:
         self._arrives(order, codec)
 
@@ -408,8 +433,13 @@ class World:
         elif isinstance(order, Fetch):
             source, entries = order.partition, bus.streams[order.partition].entries
             assert len(entries) >= order.upto
-            read = [(sequence, value) for sequence, _, value in entries[order.after : order.upto]]
+            read = [*bus.streams[order.partition].left(order.after, order.upto)]
             answer = (read,)
+        elif isinstance(order, AskSize):
+            size = bus.streams[order.partition]
+            answer = (size.first, len(size.entries), 100 * (len(size.entries) - size.first + 1))
+        elif isinstance(order, AskNeeds):
+            answer = (bus.needs(order.since, self.partitions, self.now),)
         elif isinstance(order, AskOwners):
             answer = (bus.owners(self.now),)
         else:
@@ -444,9 +474,7 @@ class World:
         if stream >= 0 and name in weather.lagging:
             return
         end = self.bus.streams[stream].length(self.now)
-        given = [
-            (sequence, value) for sequence, _, value in self.bus.streams[stream].entries[cursor.at : end]
-        ]
+        given = self.bus.streams[stream].left(cursor.at, end)
         cursor.at, cursor.number = max(end, cursor.at), cursor.number + 1
         generation, number = cursor.generation, cursor.number
         if given and self.bus.happens(weather.hole):

@@ -17,11 +17,16 @@ from curier.cluster.orders import (
     STORED,
     UNKNOWN,
     AskLast,
+    AskNeeds,
     AskOwners,
     AskSessions,
+    AskSize,
+    Cut,
     Fetch,
     Follow,
     Look,
+    Need,
+    Sweep,
     ToBus,
     Write,
 )
@@ -130,6 +135,20 @@ class Asker:
     async def sessions(self, owner: Boot) -> list[str]:
         return sorted(await self.begin(lambda token: AskSessions(token, owner)))
 
+    async def needs(self, since: int) -> list[Need]:
+        return [*await self.begin(lambda token: AskNeeds(token, since))]
+
+    async def size(self, partition: int) -> tuple[int, int, int]:
+        found: tuple[int, int, int] = await self.begin(lambda token: AskSize(token, partition))
+        return found
+
+    async def cut(self, partition: int, upto: int) -> None:
+        """Until it is."""
+        assert self.bus is not None
+        self.bus.obey(Cut(partition, upto))
+        while (await self.size(partition))[0] <= upto:  # noqa: ASYNC110  # it has no answer
+            await asyncio.sleep(0.02)
+
     def follow(self, stream: int, after: int) -> Feed:
         former = self.feeds.get(stream)
         feed = self.feeds[stream] = Feed(former.generation + 1 if former else 1)
@@ -159,8 +178,14 @@ class Simulated:
         elif isinstance(order, AskLast):
             answer(order.token, bus.seen(order.partition, 0.0))
         elif isinstance(order, Fetch):
-            entries = bus.streams[order.partition].entries[order.after : order.upto]
-            answer(order.token, [(sequence, value) for sequence, _, value in entries])
+            answer(order.token, bus.streams[order.partition].left(order.after, order.upto))
+        elif isinstance(order, AskSize):
+            stream = bus.streams[order.partition]
+            answer(order.token, stream.first, len(stream.entries), 100 * len(stream.entries))
+        elif isinstance(order, AskNeeds):
+            answer(order.token, bus.needs(order.since, PARTITIONS, 0.0))
+        elif isinstance(order, Cut | Sweep):
+            bus.removes(order)
         elif isinstance(order, AskOwners):
             answer(order.token, bus.owners(0.0))
         elif isinstance(order, AskSessions):
@@ -177,7 +202,8 @@ class Simulated:
         if stream not in self._feeds:
             return
         order, number = self._feeds[stream]
-        new = [(sequence, value) for sequence, _, value in self.bus.streams[stream].entries[order.after :]]
+        entries = self.bus.streams[stream]
+        new = entries.left(order.after, len(entries.entries))
         if new:
             self._feeds[stream] = (replace(order, after=new[-1][0]), number + 1)
             asyncio.get_running_loop().call_soon(self._hearer.feed, stream, order.generation, number + 1, new)

@@ -29,6 +29,7 @@ def test_streams_and_subjects_are_told_apart() -> None:
     assert [NAMES.stream(one) for one in NAMES.streams] == [
         "HOME_LEASES",
         "HOME_SESSIONS",
+        "HOME_SNAPSHOTS",
         "HOME_LOG_0",
         "HOME_LOG_1",
     ]

@@ -13,11 +13,33 @@ import pytest
 
 import tests.jetstream.needs  # noqa: F401, isort: skip
 
-from curier.cluster.orders import LEASES, REFUSED, SESSIONS, STORED, UNKNOWN, AnswerRelease, AskRelease, Tell
-from curier.cluster.records import Boot, Frame, Lease, Passed, Seal, SessionRecord
+from curier.cluster.orders import (
+    LEASES,
+    REFUSED,
+    SESSIONS,
+    SNAPSHOTS,
+    STORED,
+    UNKNOWN,
+    AnswerRelease,
+    AskRelease,
+    Sweep,
+    Tell,
+)
+from curier.cluster.records import (
+    Boot,
+    Frame,
+    Lease,
+    Mark,
+    Passed,
+    Piece,
+    Seal,
+    SessionRecord,
+    Snapshot,
+)
+from curier.cluster.snapshots import HEAD
 from curier.jetstream.bus import Bus
 from curier.jetstream.names import hashed
-from tests.jetstream.buses import Asker, Feed, Simulated, ask_api, frame, on_nats, record
+from tests.jetstream.buses import Asker, Simulated, ask_api, frame, on_nats, record
 from tests.jetstream.servers import NatsServers
 from tests.local.engines import on_engine
 from tests.waiting import until
@@ -254,27 +276,67 @@ async def test_a_record_may_be_larger_than_a_message_of_nats(servers: NatsServer
         assert [subject.startswith(f"large.parts.{hashed('y')}.") for subject in subjects] == [True] * 3
 
 
-@pytest.mark.interop
-async def test_a_log_that_somebody_shortened_is_told_of(
-    servers: NatsServers, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with on_nats(servers) as asker:
-        assert isinstance(asker.bus, Bus)
-        last = 0
-        for number in range(1, 6):
-            last = await asker.store(0, "a.1", frame(number), last)
-        await ask_api(asker.bus.data, f"STREAM.PURGE.{asker.bus.names.stream(0)}", {"seq": 4})
+async def test_what_was_cut_in_front_is_gone_and_the_rest_goes_on(bus: Asker) -> None:
+    """Sequences go on, and none comes again: what was conditioned on one that is gone is refused for ever."""
+    first = bus.follow(0, 0)
+    assert await bus.write(0, "b.4", frame(1, B), 0) == (STORED, 1)
+    for number in range(1, 10):
+        assert await bus.write(0, "a.1", frame(number), number if number > 1 else 0) == (STORED, number + 1)
+    await until(lambda: len(first.entries) == 10)
+    await bus.cut(0, 7)
+    assert (await bus.size(0))[:2] == (8, 10)
+    assert await bus.last(0) == 10
 
-        async def followed() -> Feed:
-            feed = asker.follow(0, 0)
-            await until(lambda: [sequence for sequence, _ in feed.entries[-1:]] == [last])
-            return feed
+    found, value = await bus.look(0, "b.4")
+    while found:  # an old answer
+        found, value = await bus.look(0, "b.4")
+    assert value is None
+    for expected in (1, 7, 10):
+        assert await bus.write(0, "b.4", frame(2, B), expected) == (REFUSED, 0)
+    assert await bus.write(0, "b.4", frame(0, B), 0) == (STORED, 11)
+    assert await bus.write(0, "a.1", frame(10), 10) == (STORED, 12)
 
-        while len((await followed()).entries) != 2:  # of a replica that has not heard of it yet
-            caplog.clear()
-        assert "entries 1 to 3 are gone" in caplog.text
-        caplog.clear()
-        fetched = await asker.fetch(0, 1, 5)
-        while len(fetched) > 2:  # of a replica that has not heard of it yet
-            fetched = await asker.fetch(0, 1, 5)
-        assert "entries 2 to 3 are gone" in caplog.text
+    while [sequence for sequence, _ in await bus.fetch(0, 0, 9)] != [8, 9]:
+        pass  # of a replica that has not heard of it yet
+    while await bus.fetch(0, 2, 6):
+        pass
+    await until(lambda: len(first.entries) == 12)
+    assert [sequence for sequence, _ in first.entries] == [*range(1, 13)]
+    again = bus.follow(0, 3)
+    await until(lambda: [sequence for sequence, _ in again.entries[-5:]] == [8, 9, 10, 11, 12])
+
+
+async def test_what_sessions_need_is_told_as_of_a_mark_or_later(bus: Asker) -> None:
+    given_up = replace(record(B, 2), is_released=True, places=(7, 3), state=b"x")
+    done = replace(record(B, 1), is_released=True)
+    first = await bus.store(SESSIONS, "s", record(A, 1), 0)
+    await bus.store(SESSIONS, "done", done, 0)
+    mark = await bus.store(SESSIONS, "\0a", Mark(A, 1), 0)
+    needs = await bus.needs(mark)
+    assert [one.owner for one in needs if not one.is_released] == [A]
+    assert not any(one.behind for one in needs)
+
+    await bus.store(SESSIONS, "s", given_up, first)
+    mark = await bus.store(SESSIONS, "\0a", Mark(A, 2), mark)
+    needs = await bus.needs(mark)
+    assert [one for one in needs if not one.is_released] == []
+    assert {one.session: one.behind for one in needs if one.behind} == {"s": (7, 3)}
+    assert await bus.owners() == [B]
+
+
+async def test_pieces_of_a_snapshot_are_swept_up_to_the_first_of_the_next(bus: Asker) -> None:
+    pieces = [Piece("retained", frame(number).messages) for number in range(3)]
+    for number, piece in enumerate(pieces):
+        await bus.store(SNAPSHOTS, f"a.1.1.{number}", piece, 0)
+    head = await bus.store(SNAPSHOTS, HEAD, Snapshot("a.1.1", 3, (4, 5), (6, 7)), 0)
+    first = await bus.store(SNAPSHOTS, "a.1.2.0", pieces[0], 0)
+    newer = Snapshot("a.1.2", 1, (4, 6), (6, 7))
+    await bus.store(SNAPSHOTS, HEAD, newer, head)
+    assert bus.bus is not None
+    bus.bus.obey(Sweep(first))
+    while (await bus.look(SNAPSHOTS, "a.1.1.2"))[0]:  # noqa: ASYNC110  # it has no answer
+        await asyncio.sleep(0.02)
+    _, value = await bus.look(SNAPSHOTS, HEAD)
+    while value != newer:  # an old answer
+        _, value = await bus.look(SNAPSHOTS, HEAD)
+    assert (await bus.look(SNAPSHOTS, "a.1.2.0"))[1] == pieces[0]

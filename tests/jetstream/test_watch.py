@@ -61,7 +61,8 @@ class Stage:
         now = self.now = time.monotonic()
         self.node = Node("a", 1, random.random, cast("House", None))
         self.node.begin(now, 0.0)
-        (look,) = [one for one in self.node.take_orders() if isinstance(one, Look)]
+        orders = [one for one in self.node.take_orders() if isinstance(one, Look)]
+        (look,) = [one for one in orders if one.stream == LEASES]
         self.node.answer(now, 0.0, look.token, 0, None)
         (write,) = [one for one in self.node.take_orders() if isinstance(one, Write)]
         self.node.answer(now, 0.0, write.token, STORED, 1)
@@ -101,6 +102,7 @@ async def test_nothing_is_wrong_with_two_nodes_and_three_servers(stage: Stage) -
     assert [(one.stream, one.read, one.last, one.lag) for one in view.streams] == [
         ("HOME_LEASES", -1, 0, 0),
         ("HOME_SESSIONS", -1, 0, 0),
+        ("HOME_SNAPSHOTS", -1, 0, 0),
         ("HOME_LOG_0", 0, 7, 7),
     ]
     assert (view.server, view.version, view.lag, view.living) == ("n1", "2.15.1", 7, 2)

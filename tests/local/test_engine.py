@@ -126,7 +126,7 @@ async def test_nothing_is_stored_where_the_log_is_full() -> None:
         assert one.bus is not None
         assert one.bus.why == FULL  # type: ignore[attr-defined]
         engine.logs[0].cut(1)
-        assert await one.write(0, "a.1", frame(2, size=6000), 1) == (STORED, 2)
+        assert await one.write(0, "a.1", frame(2, size=6000), 0) == (STORED, 2)
         assert one.bus.why == ""  # type: ignore[attr-defined]
 
 

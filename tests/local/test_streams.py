@@ -45,7 +45,8 @@ def test_of_leases_whoever_reads_late_gets_the_last_of_each_in_order() -> None:
     assert stream.behind(18) == []
 
 
-def test_a_log_that_was_cut_goes_on_from_there_and_knows_the_last_of_each_writer() -> None:
+def test_a_log_that_was_cut_goes_on_from_there() -> None:
+    """No sequence comes again, so what was conditioned on one that is gone is refused for ever."""
     log = Log()
     for number in range(1, 6):
         assert log.store("a.1", number - 1, b"%d" % number, 7) == number
@@ -56,11 +57,14 @@ def test_a_log_that_was_cut_goes_on_from_there_and_knows_the_last_of_each_writer
     log.cut(6)
     assert (log.first, log.last, len(log), log.size) == (7, 6, 0, 0)
     assert log.read(0, 6, 100) == []
-    assert log.find("a.1") == (5, b"5")
-    assert log.store("a.1", 0, b"late", 7) == 0  # as of a writer that had written nothing before
-    assert log.store("a.1", 5, b"6", 7) == 7
+    assert log.find("a.1") == (0, None)
+    assert log.store("a.1", 5, b"late", 7) == 0
+    assert log.store("a.1", 0, b"anew", 7) == 7
+    assert log.store("a.1", 7, b"more", 7) == 8
+    log.cut(7)
+    assert log.find("a.1") == (8, b"more")
     log.cut(100)
-    assert (log.first, log.last) == (8, 7)
+    assert (log.first, log.last) == (9, 8)
 
 
 def test_a_reader_gets_its_own_writes_without_bytes_and_pieces_of_a_size() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from curier.cluster.floors import needs
 from curier.cluster.ground import Ground
 from curier.cluster.life import ALIVE, NOT_KNOWN, Life
 from curier.cluster.orders import SESSIONS, STORED, UNKNOWN
@@ -44,6 +45,10 @@ class Claiming:
         self._expected = 0
         self._round = 0
 
+    def needs(self) -> tuple[int, ...]:
+        """What it needs of the log if it is won, from when it is sent."""
+        return needs(self._claim, self._ground.partitions) if self._claim is not None else ()
+
     def begin(self) -> None:
         """Look who has it. Whatever was asked before does not count any more."""
         self._round += 1
@@ -64,7 +69,7 @@ class Claiming:
             return
         standing = self._life.standing(value.owner)
         if value.is_released or (standing != ALIVE and standing != NOT_KNOWN):
-            if self._is_wanting(value.user) or not value.is_over:
+            if self._is_wanting(value.user) or not (value.is_over and value.is_released):
                 self._take(sequence, self._claimed(value))
             else:
                 self._given_up()

@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from curier.cluster.formats import FIRST
 from curier.cluster.orders import (
     AskLast,
+    AskNeeds,
     AskOwners,
     AskRelease,
     AskSessions,
+    AskSize,
     Died,
     Fetch,
     Look,
+    Need,
     Order,
     PutAhead,
     Write,
@@ -38,6 +41,7 @@ class Ground:
         self.is_trusted = False  # may it speak for the cluster to its clients?
         self.is_dead = False
         self.format = FIRST  # what is written, since all others read it: see ``formats``
+        self.touched: set[str] = set()  # sessions here that may need what they have not said (``floors``)
         self._readers: list[Callable[[], None]] = []
         self._answers: dict[int, Callable[..., None]] = {}
         self._tokens = 0
@@ -103,6 +107,12 @@ class Ground:
 
     def ask_sessions(self, owner: Boot, then: Callable[[Sequence[str]], None]) -> None:
         self.orders.append(AskSessions(self._token(then), owner))
+
+    def ask_needs(self, since: int, then: Callable[[Sequence[Need]], None]) -> None:
+        self.orders.append(AskNeeds(self._token(then), since))
+
+    def ask_size(self, partition: int, then: Callable[[int, int, int], None]) -> None:
+        self.orders.append(AskSize(self._token(then), partition))
 
     def ask_release(self, node: Boot, session: str, then: Callable[[], None]) -> None:
         self.orders.append(AskRelease(self._token(then), node, session, self.format))

@@ -147,7 +147,7 @@ class Inheritance:
         def fetched(entries: Sequence[tuple[int, Value]]) -> None:
             frames = dict(entries)
             for one in in_log:
-                if one.partition == partition and after < one.sequence <= upto:
+                if one.partition == partition and after < one.sequence <= upto and one.sequence in frames:
                     message = messages_of(frames[one.sequence])[one.index].message
                     self.saved.append((MessageSaved(one.number, message), one))
             self._answered()
@@ -157,7 +157,8 @@ class Inheritance:
     # -- what came since
 
     def _catch_up(self) -> None:
-        """Read on from the session's places, until it stands where this node does.
+        """Read on from the session's places, until it stands where this node does. What is cut off in front
+        of the log was not for it: its former owner said so.
 
         It may have come from a node that was further: what this one reads before it is there as well, is not
         for that session again.

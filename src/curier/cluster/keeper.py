@@ -24,6 +24,7 @@ class Keeper:
         self, ground: Ground, name: str, record: SessionRecord, sequence: int, lost: Callable[[], None]
     ) -> None:
         self.record = record
+        self.stored = record
         self.is_lost = False  # to another owner, who took this node for dead
         self._ground = ground
         self._name = name
@@ -42,6 +43,20 @@ class Keeper:
         self._wanted += 1
         self._waiting.append((self._wanted, then))
         self._begin()
+
+    @property
+    def is_writing(self) -> bool:
+        """Is something of it not stored yet?"""
+        return self._stored < self._wanted
+
+    def all_said(self) -> list[SessionRecord]:
+        """The records that an heir may find, now or later."""
+        said = [self.stored]
+        if self._writing is not None:
+            said.append(self._writing[1])
+        if self.record is not said[-1]:
+            said.append(self.record)
+        return said
 
     def _begin(self) -> None:
         if self._writing is None and self._stored < self._wanted:
@@ -72,7 +87,8 @@ class Keeper:
 
     def _is_stored(self, sequence: int) -> None:
         assert self._writing is not None
-        self._stored, self._sequence, self._writing = self._writing[0], sequence, None
+        self._stored, self.stored = self._writing
+        self._sequence, self._writing = sequence, None
         due = [then for wanted, then in self._waiting if wanted <= self._stored]
         self._waiting = [one for one in self._waiting if one[0] > self._stored]
         for then in due:

@@ -29,12 +29,20 @@ NOT_KNOWN: Final = "not known"
 
 
 class Life:
-    """``joined`` is called once this node has a lease, ``ended`` with each life that is seen to be over."""
+    """``joined`` is called once this node has a lease, ``ended`` with each life that is seen to be over.
+    ``floors`` is asked for those of a ``Lease``, and its holder, whenever one is made.
+    """
 
     def __init__(
-        self, ground: Ground, newest: int, joined: Callable[[], None], ended: Callable[[Boot], None]
+        self,
+        ground: Ground,
+        newest: int,
+        joined: Callable[[], None],
+        ended: Callable[[Boot], None],
+        floors: Callable[[], tuple[tuple[int, ...], str]],
     ) -> None:
         self._ground = ground
+        self._floors = floors
         self._newest = newest  # the format that can be read here
         self._writes = FIRST  # what is said of the format that is written
         self._nonce = 0  # of this life
@@ -88,6 +96,12 @@ class Life:
     def leases(self, now: float) -> list[tuple[Lease, float]]:
         """The last of each node, and how many seconds ago it came by here."""
         return [(lease, now - self._seen[name]) for name, (_, lease) in sorted(self._others.items())]
+
+    @property
+    def renewal(self) -> int:
+        """The last one that was made."""
+        lease = self._renewing or self._lease
+        return lease.renewal if lease is not None else -1
 
     def came_by(self, sequence: int, lease: Lease) -> None:
         """A lease in the feed."""
@@ -236,9 +250,10 @@ class Life:
             self._write_renewal()
 
     def _next(self, renewal: int) -> Lease:
-        ground = self._ground
+        ground, (floors, holder) = self._ground, self._floors()
         formats = self._newest, self._writes
-        return Lease(ground.boot, renewal, self._is_leaving, self._nonce, *formats, ground.wall)
+        wall = max(ground.wall, 0.0 if self._has_agreed else self._last_wall)  # before the clock is set
+        return Lease(ground.boot, renewal, self._is_leaving, self._nonce, *formats, wall, floors, holder)
 
     def _look_round(self) -> None:
         """Call those dead that are."""

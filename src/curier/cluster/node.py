@@ -18,6 +18,8 @@ from typing import Final
 from curier.broker.effects import Answer, CatchUp, Claim, Packets
 from curier.cluster.claiming import Claiming
 from curier.cluster.committing import Committer
+from curier.cluster.cutting import THRIFT, Cutter, Thrift
+from curier.cluster.floors import lowest, needs
 from curier.cluster.formats import NEWEST
 from curier.cluster.ground import Ground
 from curier.cluster.house import House
@@ -25,7 +27,8 @@ from curier.cluster.life import DEAD, LASTS, RENEWED, Life
 from curier.cluster.messages import as_packets, as_passed, messages_of
 from curier.cluster.orders import LEASES, AnswerRelease, Follow, Order, Tell
 from curier.cluster.owned import Owned
-from curier.cluster.records import Boot, Lease, Message, Passed, SessionRecord, Value
+from curier.cluster.records import Boot, Lease, Message, Passed, SessionRecord, Snapshot, Value
+from curier.cluster.snapshots import Carried, Loading
 from curier.cluster.states import WHOLE, Places, placed
 from curier.cluster.writer import Sealer, Writer
 from curier.protocol.connection import CLOSED
@@ -57,7 +60,7 @@ class _Feed:
 class Node:
     """``house`` is its broker; ``random`` gives numbers from 0 to 1: nothing but waiting depends on them.
     ``whole`` is how many bytes of messages a session's record has in it, ``newest`` the newest format that
-    can be read here.
+    can be read here; ``carried`` what a snapshot of the log has in it, and ``thrift`` when the log is cut.
     """
 
     def __init__(
@@ -68,12 +71,15 @@ class Node:
         house: House,
         whole: int = WHOLE,
         newest: int = NEWEST,
+        carried: Sequence[Carried] = (),
+        thrift: Thrift = THRIFT,
     ) -> None:
         self.ground = Ground(name, partitions, random)
         self.is_open = False
+        self.holes: list[tuple[int, int, int]] = []  # of a partition, from and to: what was removed by hand
         self.sessions: dict[str, Owned] = {}
         self._house = house
-        self._life = Life(self.ground, newest, self._joined, self._has_ended)
+        self._life = Life(self.ground, newest, self._joined, self._has_ended, self._floors)
         self._feeds = {stream: _Feed() for stream in (LEASES, *range(partitions))}
         self._writers = [Writer(self.ground, one, self.ground.die) for one in range(partitions)]
         self._sealer = Sealer(self.ground)
@@ -85,7 +91,15 @@ class Node:
         self._orphans: dict[str, None] = {}  # in line for that
         self._wishes: dict[str, list[Claim]] = {}
         self._to_read: dict[int, int] = {}
-        self._has_joined = False
+        self._upto: dict[int, int] | None = (
+            None  # what the snapshot asks to be read; None: it is not here yet
+        )
+        self._settled = [0] * partitions  # how far was read when the last batch was taken
+        self._left: list[tuple[int, ...]] = []  # what sessions need that have gone since the last renewal
+        self._thrift = thrift
+        self._loading = Loading(self.ground, carried, self._loaded)
+        self.cutter = Cutter(self.ground, self._life, carried, thrift, self._may_cut)
+        self._is_looking_for_orphans = False
         self._is_draining = False
 
     # -- driving
@@ -131,8 +145,8 @@ class Node:
 
     def begin(self, now: float, wall: float) -> None:
         self.ground.set_time(now, wall)
-        for stream, feed in self._feeds.items():
-            self._follow(stream, feed)
+        self._follow(LEASES, self._feeds[LEASES])
+        self._loading.begin()
         self._life.begin()
 
     def passed(self, now: float, wall: float) -> None:
@@ -160,9 +174,13 @@ class Node:
             return
         for sequence, value in entries:
             if sequence > feed.applied:
+                if stream != LEASES and sequence > feed.applied + 1:
+                    self._is_cut_off(stream, sequence)
+                    return
                 feed.applied = sequence
                 if isinstance(value, Lease):
                     self._life.came_by(sequence, value)
+                    self.cutter.heard(sequence, value)
                 elif stream != LEASES:
                     self._apply(stream, sequence, value)
 
@@ -201,6 +219,7 @@ class Node:
         """Have a batch of the journal stored. It was taken just now, and nothing else has happened since."""
         self.ground.set_time(now, wall)
         if not self.ground.is_dead:
+            self._settled = [*self.ground.applied]
             self._committer.commit(batch)
 
     def claim(self, now: float, wall: float, claim: Claim) -> None:
@@ -269,22 +288,89 @@ class Node:
         self.ground.orders.append(Follow(stream, feed.applied, feed.generation))
 
     def _joined(self) -> None:
-        """With a lease; what is retained has to be known too before clients come."""
-        self._has_joined = True
-        for partition in range(self.ground.partitions):
-            self.ground.ask_last(partition, partial(self._read_to, partition))
-        self._look_for_orphans()
+        """With a lease; what is retained has to be known too before clients come: all that stood in the log
+        before this node's own writing begins, behind which nothing is cut that it has not read.
+        """
+        for partition, writer in enumerate(self._writers):
+            writer.open(partial(self._read_to, partition))
 
-    def _read_to(self, partition: int, last: int) -> None:
-        self._to_read[partition] = last
-        if len(self._to_read) == self.ground.partitions:
-            self._may_open()
+    def _read_to(self, partition: int, first: int) -> None:
+        self._to_read[partition] = first
+        self._may_open()
 
     def _may_open(self) -> None:
-        if self._has_read(self._to_read):
+        if self.is_open or self._upto is None or len(self._to_read) < self.ground.partitions:
+            return
+        if self._has_read(self._to_read) and self._has_read(self._upto):
             self.is_open = not self._is_draining
+            if not self._is_looking_for_orphans:
+                self._is_looking_for_orphans = True
+                self._look_for_orphans()
+                self.cutter.begin()
         else:
             self.ground.when_read(self._may_open)
+
+    # -- what is left of the log
+
+    def _loaded(self, snapshot: Snapshot | None) -> None:
+        """What the log had come to is here: the rest of it is to be read."""
+        places = snapshot.places if snapshot is not None else (0,) * self.ground.partitions
+        self._upto = dict(enumerate(snapshot.upto)) if snapshot is not None else {}
+        for partition, place in enumerate(places):
+            self.ground.applied[partition] = self._feeds[partition].applied = place
+            self._follow(partition, self._feeds[partition])
+        self._may_open()
+
+    def _is_cut_off(self, partition: int, sequence: int) -> None:
+        """The log goes on at ``sequence``: what was before that is gone."""
+        feed = self._feeds[partition]
+        feed.generation += 1  # nothing more of it, for now
+        if self._is_looking_for_orphans:
+            self.ground.ask_size(partition, partial(self._why_cut_off, partition, sequence))
+            return
+        for one in range(self.ground.partitions):
+            self._feeds[one].generation += 1
+        self._upto = None
+        self._loading.begin(
+            lambda snapshot: snapshot is not None and snapshot.places[partition] >= sequence - 1
+        )
+
+    def _why_cut_off(self, partition: int, sequence: int, first: int, last: int, size: int) -> None:
+        """Sessions here were not given something: the others have taken this node for dead, or somebody has
+        removed entries by hand, which leaves a hole.
+        """
+        feed = self._feeds[partition]
+        if first > feed.applied + 1:
+            self.ground.die()
+        else:
+            self.holes.append((partition, feed.applied + 1, sequence - 1))
+            feed.applied = sequence - 1
+            self._follow(partition, feed)
+
+    def _may_cut(self) -> bool:
+        return self.is_open and self.is_trusted
+
+    def _floors(self) -> tuple[tuple[int, ...], str]:
+        """What this node and its sessions need nothing of any more, and which of them holds most."""
+        ground, writers = self.ground, self._writers
+        if self._upto is None or not self._has_read(self._upto):
+            return (), "it reads what is retained"
+        read = ground.applied if self._house.is_settled() else self._settled
+        own = tuple([min(place, writer.floor) for place, writer in zip(read, writers, strict=True)])
+        floors, holder = lowest([own, *self._left], ground.partitions), ""
+        self._left = []
+        for name in [*ground.touched]:
+            owned = self.sessions.get(name)
+            behind = owned.needs() if owned is not None else ()
+            if not behind:
+                ground.touched.discard(name)
+            floors, holder = _lower(floors, holder, behind, name)
+        for name, claiming in self._claims.items():
+            floors, holder = _lower(floors, holder, claiming.needs(), name)
+        self.places.given_up = tuple(map(max, self.places.given_up or floors, floors))
+        for writer in writers:
+            writer.step(self._thrift.stride)
+        return floors, holder
 
     def _apply(self, partition: int, sequence: int, value: Value) -> None:
         self.ground.applied[partition] = sequence
@@ -383,6 +469,8 @@ class Node:
         owned = self.sessions.pop(name)
         self._adopt_more(name)
         self._committer.forget(name)
+        if not is_lost:
+            self._left.append(needs(owned.keeper.stored, self.ground.partitions))
         if self._is_wanted(name):
             self._grant(name)
         elif not (is_lost or owned.is_unreadable or owned.keeper.record.is_over or self._is_draining):
@@ -417,7 +505,7 @@ class Node:
 
     def _look_once(self) -> None:
         """Sessions whose owners are dead. Who comes too late for one finds that another has it."""
-        if self._has_joined:
+        if self._is_looking_for_orphans:
             self.ground.ask_owners(self._told_owners)
 
     def _told_owners(self, owners: Sequence[Boot]) -> None:
@@ -432,6 +520,16 @@ class Node:
     def _may_end(self) -> None:
         if self._is_draining and not self.sessions and not self._claims:
             self._life.leave()
+
+
+def _lower(
+    floors: tuple[int, ...], holder: str, behind: tuple[int, ...], name: str
+) -> tuple[tuple[int, ...], str]:
+    """With what a session needs. It is the holder if it holds more than all before it."""
+    if not behind:
+        return floors, holder
+    lower = tuple(map(min, floors, behind))
+    return lower, holder if sum(lower) == sum(floors) else name
 
 
 def _nothing() -> None:

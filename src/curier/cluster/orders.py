@@ -1,7 +1,8 @@
 """What a node asks of the bus. Drained with ``Node.take_orders``.
 
-The bus has streams: ``LEASES``, ``SESSIONS`` and one for each partition of the log (its number). A stream
-gives every write a sequence, counted from 1, and knows the last sequence of every subject (0: none).
+The bus has streams: ``LEASES``, ``SESSIONS``, ``SNAPSHOTS`` and one for each partition of the log (its
+number). A stream gives every write a sequence, counted from 1, and knows the last sequence of every subject
+(0: none).
 All answers come by ``Node.answer``.
 """
 
@@ -15,6 +16,7 @@ from curier.frozen import dataclass
 
 LEASES: Final = -1
 SESSIONS: Final = -2
+SNAPSHOTS: Final = -3
 
 STORED: Final = "stored"
 REFUSED: Final = "refused"  # another write to the subject came before
@@ -52,7 +54,7 @@ class AskLast:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """All of a partition behind ``after`` up to ``upto``, in order; never a part of it."""
+    """All that is left of a partition behind ``after`` up to ``upto``, in order; never a part of it."""
 
     token: int
     partition: int
@@ -73,6 +75,50 @@ class AskSessions:
 
     token: int
     owner: Boot
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a session's record needs of the log, in each partition: what stands behind there; (): nothing.
+
+    Of those that were not given up only their owners count, so one for each owner will do.
+    """
+
+    session: str
+    owner: Boot
+    is_released: bool
+    behind: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskNeeds:
+    """The ``Need`` of each session. The answer is as of the sequence ``since`` of the records or later."""
+
+    token: int
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskSize:
+    """Of a partition: the first sequence that is left, the last, and the bytes. The answer may be old."""
+
+    token: int
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Remove all of a partition up to ``upto``. It may be done later, or never."""
+
+    partition: int
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Remove pieces of snapshots that stand before that sequence. It may be done later, or never."""
+
+    before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,5 +175,20 @@ class PutAhead:
     seconds: float
 
 
-ToBus = Write | Look | AskLast | Fetch | AskOwners | AskSessions | Follow | AskRelease | AnswerRelease | Tell
+ToBus = (
+    Write
+    | Look
+    | AskLast
+    | AskSize
+    | Fetch
+    | AskOwners
+    | AskSessions
+    | AskNeeds
+    | Cut
+    | Sweep
+    | Follow
+    | AskRelease
+    | AnswerRelease
+    | Tell
+)
 Order = ToBus | Died | PutAhead

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from curier.cluster.floors import lowest, needs
 from curier.cluster.ground import Ground
 from curier.cluster.house import House
 from curier.cluster.inheriting import Inheritance, Log
@@ -57,6 +58,8 @@ class Owned:
         self._leavers: list[Callable[[], None]] = []
         self._under_way = 0  # messages on their way to the log
         self._is_to_change = False  # lazily
+        self._has_said = False  # what it is, since it came here
+        ground.touched.add(name)
 
     def begin(self) -> None:
         self._inheritance.begin()
@@ -107,6 +110,8 @@ class Owned:
             in_log=in_log,
             intents=(*kept, *intents),
         )
+        self._has_said = True
+        self._ground.touched.add(self.name)
         self._due.discard(self.name)
         if self.is_leaving or records is None:  # nothing may happen to it here any more
             self._house.drop_session(self.name, self._ground.wall)
@@ -135,15 +140,27 @@ class Owned:
             record = self.keeper.record
             left = tuple([one for one in record.intents if one != intent])
             self.keeper.record = replace(record, intents=left)
-            self.changes_lazily()
+            self._change_lazily()  # of a brief one, too: it holds the log until then
         self._release()
+
+    def needs(self) -> tuple[int, ...]:
+        """What an heir would need of the log, in each partition: all behind that; (): nothing."""
+        keeper, partitions = self.keeper, self._ground.partitions
+        says_all = self._has_said and not (self._is_to_change or self.name in self._due or keeper.is_writing)
+        found = [needs(one, partitions, not says_all) for one in keeper.all_said()]
+        return lowest(found, partitions) if any(found) else ()
 
     # -- what may come again after a crash
 
     def changes_lazily(self) -> None:
         """What the record says is not all. A session that ends with its connection needs not say it."""
-        if not self._is_to_change and not self.keeper.record.is_brief and self.is_here:
+        if not self.keeper.record.is_brief:
+            self._change_lazily()
+
+    def _change_lazily(self) -> None:
+        if not self._is_to_change and self.is_here:
             self._is_to_change = True
+            self._ground.touched.add(self.name)
             self._ground.later(LAZY, self._is_time)
 
     def _is_time(self) -> None:

@@ -79,6 +79,9 @@ class Lease:
     ``nonce`` tells two processes apart that took one name at one time. ``reads`` is the newest format that it
     reads, ``writes`` the one that it writes, or is about to. ``wall`` is its time of day (``daytime``). New
     fields come last, and have defaults (``formats``).
+
+    ``floors``: of what stands in each partition up to there, this node needs nothing, nor will an heir of its
+    sessions; (): of nothing yet. ``holder`` says in plain words what they wait for, "": for nothing.
     """
 
     boot: Boot
@@ -88,6 +91,8 @@ class Lease:
     reads: int = FIRST
     writes: int = FIRST
     wall: float = 0.0
+    floors: tuple[int, ...] = ()
+    holder: str = ""
 
     def is_same_as(self, other: Value | None) -> bool:
         """Is that the same write? What a format leaves out does not count."""
@@ -163,4 +168,34 @@ class SessionRecord:
         return not self.state and not self.intents
 
 
-Value = Frame | Seal | Lease | SessionRecord
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Stands among the records of sessions: who has read up to it has read all that was there before."""
+
+    boot: Boot
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a snapshot, of what its ``kind`` says: messages, or bytes that only that kind can read."""
+
+    kind: str
+    messages: tuple[Message, ...] = ()
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the log has come to, in ``count`` pieces whose subjects begin with ``name``.
+
+    Who has them and then reads the log from behind ``places`` up to ``upto`` or further, has what all have.
+    """
+
+    name: str
+    count: int
+    places: tuple[int, ...]
+    upto: tuple[int, ...]
+
+
+Value = Frame | Seal | Lease | SessionRecord | Mark | Piece | Snapshot

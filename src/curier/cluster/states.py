@@ -29,10 +29,14 @@ def placed(partition: int, sequence: int, messages: Sequence[LogMessage]) -> lis
 
 
 class Places:
-    """Where those messages stand in the log that sessions here have; ``whole``: see ``WHOLE``."""
+    """Where those messages stand in the log that sessions here have; ``whole``: see ``WHOLE``.
+
+    ``given_up`` is what this node has said to need nothing of: what stands there may be gone.
+    """
 
     def __init__(self, whole: int = WHOLE) -> None:
         self._whole = whole
+        self.given_up: tuple[int, ...] = ()
         self._places: dict[int, Place] = {}  # by number in the journal
 
     def __len__(self) -> int:
@@ -52,14 +56,19 @@ class Places:
         self._places.pop(number, None)
 
     def pack(self, records: list[Record]) -> tuple[bytes, tuple[InLog, ...]]:
-        """A session as bytes, and the messages that are not among them."""
+        """A session as bytes, and the messages that are not among them. One that was whole in a record stays
+        so where its place was given up meanwhile.
+        """
         messages = [one for one in records if isinstance(one, MessageSaved)]
         if sum([one.message.size() for one in messages]) <= self._whole:
             return encode(records), ()
         found = [(one.number, self._places.get(one.number)) for one in messages]
-        left = {number: place for number, place in found if place is not None}
+        left = {number: place for number, place in found if place is not None and self._is_there(place)}
         kept = [one for one in records if not (isinstance(one, MessageSaved) and one.number in left)]
         return encode(kept), tuple([InLog(number, *place) for number, place in left.items()])
+
+    def _is_there(self, place: Place) -> bool:
+        return not self.given_up or place[1] > self.given_up[place[0]]
 
 
 def readings(wanted: Iterable[InLog]) -> list[tuple[int, int, int]]:

@@ -2,6 +2,10 @@
 
 So a frame that had no answer is written again without danger: it cannot be stored twice. And who takes over
 from a dead node ends its writing with a ``Seal``, conditioned on the same: nothing can come behind that.
+
+The log is cut in front, and of a subject that has nothing left the last sequence is 0 again. So a writer
+begins with a frame that says nothing, and takes no message before that is known to be stored: whatever has a
+message in it is conditioned on a sequence that was used, and there is never another of that.
 """
 
 from __future__ import annotations
@@ -48,10 +52,30 @@ class Writer:
         self._partition = partition
         self._sealed = sealed  # called when others have ended this node's writing
         self._last = 0
+        self._began_at = 0  # what was read when it began
         self._number = 0
         self._pending: list[tuple[Message, Then]] = []
         self._frame: Frame | None = None
         self._thens: list[Then] = []
+
+    def open(self, then: Callable[[int], None]) -> None:
+        """Begin; ``then`` is told where. Nothing is written before."""
+        self._began_at = self._ground.applied[self._partition]
+        self._thens = [lambda: then(self._last)]
+        self._frame = Frame(self._ground.boot, 0, ())
+        self._write()
+
+    @property
+    def floor(self) -> int:
+        """Up to there all may be cut; its last frame, on which the next one is conditioned, may not."""
+        return self._last - 1 if self._last else self._began_at
+
+    def step(self, stride: int) -> None:
+        """Have its last frame near the end of the log, or one that is idle would hold all of it."""
+        if self._frame is None and self._ground.applied[self._partition] - self._last >= stride:
+            self._number += 1
+            self._frame = Frame(self._ground.boot, self._number, ())
+            self._write()
 
     def append(self, message: Message, then: Then) -> None:
         """``then`` is called when the message is stored, and never if it is not."""
@@ -59,7 +83,7 @@ class Writer:
         self._begin()
 
     def _begin(self) -> None:
-        if self._frame is not None or not self._pending:
+        if self._frame is not None or not self._pending or not self._last:
             return
         count = fitting([message for message, _ in self._pending[:MOST]])
         taken, self._pending = self._pending[:count], self._pending[count:]

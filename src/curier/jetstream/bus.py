@@ -20,16 +20,21 @@ from curier.cluster.orders import (
     LEASES,
     REFUSED,
     SESSIONS,
+    SNAPSHOTS,
     STORED,
     UNKNOWN,
     AnswerRelease,
     AskLast,
+    AskNeeds,
     AskOwners,
     AskRelease,
     AskSessions,
+    AskSize,
+    Cut,
     Fetch,
     Follow,
     Look,
+    Sweep,
     Tell,
     ToBus,
     Write,
@@ -98,6 +103,10 @@ class Bus:
             AskLast: self._ask_last,
             Fetch: lambda order: _Fetching(self, order).ask(),
             AskOwners: lambda order: self._owners.ask(partial(self._answer, order.token)),
+            AskNeeds: lambda order: self._owners.needs(order.since, partial(self._answer, order.token)),
+            AskSize: self._ask_size,
+            Cut: lambda order: self._remove(order.partition, order.upto + 1),
+            Sweep: lambda order: self._remove(SNAPSHOTS, order.before),
             AskSessions: lambda order: self._owners.sessions(order.owner, partial(self._answer, order.token)),
             Follow: self._follow,
             AskRelease: self._ask_release,
@@ -156,7 +165,7 @@ class Bus:
         value, line = order.value, self._line(order.stream)
         headers = {EXPECTED: str(order.expected)}
         if isinstance(value, SessionRecord):
-            headers |= headers_of(order.subject, value)
+            headers |= headers_of(order.subject, value, self.names.partitions)
             data = encode(value, order.subject, order.format)
         else:
             data = encode(value, "", order.format)
@@ -276,15 +285,10 @@ class Bus:
             self._hearer.saw(self._seen)
         return value  # type: ignore[return-value]
 
-    def missing(self, stream: int, after: int, sequence: int) -> None:
-        """Tell of entries of the log that are gone: nobody but people removes any."""
-        if stream >= 0 and sequence > after + 1:
-            log.error(
-                "%s: entries %d to %d are gone, and with them what was acknowledged",
-                self.names.stream(stream),
-                after + 1,
-                sequence - 1,
-            )
+    def _remove(self, stream: int, before: int) -> None:
+        """All before that sequence, if that can be now."""
+        request = json.dumps({"seq": before}).encode()
+        self.data.send(f"$JS.API.STREAM.PURGE.{self.names.stream(stream)}", request)
 
     def _ask_last(self, order: AskLast) -> None:
         """Of the leader, whose answer is new; those that come meanwhile have the next."""
@@ -312,6 +316,18 @@ class Bus:
             return True
 
         self.data.ask(f"$JS.API.STREAM.INFO.{self.names.stream(partition)}", b"", heard, READ_SECONDS)
+
+    def _ask_size(self, order: AskSize, attempt: int = 0) -> None:
+        def heard(message: Msg | None) -> bool:
+            state = _json(message).get("state")
+            if state is None:
+                self.again(attempt, partial(self._ask_size, order))
+            else:
+                self._answer(order.token, state["first_seq"], state["last_seq"], state["bytes"])
+            return True
+
+        stream = self.names.stream(order.partition)
+        self.data.ask(f"$JS.API.STREAM.INFO.{stream}", b"", heard, READ_SECONDS)
 
     def _follow(self, order: Follow) -> None:
         former = self._feeds.pop(order.stream, None)
@@ -402,7 +418,6 @@ class _Feed:
         if value is None or isinstance(value, Parted):
             self.end()
             return
-        self._bus.missing(self._order.stream, self._last, sequence)
         self._last = sequence
         self._number += 1
         order = self._order
@@ -436,7 +451,6 @@ class _Fetching:
                 value = self._bus.read(message.data)
                 if value is None or isinstance(value, Parted):
                     return True
-                self._bus.missing(order.partition, self._last, sequence)
                 self._found.append((sequence, value))
             self._last = max(self._last, sequence)
             if self._last < order.upto:

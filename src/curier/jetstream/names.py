@@ -7,11 +7,13 @@ import hashlib
 import re
 from typing import Final
 
-from curier.cluster.orders import LEASES, SESSIONS
+from curier.cluster.orders import LEASES, SESSIONS, SNAPSHOTS
 from curier.cluster.records import Boot
 
 PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 """What names of nodes and clusters may be."""
+
+WORDS: Final = {LEASES: "leases", SESSIONS: "sessions", SNAPSHOTS: "snapshots"}
 
 
 class Names:
@@ -22,11 +24,11 @@ class Names:
             raise ValueError(f"a cluster's name has letters, digits, - and _, at most 32: not {cluster!r}")
         self.cluster = cluster
         self.partitions = partitions
-        self.streams = (LEASES, SESSIONS, *range(partitions))
+        self.streams = (LEASES, SESSIONS, SNAPSHOTS, *range(partitions))
 
     def stream(self, stream: int) -> str:
         """As JetStream calls it."""
-        what = {LEASES: "LEASES", SESSIONS: "SESSIONS"}.get(stream, f"LOG_{stream}")
+        what = WORDS.get(stream, f"LOG_{stream}").upper()
         return f"{self.cluster.upper()}_{what}"
 
     def all_of(self, stream: int) -> str:
@@ -34,7 +36,7 @@ class Names:
         return f"{self._prefix(stream)}.>"
 
     def subject(self, stream: int, subject: str) -> str:
-        """Of a node's lease, of the frames of a writer; of a session as a hash of its name."""
+        """Of a node's lease, of the frames of a writer, of a piece; of a session as a hash of its name."""
         if stream == SESSIONS:
             return f"{self._prefix(stream)}.{hashed(subject)}"
         if not all(PLAIN.fullmatch(word) for word in subject.split(".")):
@@ -68,7 +70,7 @@ class Names:
         return f"{self.cluster}.direct"
 
     def _prefix(self, stream: int) -> str:
-        what = {LEASES: "leases", SESSIONS: "sessions"}.get(stream, f"log.{stream}")
+        what = WORDS.get(stream, f"log.{stream}")
         return f"{self.cluster}.{what}"
 
 

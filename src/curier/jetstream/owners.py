@@ -12,7 +12,8 @@ from typing import Final
 
 from nats.aio.msg import Msg
 
-from curier.cluster.orders import SESSIONS
+from curier.cluster.floors import needs
+from curier.cluster.orders import SESSIONS, Need
 from curier.cluster.records import Boot, SessionRecord
 from curier.jetstream.consumer import Consumer
 from curier.jetstream.line import Line
@@ -20,16 +21,21 @@ from curier.jetstream.names import Names
 
 OWNER: Final = "Curier-Owner"
 SESSION: Final = "Curier-Session"  # its name, in base64
+NEEDS: Final = "Curier-Needs"  # of one that was given up: what it needs of each partition of the log
+NOTHING: Final = "-"
 
 Again = Callable[[int, Callable[[int], None]], None]
 
 
-def headers_of(session: str, record: SessionRecord) -> dict[str, str]:
+def headers_of(session: str, record: SessionRecord, partitions: int) -> dict[str, str]:
     """What stands beside a record."""
-    return {
+    headers = {
         OWNER: f"{record.owner.name}.{record.owner.number}",
         SESSION: base64.b64encode(session.encode()).decode(),
     }
+    if record.is_released:
+        headers[NEEDS] = ",".join(map(str, needs(record, partitions))) or NOTHING
+    return headers
 
 
 class Owners:
@@ -41,6 +47,8 @@ class Owners:
         self._again = again
         self._owner_of: dict[int, Boot] = {}  # by a number for each session
         self._counts: Counter[Boot] = Counter()
+        self._having: Counter[Boot] = Counter()  # the same, of those that were not given up
+        self._given_up: dict[int, Need] = {}
         self._read_to = 0
         self._boots: dict[str, Boot] = {}
         self._asking: list[Callable[[Sequence[Boot]], None]] = []
@@ -67,13 +75,38 @@ class Owners:
 
         _Reading(self, 0, heard, lambda: then([*found.values()]))
 
+    def needs(self, since: int, then: Callable[[Sequence[Need]], None]) -> None:
+        """What sessions need that were given up; and, without name, who has any of the others. As of the
+        sequence ``since`` or later.
+        """
+
+        def read() -> None:
+            self._is_reading = False
+            held = [Need("", boot, False, ()) for boot, of in self._having.items() if of]
+            then([*held, *self._given_up.values()])
+            self._tell(len(self._asking))
+
+        if self._is_reading:  # which may end before that
+            self._again(0, lambda attempt: self.needs(since, then))
+        else:
+            self._is_reading = True
+            _Reading(self, self._read_to, self._note, read, since)
+
     def _note(self, sequence: int, message: Msg, boot: Boot) -> None:
         key = hash(message.subject)
         former = self._owner_of.get(key)
         if former is not None:
             self._counts[former] -= 1
+            if self._given_up.pop(key, None) is None:
+                self._having[former] -= 1
         self._owner_of[key] = boot
         self._counts[boot] += 1
+        headers = message.headers or {}
+        if NEEDS in headers:
+            name = base64.b64decode(headers.get(SESSION, "")).decode()
+            self._given_up[key] = Need(name, boot, True, _numbers(headers[NEEDS]))
+        else:
+            self._having[boot] += 1
         self._read_to = sequence
 
     def _tell(self, count: int) -> None:
@@ -97,7 +130,9 @@ class Owners:
 
 
 class _Reading:
-    """The headers of all records behind ``after``, once; a consumer that breaks goes on where it was."""
+    """The headers of all records behind ``after``, once, up to ``since`` at least. A consumer that breaks
+    goes on where it was.
+    """
 
     def __init__(
         self,
@@ -105,9 +140,12 @@ class _Reading:
         after: int,
         heard: Callable[[int, Msg, Boot], None],
         finished: Callable[[], None],
+        since: int = 0,
     ) -> None:
         self._owners = owners
         self._last = after
+        self._since = since
+        self._is_over = False
         self._heard_one = heard
         self._finished = finished
         self._consumer: Consumer | None = None
@@ -126,7 +164,7 @@ class _Reading:
         }
         broken = partial(self._broken, attempt)
         stream = names.stream(SESSIONS)
-        self._consumer = Consumer(line, stream, where, self._heard, broken, self._finish)
+        self._consumer = Consumer(line, stream, where, self._heard, broken, self._is_empty)
 
     def _broken(self, attempt: int, why: str) -> None:
         self._owners._again(attempt, self._begin)
@@ -137,12 +175,20 @@ class _Reading:
         if boot is not None:
             self._heard_one(sequence, message, boot)
         if not pending:
-            self._finish()
+            self._is_empty()
 
-    def _finish(self) -> None:
-        if self._consumer is not None:
-            self._consumer.end()
-        self._finished()
+    def _is_empty(self) -> None:
+        """There is nothing more; or this server is behind, and there will be."""
+        if self._last >= self._since and not self._is_over:
+            self._is_over = True
+            if self._consumer is not None:
+                self._consumer.end()
+            self._finished()
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    words = text.split(",")
+    return tuple(map(int, words)) if all(word.isdigit() for word in words) else ()
 
 
 def _key(boot: Boot) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from nats.aio.msg import Msg
 
 from curier.cluster.formats import FIRST
-from curier.cluster.orders import LEASES, SESSIONS
+from curier.cluster.orders import LEASES, SESSIONS, SNAPSHOTS
 from curier.errors import ClusterAway, ClusterError
 from curier.jetstream.line import PERMIT, Line, log
 from curier.jetstream.names import Names
@@ -85,7 +85,7 @@ def is_too_old(version: str) -> bool:
 
 
 def _config(names: Names, stream: int, replicas: int) -> dict[str, Any]:
-    keeps_last = stream in (LEASES, SESSIONS)
+    keeps_last = stream in (LEASES, SESSIONS, SNAPSHOTS)
     return {
         "name": names.stream(stream),
         "subjects": [names.all_of(stream), *([names.all_parts] if stream == SESSIONS else ())],

@@ -16,7 +16,18 @@ from operator import attrgetter
 from typing import Any, Final
 
 from curier.cluster.formats import FIRST, NEWEST, since_of
-from curier.cluster.records import Boot, Frame, Lease, Passed, Seal, SessionRecord, Value
+from curier.cluster.records import (
+    Boot,
+    Frame,
+    Lease,
+    Mark,
+    Passed,
+    Piece,
+    Seal,
+    SessionRecord,
+    Snapshot,
+    Value,
+)
 from curier.errors import MqttError
 from curier.frozen import dataclass
 
@@ -176,7 +187,18 @@ class _Leases(_Kind):
         return name, convert(tuple(fields[: len(plain)]), types.GenericAlias(tuple, plain))
 
 
-CLASSES: Final[tuple[type, ...]] = (Frame, Seal, Lease, SessionRecord, Direct, Wish, Parted)
+CLASSES: Final[tuple[type, ...]] = (
+    Frame,
+    Seal,
+    Lease,
+    SessionRecord,
+    Direct,
+    Wish,
+    Parted,
+    Mark,
+    Piece,
+    Snapshot,
+)
 """The kinds, by their numbers from 1 on."""
 
 _SINCE: Final[Mapping[type, int]] = {}

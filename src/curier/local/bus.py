@@ -7,20 +7,27 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
+from curier.cluster.floors import needs
 from curier.cluster.formats import FIRST
 from curier.cluster.node import Entry
 from curier.cluster.orders import (
     REFUSED,
+    SNAPSHOTS,
     STORED,
     UNKNOWN,
     AnswerRelease,
     AskLast,
+    AskNeeds,
     AskOwners,
     AskRelease,
     AskSessions,
+    AskSize,
+    Cut,
     Fetch,
     Follow,
     Look,
+    Need,
+    Sweep,
     Tell,
     ToBus,
     Write,
@@ -75,6 +82,10 @@ class Bus:
             Fetch: self._fetch,
             AskOwners: lambda order: self._say(frames.ListOwners(order.token)),
             AskSessions: lambda order: self._say(frames.ListOwned(order.token, _plain(order.owner))),
+            AskNeeds: lambda order: self._say(frames.ListNeeds(order.token)),
+            AskSize: lambda order: self._say(frames.Measure(order.token, order.partition)),
+            Cut: lambda order: self._say(frames.Remove(order.partition, order.upto + 1)),
+            Sweep: lambda order: self._say(frames.Remove(SNAPSHOTS, order.before)),
             Follow: self._follow,
             AskRelease: self._ask_release,
             AnswerRelease: lambda order: self._say(frames.Release(order.token, order.node)),
@@ -89,6 +100,8 @@ class Bus:
             frames.Reading: self._read,
             frames.Owners: lambda told: self._answer(told.token, [Boot(*one) for one in told.owners]),
             frames.Owned: lambda told: self._answer(told.token, told.sessions),
+            frames.Needs: self._tell_needs,
+            frames.Measured: lambda told: self._answer(told.token, told.first, told.last, told.size),
             frames.Fed: self._fed,
             frames.Wanted: self._wanted,
             frames.Released: lambda told: self._answer(told.token),
@@ -139,9 +152,12 @@ class Bus:
         value = order.value
         self._writes[order.token] = order
         owner, is_over, name = None, False, ""
+        behind: tuple[int, ...] | None = None
         if isinstance(value, SessionRecord):
             name, owner = order.subject, _plain(value.owner)
             is_over = value.is_released and value.is_over and not value.unsealed
+            if value.is_released:
+                behind = needs(value, len(value.places))
         self._say(
             frames.Store(
                 order.token,
@@ -151,6 +167,7 @@ class Bus:
                 encode(value, name, order.format),
                 owner,
                 is_over,
+                behind,
             )
         )
 
@@ -175,6 +192,10 @@ class Bus:
 
     def _found(self, told: frames.Found) -> None:
         self._answer(told.token, told.sequence, self._value(told.value) if told.value is not None else None)
+
+    def _tell_needs(self, told: frames.Needs) -> None:
+        found = [Need(name, Boot(*owner), given_up, behind) for name, owner, given_up, behind in told.needs]
+        self._answer(told.token, found)
 
     def _fetch(self, order: Fetch) -> None:
         self._readings[order.token] = []

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from curier.cluster.orders import LEASES, SESSIONS
+from curier.cluster.orders import LEASES, SESSIONS, SNAPSHOTS
 from curier.cluster.records import Lease
 from curier.jetstream import wire
 from curier.local import frames
@@ -35,6 +35,7 @@ class Engine:
     def __init__(self, partitions: int = 1, log_bytes: int = LOG_BYTES) -> None:
         self.leases = Latest()
         self.sessions = Latest()
+        self.snapshots = Latest()
         self.logs = [Log() for _ in range(partitions)]
         self.left_out = 0  # messages of QoS 0, in frames as they came, that a worker was too slow for
         self.log_bytes = log_bytes
@@ -69,16 +70,26 @@ class Engine:
         if said.stream == LEASES:
             return self.leases.store(said.subject, said.expected, said.value)
         if said.stream == SESSIONS:
-            return self.sessions.store(said.subject, said.expected, said.value, said.owner, said.is_over)
+            return self.sessions.store(
+                said.subject, said.expected, said.value, said.owner, said.is_over, said.behind
+            )
+        if said.stream == SNAPSHOTS:
+            return self.snapshots.store(said.subject, said.expected, said.value)
         partition = self.logs[said.stream]
         if partition.size + len(said.value) > self.log_bytes:
             return None
         return partition.store(said.subject, said.expected, said.value, writer)
 
     def find(self, stream: int, subject: str) -> tuple[int, bytes | None]:
-        if stream == LEASES:
-            return self.leases.find(subject)
+        if stream in (LEASES, SNAPSHOTS):
+            return (self.leases if stream == LEASES else self.snapshots).find(subject)
         return (self.sessions if stream == SESSIONS else self.logs[stream]).find(subject)
+
+    def remove(self, stream: int, before: int) -> None:
+        if stream == SNAPSHOTS:
+            self.snapshots.remove(before)
+        else:
+            self.logs[stream].cut(before - 1)
 
     def has_more(self, stream: int) -> None:
         """Have everybody who follows that stream get what is new."""
@@ -103,7 +114,11 @@ class Engine:
 
     def counted(self, token: int) -> frames.CountedAll:
         """What is kept."""
-        named: list[tuple[str, Latest | Log]] = [("leases", self.leases), ("sessions", self.sessions)]
+        named: list[tuple[str, Latest | Log]] = [
+            ("leases", self.leases),
+            ("sessions", self.sessions),
+            ("snapshots", self.snapshots),
+        ]
         named += [(f"log {number}", one) for number, one in enumerate(self.logs)]
         streams = [(name, one.last, len(one), one.size) for name, one in named]
         return frames.CountedAll(token, streams, self.left_out)
@@ -143,6 +158,9 @@ class Worker:
             frames.Want: self._want,
             frames.Release: self._release,
             frames.CountAll: lambda said: self.wire.say(engine.counted(said.token)),
+            frames.ListNeeds: lambda said: self.wire.say(frames.Needs(said.token, engine.sessions.needs())),
+            frames.Measure: self._measure,
+            frames.Remove: lambda said: engine.remove(said.stream, said.before),
             frames.Spread: lambda said: engine.spread(said.value, number),
         }
 
@@ -174,6 +192,10 @@ class Worker:
 
     def _count(self, said: frames.CountTo) -> None:
         self.wire.say(frames.Counted(said.token, self._engine.logs[said.partition].last))
+
+    def _measure(self, said: frames.Measure) -> None:
+        log = self._engine.logs[said.partition]
+        self.wire.say(frames.Measured(said.token, log.first, log.last, log.size))
 
     def _list_owners(self, said: frames.ListOwners) -> None:
         self.wire.say(frames.Owners(said.token, sorted(self._engine.sessions.owned)))

@@ -40,6 +40,7 @@ class Store(_Said, tag=1):
     value: bytes
     owner: tuple[str, int] | None = None
     is_over: bool = False
+    behind: tuple[int, ...] | None = None  # of one that was given up: what it needs of the log
 
 
 class Find(_Said, tag=2):
@@ -113,6 +114,26 @@ class CountAll(_Said, tag=11):
     """What the engine keeps."""
 
     token: int
+
+
+class ListNeeds(_Said, tag=12):
+    """``AskNeeds``."""
+
+    token: int
+
+
+class Measure(_Said, tag=13):
+    """``AskSize``."""
+
+    token: int
+    partition: int
+
+
+class Remove(_Said, tag=14):
+    """``Cut`` and ``Sweep``: all of a stream before that sequence."""
+
+    stream: int
+    before: int
 
 
 # -- by the engine
@@ -213,7 +234,38 @@ class CountedAll(_Said, tag=32):
     left_out: int
 
 
-Asked = Store | Find | CountTo | Read | ListOwners | ListOwned | Feed | Want | Release | Spread | CountAll
+class Needs(_Said, tag=33):
+    """Of each owner, or of each session that was given up: name, owner, whether it was, and what it needs."""
+
+    token: int
+    needs: list[tuple[str, tuple[str, int], bool, tuple[int, ...]]]
+
+
+class Measured(_Said, tag=34):
+    """The first sequence that is left, the last, and the bytes."""
+
+    token: int
+    first: int
+    last: int
+    size: int
+
+
+Asked = (
+    Store
+    | Find
+    | CountTo
+    | Read
+    | ListOwners
+    | ListOwned
+    | Feed
+    | Want
+    | Release
+    | Spread
+    | CountAll
+    | ListNeeds
+    | Measure
+    | Remove
+)
 Told = (
     Stored
     | Refused
@@ -228,6 +280,8 @@ Told = (
     | Released
     | Heard
     | CountedAll
+    | Needs
+    | Measured
 )
 
 _encode: Final = msgpack.Encoder().encode

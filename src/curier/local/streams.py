@@ -22,6 +22,7 @@ class Latest:
         self.last = 0
         self.size = 0
         self.owned: dict[Owner, set[str]] = {}
+        self.given_up: dict[str, tuple[int, ...]] = {}  # what those need of the log
         self._values: dict[str, Entry] = {}  # in the order of their sequences
         self._owners: dict[str, Owner] = {}
         self._gone = [0] * SHELVES  # sequences up to which values of a shelf are not kept
@@ -37,21 +38,46 @@ class Latest:
         return found if found is not None else (self._gone[_shelf(subject)], None)
 
     def store(
-        self, subject: str, expected: int, value: bytes, owner: Owner | None = None, is_over: bool = False
+        self,
+        subject: str,
+        expected: int,
+        value: bytes,
+        owner: Owner | None = None,
+        is_over: bool = False,
+        behind: tuple[int, ...] | None = None,
     ) -> int:
-        """Its sequence; 0: refused. One that ``is_over`` is stored, and not kept."""
+        """Its sequence; 0: refused. One that ``is_over`` is stored, and not kept; one with ``behind`` was
+        given up by its owner, and needs that.
+        """
         if self.find(subject)[0] != expected:
             return 0
         self.last += 1
         former = self._values.pop(subject, None)
         self.size += len(value) - (len(former[1]) if former is not None else 0)
         self._belongs(subject, None if is_over else owner)
+        self.given_up.pop(subject, None)
+        if behind is not None and not is_over:
+            self.given_up[subject] = behind
         if is_over:
             self.size -= len(value)
             self._gone[_shelf(subject)] = self.last
         else:
             self._values[subject] = (self.last, value)
         return self.last
+
+    def needs(self) -> list[tuple[str, Owner, bool, tuple[int, ...]]]:
+        """What was given up needs; and who owns anything else."""
+        found = [(name, self._owners[name], True, behind) for name, behind in self.given_up.items()]
+        having = [owner for owner, names in self.owned.items() if not names <= self.given_up.keys()]
+        return [*found, *(("", owner, False, ()) for owner in having)]
+
+    def remove(self, before: int) -> None:
+        """Forget what is older."""
+        for subject, (sequence, value) in [*self._values.items()]:
+            if sequence >= before:
+                return
+            self.size -= len(value)
+            del self._values[subject]
 
     def behind(self, after: int) -> list[Entry]:
         """The last of each subject that was stored behind ``after``."""
@@ -91,9 +117,7 @@ class Log:
         return len(self._values)
 
     def find(self, subject: str) -> tuple[int, bytes | None]:
-        """The last of a writer. It is kept, however short the log is, or a late write of one that is dead
-        could be stored.
-        """
+        """The last of a writer; (0, None): there is none, or none is left."""
         return self._lasts.get(subject, (0, None))
 
     def store(self, subject: str, expected: int, value: bytes, writer: int) -> int:
@@ -132,6 +156,7 @@ class Log:
             self.size -= sum([len(value) for value, _ in self._values[:count]])
             del self._values[:count]
             self.first += count
+            self._lasts = {one: last for one, last in self._lasts.items() if last[0] >= self.first}
 
 
 def _shelf(subject: str) -> int:
