@@ -257,6 +257,13 @@ async def test_a_subject_that_this_user_may_not_publish_to_is_named(tmp_path: Pa
             await line.close()
 
 
+async def test_a_subject_that_this_user_may_not_hear_is_named(tmp_path: Path) -> None:
+    users = 'authorization { users: [{ user: node, password: "x", permissions: { subscribe: "x.>" } }] }\n'
+    with one_server(tmp_path, users) as server:
+        why = await meets(Access(at(server, "node:x@")), "does not let this node do its work")
+        assert "_INBOX" in why
+
+
 # -- all of it
 
 

@@ -276,7 +276,8 @@ class Line:
         await client.subscribe(f"{self._inbox}.*", cb=self._answered)
         for subject, heard in self._listened:
             await client.subscribe(subject, cb=self._listener(heard))
-        await client.flush(timeout=2)
+        for _ in range(2):  # nats-py sends the first question past what was subscribed to
+            await client.flush(timeout=2)
         if self.denied:  # what is said by others would not be heard
             raise NatsError(self.denied)
         self.most = client.max_payload
