@@ -43,7 +43,8 @@ async def test_unfinished_packets_take_no_more_than_all_clients_may_hold(use_rea
             await exchange.rounds(10)
             await Peer.close_all_but(exchange)
         await Peer.close_all()
-    assert 32 * MIB < peak - before < 160 * MIB  # all 20 would be 300 MiB
+    # What is given back may stay with the C library for a while; all 20 would be 300 MiB.
+    assert 32 * MIB < peak - before < 200 * MIB
 
 
 @pytest.fixture
