@@ -7,8 +7,10 @@ from typing import Literal, NamedTuple
 NodeState = Literal["open", "not trusted", "draining", "over"]
 """Of the node that is asked. ``not trusted``: all that is about sessions waits until its lease is renewed."""
 
-Standing = Literal["living", "silent", "over"]
-"""Of a life of any node. ``silent``: no renewal of its lease has come by for some time."""
+Standing = Literal["living", "silent", "over", "died"]
+"""Of a life of any node. ``silent``: no renewal of its lease has come by for some time; ``over``: it has left
+in order; ``died``: the others have ended its lease, and have its sessions.
+"""
 
 
 class Wrong(NamedTuple):
@@ -87,7 +89,7 @@ class ClusterView(NamedTuple):
     @property
     def living(self) -> int:
         """Nodes that live."""
-        return sum(one.standing != "over" for one in self.nodes)
+        return sum(one.standing in ("living", "silent") for one in self.nodes)
 
     @property
     def lag(self) -> int:

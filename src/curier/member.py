@@ -74,6 +74,7 @@ class Member(Store):
         self.where = where
         self.node: Node | None = None
         self._name = name
+        self._most = 0  # bytes of a packet that the bus takes
         self._partitions = partitions
         self._died: Callable[[ClusterError], None] = _expected
         self._bus: Bus | None = None
@@ -110,7 +111,8 @@ class Member(Store):
         self._after()
         self._watch = self._watch_over(node)
         await self._opened(node)
-        self._limit_packets(bus.most)
+        self._most = bus.most - BESIDE_MESSAGE
+        turn.core.options.max_packet_size = self.limited(turn.core.options.max_packet_size)
         self._watch.begin()
         log.info("node %s has joined %s", self._name, self.where)
 
@@ -121,12 +123,15 @@ class Member(Store):
     @abstractmethod
     def _watch_over(self, node: Node) -> Watching: ...
 
-    def _limit_packets(self, most: int) -> None:
-        """Take no packet from a client that the log could not: its message would be tried for ever."""
-        options = self._need_turn().core.options
-        if options.max_packet_size > most - BESIDE_MESSAGE:
-            options.max_packet_size = most - BESIDE_MESSAGE
-            log.info("packets of clients may have %d bytes", options.max_packet_size)
+    def limited(self, size: int) -> int:
+        """How large packets of clients may be, ``size`` at most: all else would be tried for ever."""
+        if size > self._most:
+            log.info("packets of clients may have %d bytes: the cluster takes no more", self._most)
+        return min(size, self._most)
+
+    def why_too_large(self, size: int) -> str:
+        """Why a message of the broker's own cannot be published, or ""."""
+        return f"it has {size} bytes, and the cluster takes {self._most}" if size > self._most else ""
 
     async def _opened(self, node: Node) -> None:
         began = told = time.monotonic()
@@ -150,7 +155,7 @@ class Member(Store):
             return self._bus.why
         if not node.is_trusted:
             return f"the last life of node {self._name} did not end in order; its lease runs out first"
-        return "it reads what is retained"
+        return f"it reads what is retained, {node.read_before_it_opens:.0%} so far"
 
     def commit(self, batch: Batch) -> None:
         turn, node = self._need_turn(), self.node

@@ -76,14 +76,14 @@ class NatsMember(Member):
             self._doubting.cancel()
         await super().close(seconds)
 
-    def _limit_packets(self, most: int) -> None:
-        if most <= BESIDE_MESSAGE:
+    def limited(self, size: int) -> int:
+        if self._most <= 0:
+            most = self._most + BESIDE_MESSAGE
             raise ClusterError(f"NATS takes {most} bytes at once: raise its max_payload, to 8MB at best")
-        options = self._need_turn().core.options
-        before = options.max_packet_size
-        super()._limit_packets(most)
-        if options.max_packet_size != before:
+        limit = super().limited(size)
+        if limit != size:
             log.info("NATS takes no more at once; its max_payload can be raised")
+        return limit
 
     # -- servers that were away
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from curier.cluster.life import LASTS, RENEWED
 from curier.cluster.node import Node
+from curier.cluster.records import Lease
 from curier.cluster_view import ClusterView, NodeLife, NodeState, Standing, Wrong
 
 SILENT: Final = 2.5 * RENEWED
@@ -16,7 +17,7 @@ def nodes_of(node: Node, now: float) -> tuple[NodeLife, ...]:
     """All nodes that this one knows, and itself."""
     return tuple(
         [
-            NodeLife(lease.boot.name, lease.boot.number, _standing(lease.is_over, heard), heard)
+            NodeLife(lease.boot.name, lease.boot.number, _standing(lease, heard), heard)
             for lease, heard in node.leases(now)
         ]
     )
@@ -52,7 +53,7 @@ def system_values(view: ClusterView) -> dict[str, str]:
     }
 
 
-def _standing(is_over: bool, heard: float) -> Standing:
-    if is_over:
-        return "over"
+def _standing(lease: Lease, heard: float) -> Standing:
+    if lease.is_over:
+        return "over" if lease.nonce else "died"  # others do not know that number of it
     return "silent" if heard > SILENT else "living"

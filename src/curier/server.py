@@ -552,6 +552,8 @@ class Broker(Traced, Mounted):
         except ValueError as error:
             raise ConfigError(str(error)) from None
         assert self._turn is not None
+        if self._member is not None:
+            options.max_packet_size = self._member.limited(options.max_packet_size)
         stuck = self.core.change_options(options, self._turn.clock.now())
         self._turn.schedule()
         return stuck
@@ -573,12 +575,13 @@ class Broker(Traced, Mounted):
         return await self._asking.who_is(self.authenticator, credentials)
 
     def publish(self, message: Message) -> None:
-        """Publish as the broker itself. Raises ``ValueError`` for a Topic Name that cannot be."""
+        """Publish as the broker itself. Raises ``ValueError`` for what cannot be published."""
         core = self.core
         assert self._turn is not None
         now = self._turn.clock.now()
-        why = core.publish(application_message(message, now), None, now)
-        if why:
+        made = application_message(message, now)
+        why = self._member.why_too_large(made.size()) if self._member is not None else ""
+        if why := why or core.publish(made, None, now):
             raise ValueError(why)
         self._turn.schedule()
 

@@ -14,6 +14,7 @@ import tests.jetstream.needs  # noqa: F401, isort: skip
 import curier
 from curier import Broker, Client
 from curier.auth import Authenticator, Credentials, Verdict
+from curier.broker.options import Options
 from curier.cluster.formats import NEWEST
 from curier.cluster_settings import ClusterSettings
 from curier.errors import (
@@ -219,6 +220,18 @@ async def test_a_second_process_with_the_name_of_one_that_lives_is_refused(clust
     assert not isinstance(raised.value, ClusterAway)
     async with cluster.client("a", "c") as client:
         await client.publish("t", "the first goes on", qos=1)
+
+
+async def test_nothing_is_taken_that_nats_would_not(cluster: Cluster) -> None:
+    broker = cluster.nodes["a"]
+    most = broker.core.options.max_packet_size
+    larger = Options()
+    larger.max_packet_size = 64 << 20
+    broker.change_options(larger)
+    assert broker.core.options.max_packet_size < 8 << 20
+    with pytest.raises(ValueError, match="and the cluster takes"):
+        broker.publish(curier.Message("t", bytes(8 << 20), curier.QoS(1)))
+    broker.publish(curier.Message("t", bytes(most - 100), curier.QoS(1)))
 
 
 async def test_a_record_that_cannot_be_read_ends_a_node_for_good(cluster: Cluster) -> None:

@@ -185,9 +185,12 @@ async def test_a_node_whose_lease_has_run_out_is_not_trusted(
 
 
 async def test_a_life_that_has_ended_is_over(stage: Stage) -> None:
-    stage.node.feed(stage.now, 0.0, LEASES, 1, 2, [(3, Lease(Boot("b", 4), 9, is_over=True))])
+    stage.node.feed(stage.now, 0.0, LEASES, 1, 2, [(3, Lease(Boot("b", 4), 9, is_over=True, nonce=8))])
     view = await stage.view()
     assert [one.standing for one in view.nodes] == ["living", "over"]
+    stage.node.feed(stage.now, 0.0, LEASES, 1, 3, [(4, Lease(Boot("b", 5), 9, is_over=True))])  # by an heir
+    view = await stage.view()
+    assert [one.standing for one in view.nodes] == ["living", "died"]
     assert view.wrong == ()
     assert view.living == 1
     assert stage.watch.view(is_over=True).state == "over"

@@ -15,6 +15,7 @@ NODES = (
     NodeLife("b", 1, "silent", 14.0),
     NodeLife("c", 7, "over", 400.0),
     NodeLife("d", 2, "living", 0.5),
+    NodeLife("e", 1, "died", 700.0),
 )
 STREAMS = (
     StreamView("CURIER_SESSIONS", -1, 70, 12, 4096, "s1", 3, ()),

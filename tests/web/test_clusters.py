@@ -55,6 +55,7 @@ async def test_a_node_says_how_its_cluster_is(tmp_path: Path, said: Said) -> Non
         ("b", "silent", False),
         ("c", "over", False),
         ("d", "living", False),
+        ("e", "died", False),
     ]
     assert [(one.read, one.last, one.lag, one.behind) for one in found.streams] == [
         (-1, 70, -1, []),

@@ -98,7 +98,7 @@ def lines(found: Cluster) -> list[str]:
                     f"{one.name} (this one)" if one.self else one.name,
                     str(one.life),
                     one.standing,
-                    f"{one.heard:.1f} s ago" if one.standing != "over" else "",
+                    f"{one.heard:.1f} s ago" if one.standing in ("living", "silent") else "",
                 )
                 for one in found.nodes
             ],

@@ -192,7 +192,7 @@ class Life:
             return
         self._ground.boot = Boot(self._ground.boot.name, lease.boot.number + 1 if lease else 1)
         self._last_wall = lease.wall if lease else 0.0
-        self._nonce = int(self._ground.random() * 2**53)
+        self._nonce = 1 + int(self._ground.random() * 2**53)
         self._sequence = sequence
         self._renewing = self._next(0)
         self._sent[0] = now

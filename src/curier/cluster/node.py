@@ -120,6 +120,13 @@ class Node:
         return 0.0 if self.ground.is_dead else self._life.trusted_until
 
     @property
+    def read_before_it_opens(self) -> float:
+        """How much of the log it has read that was there when it joined, from 0 to 1."""
+        whole = sum(self._to_read.values())
+        read = sum([min(last, self.ground.applied[one]) for one, last in self._to_read.items()])
+        return read / whole if whole else 0.0
+
+    @property
     def is_draining(self) -> bool:
         """Does it give its sessions up, to leave?"""
         return self._is_draining

@@ -76,9 +76,9 @@ class Seal:
 class Lease:
     """A node lives while this changes. ``renewal`` counts; ``is_over`` is written by itself or an heir.
 
-    ``nonce`` tells two processes apart that took one name at one time. ``reads`` is the newest format that it
-    reads, ``writes`` the one that it writes, or is about to. ``wall`` is its time of day (``daytime``). New
-    fields come last, and have defaults (``formats``).
+    ``nonce`` tells two processes apart that took one name at one time; it is 0 in what an heir writes.
+    ``reads`` is the newest format that it reads, ``writes`` the one that it writes, or is about to. ``wall``
+    is its time of day (``daytime``). New fields come last, and have defaults (``formats``).
 
     ``floors``: of what stands in each partition up to there, this node needs nothing, nor will an heir of its
     sessions; (): of nothing yet. ``holder`` says in plain words what they wait for, "": for nothing.

@@ -129,7 +129,7 @@ def _nodes(broker: Broker) -> Iterable[Sample] | None:
     if view is None:
         return None
     standings = [one.standing for one in view.nodes]
-    return [({"state": one}, standings.count(one)) for one in ("living", "silent", "over")]
+    return [({"state": one}, standings.count(one)) for one in ("living", "silent", "over", "died")]
 
 
 def _lags(broker: Broker) -> Iterable[Sample] | None:
@@ -304,7 +304,8 @@ METRICS: Final = (
     ),
     _gauge(
         "curier_cluster_nodes",
-        "Nodes of the cluster as this one knows them; silent: a lease is not renewed, over: it has ended.",
+        "Nodes of the cluster as this one knows them; silent: a lease is not renewed, over: it has left, "
+        "died: others ended it.",
         _nodes,
     ),
     _gauge(

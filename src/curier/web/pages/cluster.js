@@ -8,7 +8,7 @@ import { t } from "./words.js";
 
 // The words for each state stand here, where the test of words finds them.
 const state = (/** @type {string} */ name) => ({ open: t("serves its clients"), "not trusted": t("not trusted"), draining: t("gives its sessions up"), over: t("over") })[name] ?? name;
-const standing = (/** @type {string} */ name) => ({ living: t("living"), silent: t("silent"), over: t("over") })[name] ?? name;
+const standing = (/** @type {string} */ name) => ({ living: t("living"), silent: t("silent"), over: t("has left"), died: t("died") })[name] ?? name;
 
 /** A number that may not be known. @param {number} value */
 const known = (value) => (value < 0 ? "–" : count(value));
@@ -41,8 +41,8 @@ export const Cluster = () => {
       <thead><tr><th scope="col">${t("Name")}</th><th scope="col">${t("State")}</th><th scope="col" class="figure">${t("Lease renewed")}</th><th scope="col" class="figure wide">${t("Life")}</th></tr></thead>
       <tbody>${c.nodes.map((/** @type {any} */ one) => html`
         <tr key=${one.name}><td>${one.name}${one.self && html` <span class="dim">${t("this one")}</span>`}</td>
-          <td>${one.standing === "silent" ? "✗ " : ""}${standing(one.standing)}</td>
-          <td class="figure">${one.standing === "over" ? html`<span class="dim">–</span>` : t("{n} ago", { n: length(one.heard) })}</td><td class="figure wide">${count(one.life)}</td></tr>`)}</tbody>
+          <td>${one.standing === "silent" || one.standing === "died" ? "✗ " : ""}${standing(one.standing)}${one.standing === "died" && html` <span class="dim">${t("others have its sessions")}</span>`}</td>
+          <td class="figure">${one.standing === "over" || one.standing === "died" ? html`<span class="dim">–</span>` : t("{n} ago", { n: length(one.heard) })}</td><td class="figure wide">${count(one.life)}</td></tr>`)}</tbody>
     </table></div>
     <h2>${t("Streams")}</h2>
     <div class="scroll" tabindex="0" role="region" aria-label=${t("Streams")}><table>
