@@ -62,7 +62,7 @@ class ClusterView(NamedTuple):
     ``trusted_for`` are the seconds for which it may speak for its sessions if it hears nothing more.
     ``server`` of NATS is where it is connected, "" nowhere; ``version`` is that of NATS. ``claims`` are
     sessions that are on their way to it, ``leaving`` those on their way from it. What is said of streams is
-    ``told_before`` seconds old.
+    ``told_before`` seconds old. ``held`` says what the log can not be cut behind, "": nothing in particular.
     """
 
     cluster: str
@@ -80,6 +80,7 @@ class ClusterView(NamedTuple):
     nodes: tuple[NodeLife, ...]
     streams: tuple[StreamView, ...]
     told_before: float
+    held: str = ""
 
     @property
     def is_trusted(self) -> bool:
@@ -95,6 +96,11 @@ class ClusterView(NamedTuple):
     def lag(self) -> int:
         """Entries of the log that this node has not read."""
         return sum(one.lag for one in self.streams)
+
+    @property
+    def log(self) -> int:
+        """Entries of the log that are left."""
+        return sum(one.messages for one in self.streams if one.read >= 0)
 
     @property
     def why_not_healthy(self) -> str:

@@ -19,7 +19,7 @@ from curier.broker.effects import Answer, CatchUp, Claim, Packets
 from curier.broker.model import BrokerConnection, LogMessage
 from curier.broker.retained_set import RetainedSet
 from curier.cluster.node import Entry, Node
-from curier.cluster.orders import Died, PutAhead, ToBus
+from curier.cluster.orders import Cut, Died, PutAhead, ToBus
 from curier.cluster.records import Boot, Passed
 from curier.cluster.snapshots import RetainedPieces
 from curier.cluster_view import ClusterView
@@ -287,6 +287,12 @@ class Member(Store):
                 dead = TakenForDead("the other nodes have taken this one for dead")
                 self._end(OtherVersion(order.why) if order.why else dead)
                 return
+            if isinstance(order, Cut):
+                log.info(
+                    "cut off the log, since nobody needs it: partition %d up to entry %d",
+                    order.partition,
+                    order.upto,
+                )
             if isinstance(order, PutAhead):
                 self._put_ahead(order.seconds)
             else:

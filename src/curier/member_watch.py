@@ -16,7 +16,7 @@ from curier.cluster_settings import ClusterSettings
 from curier.cluster_view import ClusterView, NodeLife, StreamView, Wrong
 from curier.jetstream.bus import Bus
 from curier.jetstream.line import without_password
-from curier.node_view import nodes_of, silent, state_of, system_values
+from curier.node_view import held, nodes_of, silent, state_of, system_values
 
 EACH_SECONDS: Final = 5.0
 """How often the streams are asked for."""
@@ -83,6 +83,7 @@ class Watch:
             nodes=nodes,
             streams=streams,
             told_before=now - self._told_at,
+            held=held(node, now),
         )
 
     def _stream(self, stream: int) -> StreamView:

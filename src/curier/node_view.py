@@ -32,6 +32,13 @@ def state_of(node: Node, trusted_for: float, is_over: bool) -> NodeState:
     return "open" if node.is_open and trusted_for else "not trusted"
 
 
+def held(node: Node, now: float) -> str:
+    """What the log cannot be cut behind, or ""."""
+    living = [lease for lease, _ in node.leases(now) if not lease.is_over]
+    low = min(living, key=lambda lease: sum(lease.floors), default=None)
+    return f"node {low.boot.name}: {low.holder}" if low is not None and low.holder else ""
+
+
 def silent(one: NodeLife, whose: str) -> Wrong:
     """What is wrong with a node that is not heard of; ``whose`` it is, and what it has to reach, in words."""
     return Wrong(

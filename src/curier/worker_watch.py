@@ -11,7 +11,7 @@ from curier.cluster.node import Node
 from curier.cluster_settings import WorkerSettings
 from curier.cluster_view import ClusterView, NodeLife, StreamView, Wrong
 from curier.local.bus import Bus
-from curier.node_view import nodes_of, silent, state_of, system_values
+from curier.node_view import held, nodes_of, silent, state_of, system_values
 
 EACH_SECONDS: Final = 1.0
 """How often the engine is asked what it keeps."""
@@ -61,6 +61,7 @@ class Watch:
             nodes=nodes,
             streams=tuple(self._streams()),
             told_before=now - self._asked_at,
+            held=held(self._node, now),
         )
 
     def _streams(self) -> Iterator[StreamView]:

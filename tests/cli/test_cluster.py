@@ -31,6 +31,8 @@ WELL = Cluster(
     claims=2,
     leaving=1,
     lag=5,
+    log=130,
+    held="node b: the session 's'",
     nodes=[ClusterNode("a", 3, "living", 1.5, True), ClusterNode("b", 1, "over", 400.0, False)],
     streams=[
         ClusterStream("HOME_SESSIONS", -1, 70, -1, 12, 4096, "s1", 3, []),
@@ -41,6 +43,7 @@ WELL = Cluster(
 TABLE = """\
 node a of the cluster home: open, in its life 3, s1, NATS 2.15.1
 sessions 12, coming 2, leaving 1; trusted for 20.5 s more; entries not read 5
+entries of the log 130, held by node b: the session 's'
 
 node          life  is      lease renewed
 a (this one)  3     living  1.5 s ago

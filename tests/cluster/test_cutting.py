@@ -102,7 +102,7 @@ def test_what_waits_for_a_client_is_there_however_long_the_log_goes_on(whole: in
             stage.world.run(1)
         assert 1 < first(stage) <= at
         holders = {lease.holder for lease, _ in stage.world.nodes["b"].node.leases(stage.world.now)}
-        assert holders == {"", "s"}
+        assert holders == {"", "the session 's'"}
     stage.world.kill("a")
     stage.where["s"] = "b"
     reader.come()

@@ -88,7 +88,8 @@ class ClusterUnderTest(BrokerUnderTest):
         """If it does not run."""
         if name in self.popens and self.popens[name].poll() is None:
             return
-        command = [sys.executable, "-m", "curier", "broker", "--listen", f"tcp://{self.urls[name].address}"]
+        command = [sys.executable, "-m", "tests.crash.thrifty", "broker"]
+        command += ["--listen", f"tcp://{self.urls[name].address}"]
         address = cuts.address_of(NAMES.index(name)) if self.has_cuts else "127.0.0.1"
         command += [
             "--cluster",

@@ -90,6 +90,7 @@ def lines(found: Cluster) -> list[str]:
         f"{what}: {found.state}, in its life {found.life}, {where}",
         f"sessions {found.sessions}, coming {found.claims}, leaving {found.leaving}; "
         f"trusted for {found.trusted_for:.1f} s more; entries not read {found.lag}",
+        f"entries of the log {found.log}" + (f", held by {found.held}" if found.held else ""),
         "",
         *_table(
             ("node", "life", "is", "lease renewed"),

@@ -377,7 +377,7 @@ class Node:
         self.places.given_up = tuple(map(max, self.places.given_up or floors, floors))
         for writer in writers:
             writer.step(self._thrift.stride)
-        return floors, holder
+        return floors, holder and f"the session {holder[:64]!r}"
 
     def _apply(self, partition: int, sequence: int, value: Value) -> None:
         self.ground.applied[partition] = sequence

@@ -74,6 +74,10 @@ class Cluster(Struct):
     """Entries of the log that it has not read."""
     told_before: float = 0.0
     """How many seconds old is what is said of streams."""
+    log: int = 0
+    """Entries of the log that are left: what nobody needs is cut off now and then."""
+    held: str = ""
+    """What the log cannot be cut behind, a session mostly, and at which node; "": nothing in particular."""
     wrong: list[ClusterWrong] = []
     nodes: list[ClusterNode] = []
     streams: list[ClusterStream] = []

@@ -36,6 +36,8 @@ async def cluster(scene: Scene, asked: forms.Nothing, who: Known) -> Cluster:
         claims=view.claims,
         lag=view.lag,
         told_before=view.told_before,
+        log=view.log,
+        held=view.held,
         wrong=[ClusterWrong(one.is_error, one.what, one.advice) for one in view.wrong],
         nodes=[
             ClusterNode(one.name, one.number, one.standing, one.heard, one.name == view.node)

@@ -321,6 +321,11 @@ METRICS: Final = (
     _gauge(
         "curier_cluster_lag_entries", "Entries of the log of all nodes that this one has not read.", _lags
     ),
+    _gauge(
+        "curier_cluster_log_entries",
+        "Entries of the log of all nodes that are left: what nobody needs is cut off.",
+        _of_cluster(lambda view: view.log),
+    ),
     _gauge("process_resident_memory_bytes", "Memory of the process.", _memory),
     _counter("process_cpu_seconds_total", "Time of processors that the process has used.", _cpu),
 )
