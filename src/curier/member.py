@@ -20,7 +20,7 @@ from curier.broker.model import BrokerConnection, LogMessage
 from curier.broker.retained_set import RetainedSet
 from curier.cluster.node import Entry, Node
 from curier.cluster.orders import Cut, Died, PutAhead, ToBus
-from curier.cluster.records import Boot, Passed
+from curier.cluster.records import Boot, Message, Passed
 from curier.cluster.snapshots import RetainedPieces
 from curier.cluster_view import ClusterView
 from curier.errors import ClusterError, OtherVersion, StoreError, TakenForDead
@@ -96,6 +96,7 @@ class Member(Store):
         turn.core.join_cluster()
         turn.hold(0.0)
         turn.send = self._send
+        turn.share = self._share
 
     def load(self) -> Iterator[list[Record]]:
         """Nothing: sessions come when their clients do, what is retained by the log."""
@@ -232,6 +233,11 @@ class Member(Store):
             self.node.send(time.monotonic(), self._need_turn().clock.now(), packets)
             self._after()
 
+    def _share(self, messages: list[LogMessage]) -> None:
+        if self.node is not None:
+            self.node.share(time.monotonic(), self._need_turn().clock.now(), messages)
+            self._after()
+
     # -- what the bus says
 
     def answer(self, token: int, *answer: object) -> None:
@@ -261,6 +267,12 @@ class Member(Store):
     def saw(self, format: int) -> None:
         if self.node is not None:
             self.node.saw(format)
+
+    def handed(self, messages: Sequence[Message], members: Sequence[str]) -> None:
+        node, turn = self.node, self._need_turn()
+        if node is not None and node.is_open:
+            node.handed(time.monotonic(), turn.clock.now(), messages, members)
+            self._after()
 
     def broken(self, error: WireError) -> None:
         log.error("%s: %s", self.where, error)
@@ -362,6 +374,7 @@ class _House:
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._core: BrokerCore = turn.core
+        self.shared = _SharedHouse(turn)
 
     def committed(self, batch: int, now: float) -> None:
         self._turn.committed(batch)
@@ -403,4 +416,20 @@ class _House:
 
     def read_direct(self, packets: list[Packets], now: float) -> None:
         self._core.read_direct(packets, now)
+        self._turn.schedule()
+
+
+class _SharedHouse:
+    """The same, of Shared Subscriptions."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        shared = turn.core.shared
+        self.know = shared.know
+        self.groups_of = shared.groups_of
+        self.is_member = shared.is_member
+        self.is_taking = shared.is_taking
+
+    def give(self, messages: list[LogMessage], now: float) -> None:
+        self._turn.core.shared.give(messages, now)
         self._turn.schedule()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from curier.cluster.records import Frame
@@ -44,11 +45,19 @@ class Ledger:
     def written(self) -> dict[int, int]:
         """How often each number stands in the log."""
         counts: dict[int, int] = defaultdict(int)
+        for number, group in self._logged():
+            counts[number] += not group
+        return counts
+
+    def handed_on(self) -> list[tuple[int, bytes]]:
+        """Those that went to other members of a Shared Subscription, each time with its name."""
+        return [(number, group) for number, group in self._logged() if group]
+
+    def _logged(self) -> Iterator[tuple[int, bytes]]:
         for partition in range(self.world.partitions):
             for _, _, value in self.world.bus.streams[partition].entries:
                 for message in value.messages if isinstance(value, Frame) else ():
-                    counts[int(message.payload or b"0")] += 1
-        return counts
+                    yield int(message.payload or b"0"), message.group
 
 
 class Person:
@@ -73,6 +82,7 @@ class Person:
         self.has_session = False
         self.subscribed: dict[bytes, float] = {}  # SUBACK came at
         self.asked: dict[int, bytes] = {}
+        self.leaving: dict[int, bytes] = {}  # UNSUBSCRIBE that has no answer
         self.out: dict[int, tuple[Sent, str]] = {}  # by identifier: the message, and what is waited for
         self.inside: set[int] = set()  # QoS 2 identifiers between PUBLISH and PUBREL
         self.got: list[tuple[int, int, bool, float]] = []  # number, QoS, retained, when
@@ -84,6 +94,10 @@ class Person:
         self.denied: list[int] = []  # CONNECT was, with these
         self.will: int | None = None
         self.presents: list[bool] = []
+        self.left = False  # a Shared Subscription, once
+        self.is_clean = False  # does it begin anew the next time?
+        self.sessions = 0  # so many have begun
+        self.ever = set(self.filters)
         self.mute = frozenset[str]()  # what it does not answer
         self._id = 1000  # of what is not a message
 
@@ -95,7 +109,7 @@ class Person:
             will = self._new_will() if self.will_delay is not None else None
             is_50 = self.version == MQTT_50
             values = properties(session_expiry_interval=self.lasts) if is_50 else None
-            packet = p.Connect(self.version, self.name, False, 0, None, None, will, values)
+            packet = p.Connect(self.version, self.name, self.is_clean, 0, None, None, will, values)
             self.connection = self.world.connect(self, self.picks(), encode(packet, self.version))
 
     def _new_will(self) -> p.Will:
@@ -136,6 +150,8 @@ class Person:
     # -- what it does
 
     def publish(self, topic: bytes, qos: int, retain: bool = False, expiry: int | None = None) -> Sent:
+        if 0 < self.lasts <= 100_000:  # a session may end and another begin without its knowing
+            qos = min(qos, 1)
         sent = Sent(self.ledger.number(), self.name, topic, qos, retain, self.world.now, expiry)
         self.ledger.sent.append(sent)
         if not qos:
@@ -163,11 +179,26 @@ class Person:
 
     def say(self, packet: p.Packet) -> None:
         """Send a packet."""
+        if isinstance(packet, p.Subscribe):
+            self.ever |= {topic_filter.encode() for topic_filter, _ in packet.subscriptions}
         assert self.connection is not None
         self.world.send(self.connection, encode(packet, self.version))
 
+    def unsubscribe(self, topic_filter: bytes) -> None:
+        """Only while it is connected."""
+        del self.filters[topic_filter]
+        self.left = True
+        self.subscribed.pop(topic_filter, None)
+        self._unsubscribe(topic_filter)
+
+    def _unsubscribe(self, topic_filter: bytes) -> None:
+        self._id += 1
+        self.leaving[self._id] = topic_filter
+        self.say(p.Unsubscribe(self._id, [topic_filter.decode()]))
+
     def subscribe(self, topic_filter: bytes, qos: int) -> None:
         self.filters[topic_filter] = qos
+        self.ever.add(topic_filter)
         if self.is_connected:
             self._subscribe(topic_filter)
 
@@ -193,8 +224,10 @@ class Person:
             self._deliver(packet)
         elif isinstance(packet, p.Suback):
             topic_filter = self.asked.pop(packet.packet_id, None)
-            if topic_filter is not None:
+            if topic_filter in self.filters:
                 self.subscribed[topic_filter] = self.world.now
+        elif isinstance(packet, p.Unsuback):
+            self.leaving.pop(packet.packet_id, None)
         elif isinstance(packet, p.Pubrel):
             self.inside.discard(packet.packet_id)
             if "pubcomp" not in self.mute:
@@ -204,16 +237,21 @@ class Person:
 
     def _accepted(self, packet: p.Connack) -> None:
         self.presents.append(packet.session_present)
-        if self.has_session and not packet.session_present and self.lasts > 100_000:
+        if self.has_session and not packet.session_present and self.lasts > 100_000 and not self.is_clean:
             self.world.wrongs.append(f"{self.name}: its session is lost")
         self.has_session = self.is_connected = True
         self.heard = set()
         if self.will is not None:
             self.ledger.wills[self.will] = "armed"
+        self.is_clean = False
+        leaving, self.leaving = self.leaving, {}
+        for topic_filter in leaving.values():  # it may be there still
+            self._unsubscribe(topic_filter)
         if not packet.session_present:
+            self.sessions += 1
             self.subscribed, self.inside, self.once = {}, set(), set()
-            if not self.lasts:  # what it had sent without answer is given up with its session
-                self.out = {id_: one for id_, one in self.out.items() if not one[0].is_again}
+            # What it had sent without answer is given up with its session.
+            self.out = {id_: one for id_, one in self.out.items() if not one[0].is_again}
         for packet_id in self.out:
             self._send(packet_id)
         for topic_filter in self.filters:
@@ -260,6 +298,7 @@ def wrongs(ledger: Ledger, people: list[Person]) -> list[str]:
     for number, state in ledger.wills.items():
         if written[number] > 1 or (state == "owed" and not written[number]):
             found.append(f"will {number}, {state}, was published {written[number]} times")
+    found += _of_groups(ledger, people)
     for person in people:
         found += [f"{person.name} was refused: {packet}" for packet in person.refused]
         found += [f"{person.name} got {number}, QoS 0 or 2, again" for number in person.doubled]
@@ -267,15 +306,52 @@ def wrongs(ledger: Ledger, people: list[Person]) -> list[str]:
     return found
 
 
+def inner(topic_filter: bytes) -> bytes:
+    """What the messages of a Shared Subscription, or of any, match."""
+    return topic_filter.split(b"/", 2)[2] if topic_filter.startswith(b"$share/") else topic_filter
+
+
+def _of_groups(ledger: Ledger, people: list[Person]) -> list[str]:
+    """Each has a member that stays; QoS 2 of somebody whose session has ended goes to nobody else."""
+    found = []
+    groups = {one for person in people for one in person.ever if one.startswith(b"$share/")}
+    for group in sorted(groups):
+        members = [person for person in people if group in person.ever]
+        stays = min(one.subscribed.get(group, math.inf) for one in members if one.sessions == 1)
+        has_ended = any(one.sessions > 1 or one.rests or one.left for one in members)
+        counts: dict[int, int] = defaultdict(int)
+        once: dict[int, int] = defaultdict(int)
+        for member in members:
+            for number, qos, _, _ in member.got:
+                counts[number] += 1
+                once[number] += qos != 1
+        for one in ledger.sent:
+            if not matches(inner(group), one.topic):
+                continue
+            if once[one.number] > 1:
+                found.append(f"{group!r} got {one.number}, QoS {one.qos}, {once[one.number]} times")
+            if one.acknowledged is None or one.begun < stays or counts[one.number]:
+                continue
+            if one.qos == 1 or not has_ended:
+                found.append(f"{group!r} never got {one.number}, acknowledged at {one.acknowledged}")
+    return found
+
+
 def _of_one(ledger: Ledger, person: Person) -> list[str]:
     found = []
     counts: dict[int, int] = defaultdict(int)
     firsts: dict[tuple[str, bytes, int], list[int]] = defaultdict(list)
+    # Later than others, if at all.
+    handed_on = {number for number, _ in ledger.handed_on()}
+    if any(one.startswith(b"$share/") for one in person.ever):  # another may have got it the first time
+        handed_on |= {number for number, count in ledger.written().items() if count > 1}
     sent_by = {one.number: one for one in ledger.sent}
     for number, _, is_retained, _ in person.got:
         counts[number] += 1
         one = sent_by[number]
-        if counts[number] == 1 and not is_retained and one.qos:
+        if not any(matches(inner(topic_filter), one.topic) for topic_filter in person.ever):
+            found.append(f"{person.name} got {number}, and did not ask for it")
+        if counts[number] == 1 and not is_retained and one.qos and number not in handed_on:
             firsts[one.publisher, one.topic, one.qos].append(number)
     for (publisher, topic, qos), numbers in firsts.items():
         if numbers != sorted(numbers):

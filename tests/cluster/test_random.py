@@ -5,6 +5,7 @@ import random
 import pytest
 
 from curier.cluster.cutting import Thrift
+from curier.cluster.records import HERE, OUT
 from curier.cluster.states import WHOLE
 from curier.codec.constants import MQTT_311
 from tests.cluster.bus import Weather
@@ -12,10 +13,16 @@ from tests.cluster.people import Ledger, Person, wrongs
 from tests.cluster.world import THRIFTY, WASTEFUL, World
 
 TOPICS = (b"t/1", b"t/2", b"u/1", b"u/2")
+G = b"$share/g/#"
+H = b"$share/h/t/+"
 
 
-def storm(seed: int, steps: int = 60, thrift: Thrift = WASTEFUL) -> tuple[Ledger, list[Person]]:
-    """Three nodes and seven people through ``steps`` of anything, then calm."""
+def storm(
+    seed: int, steps: int = 60, thrift: Thrift = WASTEFUL, has_groups: bool = False
+) -> tuple[Ledger, list[Person]]:
+    """Three nodes and seven people through ``steps`` of anything, then calm; ``has_groups``: six more are
+    members of Shared Subscriptions.
+    """
     world = World(
         seed, whole=0 if seed % 2 else WHOLE, thrift=thrift
     )  # messages of sessions by their place in the log, or whole
@@ -23,16 +30,18 @@ def storm(seed: int, steps: int = 60, thrift: Thrift = WASTEFUL) -> tuple[Ledger
     ledger = Ledger(world)
     world.run_until(lambda: all(world.is_open(name) for name in "abc"))
 
-    people = seven(ledger, chance)
+    people = seven(ledger, chance, has_groups)
     for _ in range(steps):
         happens(world, chance, people)
+        if has_groups and chance.random() < 0.1:
+            turns(chance.choice(people[-6:]), chance)
         world.run(chance.choice((0, 0.02, 0.1, 1.0, 3.0)))
     calm(world, people)
     return ledger, people
 
 
-def seven(ledger: Ledger, chance: random.Random) -> list[Person]:
-    """People of all kinds, who have come."""
+def seven(ledger: Ledger, chance: random.Random, has_groups: bool = False) -> list[Person]:
+    """People of all kinds, who have come; and six members of groups."""
 
     def picks() -> str:
         return chance.choice("abc")
@@ -46,6 +55,15 @@ def seven(ledger: Ledger, chance: random.Random) -> list[Person]:
         Person(ledger, "both", picks, {b"u/+": 2}, will_delay=3),
         Person(ledger, "brief", picks, {b"t/#": 2}, lasts=0, will_delay=0),
     ]
+    if has_groups:
+        people += [
+            Person(ledger, "stays", picks, {G: 2}),
+            Person(ledger, "clean", picks, {G: 2}),
+            Person(ledger, "brief member", picks, {G: 2}, lasts=0),
+            Person(ledger, "short", picks, {G: 2}, lasts=15),
+            Person(ledger, "stays in h", picks, {H: 1}),
+            Person(ledger, "brief in h", picks, {H: 1}, lasts=0, will_delay=0),
+        ]
     for person in people:
         person.come()
     ledger.world.run(2)
@@ -82,6 +100,20 @@ def happens(world: World, chance: random.Random, people: list[Person]) -> None:
         world.start(name)
     elif what < 93:
         world.run(chance.choice((5, 40)))
+
+
+def turns(person: Person, chance: random.Random) -> None:
+    """A member leaves its group, comes to it, or begins anew."""
+    if person.name not in ("clean", "brief member", "short", "brief in h"):
+        return
+    group, qos = (H, 1) if person.name == "brief in h" else (G, 2)
+    if chance.random() < 0.4:
+        person.is_clean = True
+        person.drop()
+    elif group in person.filters and person.is_connected:
+        person.unsubscribe(group)
+    elif group not in person.filters and not person.leaving:
+        person.subscribe(group, qos)
 
 
 def again(world: World, name: str) -> None:
@@ -127,6 +159,24 @@ def calm(world: World, people: list[Person]) -> None:
     world.run(150)
 
 
+def unsettled(world: World, people: list[Person]) -> list[str]:
+    """Where the log says of members what is not so, and what is left of those that have gone."""
+    found: list[str] = []
+    for name, process in world.nodes.items():
+        for person in people:
+            for group in (G, H):
+                states = {process.node.groups.state(one, group, person.name) for one in range(2)}
+                sessions = [one.core.sessions.get(person.name) for one in world.nodes.values()]
+                is_member = any(one is not None and group in one.subscriptions for one in sessions)
+                wanted = HERE if is_member else OUT
+                if states != {wanted}:
+                    found.append(f"{name} has {person.name} as {states} of {group!r}, and not {wanted}")
+        for owned in process.node.sessions.values():
+            if owned.is_ghost or owned.has_strays:
+                found.append(f"{owned.name} haunts {name}")
+    return found
+
+
 SEEDS = 60
 
 
@@ -146,6 +196,18 @@ def test_promises_are_kept_though_the_log_is_cut_all_the_time(seed: int) -> None
 
 def assert_kept(ledger: Ledger, people: list[Person]) -> None:
     assert wrongs(ledger, people) == []
+    for person in people:
+        assert person.is_connected, f"{person.name} is not served"
+        assert not person.out, f"{person.name} waits for {person.out}"
+        assert set(person.subscribed) == set(person.filters)
+
+
+@pytest.mark.parametrize("seed", range(1000, 1000 + SEEDS))
+def test_whatever_happens_groups_get_what_they_are_promised(seed: int) -> None:
+    """The same, with members of Shared Subscriptions that come, go and end."""
+    ledger, people = storm(seed, thrift=THRIFTY if seed % 2 else WASTEFUL, has_groups=True)
+    assert wrongs(ledger, people) == []
+    assert unsettled(ledger.world, people) == []
     for person in people:
         assert person.is_connected, f"{person.name} is not served"
         assert not person.out, f"{person.name} waits for {person.out}"

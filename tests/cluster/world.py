@@ -31,6 +31,7 @@ from curier.cluster.orders import (
     Died,
     Fetch,
     Follow,
+    Hand,
     Look,
     Order,
     PutAhead,
@@ -273,6 +274,8 @@ class World:
         sendings = process.core.take_sendings()
         if sendings:
             process.node.send(now, wall, sendings)
+        if process.core.for_groups:
+            process.node.share(now, wall, process.core.shared.take_sends())
         return [effect.connection for effect in effects if isinstance(effect, Close)]
 
     def _timer(self, process: Process) -> None:
@@ -316,7 +319,7 @@ class World:
             asker = self.nodes[order.node]
             if not self._is_cut(name, order.node):
                 self._answer(asker, self._delay(), order.token)
-        elif isinstance(order, Tell):
+        elif isinstance(order, Tell | Hand):
             self._spread(process, order)
         elif isinstance(order, Cut | Sweep):
             self._remove(name, order)
@@ -347,7 +350,8 @@ class World:
                 process.node.saw(data[0])
         return not process.is_gone
 
-    def _spread(self, process: Process, order: Tell) -> None:
+    def _spread(self, process: Process, order: Tell | Hand) -> None:
+        """To all other nodes, each of which may miss it."""
         name = process.node.ground.boot.name
         for other in list(self.nodes.values()):
             to = other.node.ground.boot.name
@@ -358,8 +362,14 @@ class World:
             ):
                 self.later(
                     self.bus.weather.slow,
-                    lambda other=other: self._call(other, lambda n, w: other.node.heard(n, w, order.passed)),  # type: ignore[misc]
+                    partial(self._call, other, partial(self._hears, other, order)),
                 )
+
+    def _hears(self, other: Process, order: Tell | Hand, now: float, wall: float) -> None:
+        if isinstance(order, Hand):
+            other.node.handed(now, wall, order.messages, order.members)
+        else:
+            other.node.heard(now, wall, order.passed)
 
     def _is_cut(self, one: str, other: str) -> bool:
         weather = self.bus.weather

@@ -67,6 +67,7 @@ class Asker:
         self.feeds: dict[int, Feed] = {}
         self.wishes: list[tuple[Boot, int, str, str]] = []
         self.passed: list[Passed] = []
+        self.handed_on: list[tuple[Message, str]] = []
         self.errors: list[WireError] = []
         self._tokens = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -88,6 +89,9 @@ class Asker:
 
     def saw(self, format: int) -> None:
         pass
+
+    def handed(self, messages: Sequence[Message], members: Sequence[str]) -> None:
+        self.handed_on += zip(messages, members, strict=True)
 
     def broken(self, error: WireError) -> None:
         self.errors.append(error)

@@ -15,6 +15,7 @@ import curier
 from curier import Broker, Client
 from curier.auth import Authenticator, Credentials, Verdict
 from curier.broker.options import Options
+from curier.client.streams import Stream
 from curier.cluster.formats import NEWEST
 from curier.cluster_settings import ClusterSettings
 from curier.errors import (
@@ -196,9 +197,52 @@ async def test_a_will_is_told_on_all_nodes(cluster: Cluster) -> None:
             await client.close()
 
 
-async def test_shared_subscriptions_are_told_not_to_be_there(cluster: Cluster) -> None:
-    async with cluster.client("a", "member") as client:
-        assert not client.server_properties.shared_subscription_available
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_a_message_goes_to_one_member_of_a_group_at_any_node(cluster: Cluster, qos: int) -> None:
+    async with (
+        cluster.client("a", "one") as one,
+        cluster.client("b", "two") as two,
+        cluster.client("b", "writer") as writer,
+    ):
+        assert one.server_properties.shared_subscription_available is None  # so it is (3.2.2.3.13)
+        async with (
+            one.subscribe("$share/g/s/+", qos=2) as first,
+            two.subscribe("$share/g/s/+", qos=2) as second,
+        ):
+            # QoS 0 goes by what the publisher's node knows of the others by then.
+            groups = [broker.core.shared.anywhere for broker in cluster.nodes.values()]
+            await until(lambda: all(groups))
+            sent = {str(number) for number in range(40)}
+            for payload in sent:
+                await writer.publish("s/t", payload, qos=qos)
+            heard: dict[str, list[str]] = {"one": [], "two": []}
+
+            async def hear(name: str, stream: Stream) -> None:
+                async for message in stream:
+                    heard[name].append(message.payload.decode())
+
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(hear("one", first)), group.create_task(hear("two", second))]
+                await until(lambda: {*heard["one"], *heard["two"]} == sent)
+                for task in tasks:
+                    task.cancel()
+            assert sorted(heard["one"] + heard["two"]) == sorted(sent)
+            assert heard["one"]
+            assert heard["two"]
+
+
+async def test_what_a_member_leaves_goes_to_one_at_another_node(cluster: Cluster) -> None:
+    """Its session ends with what it has not acknowledged."""
+    async with cluster.client("b", "writer") as writer:
+        ends = cluster.client("a", "ends", expiry=600)
+        async with ends:
+            await ends.subscribe("$share/g/s", qos=1)
+        for number in range(20):
+            await writer.publish("s", str(number), qos=1)
+        async with cluster.client("b", "stays") as stays, stays.subscribe("$share/g/s", qos=1) as heard:
+            async with cluster.client("a", "ends"):  # Clean Start
+                found = [(await heard.get(timeout=PATIENCE)).payload.decode() for _ in range(20)]
+            assert sorted(found, key=int) == [str(number) for number in range(20)]
 
 
 async def test_a_cluster_that_may_lose_what_it_acknowledges_is_refused(

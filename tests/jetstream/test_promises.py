@@ -22,6 +22,7 @@ from curier.cluster.orders import (
     UNKNOWN,
     AnswerRelease,
     AskRelease,
+    Hand,
     Sweep,
     Tell,
 )
@@ -30,6 +31,7 @@ from curier.cluster.records import (
     Frame,
     Lease,
     Mark,
+    Message,
     Passed,
     Piece,
     Seal,
@@ -224,6 +226,14 @@ async def test_messages_of_qos_0_reach_the_other_nodes_and_not_their_own(servers
         await until(lambda: len(other.passed) == len(sent))
         assert other.passed == sent
         assert one.passed == []
+        handed = [
+            (Message(("a", 1, 0), "me", b"a", b"%d" % at * 50_000, 0, group=b"$share/g/a"), f"m{at}")
+            for at in range(10, 99)
+        ]
+        one.bus.obey(Hand(A, tuple([one for one, _ in handed]), tuple([name for _, name in handed])))
+        await until(lambda: len(other.handed_on) == len(handed))
+        assert other.handed_on == handed
+        assert one.handed_on == []
 
 
 @pytest.mark.interop

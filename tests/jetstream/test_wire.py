@@ -13,7 +13,7 @@ from msgspec import msgpack
 
 from curier.cluster import records
 from curier.cluster.formats import FIRST, NEWEST
-from curier.jetstream.wire import CLASSES, Direct, Forms, Parted, WireError, Wish, decode, encode
+from curier.jetstream.wire import CLASSES, Direct, Forms, Handed, Parted, WireError, Wish, decode, encode
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 
@@ -144,5 +144,5 @@ def test_what_a_version_adds_comes_last() -> None:
 
 
 def test_all_kinds_can_be_read_in_all_formats() -> None:
-    assert {Direct, Wish, Parted, *typing.get_args(records.Value)} == set(CLASSES)
+    assert {Direct, Handed, Wish, Parted, *typing.get_args(records.Value)} == set(CLASSES)
     assert FIRST <= NEWEST

@@ -82,13 +82,18 @@ def plain(record: r.Record) -> tuple[object, ...]:
 
 
 def test_every_record_is_tested() -> None:
-    without_form = {r.MessagesKept, r.QueuesKept, r.Logged}
+    without_form = {r.MessagesKept, r.QueuesKept, r.Logged, r.HandedOn}
     assert set(RECORDS) == set(FIELDS) == set(r.Record.__subclasses__()) - without_form
 
 
 def test_rows_of_a_store_and_what_goes_to_the_log_of_a_cluster_have_no_form_as_bytes() -> None:
     message = ApplicationMessage(b"t", b"x", 1, False)
-    for record in (r.MessagesKept([]), r.QueuesKept([]), r.Logged(1, 0, message, False)):
+    for record in (
+        r.MessagesKept([]),
+        r.QueuesKept([]),
+        r.Logged(1, 0, message, False),
+        r.HandedOn(1, b"$share/g/a", message),
+    ):
         with pytest.raises(TypeError, match="has no form as bytes"):
             r.encode([record])
 

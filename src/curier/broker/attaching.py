@@ -43,7 +43,8 @@ def attach(
         member = Member(session, group, qos, as_published, encoded)
         group.put(member)
         subscription: Subscription = member
-        broker.router.add(split_shared(topic_filter)[1], group)
+        if not broker.is_clustered:  # or the cluster chooses (``sharing``)
+            broker.router.add(split_shared(topic_filter)[1], group)
     else:
         last = session.last_subscription
         if last is not None and last.is_like(qos, no_local, as_published, encoded):
@@ -99,11 +100,14 @@ def detach(
     group = subscription.group
     group.remove(session)
     shared = split_shared(topic_filter)[1]
+    if not group.members:
+        broker.groups.pop(group.name, None)
+    if broker.is_clustered:
+        return
     if group.members:
         broker.router.changed(shared)
     else:
         broker.router.remove(shared, group.key)
-        broker.groups.pop(group.name, None)
 
 
 def detach_all(broker: BrokerState, session: ServerSession, now: float) -> None:

@@ -27,6 +27,7 @@ from curier.broker import (
     rejudging,
     roaming,
     shares,
+    sharing,
     spreading,
     telling,
     watches,
@@ -97,6 +98,7 @@ class BrokerCore(BrokerState):
         self.sys_publisher = SysPublisher(self)
         self.late_records = LateRecords(journal)
         self.inbound = Inbound(self, now)  # from other nodes
+        self.shared = sharing.SharedHouse(self)
         if options.sys_interval:
             self.deadlines.add(self.sys_publisher, now)
 
@@ -117,7 +119,7 @@ class BrokerCore(BrokerState):
             value = getattr(options, name)
             if name.startswith("_") or callable(value) or value == getattr(self.options, name):
                 continue
-            if name == "route_cache_size" or (self.is_clustered and name == "shared_subscription_available"):
+            if name == "route_cache_size":
                 stuck.add(name)
                 continue
             setattr(self.options, name, value)
@@ -409,13 +411,11 @@ class BrokerCore(BrokerState):
     def join_cluster(self) -> None:
         """Be one node of a cluster, before the first client comes; there is a journal.
 
-        From now on sessions are claimed (``Claim``), and messages of QoS 1 and 2 and retained ones are
-        written to the log that all nodes share (``records.Logged``) and given to receivers when they come by
-        there.
+        From now on sessions are claimed (``Claim``), and messages of QoS 1 and 2 and retained ones written to
+        the log that all nodes share (``records.Logged``) and given to receivers when they come by there.
         """
         assert self.journal is not None
         self.is_clustered = True
-        self.options.shared_subscription_available = False  # each node would give a message to a member
 
     def install(self, records: list[Record], freed: list[int], missed: list[LogMessage], now: float) -> None:
         """Have a session here as another node has it by ``export``, with what the log has had for it since;

@@ -82,6 +82,9 @@ def nobody_takes(broker: BrokerState, group: SharedGroup, message: ApplicationMe
     """Drop a message that no member can take. True where none of them, as far as it is looked, has a QoS with
     which messages wait for who is away: then nobody has lost what was promised.
     """
+    if group.is_anywhere:
+        _leave_to_cluster(broker, group, message)
+        return True
     telling.dropped_shared(broker, group, message)
     for asked, member in enumerate(group.members):
         if member.qos:
@@ -89,6 +92,14 @@ def nobody_takes(broker: BrokerState, group: SharedGroup, message: ApplicationMe
         if asked >= MOST_ASKED:
             break
     return True
+
+
+def _leave_to_cluster(broker: BrokerState, group: SharedGroup, message: ApplicationMessage) -> None:
+    """The cluster is to find a member for what was published here with QoS 0. For messages of the log it has
+    chosen already, and for those of other nodes these have.
+    """
+    if not (message.qos or message.retain or broker.is_inbound or message.owner is not None):
+        broker.for_groups.append((group.name, message))
 
 
 def who_would_lose(

@@ -22,7 +22,7 @@ from typing import Final
 from librt.strings import read_i16_be, read_i32_be
 from mypy_extensions import i64
 
-from curier.broker import permissions, telling
+from curier.broker import permissions
 from curier.broker.answers import pubacks, pubrec, refusal, some_refused, two_bytes
 from curier.broker.blocks import with_ids
 from curier.broker.delivery import choose, deliver_member, deliver_receiver, deliver_shared, nobody_takes
@@ -370,7 +370,7 @@ def forward_qos_0(
             if message is None:
                 message = ApplicationMessage(route.topic, frames[start + payload_at : start + size], 0, False)
             if member is None:
-                telling.dropped_shared(broker, group, message)
+                nobody_takes(broker, group, message)
             else:
                 deliver_member(broker, member, group.topic_filter, message, now)
 

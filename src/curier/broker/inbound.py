@@ -13,7 +13,7 @@ from typing import Final, final
 from curier.broker.effects import Packets
 from curier.broker.entrances import Entrance
 from curier.broker.fast_lane import fast_lane
-from curier.broker.model import BrokerConnection, ServerSession
+from curier.broker.model import ANOTHER, BrokerConnection, ServerSession
 from curier.broker.spreading import give
 from curier.broker.state import BrokerState
 from curier.codec.primitives import NO_LIMIT, packet_end
@@ -67,6 +67,7 @@ class Inbound(BrokerConnection):
         hooks = self.broker.hooks
         self.is_fast = not self.broker.slow_lane_only and hooks.packet is None and hooks.delivered is None
         while self.coming and not self.paused:
+            self.broker.is_inbound = True
             packets = self.coming[0]
             try:
                 if self._is_plain(packets, now):
@@ -76,6 +77,7 @@ class Inbound(BrokerConnection):
             except Exception as error:
                 self.broker.faults.note("messages of another node, with QoS 0, are lost", error)
                 self.at = packets.size
+            self.broker.is_inbound = False
             if self.at >= packets.size:
                 self._is_done()
 
@@ -127,6 +129,7 @@ class Inbound(BrokerConnection):
                 return stop
             expires_at = min(now, packets.sent_at) + publish.expiry_interval
         message = ApplicationMessage(publish.topic, publish.payload, 0, False, publish.properties, expires_at)
+        message.owner = ANOTHER
         give(self.broker, self.broker.router.route(message.topic), message, sender, now)
         return stop
 

@@ -120,6 +120,8 @@ def end_session(broker: BrokerState, session: ServerSession, why: str, now: floa
     _take_out(broker, session, now)
     publish_will(broker, session, now)
     if session.journal is not None:
+        if broker.is_clustered:
+            leftovers.hand_on(session)
         session.journal.add(SessionEnded(session.number))
     _clear(broker, session, why, now)
 

@@ -17,7 +17,7 @@ from curier.broker.mounting import group_name
 from curier.broker.state import BrokerState
 from curier.session.message import ApplicationMessage
 from curier.session.outgoing import Outgoing
-from curier.session.records import SessionEnded, SessionSaved
+from curier.session.records import HandedOn, SessionEnded, SessionSaved
 
 STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
 PIECE: Final = 8  # an eighth of a turn for one session, before the next has its turn
@@ -61,7 +61,7 @@ def _forget(broker: BrokerState, left: Leftovers, work: int, now: float) -> bool
                 left.session.journal.add(SessionEnded(left.session.number))
             return True
         broker.spent += 1
-        if entry.group:
+        if entry.group and not broker.is_clustered:
             try:
                 _hand_over(broker, left.session, entry, now)
             except Exception as error:
@@ -113,6 +113,21 @@ def _hand_over(broker: BrokerState, session: ServerSession, entry: Outgoing, now
     member = choose_for(broker, group, entry.message)
     if member is not None:
         deliver_member(broker, member, group.topic_filter, entry.message, now)
+
+
+def hand_on(session: ServerSession) -> None:
+    """In a cluster any node may have the next member: what a session that ends has of its groups goes back to
+    the log, but never a QoS 2 message in delivery [MQTT-4.8.2-5].
+    """
+    outgoing = session.outgoing
+    journal = session.journal
+    if journal is None:
+        return
+    outgoing.settle()
+    for entry in [*outgoing.inflight.values(), *outgoing.queue]:
+        if entry.group and not (entry.qos == 2 and entry.packet_id):
+            group = group_name(session.mount, entry.group)
+            journal.add(HandedOn(session.number, group, entry.message))
 
 
 @final

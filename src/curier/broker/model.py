@@ -95,6 +95,7 @@ class SharedGroup(Subscriber):
         self.places: dict[int, int] = {}  # of the members in that list, by number of the session
         self.durable: int = 0  # members whose session is in the journal
         self.turn: int = 0  # whose it is next
+        self.is_anywhere: bool = False  # it stands for members at all nodes of a cluster, and has none itself
 
     def put(self, new: Member) -> None:
         """Add a member, or replace the same session's membership (it counts once, 4.8.2)."""
@@ -109,6 +110,8 @@ class SharedGroup(Subscriber):
 
     def has_any(self, sessions: dict[int, ServerSession]) -> bool:
         """Is one of its members in ``sessions``, by number?"""
+        if self.is_anywhere:
+            return True
         for number in self.places:
             if number in sessions:
                 return True
@@ -377,18 +380,28 @@ class Stalled:
         self.bytes: int = 0
 
 
+ANOTHER: Final = "another node"
+"""Owner of a message with QoS 0 that came from there, where groups were looked to."""
+
+NO_SHARES: Final[list[tuple[str, bytes]]] = []
+
+
 @final
 class LogMessage:
     """A message of the log that all nodes of a cluster share.
 
-    ``client_id`` is its publisher's, for No Local; "": it has none.
+    ``client_id`` is its publisher's, for No Local; "": it has none. ``shares`` are the sessions here that it
+    is for as members of Shared Subscriptions, by Client Identifier and name of the group; ``is_for_group``:
+    it is for nobody else.
     """
 
-    __slots__ = ("client_id", "message")
+    __slots__ = ("client_id", "is_for_group", "message", "shares")
 
     def __init__(self, client_id: str, message: ApplicationMessage) -> None:
         self.client_id = client_id
         self.message = message
+        self.shares: list[tuple[str, bytes]] = NO_SHARES
+        self.is_for_group: bool = False
 
 
 @final

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from curier.broker import keeping, retaining, shares, spreading
+from curier.broker import keeping, retaining, shares, sharing, spreading
 from curier.broker.delivery import deliver_receiver
 from curier.broker.model import LogMessage, ServerSession
 from curier.broker.publishing import publish_will
@@ -140,6 +140,9 @@ def install(
 def _give_to(broker: BrokerState, session: ServerSession, one: LogMessage, now: float) -> None:
     """Give a message that came by while the session was not here to that session alone."""
     message = one.message
+    sharing.give(broker, one, now)
+    if one.is_for_group:
+        return
     route = broker.router.route(message.topic)
     sender = session if one.client_id == session.client_id else None
     for receiver in route.receivers:
@@ -149,6 +152,9 @@ def _give_to(broker: BrokerState, session: ServerSession, one: LogMessage, now: 
 
 def read_log(broker: BrokerState, one: LogMessage, now: float) -> None:
     """A message came by in the log: all nodes retain it, and give it to the sessions they have."""
+    sharing.give(broker, one, now)
+    if one.is_for_group:
+        return
     if one.message.retain:
         writer = broker.sessions.get(one.client_id) if one.client_id else None
         retaining.put(broker, one.message, shares.owner_of(writer) if writer is not None else one.client_id)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Final
 
 from curier.broker.delivery import choose_for, deliver, deliver_member, deliver_receiver, nobody_takes
-from curier.broker.model import BrokerConnection, Route, ServerSession, Spread
+from curier.broker.model import ANOTHER, BrokerConnection, Route, ServerSession, Spread
 from curier.broker.state import WORK_OF_QOS_1, BrokerState
 from curier.codec.constants import MQTT_50
 from curier.protocol.connection import CLOSED
@@ -107,6 +107,8 @@ def go_on(broker: BrokerState, spread: Spread, budget: int, now: float) -> None:
             start = spread.index * spread.size
             payload = spread.block[start + spread.payload_at : start + spread.size]
             message = spread.message = ApplicationMessage(spread.route.topic, payload, spread.qos, False)
+            if spread.sender is not None and not spread.sender.number:  # nobody's session (``inbound``)
+                message.owner = ANOTHER
         while spread.at < all_count:
             if broker.spent >= until:
                 return

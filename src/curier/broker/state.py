@@ -153,6 +153,8 @@ class TurnWork:
         self.own_records: int = 0  # how many of them may have records
         self.has_giant: bool = False  # is one of them in the open batch of the journal?
         self.sendings: list[Packets] = []  # for the other nodes of a cluster
+        self.for_groups: list[tuple[bytes, ApplicationMessage]] = []  # ... for members of those, at any node
+        self.is_inbound: bool = False  # does what is given now come from another node, which looks to those?
         self.leftovers: deque[Leftovers] = deque()  # of sessions that have ended (``leftovers``)
         self.forgetting: Deadline | None = None  # sees to those
         self.may_split: bool = True  # may another be? Not before that batch had the chance to be taken.

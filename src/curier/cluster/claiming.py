@@ -103,7 +103,7 @@ class Claiming:
             epoch=record.epoch + 1,
             write=0,
             is_released=False,
-            places=record.places if record.state else tuple(self._ground.applied),
+            places=record.places if record.state or record.groups else tuple(self._ground.applied),
             unsealed=unsealed,
         )
 

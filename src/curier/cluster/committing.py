@@ -7,6 +7,7 @@ for: a message on its way at QoS 1 stands in the log, behind the place that the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from curier.cluster.ground import Ground
@@ -15,11 +16,13 @@ from curier.cluster.inheriting import Log
 from curier.cluster.messages import as_sent
 from curier.cluster.owned import Owned
 from curier.cluster.records import Intent, Message
+from curier.cluster.sharing import Sharing
 from curier.cluster.states import Places
 from curier.cluster.writer import partition_of
 from curier.session.records import (
     Batch,
     Delivered,
+    HandedOn,
     IdentifierFreed,
     IdentifierTaken,
     Logged,
@@ -34,6 +37,7 @@ from curier.session.records import (
     WillRemoved,
     WillSaved,
 )
+from curier.topics.filters import is_shared
 
 OfSession = (
     SessionSaved
@@ -75,6 +79,7 @@ class _Change:
     def __init__(self) -> None:
         self.is_urgent = False
         self.is_brief: bool | None = None  # if it says so
+        self.is_shared = False  # its Shared Subscriptions are others
         self.intents: list[Intent] = []
 
 
@@ -91,6 +96,7 @@ class Committer:
         owned: dict[str, Owned],
         due: set[str],
         places: Places,
+        sharing: Sharing,
     ) -> None:
         self._ground = ground
         self._house = house
@@ -98,10 +104,10 @@ class Committer:
         self._owned = owned
         self._due = due
         self._places = places
+        self._sharing = sharing
         self._names: dict[int, str] = {}  # of sessions, by the numbers of the journal
         self._numbers: dict[str, int] = {}
         self._at_qos_1: set[int] = set()  # deliveries
-        self._messages = 0
 
     def commit(self, batch: Batch) -> None:
         """Have it stored. All sessions are now as they are behind it."""
@@ -115,6 +121,8 @@ class Committer:
                 self._places.forget(record.message)
             elif isinstance(record, Logged):
                 self._log_message(record, changes, messages)
+            elif isinstance(record, HandedOn):
+                self._hand_on(record, changes)
             elif isinstance(record, OfSession):
                 name = self._name(record)
                 if name:
@@ -166,14 +174,20 @@ class Committer:
     def _note(self, name: str, record: OfSession, change: _Change) -> None:
         if isinstance(record, SessionSaved):
             change.is_brief = not record.expiry_interval
+        if isinstance(record, (Subscribed, Unsubscribed)) and is_shared(record.topic_filter):
+            change.is_shared = change.is_urgent = True
         if isinstance(record, ALWAYS_URGENT) or not self._is_brief(name, change):
             change.is_urgent = True
 
     def _is_brief(self, name: str, change: _Change) -> bool:
-        """Does the session end with its connection? Then it has no need of what would be told to an heir."""
+        """Does the session end with its connection? Then it has no need of what would be told to an heir; but
+        in Shared Subscriptions its messages go to others then.
+        """
+        owned = self._owned.get(name)
+        if change.is_shared or (owned is not None and owned.keeper.record.groups):
+            return False
         if change.is_brief is not None:
             return change.is_brief
-        owned = self._owned.get(name)
         return owned is not None and owned.keeper.record.is_brief
 
     def _log_message(
@@ -189,23 +203,33 @@ class Committer:
             return
         change = _change_of(name, changes)
         if record.is_will or (record.packet_id and not self._is_brief(name, change)):
-            partition = self._partition(message.topic)
-            after = self._ground.applied[partition]
-            change.is_urgent = True
-            change.intents.append(Intent(record.packet_id, message, partition, after, self._ground.boot))
+            self._intend(change, record.packet_id, message)
         else:
             messages.append((owned, message))
 
-    def _message(self, publisher: str, record: Logged) -> Message:
-        self._messages += 1
-        origin = (self._ground.boot.name, self._ground.boot.number, self._messages)
-        return as_sent(origin, publisher, record.message, self._ground.wall)
+    def _hand_on(self, record: HandedOn, changes: dict[str, _Change]) -> None:
+        name = self._names.get(record.session, "")
+        owned = self._owned.get(name)
+        if owned is not None and owned.is_here:
+            message = replace(self._message("", record), group=record.group)
+            self._intend(_change_of(name, changes), 0, message)
+
+    def _intend(self, change: _Change, packet_id: int, message: Message) -> None:
+        partition = self._partition(message.topic)
+        after = self._ground.applied[partition]
+        change.is_urgent = True
+        change.intents.append(Intent(packet_id, message, partition, after, self._ground.boot))
+
+    def _message(self, publisher: str, record: Logged | HandedOn) -> Message:
+        return as_sent(self._ground.next_origin(), publisher, record.message, self._ground.wall)
 
     # -- writing
 
     def _write(self, name: str, change: _Change, opened: _Open) -> None:
         owned = self._owned.get(name)
-        if owned is None or not owned.is_here:  # it is another's, whatever has come of it here
+        if owned is None or not (
+            owned.is_here or owned.is_ghost
+        ):  # it is another's, whatever has come of it here
             self._house.drop_session(name, self._ground.wall)
             return
         if not change.is_urgent and name not in self._due:
@@ -225,6 +249,11 @@ class Committer:
                     self._append(intent.message, partial(self._is_logged, owned, intent, opened))
                 else:
                     owned.ends_message(intent)
+            if change.is_shared:
+                opened.wait()
+                self._sharing.settle(name, opened.stored)
+            elif owned.keeper.stored.groups:
+                self._sharing.look(name)
             opened.stored()
 
         opened.wait()

@@ -51,7 +51,9 @@ THRIFT: Final = Thrift()
 
 
 class Cutter:
-    """``is_open`` tells whether this node may do anything at all."""
+    """``is_open`` tells whether this node may do anything at all; ``forget`` is called with a partition, and
+    up to where it is cut.
+    """
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class Cutter:
         carried: Sequence[Carried],
         thrift: Thrift,
         is_open: Callable[[], bool],
+        forget: Callable[[int, int], None],
     ) -> None:
         self.first: list[int] = [1] * ground.partitions  # what is left of each partition begins there
         self.cuts = 0
@@ -69,6 +72,7 @@ class Cutter:
         self._carried = carried
         self._thrift = thrift
         self._is_open = is_open
+        self._forget = forget
         self._attempt: _Attempt | None = None
         self._saving: Saving | None = None
         self._count = 0
@@ -141,6 +145,7 @@ class Cutter:
             upto = min(floor, snapshot.places[partition] - 1)
             if upto >= self.first[partition]:
                 self._ground.orders.append(Cut(partition, upto))
+                self._forget(partition, upto)
                 self.first[partition] = upto + 1
 
 

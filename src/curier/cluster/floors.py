@@ -20,7 +20,7 @@ def needs(record: SessionRecord, partitions: int, with_places: bool = True) -> t
     """Of each partition, what stands behind there; () where nothing is. ``with_places``: the record may not
     say all that the session has.
     """
-    has_places = with_places and record.state and not record.is_brief
+    has_places = with_places and (record.state or record.groups) and not record.is_brief
     if not has_places and not record.in_log and not record.intents:
         return ()
     low = [*record.places] if has_places else [ALL] * partitions

@@ -21,7 +21,7 @@ from curier.cluster.orders import (
     PutAhead,
     Write,
 )
-from curier.cluster.records import Boot, Value
+from curier.cluster.records import Boot, Origin, Value
 
 Written = Callable[[str, int], None]
 Looked = Callable[[int, Value | None], None]
@@ -38,6 +38,7 @@ class Ground:
         self.wall = 0.0
         self.applied = [0] * partitions  # how far each partition was read
         self.orders: list[Order] = []
+        self.messages = 0  # of this node, so far
         self.is_trusted = False  # may it speak for the cluster to its clients?
         self.is_dead = False
         self.format = FIRST  # what is written, since all others read it: see ``formats``
@@ -46,6 +47,11 @@ class Ground:
         self._answers: dict[int, Callable[..., None]] = {}
         self._tokens = 0
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
+
+    def next_origin(self) -> Origin:
+        """That of one more message."""
+        self.messages += 1
+        return self.boot.name, self.boot.number, self.messages
 
     def set_time(self, now: float, wall: float) -> None:
         self.now, self.wall = now, wall

@@ -13,8 +13,31 @@ from curier.errors import StoreError
 from curier.session.records import Record
 
 
+class SharedHouse(Protocol):
+    """Groups whose members may be at any node; see ``groups`` for their names."""
+
+    def know(self, group: bytes, is_there: bool) -> None:
+        """It has members somewhere, or has none any more."""
+
+    def groups_of(self, client_id: str) -> list[bytes]:
+        """Those that the session is a member of."""
+
+    def is_member(self, client_id: str, group: bytes) -> bool:
+        """Is it, here and now?"""
+
+    def is_taking(self, client_id: str) -> bool:
+        """Is its client connected, and not far behind?"""
+
+    def give(self, messages: list[LogMessage], now: float) -> None:
+        """Messages of QoS 0, each for those of its ``shares`` alone."""
+
+
 class House(Protocol):
     """The sessions that are here, and how others come and go."""
+
+    @property
+    def shared(self) -> SharedHouse:
+        """Its part in Shared Subscriptions."""
 
     def committed(self, batch: int, now: float) -> None:
         """All of that batch is stored."""

@@ -11,7 +11,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
+from curier.broker.model import LogMessage
 from curier.cluster.ground import Ground
+from curier.cluster.groups import Groups
 from curier.cluster.keeper import Keeper
 from curier.cluster.messages import messages_of
 from curier.cluster.records import Boot, Frame, InLog, Intent, Message, Value
@@ -19,6 +21,9 @@ from curier.cluster.states import Placed, placed, readings
 from curier.session.records import MessageSaved
 
 Sealed = Callable[[int], None]
+
+Stray = tuple[Message, bytes, int]
+"""A message, the group that it is to be handed on to, the partition of both."""
 
 
 class Log(Protocol):
@@ -33,14 +38,24 @@ class Inheritance:
 
     ``saved`` are then the messages that the session's state does not have in it, and ``freed`` the Packet
     Identifiers of QoS 2 messages that are not in the log: such a PUBLISH has no PUBREC either, and the client
-    sends it again.
+    sends it again. ``strays`` are messages for Shared Subscriptions that the log has for it, and that it is
+    no member of any more.
     """
 
     def __init__(
-        self, ground: Ground, keeper: Keeper, log: Log, done: Callable[[list[Placed]], None]
+        self,
+        name: str,
+        ground: Ground,
+        keeper: Keeper,
+        log: Log,
+        groups: Groups,
+        done: Callable[[list[Placed]], None],
     ) -> None:
         self.saved: list[tuple[MessageSaved, InLog]] = []
         self.freed: list[int] = []
+        self.strays: list[Stray] = []
+        self._name = name
+        self._groups = groups
         self._ground = ground
         self._keeper = keeper
         self._log = log
@@ -164,7 +179,7 @@ class Inheritance:
         for that session again.
         """
         record, applied = self._keeper.record, self._ground.applied
-        if record.state and not record.is_brief:
+        if (record.state or record.groups) and not record.is_brief:
             for partition, after in enumerate(self._behind):
                 if after < applied[partition]:
                     self._read(partition, after, applied[partition])
@@ -175,10 +190,24 @@ class Inheritance:
         if not self._keeper.is_lost:
             self._done(self._missed)
 
+    def _choose(self, partition: int, sequence: int, frame: Frame, messages: Sequence[LogMessage]) -> None:
+        """What is for this session, as a member of groups; as the dead owner has chosen, or would have."""
+        for index, one in enumerate(frame.messages):
+            for group, is_member in self._keeper.record.groups:
+                if not self._groups.is_chosen(self._name, group, partition, sequence, index, one):
+                    continue
+                if is_member:
+                    messages[index].shares = [*messages[index].shares, (self._name, group)]
+                else:
+                    self.strays.append((one, group, partition))
+
     def _read(self, partition: int, after: int, upto: int) -> None:
         def fetched(entries: Sequence[tuple[int, Value]]) -> None:
             for sequence, value in entries:
-                self._missed += placed(partition, sequence, messages_of(value))
+                messages = messages_of(value)
+                if isinstance(value, Frame) and self._keeper.record.groups:
+                    self._choose(partition, sequence, value, messages)
+                self._missed += placed(partition, sequence, messages)
             self._behind[partition] = upto
             self._catch_up()
 

@@ -18,7 +18,9 @@ Stored = Callable[[bool], None]
 
 
 class Keeper:
-    """``record`` is what is to be said of the session, and was stored at ``sequence``."""
+    """``record`` is what is to be said of the session, and was stored at ``sequence``; ``stored`` is what was
+    stored last.
+    """
 
     def __init__(
         self, ground: Ground, name: str, record: SessionRecord, sequence: int, lost: Callable[[], None]

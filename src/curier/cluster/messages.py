@@ -21,7 +21,7 @@ def as_sent(origin: Origin, publisher: str, message: ApplicationMessage, wall: f
         message.retain,
         message.properties,
         message.expires_at,
-        wall,
+        published_at=wall,
     )
 
 
@@ -34,7 +34,9 @@ def _as_read(one: Message) -> LogMessage:
     message = ApplicationMessage(one.topic, one.payload, one.qos, one.retain, one.properties, one.expires_at)
     if one.retain:
         message.written_at = one.published_at
-    return LogMessage(one.publisher, message)
+    read = LogMessage(one.publisher, message)
+    read.is_for_group = one.group != b""
+    return read
 
 
 def messages_of(value: Value) -> list[LogMessage]:

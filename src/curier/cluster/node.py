@@ -16,18 +16,21 @@ from functools import partial
 from typing import Final
 
 from curier.broker.effects import Answer, CatchUp, Claim, Packets
+from curier.broker.model import LogMessage
 from curier.cluster.claiming import Claiming
 from curier.cluster.committing import Committer
 from curier.cluster.cutting import THRIFT, Cutter, Thrift
 from curier.cluster.floors import lowest, needs
 from curier.cluster.formats import NEWEST
 from curier.cluster.ground import Ground
+from curier.cluster.groups import GroupPieces, Groups
 from curier.cluster.house import House
 from curier.cluster.life import DEAD, LASTS, RENEWED, Life
 from curier.cluster.messages import as_packets, as_passed, messages_of
 from curier.cluster.orders import LEASES, AnswerRelease, Follow, Order, Tell
 from curier.cluster.owned import Owned
-from curier.cluster.records import Boot, Lease, Message, Passed, SessionRecord, Snapshot, Value
+from curier.cluster.records import Boot, Frame, Lease, Message, Passed, SessionRecord, Share, Snapshot, Value
+from curier.cluster.sharing import Sharing
 from curier.cluster.snapshots import Carried, Loading
 from curier.cluster.states import WHOLE, Places, placed
 from curier.cluster.writer import Sealer, Writer
@@ -85,7 +88,11 @@ class Node:
         self._sealer = Sealer(self.ground)
         self._due: set[str] = set()
         self.places = Places(whole)
-        self._committer = Committer(self.ground, house, self, self.sessions, self._due, self.places)
+        self.groups = Groups(partitions)
+        self._sharing = Sharing(self.ground, house, self, self.sessions, self.groups)
+        self._committer = Committer(
+            self.ground, house, self, self.sessions, self._due, self.places, self._sharing
+        )
         self._claims: dict[str, Claiming] = {}
         self._adopted: set[str] = set()  # those among them, or not yet here, that no client asked for
         self._orphans: dict[str, None] = {}  # in line for that
@@ -97,8 +104,9 @@ class Node:
         self._settled = [0] * partitions  # how far was read when the last batch was taken
         self._left: list[tuple[int, ...]] = []  # what sessions need that have gone since the last renewal
         self._thrift = thrift
+        carried = [*carried, GroupPieces(self.ground, self.groups, house.shared.know)]
         self._loading = Loading(self.ground, carried, self._loaded)
-        self.cutter = Cutter(self.ground, self._life, carried, thrift, self._may_cut)
+        self.cutter = Cutter(self.ground, self._life, carried, thrift, self._may_cut, self.groups.forget)
         self._is_looking_for_orphans = False
         self._is_draining = False
 
@@ -268,6 +276,19 @@ class Node:
         told = tuple([as_passed(one, wall) for one in packets])
         self.ground.orders.append(Tell(self.ground.boot, told, self.ground.format))
 
+    def share(self, now: float, wall: float, messages: Sequence[LogMessage]) -> None:
+        """Messages of QoS 0 were published here for Shared Subscriptions: a member of each gets them,
+        wherever it is, at most once.
+        """
+        self.ground.set_time(now, wall)
+        self._sharing.share(messages)
+
+    def handed(self, now: float, wall: float, messages: Sequence[Message], members: Sequence[str]) -> None:
+        """Another node has published messages of QoS 0, each for a member of a Shared Subscription."""
+        self.passed(now, wall)
+        if not self.ground.is_dead:
+            self._sharing.handed(messages, members)
+
     def heard(self, now: float, wall: float, passed: Sequence[Passed]) -> None:
         """Another node has published messages of QoS 0."""
         self.passed(now, wall)
@@ -282,6 +303,10 @@ class Node:
     def append(self, partition: int, message: Message, then: Callable[[], None]) -> None:
         """Have a message written; ``then`` is called when it is stored."""
         self._writers[partition].append(message, then)
+
+    def append_share(self, partition: int, share: Share, then: Callable[[], None]) -> None:
+        """Have the log say that of a Shared Subscription."""
+        self._writers[partition].append(share, then)
 
     def seal(self, writer: Boot, partition: int, then: Callable[[int], None]) -> None:
         """End the writing of a node that is dead."""
@@ -381,12 +406,21 @@ class Node:
 
     def _apply(self, partition: int, sequence: int, value: Value) -> None:
         self.ground.applied[partition] = sequence
-        messages = messages_of(value)
-        if messages:
-            self._house.read_log(messages, self.ground.wall)
-            for one, place in placed(partition, sequence, messages):
-                self.places.note(one.message, place)
+        concerned: set[str] = set()
+        if isinstance(value, Frame):
+            if value.shares:
+                concerned = self._sharing.came_by(partition, sequence, value)
+            messages = messages_of(value)
+            if messages:
+                strays = self._sharing.choose(partition, sequence, value, messages)
+                self._house.read_log(messages, self.ground.wall)
+                for one, place in placed(partition, sequence, messages):
+                    self.places.note(one.message, place)
+                for owned, stray in strays:
+                    owned.hand_on([stray])
         self.ground.tell_readers()
+        for name in sorted(concerned):
+            self._sharing.look(name)
 
     # -- sessions that come
 
@@ -452,9 +486,11 @@ class Node:
             self,
             self._due,
             self.places,
+            self.groups,
             name,
             record,
             sequence,
+            self._sharing,
             partial(self._has_come, name, not record.state),
             partial(self._has_gone, name),
         )
@@ -470,6 +506,7 @@ class Node:
         self._grant(name)
         if is_new and owned.is_here and not self._house.has_session(name):
             owned.end()
+        self._sharing.look(name)
 
     def _has_gone(self, name: str, is_lost: bool) -> None:
         """Given up, or lost to who took us for dead."""
@@ -478,6 +515,7 @@ class Node:
         self._committer.forget(name)
         if not is_lost:
             self._left.append(needs(owned.keeper.stored, self.ground.partitions))
+        self._sharing.look(name)  # nobody waits for it any more
         if self._is_wanted(name):
             self._grant(name)
         elif not (is_lost or owned.is_unreadable or owned.keeper.record.is_over or self._is_draining):

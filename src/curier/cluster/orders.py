@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from curier.cluster.formats import FIRST
-from curier.cluster.records import Boot, Passed, Value
+from curier.cluster.records import Boot, Message, Passed, Value
 from curier.frozen import dataclass
 
 LEASES: Final = -1
@@ -158,6 +158,18 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
+class Hand:
+    """Have all other nodes hear of messages of QoS 0 that are for one session each, as a member of the Shared
+    Subscription that the message names (``Node.handed``).
+    """
+
+    writer: Boot
+    messages: tuple[Message, ...]
+    members: tuple[str, ...]
+    format: int = FIRST
+
+
+@dataclass(frozen=True, slots=True)
 class Died:
     """This node is dead to the others. Close all connections without a word, and throw its broker away with
     it; a new life may begin, but where ``why`` says what stands against that.
@@ -190,5 +202,6 @@ ToBus = (
     | AskRelease
     | AnswerRelease
     | Tell
+    | Hand
 )
 Order = ToBus | Died | PutAhead

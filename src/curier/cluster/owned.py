@@ -1,23 +1,38 @@
 """A session that this node owns: from its claim until it is given up.
 
 claimed ── Inheritance ──▶ here, in the broker's core ── leave, or it ends ──▶ out ──▶ released
+
+One that has ended as a member of Shared Subscriptions is a *ghost* until the log says that it has left them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from curier.cluster.floors import lowest, needs
 from curier.cluster.ground import Ground
+from curier.cluster.groups import Groups
 from curier.cluster.house import House
-from curier.cluster.inheriting import Inheritance, Log
+from curier.cluster.inheriting import Inheritance, Log, Stray
 from curier.cluster.keeper import Keeper
-from curier.cluster.records import Intent, SessionRecord
+from curier.cluster.records import Intent, Origin, SessionRecord
 from curier.cluster.states import Placed, Places
 from curier.errors import StoreError
 from curier.session.records import Record, SessionSaved, decode
+
+
+class Shares(Protocol):
+    """What the log says of its Shared Subscriptions."""
+
+    def look(self, name: str) -> None:
+        """Write what it does not say yet of that session."""
+
+    def is_out(self, owned: Owned, group: bytes) -> bool:
+        """Is it no member, by its record, and by all of the log?"""
+
 
 LAZY: Final = 1.0  # seconds until what may come again after a crash is stored
 
@@ -36,9 +51,11 @@ class Owned:
         log: Log,
         due: set[str],
         places: Places,
+        groups: Groups,
         name: str,
         record: SessionRecord,
         sequence: int,
+        shares: Shares,
         came: Callable[[], None],
         gone: Callable[[bool], None],
     ) -> None:
@@ -46,6 +63,7 @@ class Owned:
         self.keeper = Keeper(ground, name, record, sequence, self._is_lost)
         self.is_here = False  # in the broker's core
         self.is_leaving = False
+        self.is_ghost = False
         self.is_unreadable = False
         self._ground = ground
         self._house = house
@@ -53,10 +71,17 @@ class Owned:
         self._places = places
         self._came = came
         self._gone = gone
-        self._inheritance = Inheritance(ground, self.keeper, log, self._has_inherited)
+        self._log = log
+        self._shares = shares
+        self._inheritance = Inheritance(name, ground, self.keeper, log, groups, self._has_inherited)
+        self.flying: dict[tuple[bytes, int], int] = {}  # what the log is to say, by group and partition
+        self.said: set[tuple[bytes, int]] = set()  # what it has said because this owner wanted it
+        self._strays: list[Intent] = []  # to be handed on, and not in the record yet
+        self._handing: list[Intent] = []  # those that the next write has in it
         self._is_releasing = False  # nothing else will be written
         self._leavers: list[Callable[[], None]] = []
         self._under_way = 0  # messages on their way to the log
+        self._written: set[Origin] = set()  # those of intents that are there
         self._is_to_change = False  # lazily
         self._has_said = False  # what it is, since it came here
         ground.touched.add(name)
@@ -74,6 +99,8 @@ class Owned:
                 if has_state:
                     self._install(missed)
                 self.is_here = True
+                self._take_strays(self._inheritance.strays)
+                self._inheritance.strays = []
             except StoreError as error:  # it is not ours to overwrite: who can read it may have it
                 self._house.cannot_read(self.name, error)
                 self.is_leaving = self.is_unreadable = True
@@ -82,6 +109,7 @@ class Owned:
         elif self.is_leaving:
             self._release()
         self._came()
+        self._hand_on_soon()
 
     def _install(self, missed: list[Placed]) -> None:
         saved, freed = self._inheritance.saved, self._inheritance.freed
@@ -97,37 +125,91 @@ class Owned:
 
     def take_state(self, is_brief: bool | None, intents: list[Intent]) -> None:
         """Have the record say what the session is now, which is as of what was read of the log."""
+        self._drop_written()
         records = self._house.export(self.name)
         state, in_log = self._places.pack(records) if records is not None else (b"", ())
         record = self.keeper.record
         kept = [one for one in record.intents if one.writer == self._ground.boot]
+        groups = self._groups(records is not None)
+        self._handing += self._strays
+        intents = [*intents, *self._strays]
+        self._strays = []
         self.keeper.record = replace(
             record,
-            is_brief=record.is_brief if is_brief is None else is_brief,
+            is_brief=(record.is_brief if is_brief is None else is_brief) and not groups,
             user=_user_of(records),
             places=tuple(self._ground.applied),
             state=state,
             in_log=in_log,
             intents=(*kept, *intents),
+            groups=groups,
         )
         self._has_said = True
         self._ground.touched.add(self.name)
         self._due.discard(self.name)
         if self.is_leaving or records is None:  # nothing may happen to it here any more
             self._house.drop_session(self.name, self._ground.wall)
+            self.is_ghost = self.is_ghost or (not self.is_leaving and bool(groups))
             self.is_here, self.is_leaving = False, True
+
+    def _groups(self, has_session: bool) -> tuple[tuple[bytes, bool], ...]:
+        """Those that it is a member of, and those where the log does not know yet that it is none."""
+        own = self._house.shared.groups_of(self.name) if has_session else []
+        left = [
+            one
+            for one, _ in self.keeper.record.groups
+            if one not in own and not self._shares.is_out(self, one)
+        ]
+        return (*[(one, True) for one in own], *[(one, False) for one in left])
 
     def write(self, then: Callable[[bool], None]) -> None:
         """Have all of that stored; in the same write it is released, where nothing is open."""
-        if not self._may_release():
-            self.keeper.write(then)
-            return
+        handing, self._handing = self._handing, []
+        releases = self._may_release()
 
         def stored(is_stored: bool) -> None:
             then(is_stored)
-            self._is_released(is_stored)
+            for intent in handing:
+                if is_stored:
+                    self._log.append(intent.partition, intent.message, partial(self.ends_message, intent))
+                else:
+                    self.ends_message(intent)
+            if releases:
+                self._is_released(is_stored)
 
         self.keeper.write(stored)
+
+    # -- messages of groups
+
+    def hand_on(self, strays: Sequence[Stray]) -> None:
+        """The log has these for a group that it is no member of any more: they go there again, as intents."""
+        self._take_strays(strays)
+        self._hand_on_soon()
+
+    def _take_strays(self, strays: Sequence[Stray]) -> None:
+        for message, group, partition in strays:
+            if not message.qos:  # it may have come to where it was to
+                continue
+            again = replace(message, origin=self._ground.next_origin(), group=group)
+            after = self._ground.applied[partition]
+            self._strays.append(Intent(0, again, partition, after, self._ground.boot))
+            self.begins_message()
+
+    def _hand_on_soon(self) -> None:
+        if self._strays:
+            self._due.add(self.name)
+            self._write_soon()
+
+    @property
+    def has_strays(self) -> bool:
+        """Is anything still to be handed on?"""
+        return bool(self._strays or self._under_way)
+
+    def has_left_groups(self) -> None:
+        """All of the log says so."""
+        self.is_ghost = False
+        self.keeper.record = replace(self.keeper.record, groups=())
+        self._release()
 
     def begins_message(self) -> None:
         """One of its messages is on its way to the log."""
@@ -137,11 +219,19 @@ class Owned:
         """... and is there, or will not be; ``intent``: the record need not say it any more."""
         self._under_way -= 1
         if intent is not None:
-            record = self.keeper.record
-            left = tuple([one for one in record.intents if one != intent])
-            self.keeper.record = replace(record, intents=left)
+            self._written.add(intent.message.origin)
             self._change_lazily()  # of a brief one, too: it holds the log until then
+        if self.is_ghost and not self._under_way:
+            self._shares.look(self.name)
         self._release()
+
+    def _drop_written(self) -> None:
+        """All at once: a session that ends may leave thousands."""
+        if self._written:
+            record, written = self.keeper.record, self._written
+            left = tuple([one for one in record.intents if one.message.origin not in written])
+            self.keeper.record = replace(record, intents=left)
+            self._written = set()
 
     def needs(self) -> tuple[int, ...]:
         """What an heir would need of the log, in each partition: all behind that; (): nothing."""
@@ -168,10 +258,12 @@ class Owned:
         if self.is_here:
             self._due.add(self.name)
             self._write_soon()
+            if self.keeper.record.groups:  # its client may be far behind by now, or no more
+                self._shares.look(self.name)
 
     def _write_soon(self) -> None:
         """With the next batch; or now, where there is nothing for one."""
-        if self.name in self._due and self.is_here:
+        if self.name in self._due and (self.is_here or self.is_ghost):
             if self._house.is_settled():
                 self.take_state(None, [])
                 self.write(_nobody_waits)
@@ -183,7 +275,9 @@ class Owned:
     def leave(self, then: Callable[[], None]) -> None:
         """Give it up: ``then`` is called when the record says that whoever wants it may take it."""
         self._leavers.append(then)
-        if not self.is_leaving:
+        if self.is_ghost:
+            self._release()
+        elif not self.is_leaving:
             self.is_leaving = True
             if self.is_here:
                 self._give_up()
@@ -196,6 +290,7 @@ class Owned:
     def end(self) -> None:
         """There was no session, and none has come of it."""
         self.is_here, self.is_leaving = False, True
+        self.is_ghost = bool(self.keeper.record.groups)
         self._release()
 
     def _may_release(self) -> bool:
@@ -204,11 +299,15 @@ class Owned:
         """
         if not self.is_leaving or self.is_here or self._is_releasing or self.keeper.is_lost:
             return False
+        if self.is_ghost and not self._leavers:
+            return False
+        self._drop_written()
         record = self.keeper.record
         own = any(one.writer == self._ground.boot for one in record.intents)
         if own or self._under_way:
             return False
-        self._is_releasing = True
+        self._is_releasing, self.is_ghost = True, False
+        self._due.discard(self.name)
         self.keeper.record = replace(record, is_released=True)
         return True
 
@@ -222,6 +321,7 @@ class Owned:
 
     def _is_lost(self) -> None:
         """Another owns it, and this node was taken for dead."""
+        self.is_ghost = False
         if self.is_here:
             self.is_here = False
             self._house.drop_session(self.name, self._ground.wall)

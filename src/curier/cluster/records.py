@@ -6,6 +6,8 @@ what time it is (``daytime``).
 
 from __future__ import annotations
 
+from typing import Final
+
 from curier.cluster.formats import FIRST
 from curier.frozen import dataclass
 
@@ -26,7 +28,8 @@ class Message:
     """An Application Message in the log: of QoS 1 or 2, or to be retained.
 
     ``publisher`` is the Client Identifier of who published it, "": a broker. ``properties`` are encoded, and
-    ``expires_at`` is 0 where it does not expire.
+    ``expires_at`` is 0 where it does not expire. ``group`` is the Shared Subscription that it is handed on
+    to: it is for nobody else, and not to be retained again.
     """
 
     origin: Origin
@@ -37,7 +40,25 @@ class Message:
     retain: bool = False
     properties: bytes = b""
     expires_at: float = 0.0
+    group: bytes = b""
     published_at: float = 0.0
+
+
+OUT: Final = 0
+AWAY: Final = 1  # its client is, or is far behind
+HERE: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How the session ``member`` takes part in the Shared Subscription ``group`` from here on, in this
+    partition: ``OUT``, ``AWAY`` or ``HERE``. ``number`` counts those of a writer.
+    """
+
+    group: bytes
+    member: str
+    state: int
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +75,15 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Messages that were written at once. ``number`` counts the frames of a writer in a partition from 1."""
+    """Messages that were written at once. ``number`` counts the frames of a writer in a partition from 1.
+
+    What it says of Shared Subscriptions holds for its own messages too.
+    """
 
     writer: Boot
     number: int
     messages: tuple[Message, ...]
+    shares: tuple[Share, ...] = ()
 
     def is_same_as(self, other: Value | None) -> bool:
         """Is that the same write, in the same partition?"""
@@ -140,6 +165,9 @@ class SessionRecord:
 
     ``write`` counts the writes of an ``epoch``; both together tell whose a record is. ``unsealed`` are former
     owners that died, and may still have something on its way to the log.
+
+    ``groups`` are all Shared Subscriptions of which the log may call it a member now, and whether it is one.
+    What the log has for it there is still to be given to it, or handed on.
     """
 
     owner: Boot
@@ -152,6 +180,7 @@ class SessionRecord:
     state: bytes = b""
     in_log: tuple[InLog, ...] = ()
     intents: tuple[Intent, ...] = ()
+    groups: tuple[tuple[bytes, bool], ...] = ()
     unsealed: tuple[Boot, ...] = ()
 
     def is_same_as(self, other: Value | None) -> bool:
@@ -165,7 +194,7 @@ class SessionRecord:
     @property
     def is_over(self) -> bool:
         """Is there nothing left to do for it?"""
-        return not self.state and not self.intents
+        return not self.state and not self.intents and not self.groups
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Final
 
 from curier.cluster.ground import Ground
 from curier.cluster.orders import STORED, UNKNOWN
-from curier.cluster.records import Boot, Frame, Message, Seal, Value
+from curier.cluster.records import Boot, Frame, Message, Seal, Share, Value
 
 MOST: Final = 256  # messages of a frame, which
 MOST_BYTES: Final = 256 * 1024  # has no more of them, but for one that is larger alone
@@ -34,11 +34,14 @@ def partition_of(topic: bytes, partitions: int) -> int:
     return zlib.crc32(topic) % partitions
 
 
-def fitting(messages: Sequence[Message]) -> int:
+def fitting(messages: Sequence[Message | Share]) -> int:
     """How many of them, from the first, make a frame; one at least."""
     size = 0
     for at, message in enumerate(messages):
-        size += len(message.payload) + len(message.topic) + len(message.properties)
+        if isinstance(message, Share):
+            size += len(message.group) + 4 * len(message.member)
+        else:
+            size += len(message.payload) + len(message.topic) + len(message.properties)
         if size > MOST_BYTES and at:
             return at
     return len(messages)
@@ -54,7 +57,7 @@ class Writer:
         self._last = 0
         self._began_at = 0  # what was read when it began
         self._number = 0
-        self._pending: list[tuple[Message, Then]] = []
+        self._pending: list[tuple[Message | Share, Then]] = []
         self._frame: Frame | None = None
         self._thens: list[Then] = []
 
@@ -77,8 +80,8 @@ class Writer:
             self._frame = Frame(self._ground.boot, self._number, ())
             self._write()
 
-    def append(self, message: Message, then: Then) -> None:
-        """``then`` is called when the message is stored, and never if it is not."""
+    def append(self, message: Message | Share, then: Then) -> None:
+        """``then`` is called when that is stored, and never if it is not."""
         self._pending.append((message, then))
         self._begin()
 
@@ -89,7 +92,9 @@ class Writer:
         taken, self._pending = self._pending[:count], self._pending[count:]
         self._number += 1
         self._thens = [then for _, then in taken]
-        self._frame = Frame(self._ground.boot, self._number, tuple([message for message, _ in taken]))
+        messages = tuple([one for one, _ in taken if isinstance(one, Message)])
+        shares = tuple([one for one, _ in taken if isinstance(one, Share)])
+        self._frame = Frame(self._ground.boot, self._number, messages, shares)
         self._write()
 
     def _write(self) -> None:

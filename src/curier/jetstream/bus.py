@@ -33,20 +33,21 @@ from curier.cluster.orders import (
     Cut,
     Fetch,
     Follow,
+    Hand,
     Look,
     Sweep,
     Tell,
     ToBus,
     Write,
 )
-from curier.cluster.records import Boot, Passed, SessionRecord, Value
+from curier.cluster.records import Boot, Message, Passed, SessionRecord, Value
 from curier.jetstream import parts
 from curier.jetstream.access import Access
 from curier.jetstream.consumer import Consumer
 from curier.jetstream.line import PERMIT, Line, log
 from curier.jetstream.names import Names
 from curier.jetstream.owners import SESSION, Owners, headers_of
-from curier.jetstream.wire import Direct, Parted, WireError, Wish, decode, encode
+from curier.jetstream.wire import Direct, Handed, Parted, WireError, Wish, decode, encode
 
 WRITE_SECONDS: Final = 5.0
 READ_SECONDS: Final = 3.0
@@ -74,6 +75,7 @@ class Hearer(Protocol):
     def saw(self, format: int) -> None:
         """Something of a format that is newer than all before stands on the bus. Told before the thing."""
 
+    def handed(self, messages: Sequence[Message], members: Sequence[str]) -> None: ...
     def broken(self, error: WireError) -> None:
         """Something on the bus cannot be read: nothing more comes by in its stream."""
 
@@ -112,6 +114,7 @@ class Bus:
             AskRelease: self._ask_release,
             AnswerRelease: self._answer_release,
             Tell: self._tell,
+            Hand: self._hand,
         }
 
     def open(self) -> None:
@@ -155,6 +158,21 @@ class Bus:
             size += weight
         if piece:
             self._send_piece(order, piece)
+
+    def _hand(self, order: Hand) -> None:
+        """The same, of messages that are for one member each."""
+        begin, size, most = 0, 0, max(1, self.data.most // 2)
+        for at, message in enumerate(order.messages):
+            weight = len(message.payload) + len(message.topic) + len(message.group) + 1024
+            if at > begin and size + weight > most:
+                self._send_handed(order, begin, at)
+                begin, size = at, 0
+            size += weight
+        self._send_handed(order, begin, len(order.messages))
+
+    def _send_handed(self, order: Hand, begin: int, end: int) -> None:
+        handed = Handed(order.writer, order.messages[begin:end], order.members[begin:end])
+        self.data.send(self.names.direct, encode(handed, "", order.format))
 
     # -- writing
 
@@ -379,6 +397,8 @@ class Bus:
             return
         if isinstance(direct, Direct) and not self._is_closed:
             self._hearer.direct(direct.passed)
+        elif isinstance(direct, Handed) and not self._is_closed:
+            self._hearer.handed(direct.messages, direct.members)
 
 
 class _Feed:

@@ -21,6 +21,7 @@ from curier.cluster.records import (
     Frame,
     Lease,
     Mark,
+    Message,
     Passed,
     Piece,
     Seal,
@@ -53,6 +54,15 @@ class Direct:
 
 
 @dataclass(frozen=True, slots=True)
+class Handed:
+    """Messages of QoS 0, each for one member of the Shared Subscription that it names."""
+
+    writer: Boot
+    messages: tuple[Message, ...]
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """``AskRelease``: the answer goes to ``asker``, a subject."""
 
@@ -69,7 +79,7 @@ class Parted:
     count: int
 
 
-Sent = Value | Direct | Wish | Parted
+Sent = Value | Direct | Handed | Wish | Parted
 
 Convert = Callable[[Any], Any]
 Has = Callable[[type, "dataclasses.Field[Any]"], bool]
@@ -198,6 +208,7 @@ CLASSES: Final[tuple[type, ...]] = (
     Mark,
     Piece,
     Snapshot,
+    Handed,
 )
 """The kinds, by their numbers from 1 on."""
 

@@ -25,6 +25,7 @@ from curier.cluster.orders import (
     Cut,
     Fetch,
     Follow,
+    Hand,
     Look,
     Need,
     Sweep,
@@ -32,8 +33,8 @@ from curier.cluster.orders import (
     ToBus,
     Write,
 )
-from curier.cluster.records import Boot, Passed, SessionRecord, Value
-from curier.jetstream.wire import Direct, WireError, decode, encode
+from curier.cluster.records import Boot, Message, Passed, SessionRecord, Value
+from curier.jetstream.wire import Direct, Handed, WireError, decode, encode
 from curier.local import frames
 from curier.local.frames import Wire
 from curier.loglines import logger
@@ -52,6 +53,7 @@ class Hearer(Protocol):
     def asked(self, node: Boot, token: int, asker: str, session: str) -> None: ...
     def direct(self, passed: Sequence[Passed]) -> None: ...
     def saw(self, format: int) -> None: ...
+    def handed(self, messages: Sequence[Message], members: Sequence[str]) -> None: ...
     def broken(self, error: WireError) -> None: ...
     def ended(self, why: str) -> None:
         """There is no bus any more."""
@@ -90,6 +92,7 @@ class Bus:
             AskRelease: self._ask_release,
             AnswerRelease: lambda order: self._say(frames.Release(order.token, order.node)),
             Tell: self._tell,
+            Hand: self._hand,
         }
         self._told: dict[type, Callable[[Any], None]] = {
             frames.Stored: self._stored,
@@ -243,10 +246,21 @@ class Bus:
         else:
             self._say(frames.Spread(encode(Direct(order.writer, order.passed), "", order.format)))
 
+    def _hand(self, order: Hand) -> None:
+        """The same, of what is for one member each."""
+        if self._wire.waiting > DIRECT:
+            self.left_out += len(order.messages)
+        else:
+            self._say(
+                frames.Spread(encode(Handed(order.writer, order.messages, order.members), "", order.format))
+            )
+
     def _heard_direct(self, told: frames.Heard) -> None:
         _, direct = decode(told.value)
         if isinstance(direct, Direct):
             self._hearer.direct(direct.passed)
+        elif isinstance(direct, Handed):
+            self._hearer.handed(direct.messages, direct.members)
 
 
 def _plain(boot: Boot) -> tuple[str, int]:

@@ -19,7 +19,7 @@ from typing import Final, final
 from curier.broker.core import BrokerCore
 from curier.broker.effects import Answer, Authenticate, Authorize, Close, Commit, Effect, Packets, Question
 from curier.broker.entrances import Entrance
-from curier.broker.model import BrokerConnection
+from curier.broker.model import BrokerConnection, LogMessage
 from curier.codec.primitives import LARGE_PIECE
 from curier.loglines import logger, printable
 from curier.net.clock import Clock
@@ -68,6 +68,7 @@ class Turn:
         self.tape: Tape | None = None  # has what was read and written last, where that is kept
         self.trusted_until: float = math.inf  # as one node of a cluster: by the clock; see ``hold``
         self.send: Callable[[list[Packets]], None] | None = None  # to other nodes, at QoS 0
+        self.share: Callable[[list[LogMessage]], None] | None = None  # with members of groups, at QoS 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float = NO_DEADLINE
         self._is_scheduled: bool = False
@@ -257,8 +258,8 @@ class Turn:
                     core.give_up(connection, "writing", error, now)
         if closing is not None:
             self._close(closing, now)
-        if core.sendings and self.send is not None:
-            self.send(core.take_sendings())
+        if self.send is not None:
+            self._send_on()
         if core.faults.noted:
             self._tell_faults()
         if self._writes > self._most_writes:
@@ -273,6 +274,14 @@ class Turn:
             tape.stamp(ended)
         if ended - now > core.statistics.longest_turn:
             core.statistics.longest_turn = ended - now
+
+    def _send_on(self) -> None:
+        """What was published here with QoS 0, to the other nodes of a cluster."""
+        core = self.core
+        if core.sendings and self.send is not None:
+            self.send(core.take_sendings())
+        if core.for_groups and self.share is not None:
+            self.share(core.shared.take_sends())
 
     def _carry_out(self, effect: Effect) -> None:
         self._is_carrying_out = True

@@ -263,6 +263,20 @@ class Logged(Record):
 
 
 @final
+class HandedOn(Record):
+    """A message goes to the log of a cluster again, for the Shared Subscription ``group`` alone: ``session``
+    had it as a member, and ends. It has no form as bytes.
+    """
+
+    __slots__ = ("group", "message", "session")
+
+    def __init__(self, session: int, group: bytes, message: ApplicationMessage) -> None:
+        self.session = session
+        self.group = group
+        self.message = message
+
+
+@final
 class ServerMet(Record):
     """A client's Session State is shared with this server from now on, and with no other."""
 
