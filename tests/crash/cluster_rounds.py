@@ -223,6 +223,18 @@ class Roaming(Play):
         """What all nodes have said."""
         raise NotImplementedError
 
+    def cast(self, versions: tuple[int, ...]) -> None:
+        """Two groups more, whose members roam as well. In one sessions end with their connections: what those
+        have not acknowledged goes to the others.
+        """
+        super().cast(versions)
+        prefix = self.plan.prefix
+        for name, qos, lasting in (("whole", 2, (True, True)), ("loose", 1, (True, False, False))):
+            filters = [(f"$share/{name}/{prefix}/t/#", qos)]
+            group = tuple([self.peer(f"{name}{at}", 5, filters, one) for at, one in enumerate(lasting)])
+            self.groups.append(group)
+            self.receivers += group
+
     def call(self, peer: Peer, once: bool = False) -> Caller:
         return Roamer(peer, self.nodes, self.callers_dice, once=once)
 

@@ -485,7 +485,8 @@ class Play:
                     )
             for group in self.groups:
                 got = [one for peer in group for one in peer.got]
-                yield from judge_delivery(sender, "the group", got, 2, False, times)
+                qos = min(peer.filters[0][1] for peer in group)
+                yield from judge_delivery(sender, "the group", got, qos, False, times)
 
     def _judge_retained(self, found: dict[str, bytes], times: Times | None = None) -> Iterator[Fault]:
         for sender in self.senders:
