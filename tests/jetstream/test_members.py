@@ -17,6 +17,7 @@ from curier.auth import Authenticator, Credentials, Verdict
 from curier.broker.options import Options
 from curier.client.streams import Stream
 from curier.cluster.formats import NEWEST
+from curier.cluster.records import HERE
 from curier.cluster_settings import ClusterSettings
 from curier.errors import (
     ClusterAway,
@@ -197,6 +198,14 @@ async def test_a_will_is_told_on_all_nodes(cluster: Cluster) -> None:
             await client.close()
 
 
+def knows(broker: Broker, member: str) -> bool:
+    """Has its node read that this client is a member of the group, in all of the log?"""
+    assert broker._member is not None
+    node = broker._member.node
+    assert node is not None
+    return all(node.groups.state(part, b"$share/g/s/+", member) == HERE for part in range(2))
+
+
 @pytest.mark.parametrize("qos", [0, 1, 2])
 async def test_a_message_goes_to_one_member_of_a_group_at_any_node(cluster: Cluster, qos: int) -> None:
     async with (
@@ -210,8 +219,9 @@ async def test_a_message_goes_to_one_member_of_a_group_at_any_node(cluster: Clus
             two.subscribe("$share/g/s/+", qos=2) as second,
         ):
             # QoS 0 goes by what the publisher's node knows of the others by then.
-            groups = [broker.core.shared.anywhere for broker in cluster.nodes.values()]
-            await until(lambda: all(groups))
+            await until(
+                lambda: all(knows(one, "one") and knows(one, "two") for one in cluster.nodes.values())
+            )
             sent = {str(number) for number in range(40)}
             for payload in sent:
                 await writer.publish("s/t", payload, qos=qos)
