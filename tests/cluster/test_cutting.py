@@ -8,7 +8,18 @@ import pytest
 
 from curier.cluster.floors import needs
 from curier.cluster.orders import LEASES, REFUSED, SESSIONS, SNAPSHOTS, Cut, Sweep, Write
-from curier.cluster.records import Boot, Frame, InLog, Intent, Lease, Message, Seal, SessionRecord, Snapshot
+from curier.cluster.records import (
+    AWAY,
+    Boot,
+    Frame,
+    InLog,
+    Intent,
+    Lease,
+    Message,
+    Seal,
+    SessionRecord,
+    Snapshot,
+)
 from curier.cluster.snapshots import HEAD
 from curier.cluster.states import WHOLE
 from curier.cluster.writer import partition_of
@@ -17,6 +28,7 @@ from tests.cluster.people import Person, wrongs
 from tests.cluster.stage import Stage
 from tests.cluster.world import THRIFTY
 
+G = b"$share/g/f"
 F = partition_of(b"f", 2)  # where messages on that topic stand
 OTHER = next(topic for topic in (b"g", b"h", b"i", b"j", b"k") if partition_of(topic, 2) == F)
 
@@ -383,3 +395,57 @@ def test_a_record_needs_what_it_does_not_say() -> None:
         Boot("a", 1), 1, 1, places=(7, 9), intents=(Intent(3, message, 0, 2, Boot("a", 1)),)
     )
     assert needs(about, 2)[0] == 2
+
+
+def test_who_were_members_is_known_as_far_back_as_the_log_goes(stage: Stage) -> None:
+    """At every node, and no further."""
+    stays, roams, talker = (
+        stage.person("m", "a", {G: 2}),
+        stage.person("n", "b", {G: 2}),
+        stage.person("w", "c"),
+    )
+
+    def oldest(name: str) -> int:
+        groups = stage.world.nodes[name].node.groups
+        changes = [one for _, _, _, changes in groups.export(F, last(stage)) for one in changes]
+        return min([sequence for sequence, _, _ in changes], default=last(stage))
+
+    begun = oldest("a")
+    assert begun < 20
+    for _ in range(3):
+        at = last(stage)
+        roams.drop()
+        cut_up_to(stage, at, talker)
+    stage.until(lambda: all(oldest(name) >= first(stage) for name in "abc"), within=20)
+    sent = {talker.publish(b"f", 2).number for _ in range(10)}
+    stage.until(lambda: {*stage.numbers(stays), *stage.numbers(roams)} == sent)
+
+
+def test_who_were_members_is_known_where_an_order_to_cut_is_lost(stage: Stage) -> None:
+    """The log has it all, and an heir at the node that wanted it cut reads it."""
+    away, leaves, talker = (
+        stage.person("m", "b", {G: 2}),
+        stage.person("n", "c", {G: 2}),
+        stage.person("w", "c"),
+    )
+    away.go()
+    stage.until(lambda: stage.world.nodes["a"].node.groups.state(F, G, "m") == AWAY)
+    stage.world.run(3)
+    places = stage.record("m").places
+    sent = [talker.publish(b"f", 2).number for _ in range(10)]
+    stage.until(lambda: stage.numbers(leaves) == sent)
+    leaves.unsubscribe(G)
+    stage.until(lambda: not leaves.leaving)
+    at = last(stage)
+    stage.world.intercept_cut = lambda order: "lose"
+    cutter = stage.world.nodes["a"].node.cutter
+    stage.until(lambda: cutter.first[F] > at or says(stage, talker), within=200)
+    assert first(stage) <= places[F]
+    assert stage.record("m").places == places
+    stage.where["m"] = "a"
+    stage.world.kill("b")
+    away.come()
+    more = talker.publish(b"f", 2).number
+    stage.until(lambda: more in stage.numbers(away))
+    stage.world.run(3)
+    assert stage.numbers(away) == [more]

@@ -51,8 +51,8 @@ THRIFT: Final = Thrift()
 
 
 class Cutter:
-    """``is_open`` tells whether this node may do anything at all; ``forget`` is called with a partition, and
-    up to where it is cut.
+    """``is_open`` tells whether this node may do anything at all; ``forget`` is called at each node, with a
+    partition and up to where it is cut: that is gone, where an order to cut it may still be lost.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Cutter:
         attempt = self._attempt
         if attempt is not None and self._ground.now - attempt.began > GIVES_UP:
             self._end(attempt.why_not())
-        if self._attempt is None and self._saving is None and self._is_open() and self._is_first():
+        if self._attempt is None and self._saving is None and self._is_open():
             self._ask_sizes()
 
     def heard(self, sequence: int, lease: Lease) -> None:
@@ -99,6 +99,7 @@ class Cutter:
         found: dict[int, tuple[int, int, int]] = {}
 
         def told(partition: int, first: int, last: int, size: int) -> None:
+            self._forget(partition, min(first - 1, self._ground.applied[partition]))
             found[partition] = (first, last, size)
             if len(found) == self._ground.partitions and self._attempt is None and self._saving is None:
                 self._weigh([found[one] for one in range(self._ground.partitions)])
@@ -107,8 +108,10 @@ class Cutter:
             self._ground.ask_size(partition, partial(told, partition))
 
     def _weigh(self, sizes: Sequence[tuple[int, int, int]]) -> None:
-        """Is it worth it?"""
+        """What is left? And is it worth it to cut more?"""
         self.first = [max(1, first) for first, _, _ in sizes]
+        if not self._is_first():
+            return
         leases = [one for one, _ in self._life.leases(self._ground.now) if not one.is_over]
         if not all(one.floors for one in leases):
             return
@@ -145,7 +148,6 @@ class Cutter:
             upto = min(floor, snapshot.places[partition] - 1)
             if upto >= self.first[partition]:
                 self._ground.orders.append(Cut(partition, upto))
-                self._forget(partition, upto)
                 self.first[partition] = upto + 1
 
 

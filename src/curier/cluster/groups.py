@@ -66,13 +66,15 @@ class _Group:
             self._ready = _ready(self.members)
         return self._ready
 
-    def apply(self, sequence: int, member: str, state: int) -> None:
+    def apply(self, sequence: int, member: str, state: int) -> bool:
+        """Is that a change?"""
         before = self.members.get(member, OUT)
         if before == state or sequence <= self.known:
-            return
+            return False
         self.changes.append((sequence, member, before))
         _set(self.members, member, state)
         self._ready = None
+        return True
 
     def ready_at(self, sequence: int) -> list[str]:
         """As of that sequence; what it says itself counts."""
@@ -98,6 +100,8 @@ class Groups:
 
     def __init__(self, partitions: int) -> None:
         self._partitions: list[dict[bytes, _Group]] = [{} for _ in range(partitions)]
+        self._changed: list[set[bytes]] = [set() for _ in range(partitions)]  # those with changes
+        self._forgotten = [0] * partitions  # up to there it is not known who the members were
         self._present: dict[bytes, Subscriber] = {}  # those with members
         self._names: dict[int, bytes] = {}
         self._table: SubscriptionTable[Subscriber] = SubscriptionTable()
@@ -116,7 +120,8 @@ class Groups:
             group = self._partitions[partition].get(one.group)
             if group is None:
                 group = self._partitions[partition][one.group] = _Group()
-            group.apply(sequence, one.member, one.state)
+            if group.apply(sequence, one.member, one.state):
+                self._changed[partition].add(one.group)
         return self._look_at({one.group for one in shares})
 
     def _look_at(self, names: set[bytes]) -> list[tuple[bytes, bool]]:
@@ -159,7 +164,11 @@ class Groups:
     def is_chosen(
         self, member: str, name: bytes, partition: int, sequence: int, index: int, message: Message
     ) -> bool:
-        """Was that session the one of the group who is to get the message that stands there?"""
+        """Was that session the one of the group who is to get the message that stands there? Where that was
+        cut while it was read: no, since nobody needed it any more.
+        """
+        if sequence <= self._forgotten[partition]:
+            return False
         if message.group != name and (message.group or not matches(filter_of(name), message.topic)):
             return False
         group = self._partitions[partition].get(name)
@@ -182,13 +191,22 @@ class Groups:
 
     # -- when the log is shortened
 
-    def forget(self, partition: int, upto: int) -> None:
-        """Nobody reads that partition up to there again."""
-        present = self._partitions[partition]
-        for name, group in [*present.items()]:
+    def forget(self, partition: int, upto: int) -> list[tuple[bytes, bool]]:
+        """Nobody reads that partition up to there again. Returns what ``apply`` does."""
+        if upto <= self._forgotten[partition]:
+            return []
+        self._forgotten[partition] = upto
+        present, changed = self._partitions[partition], self._changed[partition]
+        done: set[bytes] = set()
+        for name in changed:
+            group = present[name]
             group.changes = [one for one in group.changes if one[0] > upto]
-            if not group.changes and not group.members:
-                del present[name]
+            if not group.changes:
+                done.add(name)
+                if not group.members:
+                    del present[name]
+        changed -= done
+        return self._look_at(done)
 
     def export(self, partition: int, upto: int) -> list[Membership]:
         """All of a partition, which was read up to there, back to where it was forgotten."""
@@ -201,12 +219,17 @@ class Groups:
         """What ``export`` gave, of groups that are not known yet; returns what ``apply`` does."""
         for name, known, members, changes in memberships:
             self._partitions[partition][name] = _Group(known, members, changes)
+            if changes:
+                self._changed[partition].add(name)
         return self._look_at({one[0] for one in memberships})
 
     def clear(self) -> list[tuple[bytes, bool]]:
         """Know nothing of any."""
         for one in self._partitions:
             one.clear()
+        for names in self._changed:
+            names.clear()
+        self._forgotten = [0] * len(self._partitions)
         return self._look_at({*self._present})
 
 

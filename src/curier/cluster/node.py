@@ -106,7 +106,7 @@ class Node:
         self._thrift = thrift
         carried = [*carried, GroupPieces(self.ground, self.groups, house.shared.know)]
         self._loading = Loading(self.ground, carried, self._loaded)
-        self.cutter = Cutter(self.ground, self._life, carried, thrift, self._may_cut, self.groups.forget)
+        self.cutter = Cutter(self.ground, self._life, carried, thrift, self._may_cut, self._sharing.forget)
         self._is_looking_for_orphans = False
         self._is_draining = False
 

@@ -70,6 +70,11 @@ class Sharing:
                 owned.said.add(place)
         return concerned
 
+    def forget(self, partition: int, upto: int) -> None:
+        """The log is cut up to there."""
+        for group, is_there in self._groups.forget(partition, upto):
+            self._house.shared.know(group, is_there)
+
     def look(self, name: str) -> None:
         """Write what is missing."""
         owned = self._owned.get(name)
