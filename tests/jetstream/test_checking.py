@@ -139,7 +139,7 @@ async def test_real_servers_before_there_is_a_cluster_then_with_one_and_without_
         await until_well(asks)
         assert (await check(asks))[-1].what == "there is no cluster home yet: the first node makes it"
         await ensure(own, asks.names, 3, 40.0)
-        assert (await check(asks))[-1].what == "all 3 streams of home are there, and whole"
+        assert (await check(asks))[-1].what == "all 4 streams of home are there, and whole"
         other = [*await check(asks._replace(names=Names("home", 2)))]
         assert "the number of partitions is 1 there, 2 here" in of(iter(other), "error")[0]
     finally:

@@ -59,7 +59,8 @@ class Stage:
 
     def __init__(self) -> None:
         now = self.now = time.monotonic()
-        self.node = Node("a", 1, random.random, cast("House", None))
+        house = SimpleNamespace(shared=SimpleNamespace(know=lambda group, is_there: None))
+        self.node = Node("a", 1, random.random, cast("House", house))
         self.node.begin(now, 0.0)
         orders = [one for one in self.node.take_orders() if isinstance(one, Look)]
         (look,) = [one for one in orders if one.stream == LEASES]

@@ -66,6 +66,7 @@ async def test_two_nodes_are_seen_and_one_is_emptied(servers: NatsServers, tmp_p
         assert [one.stream for one in found.streams] == [
             "SEEN_LEASES",
             "SEEN_SESSIONS",
+            "SEEN_SNAPSHOTS",
             "SEEN_LOG_0",
             "SEEN_LOG_1",
         ]
