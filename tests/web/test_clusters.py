@@ -128,6 +128,16 @@ async def test_who_may_empty_a_node_and_when(tmp_path: Path, said: Said) -> None
     assert (action["action"], action["server_reference"]) == ("cluster.drain", "d.example:1883")
 
 
+async def test_a_worker_of_one_machine_is_not_emptied(tmp_path: Path, said: Said) -> None:
+    broker = alone()
+    async with broker, people(broker, tmp_path) as by:
+        said.says(sync="memory", node="w-1")
+        why = await by["admin"].refused(table.DRAIN, Drain(), 409)
+        assert "w-1 is one of the workers of a machine, and would be started again" in why
+        assert broker.is_serving
+    assert said.given_up == []
+
+
 async def next_packet(reader: asyncio.StreamReader) -> Packet:
     """One of less than 128 bytes."""
     async with asyncio.timeout(100):

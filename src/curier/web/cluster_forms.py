@@ -59,7 +59,9 @@ class Cluster(Struct):
     trusted_for: float = 0.0
     """Seconds for which it may speak for its sessions if it hears nothing more."""
     sync: str = ""
-    """``always``: NATS acknowledges what is on its disks; ``relaxed``: a loss of power may take some back."""
+    """``always``: NATS acknowledges what is on its disks; ``relaxed``: a loss of power may take some back;
+    ``memory``: these are workers of one machine, without NATS: all is lost when who started them ends.
+    """
     server: str = ""
     """The server of NATS where it is connected; "": nowhere."""
     version: str = ""

@@ -66,6 +66,12 @@ async def empty(scene: Scene, asked: cluster_forms.Drain, who: Known) -> forms.D
     view = scene.broker.cluster_view
     if view is None:
         raise Problem(409, "this broker is alone: there is no other node to give sessions to")
+    if view.sync == "memory":
+        raise Problem(
+            409,
+            f"{view.node} is one of the workers of a machine, and would be started again: to end all of "
+            "them, stop the process that started them",
+        )
     if view.state in ("draining", "over"):
         raise Problem(409, f"node {view.node} leaves already")
     others = [one.name for one in view.nodes if one.name != view.node and one.standing == "living"]
