@@ -84,6 +84,33 @@ def test_a_cluster_has_a_view(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None
     wait_until(lambda: "Empty this node" not in tab.run("document.querySelector('main').innerText"))
 
 
+def test_the_view_of_a_cluster_says_how_long_the_log_is_and_what_holds_it(
+    tab: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Said(monkeypatch)
+    go(tab, "cluster")
+    shows(tab, "125 entries, 8.8 KiB")
+    shows(tab, "Nothing holds the log")
+    said.says(held="node b: the session '</p><b>'")
+    shows(tab, "The session '</p><b>' at b holds the log")
+    said.says(held="node c: it reads what is retained")
+    shows(tab, "c holds the log: it still reads what is retained.")
+    said.says(held="words of a later version")
+    shows(tab, "words of a later version")
+    said.says(streams=())
+    shows(tab, "Log of messages\n–")
+
+
+def test_the_view_of_workers_speaks_of_no_nats(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    Said(monkeypatch).says(cluster="workers", sync="memory", server="this machine", version="")
+    go(tab, "cluster")
+    shows(tab, "in memory")
+    shows(tab, "This worker")
+    said = tab.run("document.querySelector('main').innerText")
+    assert "NATS" not in said
+    assert "Empty this node" not in said
+
+
 def test_the_tree_has_every_nasty_topic_as_text(tab: Tab) -> None:
     go(tab, "topics")
     shows(tab, "<img src=x onerror=alert(1)>")

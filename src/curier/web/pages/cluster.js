@@ -1,7 +1,7 @@
 // The cluster, as the node that is asked knows it: what is wrong first, then nodes, then how far the log is read.
 // @ts-check
 import { useAnswer } from "./asking.js";
-import { count, length, size } from "./format.js";
+import { count, length, size, visible } from "./format.js";
 import { html } from "./html.js";
 import { attempt, Fact, may, Nothing, Sure, Why } from "./parts.js";
 import { t } from "./words.js";
@@ -13,11 +13,31 @@ const standing = (/** @type {string} */ name) => ({ living: t("living"), silent:
 /** A number that may not be known. @param {number} value */
 const known = (value) => (value < 0 ? "–" : count(value));
 
+const SESSION = /^node (.+?): the session (.+)$/su;
+const READS = /^node (.+?): it reads what is retained$/su;
+
+/** What the log cannot be cut behind; as the node said it, where those are other words. @param {string} said */
+function holds(said) {
+  if (!said) return t("Nothing holds the log: what nobody needs any more is cut off when it has become much.");
+  const [, at, session] = SESSION.exec(said) ?? [];
+  if (session) return t("The session {session} at {node} holds the log: what it has not had yet, and all behind that, stays until it has, or ends.", { session: visible(session), node: at });
+  const [, reader] = READS.exec(said) ?? [];
+  return reader ? t("{node} holds the log: it still reads what is retained.", { node: reader }) : visible(said);
+}
+
+/** How long the log is: of the streams that are known. @param {any} c */
+function long(c) {
+  const streams = c.streams.filter((/** @type {any} */ one) => one.read >= 0 && one.last >= 0);
+  const bytes = streams.reduce((/** @type {number} */ sum, /** @type {any} */ one) => sum + one.bytes, 0);
+  return streams.length ? t("{n} {n:entry|entries}, {size}", { n: c.log, size: size(bytes) }) : "–";
+}
+
 export const Cluster = () => {
   const { data: c, why, again } = useAnswer("/cluster", {}, 2);
   if (!c) return html`<${Why} why=${why} />`;
   if (c.state === "none") return html`<${Nothing}>${t("This broker is alone: it is no node of a cluster.")}</${Nothing}>`;
-  const others = c.nodes.some((/** @type {any} */ one) => !one.self && one.standing === "living");
+  const isMemory = c.sync === "memory"; // workers of one machine, without NATS: who has started them starts them again
+  const others = !isMemory && c.nodes.some((/** @type {any} */ one) => !one.self && one.standing === "living");
   return html`
     <${Why} why=${why} />
     <section aria-label=${t("What is wrong")}>
@@ -25,19 +45,23 @@ export const Cluster = () => {
         <li class=${one.error ? "error" : "warning"}><b>${one.error ? `✗ ${t("Error")}` : `! ${t("Warning")}`}</b> ${one.text}<div class="dim">${one.advice}</div></li>`)}</ul>`}
     </section>
     <dl class="facts">
-      <${Fact} label=${t("This node")} value=${c.node} title=${t("its life {n}", { n: c.life })} />
+      <${Fact} label=${isMemory ? t("This worker") : t("This node")} value=${c.node} title=${t("its life {n}", { n: c.life })} />
       <${Fact} label=${t("State")} value=${state(c.state)} />
       <${Fact} label=${t("Trusted for")} value=${c.trusted_for > 0 ? length(c.trusted_for) : "✗"} title=${t("so long it may speak for its sessions if it hears nothing more")} />
       <${Fact} label=${t("Sessions")} value=${count(c.sessions)} title=${t("those that it owns")} />
       <${Fact} label=${t("Coming, leaving")} value=${`${count(c.claims)}, ${count(c.leaving)}`} title=${t("sessions on their way between nodes")} />
       <${Fact} label=${t("Not read yet")} value=${count(c.lag)} title=${t("entries of the log of all nodes")} />
-      <${Fact} label="NATS" value=${c.server ? `${c.server}, ${c.version}` : "✗"} />
-      <${Fact} label=${t("Cluster")} value=${c.cluster} title=${c.sync === "always" ? t("NATS acknowledges what is on its disks") : t("a loss of power may take back what was acknowledged")} />
+      <${Fact} label=${t("Log of messages")} value=${long(c)} title=${t("what is left of it, in all its streams")} />
+      ${isMemory
+    ? html`<${Fact} label=${t("All is kept")} value=${t("in memory")} title=${t("all is lost when the process that started the workers ends")} />`
+    : html`<${Fact} label="NATS" value=${c.server ? `${c.server}, ${c.version}` : "✗"} />
+      <${Fact} label=${t("Cluster")} value=${c.cluster} title=${c.sync === "always" ? t("NATS acknowledges what is on its disks") : t("a loss of power may take back what was acknowledged")} />`}
     </dl>
+    <p class="dim">${holds(c.held)}</p>
     ${may("admin") && others && c.state !== "draining" && html`<p><${Sure} label=${t("Empty this node")}
       question=${t("Its sessions go to the other nodes, its clients are told to connect elsewhere, and it ends.")} does=${() => attempt("/cluster/drain", {}).then(again)} /></p>`}
-    <h2>${t("Nodes")}</h2>
-    <div class="scroll" tabindex="0" role="region" aria-label=${t("Nodes")}><table>
+    <h2>${isMemory ? t("Workers") : t("Nodes")}</h2>
+    <div class="scroll" tabindex="0" role="region" aria-label=${isMemory ? t("Workers") : t("Nodes")}><table>
       <thead><tr><th scope="col">${t("Name")}</th><th scope="col">${t("State")}</th><th scope="col" class="figure">${t("Lease renewed")}</th><th scope="col" class="figure wide">${t("Life")}</th></tr></thead>
       <tbody>${c.nodes.map((/** @type {any} */ one) => html`
         <tr key=${one.name}><td>${one.name}${one.self && html` <span class="dim">${t("this one")}</span>`}</td>
