@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from curier.cluster.ground import Ground
 from curier.cluster.house import House
@@ -54,6 +55,11 @@ OfSession = (
     | Delivered
 )
 ALWAYS_URGENT = (SessionSaved, SessionEnded, WillSaved, WillRemoved)
+AT_ONCE: Final = 256
+"""Messages of a session that has ended which are handed on before others have their turn."""
+
+STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
+
 OFTEN = (Queued, Sent, Delivered)  # three for each message that goes to a client at QoS 1
 
 
@@ -81,6 +87,7 @@ class _Change:
         self.is_brief: bool | None = None  # if it says so
         self.is_shared = False  # its Shared Subscriptions are others
         self.intents: list[Intent] = []
+        self.handed: list[HandedOn] = []
 
 
 class Committer:
@@ -122,7 +129,7 @@ class Committer:
             elif isinstance(record, Logged):
                 self._log_message(record, changes, messages)
             elif isinstance(record, HandedOn):
-                self._hand_on(record, changes)
+                self._note_handed(record, changes)
             elif isinstance(record, OfSession):
                 name = self._name(record)
                 if name:
@@ -207,12 +214,13 @@ class Committer:
         else:
             messages.append((owned, message))
 
-    def _hand_on(self, record: HandedOn, changes: dict[str, _Change]) -> None:
+    def _note_handed(self, record: HandedOn, changes: dict[str, _Change]) -> None:
         name = self._names.get(record.session, "")
         owned = self._owned.get(name)
         if owned is not None and owned.is_here:
-            message = replace(self._message("", record), group=record.group)
-            self._intend(_change_of(name, changes), 0, message)
+            change = _change_of(name, changes)
+            change.is_urgent = True
+            change.handed.append(record)
 
     def _intend(self, change: _Change, packet_id: int, message: Message) -> None:
         partition = self._partition(message.topic)
@@ -236,18 +244,18 @@ class Committer:
             owned.changes_lazily()
             return
         owned.take_state(change.is_brief, change.intents)
-        for _ in change.intents:
+        for _ in range(len(change.intents) + len(change.handed)):
             owned.begins_message()
         if not change.is_urgent:
             owned.write(_nobody_waits)
             return
 
         def stored(is_stored: bool) -> None:
-            for intent in change.intents:
-                if is_stored:
-                    opened.wait()
-                    self._append(intent.message, partial(self._is_logged, owned, intent, opened))
-                else:
+            if is_stored:
+                opened.wait()
+                self._append_some(owned, change.intents, opened, 0)
+            else:
+                for intent in change.intents:
                     owned.ends_message(intent)
             if change.is_shared:
                 opened.wait()
@@ -257,7 +265,35 @@ class Committer:
             opened.stored()
 
         opened.wait()
+        if change.handed:
+            owned.keeper.hold()
+            self._hand_on_some(owned, change, len(change.intents), 0)
         owned.write(stored)
+
+    # -- a session that ends may leave a million messages to its groups
+
+    def _hand_on_some(self, owned: Owned, change: _Change, own: int, at: int) -> None:
+        """The record is not written before it says all of them: until then the session has not ended, for an
+        heir. ``own`` intents of the change are in it already.
+        """
+        upto = at + AT_ONCE
+        for record in change.handed[at:upto]:
+            self._intend(change, 0, replace(self._message("", record), group=record.group))
+        if upto < len(change.handed):
+            self._ground.later(STEP_PAUSE, partial(self._hand_on_some, owned, change, own, upto))
+        else:
+            owned.keeper.go_on(change.intents[own:])
+
+    def _append_some(self, owned: Owned, intents: list[Intent], opened: _Open, at: int) -> None:
+        """The record says them, so they may be written, whenever that is."""
+        upto = at + AT_ONCE
+        for intent in intents[at:upto]:
+            opened.wait()
+            self._append(intent.message, partial(self._is_logged, owned, intent, opened))
+        if upto < len(intents):
+            self._ground.later(STEP_PAUSE, partial(self._append_some, owned, intents, opened, upto))
+        else:
+            opened.stored()
 
     def _append(self, message: Message, then: Callable[[], None]) -> None:
         self._log.append(self._partition(message.topic), message, then)

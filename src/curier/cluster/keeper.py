@@ -6,12 +6,12 @@ refused, whatever it wanted to write. One write is under way, and what comes mea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from curier.cluster.ground import Ground
 from curier.cluster.orders import SESSIONS, STORED, UNKNOWN
-from curier.cluster.records import SessionRecord, Value
+from curier.cluster.records import Intent, SessionRecord, Value
 
 Stored = Callable[[bool], None]
 """Called with True once what was to be written is stored; with False where another owns the session."""
@@ -36,6 +36,7 @@ class Keeper:
         self._stored = 0  # ... and how many of these are answered for
         self._writing: tuple[int, SessionRecord] | None = None
         self._waiting: list[tuple[int, Stored]] = []
+        self._holds = 0  # how often it is held
 
     def write(self, then: Stored) -> None:
         """Have the record stored as it is now, or as it is later."""
@@ -44,6 +45,16 @@ class Keeper:
             return
         self._wanted += 1
         self._waiting.append((self._wanted, then))
+        self._begin()
+
+    def hold(self) -> None:
+        """Write nothing that is not under way already: the record does not say all yet."""
+        self._holds += 1
+
+    def go_on(self, intents: Sequence[Intent]) -> None:
+        """It does, with these."""
+        self._holds -= 1
+        self.record = replace(self.record, intents=(*self.record.intents, *intents))
         self._begin()
 
     @property
@@ -61,6 +72,8 @@ class Keeper:
         return said
 
     def _begin(self) -> None:
+        if self._holds or self.is_lost:
+            return
         if self._writing is None and self._stored < self._wanted:
             self.record = replace(self.record, write=self.record.write + 1)
             self._writing = (self._wanted, self.record)

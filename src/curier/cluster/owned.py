@@ -299,12 +299,11 @@ class Owned:
         """
         if not self.is_leaving or self.is_here or self._is_releasing or self.keeper.is_lost:
             return False
-        if self.is_ghost and not self._leavers:
+        if self._under_way or (self.is_ghost and not self._leavers):
             return False
         self._drop_written()
         record = self.keeper.record
-        own = any(one.writer == self._ground.boot for one in record.intents)
-        if own or self._under_way:
+        if any(one.writer == self._ground.boot for one in record.intents):
             return False
         self._is_releasing, self.is_ghost = True, False
         self._due.discard(self.name)
