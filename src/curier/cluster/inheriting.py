@@ -68,8 +68,11 @@ class Inheritance:
     def begin(self) -> None:
         for writer in self._keeper.record.unsealed:
             self._end_writing_of(writer)
+        intents: dict[tuple[Boot, int], list[Intent]] = {}
         for intent in self._keeper.record.intents:
-            self._resolve(intent)
+            intents.setdefault((intent.writer, intent.partition), []).append(intent)
+        for (writer, partition), some in intents.items():
+            self._resolve(writer, partition, some)
         in_log = self._keeper.record.in_log
         for partition, after, upto in readings(in_log):
             self._find(in_log, partition, after, upto)
@@ -98,26 +101,29 @@ class Inheritance:
         for partition in partitions:
             self._log.seal(writer, partition, partial(sealed, partition))
 
-    def _resolve(self, intent: Intent) -> None:
-        """Did the former owner write it? Its writing is ended, so the answer stays true."""
+    def _resolve(self, writer: Boot, partition: int, intents: Sequence[Intent]) -> None:
+        """Did the former owner write them? Its writing is ended, so the answer stays true. They are read for
+        at once: a session that has ended may have left thousands to its groups.
+        """
         self._open += 1
 
         def sealed(sequence: int) -> None:
-            self._ground.fetch(intent.partition, intent.after, sequence, fetched)
+            self._ground.fetch(partition, min([one.after for one in intents]), sequence, fetched)
 
         def fetched(entries: Sequence[tuple[int, Value]]) -> None:
             frames = [value for _, value in entries if isinstance(value, Frame)]
-            if any(one.origin == intent.message.origin for frame in frames for one in frame.messages):
-                self._drop(intent)
-                self._answered()
-            elif intent.packet_id:
-                self.freed.append(intent.packet_id)  # the intent stays until the state is another, too
-                self._answered()
-            else:
-                self._unwritten.add(intent)
-                self._answered()
+            written = {one.origin for frame in frames for one in frame.messages}
+            for intent in intents:
+                if intent.message.origin in written:
+                    continue
+                if intent.packet_id:
+                    self.freed.append(intent.packet_id)  # the intent stays until the state is another, too
+                else:
+                    self._unwritten.add(intent)
+            self._drop([one for one in intents if one.message.origin in written])
+            self._answered()
 
-        self._log.seal(intent.writer, intent.partition, sealed)
+        self._log.seal(writer, partition, sealed)
 
     def _write_wills(self) -> None:
         """Will Messages that nobody has written yet, in order. They stand in the record as this node's before
@@ -138,9 +144,9 @@ class Inheritance:
         left = {*own}
 
         def written(intent: Intent) -> None:
-            self._drop(intent)
             left.discard(intent)
             if not left:
+                self._drop(own)
                 self._catch_up()
 
         def stored(is_stored: bool) -> None:
@@ -149,9 +155,9 @@ class Inheritance:
 
         self._keeper.write(stored)
 
-    def _drop(self, intent: Intent) -> None:
-        record = self._keeper.record
-        left = tuple([one for one in record.intents if one != intent])
+    def _drop(self, intents: Sequence[Intent]) -> None:
+        record, dropped = self._keeper.record, {*intents}
+        left = tuple([one for one in record.intents if one not in dropped])
         self._keeper.record = replace(record, intents=left)
 
     # -- what waits in the log
