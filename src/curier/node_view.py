@@ -34,9 +34,13 @@ def state_of(node: Node, trusted_for: float, is_over: bool) -> NodeState:
 
 def held(node: Node, now: float) -> str:
     """What the log cannot be cut behind, or ""."""
-    living = [lease for lease, _ in node.leases(now) if not lease.is_over]
-    low = min(living, key=lambda lease: sum(lease.floors), default=None)
-    return f"node {low.boot.name}: {low.holder}" if low is not None and low.holder else ""
+    living = [(lease, heard) for lease, heard in node.leases(now) if not lease.is_over]
+    for lease, heard in living:
+        if heard > SILENT:  # no renewal of it says what it needs
+            return f"node {lease.boot.name}: it is silent"
+    holding = [lease for lease, _ in living if lease.holder]
+    low = min(holding, key=lambda lease: sum(lease.floors), default=None)
+    return f"node {low.boot.name}: {low.holder}" if low is not None else ""
 
 
 def silent(one: NodeLife, whose: str) -> Wrong:

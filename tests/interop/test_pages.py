@@ -95,6 +95,8 @@ def test_the_view_of_a_cluster_says_how_long_the_log_is_and_what_holds_it(
     shows(tab, "The session '</p><b>' at b holds the log")
     said.says(held="node c: it reads what is retained")
     shows(tab, "c holds the log: it still reads what is retained.")
+    said.says(held="node b: it is silent")
+    shows(tab, "b holds the log: it is silent")
     said.says(held="words of a later version")
     shows(tab, "words of a later version")
     said.says(streams=())

@@ -163,12 +163,25 @@ async def test_a_node_that_reads_too_slowly_says_so(stage: Stage) -> None:
     assert wrong.what == "10001 entries of the log are not read here"
 
 
+async def test_who_holds_the_log_is_the_lowest_of_those_who_say_that_something_waits(stage: Stage) -> None:
+    """One whose writing is idle may be behind without anything that waits."""
+    assert (await stage.view()).held == ""
+    renewals = (
+        (3, Lease(Boot("a", 1), 1, floors=(2,))),
+        (4, Lease(Boot("b", 4), 9, floors=(5,), holder="the session 's'")),
+        (5, Lease(Boot("c", 1), 1, floors=(6,), holder="the session 'other'")),
+    )
+    stage.node.feed(stage.now, 0.0, LEASES, 1, 2, renewals)
+    assert (await stage.view()).held == "node b: the session 's'"
+
+
 async def test_a_node_that_is_silent_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     later = stage.now + 14.0
     stage.node.feed(later, 0.0, LEASES, 1, 2, [(3, Lease(Boot("a", 1), 1))])
     monkeypatch.setattr("curier.member_watch.time.monotonic", lambda: later)
     view = await stage.view()
     assert [one.standing for one in view.nodes] == ["living", "silent"]
+    assert view.held == "node b: it is silent"
     assert [one.what for one in view.wrong] == ["node b has not renewed its lease for 14 s"]
     assert view.living == 2
 

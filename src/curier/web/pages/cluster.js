@@ -14,6 +14,7 @@ const standing = (/** @type {string} */ name) => ({ living: t("living"), silent:
 const known = (value) => (value < 0 ? "–" : count(value));
 
 const SESSION = /^node (.+?): the session (.+)$/su;
+const SILENT = /^node (.+?): it is silent$/su;
 const READS = /^node (.+?): it reads what is retained$/su;
 
 /** What the log cannot be cut behind; as the node said it, where those are other words. @param {string} said */
@@ -21,6 +22,8 @@ function holds(said) {
   if (!said) return t("Nothing holds the log: what nobody needs any more is cut off when it has become much.");
   const [, at, session] = SESSION.exec(said) ?? [];
   if (session) return t("The session {session} at {node} holds the log: what it has not had yet, and all behind that, stays until it has, or ends.", { session: visible(session), node: at });
+  const [, silent] = SILENT.exec(said) ?? [];
+  if (silent) return t("{node} holds the log: it is silent, and nothing is cut off until it is heard again or others have its sessions.", { node: silent });
   const [, reader] = READS.exec(said) ?? [];
   return reader ? t("{node} holds the log: it still reads what is retained.", { node: reader }) : visible(said);
 }

@@ -45,6 +45,7 @@ export const ro = {
   "this one": "acesta",
   "those that it owns": "cele care îi aparțin",
   "what is left of it, in all its streams": "cât a rămas din el, în toate fluxurile sale",
+  "{node} holds the log: it is silent, and nothing is cut off until it is heard again or others have its sessions.": "{node} oprește tăierea jurnalului: tace, și nu se taie nimic până când se aude iar sau altele îi au sesiunile.",
   "{node} holds the log: it still reads what is retained.": "{node} oprește tăierea jurnalului: încă citește mesajele reținute.",
   "{n} {n:entry|entries}, {size}": "{n} {n:înregistrare|înregistrări|de înregistrări}, {size}",
 };
