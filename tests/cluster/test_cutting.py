@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from curier.cluster.floors import needs
-from curier.cluster.orders import LEASES, REFUSED, SESSIONS, SNAPSHOTS, Cut, Sweep, Write
+from curier.cluster.ground import Ground
+from curier.cluster.orders import LEASES, REFUSED, SESSIONS, SNAPSHOTS, Cut, Look, Sweep, Write
 from curier.cluster.records import (
     AWAY,
     Boot,
@@ -16,11 +17,12 @@ from curier.cluster.records import (
     Intent,
     Lease,
     Message,
+    Piece,
     Seal,
     SessionRecord,
     Snapshot,
 )
-from curier.cluster.snapshots import HEAD
+from curier.cluster.snapshots import HEAD, Saving
 from curier.cluster.states import WHOLE
 from curier.cluster.writer import partition_of
 from curier.session.message import ApplicationMessage
@@ -449,3 +451,30 @@ def test_who_were_members_is_known_where_an_order_to_cut_is_lost(stage: Stage) -
     stage.until(lambda: more in stage.numbers(away))
     stage.world.run(3)
     assert stage.numbers(away) == [more]
+
+
+def test_others_have_a_turn_between_two_steps_of_a_snapshot() -> None:
+    ground = Ground("n", 1, lambda: 0.5)
+    steps: list[float] = []
+
+    class Long:
+        kind = "long"
+
+        def take(self) -> Iterator[Piece | None]:
+            for _ in range(3):
+                steps.append(ground.now)
+                yield None
+
+        def load(self, piece: Piece) -> None: ...
+        def clear(self) -> None: ...
+
+    Saving(ground, [Long()], "s", lambda snapshot: None).begin()
+    (look,) = ground.orders
+    assert isinstance(look, Look)
+    ground.answer(look.token, 0, None)
+    for turn in range(1, 4):
+        assert len(steps) == turn
+        assert ground.deadline is not None
+        ground.set_time(ground.deadline, 0.0)
+        ground.run_timers()
+    assert isinstance(ground.orders[-1], Write)

@@ -58,8 +58,6 @@ ALWAYS_URGENT = (SessionSaved, SessionEnded, WillSaved, WillRemoved)
 AT_ONCE: Final = 256
 """Messages of a session that has ended which are handed on before others have their turn."""
 
-STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
-
 OFTEN = (Queued, Sent, Delivered)  # three for each message that goes to a client at QoS 1
 
 
@@ -280,7 +278,7 @@ class Committer:
         for record in change.handed[at:upto]:
             self._intend(change, 0, replace(self._message("", record), group=record.group))
         if upto < len(change.handed):
-            self._ground.later(STEP_PAUSE, partial(self._hand_on_some, owned, change, own, upto))
+            self._ground.next_turn(partial(self._hand_on_some, owned, change, own, upto))
         else:
             owned.keeper.go_on(change.intents[own:])
 
@@ -291,7 +289,7 @@ class Committer:
             opened.wait()
             self._append(intent.message, partial(self._is_logged, owned, intent, opened))
         if upto < len(intents):
-            self._ground.later(STEP_PAUSE, partial(self._append_some, owned, intents, opened, upto))
+            self._ground.next_turn(partial(self._append_some, owned, intents, opened, upto))
         else:
             opened.stored()
 

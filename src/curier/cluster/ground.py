@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from curier.cluster.formats import FIRST
 from curier.cluster.orders import (
@@ -22,6 +23,8 @@ from curier.cluster.orders import (
     Write,
 )
 from curier.cluster.records import Boot, Origin, Value
+
+STEP_PAUSE: Final = 0.001  # seconds: what is due now would be done now
 
 Written = Callable[[str, int], None]
 Looked = Callable[[int, Value | None], None]
@@ -71,6 +74,10 @@ class Ground:
 
     def later(self, seconds: float, do: Callable[[], None]) -> None:
         self.at(self.now + seconds, do)
+
+    def next_turn(self, do: Callable[[], None]) -> None:
+        """Go on with what is long, when others have had their turn."""
+        self.later(STEP_PAUSE, do)
 
     def soon(self, do: Callable[[], None]) -> None:
         """Try again: a moment, not the same for all."""

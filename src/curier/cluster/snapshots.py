@@ -190,7 +190,7 @@ class Saving:
             self._put(HEAD, self._snapshot, self._expected)
             return
         if piece is None:
-            self._ground.later(0.0, self._go_on)
+            self._ground.next_turn(self._go_on)
             return
         count = self._snapshot.count
         self._snapshot = replace(self._snapshot, count=count + 1)
