@@ -28,6 +28,7 @@ from curier.session.records import (
     IdentifierTaken,
     Logged,
     MessageRemoved,
+    MessageSaved,
     Queued,
     Received,
     Sent,
@@ -68,8 +69,8 @@ class _Open:
         self._done = done
         self._waits = 1
 
-    def wait(self) -> None:
-        self._waits += 1
+    def wait(self, count: int = 1) -> None:
+        self._waits += count
 
     def stored(self) -> None:
         self._waits -= 1
@@ -119,11 +120,13 @@ class Committer:
         changes: dict[str, _Change] = {}
         messages: list[tuple[Owned | None, Message]] = []
         lazy: set[int] = set()
-        for record in batch.records:
-            if isinstance(record, OFTEN) and self._may_wait(record):  # most there are
+        for record in batch.records:  # those that most are of come first
+            if isinstance(record, OFTEN) and self._may_wait(record):
                 lazy.add(record.session)
             elif isinstance(record, MessageRemoved):
                 self._places.forget(record.message)
+            elif isinstance(record, MessageSaved):
+                continue  # it stands in the log, and in records of who has it
             elif isinstance(record, Logged):
                 self._log_message(record, changes, messages)
             elif isinstance(record, HandedOn):
@@ -133,16 +136,14 @@ class Committer:
                 if name:
                     self._note(name, record, _change_of(name, changes))
         for number in lazy:
-            if number in self._names:
-                _change_of(self._names[number], changes)
+            name = self._names.get(number, "")
+            if name and self._has_to_say(name):
+                _change_of(name, changes)
         for name in self._due:
             changes.setdefault(name, _Change())
         opened = _Open(partial(self._is_done, batch.number))
-        for owned, message in messages:
-            if owned is not None:
-                owned.begins_message()
-            opened.wait()
-            self._append(message, partial(self._is_logged, owned, None, opened))
+        if messages:
+            self._begin_logging(messages, opened)
         for name, change in changes.items():
             self._write(name, change, opened)
         opened.stored()
@@ -175,6 +176,11 @@ class Committer:
         elif record.qos == 1:
             self._at_qos_1.add(record.delivery)
         return True
+
+    def _has_to_say(self, name: str) -> bool:
+        """Does an heir have to know what came to that session? One that ends with its connection has none."""
+        owned = self._owned.get(name)
+        return owned is None or not owned.is_here or not owned.keeper.record.is_brief
 
     def _note(self, name: str, record: OfSession, change: _Change) -> None:
         if isinstance(record, SessionSaved):
@@ -249,17 +255,17 @@ class Committer:
             return
 
         def stored(is_stored: bool) -> None:
+            if change.is_shared:  # first, or the log would give it what it hands on
+                opened.wait()
+                self._sharing.settle(name, opened.stored)
+            elif owned.keeper.stored.groups:
+                self._sharing.look(name)
             if is_stored:
                 opened.wait()
                 self._append_some(owned, change.intents, opened, 0)
             else:
                 for intent in change.intents:
                     owned.ends_message(intent)
-            if change.is_shared:
-                opened.wait()
-                self._sharing.settle(name, opened.stored)
-            elif owned.keeper.stored.groups:
-                self._sharing.look(name)
             opened.stored()
 
         opened.wait()
@@ -285,16 +291,23 @@ class Committer:
     def _append_some(self, owned: Owned, intents: list[Intent], opened: _Open, at: int) -> None:
         """The record says them, so they may be written, whenever that is."""
         upto = at + AT_ONCE
-        for intent in intents[at:upto]:
-            opened.wait()
-            self._append(intent.message, partial(self._is_logged, owned, intent, opened))
+        some, logged = intents[at:upto], partial(self._is_logged, owned)
+        opened.wait(len(some))
+        self._log.append([(one.message, partial(logged, one, opened)) for one in some])
         if upto < len(intents):
             self._ground.next_turn(partial(self._append_some, owned, intents, opened, upto))
         else:
             opened.stored()
 
-    def _append(self, message: Message, then: Callable[[], None]) -> None:
-        self._log.append(self._partition(message.topic), message, then)
+    def _begin_logging(self, messages: list[tuple[Owned | None, Message]], opened: _Open) -> None:
+        opened.wait(len(messages))
+        thens: dict[Owned | None, Callable[[], None]] = {}  # one for each publisher
+        for owned, _ in messages:
+            if owned not in thens:
+                thens[owned] = partial(self._is_logged, owned, None, opened)
+            if owned is not None:
+                owned.begins_message()
+        self._log.append([(message, thens[owned]) for owned, message in messages])
 
     def _is_logged(self, owned: Owned | None, intent: Intent | None, opened: _Open) -> None:
         if owned is not None:

@@ -6,7 +6,7 @@ so that none of them comes behind what is written here; then it shows which of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -29,7 +29,7 @@ Stray = tuple[Message, bytes, int]
 class Log(Protocol):
     """The log, as it is written."""
 
-    def append(self, partition: int, message: Message, then: Callable[[], None]) -> None: ...
+    def append(self, messages: Iterable[tuple[Message, Callable[[], None]]]) -> None: ...
     def seal(self, writer: Boot, partition: int, then: Sealed) -> None: ...
 
 
@@ -150,8 +150,8 @@ class Inheritance:
                 self._catch_up()
 
         def stored(is_stored: bool) -> None:
-            for intent in own if is_stored else ():
-                self._log.append(intent.partition, intent.message, partial(written, intent))
+            if is_stored:
+                self._log.append([(intent.message, partial(written, intent)) for intent in own])
 
         self._keeper.write(stored)
 

@@ -35,7 +35,8 @@ def _as_read(one: Message) -> LogMessage:
     if one.retain:
         message.written_at = one.published_at
     read = LogMessage(one.publisher, message)
-    read.is_for_group = one.group != b""
+    if one.group:
+        read.is_for_group = True
     return read
 
 

@@ -11,7 +11,7 @@ What the core has to say goes in this order: ``commit`` first, before anything e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -32,8 +32,8 @@ from curier.cluster.owned import Owned
 from curier.cluster.records import Boot, Frame, Lease, Message, Passed, SessionRecord, Share, Snapshot, Value
 from curier.cluster.sharing import Sharing
 from curier.cluster.snapshots import Carried, Loading
-from curier.cluster.states import WHOLE, Places, placed
-from curier.cluster.writer import Sealer, Writer
+from curier.cluster.states import WHOLE, Places
+from curier.cluster.writer import Sealer, Writer, partition_of
 from curier.protocol.connection import CLOSED
 from curier.session.records import Batch
 
@@ -300,13 +300,17 @@ class Node:
 
     # -- the log, for its parts
 
-    def append(self, partition: int, message: Message, then: Callable[[], None]) -> None:
-        """Have a message written; ``then`` is called when it is stored."""
-        self._writers[partition].append(message, then)
+    def append(self, messages: Iterable[tuple[Message, Callable[[], None]]]) -> None:
+        """Have messages written; what stands beside each is called when it is stored."""
+        found: dict[int, list[tuple[Message | Share, Callable[[], None]]]] = {}
+        for one in messages:
+            found.setdefault(partition_of(one[0].topic, self.ground.partitions), []).append(one)
+        for partition, some in found.items():
+            self._writers[partition].append(some)
 
     def append_share(self, partition: int, share: Share, then: Callable[[], None]) -> None:
         """Have the log say that of a Shared Subscription."""
-        self._writers[partition].append(share, then)
+        self._writers[partition].append([(share, then)])
 
     def seal(self, writer: Boot, partition: int, then: Callable[[int], None]) -> None:
         """End the writing of a node that is dead."""
@@ -414,8 +418,7 @@ class Node:
             if messages:
                 strays = self._sharing.choose(partition, sequence, value, messages)
                 self._house.read_log(messages, self.ground.wall)
-                for one, place in placed(partition, sequence, messages):
-                    self.places.note(one.message, place)
+                self.places.note_all(messages, partition, sequence)
                 for owned, stray in strays:
                     owned.hand_on([stray])
         self.ground.tell_readers()

@@ -169,10 +169,10 @@ class Owned:
 
         def stored(is_stored: bool) -> None:
             then(is_stored)
-            for intent in handing:
-                if is_stored:
-                    self._log.append(intent.partition, intent.message, partial(self.ends_message, intent))
-                else:
+            if is_stored:
+                self._log.append([(one.message, partial(self.ends_message, one)) for one in handing])
+            else:
+                for intent in handing:
                     self.ends_message(intent)
             if releases:
                 self._is_released(is_stored)

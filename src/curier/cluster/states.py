@@ -42,6 +42,13 @@ class Places:
     def __len__(self) -> int:
         return len(self._places)
 
+    def note_all(self, messages: Sequence[LogMessage], partition: int, sequence: int) -> None:
+        """The same of all those of a frame."""
+        for index, one in enumerate(messages):
+            number = one.message.number
+            if number:
+                self._places[number] = (partition, sequence, index)
+
     def note(self, message: ApplicationMessage, place: Place) -> None:
         """A message of the log was given to the sessions here. Does one of them have it still?"""
         if message.number:

@@ -11,7 +11,7 @@ message in it is conditioned on a sequence that was used, and there is never ano
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from curier.cluster.ground import Ground
@@ -80,9 +80,11 @@ class Writer:
             self._frame = Frame(self._ground.boot, self._number, ())
             self._write()
 
-    def append(self, message: Message | Share, then: Then) -> None:
-        """``then`` is called when that is stored, and never if it is not."""
-        self._pending.append((message, then))
+    def append(self, messages: Iterable[tuple[Message | Share, Then]]) -> None:
+        """Each ``Then`` is called when its message is stored, and never if it is not. Where nothing is under
+        way they are one frame, if they fit: so what belongs together is given together.
+        """
+        self._pending += messages
         self._begin()
 
     def _begin(self) -> None:

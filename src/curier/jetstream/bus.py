@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
 from nats.aio.msg import Msg
 
-from curier.cluster.formats import FIRST
+from curier.cluster.formats import FIRST, NEWEST
 from curier.cluster.orders import (
     LEASES,
     REFUSED,
@@ -40,7 +41,7 @@ from curier.cluster.orders import (
     ToBus,
     Write,
 )
-from curier.cluster.records import Boot, Message, Passed, SessionRecord, Value
+from curier.cluster.records import Boot, Frame, Message, Passed, SessionRecord, Value
 from curier.jetstream import parts
 from curier.jetstream.access import Access
 from curier.jetstream.consumer import Consumer
@@ -56,6 +57,7 @@ LONGEST_PAUSE: Final = 2.0
 FETCHED: Final = 256  # entries of one answer, and
 FETCHED_BYTES: Final = 4 << 20
 SLACK: Final = 2048  # bytes of headers
+OWN: Final = 2  # frames of this node in each partition that are known when they come by: on their way
 
 EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 WRONG_LAST: Final = 10071
@@ -96,6 +98,7 @@ class Bus:
         self._asks_last: dict[int, tuple[list[int], list[int]]] = {}  # by partition: asked for, and to be
         self._owners = Owners(self.data, names, self.again)
         self._seen = FIRST  # the newest format
+        self._own: dict[int, deque[tuple[bytes, Frame]]] = {}  # what it wrote last, by partition
         self._parted: set[str] = set()  # sessions whose records had parts when last seen
         self.control.listen(names.asked(node), self._was_asked)
         self.data.listen(names.direct, self._heard_direct)
@@ -187,6 +190,8 @@ class Bus:
             data = encode(value, order.subject, order.format)
         else:
             data = encode(value, "", order.format)
+            if isinstance(value, Frame) and order.format == NEWEST:  # of an older one less would be read
+                self._own.setdefault(order.stream, deque(maxlen=OWN)).append((data, value))
         subject = self.names.subject(order.stream, order.subject)
         most = line.most - SLACK - len(headers.get(SESSION, ""))
         if len(data) <= most or not line.is_up:
@@ -302,6 +307,15 @@ class Bus:
             self._seen = data[0]
             self._hearer.saw(self._seen)
         return value  # type: ignore[return-value]
+
+    def read_fed(self, stream: int, data: bytes) -> Value | Parted | None:
+        """The same of what comes by in a stream. Much of it this node has just written: that need not be made
+        anew.
+        """
+        for written, value in self._own.get(stream, ()):
+            if written == data:
+                return value
+        return self.read(data)
 
     def _remove(self, stream: int, before: int) -> None:
         """All before that sequence, if that can be now."""
@@ -434,7 +448,7 @@ class _Feed:
     def _heard(self, sequence: int, pending: int, message: Msg) -> None:
         if sequence <= self._last:
             return
-        value = self._bus.read(message.data)
+        value = self._bus.read_fed(self._order.stream, message.data)
         if value is None or isinstance(value, Parted):
             self.end()
             return
