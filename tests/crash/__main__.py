@@ -128,8 +128,10 @@ def tell_end(play: Roaming, began: float) -> None:
     done = ", ".join(f"{kind} {count}" for kind, count in sorted(play.counts.items()))
     click.echo(
         f"\n{play.plan.rounds} rounds ({done}) in {time.monotonic() - began:.0f} s: {play.promised} messages "
-        "acknowledged, lost 0, doubled 0, out of order 0"
+        f"acknowledged, lost 0, doubled 0, out of order 0\n{play.timed}, none before its time or after it"
     )
+    for note in play.notes:
+        click.echo(note)
 
 
 if __name__ == "__main__":

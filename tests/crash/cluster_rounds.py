@@ -27,6 +27,7 @@ from curier.verify.ledger import DOUBLED, OUT_OF_ORDER, Fault, judge_wills
 from curier.verify.peer import Peer
 from curier.verify.play import Plan, Play
 from tests.crash import cuts
+from tests.crash.timed import Timed
 from tests.jetstream.servers import NatsServers
 
 SECONDS_A_ROUND: Final = 6.0
@@ -35,11 +36,14 @@ QUIET_SECONDS: Final = 10.0
 """A client hangs up where it is owed an answer for so long, and calls another node."""
 
 NO_SERVERS: Final = "NATS does not give this cluster its streams within"
-WILLS_SECONDS: Final = 75.0
+WILLS_SECONDS: Final = 150.0
 END_SECONDS: Final = 30.0
+DRAIN_SECONDS: Final = 120.0
+NATS_SECONDS: Final = 20.0  # what is done to its servers takes no longer
+DRAINED_AGAIN: Final = 20  # times, once in a second, where a node does not know yet that another one lives
 NAMES: Final = "abc"
 KINDS: Final = (
-    *("kill", "kill", "end", "stop 5", "stop 20", "stop 60", "roll"),
+    *("kill", "kill", "end", "stop 5", "stop 20", "stop 60", "roll", "drain roll"),
     *("nats", "all of nats", "nats stop", "nats roll"),
 )
 FULL: Final = ("full one 10", "full all 10")
@@ -64,6 +68,7 @@ class ClusterUnderTest(BrokerUnderTest):
         self.servers = NatsServers(directory, host="0.0.0.0" if has_cuts else "127.0.0.1")
         self.has_cuts = has_cuts
         self.urls = {name: ServerUrl("mqtt", "127.0.0.1", free_port()) for name in NAMES}
+        self.windows = {name: f"http://127.0.0.1:{free_port()}" for name in NAMES}
         self.popens: dict[str, subprocess.Popen[bytes]] = {}
         self.began: dict[str, int] = {}  # where the log of a node's last life begins
         super().__init__(self.urls["a"])
@@ -89,7 +94,7 @@ class ClusterUnderTest(BrokerUnderTest):
         if name in self.popens and self.popens[name].poll() is None:
             return
         command = [sys.executable, "-m", "tests.crash.thrifty", "broker"]
-        command += ["--listen", f"tcp://{self.urls[name].address}"]
+        command += ["--listen", f"tcp://{self.urls[name].address}", "--web", self.windows[name]]
         address = cuts.address_of(NAMES.index(name)) if self.has_cuts else "127.0.0.1"
         command += [
             "--cluster",
@@ -107,8 +112,35 @@ class ClusterUnderTest(BrokerUnderTest):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "CURIER_WEB": "off"},
+                env=self._environment(),
             )
+
+    def _environment(self) -> dict[str, str]:
+        """Windows are found by files in our own directory."""
+        return {**os.environ, "RUNTIME_DIRECTORY": str(self.directory / "windows")}
+
+    async def drain(self, name: str) -> str:
+        """``curier cluster drain``, and the node has ended; else why it would not."""
+        command = [sys.executable, "-m", "curier", "cluster", "drain", "--url", self.windows[name]]
+        popen = await asyncio.create_subprocess_exec(
+            *(*command, "--per-second", str(self.dice.choice((20, 500)))),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=self._environment(),
+        )
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                said, _ = await popen.communicate()
+        except TimeoutError:
+            popen.kill()
+            await popen.wait()
+            raise Unjudged(f"node {name} is not empty in {DRAIN_SECONDS:g} s{tail(self.log(name))}") from None
+        if popen.returncode:
+            return said.decode().strip()
+        code = await self._end_of(name)
+        if code:
+            raise Unjudged(f"node {name} was emptied, and ended with code {code}{tail(self.log(name))}")
+        return ""
 
     def is_in(self, name: str) -> bool:
         """Has its last life joined?"""
@@ -119,15 +151,18 @@ class ClusterUnderTest(BrokerUnderTest):
         self.popens[name].send_signal(number)
 
     async def end_node(self, name: str, number: int) -> None:
+        self.popens[name].send_signal(number)
+        code = await self._end_of(name)
+        if number == signal.SIGTERM and code:
+            raise Unjudged(f"node {name} ended with code {code}{tail(self.log(name))}")
+
+    async def _end_of(self, name: str) -> int:
         popen = self.popens.pop(name)
-        popen.send_signal(number)
         try:
-            code = await asyncio.to_thread(popen.wait, END_SECONDS)
+            return await asyncio.to_thread(popen.wait, END_SECONDS)
         except subprocess.TimeoutExpired:
             popen.kill()
             raise Unjudged(f"node {name} does not end in {END_SECONDS:g} s{tail(self.log(name))}") from None
-        if number == signal.SIGTERM and code:
-            raise Unjudged(f"node {name} ended with code {code}{tail(self.log(name))}")
 
     async def kill(self) -> None:
         for name in [*self.popens]:
@@ -158,7 +193,12 @@ class TopicPeer(Peer):
 
     def __init__(self, name: str, version: int, filters: list[tuple[str, int]], is_durable: bool) -> None:
         self.last_places: dict[str, int] = {}  # of each topic, on this connection
+        self.came_at: dict[str, float] = {}  # when a message came first, by topic
         super().__init__(name, version, filters, is_durable, time.time)
+
+    def receive(self, packet: p.Publish) -> None:
+        self.came_at.setdefault(packet.topic, self.clock())
+        super().receive(packet)
 
     def note_order(self, payload: bytes) -> None:
         sent = next((one.sent[payload] for one in self.sources if payload in one.sent), None)
@@ -217,7 +257,9 @@ class Roaming(Play):
         self.nodes = own
         super().__init__(own, plan, tell)
         self.counts: Counter[str] = Counter()
+        self.timed = Timed(plan.prefix, seed, self.call)
         self._later: set[asyncio.Task[None]] = set()
+        self._rest_at = 0.0
 
     def logs(self) -> str:
         """What all nodes have said."""
@@ -246,6 +288,23 @@ class Roaming(Play):
     def _all_call(self) -> None:
         super()._all_call()
         self.wills.peer.filters = [(f"{self.plan.prefix}/will/#", 2)]
+        self.callers += self.timed.callers
+        self.timed.callers[0].speak = self._say_brief
+        self.timed.start()
+
+    def _say_brief(self, peer: Peer) -> None:
+        if self._speaks:
+            self.timed.sender.speak()
+
+    async def run(self) -> None:
+        try:
+            await super().run()
+        finally:
+            self.timed.close()
+
+    async def _play_round(self, check: Callable[[], None]) -> None:
+        async with self._running([self.timed.goer()]):
+            await super()._play_round(check)
 
     def _visitor(self) -> Caller:
         visitor = super()._visitor()
@@ -266,19 +325,45 @@ class Roaming(Play):
         task.add_done_callback(self._later.discard)
 
     async def _settle(self, check: Callable[[], None]) -> None:
+        await self.timed.stop()
         if self._later:
             await asyncio.wait(self._later)
         end = time.monotonic() + WILLS_SECONDS
-        while time.monotonic() < end and any(judge_wills(self.visits, self.wills.peer.got)):
+        while time.monotonic() < end and any(self._judge_wills()):
             check()  # heirs publish them, when they know that the node is dead
             await self._sleep(0.5)
         await super()._settle(check)
+        await self._until(lambda: not self.timed.sender.unfinished, "acknowledgements", check)
+        await self._come_to_rest(
+            lambda: sum(len(peer.got) for peer in self.timed.receivers),
+            lambda: not any(self.timed.judge_expiry(time.time())),
+        )
+        self._rest_at = time.time()
+
+    async def _look_at_retained(self) -> dict[str, bytes]:
+        found = await super()._look_at_retained()
+        looker = self.call(self.timed.looker)
+        async with self._running([looker]) as check:
+            await self._until(lambda: looker.peer.is_subscribed, "SUBACK", check)
+            await self._come_to_rest(lambda: len(looker.peer.got), lambda: True)
+        return found
 
     # -- judging
 
     def _judge(self, retained: dict[str, bytes]) -> None:
         super()._judge(retained)
         self.faults += self._judge_doubled_wills()
+        self.faults += self.timed.judge_wills(self._first_wills())
+        self.faults += self.timed.judge_expiry(self._rest_at)
+
+    def _first_wills(self) -> dict[str, float]:
+        wills = self.wills.peer
+        assert isinstance(wills, TopicPeer)
+        return wills.came_at
+
+    def _judge_wills(self) -> Iterator[Fault]:
+        yield from judge_wills(self.visits, self.wills.peer.got)
+        yield from self.timed.judge_wills(self._first_wills())
 
     def _judge_doubled_wills(self) -> Iterator[Fault]:
         counts = Counter(topic for topic, _ in self.wills.peer.got)
@@ -323,6 +408,9 @@ class ClusterRounds(Roaming):
         kind = self.dice.choice(self.kinds)
         self.counts[kind] += 1
         self.kills.append(time.time())
+        if not kind.startswith(("kill", "end", "roll", "drain")):
+            last = kind.split()[-1]
+            self.timed.has_outage(float(last) if last.isdigit() else NATS_SECONDS)
         if kind.startswith("cut"):
             number, (_, how, seconds) = self.dice.randrange(len(NAMES)), kind.split()
             if not self._is_off(f"cut {number}"):
@@ -332,12 +420,8 @@ class ClusterRounds(Roaming):
             await self._to_servers(kind)
         elif kind.startswith(("full", "part")):
             self._for_a_while(kind)
-        elif kind == "roll":
-            for name in NAMES:
-                if not self._is_off(name):
-                    await self.own.end_node(name, signal.SIGTERM)
-                    self.own.start_node(name)
-                    await self._until(partial(self.own.is_in, name), "node that has joined")
+        elif kind.endswith("roll"):
+            await self._roll(kind.startswith("drain"))
         elif kind in ("kill", "end"):
             name = self.dice.choice(NAMES)
             number = signal.SIGKILL if kind == "kill" else signal.SIGTERM
@@ -350,6 +434,29 @@ class ClusterRounds(Roaming):
             if not self._is_off(name):
                 self.own.signal_node(name, signal.SIGSTOP)
                 self._in(float(kind.split()[1]), lambda: self.own.signal_node(name, signal.SIGCONT), name)
+
+    async def _roll(self, drains: bool) -> None:
+        for name in NAMES:
+            if any(self._is_off(one) for one in NAMES if drains or one == name):
+                continue  # a node that is stopped cannot leave, and takes no sessions
+            if not drains:
+                await self.own.end_node(name, signal.SIGTERM)
+            elif why := await self._drain(name):  # something else is wrong just now; it goes on as it was
+                self.notes.append(f"node {name} was not emptied: {why}")
+                continue
+            self.own.start_node(name)
+            await self._until(partial(self.own.is_in, name), "node that has joined")
+
+    async def _drain(self, name: str) -> str:
+        """Until it has gone; else why it did not."""
+        why = ""
+        for _ in range(DRAINED_AGAIN):
+            why = await self.own.drain(name)
+            if not why:
+                self.counts["drained"] += 1
+                break
+            await asyncio.sleep(1.0)
+        return why
 
     def _has_room(self, at: int) -> None:
         """A server whose disk was full uses JetStream no more before it is started anew."""

@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.interop, pytest.mark.slow, pytest.m
 
 async def test_a_cluster_keeps_its_promises_whoever_is_killed(tmp_path: Path) -> None:
     play = ClusterRounds(1, 4, tmp_path, kinds=("kill", "end", "nats", "nats stop"))
+    play.timed.has_outage(3600.0)  # a busy machine may hold for long what was begun in time
 
     await play.play()
 

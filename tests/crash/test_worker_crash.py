@@ -21,6 +21,7 @@ pytestmark = [
 
 async def test_workers_keep_their_promises_whoever_is_killed(tmp_path: Path) -> None:
     play = WorkerRounds(1, 4, tmp_path)
+    play.timed.has_outage(3600.0)  # a busy machine may hold for long what was begun in time
 
     await play.play()
 

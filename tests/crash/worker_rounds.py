@@ -100,6 +100,7 @@ class WorkerRounds(Roaming):
                 worker.send_signal(signal.SIGKILL if kind == "kill" else signal.SIGTERM)
             else:
                 worker.suspend()
+                self.timed.has_outage(float(kind.split()[1]))
                 self._in(float(kind.split()[1]), lambda: _go_on(worker), str(worker.pid))
         await asyncio.sleep(self.dice.choice((0.0, 2.0)))
 
