@@ -323,6 +323,16 @@ def test_the_greeting_shows_commands_that_can_be_typed_here(
     assert own_command() == expected.format(here=tmp_path)
 
 
+def test_a_worker_shows_commands_as_who_started_it_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "curier").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["/lib/curier/__main__.py", "broker", "--workers", "2"])
+    monkeypatch.setenv("CURIER_CALLED", str(tmp_path / "curier"))
+    assert own_command() == "curier"
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [

@@ -38,6 +38,7 @@ from curier.net import reactor
 from curier.net.loop import Loop
 from curier.permissions.rule_file import RuleFile
 from curier.server import Broker
+from curier.settings.environment import CALLED
 
 if TYPE_CHECKING:
     from curier.bridge.house import Bridges
@@ -251,8 +252,10 @@ def laboratory_of(config: Config) -> Laboratory | None:
 
 
 def own_command() -> str:
-    """How to call this program again: its name, where that finds it, else as it was called this time."""
-    called = sys.argv[0]
+    """How to call this program again: its name, where that finds it, else as it was called this time; for a
+    worker that is as who started it was called.
+    """
+    called = os.environ.get(CALLED) or sys.argv[0]
     if os.path.basename(called) == "__main__.py":
         return f"{os.path.basename(sys.executable)} -m curier"
     by_name = (os.path.join(folder, "curier") for folder in os.get_exec_path())

@@ -24,7 +24,7 @@ from curier.cli.manager import served
 from curier.cli.signals import signals
 from curier.config import Config
 from curier.errors import missing_package
-from curier.settings.environment import WORKER
+from curier.settings.environment import CALLED, WORKER
 
 if TYPE_CHECKING:
     from curier.local.engine import Engine
@@ -153,7 +153,7 @@ class _Worker:
             *(sys.executable, "-m", "curier", *sys.argv[1:]),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, WORKER: told},
+            env={**os.environ, WORKER: told, CALLED: sys.argv[0]},
             pass_fds=[one.fileno() for one in passed],
             start_new_session=True,  # Ctrl-C comes by way of this process
         )

@@ -23,10 +23,13 @@ CONFIG: Final = "CURIER_CONFIG"
 WORKER: Final = "CURIER_WORKER"
 """Tells a process which one of the workers it is, and the descriptor where it meets the others: ``2:7``."""
 
+CALLED: Final = "CURIER_CALLED"
+"""Tells a worker how the command was called that started it."""
+
 _OTHERS: Final = frozenset(
     f"{ENVIRONMENT}{name}"
     for name in (
-        *("CONFIG", "PASSWORD", "WORKER"),  # of commands
+        *("CONFIG", "PASSWORD", "WORKER", "CALLED"),  # of commands
         *("PURE", "EXPECT", "REQUIRE_PEERS", "HYPOTHESIS"),  # of the build, and of the tests
         *("LIVES", "SCHEDULES", "STATEMENTS_FILE", "BENCH_NAMESPACE"),
     )
