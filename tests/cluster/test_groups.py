@@ -412,6 +412,21 @@ def test_a_node_that_joins_from_a_snapshot_chooses_the_same_member() -> None:
     assert wrongs(stage.ledger, stage.people) == []
 
 
+def test_the_log_says_nothing_of_a_member_before_its_record_does(stage: Stage) -> None:
+    """Or nobody would know whose it is, were its node to die then."""
+    joins, sender = stage.person("joins", "a", {b"x": 1}), stage.person("p", "b")
+    stage.world.intercept = no_records("a", "joins")
+    joins.subscribe(G, 1)
+    for _ in range(3):  # each of them has the node look at what it says of that session
+        publish(stage, sender, 1, topic=b"x")
+        stage.world.run(2)
+    assert is_settled(stage, joins, OUT)
+    assert G not in joins.subscribed
+    stage.world.intercept = lambda name, write: None
+    stage.until(lambda: G in joins.subscribed)
+    assert is_settled(stage, joins, HERE)
+
+
 def test_a_node_that_starts_knows_the_members(stage: Stage) -> None:
     members = [stage.person("m1", "a", {G: 2}), stage.person("m2", "b", {G: 2})]
     stage.world.kill("c")
@@ -444,6 +459,13 @@ def loses_handed(node: str) -> Intercept:
         return "lose" if name == node and is_handed else None
 
     return intercept
+
+
+def no_records(node: str, session: str) -> Intercept:
+    """What it says of that session is lost."""
+    return lambda name, write: (
+        "lose" if name == node and (write.stream, write.subject) == (SESSIONS, session) else None
+    )
 
 
 def only_first_record(node: str, session: str) -> Intercept:
