@@ -10,10 +10,11 @@ of sessions.
 The nodes: three, and one broker with a data directory; eight publishers and a subscriber at one broker, at
 one node, and at two; CPU of a message by node, node and servers. Then a session that moves from node to node.
 
-The joining: 100 000 sessions with five subscriptions each lie on the bus, and nobody has them (``joins``; a
-number behind it: so many). Node a starts: until a new client is served; until one is that has a session among
-them; until the node has all of them; what its clients wait for an answer meanwhile (PINGREQ). Then node b
-starts beside it: the same, where all of them have an owner that lives, and 45 s in all.
+The joining: 100 000 sessions with five subscriptions each lie on the bus (``joins``; a number behind it: so
+many). Their owner lives (it is this process, and does nothing but renew its lease), and node b starts: until
+a new client is served; until one is that has a session among them, which its owner has given up; what a
+client waits for an answer meanwhile (PINGREQ). Then the owner has left, and nobody has them: the same of node
+a, and until it has all of them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Load:
     def broken(self, error: Exception) -> None:
         raise error
 
-    async def line(self, stream: int, subject: str, values: Any, end: float) -> int:
+    async def line(self, stream: int, subject: str, values: Any, end: float, pause: float = 0.0) -> int:
         last = count = 0
         for value in values:
             if time.monotonic() > end:
@@ -98,6 +99,8 @@ class Load:
                 await asyncio.sleep(0.05)
             self.waits.append(time.monotonic() - began)
             last, count = sequence, count + 1
+            if pause:
+                await asyncio.sleep(pause)
         return count
 
 
@@ -395,7 +398,8 @@ async def nodes_and_one(folder: Path, servers: NatsServers) -> None:
 # -- joining
 
 SUBSCRIPTIONS = 5
-BESIDE_SECONDS = 45.0
+BESIDE_SECONDS = 45.0  # in which a node looks whose all sessions are, and once more
+RENEWED = 5.0
 
 
 def stored(name: str) -> SessionRecord:
@@ -424,7 +428,15 @@ async def joins(folder: Path, servers: NatsServers, count: int) -> None:
     bus.open()
     await until(lambda: bus.data.is_up and bus.control.is_up)
     await ensure(bus.data, names, 3, 60.0)
-    await load.line(LEASES, "gone", [Lease(Boot("gone", 1), 1, is_over=True)], float("inf"))
+    lives = True
+
+    def leases() -> Iterator[Lease]:
+        for number in itertools.count(1):
+            yield Lease(Boot("gone", 1), number, is_over=not lives, wall=time.time())
+            if not lives:
+                return
+
+    owner = asyncio.ensure_future(load.line(LEASES, "gone", leases(), float("inf"), RENEWED))
     left = iter(range(count))
 
     async def store() -> None:
@@ -433,20 +445,23 @@ async def joins(folder: Path, servers: NatsServers, count: int) -> None:
             await load.line(SESSIONS, name, [stored(name)], float("inf"))
 
     await asyncio.gather(*[store() for _ in range(256)])
-    before = await last_of(bus, names)
     nodes: list[Nodes] = []
     try:
-
-        async def have_all() -> bool:
-            return await last_of(bus, names) >= before + count
-
-        await one_joins(folder, servers, nodes, "a", f"client {count - 1}", have_all)
-        end = time.monotonic() + BESIDE_SECONDS  # in which it looks whose sessions they are, twice
+        end = time.monotonic() + BESIDE_SECONDS
 
         async def is_over() -> bool:
             return time.monotonic() > end
 
         await one_joins(folder, servers, nodes, "b", f"client {count - 2}", is_over)
+        nodes.pop().close()
+        lives = False
+        await owner
+        before = await last_of(bus, names)
+
+        async def have_all() -> bool:
+            return await last_of(bus, names) >= before + count
+
+        await one_joins(folder, servers, nodes, "a", f"client {count - 1}", have_all)
     finally:
         for one in nodes:
             one.close()
@@ -472,6 +487,10 @@ async def one_joins(
     one = await node.station(name, session.encode(), clean=False)
     assert one.answered[2] == 1  # it was there
     its_own = time.monotonic() - began
+    what = f"node {name} joins"
+    print(
+        f"{what:34} serves new clients after {served:.1f} s, one of those after {its_own:.1f} s", flush=True
+    )
     waits = []
     while not await is_over():
         for _ in range(10):
@@ -484,8 +503,7 @@ async def one_joins(
     waits.sort()
     p50, most = waits[len(waits) // 2] * 1e3, waits[-1] * 1e3
     print(
-        f"{f'node {name} joins':34} serves new clients after {served:.1f} s, one of those after "
-        f"{its_own:.1f} s; {seconds:.1f} s in all; cpu {node.cpu(name):.1f} s; an answer p50 {p50:.1f}, "
+        f"{what:34} {seconds:.1f} s in all; cpu {node.cpu(name):.1f} s; an answer p50 {p50:.1f}, "
         f"at most {most:.0f} ms",
         flush=True,
     )
