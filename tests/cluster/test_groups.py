@@ -160,6 +160,22 @@ def test_what_was_chosen_for_one_that_has_left_goes_to_another(stage: Stage) -> 
     assert got(stays) == dict.fromkeys(sent, 1)
 
 
+def test_a_node_dies_before_it_has_handed_on_what_came_for_one_that_has_left(stage: Stage) -> None:
+    leaves, stays = stage.person("leaves", "a", {G: 2}), stage.person("stays", "c", {G: 2})
+    stage.world.intercept = no_shares("a")  # nor does anything behind that arrive
+    leaves.unsubscribe(G)
+    stage.until(lambda: is_in_record(stage, "leaves", False))
+    sent = publish(stage, stage.person("p", "b"), 12, 2)
+    stage.world.run(3)
+    assert not stage.ledger.handed_on()
+    leaves.rests = True
+    stage.world.kill("a")
+    stage.until(lambda: got(stays).keys() == sent)
+    stage.world.run(3)
+    assert got(stays) == dict.fromkeys(sent, 1)
+    assert stage.ledger.handed_on()
+
+
 def test_what_one_that_ends_has_not_acknowledged_goes_to_another(stage: Stage) -> None:
     brief = stage.person("brief", "a", {G: 1}, lasts=0)
     brief.mute = frozenset(("puback",))
