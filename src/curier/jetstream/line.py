@@ -12,7 +12,7 @@ import random
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from curier.errors import ConfigError
 from curier.jetstream.access import Access, NotSecure
@@ -270,6 +270,7 @@ class Line:
             pending_size=0,
             **options,
         )
+        _notice_end_of_reading(client, ended)
         if self._access.needs_tls(server):
             _check_tls(client)
         self._inbox = client.new_inbox()
@@ -355,6 +356,24 @@ class Line:
         task = self._loop.create_task(close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _notice_end_of_reading(client: Client, ended: asyncio.Event) -> None:
+    """Where a connection is reset while something is to be written, nats-py fails to close it: it tells
+    nobody that it has ended, its task ends with an error that nobody has asked for, and subscriptions wait.
+    """
+    subscriptions = client._subs
+
+    def has_ended(reading: asyncio.Task[None]) -> None:
+        ended.set()
+        if not reading.cancelled() and reading.exception() is not None:
+            for one in subscriptions.values():
+                waiting = cast("asyncio.Task[None] | None", one._wait_for_msgs_task)
+                if waiting is not None:
+                    waiting.cancel()
+
+    assert client._reading_task is not None
+    client._reading_task.add_done_callback(has_ended)
 
 
 def without_password(server: str) -> str:
