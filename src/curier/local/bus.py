@@ -178,8 +178,7 @@ class Bus:
         order = self._writes.pop(told.token)
         if order.stream in self._numbers and order.stream >= 0:
             self._own[order.stream, told.sequence] = order.value
-        if self.why:
-            self.why = ""
+        self.why = ""
         self._answer(told.token, STORED, told.sequence)
 
     def _refused(self, told: frames.Refused) -> None:
@@ -240,20 +239,19 @@ class Bus:
         self._hearer.asked(Boot(self._node, told.number), told.token, told.asker, told.session)
 
     def _tell(self, order: Tell) -> None:
-        """To all other workers, now or never."""
-        if self._wire.waiting > DIRECT:
-            self.left_out += len(order.passed)
-        else:
-            self._say(frames.Spread(encode(Direct(order.writer, order.passed), "", order.format)))
+        self._spread(Direct(order.writer, order.passed), len(order.passed), order.format)
 
     def _hand(self, order: Hand) -> None:
-        """The same, of what is for one member each."""
+        """What is for one member each."""
+        handed = Handed(order.writer, order.messages, order.members)
+        self._spread(handed, len(order.messages), order.format)
+
+    def _spread(self, what: Direct | Handed, count: int, form: int) -> None:
+        """To all other workers, now or never."""
         if self._wire.waiting > DIRECT:
-            self.left_out += len(order.messages)
+            self.left_out += count
         else:
-            self._say(
-                frames.Spread(encode(Handed(order.writer, order.messages, order.members), "", order.format))
-            )
+            self._say(frames.Spread(encode(what, "", form)))
 
     def _heard_direct(self, told: frames.Heard) -> None:
         _, direct = decode(told.value)
