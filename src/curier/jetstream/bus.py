@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -149,33 +149,20 @@ class Bus:
         return max(0, min(self.data.most, self.control.most) - SLACK)
 
     def _tell(self, order: Tell) -> None:
-        """To all other nodes, now or never."""
-        piece: list[Passed] = []
-        size, most = 0, max(1, self.data.most // 2)
-        for one in order.passed:
-            weight = len(one.packets) + 32 * len(one.publishers) + 64
-            if piece and size + weight > most:
-                self._send_piece(order, piece)
-                piece, size = [], 0
-            piece.append(one)
-            size += weight
-        if piece:
-            self._send_piece(order, piece)
+        weights = [len(one.packets) + 32 * len(one.publishers) + 64 for one in order.passed]
+        for some in spans(weights, self.data.most // 2):
+            self._send_direct(Direct(order.writer, order.passed[some]), order.format)
 
     def _hand(self, order: Hand) -> None:
-        """The same, of messages that are for one member each."""
-        begin, size, most = 0, 0, max(1, self.data.most // 2)
-        for at, message in enumerate(order.messages):
-            weight = len(message.payload) + len(message.topic) + len(message.group) + 1024
-            if at > begin and size + weight > most:
-                self._send_handed(order, begin, at)
-                begin, size = at, 0
-            size += weight
-        self._send_handed(order, begin, len(order.messages))
+        """Of messages that are for one member each."""
+        weights = [len(one.payload) + len(one.topic) + len(one.group) + 1024 for one in order.messages]
+        for some in spans(weights, self.data.most // 2):
+            handed = Handed(order.writer, order.messages[some], order.members[some])
+            self._send_direct(handed, order.format)
 
-    def _send_handed(self, order: Hand, begin: int, end: int) -> None:
-        handed = Handed(order.writer, order.messages[begin:end], order.members[begin:end])
-        self.data.send(self.names.direct, encode(handed, "", order.format))
+    def _send_direct(self, what: Direct | Handed, form: int) -> None:
+        """To all other nodes, now or never."""
+        self.data.send(self.names.direct, encode(what, "", form))
 
     # -- writing
 
@@ -400,9 +387,6 @@ class Bus:
     def _answer_release(self, order: AnswerRelease) -> None:
         self.control.send(order.node, b"")
 
-    def _send_piece(self, order: Tell, passed: Sequence[Passed]) -> None:
-        self.data.send(self.names.direct, encode(Direct(order.writer, tuple(passed)), "", order.format))
-
     def _heard_direct(self, message: Msg) -> None:
         try:
             _, direct = decode(message.data)
@@ -502,6 +486,20 @@ class _Fetching:
 
     def _finish(self) -> None:
         self._bus._answer(self._order.token, self._found)
+
+
+def spans(weights: Sequence[int], most: int) -> Iterator[slice]:
+    """Where to part what weighs that much, in order, so that no part weighs more than ``most``; what does by
+    itself is a part alone.
+    """
+    begin = size = 0
+    for at, weight in enumerate(weights):
+        if at > begin and size + weight > most:
+            yield slice(begin, at)
+            begin, size = at, 0
+        size += weight
+    if begin < len(weights):
+        yield slice(begin, len(weights))
 
 
 def _status(message: Msg | None) -> str:
