@@ -26,7 +26,7 @@ from curier.cluster.snapshots import HEAD, Saving
 from curier.cluster.states import WHOLE
 from curier.cluster.writer import partition_of
 from curier.session.message import ApplicationMessage
-from tests.cluster.people import Person, wrongs
+from tests.cluster.people import Person, Sent, wrongs
 from tests.cluster.stage import Stage
 from tests.cluster.world import THRIFTY
 
@@ -54,6 +54,19 @@ def cut_up_to(stage: Stage, sequence: int, talker: Person) -> None:
     """Have the log go on until all up to there is gone."""
 
     stage.until(lambda: first(stage) > sequence or says(stage, talker), within=200)
+
+
+def behind_a_dead_owner(stage: Stage) -> tuple[Person, Person, Sent, int]:
+    """Who reads, was at node a, which is dead, and goes on to b; who talks; what the first is owed, which is
+    stored; and where the log ends then.
+    """
+    reader, talker = stage.person("s", "a", {b"f": 2}), stage.person("w", "c")
+    stage.world.run(5)
+    stage.world.kill("a")
+    stage.where["s"] = "b"
+    sent = talker.publish(b"f", 2)
+    stage.until(lambda: sent.acknowledged)
+    return reader, talker, sent, last(stage)
 
 
 def says(stage: Stage, talker: Person) -> bool:
@@ -149,13 +162,7 @@ def test_a_message_stays_in_the_record_where_its_place_was_given_up() -> None:
 
 def test_a_session_on_its_way_holds_what_it_has_to_be_given(stage: Stage) -> None:
     """Its heir cannot end the writing of the dead node for a minute."""
-    reader, talker = stage.person("s", "a", {b"f": 2}), stage.person("w", "c")
-    stage.world.run(5)
-    stage.world.kill("a")
-    stage.where["s"] = "b"
-    sent = talker.publish(b"f", 2)
-    stage.until(lambda: sent.acknowledged)
-    at = last(stage)
+    reader, talker, sent, at = behind_a_dead_owner(stage)
     stage.world.intercept = lambda name, write: "lose" if isinstance(write.value, Seal) else None
     stage.until(lambda: stage.record("s").owner.name != "a")
     for _ in range(60):
@@ -167,13 +174,7 @@ def test_a_session_on_its_way_holds_what_it_has_to_be_given(stage: Stage) -> Non
 
 
 def test_a_claim_that_is_stored_holds_though_who_sent_it_does_not_know(stage: Stage) -> None:
-    reader, talker = stage.person("s", "a", {b"f": 2}), stage.person("w", "c")
-    stage.world.run(5)
-    stage.world.kill("a")
-    stage.where["s"] = "b"
-    sent = talker.publish(b"f", 2)
-    stage.until(lambda: sent.acknowledged)
-    at = last(stage)
+    reader, talker, sent, at = behind_a_dead_owner(stage)
     seen: list[str] = []
 
     def intercept(name: str, write: Write) -> str | None:
