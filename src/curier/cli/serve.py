@@ -13,7 +13,7 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -164,37 +164,37 @@ def _say(text: str) -> None:
 
 async def _start(broker: Broker, told_to_stop: asyncio.Event, config: Config) -> bool:
     """Start it, unless told to stop before it has: a node may have to wait for its cluster."""
-    starting = asyncio.create_task(broker.start())
-    waiting = asyncio.create_task(told_to_stop.wait())
     try:
-        await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await starting
-            return True
-        return False
+        return await _unless(told_to_stop, broker.start())
     except OSError as error:
         raise CannotListen(explain_listen_error(error, [door.url for door in config.doors()])) from error
-    finally:
-        waiting.cancel()
-        starting.cancel()
-        await asyncio.gather(starting, waiting, return_exceptions=True)
 
 
 async def _until(broker: Broker, told_to_stop: asyncio.Event) -> None:
     """Return when told to stop; raise what makes the broker fail."""
     traffic = broker.core.traffic
     giving_back = asyncio.create_task(give_back_memory(lambda: traffic.bytes_received + traffic.bytes_sent))
-    serving = asyncio.create_task(broker.serve_forever())
+    try:
+        await _unless(told_to_stop, broker.serve_forever())
+    finally:
+        giving_back.cancel()
+        await asyncio.gather(giving_back, return_exceptions=True)
+
+
+async def _unless(told_to_stop: asyncio.Event, work: Coroutine[None, None, object]) -> bool:
+    """Do that until it is done, which is True, or until told to stop."""
+    working = asyncio.create_task(work)
     waiting = asyncio.create_task(told_to_stop.wait())
     try:
-        await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
-            await serving
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+            return True
+        return False
     finally:
         waiting.cancel()
-        serving.cancel()
-        giving_back.cancel()
-        await asyncio.gather(serving, waiting, giving_back, return_exceptions=True)
+        working.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
 
 
 def authenticator_of(config: Config, of_hooks: Authenticator | None = None) -> Authenticator | None:
